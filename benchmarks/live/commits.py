@@ -106,11 +106,14 @@ def pgbench(server: EmbeddedServer, script: Path, seconds: int) -> float:
 @contextmanager
 def listening(server: EmbeddedServer) -> Iterator[None]:
     """A hub with a subscriber, nudged as by processes that always have something to nudge for."""
-    hub = notify.PostgresHub(lambda: db.connect(server.app_url), sse.encode_json)
+    hub = notify.PostgresHub(
+        lambda: db.connect(server.app_url),
+        lambda events: lambda event, format: sse.encode_json(event),
+    )
     nudger = notify.Nudger(lambda: db.connect(server.app_url))
     hub.start()
     nudger.start()
-    hub.subscribe(notify.TopicKey(None, "items", "", "json"))
+    hub.subscribe(notify.TopicKey(None, "items", "json"))
     stop = threading.Event()
 
     def nudge() -> None:

@@ -13,15 +13,20 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from forge_min import db, observe, sse
 from forge_min.api.events import events_handler
 from forge_min.fanout import Counter, Histogram, Limiter, StreamWriter
-from forge_min.notify import Event, Hub, MemoryHub, Nudger, PostgresHub, publish_tx
+from forge_min.notify import Encode, Event, Nudger, PostgresHub, publish_tx
 from forge_min.wsgi import Application, Request, Response, Router, Server
+
+from memory_hub import MemoryHub
 
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
@@ -32,10 +37,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     url = sys.argv[2] if len(sys.argv) > 2 else ""
     nudger = Nudger(lambda: db.connect(url))
-    hub: Hub = (
-        PostgresHub(lambda: db.connect(url), sse.encode_json, nudger=nudger)
-        if url
-        else MemoryHub(sse.encode_json)
+    hub: Any = (
+        PostgresHub(lambda: db.connect(url), begin, nudger=nudger) if url else MemoryHub(begin)
     )
     waker = nudger if url else None
     if url:
@@ -70,6 +73,11 @@ def main() -> None:
     threading.Event().wait()
 
 
+def begin(events: Sequence[Event]) -> Encode:
+    """The encoder of a batch."""
+    return lambda event, format: sse.encode_json(event)
+
+
 def spin() -> None:
     """A thread that always has something to compute."""
     number = 0
@@ -77,7 +85,7 @@ def spin() -> None:
         number += 1
 
 
-def publish(hub: Hub, events: int, rate: int, url: str, nudger: Nudger | None) -> None:
+def publish(hub: Any, events: int, rate: int, url: str, nudger: Nudger | None) -> None:
     """`events` of them, at once or `rate` a second. With a database the time that an event carries
     is taken right before its commit, so the commit is part of what its readers measure.
     """

@@ -56,10 +56,13 @@ def run(server: EmbeddedServer, given: argparse.Namespace) -> list[dict[str, flo
     """One line a minute."""
     stop, took, rows = threading.Event(), [list[float]() for _ in range(WRITERS)], []
     hub = notify.PostgresHub(
-        lambda: db.connect(server.app_url), sse.encode_json, retention=given.retention, ring=4096
+        lambda: db.connect(server.app_url),
+        lambda events: lambda event, format: sse.encode_json(event),
+        retention=given.retention,
+        ring=4096,
     )
     hub.start()
-    subscription = hub.subscribe(notify.TopicKey(None, "flights", "", "json")).subscription
+    subscription = hub.subscribe(notify.TopicKey(None, "flights", "json")).subscription
     heard = [0, 0]
     threads = [
         threading.Thread(target=write, args=(server, given.rate / WRITERS, took[n], stop))

@@ -11,16 +11,17 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Container
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 from uuid import UUID
 
 from .. import sse
 from ..auth import Identity, Renew, as_identity, current_identity
+from ..db import DATABASE_ERRORS, DatabaseThread
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
 from ..i18n import text
-from ..notify import DATABASE_ERRORS, DatabaseThread, Hub, Opened, TopicKey
+from ..notify import Opened, PostgresHub, TopicKey
 from ..wsgi import Handler, Request, Response, network
 
 log = logging.getLogger("forge_min.wsgi")
@@ -91,16 +92,14 @@ class StreamReauthorizer(DatabaseThread):
 
     def _round(self) -> None:
         self.rest(self._heartbeat)
-        asked: dict[StreamGrant, bytes] = {}
+        ended = cache(self.ended)  # once for all streams with the same grant
         for stream, seat in list(self._seats.items()):
             if self.stopping.is_set():
                 return
             if self._writer.alive(stream):
-                if seat not in asked:
-                    asked[seat] = self.ended(seat)
-                if not asked[seat]:
+                if not (frame := ended(seat)):
                     continue
-                self._writer.drop(stream, asked[seat])
+                self._writer.drop(stream, frame)
             del self._seats[stream]
 
 
@@ -111,7 +110,7 @@ def client_key(request: Request) -> str:
 
 
 def events_handler(
-    hub: Hub,
+    hub: PostgresHub,
     limiter: Limiter,
     writer: StreamWriter,
     *,
@@ -147,7 +146,7 @@ def events_handler(
             last = request.header("Last-Event-ID")
             wanted = partial(_is_connected, request.environ.get("forge.socket"))
             for tenant, name in seat.places:
-                opened.append(hub.subscribe(TopicKey(tenant, name, "", format), last, wanted))
+                opened.append(hub.subscribe(TopicKey(tenant, name, format), last, wanted))
             return _answer(request, writer, opened, lease, heartbeat, patrol, seat)
         except BaseException:
             for one in opened:

@@ -22,7 +22,7 @@ _Rows = dict[tuple[str, UUID | None], Mapping[Any, Any]]
 
 
 class Encoder:
-    """Gives the hub its `encode`. fragments: topic → the user's function that renders one row."""
+    """Gives the hub its `begin`. fragments: topic → the user's function that renders one row."""
 
     def __init__(self, registry: Registry, fragments: Mapping[str, Callable[..., str]]) -> None:
         self._registry = registry
@@ -35,16 +35,12 @@ class Encoder:
         """
         read: _Rows = {}  # SAFETY: of this batch, whatever thread goes on with another one
 
-        def encode(event: Event, audience: str, format: str) -> bytes:
+        def encode(event: Event, format: str) -> bytes:
             if format == "html" and event.topic in self._fragments and event.resource_id:
                 return self._patch(events, read, event, event.resource_id)
-            return sse.encode_json(event, audience, format)
+            return sse.encode_json(event)
 
         return encode
-
-    def encode(self, event: Event, audience: str, format: str) -> bytes:
-        """One event by itself."""
-        return self.begin([event])(event, audience, format)
 
     def _patch(self, batch: Sequence[Event], read: _Rows, event: Event, id: str) -> bytes:
         selector = _selector(f"{event.topic}-{id}")

@@ -85,7 +85,9 @@ class Metrics:
         self.watch("forge_notify_reconnects_total", lambda: hub.reconnects)
 
 
-def _refreshes(hub: notify.Hub, writer: fanout.StreamWriter) -> Mapping[tuple[str, ...], float]:
+def _refreshes(
+    hub: notify.PostgresHub, writer: fanout.StreamWriter
+) -> Mapping[tuple[str, ...], float]:
     """Refreshes by reason: the writer tells of streams that fell off, the hub of all others."""
     fallen = {"overflow": writer.refreshes}
     return {(why,): float(n + fallen.get(why, 0)) for why, n in hub.refreshes.items()}

@@ -247,13 +247,12 @@ class Runtime:
         encoder = Encoder(self.registry, app.fragments)
         hub = notify.PostgresHub(
             self._open_direct,
-            encoder.encode,
+            encoder.begin,
             poll_interval=c.poll_interval,
             listen=c.listen,
             retention=c.retention,
             ring=max(64, self._config.sse.buffer_size),
             resume_window=self._config.sse.resume_window,
-            begin=encoder.begin,
             nudger=self._nudger,
         )
         self._stack.callback(hub.stop)
@@ -385,7 +384,7 @@ class Runtime:
     def _opened(self, conn: db.Connection, *, traced: bool) -> None:
         # Nothing interrupts a thread of our server (docs/architecture.md, Threads); a job's thread
         # is interrupted by the job's time-out.
-        conn.patient = isinstance(threading.current_thread(), ServerThread)
+        conn.may_block = isinstance(threading.current_thread(), ServerThread)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"
         if traced:

@@ -1,7 +1,6 @@
 """The database: connections, transactions with commit hooks, errors, named SQL, migrations, roles.
 
-Everything above talks to PostgreSQL through this room; statements belong to the rooms that need
-them.
+All other packages access PostgreSQL through this one; each of them owns its statements.
 """
 
 from __future__ import annotations
@@ -9,6 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import Unavailable
+
+try:
+    import psycopg  # noqa: F401
+except ImportError as err:
+    raise Unavailable(
+        "PostgreSQL's client library (libpq) was not found, so no database can be reached",
+        code="F402",
+        hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
+    ) from err
+
 from ..lazy import lazy_exports
 from ..resources import files
 
@@ -31,7 +40,7 @@ from .thread import (
     DATABASE_ERRORS,
     Connect,
     DatabaseThread,
-    NoAnswer,
+    NoResponse,
     Replaced,
     ThreadConnection,
     is_pooled,
@@ -47,16 +56,16 @@ __getattr__ = lazy_exports(
     {"embedded": ["EmbeddedServer", "candidates", "scratch_database", "write_private"]},
 )
 
-# The forge_ tables; they come before the project's own files.
+# Migrations of the forge_ tables, applied before those of the project.
 FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 
 __all__ = [
     "Connect", "Connection", "DATABASE_ERRORS", "Database", "DatabaseThread", "EmbeddedServer",
-    "FORGE_MIGRATIONS", "MigrationFile", "NoAnswer", "Replaced", "ThreadConnection", "after_commit",
-    "candidates", "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle",
-    "is_pooled", "literal", "load_sql", "migrate", "migrate_down", "migration_lock",
-    "migration_status", "notifies_in_transaction", "nudge", "query", "read", "read_migrations",
-    "read_timeout", "role_findings", "run", "scratch_database", "transaction", "translate",
-    "write_private",
+    "FORGE_MIGRATIONS", "MigrationFile", "NoResponse", "Replaced", "ThreadConnection",
+    "after_commit", "candidates", "check_bound_role", "connect", "ensure_app_role",
+    "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
+    "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
+    "read_migrations", "read_timeout", "role_findings", "run", "scratch_database", "transaction",
+    "translate", "write_private",
 ]  # fmt: skip

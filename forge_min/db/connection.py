@@ -1,7 +1,7 @@
-"""Connections: how one is opened, and one per worker thread. Not a pool: a thread owns its own.
+"""Connections to PostgreSQL, one per thread.
 
-A connection is in autocommit mode and gives rows as tuples. It belongs to the thread that opened
-it.
+There is no pool: each thread owns the connection that it opened. A connection is in autocommit mode
+and returns rows as tuples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, Protocol, TypedDict, Unpack
+from functools import lru_cache
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import generators
@@ -27,16 +28,16 @@ from psycopg.sql import Composable
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from ..lazy import lazy_pattern
-from .statements import Prepared, refuse_without_tenant
+from .statements import PreparedStatements, require_tenant
 from .translate import TABLE
 
 Observe = Callable[[str, float], None]
 Hook = Callable[[], None]
-Around = Callable[[str, Callable[[], list[Any]]], list[Any]]
+Instrument = Callable[[str, Callable[[], list[Any]]], list[Any]]
 
 OLDEST_SERVER = 150000
-# Defaults of the connection string; whatever the URL says wins. Seconds. libpq manual, section
-# 34.1.2.
+# Defaults of the connection string, which the URL overrides; times in seconds (PostgreSQL manual,
+# section 34.1.2).
 DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -44,20 +45,20 @@ DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "client_encoding": "utf8",
 }
-_LOOK = 0.5  # seconds between looks at who waits for an answer
-_IDLE = 0.02  # seconds without a statement after which the kernel is asked about a connection
-_LONG = 5.0  # the same, for the server: a firewall may have forgotten the connection
-# Seconds that the server has to answer an empty query. Less than the second for which requests of
-# one client wait for each other, so that none is refused while connections are replaced.
-_ANSWER = 0.4
-_BRIEF = 1.0  # seconds that the server has to obey a cancel
-_CANCEL = 2.0  # seconds for the request that cancels a statement
+_CHECK_INTERVAL = 0.5  # seconds between two checks for statements that take too long
+_IDLE_AFTER = 0.02  # seconds without a statement; then poll(2) shows whether the server has closed
+_STALE_AFTER = 5.0  # seconds; then an empty query too: a firewall may have dropped the connection
+# Seconds for the response to an empty query. It is below the second for which requests of one
+# client wait for each other, so that none is rejected while connections are replaced.
+_PROBE_TIMEOUT = 0.4
+_CANCEL_GRACE = 1.0  # seconds in which the server must end a cancelled statement
+_CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
 OPERATION = lazy_pattern(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
-# How often this process was forked off: what an older one has opened is not its own. PERF: asked
-# for at each statement, and os.getpid() is a system call (benchmarks/http, row).
+# Counts forks on the way to this process: connections of an earlier generation belong to a parent.
+# PERF: read for each statement; os.getpid() is a system call (benchmarks/http, row).
 _generation = 0
 
 
@@ -68,91 +69,86 @@ def _count_fork() -> None:
 
 os.register_at_fork(after_in_child=_count_fork)
 
-# Connections that this process has lost: one that was opened earlier is checked before its next
-# statement. A lost update of two threads still changes it.
+# Counts lost connections of this process: each connection opened before is checked before its next
+# statement. If two threads add one at the same time, the number still changes.
 _losses = 0
 
 
-class Nudges(Protocol):
-    """Who wakes readers: `notify.Nudger` does."""
+class NudgeSender(Protocol):
+    """Wakes the readers of a topic or queue; implemented by `notify.Nudger`."""
 
     def nudge(self, payload: str) -> None:
-        """Called after a commit. Never blocks, never raises."""
+        """Wake the readers after a commit. Never blocks, never raises."""
 
     def notifies_in_transaction(self, payload: str) -> bool:
-        """Whether the transaction shall send this NOTIFY itself, and not call `nudge`."""
-
-
-class Options(TypedDict, total=False):
-    """What `connect` takes besides the address."""
-
-    application_name: str
-    prepare: str
-    nudger: Nudges | None
-    observe: Observe | None
-    jobs: Any
+        """Return whether the transaction must send this NOTIFY itself, without `nudge`."""
 
 
 class Connection(psycopg.Connection[TupleRow]):
-    """A connection of forge_min: what `transaction` and `after_commit` know how to use.
+    """A psycopg connection with the state that `transaction`, `after_commit` and `run` need.
 
-    nudger: called by `db.nudge` after a commit; None = readers find out by polling. around: what
-    `run` calls with a statement's text and what sends it, for a trace. jobs: what room jobs knows
-    of the application, whoever inserts on this connection; None = nothing. patient: nobody
-    interrupts its thread, so `run` may wait inside of libpq. asked: since when its thread waits for
-    an answer, by time.perf_counter(); 0.0: it does not. used: when it last answered or was checked,
-    by the same clock. losses: how many connections were lost when it was opened or checked.
-    tenant_tables: tables and views whose rows belong to tenants. checks_tenant: a cursor refuses to
-    use one of them while no tenant is set.
+    Times are of time.perf_counter(), in seconds.
+
+    nudger: called by `db.nudge` after a commit; None: readers find the change by polling.
+    observe: called with the operation and the seconds of each statement.
+    instrument: called by `run` with the statement's text and the function that sends it, for a
+        trace.
+    jobs: the application's job settings for inserts on this connection, from `jobs`; None: none.
+    may_block: the thread is never interrupted, so `run` may wait inside libpq.
+    busy_since: time at which the thread began to wait for a response; 0.0 while it does not wait.
+    last_used: time of the last response or check.
+    losses: number of lost connections when this one was opened or checked.
+    tenant_tables: tables and views whose rows belong to tenants.
+    checks_tenant: a cursor rejects statements on tenant_tables unless a tenant is set.
     """
 
-    nudger: Nudges | None = None
+    nudger: NudgeSender | None = None
     observe: Observe | None = None
-    around: Around | None = None
+    instrument: Instrument | None = None
     jobs: Any = None
-    patient = False
-    asked = 0.0
+    may_block = False
+    busy_since = 0.0
     tenant_tables: Collection[str] = ()
     checks_tenant = False
-    used = 0.0
+    last_used = 0.0
     losses = 0
-    # Of a read that has a deadline, by time.perf_counter(), else 0.0; and the deadline at which a
-    # read was cancelled.
+    # Deadline of the current read, 0.0 without one; and the deadline of the read last cancelled.
     deadline = cancelled = 0.0
-    prepared = Prepared(None)
-    # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
+    prepared = PreparedStatements(None)
+    # Hooks of the innermost db.transaction(); None outside, and after a BEGIN of the caller.
     hooks: list[Hook] | None = None
-    # Of db.run: what converts values, and the session's settings that it was created for; None
-    # while it is in use.
+    # The converter of db.run and the session settings for which it was created; None while in use.
     converter: tuple[Transformer, object] | None = None
 
     @property
     def adapters(self) -> AdaptersMap:
-        """psycopg's adapters of this connection. The caller may change them, so `run` converts
-        with new ones from now on.
+        """The adapters of this connection.
+
+        The caller may change them, so `run` creates a new converter.
         """
         self.converter = None
         return super().adapters
 
     def note_error(self, err: Exception) -> None:
-        """Close the connection if `err` means that it is lost, and have the others checked."""
+        """Close the connection if `err` means that it is lost."""
         state = getattr(err, "sqlstate", None) or ""
         if self.broken or state.startswith(("08006", "57P")):
-            self.lose()
+            self.mark_lost()
 
-    def lose(self) -> None:
-        """Close the connection, and have every one that was opened before checked."""
+    def mark_lost(self) -> None:
+        """Close the connection; those opened earlier are checked before their next statement."""
         global _losses
         if self.losses == _losses:
             _losses += 1
         self.close()
 
-    def cut(self) -> bool:
-        """End it under a thread that waits for its answer, and so gets an error; whether one does.
-        Another thread calls this.
+    def shut_down(self) -> bool:
+        """Shut down the socket, so that the thread waiting for a response gets an error.
+
+        Called by another thread. Returns whether a thread was waiting.
         """
         with suppress(OSError, psycopg.Error):
-            # SAFETY: a copy of the descriptor, which is the connection's as long as that waits.
+            # SAFETY: dup(2) the descriptor: it is the connection's as long as the thread waits.
             with socket.socket(fileno=os.dup(self.fileno())) as sock:
                 if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                     sock.shutdown(socket.SHUT_RDWR)
@@ -160,16 +156,17 @@ class Connection(psycopg.Connection[TupleRow]):
         return False
 
     def is_alive(self) -> bool:
-        """Whether this idle connection can take a statement. Costs a round trip only if it was
-        idle for long, or another connection was lost since the last check.
+        """Return whether this idle connection can run a statement.
+
+        Needs a round trip only after a long idle time or after another connection was lost.
         """
         losses, pg, poll = _losses, self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        alive = not poll.poll(0)  # readable at its end only: nothing else comes unasked
-        if alive and (self.losses != losses or time.perf_counter() - self.used > _LONG):
+        alive = not poll.poll(0)  # an idle connection becomes readable only when the server closes
+        if alive and (self.losses != losses or time.perf_counter() - self.last_used > _STALE_AFTER):
             try:
                 pg.send_query(b"")
-                alive = bool(poll.poll(_ANSWER * 1000) and self.wait(generators.execute(pg)))
+                alive = bool(poll.poll(_PROBE_TIMEOUT * 1000) and self.wait(generators.execute(pg)))
             except psycopg.Error:
                 alive = False
             finally:
@@ -177,28 +174,29 @@ class Connection(psycopg.Connection[TupleRow]):
                     alive = False
                     self.close()
         if alive:
-            self.losses, self.used = losses, time.perf_counter()
+            self.losses, self.last_used = losses, time.perf_counter()
         return alive
 
 
 class Cursor(psycopg.Cursor[TupleRow]):
-    """A cursor that tells its connection's `observe` how many seconds each execute took."""
+    """A cursor that reports the seconds of each execute to its connection's `observe`."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor:
-        """As psycopg's; the observer gets the statement's first word, or "other"."""
+        """Execute a statement, as psycopg does, and report its `operation` and seconds."""
         started = time.perf_counter()
-        ours: Any = self.connection
-        if ours.checks_tenant and not ours.pgconn.pipeline_status:
-            sql = query.as_string(ours) if isinstance(query, Composable) else str(query)
-            refuse_without_tenant(ours, sql, unless_set=True)
-        ours.asked = started
+        conn: Any = self.connection
+        if conn.checks_tenant and not conn.pgconn.pipeline_status:
+            sql = query.as_string(conn) if isinstance(query, Composable) else str(query)
+            require_tenant(conn, sql, unless_set=True)
+        conn.busy_since = started
         try:
             return super().execute(query, params, **options)
         finally:
-            ours.asked = 0.0
-            observe = getattr(ours, "observe", None)
-            if observe is not None and not ours.pgconn.pipeline_status:
-                observe(operation(query), time.perf_counter() - started)
+            conn.busy_since = 0.0
+            observe = getattr(conn, "observe", None)
+            if observe is not None and not conn.pgconn.pipeline_status:
+                name = operation(query) if isinstance(query, str) else "other"
+                observe(name, time.perf_counter() - started)
 
 
 def connect(
@@ -206,30 +204,32 @@ def connect(
     *,
     application_name: str = "forge_min",
     prepare: str = "auto",
-    nudger: Nudges | None = None,
+    nudger: NudgeSender | None = None,
     observe: Observe | None = None,
     jobs: Any = None,
 ) -> Connection:
     """Open a connection in autocommit mode.
 
-    url: a libpq URI or keyword string; what it sets wins over our defaults. prepare: "auto"
-    prepares a statement that is used often, "off" never does (PgBouncer before 1.21). observe:
-    gets (operation, seconds) of every statement. jobs: as of `Connection`. Raises ConfigError F403
-    when url is no such address, Unavailable F401 when no server answers or it refuses. The message
-    never holds the password.
+    url: a libpq URI or keyword string; its values override DEFAULTS.
+    application_name: name of the session in pg_stat_activity.
+    prepare: "auto" prepares frequent statements, "off" none (for PgBouncer before 1.21).
+    nudger, observe, jobs: see `Connection`.
+    Raises ConfigError F403 if `url` is not a valid address, Unavailable F401 if the server does not
+    respond or rejects the connection, F404 if it is older than PostgreSQL 15. No message contains
+    the password.
     """
     try:
-        given = conninfo_to_dict(url)
-        # A password with a "/" that is not written as %2F: libpq takes what is before for a port.
-        list(map(int, filter(None, str(given.get("port", "")).split(","))))
+        options = conninfo_to_dict(url)
+        # If a password contains "/" instead of %2F, libpq reads the part before it as a port.
+        list(map(int, filter(None, str(options.get("port", "")).split(","))))
     except (psycopg.Error, ValueError):
         raise ConfigError(
             "database.url is not the address of a PostgreSQL database",
             code="F403",
-            hint="it looks like postgresql://user:password@host:5432/name; "
-            "a special character of the password is written as %XX",
+            hint="use postgresql://user:password@host:5432/name; "
+            "write special characters of the password as %XX",
         ) from None
-    values = {**DEFAULTS, "application_name": application_name, **given}
+    values = {**DEFAULTS, "application_name": application_name, **options}
     losses = _losses
     often = None if prepare == "off" else 5
     try:
@@ -239,30 +239,31 @@ def connect(
             prepare_threshold=often,
             cursor_factory=Cursor,
         )
-    except (psycopg.Error, OSError) as err:  # with no descriptor free psycopg cannot wait
-        raise _refusal(str(err), values) from None
+    except (psycopg.Error, OSError) as err:  # OSError if no file descriptor is free
+        raise _connection_error(str(err), values) from None
     if conn.info.server_version < OLDEST_SERVER:
         version = conn.info.server_version // 10000
         conn.close()
-        raise Unavailable(
-            f"the server is PostgreSQL {version}, and 15 is the oldest that is supported",
-            code="F404",
-        )
-    conn.nudger, conn.observe, conn.prepared = nudger, observe, Prepared(often)
-    conn.jobs, conn.losses, conn.used = jobs, losses, time.perf_counter()
+        message = f"the server is PostgreSQL {version}; version 15 or later is required"
+        raise Unavailable(message, code="F404")
+    conn.nudger, conn.observe, conn.prepared = nudger, observe, PreparedStatements(often)
+    conn.jobs, conn.losses, conn.last_used = jobs, losses, time.perf_counter()
     return conn
 
 
 class Database:
-    """The connections of one process to one database: each thread has its own, opened on first use.
+    """The connections of one process to one database, one per thread, opened on first use.
 
-    options: as `connect` takes them. opened: called with each new connection. `close()` closes
-    those of all threads; the next `connection()` opens a new one. After a fork the child opens its
-    own and leaves the parent's alone. patience: seconds after which a connection whose server does
-    not answer a statement is cut, so that its thread gets Unavailable; inf: never; 0: never, and no
-    read is cancelled. TCP does not see a server that stands still: its kernel goes on. While no
-    connection can be had, one thread at a time finds out whether one can be had again, and the
-    others are told at once.
+    url: address of the database.
+    opened: called with each new connection.
+    patience: seconds after which a statement without a response ends with Unavailable, because TCP
+        does not notice that a server hangs: its kernel still acknowledges. inf: never. 0: never,
+        and no read is cancelled.
+    options: keyword arguments of `connect`.
+
+    `close()` closes the connections of all threads; the next `connection()` opens a new one. After
+    a fork the child opens its own connections and does not touch the parent's. While the server is
+    unavailable, one thread at a time tries to connect, and the others get the last error at once.
     """
 
     def __init__(
@@ -271,60 +272,62 @@ class Database:
         *,
         opened: Callable[[Connection], object] | None = None,
         patience: float = 0.0,
-        **options: Unpack[Options],
+        **options: Any,
     ) -> None:
         self.url = url
         self._patience = patience
         self._connect: Callable[[], Connection] = lambda: connect(url, **options)
         self._opened = opened
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
-        # end the parent's session.
+    def _reset(self) -> None:
+        # SAFETY: a forked child only drops its references to the parent's connections: closing one
+        # would end the parent's session.
         self._lock = threading.Lock()  # LOCK: guards changes of _open
         self._open: dict[threading.Thread, Connection] = {}
-        self._refusal: ForgeError | None = None  # why there is none, until one is opened
-        self._successes = 0  # connections that were opened
-        self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
-        self._watch: threading.Thread | None = None
+        self._unavailable: ForgeError | None = None  # the last error, until a connection is opened
+        self._successes = 0  # number of connections opened
+        self._trying = threading.Lock()  # LOCK: one thread at a time tries to connect
+        self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
-        # SAFETY: at last: another thread that sees it sees none of the parent's connections.
+        # SAFETY: set last: a thread that sees it sees none of the parent's connections.
         self._generation = _generation
 
     def connection(self) -> Connection:
-        """This thread's connection. A lost one is replaced, also if the server closed it while it
-        was idle. Raises as `connect`.
+        """Return this thread's connection, replaced if it was lost or closed while idle.
+
+        Raises the errors of `connect`.
         """
         if self._generation != _generation:
-            self._begin()
+            self._reset()
         conn = self._open.get(threading.current_thread())
         if conn is None:
-            return self._reopen()
-        # PERF: not for a busy thread: poll(2) releases the GIL (benchmarks/http, row).
-        idle = time.perf_counter() - conn.used > _IDLE
-        return self._checked(conn) if idle or conn.losses != _losses or conn.closed else conn
+            return self._replace()
+        # PERF: skipped on a busy thread, because poll(2) releases the GIL (benchmarks/http, row).
+        idle = time.perf_counter() - conn.last_used > _IDLE_AFTER
+        return self._ensure_alive(conn) if idle or conn.losses != _losses or conn.closed else conn
 
     def verified(self) -> Connection:
-        """This thread's connection, if new ones can be had and no thread of a server still waits on
-        a lost one. Every other is checked before its next statement. Raises as `connect`,
-        Unavailable F405.
+        """Return this thread's connection after a check that the server accepts new ones.
+
+        All connections are checked before their next statement. Raises the errors of `connect`, and
+        Unavailable F405 while a thread of the HTTP server still waits on a lost connection.
         """
         opened = list(self._open.values())
-        for each in opened:
-            each.used = 0.0
+        for other in opened:
+            other.last_used = 0.0
         conn = self.connection()
-        if self._refusal is not None:
+        if self._unavailable is not None:
             conn.close()
-            conn = self._reopen()
-        waiting = [each for each in opened if each.asked and each.patient]
+            conn = self._replace()
+        waiting = [other for other in opened if other.busy_since and other.may_block]
         if number := sum(c.losses != _losses or 0.0 < c.deadline == c.cancelled for c in waiting):
-            message = f"{number} threads wait for an answer on a lost connection"
+            message = f"{number} threads wait for a response on a lost connection"
             raise Unavailable(message, code="F405")
         return conn
 
     def open(self) -> Connection:
-        """A connection that the caller owns and closes. Raises as `connect`."""
+        """Open a connection that the caller owns and closes. Raises the errors of `connect`."""
         conn = self._connect()
         if self._opened:
             self._opened(conn)
@@ -333,35 +336,35 @@ class Database:
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
         if self._generation != _generation:
-            self._begin()
+            self._reset()
         with self._lock:
             conns, self._open = list(self._open.values()), {}
-            self._watch = None
+            self._watcher = None
             self._closed.set()
         for conn in conns:
             conn.close()
 
-    def _try(self) -> Connection:
-        """A connection, or why there is none: what another thread is just finding out anew."""
-        refusal = self._refusal
+    def _open_or_refuse(self) -> Connection:
+        """Open a connection; raise the last error at once while another thread is trying."""
+        refusal = self._unavailable
         if refusal is not None and not self._trying.acquire(blocking=False):
             raise Unavailable(refusal.message, code=refusal.code, hint=refusal.hint)
         successes = self._successes
         try:
             conn = self.open()
         except Unavailable as err:
-            if successes == self._successes:  # else another thread knows better by now
-                self._refusal = err
+            if successes == self._successes:  # otherwise another thread has connected since
+                self._unavailable = err
             raise
         finally:
             if refusal is not None:
                 self._trying.release()
         self._successes += 1
-        self._refusal = None
+        self._unavailable = None
         return conn
 
-    def _checked(self, conn: Connection) -> Connection:
-        """The connection if it is alive or in a transaction of the caller's, else a new one."""
+    def _ensure_alive(self, conn: Connection) -> Connection:
+        """Return the connection if it is alive or in a transaction, else a new one."""
         status = conn.pgconn.transaction_status
         idle = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
         if not conn.closed and (not idle or conn.pgconn.pipeline_status):
@@ -369,75 +372,80 @@ class Database:
         if status == TransactionStatus.IDLE and conn.is_alive():
             return conn
         if status == TransactionStatus.IDLE or conn.broken:
-            conn.lose()
-        return self._reopen()
+            conn.mark_lost()
+        return self._replace()
 
-    def _look(self, closed: threading.Event) -> None:
-        """The life of the thread `db-watch`."""
-        while not closed.wait(_LOOK):
+    def _watch_connections(self, closed: threading.Event) -> None:
+        """Cancel or abort statements that take too long: the thread `db-watch`."""
+        while not closed.wait(_CHECK_INTERVAL):
             now = time.perf_counter()
             late = now - self._patience
             for conn in list(self._open.values()):
-                asked, deadline = conn.asked, conn.deadline
+                since, deadline = conn.busy_since, conn.deadline
                 over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
-                if asked and (asked < late or over and cancelled and deadline < now - _BRIEF):
-                    self._cut(conn, asked)
+                ignored = over and cancelled and deadline < now - _CANCEL_GRACE
+                if since and (since < late or ignored):
+                    self._abort_late(conn, since)
                 elif over and not cancelled:
                     _cancel(conn, deadline)
 
-    def _cut(self, conn: Connection, asked: float) -> None:
-        if conn.asked == asked:
-            seconds = time.perf_counter() - asked
-            _log.error("the database has not answered for %.1f s: cut", seconds)
+    def _abort_late(self, conn: Connection, busy_since: float) -> None:
+        if conn.busy_since == busy_since:
+            seconds = time.perf_counter() - busy_since
+            _log.error("no response from the database for %.1f s: closing the connection", seconds)
             if seconds > self._patience:
-                message = "the database has not answered in time"
-                self._refusal = Unavailable(message, code="F401")
-            conn.cut()
+                message = "the database has not responded in time"
+                self._unavailable = Unavailable(message, code="F401")
+            conn.shut_down()
 
-    def _reopen(self) -> Connection:
-        conn = self._try()
+    def _replace(self) -> Connection:
+        conn = self._open_or_refuse()
         me = threading.current_thread()
         with self._lock:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
             old = [self._open.pop(thread) for thread in unused]
             self._open[me] = conn
-            if self._patience and self._watch is None:
+            if self._patience and self._watcher is None:
                 self._closed = closed = threading.Event()
-                self._watch = threading.Thread(
-                    target=self._look, args=(closed,), name="db-watch", daemon=True
+                self._watcher = threading.Thread(
+                    target=self._watch_connections, args=(closed,), name="db-watch", daemon=True
                 )
-                self._watch.start()
-        for each in old:
-            each.close()
+                self._watcher.start()
+        for other in old:
+            other.close()
         return conn
 
 
 def _cancel(conn: Connection, deadline: float) -> None:
-    """Cancel the read with this deadline, and no other statement."""
-    # SAFETY: the mark comes first. A read that sees it closes the connection, so that a late cancel
-    # finds no other statement there. A read that has ended before it has no deadline any more.
+    """Cancel the read that has this deadline, and no other statement."""
+    # SAFETY: `cancelled` is set first. A read that sees it closes the connection, so a late cancel
+    # cannot hit another statement. A read that ended earlier has already reset its deadline.
     conn.cancelled = deadline
     if conn.deadline != deadline:
         return
 
     def send() -> None:
         with suppress(psycopg.Error):
-            conn.cancel_safe(timeout=_CANCEL)
+            conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
 
-    # SAFETY: on its own thread: before libpq 17 it may wait as long as the server stands still.
+    # SAFETY: on its own thread: before libpq 17 the request may block as long as the server hangs.
     threading.Thread(target=send, name="db-cancel", daemon=True).start()
 
 
-def operation(query: object) -> str:
-    """The first word of a statement when it is a usual one, else "other"."""
-    found = OPERATION.match(query) if isinstance(query, str) else None
-    return found[1].lower() if found else "other"
+@lru_cache(2000)
+def operation(query: str) -> str:
+    """Return the first word of a statement in lower case, or "other" if OPERATION lacks it.
+
+    PERF: the cache reads each text once (benchmarks/http, row).
+    """
+    match = OPERATION.match(query)
+    return match[1].lower() if match else "other"
 
 
-def _refusal(text: str, values: dict[str, Any]) -> ForgeError:
-    """One line for a person, from what libpq said. The server's own words are not repeated."""
-    where = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
+def _connection_error(text: str, values: dict[str, Any]) -> ForgeError:
+    """Return the error for libpq's message, without the words of the server."""
+    server = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
     user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
     row = next(row for part, row in TABLE["refused"].items() if part in text)
-    said = row["message"].format(at=where, user=user, name=name)
-    return Unavailable(said, code="F401", hint=row["hint"])
+    message = row["message"].format(at=server, user=user, name=name)
+    return Unavailable(message, code="F401", hint=row["hint"])

@@ -1,8 +1,9 @@
-"""The migration runner: applies files, takes them back, says where a database stands.
+"""Applies and undoes migration files, and reports their state.
 
-One runner at a time per database, by an advisory lock. A file is one transaction, so a crash
-leaves it applied or not. In a `no transaction` file each statement is one, and the next run goes
-on after the last; what PostgreSQL runs only alone (CREATE INDEX CONCURRENTLY) is noted afterwards.
+An advisory lock allows one runner at a time per database. A file is one transaction, so after a
+crash it is either applied or not. In a `no transaction` file each statement is one transaction, and
+the next run continues after the last; a statement that PostgreSQL does not allow in a transaction
+(CREATE INDEX CONCURRENTLY) is recorded after it has run.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from .statements import load_sql
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
 LOCK_POLL = 0.1  # seconds
 LOCK_WAIT = 300.0  # seconds to wait for another runner
-TABLE_WAIT = 1.0  # seconds that a statement may wait for a table
-TABLE_TRIES = 5  # times that it does; in between, whoever waits for us gets through
+TABLE_WAIT = 1.0  # seconds that a statement may wait for a table lock
+TABLE_TRIES = 5  # attempts; between them, transactions that wait for the migration can run
 SQL = load_sql("forge_min.db", "migrate.sql")
-# What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
+# Errors of statements not allowed in a transaction: CONCURRENTLY, VACUUM; COMMIT in DO or CALL.
 RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
-# What a down part meets where the up part was not done: nothing to drop, or still there.
-NOT_DONE = (
+# Errors of a down part if its up part was not run: an object is missing, or still there.
+ALREADY_UNDONE = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedObject,
@@ -39,20 +40,23 @@ NOT_DONE = (
     psycopg.errors.DuplicateObject,
     psycopg.errors.DuplicateFunction,
 )
-# Done again before the statement after it is, of which it removes what an interrupted run left.
-REPEATED = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
+# Repeated before the next statement: it removes the invalid index of an interrupted run.
+CLEAN_UP = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]
 Key = tuple[str, str]  # source and name of a file
 Note = tuple[str, Sequence[object]]  # a statement of migrate.sql and its values
-Passed = tuple[type[Exception], ...]
+Ignored = tuple[type[Exception], ...]
 NOTHING: Note = ("select", [])
 State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
 
 class MigrationStatus(NamedTuple):
-    """Where one file stands. "missing": applied, but its file is not here (a newer release's?)."""
+    """The state of one migration file.
+
+    state: "missing": applied, perhaps by a newer release, but its file is not here.
+    """
 
     source: str
     name: str
@@ -68,17 +72,23 @@ class _Applied(NamedTuple):
 def migrate(
     conn: Connection, files: Sequence[MigrationFile], *, progress: Progress | None = None
 ) -> list[str]:
-    """Apply every file that is not applied yet, in the order given; the labels of those applied.
+    """Apply every pending file in the given order; return the labels of the files applied.
 
-    conn: in autocommit mode, as owner, not through a transaction pooler; its settings are reset,
-    before each file too, and files run in UTC. A statement waits TABLE_WAIT for a table, so that a
-    migration never queues the whole site behind itself; what PostgreSQL runs only alone waits as
-    long as it must, since it keeps nobody waiting. Raises BuildError F320 before anything is done
-    when an applied file was changed, F322 when a file fails (that file is rolled back, earlier ones
-    stay), Unavailable F326 when a table or another runner holds us up.
+    A statement waits at most TABLE_WAIT for a table lock, so that the site's statements do not
+    queue behind the migration. Statements not allowed in a transaction wait without a limit,
+    because they block no others.
+
+    conn: in autocommit mode, as owner, not through a transaction pooler. Its settings are reset
+        before each file and at the end; files run in UTC.
+    files: of all sources, in the order in which they apply.
+    progress: called with the label of each file after it was applied.
+
+    Raises BuildError F320 before any change if an applied file was changed; F322 if a file fails
+    (it is rolled back, earlier files stay applied); F324 if it ends the transaction by itself.
+    Raises Unavailable F326 if a table stays locked or another runner does not end.
     """
     done = []
-    with _running(conn) as applied:
+    with _locked(conn) as applied:
         for file in files:
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
@@ -92,29 +102,29 @@ def migrate(
 
 
 def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
-    """Undo the last `steps` applied files of those given, newest first; their labels. Of a file
-    that is half applied, what was done is undone.
+    """Undo the last `steps` applied files, newest first; return their labels.
 
-    Raises BuildError F323, before anything is done, when one of them has no down part, or a newer
-    file was applied that is not given; else as migrate.
+    Of a half-applied file, the statements that ran are undone. Parameters as in `migrate`. Raises
+    BuildError F323 before any change if a file has no down part, or if a newer file was applied
+    that is not in `files`; and the errors of `migrate`.
     """
-    with _running(conn) as applied:
+    with _locked(conn) as applied:
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][: max(steps, 0)]
         for file in chosen:
             known = {f.name for f in files if f.source == file.source}
             newer = [n for s, n in applied if s == file.source and n > file.name and n not in known]
             if newer:
                 raise BuildError(
-                    f"{', '.join(newer)} came after {file.label}, and is not here",
+                    f"{', '.join(newer)} was applied after {file.label}, but its file is missing",
                     code="F323",
-                    hint="undo it first, by the release that has it",
+                    hint="undo it first, with the release that has it",
                 )
             _check_unchanged(file, applied[file.source, file.name])
             if not file.down:
                 raise BuildError(
                     f"{file.label} has no `-- forge: down` part, so it cannot be undone",
                     code="F323",
-                    hint="write a new migration that does the opposite",
+                    hint="write a new migration that reverts it",
                 )
         for file in chosen:
             _undo(conn, file, applied[file.source, file.name].whole)
@@ -122,10 +132,11 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
 
 
 def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[MigrationStatus]:
-    """Where each file stands, and applied ones without a file. Only reads; the app role may call
-    it.
+    """Return the state of each file and of applied ones without a file. Only reads.
+
+    The application's role has the rights for it.
     """
-    applied = _applied(conn) if _one(conn, SQL["exists"]) else {}
+    applied = _applied(conn) if _scalar(conn, SQL["exists"]) else {}
     rows = []
     for file in files:
         row = applied.pop((file.source, file.name), None)
@@ -137,17 +148,18 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
 
 @contextmanager
 def migration_lock(conn: Connection) -> Iterator[None]:
-    """Be the only one who changes this database's schema. Raises Unavailable F326 after LOCK_WAIT.
+    """Hold the lock for changes of this database's schema during the block.
 
-    LOCK: a session's advisory lock, so it ends with the connection. It is polled for: a session
-    that blocks in pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all
-    of those.
+    Raises Unavailable F326 after LOCK_WAIT.
+    LOCK: a session-level advisory lock, so it ends with the connection. It is polled, because a
+    session that blocks in pg_advisory_lock holds a snapshot, for which CREATE INDEX CONCURRENTLY
+    would wait.
     """
     deadline = time.monotonic() + LOCK_WAIT
-    while not _one(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
+    while not _scalar(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
         if time.monotonic() > deadline:
             raise Unavailable("another migration has been running for too long", code="F326")
-        time.sleep(LOCK_POLL)  # see above: waiting in PostgreSQL would hold a snapshot
+        time.sleep(LOCK_POLL)  # waiting in PostgreSQL would hold a snapshot
     try:
         yield
     finally:
@@ -156,14 +168,14 @@ def migration_lock(conn: Connection) -> Iterator[None]:
 
 
 def create_migration_table(conn: Connection) -> None:
-    """Create forge_migration where it is missing. LOCK: the caller holds migration_lock."""
-    if not _one(conn, SQL["exists"]):
+    """Create forge_migration if it is missing. LOCK: the caller holds migration_lock."""
+    if not _scalar(conn, SQL["exists"]):
         conn.execute(SQL["create"])
 
 
 @contextmanager
-def _running(conn: Connection) -> Iterator[dict[Key, _Applied]]:
-    """Alone in this database; what is applied."""
+def _locked(conn: Connection) -> Iterator[dict[Key, _Applied]]:
+    """Hold the migration lock during the block; yield the applied files."""
     with migration_lock(conn):
         create_migration_table(conn)
         try:
@@ -176,38 +188,38 @@ def _running(conn: Connection) -> Iterator[dict[Key, _Applied]]:
 def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
     conn.execute(SQL["reset"], prepare=False)
     todo = [file.up] if file.transactional else file.statements
-    while done and REPEATED.match(todo[done - 1]):
+    while done and CLEAN_UP.match(todo[done - 1]):
         done -= 1
     for number, text in enumerate(todo[done:] or [""], done + 1):
         last = number >= len(todo)
-        checksum = file.checksum if last else _done(todo, number)
+        checksum = file.checksum if last else _partial_checksum(todo, number)
         note = SQL["note"], [file.source, file.name, checksum, number, last]
-        with _failures_named(file, text, 0 if file.transactional else number):
+        with _errors_named(file, text, 0 if file.transactional else number):
             _step(conn, file, text, note)
 
 
 def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
-    """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
+    """Undo a file in one transaction if PostgreSQL allows it, even with `no transaction`."""
     conn.execute(SQL["reset"], prepare=False)
-    passed, todo = ((), [file.down]) if whole else (NOT_DONE, statements(file.down))
+    ignored, todo = ((), [file.down]) if whole else (ALREADY_UNDONE, statements(file.down))
     forget = SQL["forget"], [file.source, file.name]
-    with _failures_named(file, file.down if whole else ""):
+    with _errors_named(file, file.down if whole else ""):
         try:
-            _together(conn, file, todo, forget, passed)
+            _run_in_transaction(conn, file, todo, forget, ignored)
         except RUNS_ALONE:
             if file.transactional:
                 raise
-            # Nobody who comes after an interruption may take the file for applied.
-            conn.execute(SQL["note"], [file.source, file.name, _done([], 0), 0, False])
+            # After an interruption the file must not count as applied.
+            conn.execute(SQL["note"], [file.source, file.name, _partial_checksum([], 0), 0, False])
             for text in statements(file.down):
-                with suppress(*passed):
+                with suppress(*ignored):
                     _step(conn, file, text, NOTHING)
             conn.execute(*forget)
 
 
 def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
     try:
-        _together(conn, file, [text], note)
+        _run_in_transaction(conn, file, [text], note)
     except RUNS_ALONE:
         if file.transactional:
             raise
@@ -216,54 +228,59 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
         conn.execute(*note)
 
 
-def _together(
-    conn: Connection, file: MigrationFile, todo: list[str], note: Note, passed: Passed = ()
+def _run_in_transaction(
+    conn: Connection, file: MigrationFile, todo: list[str], note: Note, ignored: Ignored = ()
 ) -> None:
-    """Run it and note it, in one transaction; anew where a table stayed in use, since the locks
-    that were had by then hold others up. passed: errors of a statement that do not matter.
+    """Run the statements and record them in one transaction.
+
+    It is retried if a table stays locked, because the locks it already holds block others.
+    todo: the statements. note: how to record them. ignored: errors of a statement to ignore.
     """
     conn.execute(SQL["limit"], [f"{TABLE_WAIT}s"])
     for left in reversed(range(TABLE_TRIES)):
         try:
             with conn.transaction():
-                _run_all(conn, file, todo, passed)
+                _run_all(conn, file, todo, ignored)
                 conn.execute(*note)
             return
         except psycopg.errors.LockNotAvailable:
             if not left:
                 raise
-            time.sleep(TABLE_WAIT / 4)  # others may take the table first
+            time.sleep(TABLE_WAIT / 4)  # waiting transactions take the table now
 
 
-def _run_all(conn: Connection, file: MigrationFile, todo: list[str], passed: Passed) -> None:
-    before = _one(conn, "select pg_current_xact_id()::text")
+def _run_all(conn: Connection, file: MigrationFile, todo: list[str], ignored: Ignored) -> None:
+    before = _scalar(conn, "select pg_current_xact_id()::text")
     for text in todo:
-        with suppress(*passed), conn.transaction() if passed else nullcontext():
+        with suppress(*ignored), conn.transaction() if ignored else nullcontext():
             conn.execute(text, prepare=False)
-    if before != _one(conn, "select pg_current_xact_id()::text"):
+    if before != _scalar(conn, "select pg_current_xact_id()::text"):
         raise BuildError(
-            f"{file.label} commits or rolls back by itself, so part of it may be applied",
+            f"{file.label} ends its transaction by itself, so part of it may be applied",
             code="F324",
             hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
         )
 
 
 @contextmanager
-def _failures_named(file: MigrationFile, text: str, statement: int = 0) -> Iterator[None]:
-    """statement: its number; 0 where the line is said instead, of `text` as a whole."""
+def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterator[None]:
+    """Translate psycopg errors of the block, with the file and the place of the error.
+
+    statement: its number; 0: `text` is the whole part, and the error names the line instead.
+    """
     try:
         yield
     except psycopg.errors.LockNotAvailable as err:
         raise Unavailable(
-            f"{file.label}: a table stayed in use, so the migration gave way",
+            f"{file.label}: a table stayed locked, so the migration was stopped",
             code="F326",
             hint="try again; see pg_stat_activity for a transaction that stays open",
         ) from err
     except psycopg.Error as err:
-        place = f", statement {statement}" if statement else _line(file, text, err)
-        said = [err.diag.message_primary or "the connection was lost", err.diag.message_detail]
+        position = f", statement {statement}" if statement else _line(file, text, err)
+        reason = [err.diag.message_primary or "the connection was lost", err.diag.message_detail]
         raise BuildError(
-            f"{file.label}{place}: {'; '.join(filter(None, said))}",
+            f"{file.label}{position}: {'; '.join(filter(None, reason))}",
             code="F322",
             hint=err.diag.message_hint,
         ) from err
@@ -273,8 +290,8 @@ def _line(file: MigrationFile, text: str, err: psycopg.Error) -> str:
     position = err.diag.statement_position
     if not (position and text):
         return ""
-    place = file.sql.rindex(text) if text == file.down else 0
-    return f":{file.sql.count(chr(10), 0, place + int(position) - 1) + 1}"
+    start = file.sql.rindex(text) if text == file.down else 0
+    return f":{file.sql.count(chr(10), 0, start + int(position) - 1) + 1}"
 
 
 def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:
@@ -282,7 +299,7 @@ def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:
         raise BuildError(
             f"{file.label} was changed after it was applied",
             code="F320",
-            hint="restore it, and put the change into a new migration",
+            hint="restore it, and write the change into a new migration",
         )
 
 
@@ -290,13 +307,13 @@ def _state(file: MigrationFile, row: _Applied | None) -> State:
     if row is None:
         return "pending"
     if not row.whole:
-        unchanged = row.checksum == _done(file.statements, row.steps)
+        unchanged = row.checksum == _partial_checksum(file.statements, row.steps)
         return "half applied" if unchanged else "changed"
     return "applied" if row.checksum == file.checksum else "changed"
 
 
-def _done(todo: list[str], steps: int) -> str:
-    """The checksum of the statements done so far: what is still to come may be corrected."""
+def _partial_checksum(todo: list[str], steps: int) -> str:
+    """Return the checksum of the statements that ran; later ones may still be corrected."""
     return digest("\n;\n".join(todo[:steps]))
 
 
@@ -305,6 +322,6 @@ def _applied(conn: Connection) -> dict[Key, _Applied]:
     return {(source, name): _Applied(*rest) for source, name, *rest in rows}
 
 
-def _one(conn: Connection, query: str, *params: object) -> Any:
+def _scalar(conn: Connection, query: str, *params: object) -> Any:
     row = conn.execute(query, params or None).fetchone()
     return row[0] if row else None

@@ -1,4 +1,4 @@
--- The table of what is applied: its rows are written by the migration runner alone.
+-- The table of applied migrations; only the migration runner writes it.
 
 -- name: create
 create table public.forge_migration (
@@ -30,7 +30,7 @@ delete from public.forge_migration where source = %s and name = %s
 select set_config('lock_timeout', %s, false), set_config('statement_timeout', '0', false)
 
 -- name: reset
--- What a file sets for its session ends with it; times without a zone are UTC.
+-- Session settings of a file end with the file; times without a time zone are UTC.
 reset all;
 reset role;
 set time zone 'UTC'

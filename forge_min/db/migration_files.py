@@ -1,9 +1,8 @@
-"""Migration files as values: how they are named, read and taken apart. Nothing here touches a
-database.
+"""Migration files: their names, their parts and their statements. Uses no database.
 
-A file is `NNNN_name.sql`. What stands before a line `-- forge: down` brings the database up, what
-stands after it takes it down again. Its leading comment lines may say `-- forge: generated` (made
-by `migrate diff`) and `-- forge: no transaction` (each statement commits by itself).
+A file is named `NNNN_name.sql`. The part before a line `-- forge: down` applies the migration, the
+part after it undoes it. The comment lines at its top may contain `-- forge: generated` (written by
+`migrate diff`) and `-- forge: no transaction` (each statement commits by itself).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ..lazy import lazy_pattern
 FILE_NAME = lazy_pattern(r"\d{4}_[a-z0-9_]+\.sql")
 HEAD = lazy_pattern(r"([ \t]*--.*\n?)*")
 DOWN_LINE = lazy_pattern(r"^-- forge: down[ \t]*$", re.MULTILINE)
-# What may hide a semicolon: strings, quoted names, dollar quotes, comments (nested ones by
+# Tokens that may contain a semicolon: strings, quoted names, dollar quotes, comments (nested ones:
 # _skip_comment).
 TOKEN = lazy_pattern(
     r"--[^\n]*|/\*|(?<![A-Za-z0-9_$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\""
@@ -35,7 +34,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MigrationFile:
-    """One file. source: "forge" or "app". name: the file's. checksum: SHA-256 of its text."""
+    """One migration file.
+
+    source: "forge" or "app".
+    name: of the file.
+    sql: its text, with Unix line ends.
+    """
 
     source: str
     name: str
@@ -43,12 +47,12 @@ class MigrationFile:
 
     @cached_property
     def checksum(self) -> str:
-        """Of the text with Unix line ends, so that a checkout on another system changes nothing."""
+        """SHA-256 of the text with Unix line ends, so it is the same in every checkout."""
         return digest(self.sql)
 
     @property
     def label(self) -> str:
-        """The name as a person knows it: "0001_initial.sql", "forge/0001_jobs.sql"."""
+        """The name in messages: "0001_initial.sql", "forge/0001_jobs.sql"."""
         return self.name if self.source == "app" else f"{self.source}/{self.name}"
 
     @property
@@ -58,17 +62,17 @@ class MigrationFile:
 
     @cached_property
     def statements(self) -> list[str]:
-        """The single statements of the up part."""
+        """The statements of the up part."""
         return statements(self.up)
 
     @property
     def down(self) -> str:
-        """The part that undoes it; "" where there is none."""
+        """The part that undoes the migration; "" if the file has no such part."""
         return (DOWN_LINE.split(self.sql, maxsplit=1) + [""])[1].strip()
 
     @property
     def generated(self) -> bool:
-        """Whether `migrate diff` wrote it."""
+        """Whether `migrate diff` wrote the file."""
         return "-- forge: generated" in self._head
 
     @property
@@ -83,14 +87,14 @@ class MigrationFile:
 
 
 def read_migrations(folder: Path | Traversable, source: str = "app") -> list[MigrationFile]:
-    """The migration files of a folder, in order; none where the folder does not exist.
+    """Return the migration files of a folder in order; [] if it does not exist.
 
-    Raises BuildError F321 for a .sql file with another name, a number that comes twice, or what is
-    no file or no text.
+    Raises BuildError F321 for a .sql file with an invalid name, a duplicate number, a directory or
+    device, and text that is not UTF-8.
     """
     if not folder.is_dir():
         return []
-    found: dict[str, MigrationFile] = {}
+    by_number: dict[str, MigrationFile] = {}
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if not entry.name.endswith(".sql"):
             continue
@@ -98,41 +102,41 @@ def read_migrations(folder: Path | Traversable, source: str = "app") -> list[Mig
             raise BuildError(
                 f"migrations: {entry.name} is not named like 0001_what_it_does.sql", code="F321"
             )
-        if not entry.is_file():  # a pipe would be waited for
-            raise BuildError(f"migrations: {entry.name} is no regular file", code="F321")
+        if not entry.is_file():  # reading a pipe would block
+            raise BuildError(f"migrations: {entry.name} is not a regular file", code="F321")
         number = entry.name[:4]
-        if number in found:
+        if number in by_number:
             raise BuildError(
-                f"migrations: {found[number].name} and {entry.name} have the same number",
+                f"migrations: {by_number[number].name} and {entry.name} have the same number",
                 code="F321",
                 hint="give the later one the next free number",
             )
         try:
             text = entry.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as err:
-            message = f"migrations: {entry.name} is no UTF-8 text: {err.reason}"
+            message = f"migrations: {entry.name} is not UTF-8 text: {err.reason}"
             raise BuildError(message, code="F321") from None
-        found[number] = MigrationFile(source, entry.name, text)
-    return list(found.values())
+        by_number[number] = MigrationFile(source, entry.name, text)
+    return list(by_number.values())
 
 
 def digest(text: str) -> str:
-    """The checksum of a migration's text."""
+    """Return the checksum of a migration's text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def statements(sql: str) -> list[str]:
-    """The single statements of a script, without those that are empty or only comments.
+    """Return the statements of a script, without empty ones and ones of only comments.
 
     Follows PostgreSQL's lexical rules (manual, section 4.1) with standard_conforming_strings on,
     and SQL-standard function bodies (begin atomic ... end).
     """
-    found: list[str] = []
+    result: list[str] = []
     start = position = depth = 0
-    solid = False
+    has_code = False
     while match := TOKEN.search(sql, position):
         token = match.group().lower()
-        solid = solid or bool(sql[position : match.start()].strip())
+        has_code = has_code or bool(sql[position : match.start()].strip())
         position = match.end()
         if token == "/*":
             position = _skip_comment(sql, position)
@@ -144,14 +148,14 @@ def statements(sql: str) -> list[str]:
         elif token == "end":
             depth = max(0, depth - 1)
         elif token == ";" and not depth:
-            if solid:
-                found.append(sql[start : match.start()].strip())
-            start, solid = position, False
+            if has_code:
+                result.append(sql[start : match.start()].strip())
+            start, has_code = position, False
             continue
-        solid = solid or not token.startswith(("--", "/*"))
-    if solid or sql[position:].strip():
-        found.append(sql[start:].strip())
-    return found
+        has_code = has_code or not token.startswith(("--", "/*"))
+    if has_code or sql[position:].strip():
+        result.append(sql[start:].strip())
+    return result
 
 
 def _skip_comment(sql: str, position: int) -> int:

@@ -1,6 +1,6 @@
-"""The application's role: it reads and writes rows, and owns nothing.
+"""The application's role, which reads and writes rows and owns nothing.
 
-Run as the owner of the tables, after migrations. Every call gives the same end state.
+Run as the owner of the tables, after migrations. Every function is idempotent.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ def ensure_app_role(
     database: str,
     settings: Mapping[str, str] | None = None,
 ) -> str | None:
-    """Create the role if it is missing, give it its rights in schema public and its settings.
+    """Create the role if it is missing, and grant its rights in schema public.
 
-    It may select, insert, update and delete in every table of the connected owner, present and
-    future, use sequences and call functions; forge_migration it may only read. `settings` are
-    written with ALTER ROLE, so that they hold behind a pooler too; roles.sql has defaults for what
-    the role has no setting for. A role that is the owner itself only gets settings. A role that
-    exists keeps its password. Returns None when all is done, else the SQL that somebody with more
-    rights has to run (it holds a placeholder, never the password); after that, call again.
-    Raises psycopg.Error on a lost connection.
+    The role may select, insert, update and delete in every present and future table of the
+    connected owner, use sequences and call functions. It may only read forge_migration. If the role
+    is the owner itself, only the settings are written.
+
+    conn: connected as the owner of the tables.
+    role, database: names of the role and of the database.
+    password: of a new role; an existing role keeps its password. None: a placeholder.
+    settings: written with ALTER ROLE, so that they apply behind a pooler too. roles.sql has
+        defaults for missing ones.
+
+    Returns None when all is done, else SQL that a role with more rights must run before the next
+    call; it holds a placeholder, never the password. Raises psycopg.Error if the connection is
+    lost.
     """
-    values = {
-        "role": role,
-        "database": database,
-        "settings": Jsonb(dict(settings or {})),
-    }
+    values = {"role": role, "database": database, "settings": Jsonb(dict(settings or {}))}
     with migration_lock(conn):
         create = _statements(conn, "create", values, password=_hashed(conn, role, password))
         if _refused(conn, create):
@@ -56,34 +58,34 @@ def ensure_app_role(
 
 
 def check_bound_role(conn: Connection) -> None:
-    """That row-level security binds the connected role.
+    """Check that row-level security applies to the connected role.
 
-    Raises ConfigError F412 for a superuser, BYPASSRLS, or (a member of) the owner of a table of
-    schema public with policies: a tenant's rows would be everybody's.
+    Raises ConfigError F412 for a superuser, a role with BYPASSRLS, and the owner (or a member of
+    the owner) of a table with policies in schema public: it would see the rows of all tenants.
     """
     reasons = role_findings(conn, "unbound")
     if reasons:
         raise ConfigError(
-            f"the role {conn.info.user} of database.url {' and '.join(reasons)}, so no policy "
-            "would keep one tenant's rows from another",
+            f"the role {conn.info.user} of database.url {' and '.join(reasons)}, so row-level "
+            "security would not separate the tenants",
             code="F412",
             hint="name the app's role in database.url and the owner in database.migrate_url",
         )
 
 
 def role_findings(conn: Connection, name: Literal["unbound", "lacking", "excess"]) -> list[str]:
-    """What is wrong with the rights of the connected role. Only reads.
+    """Return problems with the rights of the connected role. Only reads.
 
-    unbound: why row-level security does not bind it ("is a superuser"). lacking: rights that
-    `ensure_app_role` grants and it does not have ("insert on flights"). excess: rights that the
-    app's role does not need ("create roles"); empty for a superuser.
+    name: "unbound": reasons why row-level security does not apply to it ("is a superuser").
+        "lacking": rights of `ensure_app_role` that it does not have ("insert on flights").
+        "excess": rights that the app's role does not need ("create roles"); [] for a superuser.
     """
     with errors_translated():
         return [row[0] for row in conn.execute(SQL[name]).fetchall()]
 
 
 def _hashed(conn: Connection, role: str, password: str | None) -> str:
-    """Hashed by the client, so that no server log ever holds the password."""
+    """Hash the password here, so that no server log contains it."""
     if password is None:
         return PLACEHOLDER
     encoding = conn.info.encoding
@@ -99,7 +101,7 @@ def _statements(
 
 
 def _refused(conn: Connection, statements: list[str]) -> list[str]:
-    """Run them; those for which this role has not the rights."""
+    """Run the statements; return those that this role has no right to run."""
     refused = []
     for statement in statements:
         try:

@@ -1,11 +1,11 @@
--- The application's role. Each statement gives the statements to run, one a row, as text.
+-- The application's role. `create`, `grants` and `settings` return the statements to run, one per row.
 
 -- name: create
 select format('create role %%I login password %%L', %(role)s::text, %(password)s::text)
 where not exists (select from pg_roles where rolname = %(role)s)
 
 -- name: grants
--- Objects of other owners (an extension's) are left out. A role that owns the tables needs nothing.
+-- Without objects of other owners, such as extensions. A role that owns the tables needs no grants.
 with me as (select %(role)s::text as role, %(database)s::text as database),
 own as (
   select c.relkind = 'S' as sequence, 'public.' || quote_ident(c.relname) as name
@@ -45,8 +45,8 @@ select statement from me, lateral (
 where role <> current_user
 
 -- name: settings
--- A default is written where the role has no such setting, a wanted one where it has another value. The
--- app relies on UTC: rows come back in it.
+-- Writes defaults for missing settings of the role, and the given settings if they differ. The application
+-- relies on UTC: it reads times in it.
 with now as (
   select lower(split_part(entry, '=', 1)) as name, substr(entry, strpos(entry, '=') + 1) as value
   from pg_db_role_setting s join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) entry
@@ -64,7 +64,7 @@ select format('alter role %%I set %%I = %%L', %(role)s::text, name, value)
 from wanted w
 where not exists (select from now n where n.name = lower(w.name) and n.value = w.value)
 
--- What lets this role past row-level security, one reason a row; no row: it is bound by every policy.
+-- Reasons why row-level security does not apply to this role, one per row; none if every policy applies.
 -- name: unbound
 select 'is a superuser' from pg_roles where rolname = current_user and rolsuper
 union all
@@ -74,7 +74,8 @@ select 'owns ' || string_agg(relname, ', ' order by relname) from pg_class
 where relnamespace = 'public'::regnamespace and relrowsecurity and pg_has_role(relowner, 'USAGE')
 having count(*) > 0
 
--- What `grants` gives and this role has not, a relation a row. Whose objects count: the owner's of forge_migration.
+-- Rights that `grants` would grant and this role does not have, one row per relation. Only objects of the owner
+-- of forge_migration count.
 -- name: lacking
 with own as (
   select c.oid, c.relname, c.relkind from pg_class c
@@ -117,7 +118,7 @@ union all
 select 'truncate ' || string_agg(relname, ', ' order by relname) from me, pg_class c
 where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and has_table_privilege(c.oid, 'truncate')
 having count(*) > 0
-union all  -- what `set role` gives to a statement that somebody smuggles in (PostgreSQL manual, section 21.5)
+union all  -- rights that an injected `set role` would give (PostgreSQL manual, section 21.5)
 select 'act as ' || string_agg(r.rolname, ', ' order by r.rolname) from me, pg_roles r
 where r.oid <> me.oid and pg_has_role(me.oid, r.oid, 'member') and (r.rolsuper or r.rolbypassrls or r.rolname in
   ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_read_all_data', 'pg_write_all_data'))

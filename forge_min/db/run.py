@@ -1,7 +1,7 @@
-"""One statement in one round trip, with the tenant whose rows it may touch.
+"""Run one statement, with its tenant, in one round trip.
 
-PERF: psycopg's own parts (its adapters, its `pq`, its generators) without a cursor: a cursor takes
-25 us more for a statement, and a pipeline of two of them 95 (benchmarks/writes.py).
+PERF: uses psycopg's adapters, `pq` and generators without a cursor. A cursor adds 25 us per
+statement, and a pipeline of two cursors 95 us (benchmarks/writes.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,17 +23,15 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
-from .connection import Connection
-from .connection import operation as first_word
-from .statements import Statement, numbered, refuse_without_tenant, values_at
+from .connection import Connection, operation
+from .statements import Statement, number_placeholders, require_tenant, values_of
 from .transaction import transaction
 from .translate import errors_translated, translate
 
-# What a prepared statement may say and a new one does not: a migration changed its columns, or it
-# was discarded behind our back (PostgreSQL manual, appendix A).
+# Errors of a prepared statement that a new one would not have: a migration changed its columns, or
+# the server discarded it (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
-operation = lru_cache(2000)(first_word)  # PERF: as `numbered` (benchmarks/http, row)
-SETTINGS = (  # what psycopg's loaders and dumpers read of a session, each when it is made
+SETTINGS = (  # session settings that psycopg's loaders and dumpers read when they are created
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
 _AUTO = PyFormat.AUTO
@@ -45,37 +42,38 @@ SCOPE = (
     " set_config('transaction_read_only', %(read_only)s, true)"
 )
 TENANT = "select set_config('forge.tenant_id', %s, true)"
-SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
+SET_TENANT: Statement = (number_placeholders(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
-"""Seconds that a read of this context may take: a request's; 0: no limit."""
+"""Seconds that a read in this context, such as a request, may take; 0: no limit."""
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
 
-# A statement, its values and their formats, as libpq takes them. PERF: a tuple, for it is made with
-# each statement (benchmarks/http, row).
+# A statement, its values and their formats, as in libpq. PERF: a plain tuple, because one is
+# created per statement (benchmarks/http, row).
 Message = tuple[Statement, Sequence[Any], Sequence[int] | None]
 
 
 def run(
     conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
 ) -> Rows:
-    """Execute `sql`, which is one statement; its rows, [] when it gives none.
+    """Execute one statement and return its rows, [] if it returns none.
 
-    tenant: set for this statement's transaction, as row-level security asks. Both go out in one
-    pipeline, which is one round trip and, outside a transaction of the caller's, one implicit
-    transaction (PostgreSQL manual, section 32.5); inside one, the tenant stays set until its end.
-    A connection that is not ours, not in autocommit or in a pipeline of the caller's is used
-    through its cursors.
+    conn: connections of another class, without autocommit or in pipeline mode run it by a cursor.
+    sql: one statement, with %s or %(name)s placeholders.
+    params: values for the placeholders.
+    tenant: set for the statement's transaction, for row-level security. Both are sent in one
+        pipeline: one round trip and, outside a transaction of the caller, one implicit transaction
+        (PostgreSQL manual, section 32.5). Inside one, the tenant stays set until its end.
     Raises the errors of `db.translate`.
     """
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
-            return _by_cursor(conn, sql, params, tenant)
-        if conn.around is not None:
-            return conn.around(sql, lambda: _by_parts(conn, sql, params, tenant))
-        return _by_parts(conn, sql, params, tenant)
+            return _run_with_cursor(conn, sql, params, tenant)
+        if conn.instrument is not None:
+            return conn.instrument(sql, lambda: _run_directly(conn, sql, params, tenant))
+        return _run_directly(conn, sql, params, tenant)
     except psycopg.Error as err:
         if isinstance(conn, Connection):
             conn.note_error(err)
@@ -90,17 +88,20 @@ def query(
     tenant: UUID | None,
     write: bool,
 ) -> list[T]:
-    """The rows of one statement in a transaction of its own, or a savepoint: read-only unless
-    `write`, with the rows of `tenant` only. into: called with the columns by their names.
+    """Run one statement in its own transaction or savepoint and return its rows.
 
-    Raises ForgeError F418 for a tenant's table without a tenant, and the errors of `db.translate`.
+    into: called with the columns as keyword arguments, once per row.
+    tenant: only rows of this tenant are visible; None: no tenant.
+    write: allow writes; otherwise the transaction is read-only.
+    Raises ForgeError F418 for a table of tenants without a tenant, and the errors of
+    `db.translate`.
     """
     if tenant is None:
-        refuse_without_tenant(conn, sql)
+        require_tenant(conn, sql)
     try:
         with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
             run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
-            # SAFETY: in a pipeline a text of several statements is refused.
+            # SAFETY: in pipeline mode the server rejects a text of several statements.
             with errors_translated(), conn.pipeline():
                 cursor.execute(sql, params)
             return cursor.fetchall() if cursor.description else []
@@ -114,11 +115,11 @@ def query(
 def read(
     conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
 ) -> Rows:
-    """As `run`, for a statement that only reads: it is cancelled after `read_timeout`.
+    """Run a statement that only reads; it is cancelled after `read_timeout`.
 
-    Nothing is SET for it, so it works behind a pooler. Raises Unavailable F642 when it was
-    cancelled, F405 when the cancel had no effect: the connection is dead, and may be replaced. Only
-    connections of a `Database` are watched.
+    It sets nothing in the session, so it works behind a pooler. The time-out applies only to
+    connections of a `Database`. Parameters and results are those of `run`. Raises Unavailable F642
+    if the read was cancelled, F405 if the cancel had no effect and the connection was closed.
     """
     seconds = read_timeout.get()
     if not seconds or not isinstance(conn, Connection):
@@ -133,11 +134,11 @@ def read(
         raise
     finally:
         conn.deadline = 0.0
-        if conn.cancelled == deadline:  # its cancel may come late, and meet another statement
+        if conn.cancelled == deadline:  # a late cancel would hit another statement
             conn.close()
 
 
-def _by_cursor(
+def _run_with_cursor(
     conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID | None
 ) -> Rows:
     with conn.cursor(row_factory=tuple_row) as cursor:
@@ -149,68 +150,68 @@ def _by_cursor(
         except psycopg.ProgrammingError as err:
             if err.sqlstate:
                 raise
-            return []  # it gives none, and in a pipeline only now that is known
+            return []  # the statement returns no rows; in a pipeline it is known only now
 
 
-def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
-    started = conn.asked = time.perf_counter()
+def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
+    started = conn.busy_since = time.perf_counter()
     try:
-        text, places = (sql, ()) if params is None else numbered(sql)
-        given = values_at(places, params or ())
-        adapted, session = _converter(conn)
-        values = adapted.dump_sequence(given, [_AUTO] * len(given))
-        statement = text, adapted.types or ()
-        message = statement, values, adapted.formats
-        again = conn.pgconn.transaction_status == IDLE
-        while (result := _answer(conn, message, tenant)).status == FAILED:
+        text, names = (sql, ()) if params is None else number_placeholders(sql)
+        arguments = values_of(names, params or ())
+        converter, session = _converter(conn)
+        values = converter.dump_sequence(arguments, [_AUTO] * len(arguments))
+        statement = text, converter.types or ()
+        message = statement, values, converter.formats
+        may_retry = conn.pgconn.transaction_status == IDLE
+        while (result := _execute(conn, message, tenant)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
             if not stale or not conn.prepared.forget(statement, SET_TENANT):
-                raise error_from_result(result, encoding=adapted.encoding)
-            if not again:  # as after a deadlock: the whole transaction may be tried again
+                raise error_from_result(result, encoding=converter.encoding)
+            if not may_retry:  # as after a deadlock, the caller may retry the whole transaction
                 raise SerializationFailure("a prepared statement was out of date")
-            again = False
+            may_retry = False
         rows: Rows = []
         if result.nfields:
-            # SAFETY: the statement may have changed a setting, and a reload of the server's too.
+            # SAFETY: the statement, or a reload of the server's files, may have changed a setting.
             if (now := _session(conn)) != session:
-                adapted, session = _new_converter(conn), now
-            adapted.set_pgresult(result)
-            rows = adapted.load_rows(0, result.ntuples, tuple)
-            adapted.set_pgresult(None)
-        conn.converter = adapted, session
-        conn.used = started
+                converter, session = _new_converter(conn), now
+            converter.set_pgresult(result)
+            rows = converter.load_rows(0, result.ntuples, tuple)
+            converter.set_pgresult(None)
+        conn.converter = converter, session
+        conn.last_used = started
         return rows
     finally:
-        conn.asked = 0.0
+        conn.busy_since = 0.0
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)
 
 
 def _converter(conn: Connection) -> tuple[abc.Transformer, object]:
-    """What converts values both ways, with the settings of the session that it was created for.
+    """Take the connection's converter and the session settings for which it was created.
 
-    PERF: a new one asks Python for the loader of each column and makes it (benchmarks/http, row).
+    PERF: a new one looks up and creates the loader of each column (benchmarks/http, row).
     """
     session = _session(conn)
-    # SAFETY: an adapter that runs a statement itself gets one of its own.
-    kept, conn.converter = conn.converter, None
-    if kept is not None and kept[1] == session:
-        return kept
+    # SAFETY: while it is taken, an adapter that runs a statement itself gets another converter.
+    last, conn.converter = conn.converter, None
+    if last is not None and last[1] == session:
+        return last
     return _new_converter(conn), session
 
 
 def _session(conn: Connection) -> object:
-    """The settings that psycopg's loaders and dumpers read when they are created."""
+    """Return the session's values of SETTINGS."""
     return [*map(conn.pgconn.parameter_status, SETTINGS)]
 
 
 def _new_converter(conn: Connection) -> abc.Transformer:
-    # SAFETY: by a proxy, or the connection could not end before the garbage collector comes.
+    # SAFETY: a weak proxy: a cycle would keep the connection until the next garbage collection.
     return Transformer(SimpleNamespace(adapters=conn.adapters, connection=proxy(conn)))
 
 
-def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
-    """The statement's result, or the first error of its round trip."""
+def _execute(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
+    """Send a statement; return its result, or the first error of its round trip."""
     pg = conn.pgconn
     statement, values, formats = message
     with conn.lock:
@@ -218,38 +219,34 @@ def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult
             name = conn.prepared.name(statement) if tenant is None else None
             if name is None:
                 return _pipeline(conn, message, tenant)
-            if conn.patient:
-                # PERF: one call lets go of the GIL once, the steps below four times, and each time
-                # it may be another's turn (benchmarks/http, row).
-                return _waited(pg, pg.exec_prepared(name, values, formats))
+            if conn.may_block:
+                # PERF: this call releases the GIL once, the steps below four times, and each time
+                # another thread may take it (benchmarks/http, row).
+                result = pg.exec_prepared(name, values, formats)
+                if pg.status == ConnStatus.BAD:
+                    raise psycopg.OperationalError(pg.get_error_message())
+                return result
             pg.send_query_prepared(name, values, formats)
             return _first_failure(conn.wait(generators.execute(pg)))
         finally:
-            # SAFETY: interrupted, so an answer may still come that is nobody's.
+            # SAFETY: after an interruption a response to this statement may still arrive.
             if pg.pipeline_status or pg.transaction_status == ACTIVE:
                 conn.close()
 
 
-def _waited(pg: PGconn, result: PGresult) -> PGresult:
-    """The result. Raises OperationalError where the connection was lost, as psycopg's own does."""
-    if pg.status == ConnStatus.BAD:
-        raise psycopg.OperationalError(pg.get_error_message())
-    return result
-
-
 def _first_failure(results: Sequence[PGresult]) -> PGresult:
-    """What failed, if anything did: a commit that fails comes behind the statement's own answer."""
+    """Return the first error, else the last result; a failed commit follows the statement's."""
     return next((result for result in results if result.status == FAILED), results[-1])
 
 
 def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
-    """As `_answer`, of several messages: what prepares statements, the tenant's, and it."""
+    """Prepare statements if due, set the tenant and execute, all in one pipeline."""
     pg = conn.pgconn
     pg.enter_pipeline_mode()
     messages = [message]
     if tenant is not None:
         messages.insert(0, (SET_TENANT, [str(tenant).encode()], None))
-    sent: list[Statement | None] = []  # for each of libpq's the statement that it prepares
+    sent: list[Statement | None] = []  # per message of libpq: the statement that it prepares
     for statement, _, _ in messages:
         sent += _prepare(conn, statement)
     for statement, values, formats in messages:
@@ -260,7 +257,7 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresu
         else:
             pg.send_query_prepared(name, values, formats)
     pg.pipeline_sync()
-    results = conn.wait(_results(pg, len(sent) + len(messages)))
+    results = conn.wait(_fetch_results(pg, len(sent) + len(messages)))
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -269,7 +266,7 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresu
 
 
 def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
-    """Send what prepares it, when that is due, after what makes room for it."""
+    """Prepare the statement if it is due, and close an old one first if there are too many."""
     due = conn.prepared.new_name(statement)
     if due is None:
         return []
@@ -280,13 +277,13 @@ def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
     return [statement] if old is None else [None, statement]
 
 
-def _results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
-    """One of each message, and one more when the commit fails."""
+def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
+    """Return one result per message sent, and another one if the commit fails."""
     yield from generators.send(pg)
     results: list[PGresult] = []
     for _ in range(sent + 2):
-        found = yield from generators.fetch_many(pg)
-        if found and found[-1].status == DONE:
+        batch = yield from generators.fetch_many(pg)
+        if batch and batch[-1].status == DONE:
             break
-        results += found
+        results += batch
     return results

@@ -1,6 +1,6 @@
-"""Statements: named ones of .sql files, placeholders, constants, and which are prepared.
+"""SQL statements: loaded from .sql files by name, placeholders, literals, prepared statements.
 
-Parameters only: nothing of a caller is ever pasted into a statement.
+Values are passed as parameters, never pasted into a statement.
 """
 
 from __future__ import annotations
@@ -20,153 +20,161 @@ from ..resources import files
 
 NAME = lazy_pattern(r"^-- name: *(\S+) *$", re.MULTILINE)
 PLACEHOLDER = lazy_pattern(r"%%|%(?:\((\w+)\))?([sbt])?")
-_NO_NAMES = lazy_pattern(  # comments and strings
+_COMMENTS_AND_STRINGS = lazy_pattern(
     r"(?is)--[^\n]*|/\*.*?\*/|\be'(?:\\.|[^\\'])*'|'[^']*'|(\$\w*\$).*?\1"
 )
-_WITH = lazy_pattern(r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\(')
+_CTE_NAMES = lazy_pattern(
+    r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\('
+)
 _TABLE = r'(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)"?'
-_USED = lazy_pattern(  # with the tables behind commas, which may have aliases
+_REFERENCES = lazy_pattern(  # including tables after commas, with or without an alias
     rf"(?i)(?:(?<!\bdistinct )\bfrom|\b(?:join|update|into|using))\s+({_TABLE}"
     rf'(?:(?:\s+(?:as\s+)?"?\w+"?)?\s*,\s*{_TABLE})*)'
 )
-_LISTED = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
+_TABLES = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
 
+CAPACITY = 100  # statements that stay prepared on a connection, and statements counted
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
-Statement = tuple[str, tuple[int, ...]]  # its text, and the types (OIDs) of its values
+Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its values
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:
-    """The statements of `file` in `package` (dotted; a zip is fine), by the name in `-- name:
-    fetch`.
+    """Return the statements of a .sql file by the name in their line `-- name: fetch`.
 
-    Text before the first name is a comment. Raises BuildError F329 for a name that comes twice,
-    an empty statement or a file without any.
+    package: dotted name of a package, which may be in a zip file.
+    file: name of the file. Text before the first `-- name:` is a comment.
+    Raises BuildError F329 for a duplicate name, an empty statement or a file without statements.
     """
     parts = NAME.split((files(package) / file).read_text("utf-8"))
-    found: dict[str, str] = {}
+    statements: dict[str, str] = {}
     for name, text in zip(parts[1::2], parts[2::2]):
-        if name in found or not text.strip():
-            raise BuildError(f"{file}: statement {name} comes twice or is empty", code="F329")
-        found[name] = text.strip().removesuffix(";")
-    if not found:
-        raise BuildError(f"{file}: no line says `-- name: ...`", code="F329")
-    return found
+        if name in statements or not text.strip():
+            raise BuildError(f"{file}: statement {name} is empty or a duplicate", code="F329")
+        statements[name] = text.strip().removesuffix(";")
+    if not statements:
+        raise BuildError(f"{file}: no line `-- name: ...` found", code="F329")
+    return statements
 
 
 def literal(value: str) -> str:
-    """The string as a constant of a statement that has placeholders too (PostgreSQL manual,
-    4.1.2.1). For what does not change from call to call: each text is a statement of its own.
+    """Return the string as an SQL literal for a statement with placeholders.
+
+    Only for constants: every other value makes another statement to prepare. Source: PostgreSQL
+    manual, section 4.1.2.1.
     """
     escaped = value.replace("'", "''").replace("%", "%%")
     return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
 
 
 @lru_cache(2000)
-def numbered(sql: str) -> tuple[str, tuple[str | int, ...]]:
-    """The statement with $1, $2, ... and the names, or places in a sequence, of their values.
+def number_placeholders(sql: str) -> tuple[str, tuple[str | int, ...]]:
+    """Return the statement with $1, $2, ... and the names or sequence indexes of their values.
 
-    PERF: each text is read once; psycopg does so up to 4,096 characters only, and takes 90 to 160
-    us for a longer one.
+    Raises psycopg.ProgrammingError for an invalid placeholder.
+    PERF: the cache reads each text once; psycopg's is limited to 4,096 characters, and a longer
+    text takes 90 to 160 us.
     """
     numbers: dict[str | int, int] = {}
 
-    def number(found: re.Match[str]) -> str:
-        if found[0] == "%%":
+    def number(match: re.Match[str]) -> str:
+        if match[0] == "%%":
             return "%"
-        if not found[2]:
-            raise psycopg.ProgrammingError(f"{found[0]!r} is no placeholder; a percent sign is %%")
-        name = found[1] or len(numbers)
+        if not match[2]:
+            raise psycopg.ProgrammingError(f"{match[0]!r} is not a placeholder; write % as %%")
+        name = match[1] or len(numbers)
         return f"${numbers.setdefault(name, len(numbers) + 1)}"
 
     text = PLACEHOLDER.sub(number, sql)
     return text, tuple(numbers)
 
 
-def values_at(places: tuple[str | int, ...], params: Any) -> list[Any]:
-    """The values that `numbered` asks for, of a mapping or a sequence. Raises ProgrammingError."""
+def values_of(names: tuple[str | int, ...], params: Any) -> list[Any]:
+    """Return the values for these placeholders. Raises psycopg.ProgrammingError if they differ."""
     try:
-        # PERF: nearly always a dict, and the look at Mapping costs 10 us when nothing is warm.
-        if type(params) is dict or isinstance(params, Mapping) or len(params) == len(places):
-            return [*map(params.__getitem__, places)]
+        # PERF: nearly always a dict; isinstance(..., Mapping) takes 10 us with cold caches.
+        if type(params) is dict or isinstance(params, Mapping) or len(params) == len(names):
+            return [*map(params.__getitem__, names)]
     except (LookupError, TypeError):
         pass
-    wanted = ", ".join(map(str, places)) or "none"
-    raise psycopg.ProgrammingError(f"other values than the statement's are given: {wanted}")
+    expected = ", ".join(map(str, names)) or "none"
+    raise psycopg.ProgrammingError(f"the values do not match the placeholders: {expected}")
 
 
-class Prepared:
+class PreparedStatements:
     """The statements that one connection has prepared, by name (PostgreSQL manual, PREPARE).
 
-    psycopg keeps such a list for its cursors; this one is for `run`, which uses none. The least
-    recently used statement goes first. after: a statement is prepared once it came this often; None
-    = never. room: so many stay prepared, and so many are counted. Where libpq cannot let one go
-    (before 17, without the server's DEALLOCATE, which no pooler understands), the first stay.
+    It is for `run`; psycopg has such a list for its cursors. The least recently used statement is
+    removed first. libpq before 17 cannot close a statement without DEALLOCATE, which no pooler
+    understands: there the first statements stay.
+
+    after: number of uses before a statement is prepared; None: never.
     """
 
-    def __init__(self, after: int | None, room: int = 100) -> None:
+    def __init__(self, after: int | None) -> None:
         self._after = after
-        self._room = room
         self._names: dict[Statement, bytes] = {}
         self._counts: dict[Statement, int] = {}
-        self._made = 0
+        self._created = 0
 
-    def at_once(self) -> None:
-        """Prepare from now on what comes the first time, where anything is prepared."""
+    def prepare_immediately(self) -> None:
+        """Prepare statements at their first use from now on, unless `after` is None."""
         self._after = None if self._after is None else 0
 
     def name(self, statement: Statement) -> bytes | None:
-        """The name of a prepared statement."""
+        """Return the name of a prepared statement, None if it is not prepared."""
         name = self._names.pop(statement, None)
         if name is not None:
             self._names[statement] = name
         return name
 
     def new_name(self, statement: Statement) -> tuple[bytes, bytes | None] | None:
-        """Count one use; the name to prepare the statement under, and one to close for it.
+        """Count one use; return the new statement's name and the name to close first, if any.
 
-        None if it has a name already, or did not come often enough.
+        Returns None if the statement is prepared already or was not used often enough.
         """
         if self._after is None or statement in self._names:
             return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
-        if len(self._counts) > self._room:
+        if len(self._counts) > CAPACITY:
             del self._counts[next(iter(self._counts))]
-        full = len(self._names) >= self._room
+        full = len(self._names) >= CAPACITY
         if count <= self._after or (full and not CAN_CLOSE):
             return None
         old = self._names.pop(next(iter(self._names))) if full else None
-        self._made += 1
-        self._names[statement] = name = b"forge_%d" % self._made
+        self._created += 1
+        self._names[statement] = name = b"forge_%d" % self._created
         return name, old
 
     def forget(self, *statements: Statement) -> bool:
-        """They could not be prepared, or are of no more use; whether one was. They count anew."""
+        """Remove statements and their counts; return whether one was prepared."""
         for statement in statements:
             self._counts.pop(statement, None)
-        known = [self._names.pop(statement, None) for statement in statements]
-        return any(known)
+        names = [self._names.pop(statement, None) for statement in statements]
+        return any(names)
 
 
-def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
-    """Raises ForgeError F418 if the statement uses a table of tenants. unless_set: not if a tenant
-    is set on the connection.
+def require_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
+    """Raise ForgeError F418 if the statement uses a table of tenants.
+
+    conn: its `tenant_tables` are the tables of tenants.
+    unless_set: allow the statement if a tenant is set on the connection.
     """
     tenant_tables = getattr(conn, "tenant_tables", ())
-    # PERF: in development every statement comes here; most use no such table (make run SMOKE=1).
+    # PERF: in development every statement is checked; most use no such table (make run SMOKE=1).
     if not any(table in sql for table in tenant_tables):
         return
-    names = _NO_NAMES.sub(" ", sql)
-    tables = {name for found in _USED.finditer(names) for name in _LISTED.findall(found[1])}
-    used = (tables - {*_WITH.findall(names)}).intersection(tenant_tables)
+    names = _COMMENTS_AND_STRINGS.sub(" ", sql)
+    tables = {name for match in _REFERENCES.finditer(names) for name in _TABLES.findall(match[1])}
+    used = (tables - {*_CTE_NAMES.findall(names)}).intersection(tenant_tables)
     if not used:
         return
     if unless_set:
-        found = conn.pgconn.exec_(b"select nullif(current_setting('forge.tenant_id', true), '')")
-        # A transaction that has failed answers nothing: the statement gets its error.
-        if found.status != ExecStatus.TUPLES_OK or found.get_value(0, 0) is not None:
+        row = conn.pgconn.exec_(b"select nullif(current_setting('forge.tenant_id', true), '')")
+        # In a failed transaction this fails too: the statement itself raises the error.
+        if row.status != ExecStatus.TUPLES_OK or row.get_value(0, 0) is not None:
             return
     raise ForgeError(
-        f"this statement uses {min(used)}, whose rows belong to tenants, and no tenant is set:"
+        f"this statement uses the tenant table {min(used)}, but no tenant is set:"
         " row-level security hides every row",
         code="F418",
         hint="run it with `run_sql` of any actions, in a request or job that has a tenant",

@@ -1,6 +1,7 @@
-"""A thread's own connection, and the one loop of every thread that works with the database.
+"""A connection for one thread, and the loop of background threads that use the database.
 
-Nothing here knows what the thread does. A database that is away costs a pause, never the thread.
+If the database is unavailable, the loop pauses and tries again; the thread never ends because of
+it.
 """
 
 from __future__ import annotations
@@ -19,20 +20,19 @@ from . import Connection
 
 Connect = Callable[[], Connection]
 log = logging.getLogger("forge_min.notify")
-DATABASE_ERRORS = (
-    psycopg.Error,
-    ForgeError,
-    OSError,
-)  # what a database that is away, or refuses, raises
-FIRST, MOST = 0.05, 5.0  # seconds between attempts, each ± half: under 40 in the first second
-HANGS = 2.0  # seconds
+# Errors of a database that is unavailable or rejects a statement.
+DATABASE_ERRORS = (psycopg.Error, ForgeError, OSError)
+# Seconds between attempts, each ± 50 %: fewer than 40 attempts in the first second.
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+JOIN_MARGIN = 2.0  # seconds after which `stop` gives up waiting for the thread
 
 
 class ThreadConnection:
-    """One thread's connection, opened when first needed; `conn` is the open one, or None.
+    """The connection of one thread, opened on first use; `conn` is the open one or None.
 
-    patience: seconds that a statement may take (None: for ever); then psycopg.OperationalError. A
-    server that stopped keeps TCP alive, so only a question without an answer finds it.
+    connect: opens a connection; None for a thread without a database.
+    patience: seconds that a statement may take, then it raises NoResponse; None: no limit. A server
+        that hangs keeps TCP alive, so only a statement without a response shows that it hangs.
     """
 
     def __init__(self, connect: Connect | None, patience: float | None = None) -> None:
@@ -41,12 +41,12 @@ class ThreadConnection:
         self.conn: Connection | None = None
 
     def connection(self) -> Connection:
-        """The connection; a broken one is replaced. Raises as `db.connect`."""
+        """Return the connection, opened anew if it is closed. Raises the errors of `connect`."""
         if self.conn is None or self.conn.closed:
             assert self._connect is not None, "this thread has no database"
             self.conn = self._connect()
             if self._patience is not None:
-                self.conn.wait = _bounded(self.conn, self._patience)  # type: ignore[method-assign]
+                self.conn.wait = _wait_with_deadline(self.conn, self._patience)  # type: ignore[method-assign]
         return self.conn
 
     def close(self) -> None:
@@ -57,32 +57,33 @@ class ThreadConnection:
 
 
 def is_pooled(conn: Connection) -> bool:
-    """Whether a pooler answers for the server: it does so under a backend number of its own."""
+    """Return whether a pooler is in front of the server: it reports another backend number."""
     ((backend,),) = conn.execute("select pg_backend_pid()")
     return bool(backend != conn.info.backend_pid)
 
 
-class NoAnswer(psycopg.OperationalError):
-    """A statement took longer than its link has patience."""
+class NoResponse(psycopg.OperationalError):
+    """The server did not respond within the patience of the ThreadConnection."""
 
     sqlstate = "08006"  # connection_failure
 
 
-def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
-    """What `conn.wait` is, with an end. Waiting for a notification has its own."""
-    plain = conn.wait
+def _wait_with_deadline(conn: Connection, patience: float) -> Callable[..., Any]:
+    """Return `conn.wait` with a deadline, except for notifications, which have a time-out."""
+    wait_forever = conn.wait
 
     def wait(statement: Any, *arguments: Any, **options: Any) -> Any:
         if arguments or options:
-            return plain(statement, *arguments, **options)
-        return plain(_within(patience, statement))
+            return wait_forever(statement, *arguments, **options)
+        return wait_forever(_until_deadline(patience, statement))
 
     return wait
 
 
-def _within(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
-    """psycopg's steps of a statement, which it takes at least ten times a second. Raises NoAnswer
-    for the step after so many seconds.
+def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
+    """Yield psycopg's steps of a statement; raise NoResponse for the step after `seconds`.
+
+    psycopg takes a step at least ten times per second.
     """
     end = time.monotonic() + seconds
     try:
@@ -91,18 +92,23 @@ def _within(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
             wanted = statement.send((yield wanted))
     except StopIteration as done:
         return done.value
-    raise NoAnswer(f"the server did not answer within {seconds:g} s")
+    raise NoResponse(f"the server did not respond within {seconds:g} s")
 
 
 class Replaced(Exception):
-    """Raised by a step on a thread that another one has replaced meanwhile: it ends."""
+    """Raised by a step to end its thread, because another thread has replaced it."""
 
 
 class DatabaseThread(ThreadConnection):
-    """A thread that repeats `step`, and does it once more after `stop`, to tidy up.
+    """A thread that repeats `step`, and runs it once more after `stop`, to clean up.
 
-    A step that fails is done again, on a new connection and after a pause that grows. `wake` is
-    what a step rests on; `stop` sets it too. `stopping`: no step but the last will follow.
+    After an error the step runs again, on a new connection and after a growing pause.
+
+    name: of the thread.
+    connect, patience: see `ThreadConnection`.
+    wake: event that ends `rest`; set by `stop` too. Default: an event of its own.
+
+    `stopping` is set when only the last step will follow.
     """
 
     def __init__(
@@ -123,8 +129,9 @@ class DatabaseThread(ThreadConnection):
         self.stopping = threading.Event()
 
     def start(self, quiet: float = 0.0) -> None:
-        """Start the thread, whose first step comes after so many seconds, or when it is woken.
-        Idempotent.
+        """Start the thread. Idempotent.
+
+        quiet: seconds before the first step, unless `wake` is set earlier.
         """
         if self._thread is None:
             self.stopping.clear()
@@ -132,46 +139,48 @@ class DatabaseThread(ThreadConnection):
             self.replace()
 
     def replace(self) -> None:
-        """Go on with another thread; the one before, should it ever come back, is on its own."""
+        """Continue on a new thread. The old one, if it ever returns, must raise Replaced."""
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self, patience: float = 0.0) -> None:
-        """End the thread. patience: seconds in which a last step that fails is tried again. A
-        thread that hangs much longer is left behind. Idempotent.
+        """End the thread. Idempotent.
+
+        patience: seconds in which a failed last step is tried again. A thread that takes
+            JOIN_MARGIN longer is abandoned.
         """
         if self._thread is not None:
             self._give_up = time.monotonic() + patience
             self.stopping.set()
             self.wake.set()
-            self._thread.join(patience + HANGS)
+            self._thread.join(patience + JOIN_MARGIN)
             self._thread = None
 
     def rest(self, seconds: float | None = None) -> None:
-        """For the step: wait for `wake`, at most `seconds`; not at all once it shall end."""
+        """Wait for `wake`, at most `seconds`; not at all while stopping. Called by the step."""
         if not self.stopping.is_set():
             self.wake.wait(seconds)
         self.wake.clear()
 
     def _run(self) -> None:
         self.wake.wait(self._quiet)
-        pause, going = FIRST, True
+        pause, going = FIRST_PAUSE, True
         while going:
             last = self.stopping.is_set()
             try:
                 self._repeat()
-                pause, going = FIRST, not last
+                pause, going = FIRST_PAUSE, not last
             except Replaced:
                 return
             except Exception as err:
-                # A defect must not end the thread either.
+                # A defect must not end the thread.
                 trace = not isinstance(err, DATABASE_ERRORS)
                 log.warning("%s tries again soon: %s", self._name, err, exc_info=trace)
                 if self.conn is not None:
                     self.conn.note_error(err)
                 self.close()
                 if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
-                    time.sleep(FIRST)  # the event is set: it would end no wait
+                    time.sleep(FIRST_PAUSE)  # `stopping` is set, so its wait returns at once
                     going = time.monotonic() < self._give_up
-                pause = min(MOST, 2 * pause)
+                pause = min(LONGEST_PAUSE, 2 * pause)
         self.close()

@@ -1,8 +1,8 @@
-"""Transactions and what runs after their commit.
+"""Transactions, and hooks that run after their commit.
 
-The rule: a hook runs once the data it speaks about is committed, and never when it is rolled
-back. Where we cannot know (the caller wrote BEGIN, or the connection is not ours) it is dropped,
-and readers find out by polling.
+A hook runs only when the changes before it are committed, never after a rollback. If that cannot be
+known (the caller sent BEGIN, or the connection is of another class) the hook is dropped, and
+readers find the change by polling.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ IDLE = TransactionStatus.IDLE
 
 @contextmanager
 def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """BEGIN and COMMIT around the block, ROLLBACK when it raises; nested: a savepoint.
+    """Run the block in a transaction, or in a savepoint if one is open; roll back if it raises.
 
-    `raise psycopg.Rollback` leaves the block without an error. Hooks of a level that was rolled
-    back are dropped. Raises DatabaseError F411 when a failed statement was hidden inside the
-    block (the server would turn COMMIT into ROLLBACK without an error), Unavailable F405 when the
-    connection was lost inside it.
+    `raise psycopg.Rollback` leaves the block without an error. Hooks of a level that is rolled
+    back are dropped. Raises DatabaseError F411 if the block caught the error of a failed statement
+    (the server would silently turn COMMIT into ROLLBACK), Unavailable F405 if the connection was
+    lost in the block.
     """
     if not isinstance(conn, Connection):
         with conn.transaction():
             yield
-            _check_unhurt(conn)
+            _check_usable(conn)
         return
     outer, hooks = conn.hooks, None
     conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
-        with _begun(conn) as tx:
+        with _psycopg_transaction(conn) as tx:
             yield
-            _check_unhurt(conn)
+            _check_usable(conn)
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -55,13 +55,13 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _begun(conn: Connection) -> Iterator[psycopg.Transaction]:
-    """psycopg's transaction, whose own BEGIN and COMMIT raise the errors of `translate`."""
+def _psycopg_transaction(conn: Connection) -> Iterator[psycopg.Transaction]:
+    """Run the block in psycopg's transaction; errors of BEGIN and COMMIT are translated."""
     scope = conn.transaction()
     with errors_translated():
-        begun = scope.__enter__()
+        tx = scope.__enter__()
     try:
-        yield begun
+        yield tx
     except BaseException:
         if not scope.__exit__(*sys.exc_info()):
             raise
@@ -71,11 +71,10 @@ def _begun(conn: Connection) -> Iterator[psycopg.Transaction]:
 
 
 def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
-    """Run `hook` after the outermost COMMIT of `transaction`; at once when nothing is open.
+    """Run `hook` after the outermost COMMIT of `transaction`; at once if none is open.
 
-    Inside a transaction that is the caller's own (BEGIN by hand), inside a pipeline, or on a
-    connection that is not ours, the hook is dropped. A hook that raises is logged: the data is
-    committed, so the caller must not see an error.
+    The hook is dropped after a BEGIN of the caller, in pipeline mode, and on a connection of
+    another class. An exception of the hook is logged and not raised, because the data is committed.
     """
     if not isinstance(conn, Connection):
         return
@@ -86,11 +85,10 @@ def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
 
 
 def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
-    """After the commit, wake readers: "e" for events, "j:<queue>" for jobs, "c" for runs that
-    somebody asks to cancel.
+    """Wake readers after the commit; does nothing on a connection without a nudger.
 
-    Does nothing on a connection without a nudger. The same payload twice in one transaction is
-    sent as often as asked; the nudger coalesces.
+    payload: "e" for events, "j:<queue>" for jobs, "c" for requests to cancel runs. The nudger
+        sends equal payloads once.
     """
     nudger = conn.nudger if isinstance(conn, Connection) else None
     if nudger is not None:
@@ -98,24 +96,23 @@ def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
 
 
 def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool:
-    """Whether the next statement on `conn` shall send this NOTIFY itself, in place of `nudge`.
+    """Return whether the next statement on `conn` must send this NOTIFY, instead of `nudge`.
 
-    Not where the transaction is the caller's own: with a NOTIFY it could not be prepared
-    (PostgreSQL manual, PREPARE TRANSACTION).
+    False after a BEGIN of the caller: a transaction with a NOTIFY cannot be prepared (PostgreSQL
+    manual, PREPARE TRANSACTION).
     """
     if not isinstance(conn, Connection) or conn.nudger is None:
         return False
-    return (conn.hooks is not None or is_idle(conn)) and conn.nudger.notifies_in_transaction(
-        payload
-    )
+    can_notify = conn.hooks is not None or is_idle(conn)
+    return can_notify and conn.nudger.notifies_in_transaction(payload)
 
 
 def is_idle(conn: psycopg.Connection[Any]) -> bool:
-    """Whether a statement on `conn` would be a transaction of its own, which may be tried again."""
+    """Return whether a statement on `conn` is its own transaction, which may be retried."""
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
 
 
-def _check_unhurt(conn: psycopg.Connection[Any]) -> None:
+def _check_usable(conn: psycopg.Connection[Any]) -> None:
     status = conn.pgconn.transaction_status
     if status == TransactionStatus.UNKNOWN:
         raise Unavailable("the connection was lost before the commit", code="F405")
@@ -123,7 +120,7 @@ def _check_unhurt(conn: psycopg.Connection[Any]) -> None:
         raise DatabaseError(
             "a statement in this transaction failed, so nothing of it was committed",
             code="F411",
-            hint="let the error leave the block, or give the statement a transaction() of its own",
+            hint="let the error leave the block, or run the statement in its own transaction()",
         )
 
 
@@ -132,4 +129,4 @@ def _run(hooks: list[Hook]) -> None:
         try:
             hook()
         except Exception:
-            log.exception("a commit hook failed; what it follows is committed")
+            log.exception("a commit hook failed; its transaction is committed")

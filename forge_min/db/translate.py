@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as domain errors: which rule was broken, never the values that broke it."""
+"""Translates PostgreSQL's errors into domain errors, without values of rows."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ TABLE = table(__package__, "errors.toml")
 
 
 def translate(err: psycopg.Error) -> ForgeError:
-    """The domain error that `err` means.
+    """Return the domain error for a psycopg error; no message holds a value of a row.
 
-    unique → Conflict(constraint, table); foreign key, check, not null, exclusion, what is too long
-    for an index → ConstraintViolation; serialization, deadlock, timeouts, lost or refused
-    connections, a server that takes no writes → Unavailable (F401, F405 to F407); anything else,
-    and whatever a table of ours refuses → DatabaseError F410. No message holds a value of a row.
+    unique → Conflict(constraint, table);
+    foreign key, check, not null, exclusion, a value too long for an index → ConstraintViolation;
+    serialization, deadlock, time-outs, lost or rejected connections, a read-only server →
+    Unavailable (F401, F405 to F407);
+    all others, and every violation of a forge_ table → DatabaseError F410.
     """
     state = err.sqlstate or ""
     constraint, table = err.diag.constraint_name or "", err.diag.table_name or ""
     if state.startswith(("23", "54")) and table.startswith("forge_"):
         rule = constraint or f"{table}.{err.diag.column_name or ''}"
-        return DatabaseError(f"a write broke the rule {rule} of a table of forge_min's own")
+        return DatabaseError(f"a write violated the rule {rule} of forge_min's own tables")
     if state == "23505":
         message = later("another row already has this value")
         return Conflict(message, constraint=constraint, table=table)
@@ -40,15 +41,15 @@ def translate(err: psycopg.Error) -> ForgeError:
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
         return Unavailable("the connection to the database was lost", code="F405")
     if not state:
-        return DatabaseError(f"the database driver refused a statement ({type(err).__name__})")
-    # Class 42 speaks of names and syntax only; any other text may hold a value.
-    said = f": {err.diag.message_primary}" if state.startswith("42") else ""
-    return DatabaseError(f"PostgreSQL refused a statement ({state} {type(err).__name__}){said}")
+        return DatabaseError(f"the database driver rejected a statement ({type(err).__name__})")
+    # Messages of class 42 contain only names and syntax; others may contain a value.
+    reason = f": {err.diag.message_primary}" if state.startswith("42") else ""
+    return DatabaseError(f"PostgreSQL rejected a statement ({state} {type(err).__name__}){reason}")
 
 
 @contextmanager
 def errors_translated() -> Iterator[None]:
-    """A block whose psycopg errors leave it translated; the original is the cause."""
+    """Raise psycopg errors of the block translated, with the original as the cause."""
     try:
         yield
     except psycopg.Error as err:

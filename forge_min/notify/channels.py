@@ -1,9 +1,9 @@
-"""The topics of this process, and the thread `hub-encode` that turns events into their frames.
+"""The channels of this process, and the thread `hub-encode` that encodes events for them.
 
-One ring per key, and beside it where each event's id stands in that ring. An event is encoded once
-per audience and format that listens. An encoder that raises or is slow costs its own key a refresh.
-From one that does not return another thread takes over; after a few such the hub is not ready. What
-returning subscribers missed is encoded on a thread of its own: see `Replayer`.
+A channel has a ring of frames and the position of each event's id in it. An event is encoded once
+per format with subscribers. If an encoder raises or is slow, its own channel gets a refresh. If it
+does not return, another thread takes over; after a few of those the hub is not ready. Events that
+returning subscribers missed are encoded on another thread: see `Replayer`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from uuid import UUID
 
 from ..fanout import Subscription
 from ..observe import span
-from .encoding import MOST_BYTES, Channel, EncoderThread, Replayer
-from .hub import Batch, Encode, Event, Read, TopicKey, Wanted, always, refresh_frame
+from .encoding import MAX_REPLAY_BYTES, Channel, EncoderThread, Replayer
+from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, refresh_frame
 
 STUCK = "F453: the encoder of events does not return"
-BACKLOG = 10_000  # events that may wait; more become one refresh to all
-BATCH = 500  # events whose rows are read together
-SILENT = 60.0  # seconds in which a key whose encoder did not return gets refreshes only
+BACKLOG = 10_000  # events that may wait; beyond that, all subscribers get one refresh
+BATCH = 500  # events that are encoded together
+REFRESH_ONLY = 60.0  # seconds in which a channel with a stuck encoder gets only refreshes
 TICK = 0.5  # seconds between two calls of `idle`
 
-_SENDS = {
+_ATTRIBUTES = {
     "messaging.system": "forge",
     "messaging.operation.type": "send",
     "messaging.operation.name": "deliver",
@@ -33,76 +33,74 @@ _SENDS = {
 
 
 class Channels(EncoderThread):
-    """The thread `hub-encode`, with every channel that had a subscriber within the resume window,
-    by (tenant, topic).
+    """The thread `hub-encode` and the channels with subscribers within the resume window.
 
-    ring: frames kept per channel. window: seconds that one without subscribers is kept. begin:
-    called with the events of a batch, returns what encodes each of them. idle: called on the thread
-    now and then. May not raise, neither of them.
+    begin: called with the events of a batch, returns the function that encodes each of them; must
+        not raise.
+    ring: frames kept per channel.
+    window: seconds that a channel without subscribers is kept.
+    idle: called on the thread every TICK; must not raise.
+
+    `groups` has the channels by (tenant, topic) and format.
     """
 
     def __init__(
         self,
-        encode: Encode,
+        begin: BeginBatch,
         ring: int,
         window: float = 600.0,
-        begin: Batch | None = None,
         idle: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__("hub-encode")
         self._ring = ring
         self._window = window
-        self._begin = begin or (lambda events: encode)
-        self._replayer = Replayer(self._begin)
+        self._begin = begin
+        self._replayer = Replayer(begin)
         self._idle = idle
-        # LOCK: _lock guards _groups and what is in it too.
-        self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
+        # LOCK: _lock guards `groups` and the channels in it too.
+        self.groups: dict[tuple[UUID | None, str], dict[str, Channel]] = {}
         self._idle_at = 0.0
         self.refreshes = dict.fromkeys(("overflow", "reconnect", "resume"), 0)
 
-    @property
-    def any(self) -> bool:
-        """Whether there is a channel."""
-        return bool(self._groups)
-
     def start(self, quiet: float = 0.0) -> None:
-        """As `DatabaseThread.start`, of both threads."""
+        """Start both threads: see `DatabaseThread.start`."""
         super().start(quiet)
         self._replayer.start()
 
     def stop(self, patience: float = 0.0) -> None:
-        """As `DatabaseThread.stop`, of both threads."""
+        """Stop both threads: see `DatabaseThread.stop`."""
         self._replayer.stop()
         super().stop(patience)
 
-    def relieve(self) -> Channel | None:
-        """As `EncoderThread.relieve`, of both threads."""
-        until = time.monotonic() + SILENT
-        if (late := self._replayer.relieve()) is not None:
+    def replace_stuck(self) -> Channel | None:
+        """Replace stuck threads, of both: see `EncoderThread.replace_stuck`."""
+        until = time.monotonic() + REFRESH_ONLY
+        if (late := self._replayer.replace_stuck()) is not None:
             late.no_replay_until = until
-        if (busy := super().relieve()) is not None:
-            busy.silent_until = busy.no_replay_until = until
+        if (busy := super().replace_stuck()) is not None:
+            busy.refresh_only_until = busy.no_replay_until = until
             self._refresh(busy)
         return busy
 
     def subscribe(
         self, key: TopicKey, last_event_id: str | None = None
     ) -> tuple[Subscription, bool]:
-        """A subscription, and whether it goes on exactly after `last_event_id`."""
+        """Return a subscription, and whether it continues exactly after `last_event_id`."""
         with self._lock:
-            group = self._groups.setdefault((key.tenant, key.topic), {})
-            channel = group.setdefault(key, Channel(self._ring))
+            group = self.groups.setdefault((key.tenant, key.topic), {})
+            channel = group.setdefault(key.format, Channel(key.format, self._ring))
             channel.used = time.monotonic()
             after = None if last_event_id is None else channel.ids.get(last_event_id)
             return channel.topic.subscribe(after), after is not None
 
     def submit(self, events: Sequence[Event]) -> None:
-        """Encode and publish `events` in this order, those of channels. Never blocks. One thread
-        at a time.
+        """Queue the events that have channels, in order, for encoding and publishing.
+
+        Never blocks. Called by one thread at a time.
         """
-        self.relieve()
+        self.replace_stuck()
         with self._lock:
-            groups = self._groups
+            groups = self.groups
             events = [event for event in events if (event.tenant_id, event.topic) in groups]
         if len(self._inbox) + len(events) > BACKLOG:
             self._inbox = deque()
@@ -115,42 +113,42 @@ class Channels(EncoderThread):
             self.wake.set()
 
     def refresh_all(self, reason: str) -> None:
-        """Tell every subscriber to read everything again."""
+        """Send every subscriber a refresh."""
         self.refreshes[reason] += self.publish_all(refresh_frame(reason))
 
     def publish_all(self, frame: bytes) -> int:
-        """Send a frame without an id to every subscriber. Returns how many there are."""
+        """Send a frame without an id to every subscriber; return the number of subscribers."""
         with self._lock:
-            topics = [one.topic for group in self._groups.values() for one in group.values()]
+            topics = [ch.topic for group in self.groups.values() for ch in group.values()]
             for topic in topics:
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
 
-    def replay(self, key: TopicKey, read: Read, wanted: Wanted = always) -> list[bytes] | None:
-        """As `Replayer.replay`, for `key`, which has a subscriber."""
+    def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted) -> list[bytes] | None:
+        """Return the frames that a subscriber of `key` missed: see `Replayer.replay`."""
         with self._lock:
-            channel = self._groups[key.tenant, key.topic][key]
-        return None if self.stuck else self._replayer.replay(key, channel, read, wanted)
+            channel = self.groups[key.tenant, key.topic][key.format]
+        return None if self.stuck else self._replayer.replay(channel, read, is_wanted)
 
-    def resumed(self, frames: list[bytes] | None) -> bytes:
-        """What a returning subscriber gets first: its frames; a refresh when they are not known."""
-        if frames is None or sum(map(len, frames)) > MOST_BYTES:
+    def first_bytes(self, frames: list[bytes] | None) -> bytes:
+        """Return the missed frames joined, or a refresh if they are unknown or too large."""
+        if frames is None or sum(map(len, frames)) > MAX_REPLAY_BYTES:
             self.refreshes["resume"] += 1
             return refresh_frame("resume")
         return b"".join(frames)
 
     def sweep(self) -> None:
-        """Forget the channels that had no subscriber for a whole resume window."""
+        """Remove the channels that had no subscriber for a whole resume window."""
         now = time.monotonic()
         with self._lock:
-            for name, group in list(self._groups.items()):
-                for key, channel in list(group.items()):
+            for name, group in list(self.groups.items()):
+                for format, channel in list(group.items()):
                     if channel.topic.subscribers:
                         channel.used = now
                     elif now - channel.used > self._window:
-                        del group[key]
+                        del group[format]
                 if not group:
-                    del self._groups[name]
+                    del self.groups[name]
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
@@ -165,16 +163,16 @@ class Channels(EncoderThread):
             super()._step()
 
     def _deliver(self, encode: Encode, event: Event) -> None:
-        # Another tenant's channels are never among these.
+        # The tenant is part of the key, so an event never reaches another tenant's channels.
         with self._lock:
-            channels = self._groups.get((event.tenant_id, event.topic), {}).items()
-            # One step each: should one not return, another thread finds the rest here.
-            self._inbox.extendleft([partial(self._send, encode, *one, event) for one in channels])
+            channels = self.groups.get((event.tenant_id, event.topic), {}).values()
+            # One step per channel: if one does not return, another thread does the others.
+            self._inbox.extendleft([partial(self._send, encode, ch, event) for ch in channels])
 
-    def _send(self, encode: Encode, key: TopicKey, channel: Channel, event: Event) -> None:
-        what = _SENDS | {"messaging.destination.name": key.topic, "forge.event.kind": event.kind}
-        with span(f"deliver {key.topic}", kind="producer", attributes=what):
-            frame = self._frame(encode, key, channel, event)
+    def _send(self, encode: Encode, channel: Channel, event: Event) -> None:
+        names = {"messaging.destination.name": event.topic, "forge.event.kind": event.kind}
+        with span(f"deliver {event.topic}", kind="producer", attributes=_ATTRIBUTES | names):
+            frame = self._encode(encode, channel, event)
             if frame is None:
                 self._refresh(channel)
             elif frame:

@@ -1,8 +1,7 @@
-"""The event log: writing to it in the caller's transaction, reading on from a position, deleting
-what is old.
+"""The event log: appends events, reads them from a position, deletes old ones.
 
-Why it is read so, and not with `id > last`: docs, "Why events go through a table". Nothing here
-opens a connection, waits or retries.
+Nothing here opens a connection, waits or retries. Why `id > last` is not enough to read it: docs,
+"Why events go through a table".
 """
 
 from __future__ import annotations
@@ -20,30 +19,33 @@ from .. import db
 from ..db import Connection
 from ..errors import ForgeError, Unavailable
 from ..lazy import lazy_pattern
-from .hub import Event, TopicKey
+from .events import Event, TopicKey
 
 Wake = Literal["poll", "notify"]
 SQL = db.load_sql("forge_min.notify", "events.sql")
 NAME = lazy_pattern(r"[a-z_][a-z0-9_]{0,62}")
 SSE_ID = lazy_pattern(r"([0-9]{1,30})\.[0-9]{1,19}")
-MOST = 10_000  # rows of one batch, as in events.sql; more mean "read everything again"
-MOST_REPLAYED = 1_000  # rows that one returning subscriber may have read for it
-BATCH = 1_000  # rows deleted by one statement: about 5 ms
-MARKS = 8  # per retention; statement `mark` counts them
+MAX_BATCH = 10_000  # rows of one batch, as in events.sql; if there are more, clients get a refresh
+MAX_REPLAY = 1_000  # rows read for one returning subscriber
+DELETE_BATCH = 1_000  # rows deleted by one statement, in about 5 ms
+MARKS = 8  # per retention period; the statement `mark` counts them
 XID_BITS = 48
 
 
 def publish_tx(conn: psycopg.Connection[Any], event: Event, *, wake: Wake = "poll") -> None:
-    """Append `event`; it is delivered if and when the caller's transaction commits.
+    """Append an event; it is delivered when the caller's transaction commits.
 
-    wake: where `db.transaction()` cannot nudge (a connection or a BEGIN of your own), readers find
-    the event by polling; "notify" wakes them with a pg_notify in the transaction, whose commit then
-    waits for those of all others that do so. Raises ForgeError F417 for a topic of tenants without
-    a tenant, and the errors of `db.translate`.
+    conn: connection of the transaction.
+    event: its id, window and created_at are ignored.
+    wake: how readers find the event if `db.transaction()` cannot nudge them, because the connection
+        or the BEGIN is your own. "poll": at their next poll. "notify": by a pg_notify in the
+        transaction; commits of transactions with a NOTIFY wait for each other.
+    Raises ForgeError F417 for a topic of tenants without a tenant, and the errors of
+    `db.translate`.
     """
     if event.tenant_id is None and event.topic in getattr(conn, "tenant_tables", ()):
         raise ForgeError(
-            f"the topic {event.topic} belongs to tenants, but this event has none",
+            f"the topic {event.topic} belongs to tenants, but this event has no tenant",
             code="F417",
             hint="Event(..., tenant_id=current_identity().tenant)",
         )
@@ -65,11 +67,14 @@ def event_fragment(
     key: str = "id",
     tenant_param: str | None = None,
 ) -> str:
-    """The body of a CTE that appends one event for every row of the CTE `source`, which has version
-    and the column `key`.
+    """Return the body of a CTE that appends one event per row of another CTE.
 
-    tenant_param: name of the placeholder with the tenant; None = of no tenant. changed_sql: an SQL
-    expression over `source`, written by our own code. Raises ValueError for a name that is none.
+    source: the other CTE, with the columns "version" and `key`.
+    topic, kind: of the events.
+    changed_sql: SQL expression over `source` for the changed fields; trusted code.
+    key: name of the key column.
+    tenant_param: name of the placeholder with the tenant; None: no tenant.
+    Raises ValueError for an invalid name.
     """
     check_names(source, key, tenant_param or "none")
     tenant = f"%({tenant_param})s" if tenant_param else "null"
@@ -81,29 +86,30 @@ def event_fragment(
 
 
 def check_names(*names: str) -> None:
-    """Raises ValueError for what may not be pasted into SQL as a name."""
+    """Raise ValueError for a name that is not safe to paste into SQL."""
     for name in names:
         if not NAME.fullmatch(name):
             raise ValueError(f"not a plain SQL name: {name!r}")
 
 
 def delete_old(conn: Connection, retention: float) -> bool:
-    """Delete a batch of what was visible to all `retention` seconds ago; whether there may be more.
+    """Delete a batch of old events; return whether there may be more.
 
-    Keeps the log at between one and 1 1/8 times `retention`. Several processes may do so at once.
-    A row goes when its xid lies below the xmin that was recorded one retention ago: by then its
-    transaction was over, so every reader that is younger than the retention has had it.
+    Several processes may do so at the same time. A row is deleted if its xid is below the xmin that
+    was recorded `retention` seconds ago: its transaction had ended then, so every reader that
+    paused for less than `retention` has read it. Rows are kept for 1 to 1 1/8 times `retention`.
     """
     conn.execute(SQL["mark"], {"period": retention / MARKS})
-    return conn.execute(SQL["delete_old"], {"limit": BATCH}).rowcount == BATCH
+    return conn.execute(SQL["delete_old"], {"limit": DELETE_BATCH}).rowcount == DELETE_BATCH
 
 
-class Reader:
-    """A position in the event log that outlives the connection it was read on.
+class EventLogReader:
+    """Reads the event log from a position that survives lost connections.
 
-    The window of an event holds the boot's fingerprint above bit 48 and an xid below: an id that a
-    client kept from before a crash, or from another cluster, is never taken for one of ours.
-    lag: how old the newest event of the last batch was when it was read, in seconds.
+    The window of an event has the fingerprint of the boot token above bit 48 and an xid below it,
+    so an id from before a crash, or from another cluster, is never taken for a valid one.
+
+    lag: age of the newest event of the last batch when it was read, in seconds.
     """
 
     def __init__(self) -> None:
@@ -113,29 +119,29 @@ class Reader:
         self.lag = 0.0
 
     def attach(self, conn: Connection) -> None:
-        """Look at which cluster this is. Raises Unavailable F451 on a hot standby.
+        """Identify the cluster, and drop the position if it or its timeline has changed.
 
-        Another cluster than before, or another timeline of it, makes the position worthless.
+        Raises Unavailable F451 on a hot standby.
         """
         ((standby, cluster),) = conn.execute(SQL["identify"])
         if standby:
             raise Unavailable(
                 "the database is a hot standby, whose event log cannot be read",
                 code="F451",
-                hint="give the address of the primary, or wait for the promotion",
+                hint="set the address of the primary, or wait until this server is promoted",
             )
         if cluster != self._cluster:
             self._cluster, self._snapshot = cluster, ""
 
     def forget(self) -> None:
-        """Take a new position at the next read, which refreshes everybody."""
+        """Drop the position; the next read takes a new one, and all clients get a refresh."""
         self._snapshot = ""
 
     def read(self, conn: Connection) -> list[Event] | None:
-        """The events committed since the last call; None when they are not known: refresh
-        everybody.
+        """Return the events committed since the last call.
 
-        One statement, in autocommit: its rows and its snapshot belong together.
+        Returns None if they are not known; then all clients need a refresh. Events are read by one
+        statement in autocommit, so that its rows and its snapshot match.
         """
         if not self._snapshot:
             self._resynchronise(conn)
@@ -147,7 +153,7 @@ class Reader:
             self._resynchronise(conn)
             return None
         self._snapshot = snapshot
-        if len(rows) > MOST or not whole:
+        if len(rows) > MAX_BATCH or not whole:
             return None
         events = _events(rows, self._window(int(xmin)))
         newest = max((e.created_at for e in events if e.created_at), default=now)
@@ -157,26 +163,29 @@ class Reader:
     def since(
         self, conn: Connection, sse_id: str, key: TopicKey, within: float
     ) -> list[Event] | None:
-        """What a client of `key` may have missed after the event `sse_id`, and some before it; None
-        when that is not known, or older than `within` seconds. The text of the id is the client's.
+        """Return the events that a client of `key` may have missed, and some before them.
+
+        sse_id: id of the last event that the client received; text from the client.
+        within: seconds; older events are not replayed.
+        Returns None if the events are not known, too old or too many.
         """
-        found = SSE_ID.fullmatch(sse_id)
-        window = int(found[1]) if found else 0
+        match = SSE_ID.fullmatch(sse_id)
+        window = int(match[1]) if match else 0
         xid = window & ((1 << XID_BITS) - 1)
         if window != self._window(xid) or not self._token:
             return None
-        wanted = {"window": str(xid), "tenant": key.tenant, "topic": key.topic, "within": within}
-        rows = conn.execute(SQL["since"], wanted | {"token": self._token}).fetchall()
-        if not rows or len(rows) > MOST_REPLAYED:
+        params = {"window": str(xid), "tenant": key.tenant, "topic": key.topic, "within": within}
+        rows = conn.execute(SQL["since"], params | {"token": self._token}).fetchall()
+        if not rows or len(rows) > MAX_REPLAY:
             return None
-        # SAFETY: the client's own window, not a newer one: it may hang up in the middle of these.
+        # SAFETY: the client's window, not a newer one: it may disconnect before it has read all.
         return _events(rows, window)
 
     def _window(self, xid: int) -> int:
         return zlib.crc32(self._token.encode()) << XID_BITS | xid
 
     def _resynchronise(self, conn: Connection) -> None:
-        """Take a new position, and a new token where nobody has put one since the crash."""
+        """Take a new position, and set a new token if a crash has removed it."""
         with conn.transaction():
             conn.execute(SQL["lock_boot"])
             ((_, token),) = conn.execute(SQL["position"])
@@ -190,7 +199,7 @@ class Reader:
 
 
 def _events(rows: Sequence[tuple[Any, ...]], window: int) -> list[Event]:
-    """Events of rows of `read` or `since`, which begin as an `Event` does; NULLs are none."""
+    """Return the events of rows of `read` or `since`; rows with NULLs are not events."""
     events = []
     for row in rows:
         topic, kind, resource, version, changed, payload, tenant, id, created = row[:9]

@@ -1,11 +1,11 @@
-Every statement on forge_event and forge_boot but the fragment that actions compose (eventlog.py).
+The statements on forge_event and forge_boot, except the fragment for actions (eventlog.py).
 
 -- name: publish
 insert into forge_event (tenant_id, topic, kind, resource_id, version, changed, payload)
 values (%(tenant_id)s::uuid, %(topic)s, %(kind)s, %(resource_id)s, %(version)s, %(changed)s::text[], %(payload)s);
 
 -- name: notify
--- A hint needs no disk: its commit does not wait for one.
+-- The commit of a notification need not wait for the disk.
 select set_config('synchronous_commit', 'off', true), pg_notify('forge', payload)
 from unnest(%(payloads)s::text[]) payload;
 
@@ -19,8 +19,8 @@ select pg_is_in_recovery(),
     || '.' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
   end;
 
--- One statement: the rows that the snapshot `seen` could not see, and the snapshot that sees them; whether
--- `seen` is of this cluster's present life, whether all that it could not see is still there, and its xmin.
+-- Returns the rows that the snapshot `seen` could not see, and with each the new snapshot; whether `seen` is of
+-- the current boot; whether all rows that it could not see are still in the log; its xmin; the time.
 -- name: read
 select e.topic, e.kind, e.resource_id, e.version, coalesce(e.changed, '{}'), e.payload, e.tenant_id, e.id, e.created_at,
   pg_current_snapshot()::text,
@@ -37,8 +37,8 @@ left join (select * from (
   where xid < pg_snapshot_xmax(pg_current_snapshot()) limit 10001) e on true
 order by e.id;
 
--- What a client that had seen everything below xid `window` may have missed, at least one row; none when not
--- all of it is there any more, when xid is none of this life's, or when it lies too far back, in rows or in seconds.
+-- Returns the events that a client that has seen everything below xid `window` may have missed, at least one row.
+-- No row: some are deleted, the xid is of another boot, or it is too far back in rows or in seconds.
 -- name: since
 with rows as materialized (
   select * from forge_event
@@ -64,11 +64,11 @@ delete from forge_boot;
 -- name: boot
 insert into forge_boot (token) values (%(token)s);
 
--- Rows of another cluster, or of xids that a crash took back: a visible row of our own lies below.
+-- Rows of another cluster, or with xids lost in a crash: all visible rows of this boot have lower xids.
 -- name: delete_ahead
 delete from forge_event where xid >= pg_snapshot_xmax(pg_current_snapshot());
 
--- Eight marks, one per eighth of the retention: when the next is due, the oldest is a whole retention old.
+-- Eight marks, one per eighth of the retention: when the next is due, the oldest is one retention old.
 -- name: mark
 update forge_boot set
   deleted_before = case when cardinality(marks) >= 8 then marks[1] else deleted_before end,

@@ -1,7 +1,6 @@
-"""The hub that reads PostgreSQL's event log: thread `hub`, with the one connection that LISTENs.
+"""PostgresHub: reads the event log on the thread `hub` and delivers events to subscribers.
 
-After a lost connection it listens first and reads second, from where it was: nothing lies in
-between.
+After a lost connection it first listens and then reads from its position, so it misses nothing.
 """
 
 from __future__ import annotations
@@ -10,170 +9,162 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
-
-from .. import db
-from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoAnswer, ThreadConnection
+from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoResponse, ThreadConnection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
-from .eventlog import MARKS, Reader, delete_old, publish_tx
-from .hub import Batch, Encode, Event, Opened, TopicKey, Wanted, always, status_frame
+from .eventlog import MARKS, EventLogReader, delete_old
+from .events import BeginBatch, Event, IsWanted, Opened, TopicKey, status_frame
 from .listener import Listener, Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
-SAME = 3  # reads without an answer, then what they ask for may be too much: begin anew
-GLANCE = 0.2  # seconds between looks at whether to stop
-EVENTS = frozenset("e")  # the nudge that says there are some
-CATCH_UP = 1.0  # seconds that a first subscriber waits for the read before it
-SURE = 0.05  # seconds before that in which a read may be too late for who waits
-GRACE = 1.0  # seconds from a subscriber's coming in which the hub hears
+FORGET_AFTER = 3  # reads without a response, after which a new position is taken: they may be large
+STOP_CHECK = 0.2  # seconds between checks of `stopping`
+EVENTS = frozenset("e")  # the payload of nudges for events
+CATCH_UP = 1.0  # seconds that the first subscriber waits for a read of earlier events
+LATE_MARGIN = 0.05  # seconds before the end of CATCH_UP in which a read counts as too late
+GRACE = 1.0  # seconds after a subscription in which the hub stays awake
 NOT_CONNECTED = "F452: the hub is not connected to the database"
 
 
-class _Silence(NamedTuple):
-    """One that a subscriber has ended. over: set once what was committed in it is read. until: when
-    nobody waits for that any more, by time.monotonic().
+class _WakeUp(NamedTuple):
+    """The first subscriber after a time without channels.
+
+    done: set when the events committed before are read.
+    until: time at which its subscriber stops waiting for that, by time.monotonic().
     """
 
-    over: threading.Event
+    done: threading.Event
     until: float
 
 
 class PostgresHub:
-    """Reads the event log.
+    """Delivers committed events to the subscribers of this process.
 
-    connect: opens a connection past any pooler; encode: (event, audience, format) → one whole SSE
-    frame. poll_interval: seconds between reads when nothing nudges. listen: False = poll only
-    (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
-    resume_window: seconds that a key without subscribers is kept, and how far back a client may
-    resume. begin: called with the events of a batch, returns what encodes each of them; by default
-    `encode`. heartbeat: seconds after which a server that does not answer is given up; within twice
-    that every open stream hears of it. Through a pooler it polls, whatever `listen` says. nudger:
-    of this process, whose commits the hub hears of without the way through the server. While there
-    is no channel it hears no nudge, and reads once per interval.
+    Every committed event reaches each subscriber of its key, or that subscriber gets a refresh. No
+    event arrives before its commit. While there are no channels the hub sleeps: it ignores nudges
+    and reads once per interval.
+
+    connect: opens a connection to the server, past any pooler. Through a pooler the hub polls.
+    begin: called with the events of a batch, returns the function that encodes each of them as a
+        whole SSE frame.
+    poll_interval: seconds between reads without a nudge.
+    listen: LISTEN for commits of other processes; False: only poll.
+    retention: seconds that events are kept in the log.
+    ring: frames kept per topic key.
+    resume_window: seconds that a key without subscribers is kept, and that a client may resume.
+    heartbeat: seconds without a response after which the connection is closed; open streams get the
+        status "reconnecting" within twice that time.
+    nudger: of this process, whose commits reach the hub directly.
+
+    reconnects: number of failed steps, each followed by a new connection.
     """
 
     def __init__(
         self,
         connect: Connect,
-        encode: Encode,
+        begin: BeginBatch,
         *,
         poll_interval: float = 1.0,
         listen: bool = True,
         retention: float = 3600.0,
         ring: int = 64,
         resume_window: float = 600.0,
-        begin: Batch | None = None,
         heartbeat: float = 2.5,
         nudger: Nudger | None = None,
     ) -> None:
-        self._connect = connect
         self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
-        self._ears = Listener((), listen=listen, nudger=nudger)
-        self._attended = time.monotonic()  # when a subscriber came
-        self._ending: _Silence | None = None  # until a read that began after its end succeeds
-        self._calling = threading.Lock()  # LOCK: one at a time begins an `_ending`
-        self._read_at = 0.0
-        self._in_a_row = 0  # reads that were wanted before their pause was over
-        self._reader = Reader()
-        self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._ears)
-        self._side = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
-        self._replay_link = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
-        self._lost = False  # every open stream has been told so
-        self._channels = Channels(encode, ring, resume_window, begin, self._delete)
-        self._delete_at = 0.0  # thread hub-encode
+        self._listener = Listener((), listen=listen, nudger=nudger)
+        self._subscribed_at = time.monotonic()  # time of the last subscription
+        self._wake_up_pending: _WakeUp | None = None  # until a read that began after it succeeds
+        self._wake_up_lock = threading.Lock()  # LOCK: one thread at a time sets _wake_up_pending
+        self._read_at = 0.0  # start of the last read
+        self._reads_in_a_row = 0  # reads requested before their pause was over
+        self._reader = EventLogReader()
+        self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._listener)
+        self._retention_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
+        self._replay_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
+        self._announced_lost = False  # open streams have the status "reconnecting"
+        self._channels = Channels(begin, ring, resume_window, self._delete_old)
+        self._delete_due = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
         self.reconnects = 0
-        self._unanswered = 0  # reads in a row
-
-    # -- the protocol -----------------------------------------------------------------------------
+        self._timeouts = 0  # reads without a response, in a row
 
     @property
     def ready(self) -> tuple[bool, str]:
-        """As `Hub.ready`: the last read succeeded, and the encoder returns."""
+        """(True, "") if the last read succeeded and no encoder is stuck, else (False, reason)."""
         return (False, STUCK) if self._channels.stuck else self._state
 
     @property
-    def polls(self) -> bool:
-        """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
-        return self._ears.polls
-
-    @property
     def refreshes(self) -> Mapping[str, int]:
-        """As `Hub.refreshes`."""
+        """Refreshes sent to subscribers, by reason; without those of a subscription's ring."""
         return self._channels.refreshes
 
     @property
     def lag_seconds(self) -> float:
-        """How old the newest event of the last batch was when it was read, by the database's
-        clock; 0 while nobody's are read.
-        """
-        return self._reader.lag if self._ears.of else 0.0
+        """Age of the newest event when it was read, by the database's clock; 0 while asleep."""
+        return self._reader.lag if self._listener.payloads else 0.0
 
     def start(self, quiet: float = 0.0) -> None:
-        """As `Hub.start`: the threads `hub`, `hub-encode` and `hub-replay`. quiet: seconds in which
-        it connects only where it is woken.
+        """Start the threads `hub`, `hub-encode` and `hub-replay`. Idempotent.
+
+        quiet: seconds before it connects, unless a subscriber wakes it.
         """
-        self._ears.open()
+        self._listener.open()
         self._channels.start()
         self._loop.start(quiet)
 
     def stop(self) -> None:
-        """As `Hub.stop`."""
+        """End the threads. Subscriptions stay open without new events. Idempotent."""
         self._loop.stop()
         self._channels.stop()
-        self._side.close()
-        self._replay_link.close()
+        self._retention_connection.close()
+        self._replay_connection.close()
         self._state = (False, NOT_CONNECTED)
-        self._ears.close()
+        self._listener.close()
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = lambda: True
     ) -> Opened:
-        """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
-        resume.
+        """Subscribe to the events of `key` from now on.
+
+        last_event_id: resume after this id: from the ring, else from the log, else by a refresh
+            with the reason "resume".
+        is_wanted: returns False when the client has disconnected.
         """
-        self._attend()
+        self._wake_up()
         subscription, exact = self._channels.subscribe(key, last_event_id)
-        if not self._ears.of:  # fallen silent in between, for this one was not there yet
-            self._attend()
+        if not self._listener.payloads:  # it fell asleep before this subscription existed
+            self._wake_up()
         first = b""
         if not exact and last_event_id is not None:
-            # SAFETY: read after the subscription stands: what is not in the log yet comes through
-            # the ring.
-            frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), wanted)
-            first = self._channels.resumed(frames)
-        # SAFETY: as above: that it is live again comes through the ring.
-        return Opened(subscription, first + status_frame("reconnecting") * self._lost)
+            # SAFETY: read after subscribing: events that are not in the log yet come by the ring.
+            frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), is_wanted)
+            first = self._channels.first_bytes(frames)
+        # SAFETY: after subscribing too: the status "live" comes by the ring.
+        return Opened(subscription, first + status_frame("reconnecting") * self._announced_lost)
 
-    def _attend(self) -> None:
-        """Hear each commit from now on. What was committed earlier and nobody has read is nobody's:
-        the subscriber that ends the silence waits until it is read.
+    def _wake_up(self) -> None:
+        """Read after each commit from now on.
+
+        Earlier events without subscribers are dropped: wait until they are read.
         """
-        self._attended = time.monotonic()
-        if self._ears.of and self._ending is None:  # SAFETY: in this order, which is not theirs
+        self._subscribed_at = time.monotonic()
+        # SAFETY: read in the reverse of the order in which they are set below.
+        if self._listener.payloads and self._wake_up_pending is None:
             return
-        with self._calling:
-            ending = self._ending
-            if ending is None:
-                ending = _Silence(threading.Event(), time.monotonic() + CATCH_UP)
-                self._ending = ending
-                self._ears.of = EVENTS
-                self._ears.set()
-        ending.over.wait(max(0.0, ending.until - time.monotonic()))
-
-    def publish(self, event: Event) -> None:
-        """As `Hub.publish`, on a connection opened for it."""
-        with db.errors_translated(), self._connect() as conn:
-            publish_tx(conn, event, wake="notify")
-
-    def publish_tx(self, conn: psycopg.Connection[Any], event: Event) -> None:
-        """As `Hub.publish_tx`."""
-        publish_tx(conn, event)
+        with self._wake_up_lock:
+            wake_up = self._wake_up_pending
+            if wake_up is None:
+                wake_up = _WakeUp(threading.Event(), time.monotonic() + CATCH_UP)
+                self._wake_up_pending = wake_up
+                self._listener.payloads = EVENTS
+                self._listener.set()
+        wake_up.done.wait(max(0.0, wake_up.until - time.monotonic()))
 
     # -- thread hub -------------------------------------------------------------------------------
 
@@ -181,101 +172,101 @@ class PostgresHub:
         try:
             self._wait(self._catch_up())
         except Exception as err:
-            self._unanswered += isinstance(err, NoAnswer)
-            if self._unanswered == SAME:
+            self._timeouts += isinstance(err, NoResponse)
+            if self._timeouts == FORGET_AFTER:
                 self._reader.forget()
             self.reconnects += 1
-            why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
-            self._state = (False, why)
+            reason = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
+            self._state = (False, reason)
             self._announce(lost=True)
             raise
 
     def _catch_up(self) -> Connection:
-        """Read what was committed, on the connection given back."""
-        fresh = self._loop.conn is None
+        """Read the committed events; return the connection."""
+        is_new = self._loop.conn is None
         conn = self._loop.connection()
-        if fresh:
+        if is_new:
             self._attach(conn)
-        self._read_at, ending = time.monotonic(), self._ending
-        events = self._read(conn)  # the heartbeat as well
-        self._unanswered = 0
-        # Who did not wait any longer must not hear what came before him.
-        if events is None or (ending is not None and time.monotonic() > ending.until - SURE):
+        self._read_at, wake_up = time.monotonic(), self._wake_up_pending
+        events = self._read(conn)  # also the heartbeat
+        self._timeouts = 0
+        # A subscriber that stopped waiting must not get events from before its subscription.
+        late = wake_up is not None and time.monotonic() > wake_up.until - LATE_MARGIN
+        if events is None or late:
             self._channels.refresh_all("reconnect")
         else:
             self._channels.submit(events)
         self._state = (True, "")
         self._announce(lost=False)
-        if ending is not None:
-            self._ending = None
-            ending.over.set()
+        if wake_up is not None:
+            self._wake_up_pending = None
+            wake_up.done.set()
         return conn
 
     def _announce(self, *, lost: bool) -> None:
-        """Tell every open stream when the database is lost, and when events arrive again."""
-        if lost != self._lost:
-            self._lost = lost
+        """Send open streams the status when the database is lost, and when it is back."""
+        if lost != self._announced_lost:
+            self._announced_lost = lost
             self._channels.publish_all(status_frame("reconnecting" if lost else "live"))
 
     def _attach(self, conn: Connection) -> None:
-        self._ears.attach(conn)
-        if not self.polls:  # through a pooler a session's settings would reach others
+        self._listener.attach(conn)
+        if not self._listener.polls:  # through a pooler a session's settings would reach others
             conn.execute("set enable_seqscan = off")
         self._reader.attach(conn)
 
     def _read(self, conn: Connection) -> list[Event] | None:
-        if not self.polls:
+        if not self._listener.polls:
             return self._reader.read(conn)
-        # READ COMMITTED: the statement that reads has a snapshot of its own in a transaction too.
+        # READ COMMITTED: in a transaction too, the reading statement has its own snapshot.
         with conn.transaction():
             conn.execute("set local enable_seqscan = off")
             return self._reader.read(conn)
 
     def _wait(self, conn: Connection) -> None:
-        """Wait until a read is wanted: by a nudge, or because the interval is over."""
+        """Wait for a nudge or the end of the interval."""
         deadline, left = time.monotonic() + self._interval, self._interval
-        if self._ears.of and self._alone():
-            # PERF: else each commit is read at once, for nobody (benchmarks/http, create).
-            self._ears.of = frozenset()
-            if not self._alone():  # who came in between has seen that we hear
-                self._ears.of = EVENTS
-                self._ears.set()
+        if self._listener.payloads and self._is_unused():
+            # PERF: otherwise each commit is read without any subscriber (benchmarks/http, create).
+            self._listener.payloads = frozenset()
+            if not self._is_unused():  # a subscriber in between still saw the hub awake
+                self._listener.payloads = EVENTS
+                self._listener.set()
         while not self._loop.stopping.is_set() and left > 0:
-            self._channels.relieve()
-            if self._ears.rest(conn, min(left, GLANCE)):
-                # Who publishes much nudges often: one read serves all within 2 ms, and while that
-                # goes on within 5 and 10.
-                left = self._read_at + pause(self._in_a_row) - time.monotonic()
-                self._in_a_row = self._in_a_row + 1 if left > 0 else 0
+            self._channels.replace_stuck()
+            if self._listener.rest(conn, min(left, STOP_CHECK)):
+                # One read serves all nudges within 2 ms, and during a long series within 5 or 10.
+                left = self._read_at + pause(self._reads_in_a_row) - time.monotonic()
+                self._reads_in_a_row = self._reads_in_a_row + 1 if left > 0 else 0
                 self._loop.stopping.wait(left)
                 break
             left = deadline - time.monotonic()
-        self._ears.clear()
+        self._listener.clear()
 
-    def _alone(self) -> bool:
-        return time.monotonic() > self._attended + GRACE and not self._channels.any
+    def _is_unused(self) -> bool:
+        return time.monotonic() > self._subscribed_at + GRACE and not self._channels.groups
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
-    def _delete(self) -> None:
-        if not self._state[0] or time.monotonic() < self._delete_at:
+    def _delete_old(self) -> None:
+        if not self._state[0] or time.monotonic() < self._delete_due:
             return
-        # A mark is due by the database's clock; asking four times per period is near it.
-        self._delete_at = time.monotonic() + self._retention / MARKS / 4
+        # The database decides whether a mark is due; four checks per period are exact enough.
+        self._delete_due = time.monotonic() + self._retention / MARKS / 4
         try:
-            if delete_old(self._side.connection(), self._retention):
-                self._delete_at = 0.0
+            if delete_old(self._retention_connection.connection(), self._retention):
+                self._delete_due = 0.0
         except DATABASE_ERRORS as err:
             log.warning("the hub could not delete old events: %s", err)
-            self._side.close()
+            self._retention_connection.close()
 
     # -- thread hub-replay ------------------------------------------------------------------------
 
     def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
         try:
-            conn = self._replay_link.connection()
+            conn = self._replay_connection.connection()
             return self._reader.since(conn, last_event_id, key, self._window)
         except DATABASE_ERRORS as err:
             log.warning("a stream could not be resumed: %s", err)
-            self._replay_link.close()
+            self._replay_connection.close()
             return None

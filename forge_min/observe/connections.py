@@ -35,7 +35,7 @@ def trace_connection(conn: Connection) -> Connection:
     traced: Any = conn
     traced.cursor_factory = _traced(traced.cursor_factory)
     traced.server_cursor_factory = _traced(traced.server_cursor_factory)
-    traced.around = partial(_around, conn)  # for statements sent without a cursor: db.run
+    traced.instrument = partial(_around, conn)  # for statements sent without a cursor: db.run
     send = traced._exec_command
     if getattr(send, "func", None) is not _command:
         traced._exec_command = partial(_command, conn, send)

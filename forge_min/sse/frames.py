@@ -42,10 +42,11 @@ def close_frame(reason: str) -> bytes:
     return frame("close", {"reason": reason})
 
 
-def encode_json(event: Event, audience: str, format: str) -> bytes:
-    """A committed event as a frame: named by its kind, data {"id", "version", "changed"}, and
-    "payload" where the publisher gave one. The same for every audience and format: it names a row
-    and says nothing of what is in it, so nobody learns from it what they may not read.
+def encode_json(event: Event) -> bytes:
+    """Encode an event as a frame named by its kind, in every format the same.
+
+    Data: "id", "version" and "changed" of a row, and "payload" if the publisher gave one. It names
+    a row without its values, so no client learns what it may not read.
     """
     data: dict[str, object] = {}
     if event.resource_id is not None:

@@ -170,7 +170,7 @@ def test_one_query_per_relation_however_many_rows(full: Bookshop) -> None:
     actions = full["books"]
     with as_identity(NORTH):
         conn = full.database.connection()
-        conn.around = lambda sql, send: (seen.append(sql), send())[1]
+        conn.instrument = lambda sql, send: (seen.append(sql), send())[1]
         rows = actions.list(ListQuery(limit=100)).rows
         seen.clear()
         actions.related(rows, ["author", "tags"])

@@ -49,22 +49,22 @@ def test_a_write_becomes_a_patch_of_the_rows_element(site: Runtime, encoder: Enc
         stations.create({"number": 7, "name": "Here"})
         stations.update(7, {"name": "There"})
         created, updated = read_events(conn, start)
-        assert lines_of(encoder.encode(created, "", "html")) == [
+        assert lines_of(encoder.begin([created])(created, "html")) == [
             "mode append",
             "selector #stations",
             'elements <p id="stations-7">There</p>',
         ]
-        assert lines_of(encoder.encode(updated, "", "html")) == [
+        assert lines_of(encoder.begin([updated])(updated, "html")) == [
             'elements <p id="stations-7">There</p>'
         ]
         stations.delete(7)
         (deleted,) = read_events(conn, start)[2:]
     for event in (deleted, updated):
-        assert lines_of(encoder.encode(event, "", "html")) == [
+        assert lines_of(encoder.begin([event])(event, "html")) == [
             "mode remove",
             "selector #stations-7",
         ]
-    assert b'"changed":["name"]' in encoder.encode(updated, "", "json")
+    assert b'"changed":["name"]' in encoder.begin([updated])(updated, "json")
 
 
 def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
@@ -88,7 +88,7 @@ def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
 
     monkeypatch.setattr(type(accounts), "public_many", counting)
     encode = encoder.begin(events)
-    frames = [lines_of(encode(event, "", "html")) for event in events]
+    frames = [lines_of(encode(event, "html")) for event in events]
     assert reads == [10, 10] and len(frames) == 22
     assert sum(lines[0] == "mode append" for lines in frames) == 18
     assert sum(lines[0] == "mode remove" for lines in frames) == 4
@@ -104,7 +104,7 @@ def test_an_event_whose_id_is_no_key_costs_the_others_of_its_batch_nothing(
         (good,) = read_events(conn, start)
     odd = [Event("stations", "station.opened", id, 1, id=10**9) for id in ("everything", "", None)]
     encode = encoder.begin([*odd, good])
-    assert b"Here" in encode(good, "", "html")
+    assert b"Here" in encode(good, "html")
 
 
 def test_a_thread_that_comes_back_late_leaves_its_rows_to_its_own_batch() -> None:
@@ -123,13 +123,13 @@ def test_a_thread_that_comes_back_late_leaves_its_rows_to_its_own_batch() -> Non
     registry: Any = SimpleNamespace(fill=lambda made, skip: made, actions={"t": Slow()})
     encoder = Encoder(registry, {"t": lambda row: row})
     one, two = (Event("t", "t.updated", str(n), 1, id=n) for n in (1, 2))
-    late = threading.Thread(target=encoder.begin([one]), args=(one, "", "html"))
+    late = threading.Thread(target=encoder.begin([one]), args=(one, "html"))
     late.start()
     asked.wait(10)
     encode = encoder.begin([two])
     gate.set()
     late.join(10)
-    assert lines_of(encode(two, "", "html")) == ["elements <p id=t-2>"]
+    assert lines_of(encode(two, "html")) == ["elements <p id=t-2>"]
 
 
 def test_a_deleted_row_that_is_restored_is_added_again(site: Runtime, encoder: Encoder) -> None:
@@ -141,8 +141,11 @@ def test_a_deleted_row_that_is_restored_is_added_again(site: Runtime, encoder: E
         accounts.restore(row.id)
         gone, back = read_events(conn, start)
     assert (gone.kind, back.kind) == ("account.deleted", "account.restored")
-    assert lines_of(encoder.encode(gone, "", "html"))[0] == "mode remove"
-    assert lines_of(encoder.encode(back, "", "html"))[:2] == ["mode append", "selector #accounts"]
+    assert lines_of(encoder.begin([gone])(gone, "html"))[0] == "mode remove"
+    assert lines_of(encoder.begin([back])(back, "html"))[:2] == [
+        "mode append",
+        "selector #accounts",
+    ]
 
 
 def test_a_patch_shows_what_nobody_in_particular_may_see(site: Runtime) -> None:
@@ -156,7 +159,7 @@ def test_a_patch_shows_what_nobody_in_particular_may_see(site: Runtime) -> None:
     with as_identity(OURS):
         row: Any = Factory.of(site, "accounts").create(name="Fjord", notes="secret")
         event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=OURS.tenant)
-        frame = encoder.encode(event, "", "html")
+        frame = encoder.begin([event])(event, "html")
     assert lines_of(frame) == ["elements <p id=x>", "elements Fjord", "elements None</p>"]
     assert seen == [Identity("hub", tenant=OURS.tenant)]
 
@@ -166,7 +169,7 @@ def test_another_tenants_row_is_never_read(site: Runtime, encoder: Encoder, tena
     with as_identity(OURS):
         row: Any = Factory.of(site, "accounts").create(name="Fjord")
     event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=tenant)
-    assert b"Fjord" not in encoder.encode(event, "", "html")
+    assert b"Fjord" not in encoder.begin([event])(event, "html")
 
 
 def stream(site: Runtime, who: Identity, last: str | None = None) -> Iterator[bytes]:
@@ -219,7 +222,7 @@ def test_a_page_hears_of_its_own_tenant_only_now_and_when_it_comes_back(
 @pytest.mark.parametrize("key", ["a b", 'x"]\ndata: evil', "é.#", "\\0", "\u2028\r\n\n"])
 def test_a_key_of_text_cannot_leave_its_selector(encoder: Encoder, key: str) -> None:
     event = Event("accounts", "account.deleted", key)
-    mode, selector = lines_of(encoder.encode(event, "", "html"))
+    mode, selector = lines_of(encoder.begin([event])(event, "html"))
     inside = re.fullmatch(r'selector \[id="((?:\w|\\[0-9a-f]+ )*)"\]', selector)
     assert mode == "mode remove" and inside is not None
     meant = re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), inside[1])

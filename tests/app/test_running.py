@@ -151,7 +151,7 @@ def test_only_a_connection_of_the_servers_thread_may_block(site: Runtime) -> Non
     blocks: dict[str, bool] = {}
 
     def ask(name: str) -> None:
-        blocks[name] = site.database.connection().patient
+        blocks[name] = site.database.connection().may_block
 
     ask("this")
     other = threading.Thread(target=ask, args=["other"], name="http-1")

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min.db import Database, connect, run, transaction
-from forge_min.db.connection import _refusal
+from forge_min.db.connection import _connection_error
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
@@ -132,32 +132,32 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
     [
         ('server certificate for "a" does not match host name "b"', "TLS"),
         ('root certificate file "/x" does not exist', "TLS"),
-        ('"10.0.0.1", port 5432 failed: Network is unreachable', "no way leads to db:5432"),
-        ('"10.0.0.1", port 5432 failed: No route to host', "no way leads to db:5432"),
-        ("server closed the connection unexpectedly", "db:5432 closes the connection"),
+        ('"10.0.0.1", port 5432 failed: Network is unreachable', "no network route to db:5432"),
+        ('"10.0.0.1", port 5432 failed: No route to host', "no network route to db:5432"),
+        ("server closed the connection unexpectedly", "db:5432 closed the connection"),
         ('definition of service "x" not found', "service"),
         ('FATAL:  unrecognized configuration parameter "foo"', "options="),
-        ('invalid port number: "99999"', "a value that libpq does not take"),
+        ('invalid port number: "99999"', "an invalid value"),
         ("server is not in hot standby mode", "target_session_attrs"),
         ("session is not read-only", "target_session_attrs"),
         ("failed to resolve host 'db': [Errno -2] Name or service not known", "is unknown"),
-        ("FATAL:  sorry, too many clients already", "has no connection left for user me"),
-        ('FATAL:  too many connections for role "me"', "has no connection left"),
-        ('FATAL:  too many connections for database "x"', "has no connection left"),
-        ("remaining connection slots are reserved for roles with", "has no connection left"),
-        ("could not create socket: Too many open files", "no file descriptor left"),
-        ("something new", "does not let us in"),
+        ("FATAL:  sorry, too many clients already", "has no free connection for user me"),
+        ('FATAL:  too many connections for role "me"', "has no free connection"),
+        ('FATAL:  too many connections for database "x"', "has no free connection"),
+        ("remaining connection slots are reserved for roles with", "has no free connection"),
+        ("could not create socket: Too many open files", "no free file descriptor"),
+        ("something new", "rejects the connection"),
     ],
 )
 def test_what_libpq_says_is_told_as_what_it_means(text, expected):
-    assert expected in _refusal(text, {"host": "db", "user": "me"}).message
+    assert expected in _connection_error(text, {"host": "db", "user": "me"}).message
 
 
 @pytest.mark.db
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"password": SECRET}, "another password of user app"),
+        ({"password": SECRET}, "rejects the password of user app"),
         ({"user": "stranger", "password": SECRET}, "user stranger"),
         ({"dbname": "nowhere"}, "database nowhere does not exist"),
         ({"sslmode": "require"}, "TLS"),
@@ -253,7 +253,7 @@ def test_a_connection_that_was_lost_while_idle_is_replaced_before_its_use(
     database = Database(fresh_database.app_url)
     first = database.connection()
     terminated(fresh_database.app_url, first)
-    first.used = 0.0  # long ago
+    first.last_used = 0.0  # long ago
     second = database.connection()
     assert second is not first and first.closed
     assert run(second, "select 1") == [(1,)]
@@ -296,7 +296,7 @@ def test_a_connection_that_a_firewall_has_forgotten_is_replaced_before_its_use(
         forgotten = other.submit(database.connection).result()
         proxy.freeze()
         if idle:
-            forgotten.used -= 6.0
+            forgotten.last_used -= 6.0
         else:
             assert database.verified() is not forgotten, "it is new"
         replaced = other.submit(database.connection).result()
@@ -312,7 +312,7 @@ def test_a_thread_whose_read_ignores_its_cancel_is_no_verified_database(
     database = Database(fresh_database.app_url)
     with ThreadPoolExecutor(1) as other:
         waits = other.submit(database.connection).result()
-        waits.patient, waits.asked, waits.deadline = True, 1.0, 2.0
+        waits.may_block, waits.busy_since, waits.deadline = True, 1.0, 2.0
         assert database.verified() is database.connection()
         waits.cancelled = waits.deadline
         with pytest.raises(Unavailable, match="1 threads wait"):
@@ -327,13 +327,13 @@ def test_a_thread_that_waits_on_a_lost_connection_is_no_verified_database(
     database = Database(fresh_database.app_url)
     with ThreadPoolExecutor(1) as other:
         waits = other.submit(database.connection).result()
-        waits.patient = True
+        waits.may_block = True
         waiting = other.submit(run, waits, "select pg_sleep(60)")
         terminated(fresh_database.app_url, database.connection())
         with suppress(Unavailable):
             run(database.connection(), "select 1")
         until = time.monotonic() + 20
-        while not waits.asked:
+        while not waits.busy_since:
             assert time.monotonic() < until
         with pytest.raises(Unavailable, match="1 threads wait") as caught:
             database.verified()

@@ -212,7 +212,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_no_defect(folder, monke
     (folder / "file").touch()
     with pytest.raises(Unavailable, match="cannot hold a database: Not a directory") as caught:
         EmbeddedServer(folder / "file" / "data").start()
-    assert caught.value.code == "F422" and "make room" in caught.value.hint
+    assert caught.value.code == "F422" and "free disk space" in caught.value.hint
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -57,7 +57,7 @@ def test_a_statement_without_an_answer_is_cut(
 ) -> None:
     database = Database(own.app_url, patience=1.0)
     conn = database.connection()
-    conn.patient = patient
+    conn.may_block = patient
     with frozen(database):
         with pytest.raises(Unavailable), db.errors_translated():
             if cursor:

@@ -148,7 +148,7 @@ def test_what_breaks_a_rule_is_told_with_the_row(conn):
 
 def test_down_waits_for_the_release_that_has_the_newest_file(conn):
     migrate(conn, [ONE, TWO])
-    with pytest.raises(BuildError, match=r"0002_x\.sql came after 0001_x\.sql") as caught:
+    with pytest.raises(BuildError, match=r"0002_x\.sql was applied after 0001_x\.sql") as caught:
         migrate_down(conn, [ONE])
     assert caught.value.code == "F323" and tables(conn) == {"one", "two"}
 

@@ -44,7 +44,7 @@ def test_a_number_that_comes_twice_is_refused_with_both_names(tmp_path):
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
     make(tmp_path / "0001_a.sql")
-    with pytest.raises(BuildError, match=r"0001_a\.sql is no regular file") as caught:
+    with pytest.raises(BuildError, match=r"0001_a\.sql is not a regular file") as caught:
         read_migrations(tmp_path)
     assert caught.value.code == "F321"
 
@@ -53,7 +53,7 @@ def test_what_is_no_utf_8_is_refused_by_name_and_a_mark_at_the_begin_is_none_of_
     (tmp_path / "0001_a.sql").write_bytes(b"\xef\xbb\xbf-- forge: generated\nselect 1;")
     assert read_migrations(tmp_path)[0].generated
     (tmp_path / "0002_b.sql").write_bytes("select 'é';".encode("latin-1"))
-    with pytest.raises(BuildError, match=r"0002_b\.sql is no UTF-8 text") as caught:
+    with pytest.raises(BuildError, match=r"0002_b\.sql is not UTF-8 text") as caught:
         read_migrations(tmp_path)
     assert caught.value.code == "F321"
 

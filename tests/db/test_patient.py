@@ -17,7 +17,7 @@ pytestmark = pytest.mark.db
 @pytest.fixture
 def conn(fresh_database: TestDatabase) -> Iterator[db.Connection]:
     with db.connect(fresh_database.owner_url) as conn:
-        conn.patient = True
+        conn.may_block = True
         db.run(conn, "create table thing (id int primary key, name text)")
         yield conn
 

@@ -17,7 +17,7 @@ from forge_min import db, jobs
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import DatabaseError
 from forge_min.notify import Event, publish_tx
-from forge_min.notify.eventlog import Reader
+from forge_min.notify.eventlog import EventLogReader
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
@@ -88,7 +88,7 @@ def test_two_releases_work_on_one_database_at_the_same_time(
     folder, known = previous
     url = fresh_database.app_url
     with db.connect(url) as conn:
-        reader = Reader()
+        reader = EventLogReader()
         reader.attach(conn)
         assert reader.read(conn) is None
         process = subprocess.Popen(

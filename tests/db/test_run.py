@@ -360,12 +360,12 @@ def test_a_read_whose_cancel_has_no_effect_is_cut_and_may_be_sent_again(
     with counting_proxy(server.app_url) as proxy:
         database = Database(proxy.url, patience=10.0)
         conn = database.connection()
-        conn.patient = patient
+        conn.may_block = patient
         proxy.freeze()
         with pytest.raises(Unavailable) as caught:
             db.read(conn, "select 1")
         assert caught.value.code == "F405" and conn.closed
-        assert database._refusal is None, "a new one can be had"
+        assert database._unavailable is None, "a new one can be had"
         assert db.read(database.connection(), "select 1") == [(1,)]
         database.close()
 

@@ -379,7 +379,7 @@ def test_the_artifact_whose_database_stops_or_hangs_answers_within_seconds(
         port = silent.getsockname()[1]
         done = site.run("doctor", "--json", FORGE_DATABASE_URL=make_conninfo(url, port=port))
     assert done.returncode == 1 and state(done, "D501") == "failed"
-    assert "did not answer in time" in told(done)["D501"][0]["message"]
+    assert "did not respond in time" in told(done)["D501"][0]["message"]
 
 
 @pytest.mark.thorough

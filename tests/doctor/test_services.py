@@ -606,7 +606,7 @@ def test_a_server_without_a_connection_left_is_told_as_that(
             try:
                 conn.execute(f"alter {what} connection limit 0".encode())
                 one = of(check_services(make_site(fresh_database.app_url, code=code())), "D501")
-                assert one.state == "failed" and "has no connection left" in one.message
+                assert one.state == "failed" and "has no free connection" in one.message
             finally:
                 conn.execute(f"alter {what} connection limit -1".encode())
 

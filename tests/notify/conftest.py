@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from forge_min import db, notify
@@ -19,10 +20,32 @@ DATA = re.compile(rb"^data: (.*)$", re.M)
 DEADLINE = 15.0
 
 
-def encode(event: notify.Event, audience: str, format: str) -> bytes:
+def encode(event: notify.Event, format: str) -> bytes:
     """A frame that says everything a test wants to know."""
-    text = f"{event.resource_id}|{audience}|{format}"
+    text = f"{event.resource_id}|{format}"
     return f"id: {event.sse_id}\nevent: {event.kind}\ndata: {text}\n\n".encode()
+
+
+def begin(encoder: notify.Encode = encode) -> notify.BeginBatch:
+    """Encode each batch by the same function."""
+    return lambda events: encoder
+
+
+class PublishingHub(notify.PostgresHub):
+    """A hub that publishes events, as the MemoryHub does."""
+
+    def __init__(self, connect: Callable[[], db.Connection], *args: Any, **options: Any) -> None:
+        super().__init__(connect, *args, **options)
+        self.connect = connect
+
+    def publish(self, event: notify.Event) -> None:
+        """Publish at once, on a connection opened for it."""
+        with self.connect() as conn:
+            notify.publish_tx(conn, event, wake="notify")
+
+    def publish_tx(self, conn: db.Connection, event: notify.Event) -> None:
+        """Publish when the caller's transaction commits."""
+        notify.publish_tx(conn, event)
 
 
 @dataclass
@@ -77,7 +100,7 @@ class Maintainer:
     """A hub factory over one fresh database, as the app's role."""
 
     database: TestDatabase
-    hubs: list[notify.Hub] = field(default_factory=list)
+    hubs: list[Any] = field(default_factory=list)
     nudgers: list[notify.Nudger] = field(default_factory=list)
     conns: list[db.Connection] = field(default_factory=list)
 
@@ -101,9 +124,9 @@ class Maintainer:
         self.nudgers[-1].start()
         return self.nudgers[-1]
 
-    def hub(self, encoder: notify.Encode = encode, **options: object) -> notify.PostgresHub:
+    def hub(self, encoder: notify.Encode = encode, **options: object) -> PublishingHub:
         """A started hub that is ready."""
-        hub = notify.PostgresHub(self.open, encoder, **options)  # type: ignore[arg-type]
+        hub = PublishingHub(self.open, begin(encoder), **options)
         self.hubs.append(hub)
         hub.start()
         wait_for(lambda: hub.ready[0])
@@ -125,11 +148,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
         time.sleep(0.005)
 
 
-def key(
-    topic: str = "flights", audience: str = "public", format: str = "json", tenant: object = None
-) -> notify.TopicKey:
+def key(topic: str = "flights", format: str = "json", tenant: object = None) -> notify.TopicKey:
     """A topic key with the usual values."""
-    return notify.TopicKey(tenant, topic, audience, format)  # type: ignore[arg-type]
+    return notify.TopicKey(tenant, topic, format)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -137,6 +158,8 @@ class Kit:
     """The helpers above, for tests: they cannot import a conftest."""
 
     Listener = Listener
+    PublishingHub = PublishingHub
+    begin = staticmethod(begin)
     encode = staticmethod(encode)
     wait_for = staticmethod(wait_for)
     key = staticmethod(key)

@@ -12,6 +12,10 @@ from forge_min.notify import Encode, Event, encoding
 from forge_min.notify.channels import BACKLOG, Channels
 
 
+def always() -> bool:
+    return True
+
+
 def events(count: int, first: int = 1) -> list[Event]:
     return [
         Event("flights", "flight.updated", resource_id=str(n), id=first + n) for n in range(count)
@@ -19,7 +23,7 @@ def events(count: int, first: int = 1) -> list[Event]:
 
 
 def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any) -> None:
-    rings = Channels(kit.encode, 64)
+    rings = Channels(kit.begin(kit.encode), 64)
     listener = kit.Listener(rings.subscribe(kit.key())[0])
     rings.submit(events(6_000))
     rings.submit(events(6_000))
@@ -37,25 +41,25 @@ def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any)
 def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "ANSWER", 0.01)
-    rings = Channels(kit.encode, 64)
+    monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 0.01)
+    rings = Channels(kit.begin(kit.encode), 64)
     rings.subscribe(kit.key())
-    assert rings.replay(kit.key(), list) is None
+    assert rings.replay(kit.key(), list, always) is None
 
 
 def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
-    def picky(event: Event, audience: str, format: str) -> bytes:
+    def picky(event: Event, format: str) -> bytes:
         if event.resource_id == "1":
             raise RuntimeError("no such fragment")
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
-    rings = Channels(picky, 64)
+    rings = Channels(kit.begin(picky), 64)
     rings.subscribe(kit.key())
     rings.start()
     try:
-        assert rings.replay(kit.key(), lambda: events(3)) is None
-        assert rings.replay(kit.key(), lambda: None) is None
-        frames = rings.replay(kit.key(), lambda: events(1))
+        assert rings.replay(kit.key(), lambda: events(3), always) is None
+        assert rings.replay(kit.key(), lambda: None, always) is None
+        frames = rings.replay(kit.key(), lambda: events(1), always)
     finally:
         rings.stop()
     assert frames is not None and len(frames) == 1
@@ -63,14 +67,14 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
 
 @pytest.mark.parametrize("trouble", [SystemExit(1), KeyboardInterrupt(), "text", None, 7])
 def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: object) -> None:
-    def odd(event: Event, audience: str, format: str) -> Any:
+    def odd(event: Event, format: str) -> Any:
         if event.resource_id == "0":
             if isinstance(trouble, BaseException):
                 raise trouble
             return trouble
-        return kit.encode(event, audience, format)
+        return kit.encode(event, format)
 
-    rings = Channels(odd, 64)
+    rings = Channels(kit.begin(odd), 64)
     listener = kit.Listener(rings.subscribe(kit.key())[0])
     rings.start()
     try:
@@ -84,16 +88,16 @@ def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: ob
 def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "LONG", 0.1)
+    monkeypatch.setattr(encoding, "STUCK_AFTER", 0.1)
     gate = threading.Event()
 
-    def hanging(event: Event, audience: str, format: str) -> bytes:
+    def hanging(event: Event, format: str) -> bytes:
         if event.resource_id == "poison":
             gate.wait(60)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     poison = Event("flights", "flight.updated", resource_id="poison")
-    rings = Channels(hanging, 64)
+    rings = Channels(kit.begin(hanging), 64)
     other = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
     rings.start()
     try:
@@ -101,11 +105,13 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         rings.submit([poison])
         kit.wait_for(lambda: rings.stuck)
         began = time.monotonic()
-        assert rings.replay(kit.key(), lambda: [poison]) is None, "asked of a stuck encoder"
-        rings.relieve()
-        for _ in range(encoding.SPARE + 1):
-            assert rings.replay(kit.key(), lambda: [poison]) is None
-        assert time.monotonic() - began < encoding.ANSWER * encoding.SPARE, "each would wait"
+        assert rings.replay(kit.key(), lambda: [poison], always) is None, "asked of a stuck encoder"
+        rings.replace_stuck()
+        for _ in range(encoding.MAX_LOST_THREADS + 1):
+            assert rings.replay(kit.key(), lambda: [poison], always) is None
+        assert time.monotonic() - began < encoding.REPLAY_TIMEOUT * encoding.MAX_LOST_THREADS, (
+            "each would wait"
+        )
         rings.submit([Event("airports", "airport.updated", resource_id="after")])
         other.until(lambda me: me.heard == ["after"])
         assert not rings.stuck
@@ -117,38 +123,38 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
 def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "ANSWER", 1.0)
-    rings = Channels(kit.encode, 64)  # not started: it never answers
+    monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 1.0)
+    rings = Channels(kit.begin(kit.encode), 64)  # not started: it never answers
     keys = [kit.key(topic=f"t{number}") for number in range(60)]
     for key in keys:
         rings.subscribe(key)
     began = time.monotonic()
     for key in keys:
-        assert rings.replay(key, list) is None
+        assert rings.replay(key, list, always) is None
     assert time.monotonic() - began < 30, "each would wait, together for a minute"
 
 
 def test_a_replay_is_bounded_in_bytes(kit: Any) -> None:
-    rings = Channels(kit.encode, 64)
-    assert rings.resumed([b"x" * 1000] * 1000) == b"x" * 1_000_000
-    assert b'"resume"' in rings.resumed([b"x" * 1000] * 1100)
-    assert b'"resume"' in rings.resumed(None) and rings.refreshes["resume"] == 2
+    rings = Channels(kit.begin(kit.encode), 64)
+    assert rings.first_bytes([b"x" * 1000] * 1000) == b"x" * 1_000_000
+    assert b'"resume"' in rings.first_bytes([b"x" * 1000] * 1100)
+    assert b'"resume"' in rings.first_bytes(None) and rings.refreshes["resume"] == 2
 
 
 def test_live_events_arrive_while_a_replay_is_held_up(kit: Any) -> None:
     gate, held = threading.Event(), threading.Event()
 
-    def slow(event: Event, audience: str, format: str) -> bytes:
+    def slow(event: Event, format: str) -> bytes:
         if event.resource_id == "missed":
             held.set()
             gate.wait(60)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
-    rings = Channels(slow, 64)
+    rings = Channels(kit.begin(slow), 64)
     rings.subscribe(kit.key())
     listener = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
     missed = [Event("flights", "flight.updated", resource_id="missed")]
-    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda: missed))
+    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda: missed, always))
     rings.start()
     try:
         returning.start()
@@ -169,14 +175,14 @@ def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit:
         batches.append(len(events))
         return kit.encode  # type: ignore[no-any-return]
 
-    last = events(121)[-1], "public", "json"
-    rings = Channels(kit.encode, 64, begin=begin)
+    last = events(121)[-1], "json"
+    rings = Channels(begin, 64)
     rings.subscribe(kit.key())
     rings.start()
     try:
-        frames = rings.replay(kit.key(), lambda: events(120))
+        frames = rings.replay(kit.key(), lambda: events(120), always)
         assert frames is not None and len(frames) == 120 and batches == [50, 50, 20]
-        assert rings.replay(kit.key(), lambda: events(121)) == [*frames, kit.encode(*last)]
+        assert rings.replay(kit.key(), lambda: events(121), always) == [*frames, kit.encode(*last)]
         assert batches.pop() == 1, "what another client has just missed is not encoded again"
         stays = iter([True, True, False])
         assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) is None

@@ -12,16 +12,18 @@ import pytest
 from forge_min import db, notify
 from forge_min.notify import Event, encoding
 
+from memory_hub import MemoryHub
+
 pytestmark = pytest.mark.db
-Make = Callable[..., notify.Hub]
+Make = Callable[..., Any]
 
 
 @pytest.fixture(params=["memory", "postgres"])
 def make(request: pytest.FixtureRequest, house: Any, kit: Any) -> Iterator[Make]:
     """Makes started hubs of one sort."""
 
-    def memory(encoder: notify.Encode = kit.encode, **options: Any) -> notify.Hub:
-        hub = notify.MemoryHub(encoder, **options)
+    def memory(encoder: notify.Encode = kit.encode, **options: Any) -> MemoryHub:
+        hub = MemoryHub(kit.begin(encoder), **options)
         house.hubs.append(hub)
         hub.start()
         return hub
@@ -58,20 +60,20 @@ def test_another_tenants_events_never_arrive(make: Make, kit: Any) -> None:
     assert listener.heard == ["3"] and nobody.heard == ["2"]
 
 
-def test_each_audience_and_format_is_encoded_once_however_many_listen(make: Make, kit: Any) -> None:
-    calls: list[tuple[str, str]] = []
+def test_each_format_is_encoded_once_however_many_listen(make: Make, kit: Any) -> None:
+    calls: list[str] = []
 
-    def counting(event: Event, audience: str, format: str) -> bytes:
-        calls.append((audience, format))
-        return bytes(kit.encode(event, audience, format))
+    def counting(event: Event, format: str) -> bytes:
+        calls.append(format)
+        return bytes(kit.encode(event, format))
 
     hub = make(counting)
-    keys = [kit.key(), kit.key(audience="staff"), kit.key(format="html")]
+    keys = [kit.key(), kit.key(format="text"), kit.key(format="html")]
     listeners = [kit.Listener(hub.subscribe(k)[0]) for k in keys for _ in range(5)]
     hub.publish(event(1))
     for listener in listeners:
         listener.until(lambda me: me.heard == ["1"])
-    assert sorted(calls) == [("public", "html"), ("public", "json"), ("staff", "json")]
+    assert sorted(calls) == ["html", "json", "text"]
 
 
 def test_a_payload_may_be_large_and_frames_are_made_on_the_thread_for_it(
@@ -79,7 +81,7 @@ def test_a_payload_may_be_large_and_frames_are_made_on_the_thread_for_it(
 ) -> None:
     threads: set[str] = set()
 
-    def telling(event: Event, audience: str, format: str) -> bytes:
+    def telling(event: Event, format: str) -> bytes:
         threads.add(threading.current_thread().name)
         return b"event: x\ndata: %d\n\n" % len((event.payload or {})["text"])
 
@@ -93,9 +95,9 @@ def test_a_payload_may_be_large_and_frames_are_made_on_the_thread_for_it(
 def test_nothing_is_encoded_for_a_topic_without_subscribers(make: Make, kit: Any) -> None:
     calls: list[str] = []
 
-    def counting(event: Event, audience: str, format: str) -> bytes:
+    def counting(event: Event, format: str) -> bytes:
         calls.append(event.topic)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     hub = make(counting)
     listener = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
@@ -106,14 +108,14 @@ def test_nothing_is_encoded_for_a_topic_without_subscribers(make: Make, kit: Any
 
 
 def test_an_encoder_that_raises_costs_its_own_key_a_refresh(make: Make, kit: Any) -> None:
-    def picky(event: Event, audience: str, format: str) -> bytes:
-        if audience == "staff":
+    def picky(event: Event, format: str) -> bytes:
+        if format == "staff":
             raise RuntimeError("no such fragment")
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     hub = make(picky)
     good = kit.Listener(hub.subscribe(kit.key())[0])
-    bad = kit.Listener(hub.subscribe(kit.key(audience="staff"))[0])
+    bad = kit.Listener(hub.subscribe(kit.key(format="staff"))[0])
     hub.publish(event(1))
     good.until(lambda me: me.heard == ["1"])
     bad.until(lambda me: me.refreshes == 1)
@@ -130,9 +132,9 @@ def work(seconds: float) -> None:
 def test_an_encoder_that_works_or_waits_too_long_costs_a_refresh(
     make: Make, kit: Any, spend: Callable[[], None]
 ) -> None:
-    def slow(event: Event, audience: str, format: str) -> bytes:
+    def slow(event: Event, format: str) -> bytes:
         spend()
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     hub = make(slow)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
@@ -146,18 +148,18 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
 ) -> None:
     gate = threading.Event()
 
-    def hanging(event: Event, audience: str, format: str) -> bytes:
-        if audience == "staff":
+    def hanging(event: Event, format: str) -> bytes:
+        if format == "staff":
             gate.wait(60)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     hub = make(hanging)
-    bad = kit.Listener(hub.subscribe(kit.key(audience="staff"))[0])
+    bad = kit.Listener(hub.subscribe(kit.key(format="staff"))[0])
     good = kit.Listener(hub.subscribe(kit.key())[0])
     other = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
     try:
         hub.publish(event(1))
-        time.sleep(encoding.LONG + 0.3)
+        time.sleep(encoding.STUCK_AFTER + 0.3)
         hub.publish(event(2, topic="airports"))
         bad.until(lambda me: me.refreshes >= 1)
         good.until(lambda me: me.heard == ["1"])
@@ -174,18 +176,18 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
 def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     make: Make, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "LONG", 0.05)
+    monkeypatch.setattr(encoding, "STUCK_AFTER", 0.05)
     gate = threading.Event()
 
-    def hanging(event: Event, audience: str, format: str) -> bytes:
+    def hanging(event: Event, format: str) -> bytes:
         gate.wait(60)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     hub = make(hanging)
     listener = kit.Listener(hub.subscribe(kit.key(topic="late"))[0])
-    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(encoding.SPARE)]
+    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(encoding.MAX_LOST_THREADS)]
     try:
-        for n in range(encoding.SPARE):
+        for n in range(encoding.MAX_LOST_THREADS):
             hub.publish(event(n, topic=f"t{n}"))
         hub.publish(event(9, topic="late"))
 
@@ -198,10 +200,10 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     finally:
         gate.set()
     kit.wait_for(lambda: hub.ready[0])
-    monkeypatch.setattr(encoding, "LONG", 1.0)
+    monkeypatch.setattr(encoding, "STUCK_AFTER", 1.0)
     hub.publish(event(11, topic="late"))
     listener.until(lambda me: "11" in me.heard)
-    assert len(held) == encoding.SPARE
+    assert len(held) == encoding.MAX_LOST_THREADS
 
 
 def test_a_subscriber_that_comes_back_gets_exactly_what_it_missed(make: Make, kit: Any) -> None:
@@ -267,7 +269,7 @@ def test_a_topic_without_subscribers_goes_away_after_the_window(make: Make, kit:
     subscription = hub.subscribe(kit.key()).subscription
     kept = hub.subscribe(kit.key(topic="airports")).subscription
     subscription.close()
-    kit.wait_for(lambda: len(hub._channels._groups) == 1)
+    kit.wait_for(lambda: len(hub._channels.groups) == 1)
     assert not kept.closed
 
 

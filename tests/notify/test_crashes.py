@@ -64,7 +64,7 @@ class Site:
         return db.connect(self.server.app_url)
 
     def hub(self, kit: Any) -> notify.PostgresHub:
-        hub = notify.PostgresHub(self.connect, kit.encode, poll_interval=0.02, ring=4096)
+        hub = notify.PostgresHub(self.connect, kit.begin(), poll_interval=0.02, ring=4096)
         self.hubs.append(hub)
         hub.start()
         kit.wait_for(lambda: hub.ready[0])

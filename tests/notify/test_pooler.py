@@ -23,13 +23,13 @@ def test_behind_a_pooler_the_hub_polls_and_says_so(
     url = pooled(house.database.app_url, prepared)
     prepare = "auto" if prepared else "off"
     hub = notify.PostgresHub(
-        lambda: db.connect(url, prepare=prepare), kit.encode, poll_interval=0.05
+        lambda: db.connect(url, prepare=prepare), kit.begin(), poll_interval=0.05
     )
     house.hubs.append(hub)
     hub.start()
     kit.wait_for(lambda: hub.ready[0])
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    assert hub.polls and "pooler" in caplog.text
+    assert hub._listener.polls and "pooler" in caplog.text
     with db.connect(url, prepare=prepare) as conn:
         for n in range(50):
             notify.publish_tx(conn, event(n))
@@ -47,7 +47,7 @@ def test_a_direct_connection_listens_while_the_pooler_carries_the_rest(
 ) -> None:
     url = pooled(house.database.app_url)
     hub = house.hub(poll_interval=60.0, heartbeat=60.0)
-    assert not hub.polls
+    assert not hub._listener.polls
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     with db.connect(url, nudger=house.nudger()) as conn, db.transaction(conn):
         notify.publish_tx(conn, event(1))

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min import db, notify
-from forge_min.db.thread import FIRST, NoAnswer
+from forge_min.db.thread import FIRST_PAUSE, NoResponse
 from forge_min.errors import Unavailable
 from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
@@ -55,7 +55,7 @@ def test_every_stream_hears_that_the_database_is_lost_and_that_it_is_back(
 ) -> None:
     with counting_proxy(house.database.app_url) as proxy:
         hub = notify.PostgresHub(
-            lambda: db.connect(proxy.url), kit.encode, poll_interval=0.1, heartbeat=0.3
+            lambda: db.connect(proxy.url), kit.begin(), poll_interval=0.1, heartbeat=0.3
         )
         house.hubs.append(hub)
         hub.start()
@@ -248,7 +248,7 @@ def test_the_hub_is_not_ready_while_it_has_no_connection(house: Any, kit: Any) -
             raise db.translate(__import__("psycopg").OperationalError("gone"))
         return house.open()
 
-    hub = notify.PostgresHub(connect, kit.encode, poll_interval=0.05)
+    hub = notify.PostgresHub(connect, kit.begin(), poll_interval=0.05)
     house.hubs.append(hub)
     assert hub.ready == (False, "F452: the hub is not connected to the database")
     hub.start()
@@ -299,7 +299,7 @@ def test_after_a_crash_of_the_server_everybody_is_refreshed_and_old_ids_are_wort
     other = house.hub(poll_interval=0.05)
     assert b'"resume"' in other.subscribe(kit.key(), listener.ids[0]).first
     opened = other.subscribe(kit.key(), listener.ids[1])
-    assert b"|public|json" in opened.first and b"refresh" not in opened.first
+    assert b"|json" in opened.first and b"refresh" not in opened.first
 
 
 def test_two_hubs_agree_on_one_token_after_a_crash(house: Any, kit: Any) -> None:
@@ -395,7 +395,7 @@ def test_resuming_from_before_the_window_is_a_refresh(house: Any, kit: Any) -> N
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     notify.publish_tx(conn, event(1))
     listener.count(1)
-    for window, reason in ((60.0, b"|public|json"), (0.0, b'"resume"')):
+    for window, reason in ((60.0, b"|json"), (0.0, b'"resume"')):
         other = house.hub(poll_interval=0.02, resume_window=window)
         assert reason in other.subscribe(kit.key(), listener.ids[0]).first
 
@@ -476,7 +476,7 @@ def test_a_batch_too_large_for_the_heartbeat_is_a_refresh_in_the_end(
     def too_slow(conn: db.Connection) -> Any:
         if hub._reader._snapshot and len(asked) < 50:
             asked.append(hub._reader._snapshot)
-            raise NoAnswer("the server did not answer")
+            raise NoResponse("the server did not answer")
         return read(conn)
 
     monkeypatch.setattr(hub._reader, "read", too_slow)
@@ -491,14 +491,14 @@ def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any
         attempts.append(time.monotonic())
         raise Unavailable("not now")
 
-    hub = notify.PostgresHub(refuse, kit.encode)
+    hub = notify.PostgresHub(refuse, kit.begin())
     house.hubs.append(hub)
     hub.start()
     kit.wait_for(lambda: len(attempts) >= 6)
     pauses = [later - earlier for earlier, later in pairwise(attempts)]
-    assert min(pauses) >= FIRST / 2, "more than 40 attempts a second"
+    assert min(pauses) >= FIRST_PAUSE / 2, "more than 40 attempts a second"
     assert sum(pauses[3:]) > 2 * sum(pauses[:2]) and hub.reconnects >= 5
-    assert len({round(pause / FIRST, 3) for pause in pauses}) == len(pauses), "no jitter"
+    assert len({round(pause / FIRST_PAUSE, 3) for pause in pauses}) == len(pauses), "no jitter"
 
 
 def test_a_server_that_stops_answering_is_given_up_within_two_heartbeats(

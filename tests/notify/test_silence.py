@@ -33,8 +33,8 @@ def silent(house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: Any
 
     monkeypatch.setattr(hub._reader, "read", counting)
     time.sleep(0.1)
-    hub._ears.set()  # one look more, after the grace
-    kit.wait_for(lambda: reads and not hub._ears.of and not hub._ears.is_set())
+    hub._listener.set()  # one look more, after the grace
+    kit.wait_for(lambda: reads and not hub._listener.payloads and not hub._listener.is_set())
     reads.clear()
     return hub, reads
 
@@ -61,7 +61,7 @@ def test_commits_wake_no_hub_that_nobody_listens_to(
 def test_it_still_polls_and_is_ready(house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hub, reads = silent(house, kit, monkeypatch, poll_interval=0.2)
     kit.wait_for(lambda: len(reads) > 3)
-    assert hub.ready == (True, "") and not hub._ears.of
+    assert hub.ready == (True, "") and not hub._listener.payloads
 
 
 def test_a_first_subscriber_resumes_from_the_log(
@@ -103,7 +103,7 @@ def test_no_event_is_lost_or_told_twice_while_many_come_and_the_hub_falls_silent
         nonlocal silences
         while not stop.is_set():
             hub._channels.sweep()
-            silences += not hub._ears.of
+            silences += not hub._listener.payloads
             time.sleep(0.001)
 
     def visiting(visitor: int) -> None:
@@ -139,8 +139,8 @@ def test_who_comes_while_the_first_one_waits_hears_nothing_of_before_either(
     for turn in range(20):
         hub._channels.sweep()
         time.sleep(0.06)
-        hub._ears.set()
-        kit.wait_for(lambda: not hub._ears.of)
+        hub._listener.set()
+        kit.wait_for(lambda: not hub._listener.payloads)
         for n in range(5):
             hub.publish_tx(conn, event(f"old {turn} {n}"))
         time.sleep(0.02)
@@ -189,7 +189,7 @@ def test_who_resumes_right_after_a_start_gets_what_was_missed(
     listener.count(1)
     earlier.publish(event("two"))
     listener.count(2)
-    hub = postgres.PostgresHub(house.open, kit.encode)
+    hub = kit.PublishingHub(house.open, kit.begin())
     house.hubs.append(hub)
     hub.start(0.1)
     time.sleep(after)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from forge_min import sse
 from forge_min.api.events import events_handler
 from forge_min.fanout import Limiter, StreamWriter
-from forge_min.notify import Event, MemoryHub
+from forge_min.notify import Event
 from forge_min.wsgi import Application, Request, Response, Router
 
-hub = MemoryHub(sse.encode_json)
+from memory_hub import MemoryHub
+
+hub = MemoryHub(lambda events: lambda event, format: sse.encode_json(event))
 limiter = Limiter(max_total=5, max_per_user=5)
 writer = StreamWriter(heartbeat=0.2)
 

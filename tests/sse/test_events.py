@@ -24,9 +24,10 @@ from forge_min.errors import (
     Unauthenticated,
 )
 from forge_min.fanout import Limiter, StreamWriter
-from forge_min.notify import Event, MemoryHub, Opened, TopicKey
+from forge_min.notify import Event, Opened, TopicKey
 from forge_min.wsgi import Application, Request, Response, Router, Server
 
+from memory_hub import MemoryHub
 from waiting import wait_for
 
 DEADLINE = 10.0
@@ -36,7 +37,7 @@ class Site:
     """A running server with /events on two topics, and everything behind it."""
 
     def __init__(self) -> None:
-        self.hub = MemoryHub(sse.encode_json)
+        self.hub = MemoryHub(lambda events: lambda event, format: sse.encode_json(event))
         self.limiter = Limiter(max_total=4, max_per_user=2)
         self.writer = StreamWriter(heartbeat=0.5)
         self.user = "ann"
@@ -335,7 +336,7 @@ def test_without_our_server_the_answer_is_the_stream(site: Site) -> None:
 def test_a_hub_that_fails_gives_the_lease_back() -> None:
     limiter = Limiter(max_total=1, max_per_user=1)
     router = Router()
-    hub = BrokenHub(sse.encode_json)
+    hub = BrokenHub(lambda events: lambda event, format: sse.encode_json(event))
     handler = events_handler(hub, limiter, StreamWriter(), topics={"flights", "gates"})
     router.add("GET", "/events", handler)
     status, _, _ = _call(Application(router), "topic=flights&topic=gates")

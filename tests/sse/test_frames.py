@@ -64,7 +64,7 @@ def test_names_and_ids_with_line_breaks_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         sse.frame("a", {}, text)
     with pytest.raises(ValueError):
-        sse.encode_json(Event("flights", text), "", "json")
+        sse.encode_json(Event("flights", text))
 
 
 def test_what_json_cannot_say_is_refused() -> None:
@@ -86,9 +86,7 @@ def test_refresh_and_close_have_the_contracts_words() -> None:
 
 def test_an_event_names_a_row_and_not_its_content() -> None:
     event = Event("flights", "flight.updated", "ab", 3, ("gate",), id=9, window=7)
-    (found,) = parse(sse.encode_json(event, "public", "json"))
+    (found,) = parse(sse.encode_json(event))
     assert found == ("flight.updated", '{"id":"ab","version":3,"changed":["gate"]}', "7.9")
     own = Event("news", "news.flash", payload={"text": "a\nb"}, id=1, window=1)
-    assert json.loads(parse(sse.encode_json(own, "", "html"))[0][1]) == {
-        "payload": {"text": "a\nb"}
-    }
+    assert json.loads(parse(sse.encode_json(own))[0][1]) == {"payload": {"text": "a\nb"}}

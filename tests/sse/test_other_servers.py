@@ -57,7 +57,10 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     port, log = free_port(), tmp_path / "log"
     command = [sys.executable, *(word.format(port=port) for word in COMMANDS[request.param])]
     here = Path(__file__).parent
-    environ = os.environ | {"PYTHONPATH": f"{here}:{here.parents[1]}", "HOME": str(log.parent)}
+    environ = os.environ | {
+        "PYTHONPATH": f"{here}:{here.parent}:{here.parents[1]}",
+        "HOME": str(log.parent),
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, cwd=here, env=environ, stdout=out, stderr=out, start_new_session=True

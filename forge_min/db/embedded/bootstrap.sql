@@ -1,7 +1,7 @@
--- What a fresh server lacks.
+-- Creates the missing objects of a new server.
 
 -- name: missing
--- The statements to run, one a row, as text: the owner's role, then the database.
+-- Returns the statements to run, one per row: the owner's role, then the database.
 select format(
   'create role %%I login createdb createrole password %%L', %(owner)s::text, %(password)s::text)
 where not exists (select from pg_roles where rolname = %(owner)s)

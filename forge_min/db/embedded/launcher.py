@@ -1,7 +1,8 @@
-"""Where and as whom PostgreSQL runs. It refuses to be root: then three ways are tried in turn.
+"""Launch strategies for PostgreSQL, which does not run as root.
 
-A user namespace in which we are nobody; user nobody itself; user nobody with a copy of all it needs
-in a folder of its own under /var/tmp, the stage, from which the data comes home at the stop.
+As root three strategies are tried in turn: a user namespace in which this user is 65534; user 65534
+itself; user 65534 with a copy of the data, and if necessary of the programs, in a folder under
+/var/tmp, the stage. At the stop the data is copied back from it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ from .binaries import Binaries
 STAGES = Path("/var/tmp")
 NOBODY = "65534:65534"
 START_TIMEOUT = 60.0  # seconds
-TICK = 0.005  # seconds between two looks at postmaster.pid
+TICK = 0.005  # seconds between two reads of postmaster.pid
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """How PostgreSQL's programs are run. user: as `keeper` takes it. owner: of the data, "" = as it
-    is. home: the folder that holds `pg`. lock: a descriptor that all programs inherit.
+class LaunchStrategy:
+    """How to run PostgreSQL's programs.
+
+    mode: name of the strategy: "direct", "namespace", "nobody" or "staged".
+    user: first argument of process_guard.py.
+    owner: "uid:gid" to own the data; "": unchanged.
+    binaries: the programs.
+    home: folder that contains `pg`.
+    lock: file descriptor that all programs inherit.
     """
 
     mode: str
@@ -41,11 +48,11 @@ class Place:
 
     @property
     def pg(self) -> Path:
-        """PostgreSQL's data."""
+        """PostgreSQL's data folder."""
         return self.home / "pg"
 
-    def keep(self, program: str, *arguments: str, output: int | IO[bytes]) -> Keeper:
-        """Start one of PostgreSQL's programs; it ends when the keeper's stdin is closed."""
+    def start(self, program: str, *arguments: str, output: int | IO[bytes]) -> GuardedProcess:
+        """Start a program of PostgreSQL; it ends when the stdin of its process guard is closed."""
         code = (files(__package__ or "") / "process_guard.py").read_text("utf-8")
         command = [str(self.binaries.folder / program), *arguments]
         return subprocess.Popen(
@@ -53,39 +60,38 @@ class Place:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the starter, which then stops us in its order
+            start_new_session=True,  # Ctrl-C goes to the starter, which then stops the server
             pass_fds=[self.lock],
             cwd="/",
-            # No PG* variable of the caller, messages in English.
+            # Without the caller's PG* variables, and with messages in English.
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
         )
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs to its end. Raises Unavailable F422."""
-        with self.keep(program, *arguments, output=subprocess.PIPE) as process:
-            said = process.stdout.read() if process.stdout else b""
+        """Run a program of PostgreSQL to its end. Raises Unavailable F422 if it fails."""
+        with self.start(program, *arguments, output=subprocess.PIPE) as process:
+            output = process.stdout.read() if process.stdout else b""
         if process.returncode != 0:
-            raise failed(program, said.decode("utf-8", "replace"))
+            raise launch_error(program, output.decode("utf-8", "replace"))
 
-    def claim(self) -> None:
-        """Try it, and give the data to its user. Raises Unavailable F422."""
-        look = 'cd "$0" && exec "$1" --version'
+    def prepare(self) -> None:
+        """Check that the strategy works and change the owner of the data. Raises F422 if not."""
+        check = 'cd "$0" && exec "$1" --version'
         program = str(self.binaries.folder / "postgres")
-        self.run("/bin/sh", "-c", look, str(self.home), program)
-        self.give(self.pg)
+        self.run("/bin/sh", "-c", check, str(self.home), program)
+        self._chown(self.pg)
 
-    def give(self, path: Path) -> None:
-        """Make a file or folder of our own the user's. Raises Unavailable F422."""
+    def _chown(self, path: Path) -> None:
         if self.owner and path.exists():
             command = ["chown", "-hR", self.owner, str(path)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise failed("chown", done.stderr)
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode != 0:
+                raise launch_error("chown", result.stderr)
 
     def initialise(self, password: str) -> None:
-        """Run initdb where there is no data. A crash leaves pg.new, which the next start removes.
+        """Run initdb unless the data exists; a crash leaves pg.new, which the next start removes.
 
-        Letters follow the rules of UTF-8, PostgreSQL's own where it has them.
+        password: of the superuser. The locale is C.UTF-8, of PostgreSQL itself if it has one.
         """
         if self.pg.exists():
             return
@@ -93,28 +99,28 @@ class Place:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(0o700)
         write_private(secret, password + "\n")
-        rules = ["--locale=C.UTF-8"]
+        locale = ["--locale=C.UTF-8"]
         if self.binaries.major >= 17:
-            rules = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+            locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         common = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"]
         try:
-            self.give(new)
-            self.give(secret)
-            self.run("initdb", f"--pgdata={new}", f"--pwfile={secret}", *common, *rules)
+            self._chown(new)
+            self._chown(secret)
+            self.run("initdb", f"--pgdata={new}", f"--pwfile={secret}", *common, *locale)
         finally:
             secret.unlink()
         new.rename(self.pg)
 
-    def wait_ready(self, server: Keeper, log: Path) -> None:
-        """Wait until postmaster.pid says "ready" (its 8th line, as pg_ctl reads it).
+    def wait_ready(self, server: GuardedProcess, log: Path) -> None:
+        """Wait until line 8 of postmaster.pid is "ready", as pg_ctl does.
 
-        Raises Unavailable F422.
+        Raises Unavailable F422 if the server ends, or after START_TIMEOUT.
         """
         deadline = time.monotonic() + START_TIMEOUT
         while self._state() != "ready":
             if server.poll() is not None or time.monotonic() > deadline:
-                raise failed("postgres", log.read_text("utf-8", "replace"))
-            time.sleep(TICK)  # PostgreSQL only writes a file; pg_ctl polls it as well
+                raise launch_error("postgres", log.read_text("utf-8", "replace"))
+            time.sleep(TICK)  # PostgreSQL only writes the file; pg_ctl polls it too
 
     def _state(self) -> str:
         try:
@@ -124,43 +130,43 @@ class Place:
         return lines[7].strip() if len(lines) > 7 else ""
 
 
-Keeper = subprocess.Popen[bytes]
+GuardedProcess = subprocess.Popen[bytes]
 
 
-def failed(program: str, said: str) -> Unavailable:
-    """The error of a program that ended, with the last of what it said."""
-    return Unavailable(f"{Path(program).name} failed: {said.strip()[-800:]}", code="F422")
+def launch_error(program: str, output: str) -> Unavailable:
+    """Return the error of a failed program, with the end of its output."""
+    return Unavailable(f"{Path(program).name} failed: {output.strip()[-800:]}", code="F422")
 
 
-def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
-    """The best place that works here. Raises Unavailable F421 when none does."""
+def find_strategy(data: Path, binaries: Binaries, lock: int) -> LaunchStrategy:
+    """Return the first strategy that works here, prepared. Raises Unavailable F421 if none does."""
     if os.geteuid() != 0:
-        return Place("direct", "", "", binaries, data, lock)
+        return LaunchStrategy("direct", "", "", binaries, data, lock)
     refusals = []
-    for place in _ways(data, binaries, lock):
+    for strategy in _root_strategies(data, binaries, lock):
         try:
-            place.claim()
-            return place
+            strategy.prepare()
+            return strategy
         except Unavailable as err:
-            refusals.append(f"{place.mode}: {err.message.splitlines()[-1]}")
+            refusals.append(f"{strategy.mode}: {err.message.splitlines()[-1]}")
     raise Unavailable(
         "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
         code="F421",
-        hint="run as another user, or set FORGE_DATABASE_URL to a server that runs",
+        hint="run as another user, or set FORGE_DATABASE_URL to the URL of a running server",
     )
 
 
-def _ways(data: Path, binaries: Binaries, lock: int) -> Iterator[Place]:
-    yield Place("namespace", "namespace", "0:0", binaries, data, lock)
-    yield Place("nobody", NOBODY, NOBODY, binaries, data, lock)
+def _root_strategies(data: Path, binaries: Binaries, lock: int) -> Iterator[LaunchStrategy]:
+    yield LaunchStrategy("namespace", "namespace", "0:0", binaries, data, lock)
+    yield LaunchStrategy("nobody", NOBODY, NOBODY, binaries, data, lock)
     stage = _stage(data)
-    yield Place("staged", NOBODY, NOBODY, binaries, stage, lock)
+    yield LaunchStrategy("staged", NOBODY, NOBODY, binaries, stage, lock)
     copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
-    yield Place("staged", NOBODY, NOBODY, copied, stage, lock)
+    yield LaunchStrategy("staged", NOBODY, NOBODY, copied, stage, lock)
 
 
 def _stage(data: Path) -> Path:
-    """A folder of its own with a copy of the data; the note is there before it is."""
+    """Create a stage with a copy of the data; its path is recorded in `stage` first."""
     stage = STAGES / f"forge-postgres-{os.urandom(8).hex()}"
     (data / "stage").write_text(str(stage))
     stage.mkdir()
@@ -171,7 +177,7 @@ def _stage(data: Path) -> Path:
 
 
 def _copy_programs(bin: Path, target: Path) -> Path:
-    """Copy a wheel's package, and the folder of libraries that lies beside it."""
+    """Copy a wheel's package and the folder of libraries beside it; return the new bin folder."""
     package = bin.parents[1]
     for folder in (package, package.with_name(package.name + ".libs")):
         if folder.is_dir():
@@ -180,10 +186,10 @@ def _copy_programs(bin: Path, target: Path) -> Path:
     return target / bin.relative_to(package.parent)
 
 
-def bring_home(data: Path) -> None:
-    """Bring the data of a stage home and remove the stage, also one that a killed run left behind.
+def collect_data(data: Path) -> None:
+    """Copy the data back from the stage, if any, and remove the stage, also after a killed run.
 
-    No server may run in it. Every step may be interrupted and done again.
+    No server may run in it. If a step is interrupted, the next call repeats it.
     """
     note = data / "stage"
     if not note.exists():
@@ -201,7 +207,7 @@ def bring_home(data: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600, from its first byte on."""
+    """Write a file that has mode 0600 from the beginning."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(text)

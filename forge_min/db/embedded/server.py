@@ -1,7 +1,7 @@
-"""EmbeddedServer: a PostgreSQL on this machine that lives in one folder and ends with its starter.
+"""EmbeddedServer: a PostgreSQL server on this machine that ends with the process that started it.
 
-The folder holds `pg` (PostgreSQL's data), `credentials.json` (0600), `server.log` and `lock`. The
-server listens on 127.0.0.1 only and wants SCRAM passwords.
+Its folder contains `pg` (PostgreSQL's data), `credentials.json` (mode 0600), `server.log` and
+`lock`. The server listens on 127.0.0.1 only and requires SCRAM passwords.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from ..migrate import migration_lock
 from ..roles import ensure_app_role
 from ..statements import load_sql
 from . import binaries
-from .launcher import Keeper, Place, bring_home, find_place, write_private
+from .launcher import GuardedProcess, LaunchStrategy, collect_data, find_strategy, write_private
 
-LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
+LOCK_TIMEOUT = 20.0  # seconds to wait for a server to end after its starter was killed
 SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")
 SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 
@@ -40,11 +40,15 @@ SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 class EmbeddedServer:
     """A development server with a database, an owner role and an application role.
 
-    data: its folder; made when missing, kept at stop. port: 0 takes a free one. settings: as in
-    postgresql.conf. bin: PostgreSQL's programs (default: looked for, see `binaries`).
+    data: its folder, created if missing and kept at `stop`.
+    port: 0: any free port.
+    database: name of the database.
+    settings: of PostgreSQL, as in postgresql.conf.
+    owner_role, app_role: names of the two roles.
+    bin: folder of PostgreSQL's programs; None: found by `binaries.find`.
 
-    The server ends when stop() is called and when the starting process ends in any way, also by
-    SIGKILL. A child that the starter forked without exec keeps it alive.
+    The server ends with `stop` and when the starting process ends in any way, also by SIGKILL. A
+    child that the starter forked without exec keeps it alive.
     """
 
     data: Path
@@ -62,57 +66,57 @@ class EmbeddedServer:
         self._wanted_port = self.port
         self._roles = {"admin": "postgres", "owner": self.owner_role, "app": self.app_role}
         self._passwords: dict[str, str] = {}
-        self._process: Keeper | None = None
+        self._process: GuardedProcess | None = None
         self._lock: int | None = None  # a descriptor, held from start to stop
 
     @property
     def running(self) -> bool:
-        """Whether the server was started by this object and has not ended."""
+        """Whether this object started the server and it has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def owner_url(self) -> str:
-        """For migrations: owns the database, may create roles and databases, is no superuser."""
+        """URL for migrations: owns the database and may create roles, but is not a superuser."""
         return self._url("owner")
 
     @property
     def app_url(self) -> str:
-        """For the application: owns nothing."""
+        """URL for the application: its role owns nothing."""
         return self._url("app")
 
     @property
     def admin_url(self) -> str:
-        """The superuser's, for tests."""
+        """URL of the superuser, for tests."""
         return self._url("admin")
 
     def start(self) -> None:
-        """Start, and return when both roles can connect. Idempotent.
+        """Start the server and return when both roles can connect. Idempotent.
 
-        Raises Unavailable: F420 no PostgreSQL here, F421 cannot run as root here, F422 it did not
-        start, or its folder cannot be written, F423 another server runs on this folder, F424 the
-        folder's passwords are gone, F425 port in use.
+        Raises Unavailable: F420 PostgreSQL is not installed, F421 it cannot run as root here, F422
+        it did not start or cannot write the folder, F423 another server runs on the folder, F424
+        the file with the passwords is missing, F425 the port is in use.
         """
         if self.running:
             return
-        self.stop()  # what is left of a server that ended by itself
+        self.stop()  # clean up after a server that ended by itself
         try:
             if not self.data.exists():
                 self.data.mkdir(parents=True)
-                self.data.chmod(0o711)  # user nobody passes; what lies inside is 0700 and 0600
+                self.data.chmod(0o711)  # user 65534 enters; files inside have mode 0700 or 0600
             self._start(_lock(self.data))
         except OSError as err:
             self.stop()
             raise Unavailable(
                 f"{self.data} cannot hold a database: {err.strerror or err}",
                 code="F422",
-                hint="make room, let this user write there, or give database.url of another server",
+                hint="free disk space, allow this user to write there, or set database.url",
             ) from err
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """A fast shutdown: clients are disconnected, nothing committed is lost. Idempotent."""
+        """Stop by a fast shutdown: disconnects clients and loses no committed data. Idempotent."""
         process, self._process = self._process, None
         lock, self._lock = self._lock, None
         if process is not None and process.stdin is not None:
@@ -121,7 +125,7 @@ class EmbeddedServer:
         if lock is not None:
             try:
                 if process is None or process.returncode in (0, 1):
-                    bring_home(self.data)  # else somebody may run still: the next start does it
+                    collect_data(self.data)  # otherwise a process may still run: at the next start
             finally:
                 os.close(lock)
 
@@ -134,54 +138,56 @@ class EmbeddedServer:
 
     def _start(self, lock: int) -> None:
         self._lock = lock
-        bring_home(self.data)
+        collect_data(self.data)
         self._passwords = load_credentials(self.data)
-        place = find_place(self.data, self._find(), lock)
-        place.initialise(self._passwords["admin"])
-        self.mode, self.port = place.mode, _port(self._wanted_port)
-        self._process = self._launch(place)
-        place.wait_ready(self._process, self.data / "server.log")
+        version = self.data / "pg" / "PG_VERSION"
+        major = int(version.read_text()) if version.exists() else None
+        programs = binaries.find(major, [self.bin] if self.bin else None)
+        strategy = find_strategy(self.data, programs, lock)
+        strategy.initialise(self._passwords["admin"])
+        self.mode, self.port = strategy.mode, _port(self._wanted_port)
+        self._process = self._launch(strategy)
+        strategy.wait_ready(self._process, self.data / "server.log")
         self._bootstrap()
 
-    def _find(self) -> binaries.Binaries:
-        made_by = self.data / "pg" / "PG_VERSION"
-        major = int(made_by.read_text()) if made_by.exists() else None
-        return binaries.find(major, [self.bin] if self.bin else None)
-
-    def _launch(self, place: Place) -> Keeper:
-        # SAFETY: whoever holds the lock knows that no server runs on this folder, so the file is
-        # stale. PostgreSQL would believe it where another process has the number by now.
-        (place.pg / "postmaster.pid").unlink(missing_ok=True)
+    def _launch(self, strategy: LaunchStrategy) -> GuardedProcess:
+        # SAFETY: under the lock no server runs on this folder, so the file is stale. PostgreSQL
+        # would not start if another process has the number by now.
+        (strategy.pg / "postmaster.pid").unlink(missing_ok=True)
         log = self.data / "server.log"
         if log.exists():
             log.replace(self.data / "server.log.1")
         values = {**SETTINGS, **self.settings, "port": str(self.port)}
         settings = [f"--{name}={value}" for name, value in values.items()]
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
-            return place.keep("postgres", "-D", str(place.pg), *settings, output=out)
+            return strategy.start("postgres", "-D", str(strategy.pg), *settings, output=out)
 
     def _bootstrap(self) -> None:
         with connect(self._url("admin", "postgres")) as conn:
             values = {"owner": self.owner_role, "password": self._passwords["owner"]}
             values["database"] = self.database
-            # The owner is no superuser; it may create roles and databases, which a test suite and
-            # `ensure_app_role` need.
+            # The owner is not a superuser, but may create roles and databases: test suites and
+            # `ensure_app_role` need that.
             for row in conn.execute(SQL["missing"], values).fetchall():
                 conn.execute(row[0])
         with connect(self.owner_url) as conn:
             app, password = self._roles["app"], self._passwords["app"]
             ensure_app_role(conn, app, password=password, database=self.database)
 
-    def _url(self, who: str, database: str = "") -> str:
+    def _url(self, role: str, database: str = "") -> str:
         if not self.running:
-            raise ForgeError("the embedded server does not run, so it has no address", code="F422")
+            raise ForgeError("the embedded server is not running, so it has no URL", code="F422")
         name = quote(database or self.database, safe="")
-        role = f"{quote(self._roles[who])}:{self._passwords[who]}"
-        return f"postgresql://{role}@127.0.0.1:{self.port}/{name}"
+        credentials = f"{quote(self._roles[role])}:{self._passwords[role]}"
+        return f"postgresql://{credentials}@127.0.0.1:{self.port}/{name}"
 
 
 def _lock(data: Path) -> int:
-    """LOCK: one server per folder. Keeper and postgres inherit it: it ends with the last of us."""
+    """Return a descriptor of the folder's lock. Raises Unavailable F423 after LOCK_TIMEOUT.
+
+    LOCK: one server per folder. The process guard and PostgreSQL inherit the descriptor, so the
+    lock ends with the last of them.
+    """
     descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
@@ -200,24 +206,24 @@ def _lock(data: Path) -> int:
 
 
 def _port(wanted: int) -> int:
-    """The port if it is free, or any free one for 0. Raises Unavailable F425."""
+    """Return the port if it is free, or any free one for 0. Raises Unavailable F425."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError as err:
             raise Unavailable(
-                f"port {wanted} cannot be had, so PostgreSQL cannot listen there: {err.strerror}",
+                f"PostgreSQL cannot listen on port {wanted}: {err.strerror}",
                 code="F425",
-                hint="stop the other program, or take port 0 for any free one",
+                hint="stop the other program, or use port 0 for any free port",
             ) from None
         return int(probe.getsockname()[1])
 
 
 def load_credentials(data: Path) -> dict[str, str]:
-    """The passwords of admin, owner and app: random for a new folder, in a file of mode 0600.
+    """Return the passwords of admin, owner and app; create random ones for a new folder.
 
-    Raises Unavailable F424 when the folder has data and no passwords.
+    Raises Unavailable F424 if the folder has data and no passwords.
     """
     path = data / "credentials.json"
     if path.exists():
@@ -225,7 +231,7 @@ def load_credentials(data: Path) -> dict[str, str]:
         return passwords
     if (data / "pg").exists():
         raise Unavailable(
-            f"{path} is missing, so nobody can log in to the data beside it",
+            f"{path} is missing, so the passwords of the data beside it are unknown",
             code="F424",
             hint="restore the file, or remove the folder and start with an empty database",
         )
@@ -238,12 +244,12 @@ def load_credentials(data: Path) -> dict[str, str]:
 
 @contextmanager
 def scratch_database(owner_url: str) -> Iterator[Connection]:
-    """A connection to a new, empty database of the server at `owner_url`; dropped afterwards.
+    """Yield a connection to a new, empty database of the server at `owner_url`, then drop it.
 
-    `migrate diff` compares in it. Its name is the same each time for one database, so the next one
-    replaces what a kill left behind.
-    Where that role may not create databases, it is one of an embedded server in a temporary folder.
-    Raises Unavailable F408 when there is none here either, else as `connect` and `migration_lock`.
+    `migrate diff` uses it for comparisons. For one database the name is always the same, so the
+    next one replaces a database left by a killed process. If the role may not create databases, an
+    embedded server in a temporary folder is used. Raises Unavailable F408 if that cannot be
+    started either, and the errors of `connect` and `migration_lock`.
     """
     with connect(owner_url) as owner, migration_lock(owner):
         name = f"forge_scratch_{hashlib.sha256(owner.info.dbname.encode()).hexdigest()[:16]}"
@@ -267,7 +273,7 @@ def _drop(owner: Connection, database: sql.Identifier) -> None:
     try:
         owner.execute(drop + sql.SQL(" with (force)"))
     except psycopg.errors.InsufficientPrivilege:
-        owner.execute(drop)  # without FORCE it ends what autovacuum does there
+        owner.execute(drop)  # this ends autovacuum there; FORCE needs more rights
 
 
 @contextmanager
@@ -278,9 +284,9 @@ def _embedded() -> Iterator[Connection]:
             server.start()
         except Unavailable as err:
             raise Unavailable(
-                f"this role may not create a scratch database, and here is no other: {err.message}",
+                f"this role may not create a scratch database, and no other works: {err.message}",
                 code="F408",
-                hint="give the owner CREATEDB (alter role ... createdb)",
+                hint="allow the owner to create databases: alter role ... createdb",
             ) from err
         with server, connect(server.owner_url) as conn:
             yield conn

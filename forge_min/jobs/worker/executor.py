@@ -79,7 +79,7 @@ class JobThread:
             conn = self._link.conn
             if self._fired:
                 if conn is not None and not self._lost and now >= self._deadline + CUT:
-                    self._lost = conn.cut()
+                    self._lost = conn.shut_down()
                 return now >= self._deadline + GRACE
             self._fired = True
             _raise_in(self.thread, TimedOut)
@@ -128,14 +128,14 @@ class JobThread:
         """
         conn = self._link.conn
         if conn is not None and not conn.closed:
-            idle = time.perf_counter() - conn.used
+            idle = time.perf_counter() - conn.last_used
             if idle < RECENT:  # PERF: a sixth of a drain. A job that finds it lost is refunded.
                 return None
             if idle > IDLE:
                 conn.losses = -1  # so that it is asked
             if conn.is_alive():
                 return None
-            conn.lose()
+            conn.mark_lost()
         try:
             self._link.connection()
         except ForgeError as err:

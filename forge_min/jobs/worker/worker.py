@@ -92,7 +92,7 @@ class Worker:
         self._tick = min(0.5, heartbeat, min(limits) / 4)
         self._ears = Listener(
             ["c", *("j:" + name for name in queues)],
-            heard=self._heard,
+            on_payload=self._heard,
             listen=listen is not None,
             nudger=nudger,
         )
@@ -257,7 +257,7 @@ def _by_index(connect: Connect) -> Connect:
     def opened() -> Connection:
         conn = connect()
         if not is_pooled(conn):
-            conn.prepared.at_once()
+            conn.prepared.prepare_immediately()
             conn.execute("set enable_seqscan = off")
             conn.execute("set plan_cache_mode = force_generic_plan")
         return conn

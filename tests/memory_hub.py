@@ -1,4 +1,4 @@
-"""A hub inside one process: for tests, and for sites of one process that need no log."""
+"""A hub in the memory of one process, for tests and benchmarks without a database."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-
-from .. import db
-from .channels import STUCK, Channels
-from .hub import Encode, Event, Opened, TopicKey, Wanted, always
+from forge_min import db
+from forge_min.notify import BeginBatch, Event, Opened, TopicKey
+from forge_min.notify.channels import STUCK, Channels
+from forge_min.notify.events import IsWanted
 
 NOT_STARTED = (False, "F452: the hub is not started")
 
 
 class MemoryHub:
-    """Keeps the promises of `Hub` without a database; what is not in the ring any more is a
-    refresh.
+    """Keeps the promises of `PostgresHub`; a client that missed more than the ring gets a refresh.
 
-    encode: (event, audience, format) → one whole SSE frame. ring: frames kept per topic key.
+    begin: called with the events of a batch, returns the function that encodes each of them.
+    ring: frames kept per topic key.
     resume_window: seconds that a key without subscribers is kept.
     """
 
-    def __init__(self, encode: Encode, *, ring: int = 64, resume_window: float = 600.0) -> None:
-        self._channels = Channels(encode, ring, resume_window)
+    def __init__(self, begin: BeginBatch, *, ring: int = 64, resume_window: float = 600.0) -> None:
+        self._channels = Channels(begin, ring, resume_window)
         self._ids = itertools.count(1)
-        self._window = secrets.randbits(63)  # no id of another process is ever ours
-        self._lock = threading.Lock()  # LOCK: an event gets its id and its place together
+        self._window = secrets.randbits(63)  # ids of other processes differ
+        self._lock = threading.Lock()  # LOCK: events are submitted in the order of their ids
         self._state = NOT_STARTED
 
     @property
     def refreshes(self) -> Mapping[str, int]:
-        """As `Hub.refreshes`."""
+        """As `PostgresHub.refreshes`."""
         return self._channels.refreshes
 
     @property
     def ready(self) -> tuple[bool, str]:
-        """As `Hub.ready`."""
-        self._channels.relieve()
+        """As `PostgresHub.ready`."""
+        self._channels.replace_stuck()
         return (False, STUCK) if self._channels.stuck else self._state
 
     def start(self) -> None:
-        """As `Hub.start`."""
+        """As `PostgresHub.start`."""
         self._state = (True, "")
         self._channels.start()
 
     def stop(self) -> None:
-        """As `Hub.stop`."""
+        """As `PostgresHub.stop`."""
         self._state = NOT_STARTED
         self._channels.stop()
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = lambda: True
     ) -> Opened:
-        """As `Hub.subscribe`."""
+        """As `PostgresHub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)
         missed = last_event_id is not None and not exact
-        return Opened(subscription, self._channels.resumed(None if missed else []))
+        return Opened(subscription, self._channels.first_bytes(None if missed else []))
 
     def publish(self, event: Event) -> None:
-        """As `Hub.publish`."""
+        """Publish an event at once."""
         with self._lock:
             numbered = replace(
                 event, id=next(self._ids), window=self._window, created_at=datetime.now(UTC)
@@ -72,7 +72,5 @@ class MemoryHub:
             self._channels.submit([numbered])
 
     def publish_tx(self, conn: psycopg.Connection[Any], event: Event) -> None:
-        """As `Hub.publish_tx`; on a transaction that is not `db.transaction()` the event
-        is lost.
-        """
+        """Publish when the caller's `db.transaction()` commits; in others the event is lost."""
         db.after_commit(conn, lambda: self.publish(event))
