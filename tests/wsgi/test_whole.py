@@ -14,7 +14,7 @@ import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi.http1 import response_head
 from forge_min.wsgi.server import Server, exchange
-from forge_min.wsgi.server.connection import ClientDisconnected, Connection
+from forge_min.wsgi.server.connection import ClientConnection, ClientDisconnected
 from forge_min.wsgi.server.exchange import Exchange
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,7 +108,7 @@ def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
     with mine, peer, pytest.MonkeyPatch.context() as patch:
         patch.setattr(exchange, "try_format_response", core.try_format_response)
         patch.setattr(response_head, "try_format_head", core.try_format_head)
-        conn = Connection(mine, {}, 1 << 20, 1.0)
+        conn = ClientConnection(mine, {}, 1 << 20, 1.0)
         conn.last, conn.held = how["last"], how["held"]
         run = Exchange(conn, environ)
         gone = False
@@ -122,7 +122,7 @@ def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
     return data, gone, held, closing, right, run.streams, adopted, conn.last
 
 
-def received(conn: Connection, peer: socket.socket) -> Iterator[bytes]:
+def received(conn: ClientConnection, peer: socket.socket) -> Iterator[bytes]:
     peer.settimeout(10)
     while conn.out:
         conn.flush()

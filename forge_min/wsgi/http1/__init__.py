@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: heads and bodies read and written, refusals, what proxies say. No sockets."""
+"""HTTP/1.1 as bytes, without sockets: heads, bodies, refusals, forwarding headers."""
 
 from .forwarded import TrustedProxies, warn_of_untrusted
 from .reader import Phase, read_requests
