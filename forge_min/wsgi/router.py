@@ -183,7 +183,7 @@ class Router:
         if path == "*" and method == "OPTIONS":
             known = {route.method for route in self._routes}
         if not known:
-            raise NotFound(text("nothing was found at this address"))
+            raise NotFound(text("nothing is at this address"))
         if "GET" in known:
             known.add("HEAD")
         allow = sorted({*known, "OPTIONS"})
