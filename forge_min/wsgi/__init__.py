@@ -3,13 +3,13 @@
 Loads neither psycopg nor OpenTelemetry, so that a process can bind its port first.
 """
 
+from ..fanout import escape
 from .application import Application
 from .contract import SECURITY_HEADERS, OnServerResponse, environ_key
 from .markup import (
     Raw,
     check_root,
     check_url,
-    escape,
     join,
     local_time,
     raw,

@@ -50,14 +50,18 @@ Access = Callable[[str, str, int, float], None]
 """Called with (method, path, status, seconds) at the same moment: `observe.AccessLog`."""
 
 
+OnStatus = Callable[[int], None]
+"""Called with the status before the end of `Instrumentation`."""
+
+
 class Instrumentation(Protocol):
     """A span around every request, as a context manager.
 
     A streamed response closes it after its last part, each part runs in a copy of the context.
     """
 
-    def __enter__(self) -> Callable[[int], None] | None:
-        """Begin. Returns a function that is called with the status before `__exit__`, or None."""
+    def __enter__(self) -> OnStatus | None:
+        """Begin."""
 
     def leave(self) -> None:
         """Detach from this thread; called once a streamed response has begun."""
@@ -156,9 +160,7 @@ class Application:
             body, status = response.body, response.status
             if type(body) is bytes:
                 recorded = True
-                self._record(request, status, started)
-                if on_status is not None:
-                    on_status(status)
+                self._record(request, status, started, on_status)
                 if status >= 500:
                     environ.pop(ERROR, None)  # its frames refer to this environ
             else:
@@ -172,9 +174,7 @@ class Application:
             raise
         except BaseException as err:
             if not recorded:  # the server responds instead, unless it stops
-                self._record(request, 500, started)
-                if on_status is not None:
-                    on_status(500)
+                self._record(request, 500, started, on_status)
             if instrument is not None:
                 instrument.__exit__(type(err), err, err.__traceback__)
             raise
@@ -222,7 +222,7 @@ class Application:
         request: Request,
         status: int,
         started: float,
-        on_status: Callable[[int], None] | None,
+        on_status: OnStatus | None,
         instrument: Instrumentation | None,
         error: BaseException | None,
         *,
@@ -237,20 +237,22 @@ class Application:
         if (release := request.environ.pop(RELEASE, None)) is not None:
             release()
         status = 500 if error is not None and not begun else status
-        self._record(request, status, started)
-        if on_status is not None:
-            on_status(status)
+        self._record(request, status, started, on_status)
         request.environ.pop(ERROR, None)
         if instrument is not None:
             instrument.__exit__(type(error), error, None)
 
-    def _record(self, request: Request, status: int, started: float) -> None:
+    def _record(
+        self, request: Request, status: int, started: float, on_status: OnStatus | None
+    ) -> None:
         environ = request.environ
         own = environ.get(STATUS)  # of the server, if it has responded instead
         if own is None:
             self._report(request, status, time.perf_counter() - started)
         elif not environ.get(REPORTED):
             self._report(request, own, time.perf_counter() - started)
+        if on_status is not None:
+            on_status(status)
 
     def _report(self, request: Request, status: int, seconds: float) -> None:
         method = request.method if request.method in _METHODS else "OTHER"

@@ -12,11 +12,6 @@ from ..auth import current_identity
 from ..fanout import escape
 from ..lazy import lazy_pattern
 
-__all__ = [
-    "Raw", "check_root", "check_url", "escape", "join", "local_time", "raw", "reader_zone",
-    "show_time", "tag", "time_tag", "void",
-]  # fmt: skip
-
 # Other schemes than four, and hosts without a scheme: "//host", "\\host", "https:host".
 _UNSAFE = lazy_pattern(
     r"[/\\]{2}|(?!https?://[^/\\?#]|mailto:|tel:)[a-z][a-z0-9+.\-]*:", re.A | re.I
@@ -103,13 +98,13 @@ def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
 
 def local_time(moment: datetime) -> datetime:
     """Return a time in the user's time zone; a naive time is taken as local there."""
-    zone = reader_zone()
+    zone = _user_zone()
     with suppress(OverflowError):  # the date is out of range there
         return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
     return moment.astimezone(UTC)
 
 
-def reader_zone() -> tzinfo:
+def _user_zone() -> tzinfo:
     """Return the time zone of the current identity; UTC if it is unknown."""
     name = current_identity().time_zone
     # Not found, not a valid name, or a folder of time zones.

@@ -100,18 +100,15 @@ class Request:
 
     def read_path(self) -> None:
         """Decode the path into `path`. Raises BadRequest if it is not UTF-8."""
-        path: str = self.environ.get("PATH_INFO") or self._default_path()
+        # OPTIONS without a path is for the whole server (RFC 9112 section 3.2.4).
+        whole_server = self.method == "OPTIONS" and not self.environ.get("SCRIPT_NAME")
+        path: str = self.environ.get("PATH_INFO") or ("*" if whole_server else "/")
         try:
             # PEP 3333 decodes bytes as latin-1.
             self.path = path if path.isascii() else path.encode("latin-1").decode()
         except UnicodeError as err:
             self.path = quote(path, safe="/", encoding="latin-1")  # for the log
             raise BadRequest(text("the path is not UTF-8")) from err
-
-    def _default_path(self) -> str:
-        """Return "/", or "*" for OPTIONS of the whole server (RFC 9112 section 3.2.4)."""
-        whole = self.method == "OPTIONS" and not self.environ.get("SCRIPT_NAME")
-        return "*" if whole else "/"
 
     @property
     def root(self) -> str:

@@ -62,7 +62,6 @@ class _Shape(NamedTuple):
     """All patterns that match the same paths. kinds: of the segments; lower ones are preferred."""
 
     kinds: tuple[int, ...]
-    source: str
     matches: re.Pattern[str]
     methods: Methods
 
@@ -103,47 +102,44 @@ class Router:
 
     def __init__(self) -> None:
         self._fixed: dict[str, Methods] = {}
-        self._shapes: dict[str, list[_Shape]] = {}
+        self._shapes: dict[str, list[_Shape]] = {}  # by the text before the first parameter
+        self._by_source: dict[str, _Shape] = {}
         self._longest = 0
+        self._declared: set[tuple[str, str]] = set()  # (method, regular expression)
         self._routes: list[Route] = []
 
     def add(self, method: str, pattern: str, handler: Handler, *, name: str = "") -> None:
         """Declare a route. Raises ServerError F505 for an invalid or repeated one."""
         if not _METHOD.fullmatch(method):
             raise _route_error(pattern, f"{method!r} is not a method in capital letters")
+        if self.has(method, pattern):
+            raise _route_error(pattern, f"{method} is declared twice")
         segments = _segments(pattern)
         names = tuple(name for kind, name in segments if kind != _LITERAL)
         if len(set(names)) < len(names):
             raise _route_error(pattern, "two parameters have the same name")
         route = Route(method, pattern, handler, name)
         methods = self._shape(pattern, segments) if names else self._fixed.setdefault(pattern, {})
-        if method in methods:
-            raise _route_error(pattern, f"{method} is declared twice")
         methods[method] = (route, names)
+        self._declared.add((method, _source(segments)))
         self._routes.append(route)
 
     def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
         """Return the methods of this shape, which is added if it is new."""
         source = _source(segments)
-        start = pattern[: pattern.index("{")]
-        self._longest = max(self._longest, len(start))
-        shapes = self._shapes.setdefault(start, [])
-        for shape in shapes:
-            if shape.source == source:
-                return shape.methods
-        kinds = tuple(kind for kind, _ in segments)
-        new = _Shape(kinds, source, lazy_pattern(source, re.DOTALL), {})
-        shapes.append(new)
-        shapes.sort(key=lambda shape: shape.kinds)
-        return new.methods
+        shape = self._by_source.get(source)
+        if shape is None:
+            kinds = tuple(kind for kind, _ in segments)
+            shape = self._by_source[source] = _Shape(kinds, lazy_pattern(source, re.DOTALL), {})
+            start = pattern[: pattern.index("{")]
+            self._longest = max(self._longest, len(start))
+            self._shapes.setdefault(start, []).append(shape)
+            self._shapes[start].sort(key=lambda shape: shape.kinds)
+        return shape.methods
 
     def has(self, method: str, pattern: str) -> bool:
         """Return whether a route for this method matches the same paths."""
-        segments = _segments(pattern)
-        if all(kind == _LITERAL for kind, _ in segments):
-            return method in self._fixed.get(pattern, ())
-        source, shapes = _source(segments), self._shapes.get(pattern[: pattern.index("{")], ())
-        return any(method in shape.methods for shape in shapes if shape.source == source)
+        return (method, _source(_segments(pattern))) in self._declared
 
     def routes(self) -> list[Route]:
         """Return all routes, in the order of their declaration."""

@@ -26,7 +26,7 @@ from ..errors import NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..resources import table
-from .middleware.accept import accepts
+from .middleware.accept import accepts_gzip
 from .problem import HTTPProblem
 from .request import Request
 from .response import Response
@@ -39,7 +39,6 @@ _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _HASHED = lazy_pattern(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
 _RANGE = lazy_pattern(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _ONE_YEAR = "public, max-age=31536000, immutable"
-_GZIP = ("gzip", "x-gzip", "*")
 _TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")
 _CTIME_GRANULARITY = 2_000_000_000  # nanoseconds after which a change surely has a new time
 _MAX_HASHES = 1000  # files with a cached hash
@@ -97,7 +96,7 @@ class StaticFiles:
         with suppress(NotFound):
             compressed = self._lookup(f"{path}.gz")
             headers.append(("Vary", "Accept-Encoding"))
-            if accepts(request.header("Accept-Encoding") or "", _GZIP):
+            if accepts_gzip(request):
                 headers.append(("Content-Encoding", "gzip"))
                 file, tag = compressed, f'"{file.digest}-gzip"'
         headers += [("ETag", tag), ("Accept-Ranges", "bytes")]

@@ -387,19 +387,19 @@ def test_all_that_was_given_leaves_before_a_stop_is_over():
 @pytest.fixture
 def crowd(serve, monkeypatch) -> Callable[..., Server]:
     """Starts a server all of whose answers are given to its io_thread."""
-    monkeypatch.setattr(PollPolicy, "spares", True)
-    monkeypatch.setattr(core, "_FEW", 0)
-    given, give = [0], core.ClientConnection.give
+    monkeypatch.setattr(PollPolicy, "polls_alone", True)
+    monkeypatch.setattr(core, "_DIRECT_UP_TO", 0)
+    given, submit = [0], core.ClientConnection.submit
 
     def counted(self: core.ClientConnection, *args: Any) -> bool:
-        taken = give(self, *args)
+        taken = submit(self, *args)
         given[0] += taken
         return taken
 
-    monkeypatch.setattr(core.ClientConnection, "give", counted)
+    monkeypatch.setattr(core.ClientConnection, "submit", counted)
 
     def start(app: Any, **options: Any) -> Server:
-        server = serve(app, **{"threads": 4, "gather": True, **options})
+        server = serve(app, **{"threads": 4, "pin_threads": "auto", **options})
         if not server._core.uses_io_thread:
             given[0] = -1
             pytest.skip("one processor, or the twin")
@@ -474,7 +474,7 @@ def slow_reader(server: Server, connect: Any) -> tuple[Any, int]:
     for number in range(2000):
         peer.get(f"/?{number}")
         time.sleep(0.002)
-        if any(conn.out and not conn.given for conn in list(server._core.open)):
+        if any(conn.out and not conn.submitted for conn in list(server._core.open)):
             return peer, number + 1
     raise AssertionError("the kernel takes everything")
 

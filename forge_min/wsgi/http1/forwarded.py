@@ -37,16 +37,10 @@ class Hop(NamedTuple):
     host: str = ""
 
 
-def warn_of_untrusted(peer: str) -> None:
-    """Log that an untrusted peer has sent X-Forwarded-For.
-
-    Callers do it once in a process, because any client may send the header.
-    """
-    log.warning(
-        "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this "
-        "peer; if it is your proxy, all its clients count as one address",
-        peer or "a Unix socket",
-    )
+_UNTRUSTED = (
+    "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this peer; "
+    "if it is your proxy, all its clients count as one address"
+)
 
 
 class TrustedProxies:
@@ -66,7 +60,9 @@ class TrustedProxies:
 
     def trusts(self, address: str) -> bool:
         """Return whether a peer is trusted. "": a peer on a Unix socket."""
-        return self._trusts(address) if address else self._unix
+        if not address:
+            return self._unix
+        return bool(self._networks) and self._trusts(address)
 
     def apply(self, environ: dict[str, Any]) -> None:
         """Change REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST to the values of a trusted peer.
@@ -78,8 +74,8 @@ class TrustedProxies:
         environ[TRUSTED_PROXY] = trusted = self.trusts(peer)
         if not trusted:
             if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
-                self._warns = False
-                warn_of_untrusted(peer)
+                self._warns = False  # once, because any client may send the header
+                log.warning(_UNTRUSTED, peer or "a Unix socket")
             return
         both = (_forwarded(environ), _x_forwarded(environ))
         nearest = [self._nearest(peer, hops) for hops in both if hops is not None]
@@ -103,10 +99,10 @@ class TrustedProxies:
 
     def _is_trusted(self, address: str) -> bool:
         try:
-            trusted = _plain(ip_address(address))
+            known = _plain(ip_address(address))
         except ValueError:
             return False
-        return any(trusted in network for network in self._networks)
+        return any(known in network for network in self._networks)
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -125,14 +121,11 @@ def _client(node: str) -> str:
         return ""
 
 
-def _scheme(text: str) -> str:
-    scheme = text.strip(" \t").lower()
-    return scheme if scheme in ("http", "https") else ""
-
-
-def _host(text: str) -> str:
-    host = text.strip(" \t")
-    return host if is_host(host) else ""
+def _hop(client: str, scheme: str = "", host: str = "") -> Hop:
+    """Return an entry with "" for each invalid value."""
+    scheme, host = scheme.strip(" \t").lower(), host.strip(" \t")
+    scheme = scheme if scheme in ("http", "https") else ""
+    return Hop(_client(client), scheme, host if is_host(host) else "")
 
 
 def _x_forwarded(environ: dict[str, Any]) -> list[Hop] | None:
@@ -145,9 +138,9 @@ def _x_forwarded(environ: dict[str, Any]) -> list[Hop] | None:
     )
     if clients is None and scheme is None and host is None:
         return None
-    hops = [Hop(_client(node)) for node in (clients or "").split(",")[-_MAX_HOPS:]]
+    *nodes, last = (clients or "").split(",")[-_MAX_HOPS:]
     scheme, host = ((values or "").rpartition(",")[2] for values in (scheme, host))
-    return [*hops[:-1], Hop(hops[-1].client, _scheme(scheme), _host(host))]
+    return [*map(_hop, nodes), _hop(last, scheme, host)]
 
 
 def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
@@ -166,9 +159,7 @@ def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
         if at < len(text) and text[at] not in ",;":
             return []
         if text[at : at + 1] != ";":
-            values = (pairs.get(name, "") for name in ("for", "proto", "host"))
-            client, scheme, host = values
-            hops.append(Hop(_client(client), _scheme(scheme), _host(host)))
+            hops.append(_hop(*(pairs.get(name, "") for name in ("for", "proto", "host"))))
             pairs = {}
         if at == len(text):
             return hops

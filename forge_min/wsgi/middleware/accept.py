@@ -24,6 +24,11 @@ def accepts(header: str, names: tuple[str, ...]) -> bool:
     return next((weights[name] > 0 for name in names if name in weights), False)
 
 
+def accepts_gzip(request: Request) -> bool:
+    """Return whether the client accepts gzip (Accept-Encoding)."""
+    return accepts(request.header("Accept-Encoding") or "", ("gzip", "x-gzip", "*"))
+
+
 def preferred(request: Request, kinds: Sequence[str]) -> str:
     """Return the media type that a request prefers (Accept).
 

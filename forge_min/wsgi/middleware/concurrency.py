@@ -107,7 +107,10 @@ class ConcurrencyLimit:
             or time.monotonic() >= until
             or len(self._parked.get(key, ())) >= MAX_PARKED
         ):
-            return _too_many()
+            message = text(
+                "too many concurrent requests of one client; try again in {seconds} s", seconds=1
+            )
+            return HTTPProblem(429, message, code="F644", headers=[("Retry-After", "1")])
         return Parked(until, partial(self._park, limiter, key, request))
 
     def _park(self, limiter: Limiter, key: str, request: int, resume: Callable[[], bool]) -> None:
@@ -126,10 +129,3 @@ class ConcurrencyLimit:
                     break
             if not parked:
                 self._parked.pop(key, None)
-
-
-def _too_many() -> HTTPProblem:
-    message = text(
-        "too many concurrent requests of one client; try again in {seconds} s", seconds=1
-    )
-    return HTTPProblem(429, message, code="F644", headers=[("Retry-After", "1")])

@@ -84,11 +84,8 @@ class RateLimits:
         caller: Callable[[], tuple[str, str] | None],
         routes: Collection[str] = (),
     ) -> None:
-        self._limiters = {
-            kind: RateLimiter(count, seconds) for kind, (count, seconds) in limits.items()
-        }
-        self._policies = {
-            kind: ("RateLimit-Policy", f'"{kind}";q={count};w={ceil(seconds)}')
+        self._limits = {
+            kind: (RateLimiter(count, seconds), f'"{kind}";q={count};w={ceil(seconds)}')
             for kind, (count, seconds) in limits.items()
         }
         self._prefix, self._caller, self._routes = prefix + "/", caller, frozenset(routes)
@@ -113,14 +110,13 @@ class RateLimits:
     ) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
         """Return the header fields, and the problem if the limit is exceeded."""
         kind, key = caller or (DEFAULT, network(request.environ.get("REMOTE_ADDR", "")))
-        if kind not in self._limiters:
-            kind = DEFAULT
-        limiter = self._limiters.get(kind)
-        if limiter is None:
+        kind = kind if kind in self._limits else DEFAULT
+        if kind not in self._limits:
             return [], None
+        limiter, policy = self._limits[kind]
         allowed, remaining, seconds = limiter.take(f"{kind} {key}")
         wait = ceil(seconds)
-        fields = [self._policies[kind], ("RateLimit", f'"{kind}";r={remaining};t={wait}')]
+        fields = [("RateLimit-Policy", policy), ("RateLimit", f'"{kind}";r={remaining};t={wait}')]
         if allowed:
             return fields, None
         message = text("too many requests; try again in {seconds} s", seconds=wait)

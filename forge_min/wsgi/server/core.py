@@ -18,17 +18,15 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 from ...fanout import IoThread, ready, rearm
 from ..contract import OnServerResponse, Parked
-from ..http1 import Phase, ProtocolError, TrustedProxies, problem, warn_of_untrusted
+from ..http1 import Phase, ProtocolError, TrustedProxies, problem
 from .connection import ClientConnection, ClientDisconnected
 from .exchange import Exchange, WorkerState
 from .poll_policy import PollPolicy
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
@@ -56,7 +54,7 @@ class Core:
     seconds: how long each phase may last.
     max_body: bytes of a request's body.
     max_connections: open connections.
-    proxies: whose forwarding headers count; None: no header counts.
+    proxies: whose forwarding headers count.
     pin_threads: see PollPolicy.
     """
 
@@ -68,8 +66,8 @@ class Core:
         seconds: Mapping[Phase, float],
         max_body: int,
         max_connections: int,
-        proxies: TrustedProxies | None = None,
-        pin_threads: bool = False,
+        proxies: TrustedProxies,
+        pin_threads: bool,
     ) -> None:
         self._listener = listener
         self._environ = environ
@@ -86,7 +84,7 @@ class Core:
         self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
         self.app = app
         self.on_server_response: OnServerResponse | None = None
-        self._proxies, self._warns_of_untrusted = proxies, True
+        self._proxies = proxies
         self.stopping = False
         self.worker_states: set[WorkerState] = set()  # LOCK: none, its operations are atomic
         self._policy = PollPolicy(pin_threads)
@@ -122,7 +120,7 @@ class Core:
             except OSError as err:
                 # Without a free descriptor accept(2) fails even if no connection waits.
                 if err.errno in _EXHAUSTED and self._has_pending():
-                    _log.warning("connections cannot be accepted now: %s", err)
+                    _log.warning("no connection can be accepted now: %s", err)
                     self._paused = not self._evict()
                     return False
             return True
@@ -296,11 +294,7 @@ class Core:
                         self._park(conn, arrived)
                         return
                     request = arrived
-                    if self._proxies is not None:
-                        self._proxies.apply(request)
-                    elif "HTTP_X_FORWARDED_FOR" in request and self._warns_of_untrusted:
-                        self._warns_of_untrusted = False
-                        warn_of_untrusted(request["REMOTE_ADDR"])
+                    self._proxies.apply(request)
                 try:
                     exchange = self._run(conn, request, state)
                 except Parked as parked:

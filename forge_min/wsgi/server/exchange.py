@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...fanout import try_format_response
 from ..contract import RELEASE, REPORTED, ROUTE, SOCKET, STATUS, STREAM, Parked, request_id
@@ -25,8 +25,6 @@ _log = logging.getLogger("forge_min.wsgi.server")
 Adopt = Callable[[int], None]
 """Takes over the descriptor of a connection after the head is sent, or -1 without one."""
 
-Write = Callable[[bytes], object]
-
 _BYTES_AT_ONCE = 1 << 20  # bytes of one body that are written before other connections
 _PER_PIECE = 1024  # bytes that each part of a body counts in addition to its length
 _END = object()
@@ -34,26 +32,15 @@ _END = object()
 _CUTTING_OFF = threading.Lock()
 
 
-class LoggedRequest(NamedTuple):
-    """The fields of a request that are logged."""
-
-    method: str
-    path: str
-    id: str
-    route: str
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """The `extra` of a log record."""
-        return {"request_id": self.id, **({"route": self.route} if self.route else {})}
+LoggedRequest = tuple[tuple[str, str, str], dict[str, str]]
+"""Method, path and id for a message of the log, and the `extra` of its record."""
 
 
 def logged_request(environ: dict[str, Any]) -> LoggedRequest:
     """Return the logged fields of a request."""
-    route = environ.get(ROUTE, "")
-    return LoggedRequest(
-        environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ), route
-    )
+    id, route = request_id(environ), environ.get(ROUTE)
+    extra = {"request_id": id, "route": route} if route else {"request_id": id}
+    return (environ["REQUEST_METHOD"], environ["PATH_INFO"], id), extra
 
 
 @lru_cache(100)
@@ -195,7 +182,7 @@ class Exchange:
 
     def start_response(
         self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
-    ) -> Write:
+    ) -> Callable[[bytes], object]:
         """Set the head of the response (PEP 3333).
 
         Raises ValueError for a head that must not be sent, RuntimeError if called twice.
@@ -244,10 +231,10 @@ class Exchange:
             self._sent, self._remaining = True, 0
         return whole
 
-    def _log(self, what: str, logged: LoggedRequest) -> None:
+    def _log(self, event: str, logged: LoggedRequest) -> None:
         """Log the current exception with the fields of its request."""
-        message = f"{what}: %s %s request_id=%s"
-        log = partial(_log.exception, message, *logged[:3], extra=logged.fields)
+        request, extra = logged
+        log = partial(_log.exception, f"{event}: %s %s request_id=%s", *request, extra=extra)
         log() if self._log_context is None else self._log_context.run(log)
 
     def _log_failure(self, logged: LoggedRequest) -> None:

@@ -106,14 +106,15 @@ class PollPolicy:
 
     Attributes:
 
+    may_pin: `pin_threads`, and there is more than one processor.
     sole_poller: identity of the only thread that polls; 0 if all poll.
     polls: how often a thread has polled in a way that may wait.
     """
 
     def __init__(self, pin_threads: bool = False) -> None:
         self.sole_poller = 0
-        may_pin = pin_threads and len(os.sched_getaffinity(0)) > 1
-        self._pinning = _ThreadPinning() if may_pin else None
+        self.may_pin = pin_threads and len(os.sched_getaffinity(0)) > 1
+        self._pinning = _ThreadPinning() if self.may_pin else None
         self._responses = 0
         self._seconds = 0.0
         self._since = 0.0
@@ -184,11 +185,6 @@ class PollPolicy:
         """
         used = resource.getrusage(resource.RUSAGE_THREAD)
         return used.ru_nvcsw + used.ru_nivcsw - self.polls
-
-    @property
-    def may_pin(self) -> bool:
-        """Whether the workers may be pinned, and there is more than one processor."""
-        return self._pinning is not None
 
     @property
     def polls_alone(self) -> bool:

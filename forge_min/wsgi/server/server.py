@@ -17,16 +17,14 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 from ...errors import ServerError
 from ..contract import PARKS, OnServerResponse
 from ..http1 import STARTING, Phase, TrustedProxies
 from .core import Core
 from .timeouts import TimeoutMonitor
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
@@ -82,7 +80,7 @@ class Server(HTTPServer):
         handler_timeout: float = 0.0,
         thread_name: str = "http",
     ) -> None:
-        proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
+        proxies = TrustedProxies(trusted_proxies)
         self._unix = "" if listener else unix_socket
         self._write_timeout = write_timeout
         self._socket_file = (0, 0)  # device and inode of the Unix socket
@@ -102,10 +100,12 @@ class Server(HTTPServer):
         try:
             if listener is None:
                 self.server_bind()
-                self.server_activate()
             else:
-                self._take_over(listener)
-            self.socket.setblocking(False)
+                self.socket.close()
+                self.socket = listener
+            self._configure_socket()
+            if listener is None:
+                self.server_activate()
         except OSError as err:
             self.socket.close()
             raise self._cannot_bind(err) from err
@@ -135,37 +135,25 @@ class Server(HTTPServer):
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
             self._socket_file = _file_identity(self._unix)
-            self._name_after_path()
-            return
-        self._set_options(self.socket)
-        super(HTTPServer, self).server_bind()
-        self._name_after_address()
-
-    def _take_over(self, listener: socket.socket) -> None:
-        self.socket.close()
-        self.socket = listener
-        if listener.family == socket.AF_UNIX:
-            self._name_after_path()
         else:
-            self._set_options(listener)
-            self.server_address = listener.getsockname()
-            self._name_after_address()
+            super(HTTPServer, self).server_bind()
 
-    def _set_options(self, listener: socket.socket) -> None:
-        """Set options that accepted sockets inherit (Linux; tcp(7)), without a call for each."""
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # ends connections whose network has vanished
-            milliseconds = max(1, int(3000 * self._write_timeout))
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    def _configure_socket(self) -> None:
+        """Set the options of the listening socket, and the server's name after its address.
 
-    def _name_after_path(self) -> None:
-        # bytes: an abstract name, outside of the file system (unix(7))
-        self.server_address = (os.fsdecode(self.socket.getsockname()).replace("\0", "@"), 0)
-        self.server_name, self.server_port = "localhost", 0
-
-    def _name_after_address(self) -> None:
-        host, port = self.server_address[:2]
-        self.server_name, self.server_port = str(host), int(port)
+        Accepted sockets inherit the options (Linux; tcp(7)), without a call for each.
+        """
+        self.socket.setblocking(False)
+        if self.socket.family == socket.AF_UNIX:
+            # bytes: an abstract name, outside of the file system (unix(7))
+            self.server_address = (os.fsdecode(self.socket.getsockname()).replace("\0", "@"), 0)
+            self.server_name, self.server_port = "localhost", 0
+            return
+        self.server_address = address = self.socket.getsockname()
+        self.server_name, self.server_port = address[:2]
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        milliseconds = max(1, int(3000 * self._write_timeout))  # for a network that has vanished
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _cannot_bind(self, err: OSError) -> ServerError:
         address = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"

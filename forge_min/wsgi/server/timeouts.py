@@ -76,4 +76,5 @@ class TimeoutMonitor:
         frame = sys._current_frames().get(thread.ident or 0)
         stack = "".join(traceback.format_stack(frame))
         message = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
-        _log.error(message, self._limit, *logged[:3], stack, extra=logged.fields)
+        request, extra = logged
+        _log.error(message, self._limit, *request, stack, extra=extra)
