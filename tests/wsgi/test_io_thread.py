@@ -387,7 +387,7 @@ def test_all_that_was_given_leaves_before_a_stop_is_over():
 @pytest.fixture
 def crowd(serve, monkeypatch) -> Callable[..., Server]:
     """Starts a server all of whose answers are given to its io_thread."""
-    monkeypatch.setattr(PollPolicy, "polls_alone", True)
+    monkeypatch.setattr(PollPolicy, "has_sole_poller", True)
     monkeypatch.setattr(core, "_DIRECT_UP_TO", 0)
     given, submit = [0], core.ClientConnection.submit
 

@@ -30,7 +30,7 @@ log = logging.getLogger("forge_min.wsgi.server")
 
 
 class Hop(NamedTuple):
-    """The entry of one proxy. client: an address; "" if unknown."""
+    """The entry of one proxy. client: an address, "" if unknown."""
 
     client: str
     scheme: str = ""

@@ -319,7 +319,7 @@ class Core:
     def _run(self, conn: ClientConnection, request: dict[str, Any], state: WorkerState) -> Exchange:
         conn.deferred = (
             self.uses_io_thread
-            and self._policy.polls_alone
+            and self._policy.has_sole_poller
             and len(self.open) > _DIRECT_UP_TO
             and conn.fd < self.io_thread.most
         )

@@ -187,7 +187,7 @@ class PollPolicy:
         return used.ru_nvcsw + used.ru_nivcsw - self.polls
 
     @property
-    def polls_alone(self) -> bool:
+    def has_sole_poller(self) -> bool:
         """Whether one thread serves all requests, so that other processors are free."""
         return self.sole_poller != 0
 
