@@ -358,8 +358,8 @@ def _wrap_all(middleware: Sequence[Middleware], handler: Handler) -> Handler:
 def _instrument(outer: Middleware, inner: Handler) -> Handler:
     # PERF: a closure costs half as much as a partial, and calling a method less than calling its
     # object (benchmarks/http, hello).
-    plain = isinstance(outer, FunctionType | MethodType)
-    call: Middleware = outer if plain else outer.__call__  # type: ignore[operator]
+    is_function = isinstance(outer, FunctionType | MethodType)
+    call: Middleware = outer if is_function else outer.__call__  # type: ignore[operator]
     return lambda request: call(request, inner)
 
 

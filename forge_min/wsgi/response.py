@@ -136,9 +136,9 @@ def to_json(value: object) -> bytes:
 
     Raises TypeError for other objects, ValueError for NaN and infinities.
     """
-    plain = try_encode_json(value)
-    if plain is not None:
-        return plain
+    encoded = try_encode_json(value)
+    if encoded is not None:
+        return encoded
     written = _encode(value)
     if _ZEROS in written:  # PERF: few values have such a number
         written = _encode(_with_short_numbers(value))
@@ -156,7 +156,7 @@ def html_response(text: str, status: int = 200, headers: Headers = ()) -> Respon
 
 
 def text_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
-    """Return a response of `text/plain`."""
+    """Return a response of `text/encoded`."""
     kind = ("Content-Type", "text/plain; charset=utf-8")
     return Response(status, text.encode(errors="replace"), [kind, *headers])
 

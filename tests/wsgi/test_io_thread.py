@@ -26,7 +26,7 @@ from forge_min.wsgi.server.poll_policy import PollPolicy
 
 
 class Carrying:
-    """A io_thread with its thread, and pairs of sockets of which it knows one end."""
+    """An IoThread with its thread, and pairs of sockets of which it knows one end."""
 
     def __init__(self) -> None:
         self.io_thread = IoThread()

@@ -27,7 +27,7 @@ def answers(policy: PollPolicy, count: int, seconds: float = 0.0) -> None:
 
 
 def alone() -> PollPolicy:
-    """A crew of which this thread is alone."""
+    """A policy whose only poller is this thread."""
     policy = PollPolicy()
     until = time.monotonic() + 10
     while policy.sole_poller != ME:
@@ -169,7 +169,7 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
 
 
 class Workers:
-    """Two threads of a crew that may be gathered, and a clock of their own."""
+    """Two workers that may be pinned, and a clock of their own."""
 
     def __init__(self, policy: PollPolicy) -> None:
         self.ids: list[int] = []
@@ -292,7 +292,7 @@ def test_what_was_better_is_kept_over_a_pause(workers):
 
 
 def test_only_who_stays_alone_lets_the_others_go(workers):
-    workers.now = time.perf_counter() - 60  # a real time, as the crew's own clock
+    workers.now = time.perf_counter() - 60  # a real time, as the clock of the policy
     workers.answer(4, more_together)
     workers.pinning._until = time.perf_counter() + 60
     policy = workers.policy
@@ -383,7 +383,7 @@ def test_nobody_is_kept_anywhere_after_the_end(workers):
     assert not workers.pinned()
 
 
-def test_nobody_is_gathered_unless_that_is_asked_for():
+def test_workers_are_pinned_only_if_configured():
     assert PollPolicy()._pinning is None
 
 

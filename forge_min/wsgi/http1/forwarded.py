@@ -112,11 +112,11 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 def _client(node: str) -> str:
     """Return the address of a node (RFC 7239, 6); "" for a name, "unknown" or "_hidden"."""
-    found = _NODE.fullmatch(node.strip(" \t"))
-    if found is None:
+    match = _NODE.fullmatch(node.strip(" \t"))
+    if match is None:
         return ""
     try:
-        return str(_plain(ip_address(found[1] or found[2] or found[3])))
+        return str(_plain(ip_address(match[1] or match[2] or match[3])))
     except ValueError:
         return ""
 
@@ -152,10 +152,10 @@ def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
         return []
     hops, pairs, at = [], dict[str, str](), 0
     while True:
-        if found := _PAIR.match(text, at):
-            name, token, quoted = found.groups()
+        if match := _PAIR.match(text, at):
+            name, token, quoted = match.groups()
             pairs[name.lower()] = token or re.sub(r"\\(.)", r"\1", quoted or "")
-            at = found.end()
+            at = match.end()
         if at < len(text) and text[at] not in ",;":
             return []
         if text[at : at + 1] != ";":

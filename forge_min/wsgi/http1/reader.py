@@ -88,9 +88,9 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
         yield Phase.HEAD if data else Phase.IDLE
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
-    plain = try_parse_head(data, base) if seen else None  # it arrived in parts
-    if plain is not None:
-        return plain
+    parsed = try_parse_head(data, base) if seen else None  # it arrived in parts
+    if parsed is not None:
+        return parsed
     environ = base.copy()
     try:
         parse_head(data[:end], environ)

@@ -152,7 +152,7 @@ def _decoded(path: str) -> str:
     """Decode percent-encoding to one character for each byte, as PEP 3333 requires."""
     if _BAD_ESCAPE.search(path):
         raise ProtocolError(400, "the request target is malformed")
-    plain = unquote_to_bytes(path)
-    if 0 in plain:
+    decoded = unquote_to_bytes(path)
+    if 0 in decoded:
         raise ProtocolError(400, "the request target contains a NUL")
-    return plain.decode("latin-1")
+    return decoded.decode("latin-1")

@@ -78,9 +78,9 @@ def checked_head(status: str, headers: Fields) -> Head:
     fields, which PEP 3333 reserves for the server. Raises TypeError if a value is not text.
     """
     # PERF: a simple head is formatted in one pass (benchmarks/http, hello).
-    plain = try_format_head(status, headers, _STATUSES, _KINDS)
-    if plain is not None:
-        return plain
+    head = try_format_head(status, headers, _STATUSES, _KINDS)
+    if head is not None:
+        return head
     number, line = _status(status)
     lines: list[str] = []
     length: int | None = None

@@ -62,7 +62,7 @@ class ConcurrencyLimit:
             return handler(request)
         environ, caller = request.environ, self._caller()
         address = network(environ.get("REMOTE_ADDR", ""))
-        client = f"user {caller[1]}" if caller else f"nobody {address}"
+        client = f"user {caller[1]}" if caller else f"anonymous {address}"
         clients = self._clients
         if request.route.endswith(".csv"):
             clients, client = self._exports, f"csv {client}"
