@@ -55,14 +55,8 @@ class TrustedProxies:
         known = set(trusted)
         self._unix = UNIX in known
         self._networks = [ip_network(text) for text in known - {UNIX}]
-        self._trusts = lru_cache(1000)(self._is_trusted)
+        self.trusts = lru_cache(1000)(self._is_trusted)
         self._warns = True
-
-    def trusts(self, address: str) -> bool:
-        """Return whether a peer is trusted. "": a peer on a Unix socket."""
-        if not address:
-            return self._unix
-        return bool(self._networks) and self._trusts(address)
 
     def apply(self, environ: dict[str, Any]) -> None:
         """Change REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST to the values of a trusted peer.
@@ -98,6 +92,9 @@ class TrustedProxies:
         return Hop(peer, scheme, host)
 
     def _is_trusted(self, address: str) -> bool:
+        """Return whether a peer is trusted. "": a peer on a Unix socket."""
+        if not address or not self._networks:
+            return not address and self._unix
         try:
             known = _plain(ip_address(address))
         except ValueError:

@@ -79,7 +79,7 @@ class ConcurrencyLimit:
             return lease, self._addresses.acquire(address)
         except TooManyConnections:
             lease.release()
-            self._resume(client)  # a request that needed this lease
+            self._resume(client)  # it may have found this lease in use
             raise
 
     def _release(self, client: Lease, address: Lease) -> None:

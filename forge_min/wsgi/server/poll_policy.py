@@ -2,7 +2,7 @@
 
 All workers poll, or one of them polls while responses are frequent and quick. The kernel places the
 workers, or all of them are pinned to one processor. Only speed depends on these decisions: a
-connection has one owner in any case. So nothing here is locked, and a lost update moves a decision
+connection has one owner in any case. So they are not locked, and a lost update moves a decision
 by one response.
 
 PERF: eight threads that pass the interpreter lock at every system call spend 55 µs of CPU on a
