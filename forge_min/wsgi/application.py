@@ -49,7 +49,6 @@ A streamed response counts after its last part. If it failed before the first pa
 Access = Callable[[str, str, int, float], None]
 """Called with (method, path, status, seconds) at the same moment: `observe.AccessLog`."""
 
-
 OnStatus = Callable[[int], None]
 """Called with the status before the end of `Instrumentation`."""
 
@@ -57,11 +56,11 @@ OnStatus = Callable[[int], None]
 class Instrumentation(Protocol):
     """A span around every request, as a context manager.
 
-    A streamed response closes it after its last part, each part runs in a copy of the context.
+    A streamed response ends it after its last part. Each part runs in a copy of its context.
     """
 
     def __enter__(self) -> OnStatus | None:
-        """Begin."""
+        """Begin. Returns a function that gets the status, or None."""
 
     def leave(self) -> None:
         """Detach from this thread; called once a streamed response has begun."""
