@@ -31,6 +31,9 @@ RENAMED = {
 }
 """Old name in its module or class: new name there."""
 
+RENAMED_KEYS = {"server.gather": ("server.pin_threads", {True: "auto", False: "false"})}
+"""Old configuration key: its new name, and the new value of each old one."""
+
 
 def renamed(owner: str, name: str) -> str:
     """Return the new name of an attribute of a module or class, for its `__getattr__`.

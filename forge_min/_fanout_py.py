@@ -860,10 +860,10 @@ class IoThread:
     most = 0
 
     def fileno(self) -> int:
-        """What to wait for, level-triggered, while one rests; whoever sees it calls `hush`."""
+        """What to wait for, level-triggered, while one waits; its observer calls `acknowledge`."""
         return -1
 
-    def give(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
+    def submit(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
         """Have these bytes sent on a socket that does not block, and then what comes read, once.
         The caller keeps data meanwhile, touches the socket no more, and owner stands in keep[fd]
         before anybody can fetch it. False, with nothing done, where the thread is behind or has
@@ -871,29 +871,29 @@ class IoThread:
         """
         raise ValueError("no such socket is taken")
 
-    def fetch(self, keep: dict[int, Any]) -> tuple[Any, bytes | int] | None:
+    def completed(self, keep: dict[int, Any]) -> tuple[Any, bytes | int] | None:
         """Take out of keep whose socket was given and is the caller's again, and what came: bytes,
         none at the peer's end; or, where all of data was not sent, how many bytes were; -1 where
         the peer is gone. None where there is nothing.
         """
         return None
 
-    def recall(self, fd: int, keep: dict[int, Any]) -> Any:
+    def reclaim(self, fd: int, keep: dict[int, Any]) -> Any:
         """Take keep[fd] out, with the socket where that was given, its data sent, and nothing has
         come; None where there is none, or it is to be fetched, later if not now.
         """
         return keep.pop(fd, None)
 
-    def rest(self) -> bool:
+    def arm(self) -> bool:
         """Say that the caller is about to wait for `fileno`; False, and unsaid, where it need not,
         as something came.
         """
         return True
 
-    def rise(self) -> None:
+    def disarm(self) -> None:
         """The caller waits no more, and it is not `fileno` that woke it."""
 
-    def hush(self) -> None:
+    def acknowledge(self) -> None:
         """Somebody saw `fileno`, and fetches."""
 
     def run(self) -> None:

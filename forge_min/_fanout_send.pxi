@@ -87,8 +87,8 @@ cdef class IoThread:
         """As _fanout_py.IoThread.fileno."""
         return self.bell
 
-    def give(self, int fd, bytes data not None, dict keep not None, owner):
-        """As _fanout_py.IoThread.give."""
+    def submit(self, int fd, bytes data not None, dict keep not None, owner):
+        """As _fanout_py.IoThread.submit."""
         if not 0 <= fd < DESCRIPTORS:
             raise ValueError("no such socket is taken")
         if forge_flag(&self.stopped) or self.given - forge_load(&self.finished) >= BEHIND:
@@ -105,8 +105,8 @@ cdef class IoThread:
             self.rouse()
         return True
 
-    def fetch(self, dict keep not None):
-        """As _fanout_py.IoThread.fetch."""
+    def completed(self, dict keep not None):
+        """As _fanout_py.IoThread.completed."""
         if self.queue == NULL and not self.gather():
             return None
         cdef char* came
@@ -115,7 +115,7 @@ cdef class IoThread:
         came, parcel.came = parcel.came, NULL
         cdef int fd = parcel.fd
         cdef ssize_t count = parcel.count
-        # SAFETY: in one step, as in `give`: from here on `recall` takes it for a parked one.
+        # SAFETY: in one step, as in `submit`: from here on `reclaim` takes it for a parked one.
         forge_swap(&parcel.whose, OWNERS)
         owner = keep.pop(fd)
         if came == NULL:
@@ -125,16 +125,16 @@ cdef class IoThread:
         finally:
             free(came)
 
-    def recall(self, int fd, dict keep not None):
-        """As _fanout_py.IoThread.recall."""
+    def reclaim(self, int fd, dict keep not None):
+        """As _fanout_py.IoThread.reclaim."""
         cdef int* whose = &self.parcels[fd].whose
         if 0 <= fd < DESCRIPTORS and not forge_change(whose, WAITING, OWNERS):
             if forge_flag(whose) != OWNERS:
                 return None
-        return keep.pop(fd, None)  # SAFETY: in one step, as in `give`
+        return keep.pop(fd, None)  # SAFETY: in one step, as in `submit`
 
-    def rest(self):
-        """As _fanout_py.IoThread.rest."""
+    def arm(self):
+        """As _fanout_py.IoThread.arm."""
         forge_step(&self.resting, 1)
         # SAFETY: looked at once more: what came in between rang for nobody.
         if self.queue != NULL or self.gather():
@@ -142,12 +142,12 @@ cdef class IoThread:
             return False
         return True
 
-    def rise(self):
-        """As _fanout_py.IoThread.rise."""
+    def disarm(self):
+        """As _fanout_py.IoThread.disarm."""
         self.called()
 
-    def hush(self):
-        """As _fanout_py.IoThread.hush."""
+    def acknowledge(self):
+        """As _fanout_py.IoThread.acknowledge."""
         cdef uint64_t count
         read(self.bell, &count, sizeof(count))
 

@@ -17,8 +17,7 @@ from forge_min.actions import Actions, Check, Column, Registry, Relation
 from forge_min.auth import SYSTEM, Identity, as_identity
 from forge_min.html import Frame, ProblemPages, ResourcePages
 from forge_min.testing import TestDatabase
-from forge_min.wsgi import Application, Router, StaticFiles
-from forge_min.wsgi.middleware import CSRF
+from forge_min.wsgi import CSRF, Application, Router, StaticFiles
 
 from person import Page, Person
 from workshop import ID, VERSION, resource

@@ -123,7 +123,7 @@ def test_every_sentence_is_a_literal_that_asks_for_the_values_that_it_is_given()
 
 def test_the_scan_sees_sentences_under_any_name_and_no_method_of_that_name() -> None:
     source = (
-        "from ..text import later, text as said\nimport schema\n"
+        "from ..i18n import later, text as said\nimport schema\n"
         "x = said('a {b}', b=1)\ny = later('c')\nz = schema.text('d')\n"
     )
     found = [(m.value, v) for _, m, v in sentences(source) if isinstance(m, ast.Constant)]

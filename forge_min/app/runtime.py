@@ -32,7 +32,7 @@ from ..wsgi import (
     Handler,
     Identify,
     Middleware,
-    OnAnswered,
+    OnServerResponse,
     RateLimits,
     Request,
     Response,
@@ -70,7 +70,7 @@ class Runtime:
     """
 
     application: Application
-    on_answered: OnAnswered
+    on_server_response: OnServerResponse
     hub: notify.PostgresHub | None = None
     _links: Links | None = None
 
@@ -321,7 +321,7 @@ class Runtime:
             router,
             middleware=[
                 problems,
-                Identify(callers.methods, limits.failed, callers.varies),
+                Identify(callers.methods, limits.count_failure, callers.varies),
                 self._concurrency(),
                 CSRF(registry.secret, config.api.cors_origins, secure=config.env == "production"),
                 limits,
@@ -330,13 +330,13 @@ class Runtime:
             ],
             outer=self._outer(callers),
             observe=self.metrics.request_done,
-            around=RequestSpan,
+            instrument=RequestSpan,
             access=access,
             max_body=config.server.max_body,
             probe=probe,
         )
         application = self.application  # whatever stands around it by the time of a scrape
-        self.on_answered = application.answered
+        self.on_server_response = application.record_server_response
         limit = config.server.max_connections
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from .._compat import RENAMED_KEYS
 from ..errors import ConfigError, ErrorGroup, printable
 from .settings import Config
 from .table import KEYS, TABLE, Key
@@ -19,6 +20,7 @@ _SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
 _NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
 _EVERYWHERE, _LOOPBACK = {"", "0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}
 _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_ABI3", "FORGE_CONFIG", "FORGE_ENV")
+_RENAMED_VARIABLES = {key: f"FORGE_{key.replace('.', '_').upper()}" for key in RENAMED_KEYS}
 
 
 def load(root: Path | None, environ: Mapping[str, str], text: str | None = None) -> Config:
@@ -76,6 +78,7 @@ class _Loading:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.errors: list[ConfigError] = []
+        self._warnings: list[str] = []
         self._values = {key.name: key.accept(key.default) for key in TABLE}
         self._sources = {key.name: "default" for key in TABLE}
         self._env = environ.get("FORGE_ENV") or "development"
@@ -94,7 +97,7 @@ class _Loading:
             self._sources["observe.log_format"] = "production"
         if rules:
             self._check()
-        warnings = [*_unknown_variables(self._environ)]
+        warnings = [*self._warnings, *_unknown_variables(self._environ)]
         return Config(self._env, self._values, self._sources, warnings)
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
@@ -130,17 +133,28 @@ class _Loading:
                 where = f"{file}:{_line_of(text, section, name)}"
                 if name in keys:
                     self._put(KEYS[f"{section}.{name}"], raw, where)
+                elif f"{section}.{name}" in RENAMED_KEYS:
+                    self._put_renamed(f"{section}.{name}", raw, where)
                 else:
                     message = f"{where}: {section!r} has no key {name!r}"
                     self._refuse(message, "F201", _meant(name, keys))
 
     def read_variables(self) -> None:
         """The environment goes before the file."""
+        for old, variable in _RENAMED_VARIABLES.items():
+            if variable in self._environ:
+                self._put_renamed(old, as_toml("bool", self._environ[variable]), variable)
         for key in TABLE:
             for variable in (key.variable, *key.aliases):
                 if variable in self._environ:
                     self._put(key, as_toml(key.type, self._environ[variable]), variable)
                     break
+
+    def _put_renamed(self, old: str, raw: object, where: str) -> None:
+        """Set a key by its old name, with a warning."""
+        new, values = RENAMED_KEYS[old]
+        self._warnings.append(f"{where}: {old} is now called {new}; use the new name")
+        self._put(KEYS[new], values[raw] if isinstance(raw, bool) else raw, where)
 
     def _put(self, key: Key, raw: object, where: str) -> None:
         try:
@@ -245,6 +259,7 @@ def _meant(name: str, known: list[str]) -> str | None:
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [v for key in TABLE for v in (key.variable, *key.aliases)] + [*_OTHER_VARIABLES]
+    known += _RENAMED_VARIABLES.values()
     ours = [name for name in sorted(environ) if name.startswith("FORGE_")]
     for name in ours:
         if name not in known and not name.startswith("FORGE_REQUIRE_"):

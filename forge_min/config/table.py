@@ -34,6 +34,8 @@ class Key(NamedTuple):
 
     def accept(self, raw: object) -> Any:
         """The value as services get it. Raises ValueError saying what it must be."""
+        if isinstance(raw, bool) and self.choices:
+            raw = str(raw).lower()  # false, of a key that knows other words too
         value = convert(self.type, raw)
         expected = EXPECTED[self.type]
         if value is None:

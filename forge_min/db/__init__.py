@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import Unavailable
 
 try:
-    import psycopg  # noqa: F401
+    import psycopg
 except ImportError as err:
     raise Unavailable(
         "PostgreSQL's client library (libpq) was not found, so no database can be reached",

@@ -20,7 +20,7 @@ from ..wsgi import (
     Raw,
     Request,
     Response,
-    failed,
+    error_response,
     html_response,
     join,
     prefers_html,
@@ -114,7 +114,7 @@ class ProblemPages:
         try:
             response = handler(request)
         except Exception as err:
-            response = failed(request, err)
+            response = error_response(request, err)
         if response.status < 400 or not isinstance(response.body, bytes):
             return response  # PERF: nearly all answers (benchmarks/http, hello)
         if response.header("Content-Type") != "application/problem+json":

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("forge_min")
 _SERVER = (  # the settings that the server takes under their own names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
-    "unix_socket", "trusted_proxies", "gather", "handler_timeout",
+    "unix_socket", "trusted_proxies", "pin_threads", "handler_timeout",
 )  # fmt: skip
 _LOOK = 0.5  # seconds between looks for a signal that came at the worst moment
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
@@ -170,7 +170,7 @@ class _Process:
             # The ports are bound: a probe gets "starting" while the slow imports run.
             running = self.start(stack, serving=True)
             running.metrics.watch("forge_http_connections", lambda: server.connections)
-            server.set_app(running.application, running.on_answered)
+            server.set_app(running.application, running.on_server_response)
             server.start()
             stack.callback(server.stop, config.server.shutdown_timeout)
             stack.callback(self.health.drain)

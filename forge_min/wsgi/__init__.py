@@ -3,13 +3,13 @@
 Loads neither psycopg nor OpenTelemetry, so that a process can bind its port first.
 """
 
+from ..fanout import escape
 from .application import Application
-from .contract import SECURITY_HEADERS, OnAnswered, environ_key
+from .contract import SECURITY_HEADERS, OnServerResponse, environ_key
 from .markup import (
     Raw,
     check_root,
     check_url,
-    escape,
     join,
     local_time,
     raw,
@@ -18,29 +18,24 @@ from .markup import (
     time_tag,
     void,
 )
-from .middleware import (
-    CORS,
-    CSRF,
-    Compress,
-    ConcurrencyLimit,
+from .middleware.accept import json_only, preferred, prefers_html
+from .middleware.compress import Compress
+from .middleware.concurrency import ConcurrencyLimit
+from .middleware.cookies import DEVICE_COOKIE, SESSION_COOKIE, cookie, cookies_of, lacks_https
+from .middleware.cors import CORS
+from .middleware.csrf import CSRF, check_csrf, csrf_field, https_message, sent_form, sign_form
+from .middleware.identify import (
     Identify,
     Method,
-    RateLimits,
     bearer,
-    check_csrf,
-    csrf_field,
-    json_only,
     no_tenant,
     tenant_by_header,
     tenant_by_path,
     tenant_by_subdomain,
     tenant_in_path,
 )
-from .middleware.accept import preferred, prefers_html
-from .middleware.cookies import DEVICE_COOKIE, SESSION_COOKIE, cookie, cookies_of, lacks_https
-from .middleware.csrf import https_message, sent_form, sign_form
-from .middleware.limits import RateLimiter, network
-from .problem import HTTPProblem, MethodNotAllowed, failed, problem_response, status_of
+from .middleware.limits import RateLimiter, RateLimits, network
+from .problem import HTTPProblem, MethodNotAllowed, error_response, problem_response, status_of
 from .request import Request, first
 from .response import (
     Headers,
@@ -58,14 +53,14 @@ from .static import StaticFiles, content_type
 
 __all__ = [
     "Application", "CORS", "CSRF", "Compress", "ConcurrencyLimit", "DEVICE_COOKIE", "HTTPProblem",
-    "Handler", "Headers", "Identify", "Method", "MethodNotAllowed", "Middleware", "OnAnswered",
-    "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route", "Router",
-    "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles", "bearer",
-    "check_csrf", "check_root", "check_url", "content_type", "cookie", "cookies_of", "csrf_field",
-    "environ_key", "escape", "failed", "first", "html_response", "https_message",
-    "inherited_listener", "join", "json_only", "json_response", "lacks_https", "local_time",
-    "network", "no_content", "no_tenant", "preferred", "prefers_html", "problem_response", "raw",
-    "redirect", "sent_form", "show_time", "sign_form", "status_of", "tag", "tenant_by_header",
-    "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response", "time_tag",
-    "to_json", "void",
+    "Handler", "Headers", "Identify", "Method", "MethodNotAllowed", "Middleware",
+    "OnServerResponse", "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route",
+    "Router", "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles",
+    "bearer", "check_csrf", "check_root", "check_url", "content_type", "cookie", "cookies_of",
+    "csrf_field", "environ_key", "error_response", "escape", "first", "html_response",
+    "https_message", "inherited_listener", "join", "json_only", "json_response", "lacks_https",
+    "local_time", "network", "no_content", "no_tenant", "preferred", "prefers_html",
+    "problem_response", "raw", "redirect", "sent_form", "show_time", "sign_form", "status_of",
+    "tag", "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
+    "text_response", "time_tag", "to_json", "void",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ Attributes of the returned body that the server reads:
 * forge_release: as RELEASE.
 * forge_fail(error, *, begun): the response ends with this exception. begun: a part was sent.
 
-`OnAnswered` is called by the server, `Parked` is raised by the application.
+`OnServerResponse` is called by the server, `Parked` is raised by the application.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ REQUEST_ID = lazy_pattern(r"[A-Za-z0-9._-]{1,64}")
 SECURITY_HEADERS: tuple[tuple[str, str], ...] = tuple(table(__package__, "headers.toml").items())
 """Sent with every response. A header that the handler sets takes precedence."""
 
-OnAnswered = Callable[[dict[str, Any], int, str, float], None]
-"""Called with (environ, status, detail, seconds) for each request that the server answers itself:
-it was refused, or its handler took too long. Method and path are "-" if they are unknown.
+OnServerResponse = Callable[[dict[str, Any], int, str, float], None]
+"""Called with (environ, status, detail, seconds) for each request to which the server responds.
+
+The request was refused, or its handler took too long. Unknown methods and paths are "-".
 """
 
 
@@ -78,8 +79,9 @@ class Parked(BaseException):
 
 
 def request_id(environ: dict[str, Any]) -> str:
-    """Return the request's id: the application's, else a well-formed one of the client, else a new
-    one.
+    """Return the request's id, and set it in environ.
+
+    It is the application's, else a well-formed one of the client, else a new one.
     """
     if REQUEST_ID_KEY not in environ:
         sent = environ.get("HTTP_X_REQUEST_ID", "")

@@ -1,6 +1,4 @@
-"""HTML text from values: escaping, elements, the mark of what is HTML already, the check of URLs,
-and times in the reader's zone.
-"""
+"""HTML text from values: escaping, elements, checked URLs, times in the user's time zone."""
 
 from __future__ import annotations
 
@@ -14,40 +12,37 @@ from ..auth import current_identity
 from ..fanout import escape
 from ..lazy import lazy_pattern
 
-__all__ = [
-    "Raw", "check_root", "check_url", "escape", "join", "local_time", "raw", "reader_zone",
-    "show_time", "tag", "time_tag", "void",
-]  # fmt: skip
-
-# A scheme but for four, and a host without one: browsers read "//host", "\\host" and "https:host".
-_REFUSED = lazy_pattern(
+# Other schemes than four, and hosts without a scheme: "//host", "\\host", "https:host".
+_UNSAFE = lazy_pattern(
     r"[/\\]{2}|(?!https?://[^/\\?#]|mailto:|tel:)[a-z][a-z0-9+.\-]*:", re.A | re.I
 )
 _IGNORED = lazy_pattern(r"[\x00-\x20\x7f-\x9f]+")
-_ENDS = "/\\ " + "".join(map(chr, range(32)))
+_TRAILING = "/\\ " + "".join(map(chr, range(32)))
 
 
 class Raw(str):
-    """Text that is HTML already and goes out as it is. Whoever makes one vouches for it."""
+    """Text that is HTML already and is not escaped. Its creator guarantees that it is safe."""
 
     __slots__ = ()
 
 
 def raw(value: object) -> str:
-    """A Raw as it is. TypeError for anything else: nobody vouched for it."""
+    """Return a Raw unchanged. Raises TypeError for other values, which may be unsafe."""
     if not isinstance(value, Raw):
         raise TypeError(f"!raw needs a Raw, not {type(value).__name__}: mark it with wsgi.Raw(...)")
     return value
 
 
 def tag(element: str, content: object, /, **attributes: object) -> Raw:
-    """An element; its content is escaped unless it is Raw. Attributes: as of `void`."""
+    """Return an element. Its content is escaped unless it is Raw. Attributes: see `void`."""
     return Raw(f"{void(element, **attributes)}{_inner(content)}</{element}>")
 
 
 def void(element: str, /, **attributes: object) -> Raw:
-    """An element without content. Attributes are escaped; aria_label is aria-label, class_ is
-    class; of True only the name is there, of None and False nothing.
+    """Return an element without content.
+
+    Attributes are escaped; aria_label is written aria-label, class_ class. For True only the name
+    is written; None and False omit the attribute.
     """
     shown = [f"<{element}"]
     for name, value in attributes.items():
@@ -58,58 +53,61 @@ def void(element: str, /, **attributes: object) -> Raw:
 
 
 def join(parts: Iterable[object]) -> Raw:
-    """Pieces, each escaped unless it is Raw."""
+    """Join values, each escaped unless it is Raw."""
     return Raw("".join(map(_inner, parts)))
 
 
 def check_url(value: object) -> str:
-    """A URL for href, src or action: a path of this host, or whole, of scheme http, https, mailto
-    or tel; anything else is "#", and so is "//host".
+    """Return a safe URL for href, src or action, else "#"; not escaped yet.
 
-    Control characters and spaces are left out first, as browsers do (WHATWG URL section 4.4). The
-    result is not escaped yet.
+    Safe are paths of this host, and URLs with the scheme http, https, mailto or tel. Another host
+    without a scheme ("//host") is not safe. Control characters and spaces are ignored in the check,
+    as in browsers (WHATWG URL section 4.4).
     """
     return _checked("" if value is None else str(value).strip())
 
 
 def check_root(value: object) -> str:
-    """What of a URL stands before a "/": as `check_url`, without slashes at its end.
+    """Check the part of a URL before a "/", as `check_url`; remove slashes at its end.
 
-    With one, "/" and "/flights" would be the host "flights".
+    With such a slash, "/" and "/flights" would become the host "flights".
     """
-    return _checked("" if value is None else str(value).strip().rstrip(_ENDS))
+    return _checked("" if value is None else str(value).strip().rstrip(_TRAILING))
 
 
 def _checked(text: str) -> str:
-    # SAFETY: nothing is taken off after the look, or what it hid would come to the front.
-    return "#" if _REFUSED.match(_IGNORED.sub("", text)) else text
+    # SAFETY: nothing is removed after the check, because that could expose an unsafe prefix.
+    return "#" if _UNSAFE.match(_IGNORED.sub("", text)) else text
 
 
 def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
-    """An aware time in the time zone of the current identity; None is "". Not escaped yet.
+    """Format a time in the time zone of the current identity; None is "". Not escaped yet.
 
-    form: as datetime.strftime takes it. A zone that this machine does not know is shown as UTC.
+    moment: an aware time, or None.
+    form: format for datetime.strftime.
+
+    Unknown time zones are shown as UTC.
     """
     if moment is None:
         return ""
     local = local_time(moment)
-    if local.year < 1000:  # the C library may write "800", which is no year to HTML and ISO 8601
+    if local.year < 1000:  # the C library may write "800", which is invalid in HTML and ISO 8601
         form = "%%".join(p.replace("%Y", f"{local.year:04}") for p in form.split("%%"))
     return local.strftime(form)
 
 
 def local_time(moment: datetime) -> datetime:
-    """The moment in the reader's zone; a naive one is read by the clock of that zone."""
-    zone = reader_zone()
-    with suppress(OverflowError):  # a day outside the calendar there
+    """Return a time in the user's time zone; a naive time is taken as local there."""
+    zone = _user_zone()
+    with suppress(OverflowError):  # the date is out of range there
         return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
     return moment.astimezone(UTC)
 
 
-def reader_zone() -> tzinfo:
-    """The time zone of the current identity; UTC where this machine does not know it."""
+def _user_zone() -> tzinfo:
+    """Return the time zone of the current identity; UTC if it is unknown."""
     name = current_identity().time_zone
-    # No such zone, no name of one, a folder of them.
+    # Not found, not a valid name, or a folder of time zones.
     with suppress(KeyError, ValueError, OSError):
         return UTC if name == "UTC" else ZoneInfo(name)
     return UTC
@@ -120,7 +118,7 @@ def _inner(content: object) -> str:
 
 
 def time_tag(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> Raw:
-    """A <time> element: for people as `show_time`, for machines to the second in UTC."""
+    """Return a <time> element: `show_time` for people, seconds in UTC for programs."""
     if moment is None:
         return Raw()
     exact = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")

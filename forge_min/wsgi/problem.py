@@ -1,4 +1,4 @@
-"""Errors as answers: RFC 9457 problem+json, and the one map from domain errors to HTTP statuses."""
+"""Errors as RFC 9457 problem+json, and the only map from domain errors to HTTP statuses."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
     (errors.TooManyConnectionsForUser, 429),
     (Unavailable, 503),
 )
-"""The first class that fits gives the status; whatever is not here is a defect: 500."""
+"""The first matching class gives the status; any other exception is a defect: 500."""
 
 
 class HTTPProblem(ForgeError):
-    """A refusal that only HTTP knows, such as 405 or 415.
+    """A refusal without a domain error, such as 405 or 415.
 
-    message: shown to the client as `detail`. headers: go out with the answer.
+    status: the HTTP status.
+    message: shown to the client as `detail`; default: the standard description of the status.
+    code: error code; default: F520.
+    headers: added to the response.
     """
 
     default_code = "F520"
@@ -52,33 +55,34 @@ class HTTPProblem(ForgeError):
 
 
 class MethodNotAllowed(HTTPProblem):
-    """The path exists, this method does not; `allow` lists those that do (RFC 9110 section
-    15.5.6).
+    """The path does not support the method (RFC 9110 section 15.5.6).
+
+    allow: the supported methods.
     """
 
     default_code = "F521"
 
     def __init__(self, allow: Sequence[str]) -> None:
         methods = ", ".join(allow)
-        message = text("this path answers {methods}", methods=methods)
+        message = text("this path supports {methods}", methods=methods)
         super().__init__(405, message, headers=[("Allow", methods)])
         self.allow = tuple(allow)
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status of an error; 500 for what no rule names."""
+    """Return the HTTP status of an exception; 500 for a defect."""
     if isinstance(error, HTTPProblem):
         return error.status
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
 def _detail(error: BaseException, status: int) -> str:
-    """Domain errors speak to the client; the machine's troubles stay in the log."""
+    """Return the text for the client; internal causes are only logged."""
     if isinstance(error, DomainError | HTTPProblem) or status == 429:
-        return text(str(error))  # a sentence of `later`; what was translated already stays
+        return text(str(error))  # translates a sentence of `later`
     if status == 503:
-        return text("something that is needed does not answer now; try again")
-    return text("something went wrong here; the log holds the details under this request id")
+        return text("a required service is not available now; try again")
+    return text("the server failed; its log has the details under this request id")
 
 
 def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
@@ -91,8 +95,8 @@ def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
     return []
 
 
-def failed(request: Request, error: BaseException) -> Response:
-    """As `problem_response`; the log hears of what is not the client's."""
+def error_response(request: Request, error: BaseException) -> Response:
+    """Return `problem_response`, and log errors that the client did not cause."""
     status = status_of(error)
     if status >= 500:
         request.environ[ERROR] = error  # for a trace
@@ -106,8 +110,9 @@ def failed(request: Request, error: BaseException) -> Response:
 
 
 def problem_response(error: BaseException, request_id: str) -> Response:
-    """The answer to an error: `application/problem+json` without any internal detail (RFC 9457),
-    its title and sentences in the current language.
+    """Return an error as `application/problem+json` in the current language (RFC 9457).
+
+    It has no internal details.
     """
     status = status_of(error)
     body: dict[str, object] = {
@@ -118,9 +123,9 @@ def problem_response(error: BaseException, request_id: str) -> Response:
         "code": error.code if isinstance(error, ForgeError) and status != 500 else "F510",
         "request_id": request_id,
     }
-    if found := [e._asdict() for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
-        body["errors"] = found
+    if invalid := [e._asdict() for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
+        body["errors"] = invalid
     kind = ("Content-Type", "application/problem+json")
-    # A field that was sent may have a name that is no text: its lone surrogates stay escapes.
+    # A sent field name may have lone surrogates, which are not text: they stay escaped.
     data = json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace")
     return Response(status, data, [kind, *_extra_headers(error)])

@@ -1,4 +1,4 @@
-"""What a handler answers: a status, headers and a body. It knows nothing of sockets or environ."""
+"""The response of a handler: status, headers and body, without sockets or environ."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Headers = Iterable[tuple[str, str]]
 
 
 class Response:
-    """One answer.
+    """One response.
 
-    status: the number, 200 to 599. body: bytes, or an iterable of bytes for what has no known
-    length (its `close()` is called, PEP 3333). headers: a list that middleware may change; no
-    Content-Length, Date or Connection, which the application and the server give.
+    status: number from 200 to 599.
+    body: bytes, or an iterable of bytes of unknown length, whose `close()` is called (PEP 3333).
+    headers: a list that middleware may change, without Content-Length, Date and Connection, which
+        the application and the server set.
     """
 
     def __init__(
@@ -32,9 +33,7 @@ class Response:
         self.headers = list(headers)
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, or None. Names compare without case (RFC 9110 section
-        5.1).
-        """
+        """Return the first value of a header, or None. Case is ignored (RFC 9110 section 5.1)."""
         lower = name.lower()
         for key, value in self.headers:
             if key.lower() == lower:
@@ -43,19 +42,23 @@ class Response:
 
 
 class StreamingBody:
-    """A body of pieces, each made in a copy of the context of now: its log fields, its span. told:
-    called there once, at its end (see `Application._ended`). Our server asks for what begins with
-    `forge_`.
+    """The body of a streamed response.
+
+    Each part is made in a copy of the current context, with its log fields and span. The attributes
+    that begin with `forge_` are for our server: see `contract`.
+
+    body: the parts.
+    on_close: called once in that context, at the end: see `Application._on_close`.
     """
 
     forge_release: Callable[[], None] | None = None  # of its request, see `ConcurrencyLimit`
 
-    def __init__(self, body: Iterable[bytes], told: Callable[..., None]) -> None:
+    def __init__(self, body: Iterable[bytes], on_close: Callable[..., None]) -> None:
         self._body = body
-        self._told: Callable[..., None] | None = told
+        self._on_close: Callable[..., None] | None = on_close
         self.forge_context = copy_context()
         self._run = self.forge_context.run
-        self._pieces: Iterator[bytes] | None = None
+        self._parts: Iterator[bytes] | None = None
         self._begun = False
         self._error: BaseException | None = None
 
@@ -64,27 +67,27 @@ class StreamingBody:
 
     def __next__(self) -> bytes:
         try:
-            if self._pieces is None:
-                self._pieces = self._run(iter, self._body)
-            piece = self._run(next, self._pieces)
-            if not isinstance(piece, bytes):
-                raise TypeError(f"a piece of a body is {type(piece).__name__}, not bytes")
+            if self._parts is None:
+                self._parts = self._run(iter, self._body)
+            part = self._run(next, self._parts)
+            if not isinstance(part, bytes):
+                raise TypeError(f"a part of a body is {type(part).__name__}, not bytes")
         except StopIteration:
-            self._begun = True  # of a body of none, too
+            self._begun = True  # also without any part
             raise
         except BaseException as err:
             self._error = err
             raise
-        self._begun = self._begun or bool(piece)
-        return piece
+        self._begun = self._begun or bool(part)
+        return part
 
     def forge_fail(self, error: BaseException, *, begun: bool) -> None:
-        """Our own server says what the answer ends with, and whether some of it was sent."""
+        """Record the exception that ends the response. begun: whether a part was sent."""
         self._error, self._begun = error, begun
 
     def close(self) -> None:
         """End the body (PEP 3333). Idempotent."""
-        told, self._told = self._told, None
+        on_close, self._on_close = self._on_close, None
         try:
             if hasattr(self._body, "close"):
                 self._run(self._body.close)
@@ -93,16 +96,16 @@ class StreamingBody:
             raise
         finally:
             error, self._error = self._error, None
-            if told is not None:
-                self._run(told, error, begun=self._begun)
+            if on_close is not None:
+                self._run(on_close, error, begun=self._begun)
 
 
-def _plain(value: object) -> object:
-    """Values of PostgreSQL that JSON has no word for; numerics stay exact as text."""
+def _encode_value(value: object) -> object:
+    """Convert a value of PostgreSQL without a JSON type; numerics stay exact as text."""
     if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, decimal.Decimal):
-        return format(value, "f")  # str() gives an exponent to a small one
+        return format(value, "f")  # str() writes an exponent for small numbers
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, enum.Enum):
@@ -110,59 +113,59 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-# PERF: json.dumps with any option builds an encoder at each call (benchmarks/http, case hello).
+# PERF: json.dumps with any option creates an encoder at each call (benchmarks/http, hello).
 _encode = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_encode_value
 ).encode
 
 
-_ZEROS = "00000"  # every whole number that `shortest` changes ends so
+_ZEROS = "00000"  # every whole number that `shortest` changes ends with it
 
 
-def _short(value: object) -> object:
-    """The same with every number as short as it can be written."""
+def _with_short_numbers(value: object) -> object:
+    """Return the value with every number in its shortest form."""
     if isinstance(value, dict):
-        return {name: _short(item) for name, item in value.items()}
+        return {name: _with_short_numbers(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_short(item) for item in value]
+        return [_with_short_numbers(item) for item in value]
     return shortest(value) if isinstance(value, int) else value
 
 
 def to_json(value: object) -> bytes:
-    """UTF-8 JSON (RFC 8259). UUID, Decimal, dates and enums become strings.
+    """Encode a value as UTF-8 JSON (RFC 8259). UUID, Decimal, dates and enums become strings.
 
     Raises TypeError for other objects, ValueError for NaN and infinities.
     """
-    plain = try_encode_json(value)
-    if plain is not None:
-        return plain
+    encoded = try_encode_json(value)
+    if encoded is not None:
+        return encoded
     written = _encode(value)
-    if _ZEROS in written:  # PERF: few have a number that long
-        written = _encode(_short(value))
+    if _ZEROS in written:  # PERF: few values have such a number
+        written = _encode(_with_short_numbers(value))
     return written.encode()
 
 
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
-    """An answer of `application/json`."""
+    """Return a response of `application/json`."""
     return Response(status, to_json(value), [("Content-Type", "application/json"), *headers])
 
 
 def html_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
-    """An answer of `text/html`. `text` is HTML already: escape what you put in (`wsgi.markup`)."""
+    """Return a response of `text/html`. `text` is HTML: escape its values (`wsgi.markup`)."""
     return Response(status, text.encode(), [("Content-Type", "text/html; charset=utf-8"), *headers])
 
 
 def text_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
-    """An answer of `text/plain`."""
+    """Return a response of `text/encoded`."""
     kind = ("Content-Type", "text/plain; charset=utf-8")
     return Response(status, text.encode(errors="replace"), [kind, *headers])
 
 
 def no_content(headers: Headers = ()) -> Response:
-    """204: done, and nothing to say (RFC 9110 section 15.3.5)."""
+    """Return 204, without a body (RFC 9110 section 15.3.5)."""
     return Response(204, b"", headers)
 
 
 def redirect(url: str, status: int = 303) -> Response:
-    """To another page; 303 makes the browser GET it (RFC 9110 section 15.4.4)."""
+    """Redirect to another page; after 303 the browser uses GET (RFC 9110 section 15.4.4)."""
     return Response(status, b"", [("Location", url)])

@@ -1,5 +1,7 @@
-"""From a method and a path to a handler: a dict for fixed paths, regular expressions for the
-others, looked up by the text before their first parameter.
+"""Finds the handler for a method and a path.
+
+Fixed paths are in a dict. Patterns with parameters are regular expressions, indexed by the text
+before their first parameter.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from .request import Request
 from .response import Response
 
 Handler = Callable[[Request], Response]
-"""Answers one request, or raises an error of `errors` or an HTTPProblem."""
+"""Handles one request. May raise an exception of `errors` or an HTTPProblem."""
 
 Middleware = Callable[[Request, Handler], Response]
-"""Stands around the router: may answer itself, or call the handler and change its answer."""
+"""Wraps the router: responds itself, or calls the handler and may change its response."""
 
 _new = tuple.__new__
 _PARAM = lazy_pattern(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
@@ -28,7 +30,12 @@ _METHOD = lazy_pattern(r"[A-Z]+")
 
 
 class Match(NamedTuple):
-    """What a path led to. pattern: as it was added. params: decoded values by name."""
+    """A handler that was found.
+
+    handler: the handler.
+    params: decoded values of the parameters, by name.
+    pattern: as it was added.
+    """
 
     handler: Handler
     params: dict[str, str]
@@ -36,7 +43,7 @@ class Match(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One declared route. name: free text of the caller, "" when none was given."""
+    """One declared route. name: free text of the caller, or ""."""
 
     method: str
     pattern: str
@@ -45,133 +52,130 @@ class Route(NamedTuple):
 
 
 Methods = dict[str, tuple[Route, tuple[str, ...]]]
-"""By method: the route and the names of its parameters."""
+"""Method: its route, and the names of the parameters."""
 
 _LITERAL, _PARAMETER, _REST = range(3)
 _EXPRESSIONS = {_PARAMETER: "([^/]+)", _REST: "(.*)"}
 
 
 class _Shape(NamedTuple):
-    """All patterns that match the same paths. kinds: of the segments; the lower the better."""
+    """All patterns that match the same paths. kinds: of the segments; lower ones are preferred."""
 
     kinds: tuple[int, ...]
-    source: str
     matches: re.Pattern[str]
     methods: Methods
 
 
-def _wrong(pattern: str, why: str) -> ServerError:
+def _route_error(pattern: str, why: str) -> ServerError:
     return ServerError(f"route {pattern!r}: {why}", code="F505")
 
 
 def _segments(pattern: str) -> list[tuple[int, str]]:
     """(kind, literal text or parameter's name) of each segment. Raises ServerError."""
     if not pattern.startswith("/"):
-        raise _wrong(pattern, "a pattern starts with /")
+        raise _route_error(pattern, "a pattern must start with /")
     out: list[tuple[int, str]] = []
     for part in pattern[1:].split("/"):
-        found = _PARAM.fullmatch(part)
-        if found:
-            out.append((_REST if found[2] else _PARAMETER, found[1]))
+        matching = _PARAM.fullmatch(part)
+        if matching:
+            out.append((_REST if matching[2] else _PARAMETER, matching[1]))
         elif "{" in part or "}" in part:
-            raise _wrong(pattern, "a parameter is one whole segment, {name} or {name...}")
+            raise _route_error(pattern, "a parameter must be a whole segment, {name} or {name...}")
         else:
             out.append((_LITERAL, part))
     if any(kind == _REST for kind, _ in out[:-1]):
-        raise _wrong(pattern, "{name...} stands only at the end")
+        raise _route_error(pattern, "{name...} must be the last segment")
     return out
 
 
 def _source(segments: list[tuple[int, str]]) -> str:
-    """The regular expression of all that these segments match."""
+    """Return the regular expression of a pattern."""
     return "/" + "/".join(_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments)
 
 
 class Router:
-    """The table of routes. Filled before the server starts, read by all threads afterwards.
+    """The table of routes. Filled before the server starts, then read by all threads.
 
-    Patterns: "/flights/{id}"; "{path...}" at the end takes all that is left. A literal segment wins
-    over a parameter. HEAD is answered by GET; OPTIONS by a 204 with Allow unless a route takes it.
+    Patterns: "/flights/{id}", or "/files/{path...}" for the rest of the path. A literal segment
+    precedes a parameter. HEAD uses the route of GET. OPTIONS without a route is 204 with Allow.
     """
 
     def __init__(self) -> None:
         self._fixed: dict[str, Methods] = {}
-        self._shapes: dict[str, list[_Shape]] = {}
+        self._shapes: dict[str, list[_Shape]] = {}  # by the text before the first parameter
+        self._by_source: dict[str, _Shape] = {}
         self._longest = 0
+        self._declared: set[tuple[str, str]] = set()  # (method, regular expression)
         self._routes: list[Route] = []
 
     def add(self, method: str, pattern: str, handler: Handler, *, name: str = "") -> None:
-        """Declare a route. Raises ServerError (F505) for a wrong or a repeated one."""
+        """Declare a route. Raises ServerError F505 for an invalid or repeated one."""
         if not _METHOD.fullmatch(method):
-            raise _wrong(pattern, f"{method!r} is no method in capitals")
+            raise _route_error(pattern, f"{method!r} is not a method in capital letters")
+        if self.has(method, pattern):
+            raise _route_error(pattern, f"{method} is declared twice")
         segments = _segments(pattern)
         names = tuple(name for kind, name in segments if kind != _LITERAL)
         if len(set(names)) < len(names):
-            raise _wrong(pattern, "a parameter is named twice")
+            raise _route_error(pattern, "two parameters have the same name")
         route = Route(method, pattern, handler, name)
         methods = self._shape(pattern, segments) if names else self._fixed.setdefault(pattern, {})
-        if method in methods:
-            raise _wrong(pattern, f"{method} is declared twice")
         methods[method] = (route, names)
+        self._declared.add((method, _source(segments)))
         self._routes.append(route)
 
     def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
-        """The methods of this shape, which is put into its place when it is new."""
+        """Return the methods of this shape, which is added if it is new."""
         source = _source(segments)
-        start = pattern[: pattern.index("{")]
-        self._longest = max(self._longest, len(start))
-        shapes = self._shapes.setdefault(start, [])
-        for shape in shapes:
-            if shape.source == source:
-                return shape.methods
-        kinds = tuple(kind for kind, _ in segments)
-        new = _Shape(kinds, source, lazy_pattern(source, re.DOTALL), {})
-        shapes.append(new)
-        shapes.sort(key=lambda shape: shape.kinds)
-        return new.methods
+        shape = self._by_source.get(source)
+        if shape is None:
+            kinds = tuple(kind for kind, _ in segments)
+            shape = self._by_source[source] = _Shape(kinds, lazy_pattern(source, re.DOTALL), {})
+            start = pattern[: pattern.index("{")]
+            self._longest = max(self._longest, len(start))
+            self._shapes.setdefault(start, []).append(shape)
+            self._shapes[start].sort(key=lambda shape: shape.kinds)
+        return shape.methods
 
     def has(self, method: str, pattern: str) -> bool:
-        """Whether a route takes the same paths by this method already."""
-        segments = _segments(pattern)
-        if all(kind == _LITERAL for kind, _ in segments):
-            return method in self._fixed.get(pattern, ())
-        source, shapes = _source(segments), self._shapes.get(pattern[: pattern.index("{")], ())
-        return any(method in shape.methods for shape in shapes if shape.source == source)
+        """Return whether a route for this method matches the same paths."""
+        return (method, _source(_segments(pattern))) in self._declared
 
     def routes(self) -> list[Route]:
-        """All routes, in the order of their declaration."""
+        """Return all routes, in the order of their declaration."""
         return list(self._routes)
 
     def match(self, method: str, path: str) -> Match:
-        """Find the handler. Raises NotFound, or MethodNotAllowed with what the path does answer."""
-        # PERF: a fixed path costs one lookup, whatever the number of routes (benchmarks/http,
-        # hello).
+        """Find the handler. Raises NotFound, or MethodNotAllowed with the supported methods."""
+        # PERF: a fixed path costs one lookup, for any number of routes (benchmarks/http, hello).
         fixed = self._fixed.get(path)
         if fixed is not None and method in fixed:
             _, pattern, handler, _ = fixed[method][0]
             return _new(Match, (handler, {}, pattern))
-        for shape in self._near(path):
-            if method in shape.methods and (found := shape.matches.fullmatch(path)):
+        for shape in self._candidates(path):
+            if method in shape.methods and (match := shape.matches.fullmatch(path)):
                 (_, pattern, handler, _), names = shape.methods[method]
-                return _new(Match, (handler, dict(zip(names, found.groups())), pattern))
+                return _new(Match, (handler, dict(zip(names, match.groups())), pattern))
         if method == "HEAD":
             with suppress(NotFound, MethodNotAllowed):
                 return self.match("GET", path)
-        return self._none_of(method, path)
+        return self._without_route(method, path)
 
-    def _near(self, path: str) -> list[_Shape]:
-        """The shapes that may match the path, the best first: those that begin with most of it."""
-        found: list[_Shape] = []
+    def _candidates(self, path: str) -> list[_Shape]:
+        """Return the shapes that may match, those with the longest common beginning first."""
+        shapes: list[_Shape] = []
         end = min(len(path), self._longest)
         while (end := path.rfind("/", 0, end)) >= 0:
-            found += self._shapes.get(path[: end + 1], ())
-        return found
+            shapes += self._shapes.get(path[: end + 1], ())
+        return shapes
 
-    def _none_of(self, method: str, path: str) -> Match:
-        """What is left when no route takes the method."""
-        found = [self._fixed[path]] if path in self._fixed else []
-        found += [near.methods for near in self._near(path) if near.matches.fullmatch(path)]
-        known = {name for methods in found for name in methods}
+    def _without_route(self, method: str, path: str) -> Match:
+        """Return the default response of OPTIONS; raise as `match` for other methods."""
+        matching = [self._fixed[path]] if path in self._fixed else []
+        matching += [
+            shape.methods for shape in self._candidates(path) if shape.matches.fullmatch(path)
+        ]
+        known = {name for methods in matching for name in methods}
         if path == "*" and method == "OPTIONS":
             known = {route.method for route in self._routes}
         if not known:
@@ -181,7 +185,7 @@ class Router:
         allow = sorted({*known, "OPTIONS"})
         if method != "OPTIONS":
             raise MethodNotAllowed(allow)
-        answer = Response(204, b"", [("Allow", ", ".join(allow))])
-        # The label of metrics must never be a raw path.
-        best = next(iter(found[0].values()))[0].pattern if found else "*"
-        return Match(lambda _: answer, {}, best)
+        response = Response(204, b"", [("Allow", ", ".join(allow))])
+        # The label of metrics must not be a path of a client.
+        best = next(iter(matching[0].values()))[0].pattern if matching else "*"
+        return Match(lambda _: response, {}, best)

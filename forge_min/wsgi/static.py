@@ -1,8 +1,8 @@
-"""Files of one folder, or of one package in a zip, as responses. A path never leads out of the
-folder. A URL with the file's hash in it, as the pages of an artifact have, is cached for a year.
+"""Serves the files of one folder, or of one package in a zip. A path never leaves the folder.
 
-A large file is read block by block while the client takes it (see `Exchange`): a slow client holds
-one block and one descriptor, and no thread.
+A URL with the file's hash, as in the pages of an artifact, is cached for a year. A large file is
+read block by block while the client reads (see `Exchange`): a slow client holds one block and one
+descriptor, and no thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..errors import NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..resources import table
-from .middleware.accept import takes
+from .middleware.accept import accepts_gzip
 from .problem import HTTPProblem
 from .request import Request
 from .response import Response
@@ -34,29 +34,28 @@ from .response import Response
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-BLOCK = 1 << 16  # bytes that are read at once; a body up to this size is sent whole
-_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+BLOCK = 1 << 16  # bytes that are read at once; a body up to this size is sent as a whole
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _HASHED = lazy_pattern(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
 _RANGE = lazy_pattern(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
-_LONG = "public, max-age=31536000, immutable"
-_GZIP = ("gzip", "x-gzip", "*")
+_ONE_YEAR = "public, max-age=31536000, immutable"
 _TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")
-_SETTLED = 2_000_000_000  # nanoseconds until the next change surely has another time
-_MOST_FILES = 1000  # whose hashes are remembered
+_CTIME_GRANULARITY = 2_000_000_000  # nanoseconds after which a change surely has a new time
+_MAX_HASHES = 1000  # files with a cached hash
 _new_hash = partial(hashlib.blake2b, digest_size=16)
 FileIdentity = tuple[int, ...]
-"""Device, inode, size and time of the last change (ns, last); () in a zip, which never changes."""
+"""Device, inode, size, and time of the last change in ns; () in a zip, which never changes."""
 
 
 class _File(NamedTuple):
-    place: Path | Traversable
+    location: Path | Traversable
     identity: FileIdentity
     size: int
     digest: str
 
 
 def content_type(name: str) -> str:
-    """The media type by the name's ending, the same on every machine for what browsers execute."""
+    """Return the media type by extension, the same on every machine for active content."""
     ending = name.rpartition(".")[2].lower()
     return _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
@@ -64,43 +63,42 @@ def content_type(name: str) -> str:
 class StaticFiles:
     """A handler for a route that ends in `{path...}`.
 
-    root: a folder, or a Traversable (a package's files, also from a zip). max_age: seconds for
-    which browsers need not ask again; 0 makes them ask every time, with the ETag. Under a name with
-    its hash a file is kept for a year; with another hash in it, as after an update, it is answered
-    as under its plain name. a.css.gz is sent in place of a.css to clients that accept gzip.
-    Raises NotFound unless the path names a plain file inside root, symbolic links resolved.
+    root: a folder, or a Traversable (files of a package, also in a zip).
+    max_age: seconds for which browsers may use a copy; 0: they ask every time, with the ETag.
+
+    A file under a name with its hash is cached for a year. A name with another hash, as after an
+    update, is served like the plain name. Clients that accept gzip get a.css.gz instead of a.css.
+    Raises NotFound unless the path is a plain file inside root, with symbolic links resolved.
     """
 
     def __init__(self, root: Path | Traversable, *, max_age: int = 0) -> None:
         self._root = root.resolve() if isinstance(root, Path) else root
         self._cache = f"public, max-age={max_age}, immutable" if max_age else "no-cache"
-        # LOCK: none; two threads that hash the same file store the same.
-        self._known: dict[str, _File] = {}
-        # An artifact's member is unpacked as a whole: once, for all clients that are reading it.
-        self._unpacked: WeakValueDictionary[str, BytesIO] = WeakValueDictionary()
+        # LOCK: none; two threads that hash the same file store the same value.
+        self._files: dict[str, _File] = {}
+        # A file in a zip is decompressed as a whole: once for all clients that read it.
+        self._decompressed: WeakValueDictionary[str, BytesIO] = WeakValueDictionary()
 
     def __call__(self, request: Request) -> Response:
-        """Answer with the file that `request.params["path"]` names: 200, 206 or 416 by Range, 304
-        by ETag.
-        """
+        """Serve the file `request.params["path"]`: 200, by Range 206 or 416, by ETag 304."""
         path, named = request.params["path"], None
         try:
-            file = self._find(path)
+            file = self._lookup(path)
         except NotFound:
             named = _HASHED.fullmatch(path)
             if named is None:
                 raise
             path = named[1] + (named[3] or "")
-            file = self._find(path)
-        lasting = named is not None and file.digest.startswith(named[2])
-        headers = [("Cache-Control", _LONG if lasting else self._cache)]
+            file = self._lookup(path)
+        immutable = named is not None and file.digest.startswith(named[2])
+        headers = [("Cache-Control", _ONE_YEAR if immutable else self._cache)]
         tag = f'"{file.digest}"'
         with suppress(NotFound):
-            packed = self._find(f"{path}.gz")
+            compressed = self._lookup(f"{path}.gz")
             headers.append(("Vary", "Accept-Encoding"))
-            if takes(request.header("Accept-Encoding") or "", _GZIP):
+            if accepts_gzip(request):
                 headers.append(("Content-Encoding", "gzip"))
-                file, tag = packed, f'"{file.digest}-gzip"'
+                file, tag = compressed, f'"{file.digest}-gzip"'
         headers += [("ETag", tag), ("Accept-Ranges", "bytes")]
         if request.has_match(tag):
             return Response(304, b"", headers)
@@ -115,7 +113,7 @@ class StaticFiles:
             stream, whole = self._open(file)
             stack.callback(stream.close)
             if isinstance(stream, FileIO) and _identity(os.fstat(stream.fileno())) != file.identity:
-                return self(request)  # it has changed since it was found
+                return self(request)  # it has changed since the lookup
             stream.seek(part.start)
             if len(part) <= BLOCK:
                 return Response(status, stream.read(len(part)) or b"", headers)
@@ -123,46 +121,46 @@ class StaticFiles:
         headers.append(("Content-Length", str(len(part))))
         return Response(status, _Blocks(stream, len(part), whole), headers)
 
-    def _find(self, path: str) -> _File:
-        """Raises NotFound for a path outside root, a hidden name, and anything but a file."""
+    def _lookup(self, path: str) -> _File:
+        """Find a file. Raises NotFound for a path outside root, hidden names and non-files."""
         parts = path.split("/")
         if any(not p or p.startswith(".") or "\\" in p or "\0" in p for p in parts):
             raise _not_found()
         with _errors_translated():
             identity: FileIdentity = ()
-            place = self._root.joinpath(*parts)
-            if isinstance(place, Path) and isinstance(self._root, Path):
-                place = place.resolve()
-                found = place.stat()
-                is_file = place.is_relative_to(self._root) and stat.S_ISREG(found.st_mode)
-                identity = _identity(found)
+            location = self._root.joinpath(*parts)
+            if isinstance(location, Path) and isinstance(self._root, Path):
+                location = location.resolve()
+                status = location.stat()
+                is_file = location.is_relative_to(self._root) and stat.S_ISREG(status.st_mode)
+                identity = _identity(status)
             else:
-                is_file = place.is_file()
+                is_file = location.is_file()
             if not is_file:
                 raise _not_found()
-            file = self._known.get(path)
-            if file is None or (file.place, file.identity) != (place, identity):
-                with place.open("rb") as stream:
+            file = self._files.get(path)
+            if file is None or (file.location, file.identity) != (location, identity):
+                with location.open("rb") as stream:
                     digest = hashlib.file_digest(cast("BytesIO", stream), _new_hash).hexdigest()
-                    file = _File(place, identity, stream.seek(0, os.SEEK_END), digest)
-                if len(self._known) >= _MOST_FILES:
-                    self._known.clear()
-                if not identity or time.time_ns() - identity[-1] > _SETTLED:
-                    self._known[path] = file
+                    file = _File(location, identity, stream.seek(0, os.SEEK_END), digest)
+                if len(self._files) >= _MAX_HASHES:
+                    self._files.clear()
+                if not identity or time.time_ns() - identity[-1] > _CTIME_GRANULARITY:
+                    self._files[path] = file
         return file
 
     def _open(self, file: _File) -> tuple[FileIO | BytesIO, BytesIO | None]:
-        """The file, and what has to be kept while it is read."""
-        if isinstance(file.place, Path):
-            return FileIO(file.place), None
-        whole = self._unpacked.get(str(file.place))
+        """Return the open file, and the decompressed bytes to keep while it is read, if any."""
+        if isinstance(file.location, Path):
+            return FileIO(file.location), None
+        whole = self._decompressed.get(str(file.location))
         if whole is None:
-            whole = self._unpacked[str(file.place)] = BytesIO(file.place.read_bytes())
+            whole = self._decompressed[str(file.location)] = BytesIO(file.location.read_bytes())
         return BytesIO(whole.getvalue()), whole  # without a copy
 
 
 class _Blocks:
-    """The next `left` bytes of an open file, as a body. whole: kept meanwhile."""
+    """The next `left` bytes of an open file, as a body. whole: kept until the end."""
 
     def __init__(self, stream: FileIO | BytesIO, left: int, whole: BytesIO | None) -> None:
         self._stream, self._left, self._whole = stream, left, whole
@@ -183,11 +181,12 @@ class _Blocks:
 
 
 def _range(request: Request, tag: str, size: int) -> range | None:
-    """The bytes that a request wants; None for all of them: also for several ranges, which a server
-    may ignore, and for a malformed one (RFC 9110 section 14.2). Raises HTTPProblem 416.
+    """Return the requested range of bytes; None for the whole file. Raises HTTPProblem 416.
+
+    Several ranges and malformed ones are ignored, as RFC 9110 section 14.2 permits.
     """
     match = _RANGE.fullmatch(request.header("Range") or "")
-    # No Last-Modified is sent, so a date in If-Range can be none of ours (RFC 9110 section 13.1.5).
+    # Last-Modified is never sent, so a date in If-Range cannot match (RFC 9110 section 13.1.5).
     if match is None or request.header("If-Range") not in (None, tag):
         return None
     first, last = match.groups()
@@ -200,22 +199,22 @@ def _range(request: Request, tag: str, size: int) -> range | None:
     return span
 
 
-def _identity(found: os.stat_result) -> FileIdentity:
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+def _identity(status: os.stat_result) -> FileIdentity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _not_found() -> NotFound:
-    return NotFound(text("no such file"))
+    return NotFound(text("the file was not found"))
 
 
 @contextmanager
 def _errors_translated() -> Iterator[None]:
-    """Raises NotFound or Unavailable for what the system or a zip says of a file."""
+    """Turn errors of the system or a zip into NotFound or Unavailable."""
     try:
         yield
     except OSError as err:
-        if err.errno in _NO_ROOM:
+        if err.errno in _EXHAUSTED:
             raise Unavailable(f"a file cannot be read now: {err}") from err
-        raise _not_found() from err  # a loop of links, a name that is too long, a deleted file
+        raise _not_found() from err  # for example a loop of links, a long name, a deleted file
     except (ValueError, KeyError, RuntimeError) as err:
         raise _not_found() from err

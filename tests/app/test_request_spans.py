@@ -30,7 +30,7 @@ def asked(handler: Callable[[Request], Response], ratio: float = 1.0, **environ:
     try:
         router = Router()
         router.add("GET", "/x", handler)
-        application = Application(router, around=RequestSpan)
+        application = Application(router, instrument=RequestSpan)
         body: Any = ()
         try:
             body = application({**ENVIRON, **environ}, lambda *told: None)  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ def test_what_a_failed_handler_held_is_gone_when_it_is_answered() -> None:
     gc.disable()
     logging.disable()  # the suite keeps what is logged
     try:
-        for application in (Application, partial(Application, around=RequestSpan)):
+        for application in (Application, partial(Application, instrument=RequestSpan)):
             gone.clear()
             router = Router()
             router.add("GET", "/x", fails)

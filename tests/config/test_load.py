@@ -33,6 +33,7 @@ SPECIAL = {
     "jobs.queues": ("{mail = 2}", {"mail": 2}),
     "jobs.rescue_after": ("6s", 6.0),
     "notify.hub": ("postgres", "postgres"),
+    "server.pin_threads": ("false", "false"),
     "observe.log_level": ("debug", "debug"),
     "observe.log_format": ("json", "json"),
     "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
@@ -715,3 +716,35 @@ def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
 def test_origins_that_browsers_send_are_taken(origin: str) -> None:
     config = load(None, {"FORGE_API_CORS_ORIGINS": json.dumps([origin])})
     assert config.api.cors_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    ("value", "choice"), [("true", "auto"), ("1", "auto"), ("false", "false"), ("no", "false")]
+)
+def test_the_old_variable_of_pin_threads_works_with_a_warning(value: str, choice: str) -> None:
+    config = load(None, {"FORGE_SERVER_GATHER": value})
+    assert config.server.pin_threads == choice
+    assert config.sources["server.pin_threads"] == "FORGE_SERVER_GATHER"
+    (warning,) = config.warnings
+    assert "server.gather is now called server.pin_threads" in warning
+
+
+@pytest.mark.parametrize(("value", "choice"), [("true", "auto"), ("false", "false")])
+def test_the_old_key_of_pin_threads_works_with_a_warning(value: str, choice: str) -> None:
+    config = load(None, {}, f"[server]\ngather = {value}\n")
+    assert config.server.pin_threads == choice
+    assert config.warnings == (
+        "forge.toml:2: server.gather is now called server.pin_threads; use the new name",
+    )
+    won = load(None, {"FORGE_SERVER_PIN_THREADS": "auto", "FORGE_SERVER_GATHER": "false"})
+    assert won.server.pin_threads == "auto"
+
+
+def test_pin_threads_is_auto_or_false() -> None:
+    assert load(None, {}).server.pin_threads == "auto"
+    assert load(None, {}, "[server]\npin_threads = false\n").server.pin_threads == "false"
+    for text in ("pin_threads = true", 'gather = "often"'):
+        with pytest.raises(ErrorGroup) as caught:
+            load(None, {}, f"[server]\n{text}\n")
+        (error,) = caught.value.errors
+        assert error.code == "F200" and "must be 'auto' or 'false'" in error.message

@@ -269,7 +269,7 @@ def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site
         pids[name] = found[1]
     assert pids["1"] != pids["2"]
     _, headers, text = ask("profile?process=admin&seconds=0.3&clock=wall")
-    assert "\nadmin-watch;" in text and "http-1;" not in text
+    assert "\nadmin-timeouts;" in text and "http-1;" not in text
     assert all(pid not in headers["x-profiled"] for pid in pids.values())
 
     results: list[tuple[int, dict[str, str], str]] = []

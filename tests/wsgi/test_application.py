@@ -260,7 +260,7 @@ def test_one_span_stands_around_each_request():
         yield seen.append
         seen.append(request.route)
 
-    answer = ask(application(raising(errors.Forbidden("no")), around=around), "/x/1")
+    answer = ask(application(raising(errors.Forbidden("no")), instrument=around), "/x/1")
     assert seen == [answer["headers"]["X-Request-ID"], 403, "/x/{id}"]
 
 
@@ -274,7 +274,7 @@ def test_the_access_log_is_told_of_every_request_within_its_span():
         seen.append("out")
 
     app = application(
-        plain, access=lambda *row: seen.append((row, log_fields.get())), around=around
+        plain, access=lambda *row: seen.append((row, log_fields.get())), instrument=around
     )
     answer = ask(app, "/x/7", "GET")
     (row, fields) = seen[1]
@@ -363,7 +363,7 @@ def test_the_line_of_a_body_of_pieces_is_of_its_requests_trace():
 
     app = application(
         lambda request: Response(200, iter([b"a"]), [("Content-Type", "text/plain")]),
-        around=Instrumentation,
+        instrument=Instrumentation,
         access=lambda *row: told.append(current_traceparent()),
     )
     assert ask(app)["body"] == b"a"

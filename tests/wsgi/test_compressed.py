@@ -9,8 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from forge_min.wsgi import Application, Response, Router, Server
-from forge_min.wsgi.middleware import Compress
+from forge_min.wsgi import Application, Compress, Response, Router, Server
 
 from wsgi.conftest import Connect, Peer, Serve
 

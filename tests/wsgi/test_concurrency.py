@@ -10,8 +10,16 @@ from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from forge_min.wsgi import Application, Handler, Request, Response, Router, Server
-from forge_min.wsgi.middleware import ConcurrencyLimit, tenant_in_path
+from forge_min.wsgi import (
+    Application,
+    ConcurrencyLimit,
+    Handler,
+    Request,
+    Response,
+    Router,
+    Server,
+    tenant_in_path,
+)
 
 from waiting import wait_for
 from wsgi.conftest import Connect, Peer, Serve

@@ -26,7 +26,7 @@ from forge_min.wsgi.server.poll_policy import PollPolicy
 
 
 class Carrying:
-    """A io_thread with its thread, and pairs of sockets of which it knows one end."""
+    """An IoThread with its thread, and pairs of sockets of which it knows one end."""
 
     def __init__(self) -> None:
         self.io_thread = IoThread()
@@ -36,10 +36,10 @@ class Carrying:
         self.kept: dict[int, bytes] = {}
         self.parked: dict[int, socket.socket] = {}
 
-    def give(self, own: socket.socket, data: bytes) -> None:
+    def submit(self, own: socket.socket, data: bytes) -> None:
         fd = own.fileno()
         self.kept[fd] = data
-        while not self.io_thread.give(fd, data, self.parked, own):
+        while not self.io_thread.submit(fd, data, self.parked, own):
             time.sleep(0)
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
@@ -49,19 +49,19 @@ class Carrying:
         self.ends += own, peer
         return own, peer
 
-    def fetch(self) -> tuple[int, bytes | int]:
+    def completed(self) -> tuple[int, bytes | int]:
         until = time.monotonic() + 10
-        while (found := self.io_thread.fetch(self.parked)) is None:
+        while (found := self.io_thread.completed(self.parked)) is None:
             assert time.monotonic() < until
             time.sleep(0)
         own, came = found
         assert own.fileno() not in self.parked
         return own.fileno(), came
 
-    def recall(self, own: socket.socket) -> socket.socket:
+    def reclaim(self, own: socket.socket) -> socket.socket:
         """It is sent, sooner or later, and nothing comes."""
         until = time.monotonic() + 10
-        while (found := self.io_thread.recall(own.fileno(), self.parked)) is None:
+        while (found := self.io_thread.reclaim(own.fileno(), self.parked)) is None:
             assert time.monotonic() < until
             time.sleep(0)
         return found
@@ -88,12 +88,12 @@ def test_the_twin_takes_nothing_and_the_compiled_one_does():
     io_thread = IoThread()
     for fd in (-1, IoThread.most):
         with pytest.raises(ValueError):
-            io_thread.give(fd, b"x", {}, None)
-        assert io_thread.recall(fd, {fd: "kept"}) == "kept"  # nobody else can have it
-    assert io_thread.recall(7, {}) is None
-    assert io_thread.fetch({}) is None
-    assert io_thread.rest()
-    io_thread.rise()
+            io_thread.submit(fd, b"x", {}, None)
+        assert io_thread.reclaim(fd, {fd: "kept"}) == "kept"  # nobody else can have it
+    assert io_thread.reclaim(7, {}) is None
+    assert io_thread.completed({}) is None
+    assert io_thread.arm()
+    io_thread.disarm()
     io_thread.stop()
     thread = threading.Thread(target=io_thread.run)  # it takes the signals from its thread
     thread.start()
@@ -104,23 +104,23 @@ def test_the_twin_takes_nothing_and_the_compiled_one_does():
 def test_what_is_given_is_sent_and_what_is_asked_next_is_read(carrying):
     own, peer = carrying.pair()
     for size in (1, 100, 60_000):
-        carrying.give(own, b"a" * size)
+        carrying.submit(own, b"a" * size)
         assert carrying.parked == {own.fileno(): own}
         assert len(peer.recv(size, socket.MSG_WAITALL)) == size
-        assert carrying.io_thread.fetch(carrying.parked) is None
+        assert carrying.io_thread.completed(carrying.parked) is None
         peer.send(b"next %d" % size)
-        assert carrying.fetch() == (own.fileno(), b"next %d" % size)
+        assert carrying.completed() == (own.fileno(), b"next %d" % size)
         peer.send(b"later")  # it is read once: what comes now is the owner's
         time.sleep(0.01)
-        assert carrying.io_thread.fetch(carrying.parked) is None
+        assert carrying.io_thread.completed(carrying.parked) is None
         assert own.recv(10) == b"later"
 
 
 def test_what_came_before_the_answer_left_is_read_too(carrying):
     own, peer = carrying.pair()
     peer.send(b"early")
-    carrying.give(own, b"answer")
-    assert carrying.fetch() == (own.fileno(), b"early")
+    carrying.submit(own, b"answer")
+    assert carrying.completed() == (own.fileno(), b"early")
     assert peer.recv(10) == b"answer"
 
 
@@ -130,8 +130,8 @@ def test_much_is_read_in_pieces_and_each_is_asked_for(carrying):
     feeder = threading.Thread(target=peer.sendall, args=(data,))
     feeder.start()
     while len(got) < len(data):
-        carrying.give(own, b"")
-        fd, piece = carrying.fetch()
+        carrying.submit(own, b"")
+        fd, piece = carrying.completed()
         assert fd == own.fileno() and isinstance(piece, bytes) and 0 < len(piece) <= 65536
         got += piece
     feeder.join()
@@ -141,46 +141,46 @@ def test_much_is_read_in_pieces_and_each_is_asked_for(carrying):
 def test_what_the_socket_does_not_take_is_told(carrying):
     own, peer = carrying.pair()
     data = b"z" * 5_000_000
-    carrying.give(own, data)
-    fd, taken = carrying.fetch()
+    carrying.submit(own, data)
+    fd, taken = carrying.completed()
     assert fd == own.fileno() and isinstance(taken, int) and 0 < taken < len(data)
-    carrying.give(own, data)
-    assert carrying.fetch() == (fd, 0)
+    carrying.submit(own, data)
+    assert carrying.completed() == (fd, 0)
     assert len(peer.recv(taken, socket.MSG_WAITALL)) == taken
 
 
 def test_a_peer_that_is_gone_is_told(carrying):
     own, peer = carrying.pair()
     peer.close()
-    carrying.give(own, b"abc")
-    assert carrying.fetch() == (own.fileno(), -1)
+    carrying.submit(own, b"abc")
+    assert carrying.completed() == (own.fileno(), -1)
     own, peer = carrying.pair()
-    carrying.give(own, b"abc")
+    carrying.submit(own, b"abc")
     assert peer.recv(3) == b"abc"
     peer.shutdown(socket.SHUT_WR)
-    assert carrying.fetch() == (own.fileno(), b"")
+    assert carrying.completed() == (own.fileno(), b"")
 
 
 def test_a_socket_that_was_taken_back_is_read_no_more(carrying):
     own, peer = carrying.pair()
     for _ in range(200):
-        carrying.give(own, b"abc")
-        assert carrying.recall(own) is own and carrying.parked == {}
+        carrying.submit(own, b"abc")
+        assert carrying.reclaim(own) is own and carrying.parked == {}
         peer.send(b"mine")
         assert peer.recv(10) == b"abc"
         assert own.recv(10) == b"mine"
     time.sleep(0.01)
-    assert carrying.io_thread.fetch(carrying.parked) is None
+    assert carrying.io_thread.completed(carrying.parked) is None
 
 
 def test_what_has_come_is_fetched_and_cannot_be_taken_back(carrying):
     own, peer = carrying.pair()
-    carrying.give(own, b"abc")
+    carrying.submit(own, b"abc")
     peer.send(b"next")
-    carrying.io_thread.rest()
+    carrying.io_thread.arm()
     assert select.select([carrying.io_thread], [], [], 10)[0]
-    assert carrying.io_thread.recall(own.fileno(), carrying.parked) is None
-    assert carrying.fetch() == (own.fileno(), b"next")
+    assert carrying.io_thread.reclaim(own.fileno(), carrying.parked) is None
+    assert carrying.completed() == (own.fileno(), b"next")
 
 
 @pytest.mark.thorough
@@ -191,7 +191,7 @@ def test_of_two_who_want_it_one_gets_it(carrying):
 
     def sweep() -> None:
         while not ended.is_set():
-            if io_thread.recall(fd, carrying.parked) is not None:
+            if io_thread.reclaim(fd, carrying.parked) is not None:
                 got.append("swept")
 
     io_thread = carrying.io_thread
@@ -200,12 +200,12 @@ def test_of_two_who_want_it_one_gets_it(carrying):
     try:
         for number in range(3000):
             got.clear()
-            carrying.give(own, b"x")
+            carrying.submit(own, b"x")
             peer.send(b"y")
             until = time.monotonic() + 10
             while not got:
                 assert time.monotonic() < until
-                if io_thread.fetch(carrying.parked) is not None:
+                if io_thread.completed(carrying.parked) is not None:
                     got.append("fetched")
             assert peer.recv(1) == b"x"
             if got[0] == "swept":
@@ -221,21 +221,21 @@ def test_a_number_that_is_anothers_now_brings_nothing_of_the_first(carrying):
     for turn in range(500):
         own, peer = carrying.pair()
         fd = own.fileno()
-        carrying.give(own, b"abc")
+        carrying.submit(own, b"abc")
         if turn % 2:
-            carrying.recall(own)
+            carrying.reclaim(own)
         else:
             peer.send(b"old")
-            assert carrying.fetch() == (fd, b"old")
+            assert carrying.completed() == (fd, b"old")
         for end in carrying.ends:
             end.close()
         carrying.ends.clear()
         own, peer = carrying.pair()
         assert own.fileno() == fd
-        carrying.give(own, b"def")
+        carrying.submit(own, b"def")
         assert peer.recv(10) == b"def"
         peer.send(b"%d" % turn)
-        assert carrying.fetch() == (fd, b"%d" % turn)
+        assert carrying.completed() == (fd, b"%d" % turn)
         own.close()
         peer.close()
         carrying.ends.clear()
@@ -244,26 +244,26 @@ def test_a_number_that_is_anothers_now_brings_nothing_of_the_first(carrying):
 def test_who_rests_is_called_once_for_each_that_came(carrying):
     io_thread, pairs = carrying.io_thread, [carrying.pair() for _ in range(3)]
     for own, _ in pairs:
-        carrying.give(own, b"abc")
-        assert io_thread.rest()
+        carrying.submit(own, b"abc")
+        assert io_thread.arm()
     for _, peer in pairs:
         peer.send(b"next")
     for _ in pairs:
         assert select.select([io_thread], [], [], 10)[0]
-        io_thread.hush()
-        carrying.fetch()
+        io_thread.acknowledge()
+        carrying.completed()
     assert not select.select([io_thread], [], [], 0.05)[0]
 
 
 def test_nobody_is_called_who_does_not_rest(carrying):
     own, peer = carrying.pair()
-    carrying.io_thread.rest()
-    carrying.io_thread.rise()
-    carrying.give(own, b"abc")
+    carrying.io_thread.arm()
+    carrying.io_thread.disarm()
+    carrying.submit(own, b"abc")
     peer.send(b"next")
     assert not select.select([carrying.io_thread], [], [], 0.05)[0]
-    assert not carrying.io_thread.rest()  # something is there
-    carrying.fetch()
+    assert not carrying.io_thread.arm()  # something is there
+    carrying.completed()
 
 
 def test_no_call_is_lost_at_any_moment(carrying):
@@ -271,12 +271,12 @@ def test_no_call_is_lost_at_any_moment(carrying):
 
     def work() -> None:
         while not over.is_set():
-            if io_thread.rest():
+            if io_thread.arm():
                 if not select.select([io_thread], [], [], 5)[0]:
                     stuck.append(1)
                     return
-                io_thread.hush()
-            found = io_thread.fetch(carrying.parked)
+                io_thread.acknowledge()
+            found = io_thread.completed(carrying.parked)
             if found is not None:
                 got.put(found[0].fileno())
 
@@ -287,21 +287,21 @@ def test_no_call_is_lost_at_any_moment(carrying):
     for thread in threads:
         thread.start()
     for own, peer in pairs.values():
-        carrying.give(own, b"x")
+        carrying.submit(own, b"x")
         peer.send(b"x")
     for number in range(8_000):
         own, peer = pairs[got.get(timeout=10)]
         until = time.perf_counter() + number % 100 * 1e-7
         while time.perf_counter() < until:
             pass
-        carrying.give(own, b"x")
+        carrying.submit(own, b"x")
         assert peer.recv(1) == b"x"
         peer.send(b"y")
     for _ in pairs:
         got.get(timeout=10)
     over.set()
     for own, peer in pairs.values():  # both are called for the last time
-        carrying.give(own, b"x")
+        carrying.submit(own, b"x")
         peer.send(b"y")
     for thread in threads:
         thread.join(10)
@@ -313,9 +313,9 @@ def test_a_courier_that_slept_is_woken_again_and_again(carrying):
     own, peer = carrying.pair()
     for number in range(300):
         time.sleep((0, 20e-6, 2e-3)[number % 3])
-        carrying.give(own, b"%d" % number)
+        carrying.submit(own, b"%d" % number)
         assert peer.recv(10) == b"%d" % number
-        carrying.recall(own)
+        carrying.reclaim(own)
 
 
 def test_many_threads_give_at_once(carrying):
@@ -323,9 +323,9 @@ def test_many_threads_give_at_once(carrying):
         own, peer = pair
         for number in range(500):
             data = b"%d" % number * 10
-            carrying.give(own, data)
+            carrying.submit(own, data)
             if peer.recv(len(data), socket.MSG_WAITALL) == data:
-                done.append(carrying.recall(own) is own)
+                done.append(carrying.reclaim(own) is own)
 
     done: list[bool] = []
     threads = [threading.Thread(target=hurry, args=(carrying.pair(),)) for _ in range(8)]
@@ -343,9 +343,9 @@ def test_what_is_given_at_any_moment_does_not_find_the_thread_asleep(carrying):
         until = time.perf_counter() + number % 250 * 1e-7
         while time.perf_counter() < until:
             pass
-        carrying.give(own, b"x")
+        carrying.submit(own, b"x")
         assert peer.recv(1) == b"x"
-        carrying.recall(own)
+        carrying.reclaim(own)
 
 
 def test_who_is_behind_takes_no_more_and_who_was_stopped_nothing():
@@ -353,7 +353,7 @@ def test_who_is_behind_takes_no_more_and_who_was_stopped_nothing():
         pytest.skip("the twin takes nothing")
     io_thread, pairs = IoThread(), [socket.socketpair() for _ in range(20)]
     kept: dict[int, Any] = {}
-    taken = [io_thread.give(own.fileno(), b"x", kept, own) for own, _ in pairs]
+    taken = [io_thread.submit(own.fileno(), b"x", kept, own) for own, _ in pairs]
     assert taken == [True] * 8 + [False] * 12  # its thread does not run yet
     assert kept == {own.fileno(): own for own, _ in pairs[:8]}
     thread = threading.Thread(target=io_thread.run)
@@ -361,7 +361,7 @@ def test_who_is_behind_takes_no_more_and_who_was_stopped_nothing():
     io_thread.stop()
     thread.join(10)
     assert [own.recv(10) for _, own in pairs[:8]] == [b"x"] * 8
-    assert not io_thread.give(pairs[9][0].fileno(), b"x", kept, None)
+    assert not io_thread.submit(pairs[9][0].fileno(), b"x", kept, None)
     for ends in pairs:
         for end in ends:
             end.close()
@@ -373,7 +373,7 @@ def test_all_that_was_given_leaves_before_a_stop_is_over():
     for _ in range(30):
         made = Carrying()
         own, peer = made.pair()
-        made.give(own, b"last")
+        made.submit(own, b"last")
         peer.send(b"not fetched any more")
         made.io_thread.stop()
         peer.settimeout(0)
@@ -387,20 +387,20 @@ def test_all_that_was_given_leaves_before_a_stop_is_over():
 @pytest.fixture
 def crowd(serve, monkeypatch) -> Callable[..., Server]:
     """Starts a server all of whose answers are given to its io_thread."""
-    monkeypatch.setattr(PollPolicy, "spares", True)
-    monkeypatch.setattr(core, "_FEW", 0)
-    given, give = [0], core.Connection.give
+    monkeypatch.setattr(PollPolicy, "has_sole_poller", True)
+    monkeypatch.setattr(core, "_DIRECT_UP_TO", 0)
+    given, submit = [0], core.ClientConnection.submit
 
-    def counted(self: core.Connection, *args: Any) -> bool:
-        taken = give(self, *args)
+    def counted(self: core.ClientConnection, *args: Any) -> bool:
+        taken = submit(self, *args)
         given[0] += taken
         return taken
 
-    monkeypatch.setattr(core.Connection, "give", counted)
+    monkeypatch.setattr(core.ClientConnection, "submit", counted)
 
     def start(app: Any, **options: Any) -> Server:
-        server = serve(app, **{"threads": 4, "gather": True, **options})
-        if not server._core.carries:
+        server = serve(app, **{"threads": 4, "pin_threads": "auto", **options})
+        if not server._core.uses_io_thread:
             given[0] = -1
             pytest.skip("one processor, or the twin")
         return server
@@ -474,7 +474,7 @@ def slow_reader(server: Server, connect: Any) -> tuple[Any, int]:
     for number in range(2000):
         peer.get(f"/?{number}")
         time.sleep(0.002)
-        if any(conn.out and not conn.given for conn in list(server._core.open)):
+        if any(conn.out and not conn.submitted for conn in list(server._core.open)):
             return peer, number + 1
     raise AssertionError("the kernel takes everything")
 

@@ -100,13 +100,13 @@ def test_what_the_router_and_the_request_refuse_is_said_in_the_readers_language(
 ) -> None:
     words = {
         "nothing is at this address": "nichts hier",
-        "this path answers {methods}": "hier geht {methods}",
+        "this path supports {methods}": "hier geht {methods}",
         "malformed JSON: {why}": "kein JSON",
         "send {type}": "bitte {type}",
         "the query or the form cannot be read: {why}": "unlesbar",
         "the path is not UTF-8": "kein UTF-8",
-        "at most {max} bytes are read here": "hoechstens {max} Bytes",
-        "no such file": "keine Datei",
+        "the body has more than {max} bytes": "hoechstens {max} Bytes",
+        "the file was not found": "keine Datei",
     }
     router = Router()
     router.add("GET", "/html", lambda request: json_response(request.query))

@@ -12,8 +12,18 @@ import pytest
 from forge_min.auth import Identity, current_identity
 from forge_min.errors import NotFound, Unauthenticated
 from forge_min.html import Frame, ProblemPages
-from forge_min.wsgi import Application, Raw, Response, Router, json_response
-from forge_min.wsgi.middleware import CORS, Compress, Identify, RateLimits, json_only
+from forge_min.wsgi import (
+    CORS,
+    Application,
+    Compress,
+    Identify,
+    RateLimits,
+    Raw,
+    Response,
+    Router,
+    json_only,
+    json_response,
+)
 
 ORIGIN = "https://shop.example"
 LONG = {"rows": ["some text"] * 1000}

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from forge_min.api.openapi import document, handlers
-from forge_min.wsgi import Application, Route, Router, json_response
-from forge_min.wsgi.middleware import tenant_in_path
+from forge_min.wsgi import Application, Route, Router, json_response, tenant_in_path
 from openapi_spec_validator import validate
 
 ONE = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}

@@ -15,70 +15,70 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from forge_min.wsgi.server import poll_policy as crew_module
+from forge_min.wsgi.server import poll_policy
 from forge_min.wsgi.server.poll_policy import QUICK, TRIAL, PollPolicy
 
 ME = threading.get_ident()
 
 
-def answers(crew: PollPolicy, count: int, seconds: float = 0.0) -> None:
+def answers(policy: PollPolicy, count: int, seconds: float = 0.0) -> None:
     for _ in range(count):
-        crew.answered(ME, time.perf_counter() - seconds)
+        policy.record_response(ME, time.perf_counter() - seconds)
 
 
 def alone() -> PollPolicy:
-    """A crew of which this thread is alone."""
-    crew = PollPolicy()
+    """A policy whose only poller is this thread."""
+    policy = PollPolicy()
     until = time.monotonic() + 10
-    while crew.alone != ME:
+    while policy.sole_poller != ME:
         assert time.monotonic() < until
-        answers(crew, 1)
-    return crew
+        answers(policy, 1)
+    return policy
 
 
 def test_many_quick_answers_make_one_thread_poll_alone():
-    crew = alone()
-    answers(crew, 10 * TRIAL)
-    assert crew.alone == ME
+    policy = alone()
+    answers(policy, 10 * TRIAL)
+    assert policy.sole_poller == ME
 
 
 def test_slow_answers_bring_everybody_back_and_the_next_try_comes_later():
-    crew = alone()
-    answers(crew, TRIAL, 1.1 * QUICK)
-    assert crew.alone == 0
-    answers(crew, TRIAL)
-    assert crew.alone == 0
-    answers(crew, 2 * TRIAL)
-    assert crew.alone == ME
+    policy = alone()
+    answers(policy, TRIAL, 1.1 * QUICK)
+    assert policy.sole_poller == 0
+    answers(policy, TRIAL)
+    assert policy.sole_poller == 0
+    answers(policy, 2 * TRIAL)
+    assert policy.sole_poller == ME
 
 
 def test_a_time_from_before_the_count_is_not_taken_for_a_thousand_million_answers(monkeypatch):
     now = 1.0
-    monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))
-    crew = PollPolicy()
-    crew.answered(ME, now)
-    crew._from = now + 0.01  # another thread, which looked later, was here first
+    monkeypatch.setattr(poll_policy, "time", SimpleNamespace(perf_counter=lambda: now))
+    policy = PollPolicy()
+    policy.record_response(ME, now)
+    policy._since = now + 0.01  # another thread, which looked later, was here first
     answers = TRIAL
-    while crew._answers and (answers := answers - 1):
-        crew.answered(ME, now)
-    assert crew._answers == 0 and 0 < crew._usual < 1e6
+    while policy._responses and (answers := answers - 1):
+        policy.record_response(ME, now)
+    assert policy._responses == 0 and 0 < policy._usual_rate < 1e6
 
 
 def test_other_things_that_are_answered_faster_are_tried_soon(monkeypatch):
     now = 0.0
-    monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))
-    crew = PollPolicy()
+    monkeypatch.setattr(poll_policy, "time", SimpleNamespace(perf_counter=lambda: now))
+    policy = PollPolicy()
 
     def until_tried(rate: float) -> int:
         """How many answers it takes, so many a second; the one that tries is too slow."""
         nonlocal now
         count = 0
-        while crew.alone != ME:
+        while policy.sole_poller != ME:
             now, count = now + 1 / rate, count + 1
-            crew.answered(ME, now)
-        while crew.alone:
+            policy.record_response(ME, now)
+        while policy.sole_poller:
             now += 2 * QUICK
-            crew.answered(ME, now - 2 * QUICK)
+            policy.record_response(ME, now - 2 * QUICK)
         return count
 
     for _ in range(12):
@@ -93,54 +93,54 @@ def test_other_things_that_are_answered_faster_are_tried_soon(monkeypatch):
 
 def test_one_slow_answer_among_many_is_forgiven():
     def forgiven() -> bool:
-        crew = alone()
-        answers(crew, 20)
-        answers(crew, 1, 20 * QUICK)
-        answers(crew, 20)
-        return crew.alone == ME
+        policy = alone()
+        answers(policy, 20)
+        answers(policy, 1, 20 * QUICK)
+        answers(policy, 20)
+        return policy.sole_poller == ME
 
     assert any(forgiven() for _ in range(5))  # others may take the processor meanwhile
 
 
 def test_quick_answers_that_wait_for_somebody_bring_everybody_back():
-    crew = alone()
+    policy = alone()
     for _ in range(TRIAL):
         time.sleep(1e-6)  # as for a database
-        crew.answered(ME, time.perf_counter())
-    assert crew.alone == 0
-    answers(crew, TRIAL)
-    assert crew.alone == 0  # the next try comes later
+        policy.record_response(ME, time.perf_counter())
+    assert policy.sole_poller == 0
+    answers(policy, TRIAL)
+    assert policy.sole_poller == 0  # the next try comes later
 
 
 def test_waits_between_answers_are_forgiven():
-    crew = alone()
+    policy = alone()
     for _ in range(4 * TRIAL):
-        crew.polls += 1
+        policy.polls += 1
         time.sleep(1e-6)  # until somebody asks
-        crew.answered(ME, time.perf_counter())
-    assert crew.alone == ME
+        policy.record_response(ME, time.perf_counter())
+    assert policy.sole_poller == ME
 
 
 def test_answers_of_other_threads_do_not_count_against_the_one_that_is_alone():
-    crew = alone()
+    policy = alone()
     for _ in range(10 * TRIAL):
-        crew.answered(ME + 1, time.perf_counter() - 1)
-    assert crew.alone == ME
+        policy.record_response(ME + 1, time.perf_counter() - 1)
+    assert policy.sole_poller == ME
 
 
 def test_resting_threads_come_back_when_one_is_stuck_or_has_nothing_to_do():
-    crew = alone()
+    policy = alone()
     back = threading.Barrier(4)
 
     def rest():
-        crew.rest()
+        policy.wait()
         back.wait(10)
 
     threads = [threading.Thread(target=rest) for _ in range(3)]
     for thread in threads:
         thread.start()
     back.wait(10)
-    assert crew.alone == 0
+    assert policy.sole_poller == 0
     for thread in threads:
         thread.join(10)
 
@@ -157,7 +157,7 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
     server = serve(app, threads=4)
     peer = connect(server)
     until = time.monotonic() + 10
-    while not server._core._crew.alone and time.monotonic() < until:
+    while not server._core._policy.sole_poller and time.monotonic() < until:
         peer.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
         for _ in range(100):
             peer.answer()
@@ -169,26 +169,26 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
 
 
 class Workers:
-    """Two threads of a crew that may be gathered, and a clock of their own."""
+    """Two workers that may be pinned, and a clock of their own."""
 
-    def __init__(self, crew: PollPolicy) -> None:
+    def __init__(self, policy: PollPolicy) -> None:
         self.ids: list[int] = []
         self.todo: queue.Queue[Any] = queue.Queue()
         self.done: queue.Queue[Any] = queue.Queue()
-        self.crew, self.place = crew, crew._place
+        self.policy, self.pinning = policy, policy._pinning
         self.now = 100.0
-        self.threads = [threading.Thread(target=self._live, args=(crew,)) for _ in range(2)]
+        self.threads = [threading.Thread(target=self._live, args=(policy,)) for _ in range(2)]
         for thread in self.threads:
             thread.start()
         while len(self.ids) < 2:
             time.sleep(0.001)
 
-    def _live(self, crew: PollPolicy) -> None:
-        crew.join()
+    def _live(self, policy: PollPolicy) -> None:
+        policy.join()
         self.ids.append(threading.get_native_id())
         while (do := self.todo.get()) is not None:
             self.done.put(do())
-        crew.leave()
+        policy.leave()
 
     def run(self, do: Callable[[], object]) -> object:
         """What `do` gives in one of the workers."""
@@ -201,8 +201,8 @@ class Workers:
         for thread in self.threads:
             thread.join()
 
-    def together(self) -> bool:
-        """Whether the kernel keeps them on one processor; all others are left alone."""
+    def pinned(self) -> bool:
+        """Whether the kernel keeps them on one processor, and no other thread."""
         assert placed() == (EVERYWHERE, os.SCHED_OTHER)
         sets = [os.sched_getaffinity(thread) for thread in self.ids]
         assert sets[0] == sets[1]
@@ -215,10 +215,10 @@ class Workers:
         """Answers for so long, so many a second; the part of the time that they were together."""
         spent, until = 0.0, self.now + seconds
         while self.now < until:
-            together = self.place.together
+            together = self.pinning.pinned
             self.now += 1 / rate(together)
             spent += together / rate(together)
-            self.place.answered(self.now)
+            self.pinning.record_response(self.now)
         return spent / seconds
 
 
@@ -234,48 +234,48 @@ def placed(thread: int = 0) -> tuple[set[int], int]:
 def workers() -> Iterator[Workers]:
     if len(EVERYWHERE) < 2:
         pytest.skip("one processor: there is nothing to choose")
-    made = Workers(PollPolicy(gather=True))
+    made = Workers(PollPolicy(pin_threads=True))
     yield made
     made.end()
 
 
 def test_workers_stay_together_where_that_answers_more(workers):
     workers.answer(2, lambda together: 1250 if together else 1000)
-    assert workers.together()
+    assert workers.pinned()
     assert workers.answer(60, lambda together: 1250 if together else 1000) > 0.9
 
 
 def test_workers_are_let_go_where_that_answers_as_much(workers):
     for gain in (0.5, 1.0, 1.05):
         workers.answer(2, lambda together, gain=gain: 1000 * (gain if together else 1.0))
-        assert not workers.together()
+        assert not workers.pinned()
         assert workers.answer(60, lambda together, gain=gain: 900 * gain) < 0.1
 
 
 def test_what_was_good_for_one_load_is_not_kept_for_another(workers):
     workers.answer(4, lambda together: 2000 if together else 1000)
-    assert workers.together()
+    assert workers.pinned()
     workers.answer(45, lambda together: 1000 if together else 2000)
-    assert not workers.together()
+    assert not workers.pinned()
 
 
 def test_workers_are_let_go_when_few_ask(workers):
     workers.answer(4, lambda together: 2000 if together else 1000)
     workers.answer(2, lambda together: 100)
-    assert not workers.together()
+    assert not workers.pinned()
     workers.answer(4, lambda together: 2000 if together else 1000)
     workers.now += 100
     workers.answer(0.001, lambda together: 2000)
-    assert not workers.together()
+    assert not workers.pinned()
 
 
 def test_workers_are_let_go_when_nobody_asks_any_more_or_one_is_alone(workers):
     workers.now = time.perf_counter() - 60  # a real time, which settle compares with
-    for end in (workers.crew.settle, workers.place.release):
+    for end in (workers.policy.unpin_if_idle, workers.pinning.unpin):
         workers.answer(4, lambda together: 2000 if together else 1000)
-        assert workers.together()
+        assert workers.pinned()
         end()
-        assert not workers.together()
+        assert not workers.pinned()
 
 
 def more_together(together: bool) -> float:
@@ -284,35 +284,35 @@ def more_together(together: bool) -> float:
 
 def test_what_was_better_is_kept_over_a_pause(workers):
     workers.answer(4, more_together)
-    for end in (workers.place.release, lambda: workers.place.settle(workers.now)):
+    for end in (workers.pinning.unpin, lambda: workers.pinning.unpin_if_idle(workers.now)):
         workers.now += 100
         end()
-        assert not workers.together()
+        assert not workers.pinned()
         assert workers.answer(0.5, more_together) > 0.8
 
 
 def test_only_who_stays_alone_lets_the_others_go(workers):
-    workers.now = time.perf_counter() - 60  # a real time, as the crew's own clock
+    workers.now = time.perf_counter() - 60  # a real time, as the clock of the policy
     workers.answer(4, more_together)
-    workers.place._until = time.perf_counter() + 60
-    crew = workers.crew
+    workers.pinning._until = time.perf_counter() + 60
+    policy = workers.policy
     for _ in range(3):
-        while crew.alone != ME:
-            answers(crew, 1)
-        assert workers.together()
-        answers(crew, TRIAL, 1.1 * QUICK)
-        assert crew.alone == 0 and workers.together()
-    while crew.alone != ME:
-        answers(crew, 1)
-    answers(crew, TRIAL)
-    assert crew.alone == ME and not workers.together()
+        while policy.sole_poller != ME:
+            answers(policy, 1)
+        assert workers.pinned()
+        answers(policy, TRIAL, 1.1 * QUICK)
+        assert policy.sole_poller == 0 and workers.pinned()
+    while policy.sole_poller != ME:
+        answers(policy, 1)
+    answers(policy, TRIAL)
+    assert policy.sole_poller == ME and not workers.pinned()
 
 
 def test_other_things_that_are_asked_for_are_tried_at_once(workers):
     workers.answer(60, lambda together: 4000 if together else 3000)
-    assert workers.together()
+    assert workers.pinned()
     workers.answer(2.5, lambda together: 1000 if together else 1300)
-    assert not workers.together()
+    assert not workers.pinned()
 
 
 def test_a_moment_in_which_the_machine_is_slow_decides_nothing(workers):
@@ -327,22 +327,22 @@ def test_a_moment_in_which_the_machine_is_slow_decides_nothing(workers):
 def test_threads_that_come_at_the_same_time_do_not_judge_twice(workers):
     workers.answer(2, lambda together: 1000)
     for _ in range(3):
-        workers.place._until = workers.now
-        workers.place._from = workers.now  # another thread was here since
-        workers.place.answered(workers.now)
-        workers.place.answered(workers.now - 0.1)
+        workers.pinning._until = workers.now
+        workers.pinning._since = workers.now  # another thread was here since
+        workers.pinning.record_response(workers.now)
+        workers.pinning.record_response(workers.now - 0.1)
     assert workers.answer(2, lambda together: 1000) < 1
 
 
 def test_a_worker_that_leaves_is_not_moved_any_more(workers):
     workers.end()
-    assert workers.place.threads == []
+    assert workers.pinning.threads == []
 
 
 def test_a_worker_that_ended_does_not_matter(workers):
-    workers.place.threads.insert(0, 2**22 + 1)  # no such thread
+    workers.pinning.threads.insert(0, 2**22 + 1)  # no such thread
     workers.answer(4, lambda together: 2000 if together else 1000)
-    assert workers.together()
+    assert workers.pinned()
 
 
 def test_a_name_that_is_cut_in_the_middle_of_a_letter_ends_no_worker(workers):
@@ -353,15 +353,15 @@ def test_a_name_that_is_cut_in_the_middle_of_a_letter_ends_no_worker(workers):
         workers.answer(4, more_together)
     finally:
         name.write_bytes(before)
-    assert workers.together()
+    assert workers.pinned()
 
 
 def test_who_lets_go_of_itself_while_it_is_put_there_does_not_stay(workers):
     workers.answer(4, more_together)
-    crew_module._HELD.pop(workers.ids[0])  # by itself, and then it was put there
-    assert workers.together()
-    workers.crew.end()
-    assert not workers.together()
+    poll_policy._PINNED.pop(workers.ids[0])  # by itself, and then it was put there
+    assert workers.pinned()
+    workers.policy.end()
+    assert not workers.pinned()
 
 
 def test_workers_go_on_where_no_file_can_be_opened(workers, monkeypatch):
@@ -370,21 +370,21 @@ def test_workers_go_on_where_no_file_can_be_opened(workers, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", fail)
     workers.answer(4, more_together)
-    assert not workers.together()
+    assert not workers.pinned()
     monkeypatch.undo()
     workers.answer(4, more_together)
-    assert workers.together()
+    assert workers.pinned()
 
 
 def test_nobody_is_kept_anywhere_after_the_end(workers):
     workers.answer(4, more_together)
-    assert workers.together()
-    workers.crew.end()
-    assert not workers.together()
+    assert workers.pinned()
+    workers.policy.end()
+    assert not workers.pinned()
 
 
-def test_nobody_is_gathered_unless_that_is_asked_for():
-    assert PollPolicy()._place is None
+def test_workers_are_pinned_only_if_configured():
+    assert PollPolicy()._pinning is None
 
 
 def started_thread() -> tuple[set[int], int]:
@@ -414,15 +414,15 @@ SEEN = [started_thread] if sys.version_info >= (3, 12) else []  # before, Python
 @pytest.mark.parametrize("start", [*SEEN, started_program, started_by_a_shell])
 def test_what_a_worker_starts_may_run_everywhere(workers, start):
     workers.answer(4, lambda together: 2000 if together else 1000)
-    assert workers.together()
+    assert workers.pinned()
     assert workers.run(start) == (EVERYWHERE, os.SCHED_OTHER)
     # The other workers stay, and this one comes back with the next trial.
     assert [len(os.sched_getaffinity(each)) for each in sorted(workers.ids)].count(1) >= 1
     workers.answer(15, lambda together: 2000 if together else 1000)
-    assert workers.together()
+    assert workers.pinned()
 
 
-@pytest.mark.parametrize("how", ["settle", "end"])
+@pytest.mark.parametrize("how", ["unpin_if_idle", "end"])
 def test_a_thread_that_python_does_not_tell_of_is_let_go_soon(workers, how):
     gate, ids = threading.Event(), []
 
@@ -433,7 +433,7 @@ def test_a_thread_that_python_does_not_tell_of_is_let_go_soon(workers, how):
     older = threading.Thread(target=live)
     older.start()
     workers.answer(4, lambda together: 2000 if together else 1000)
-    assert workers.together()
+    assert workers.pinned()
     cage = os.sched_getaffinity(workers.ids[0])
     os.sched_setaffinity(ids[0], cage)  # somebody's own choice
     newer = threading.Thread(target=live)
@@ -442,9 +442,9 @@ def test_a_thread_that_python_does_not_tell_of_is_let_go_soon(workers, how):
         time.sleep(0.001)
     os.sched_setaffinity(ids[1], cage)  # as it inherits it of a worker in a library
     os.sched_setscheduler(ids[1], os.SCHED_BATCH, os.sched_param(0))
-    workers.place.settle(workers.now) if how == "settle" else workers.crew.end()
+    workers.pinning.unpin_if_idle(workers.now) if how == "unpin_if_idle" else workers.policy.end()
     assert [*map(placed, ids)] == [(cage, os.SCHED_OTHER), (EVERYWHERE, os.SCHED_OTHER)]
-    assert workers.together() == (how == "settle")
+    assert workers.pinned() == (how == "unpin_if_idle")
     gate.set()
     older.join()
     newer.join()

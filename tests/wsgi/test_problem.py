@@ -20,8 +20,8 @@ GERMAN = {
     "Not Found": "Nicht gefunden",
     "Service Unavailable": "Nicht verfügbar",
     "some values are not valid": "einige Werte gelten nicht",
-    "this path answers {methods}": "dieser Pfad beantwortet {methods}",
-    "something that is needed does not answer now; try again": "bitte später",
+    "this path supports {methods}": "dieser Pfad beantwortet {methods}",
+    "a required service is not available now; try again": "bitte später",
 }
 
 

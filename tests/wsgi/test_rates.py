@@ -54,7 +54,7 @@ def test_a_refusal_takes_nothing(at: Take) -> None:
 def test_full_buckets_are_forgotten_and_too_many_too(
     at: Take, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "_MOST_KEYS", 1000)
+    monkeypatch.setattr(limits, "_MAX_BUCKETS", 1000)
     limiter = RateLimiter(10, 10.0)
     for n in range(5000):
         at(1.0, limiter, f"user {n}")
@@ -71,7 +71,7 @@ def test_full_buckets_are_forgotten_and_too_many_too(
 def test_the_one_that_asked_longest_ago_goes_first(
     at: Take, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "_MOST_KEYS", 3)
+    monkeypatch.setattr(limits, "_MAX_BUCKETS", 3)
     limiter = RateLimiter(1, 100.0)
     for key in "abc":
         assert at(1.0, limiter, key)[0]

@@ -40,7 +40,7 @@ def told(serve: Any) -> tuple[Server, list[Any], list[Any]]:
         access=lambda *row: lines.append((row[:3], observe.log_fields.get())),
     )
     server = serve(app, header_timeout=0.2, body_timeout=0.2)
-    server.set_app(app, app.answered)
+    server.set_app(app, app.record_server_response)
     return server, seen, lines
 
 
@@ -80,7 +80,7 @@ def test_a_late_one_took_as_long_as_it_did(
     seen: list[float] = []
     app = Application(Router(), observe=lambda *row: seen.append(row[3]))
     server = serve(app, body_timeout=1.0)
-    server.set_app(app, app.answered)
+    server.set_app(app, app.record_server_response)
     connect(server).send(f"PUT /x {HEAD}Content-Length: 5\r\n\r\nab").answer()
     eventually(lambda: seen)
     assert 0.9 < seen[0] < 60
@@ -105,7 +105,7 @@ def test_a_handler_that_is_given_up_is_told_of_once_and_at_once(
         access=lambda *row: lines.append(observe.log_fields.get()),
     )
     server = serve(app, threads=2, handler_timeout=0.6)
-    server.set_app(app, app.answered)
+    server.set_app(app, app.record_server_response)
     answer = connect(server).get("/wait/1").answer()
     assert answer.status == 500
     eventually(lambda: seen)

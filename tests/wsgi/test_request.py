@@ -75,7 +75,7 @@ def test_malformed_json_is_a_bad_request(body):
         (b"[" * 200_000, "it is nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "a number has too many digits"),
         (b'{"a": "\xff"}', "it is not UTF-8"),
-        (b"[-Infinity]", "-Infinity is no number of JSON"),
+        (b"[-Infinity]", "-Infinity is not a number in JSON"),
         (b"1e999999999999999999999", "1e999999999999999999999 is out of range"),
         (b"[1 2]", "line 1 column 4"),
     ],
@@ -129,7 +129,7 @@ class Dripping(io.BytesIO):
 def test_a_body_that_ends_before_its_length_is_none():
     cut = b"name=Anna&motto=half+of+wh"
     short = request(cut, FORM, CONTENT_LENGTH=str(len(cut) + 1))
-    with pytest.raises(BadRequest, match="ended early"):
+    with pytest.raises(BadRequest, match="shorter than its Content-Length"):
         short.form()
     whole = request(b"", FORM, CONTENT_LENGTH=str(len(cut)), **{"wsgi.input": Dripping(cut)})
     assert whole.body == cut

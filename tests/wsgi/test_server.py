@@ -425,7 +425,7 @@ def test_threads_have_names_and_end(serve):
     def names():
         return sorted(t.name for t in threading.enumerate() if t.name.startswith("web-"))
 
-    assert names() == ["web-1", "web-2", "web-3", "web-watch"]
+    assert names() == ["web-1", "web-2", "web-3", "web-timeouts"]
     server.start()
     assert len(names()) == 4
     assert server.stop()

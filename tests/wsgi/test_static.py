@@ -216,7 +216,7 @@ def test_what_has_a_known_tag_is_not_read(folder):
         file.truncate(1 << 40)  # no test has the time to read a tebibyte
         identity = static._identity(os.fstat(file.fileno()))
     files = StaticFiles(folder)
-    files._known["big"] = static._File(folder.resolve() / "big", identity, 1 << 40, "0123")
+    files._files["big"] = static._File(folder.resolve() / "big", identity, 1 << 40, "0123")
     head = ask(files, "big", "HEAD", range="bytes=0-1")
     assert (head.status, head.body, head.header("ETag")) == (200, b"", '"0123"')
     assert head.header("Content-Length") == str(1 << 40)
@@ -228,7 +228,7 @@ def test_a_file_is_hashed_once_until_it_changes(folder, monkeypatch):
     hashed = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *a: (hashed.append(a), digest(*a))[1])
-    monkeypatch.setattr(static, "_SETTLED", -(1 << 62))  # as if all were written long ago
+    monkeypatch.setattr(static, "_CTIME_GRANULARITY", -(1 << 62))  # as if all were written long ago
     files = StaticFiles(folder)
     tags = {ask(files, "x.js").header("ETag") for _ in range(3)}
     assert (len(tags), len(hashed)) == (1, 1)

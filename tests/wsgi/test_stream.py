@@ -132,7 +132,7 @@ def test_an_owner_that_fails_is_logged_and_harms_nobody(serve, connect, caplog, 
     peer.until(b"\r\n\r\n")
     assert owner.called.acquire(timeout=10)
     assert connect(server).get().answer().status == 200
-    eventually(lambda: "failed to take it over" in caplog.text)
+    eventually(lambda: "could not be handed over" in caplog.text)
     for stream in owner.sockets():
         stream.close()
 

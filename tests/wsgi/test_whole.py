@@ -14,7 +14,7 @@ import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi.http1 import response_head
 from forge_min.wsgi.server import Server, exchange
-from forge_min.wsgi.server.connection import ClientDisconnected, Connection
+from forge_min.wsgi.server.connection import ClientConnection, ClientDisconnected
 from forge_min.wsgi.server.exchange import Exchange
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +65,7 @@ HOW = st.fixed_dictionaries(
             ["", "", "write", "empty write", "stream", "again", "twice", "none"]
         ),
         "last": st.sampled_from([False, False, True]),
-        "held": st.booleans(),
+        "deferred": st.booleans(),
     }
 )
 
@@ -108,21 +108,21 @@ def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
     with mine, peer, pytest.MonkeyPatch.context() as patch:
         patch.setattr(exchange, "try_format_response", core.try_format_response)
         patch.setattr(response_head, "try_format_head", core.try_format_head)
-        conn = Connection(mine, {}, 1 << 20, 1.0)
-        conn.last, conn.held = how["last"], how["held"]
+        conn = ClientConnection(mine, {}, 1 << 20, 1.0)
+        conn.last, conn.deferred = how["last"], how["deferred"]
         run = Exchange(conn, environ)
         gone = False
         try:
             run.run(application(how, adopted), environ)
         except ClientDisconnected:
             gone = True
-        held, closing, right = conn.held, conn.closing, list(run._right)
+        deferred, closing, right = conn.deferred, conn.closing, list(run._claim_token)
         pieces = list(received(conn, peer))
     data = re.sub(rb"\r\nDate: \w{3}, [^\r]+ GMT\r\n", b"\r\nDate: -\r\n", b"".join(pieces))
-    return data, gone, held, closing, right, run.streams, adopted, conn.last
+    return data, gone, deferred, closing, right, run.streams, adopted, conn.last
 
 
-def received(conn: Connection, peer: socket.socket) -> Iterator[bytes]:
+def received(conn: ClientConnection, peer: socket.socket) -> Iterator[bytes]:
     peer.settimeout(10)
     while conn.out:
         conn.flush()
@@ -146,13 +146,13 @@ def test_any_application_is_answered_the_same(how: dict[str, Any]) -> None:
 PLAIN = {
     "status": "200 OK", "headers": [("X-A", "b"), ("Content-Length", "3")], "body": [b"a", b"bc"],
     "method": "GET", "protocol": "HTTP/1.1", "connection": None, "first": "", "last": False,
-    "held": True,
+    "deferred": True,
 }  # fmt: skip
 WHOLE = b"HTTP/1.1 200 OK\r\nX-A: b\r\nDate: -\r\nContent-Length: 3\r\n\r\nabc"
 
 
 @pytest.mark.parametrize("core", [compiled, _fanout_py], ids=["c", "python"])
-def test_a_plain_answer_is_whole_and_may_be_held(core: Any) -> None:
+def test_a_plain_answer_is_whole_and_may_be_deferred(core: Any) -> None:
     assert answered(core, PLAIN) == (WHOLE, False, True, False, [], False, [], False)
 
 
@@ -167,13 +167,13 @@ def test_a_plain_answer_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 def test_who_was_cut_short_writes_no_plain_answer_either(
     core: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = Exchange._take_right
+    taken = Exchange._claim
 
     def late(self: Exchange) -> None:
-        self._right.clear()  # as `cut` does, at the last moment
+        self._claim_token.clear()  # as `cut_off` does, at the last moment
         taken(self)
 
-    monkeypatch.setattr(Exchange, "_take_right", late)
+    monkeypatch.setattr(Exchange, "_claim", late)
     data, gone, *_ = answered(core, PLAIN)
     assert data == b"" and gone
 

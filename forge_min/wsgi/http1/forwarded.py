@@ -1,7 +1,7 @@
-"""What trusted proxies say of a request: who its client is, which scheme and host it asked for.
+"""Forwarding headers of trusted proxies: the client's address, the original scheme and host.
 
-Each hop adds itself at the end of the list, so the list is read from the end, as long as whoever
-added an entry is trusted. What stands further left, anybody may have written.
+Each proxy appends its entry, so the list is read from the end while the sender of an entry is
+trusted. Any client may have written the entries before.
 """
 
 from __future__ import annotations
@@ -20,76 +20,67 @@ from .request_head import is_host
 UNIX = "unix"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR = lazy_pattern(rf'[ \t]*({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*')
-_PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._\-]+))?"  # or a word in its place (RFC 7239 section 6.3)
+_PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._\-]+))?"  # or an obfuscated port (RFC 7239 section 6.3)
 _NODE = lazy_pattern(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}|([0-9.]+){_PORT}|([0-9A-Fa-f:.]+)")
 
-_MOST = 32  # hops that are read
+_MAX_HOPS = 32  # hops that are read
 _KEYS = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST")  # of a Hop
 
 log = logging.getLogger("forge_min.wsgi.server")
 
 
 class Hop(NamedTuple):
-    """What one proxy said. client: an address, "" for what is none."""
+    """The entry of one proxy. client: an address, "" if unknown."""
 
     client: str
     scheme: str = ""
     host: str = ""
 
 
-def warn_of_untrusted(peer: str) -> None:
-    """Log that a peer that is not trusted names a client. Callers do so once in a process: any
-    client may send the field.
-    """
-    log.warning(
-        "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this "
-        "peer; if it is your proxy, all its clients count as one address",
-        peer or "a Unix socket",
-    )
+_UNTRUSTED = (
+    "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this peer; "
+    "if it is your proxy, all its clients count as one address"
+)
 
 
 class TrustedProxies:
-    """Puts a client's address, scheme and host into the environ of what trusted proxies pass on.
+    """Sets the client's address, scheme and host in the environ of requests from trusted proxies.
 
-    given: addresses and networks ("10.0.0.0/8"), and "unix" for whoever connects by a Unix socket.
-    Raises ValueError for what is none of these.
+    trusted: addresses and networks ("10.0.0.0/8"), and "unix" for all peers on a Unix socket.
+
+    Raises ValueError for other entries.
     """
 
-    def __init__(self, given: Iterable[str]) -> None:
-        known = set(given)
+    def __init__(self, trusted: Iterable[str]) -> None:
+        known = set(trusted)
         self._unix = UNIX in known
         self._networks = [ip_network(text) for text in known - {UNIX}]
-        self._trusts = lru_cache(1000)(self._find)
+        self.trusts = lru_cache(1000)(self._is_trusted)
         self._warns = True
 
-    def trusts(self, address: str) -> bool:
-        """Whether what this peer says counts. "": a peer on a Unix socket."""
-        return self._trusts(address) if address else self._unix
-
     def apply(self, environ: dict[str, Any]) -> None:
-        """Change REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST, where a trusted peer tells of them;
-        forge.trusted_proxy says whether the peer is one.
+        """Change REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST to the values of a trusted peer.
 
-        Forwarded (RFC 7239) or the X-Forwarded-For, -Proto and -Host of custom. Where both are
-        there, one of them may be of the client's own making: what counts is what both say.
+        Sets forge.trusted_proxy. Reads Forwarded (RFC 7239), or X-Forwarded-For, -Proto and -Host.
+        If both are sent, the client may have written one of them: only equal values count.
         """
         peer = environ["REMOTE_ADDR"]
         environ[TRUSTED_PROXY] = trusted = self.trusts(peer)
         if not trusted:
             if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
-                self._warns = False
-                warn_of_untrusted(peer)
+                self._warns = False  # once, because any client may send the header
+                log.warning(_UNTRUSTED, peer or "a Unix socket")
             return
         both = (_forwarded(environ), _x_forwarded(environ))
-        said = [self._nearest(peer, hops) for hops in both if hops is not None]
-        for key, values in zip(_KEYS, zip(*said)):
+        nearest = [self._nearest(peer, hops) for hops in both if hops is not None]
+        for key, values in zip(_KEYS, zip(*nearest)):
             if values[0] and len(set(values)) == 1:
                 environ[key] = values[0]
         if environ["REMOTE_ADDR"] != peer:
             environ.pop("REMOTE_PORT", None)  # the proxy's
 
     def _nearest(self, peer: str, hops: Sequence[Hop]) -> Hop:
-        """What is known by the word of trusted hops alone."""
+        """Return the values that only trusted hops have set."""
         scheme, host = "", ""
         for hop in reversed(hops):
             if not self.trusts(peer):
@@ -100,73 +91,72 @@ class TrustedProxies:
             peer = hop.client
         return Hop(peer, scheme, host)
 
-    def _find(self, address: str) -> bool:
+    def _is_trusted(self, address: str) -> bool:
+        """Return whether a peer is trusted. "": a peer on a Unix socket."""
+        if not address or not self._networks:
+            return not address and self._unix
         try:
-            given = _plain(ip_address(address))
+            known = _plain(ip_address(address))
         except ValueError:
             return False
-        return any(given in network for network in self._networks)
+        return any(known in network for network in self._networks)
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """An IPv4 address as such, also where a socket for both shows it as ::ffff:192.0.2.1."""
+    """Return an IPv4 address for a mapped one, such as ::ffff:192.0.2.1."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _client(node: str) -> str:
-    """The address of a node (RFC 7239 section 6); "" for a name, for "unknown", for "_hidden"."""
-    found = _NODE.fullmatch(node.strip(" \t"))
-    if found is None:
+    """Return the address of a node (RFC 7239, 6); "" for a name, "unknown" or "_hidden"."""
+    match = _NODE.fullmatch(node.strip(" \t"))
+    if match is None:
         return ""
     try:
-        return str(_plain(ip_address(found[1] or found[2] or found[3])))
+        return str(_plain(ip_address(match[1] or match[2] or match[3])))
     except ValueError:
         return ""
 
 
-def _scheme(text: str) -> str:
-    scheme = text.strip(" \t").lower()
-    return scheme if scheme in ("http", "https") else ""
-
-
-def _host(text: str) -> str:
-    host = text.strip(" \t")
-    return host if is_host(host) else ""
+def _hop(client: str, scheme: str = "", host: str = "") -> Hop:
+    """Return an entry with "" for each invalid value."""
+    scheme, host = scheme.strip(" \t").lower(), host.strip(" \t")
+    scheme = scheme if scheme in ("http", "https") else ""
+    return Hop(_client(client), scheme, host if is_host(host) else "")
 
 
 def _x_forwarded(environ: dict[str, Any]) -> list[Hop] | None:
-    """The fields of custom. Scheme and host are the last hop's: it sets one value, or adds its own
-    at the end.
+    """Read X-Forwarded-*.
+
+    Scheme and host are those of the last hop, which sets one value or appends its own.
     """
     clients, scheme, host = (
         environ.get(f"HTTP_X_FORWARDED_{name}") for name in ("FOR", "PROTO", "HOST")
     )
     if clients is None and scheme is None and host is None:
         return None
-    hops = [Hop(_client(node)) for node in (clients or "").split(",")[-_MOST:]]
-    scheme, host = ((said or "").rpartition(",")[2] for said in (scheme, host))
-    return [*hops[:-1], Hop(hops[-1].client, _scheme(scheme), _host(host))]
+    *nodes, last = (clients or "").split(",")[-_MAX_HOPS:]
+    scheme, host = ((values or "").rpartition(",")[2] for values in (scheme, host))
+    return [*map(_hop, nodes), _hop(last, scheme, host)]
 
 
 def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
-    """The elements of Forwarded; [] where it is malformed (RFC 7239 section 4)."""
+    """Read the elements of Forwarded; [] if it is malformed (RFC 7239 section 4)."""
     text = environ.get("HTTP_FORWARDED")
     if text is None:
         return None
-    if text.count(",") > _MOST:
+    if text.count(",") > _MAX_HOPS:
         return []
     hops, pairs, at = [], dict[str, str](), 0
     while True:
-        if found := _PAIR.match(text, at):
-            name, token, quoted = found.groups()
+        if match := _PAIR.match(text, at):
+            name, token, quoted = match.groups()
             pairs[name.lower()] = token or re.sub(r"\\(.)", r"\1", quoted or "")
-            at = found.end()
+            at = match.end()
         if at < len(text) and text[at] not in ",;":
             return []
         if text[at : at + 1] != ";":
-            said = (pairs.get(name, "") for name in ("for", "proto", "host"))
-            client, scheme, host = said
-            hops.append(Hop(_client(client), _scheme(scheme), _host(host)))
+            hops.append(_hop(*(pairs.get(name, "") for name in ("for", "proto", "host"))))
             pairs = {}
         if at == len(text):
             return hops

@@ -1,6 +1,4 @@
-"""Requests from a stream of bytes: pure, without a socket, so that any cutting of the stream
-gives the same.
-"""
+"""Reads requests from a stream of bytes, without a socket and however the stream is split."""
 
 from __future__ import annotations
 
@@ -17,19 +15,21 @@ from .request_head import MAX_LINE, check_partial, parse_head
 MAX_CHUNK_LINE = 1024
 """Bytes of a chunk-size line with its extensions and end."""
 MAX_TRAILERS = 16384
-"""Bytes of all trailer lines; they are checked and thrown away (RFC 9110 section 6.5.1)."""
+"""Bytes of all trailer lines; they are checked and discarded (RFC 9110 section 6.5.1)."""
 
 _SIZE = lazy_pattern(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 _TRAILER = lazy_pattern(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
-_OF_A_BODY = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"))
+_BODY_FIELDS = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"))
 
 
 class Phase(enum.Enum):
-    """What a connection waits for. EXPECT: for a body whose client waits for 100 Continue. TURN:
-    for other requests of its client, see `Parked`.
+    """The reason why a connection waits.
+
+    EXPECT: for a body of a client that waits for 100 Continue.
+    QUEUED: for other requests of its client, see `Parked`.
     """
 
-    __hash__ = object.__hash__  # PERF: Enum's own is Python code
+    __hash__ = object.__hash__  # PERF: the method of Enum is Python code
 
     IDLE = 1
     HEAD = 2
@@ -37,43 +37,46 @@ class Phase(enum.Enum):
     EXPECT = 4
     WRITE = 5
     LINGER = 6
-    TURN = 7
+    QUEUED = 7
 
 
 Environ = dict[str, Any]
-Waits = Generator[Phase, None, bytes]
+BodyReader = Generator[Phase, None, bytes]
 
 
 def read_requests(
     data: bytearray, base: Environ, max_body: int
 ) -> Generator[Environ | Phase, None, None]:
-    """Every request of a stream as an environ, in order; a Phase where more of `data` is needed.
+    """Yield every request of a stream as an environ; a Phase if more of `data` is needed.
 
-    data: filled by the caller, emptied here. base: the environ's constant part, copied for each
-    request. max_body: bytes. Raises ProtocolError, and ends with it.
+    data: filled by the caller, consumed here.
+    base: the constant part of environ, copied for each request.
+    max_body: bytes.
+
+    Raises ProtocolError and ends with it.
     """
     while True:
         while not data:
             yield Phase.IDLE
-        known = base
+        partial = base
         try:
-            # PERF: what is plain is read in one pass (benchmarks/http, hello).
+            # PERF: a simple head is parsed in one pass (benchmarks/http, hello).
             environ = try_parse_head(data, base)
             if environ is None:
                 environ = yield from _head(data, base)
-            known, body = environ, b""
+            partial, body = environ, b""
             # PERF: most requests have no body (benchmarks/http, hello).
-            if not _OF_A_BODY.isdisjoint(environ):
+            if not _BODY_FIELDS.isdisjoint(environ):
                 body = yield from _body(data, environ, max_body)
         except ProtocolError as err:
-            err.environ = err.environ or known
+            err.environ = err.environ or partial
             raise
         environ["wsgi.input"] = io.BytesIO(body)
         yield environ
 
 
 def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
-    """A head of any kind."""
+    """Read a head of any kind."""
     while len(data) < 2:
         yield Phase.HEAD if data else Phase.IDLE
     if data.startswith(b"\r\n"):
@@ -85,9 +88,9 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
         yield Phase.HEAD if data else Phase.IDLE
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
-    plain = try_parse_head(data, base) if seen else None  # it came in parts
-    if plain is not None:
-        return plain
+    parsed = try_parse_head(data, base) if seen else None  # it arrived in parts
+    if parsed is not None:
+        return parsed
     environ = base.copy()
     try:
         parse_head(data[:end], environ)
@@ -98,11 +101,11 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
     return environ
 
 
-def _body(data: bytearray, environ: Environ, limit: int) -> Waits:
-    """What a head with one of these fields announces, which may be no body."""
+def _body(data: bytearray, environ: Environ, limit: int) -> BodyReader:
+    """Read the body after a head with one of _BODY_FIELDS, which may be empty."""
     expected = environ.get("HTTP_EXPECT")
     if expected is not None and expected.lower() != "100-continue":
-        raise ProtocolError(417, "no expectation but 100-continue is known")
+        raise ProtocolError(417, "Expect supports only 100-continue")
     if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
     length = body_length(environ, limit)
@@ -114,10 +117,10 @@ def _body(data: bytearray, environ: Environ, limit: int) -> Waits:
 
 
 def body_length(environ: Environ, limit: int) -> int | None:
-    """The bytes of a body as its head declares them (RFC 9112 section 6.3), None for chunks.
+    """Return the declared length of a body, None for chunks (RFC 9112 section 6.3).
 
-    Raises ProtocolError for every declaration that two programs could read in two ways, and above
-    `limit` bytes.
+    Raises ProtocolError for every declaration that two programs could interpret differently, and
+    above `limit` bytes.
     """
     length: str | None = environ.get("CONTENT_LENGTH")
     coding: str | None = environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -135,16 +138,16 @@ def body_length(environ: Environ, limit: int) -> int | None:
     if names.count("chunked") != 1 or names[-1] != "chunked" or "" in names:
         raise ProtocolError(400, "Transfer-Encoding is malformed")
     if len(names) > 1:
-        raise ProtocolError(501, "no transfer coding but chunked is understood")
+        raise ProtocolError(501, "Transfer-Encoding supports only chunked")
     return None
 
 
 def _too_large(limit: int) -> ProtocolError:
-    return ProtocolError(413, f"at most {limit} bytes are read here")
+    return ProtocolError(413, f"the body has more than {limit} bytes")
 
 
-def _sized(data: bytearray, length: int) -> Waits:
-    """A body of a known length (RFC 9112 section 6.2)."""
+def _sized(data: bytearray, length: int) -> BodyReader:
+    """Read a body of a known length (RFC 9112 section 6.2)."""
     while len(data) < length:
         yield Phase.BODY
     body = bytes(data[:length])
@@ -152,14 +155,14 @@ def _sized(data: bytearray, length: int) -> Waits:
     return body
 
 
-def _chunked(data: bytearray, limit: int) -> Waits:
+def _chunked(data: bytearray, limit: int) -> BodyReader:
     """Decode a chunked body (RFC 9112 section 7.1). Raises ProtocolError 400 or 413."""
     body = bytearray()
     while True:
-        found = _SIZE.fullmatch((yield from _line(data, MAX_CHUNK_LINE)))
-        if found is None:
+        match = _SIZE.fullmatch((yield from _line(data, MAX_CHUNK_LINE)))
+        if match is None:
             raise ProtocolError(400, "a chunk size is malformed")
-        size = int(found[1], 16)
+        size = int(match[1], 16)
         if len(body) + size > limit:
             raise _too_large(limit)
         if not size:
@@ -178,8 +181,8 @@ def _chunked(data: bytearray, limit: int) -> Waits:
     return bytes(body)
 
 
-def _line(data: bytearray, limit: int) -> Waits:
-    """A line with its end, of at most `limit` bytes. Raises ProtocolError when it is longer."""
+def _line(data: bytearray, limit: int) -> BodyReader:
+    """Read a line with its end. Raises ProtocolError if it has more than `limit` bytes."""
     while not (end := data.find(b"\n", 0, limit) + 1):
         if len(data) >= limit:
             raise ProtocolError(400, "a line of the chunked framing is too long")

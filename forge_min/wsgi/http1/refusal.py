@@ -1,4 +1,4 @@
-"""What is answered without an application: refusals of a request, and 503 while there is none."""
+"""Responses without an application: refused requests, and 503 until there is an application."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication
 
 from ..contract import SECURITY_HEADERS, request_id
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication
-
 
 class ProtocolError(Exception):
-    """What a client sent cannot be answered otherwise than by `status`; the connection closes
-    after it. environ: what is known of the request by then.
+    """A request is refused with `status`, and the connection closes.
+
+    environ: the part of the request that was read.
     """
 
     environ: Mapping[str, Any] = MappingProxyType({})
@@ -30,20 +29,20 @@ class ProtocolError(Exception):
 def problem(
     status: int, detail: str, code: str = "F524", headers: Sequence[tuple[str, str]] = ()
 ) -> WSGIApplication:
-    """An application that always answers this, as RFC 9457 has it."""
+    """Return an application that always responds with this problem (RFC 9457)."""
     phrase = HTTPStatus(status).phrase
     row = {"type": "about:blank", "title": phrase, "status": status, "detail": detail, "code": code}
     fields = [("Content-Type", "application/problem+json"), *headers, *SECURITY_HEADERS]
 
-    def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def respond(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         id = request_id(environ)
         start_response(f"{status} {phrase}", [*fields, ("X-Request-ID", id)])
         body = row | {"request_id": id}
         return [json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()]
 
-    return answer
+    return respond
 
 
 STARTING = problem(503, "the application is starting", "F506", [("Retry-After", "1")])
-"""The application of a server that has none yet: come again in a second."""
-FAILED = problem(500, "something went wrong here; the log holds the details", "F510")
+"""The application of a server until `set_app`; clients retry after a second."""
+FAILED = problem(500, "the server failed; its log has the details", "F510")

@@ -1,6 +1,6 @@
-"""The head of a request: from bytes to CGI names, by one regular expression per part.
+"""Parses the head of a request into CGI names, with one regular expression per part.
 
-Strict where RFC 9112 lets a server choose: whatever two programs could read in two ways is refused.
+Strict if RFC 9112 leaves a choice: input that two programs could interpret differently is refused.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MAX_FIELDS = 100
 MAX_HEADERS = 16384
 """Bytes of all header lines with their ends; more are 431."""
 
-# Possessive quantifiers: no input can make these patterns try twice. A target has no fragment,
-# hence no "#" (RFC 9112 section 3).
+# Possessive quantifiers: no input causes backtracking. A target has no fragment, hence no "#" (RFC
+# 9112 section 3).
 _METHOD_TARGET = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21\x22\x24-\x7e]++)"
 _LINE = lazy_pattern(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
 _OTHER_VERSION = lazy_pattern(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
-# A field line, or (third group) all that is left when a
-# line is none (RFC 9112 section 5). No underscore in names: it would collide with "-" in an
-# environ. No control character in values.
+# A field line, or as third group the rest from the first malformed line on (RFC 9112 section 5).
+# Names have no underscore, which would be the same as "-" in environ. Values have no control
+# characters.
 _FIELD = lazy_pattern(
     r"([!#$%&'*+\-.^`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n|(.+)", re.DOTALL
 )
@@ -43,15 +43,18 @@ _SINGLE = lazy_pattern(
     r"CONTENT_(?:LENGTH|TYPE)|HTTP_(?:HOST|AUTHORIZATION|IF_(?:UN)?MODIFIED_SINCE"
     r"|IDEMPOTENCY_KEY|LAST_EVENT_ID)"
 )
-"""Fields that are one value: two of them are refused, never joined. If-Match is none: it is a list
-of tags, which may come in parts (RFC 9110 sections 5.3 and 13.1.1).
+"""Fields with a single value: two of them are refused, never joined.
+
+If-Match is not one of them: its list of tags may be split (RFC 9110 sections 5.3 and 13.1.1).
 """
 
 
 def check_partial(data: bytearray, start: int) -> None:
-    """Refuse a head that is not complete yet, as soon as it can no longer become a good one.
+    """Refuse an incomplete head as soon as it can no longer become valid.
 
-    start: how much of `data` an earlier call has seen.
+    start: bytes of `data` that an earlier call has checked.
+
+    Raises ProtocolError.
     """
     line = data.find(b"\r\n", 0, MAX_LINE + 2)
     bare = _BARE_LF.search(data, max(start - 1, 0))
@@ -64,33 +67,33 @@ def check_partial(data: bytearray, start: int) -> None:
         raise ProtocolError(400, "a line ends with CR LF")
 
 
-def _not_a_line(text: str) -> ProtocolError:
-    """Why a head does not begin with a request line."""
+def _request_line_error(text: str) -> ProtocolError:
+    """Return the error for a head without a valid request line."""
     if "\n" in text.replace("\r\n", ""):
         return ProtocolError(400, "a line ends with CR LF")
     if _OTHER_VERSION.match(text):
-        return ProtocolError(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+        return ProtocolError(505, "this server supports HTTP/1.1 and HTTP/1.0")
     return ProtocolError(400, "the request line is malformed")
 
 
 def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
-    """Fill `environ` with what a whole head (its last CR LF CR LF included) says.
+    """Parse a complete head, with its final CR LF CR LF, into `environ`.
 
-    Raises ProtocolError. The caller has checked the limits of length.
+    The caller has checked the limits of length. Raises ProtocolError.
     """
     text = data.decode("latin-1")
     line = _LINE.match(text)
     if line is None:
-        raise _not_a_line(text)
+        raise _request_line_error(text)
     method, target, version = line.groups()
     environ["REQUEST_METHOD"] = method
     environ["SERVER_PROTOCOL"] = "HTTP/" + version
-    environ["PATH_INFO"] = target.partition("?")[0]  # until it is decoded, for who refuses it
+    environ["PATH_INFO"] = target.partition("?")[0]  # for the log if decoding fails
     fields = _FIELD.findall(text, line.end(), len(text) - 2)
     if fields and fields[-1][2]:
         raise ProtocolError(400, "a header field is malformed")
     if len(fields) > MAX_FIELDS:
-        raise ProtocolError(431, f"at most {MAX_FIELDS} header fields are read")
+        raise ProtocolError(431, f"the request has more than {MAX_FIELDS} header fields")
     for name, value, _ in fields:
         key = environ_key(name)
         value = value.rstrip(" \t")
@@ -101,7 +104,7 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
     _check_host(version, environ)
     # PERF: the two calls below only for the targets that need them (benchmarks/http, hello).
     if target[0] != "/":
-        target = _other_form(method, target, environ)
+        target = _origin_form(method, target, environ)
     path, _, query = target.partition("?")
     if "%" in path:
         path = _decoded(path)
@@ -110,14 +113,14 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
 
 
 def _joined(key: str, first: str, second: str) -> str:
-    """Two fields of one name as one value (RFC 9110 section 5.3; cookies RFC 6265 section 5.4)."""
+    """Join two fields of one name (RFC 9110 section 5.3; cookies: RFC 6265 section 5.4)."""
     if _SINGLE.fullmatch(key):
-        raise ProtocolError(400, "a header field that is one value was sent twice")
+        raise ProtocolError(400, "a header field with a single value was sent twice")
     return first + ("; " if key == "HTTP_COOKIE" else ", ") + second
 
 
 def _check_host(version: str, environ: dict[str, Any]) -> None:
-    """Exactly one well-formed Host on HTTP/1.1 (RFC 9112 section 3.2)."""
+    """Require exactly one well-formed Host on HTTP/1.1 (RFC 9112 section 3.2)."""
     host = environ.get("HTTP_HOST")
     if host is None:
         if version == "1.1":
@@ -127,29 +130,29 @@ def _check_host(version: str, environ: dict[str, Any]) -> None:
 
 
 def is_host(text: str) -> bool:
-    """Whether it is what a Host field may hold (RFC 9110 section 7.2)."""
+    """Return whether a text is a valid Host field (RFC 9110 section 7.2)."""
     return _HOST.fullmatch(text) is not None
 
 
-def _other_form(method: str, target: str, environ: dict[str, Any]) -> str:
-    """Absolute and asterisk form (RFC 9112 section 3.2.2 and 3.2.4); this is no proxy."""
+def _origin_form(method: str, target: str, environ: dict[str, Any]) -> str:
+    """Turn absolute and asterisk form into a path (RFC 9112 section 3.2.2 and 3.2.4)."""
     if target == "*" and method == "OPTIONS":
         return ""  # PEP 3333: a path begins with a slash or is empty
     if method == "CONNECT":
-        raise ProtocolError(501, "this server is no proxy")
-    found = _ABSOLUTE.fullmatch(target)
-    if found is None or not is_host(found[1]):
+        raise ProtocolError(501, "this server is not a proxy")
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not is_host(match[1]):
         raise ProtocolError(400, "the request target is malformed")
-    environ["HTTP_HOST"] = found[1]
-    rest = found[2]
+    environ["HTTP_HOST"] = match[1]
+    rest = match[2]
     return rest if rest.startswith("/") else "/" + rest
 
 
 def _decoded(path: str) -> str:
-    """Percent-decoded, as PEP 3333 wants it: each byte one character."""
+    """Decode percent-encoding to one character for each byte, as PEP 3333 requires."""
     if _BAD_ESCAPE.search(path):
         raise ProtocolError(400, "the request target is malformed")
-    plain = unquote_to_bytes(path)
-    if 0 in plain:
-        raise ProtocolError(400, "the request target holds a NUL")
-    return plain.decode("latin-1")
+    decoded = unquote_to_bytes(path)
+    if 0 in decoded:
+        raise ProtocolError(400, "the request target contains a NUL")
+    return decoded.decode("latin-1")

@@ -1,4 +1,4 @@
-"""The head of an answer: checked, so that no value can begin a line of its own."""
+"""The head of a response, checked so that a value cannot begin a new line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...lazy import lazy_pattern
 
 _NAME = lazy_pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = lazy_pattern(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
-_CONTROL = lazy_pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # but for those that end a line
+_CONTROL = lazy_pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # except CR and LF
 _HOP_BY_HOP = lazy_pattern(
     r"connection|keep-alive|proxy-(?:authenticate|authorization|connection)|te|trailer"
     r"|transfer-encoding|upgrade"
@@ -20,8 +20,10 @@ _HOP_BY_HOP = lazy_pattern(
 Fields = Sequence[tuple[str, str]]
 
 Head = tuple[int, bytes, int | None, bool]
-"""A checked head: the status; its line and the application's fields, as they are sent; its
-Content-Length, which is not among them, or None; whether Date is among them.
+"""A checked head: status, lines, Content-Length, has Date.
+
+The lines are the status line and the application's fields as they are sent, without Content-Length,
+which is None if it is not set. "Has Date" is whether Date is among the fields.
 """
 
 
@@ -31,53 +33,54 @@ def _date(second: int) -> bytes:
 
 
 def date_line() -> bytes:
-    """The Date field of an answer that is made now (RFC 9110 section 6.6.1)."""
+    """Return the Date field of a response that is sent now (RFC 9110 section 6.6.1)."""
     return _date(int(time.time()))
 
 
-# LOCK: none; a dict's operations are atomic. What is known to be good: of names what `_kind` says,
-# of statuses what `_status` does; so many of each.
+# LOCK: none; a dict's operations are atomic. Caches of valid names and statuses: the results of
+# `_kind` and `_status`, up to _MAX_CACHED each.
 _KINDS: dict[str, str] = {}
 _STATUSES: dict[str, tuple[int, bytes]] = {}
-_MOST = 1000
+_MAX_CACHED = 1000
 
 
 def _kind(name: str) -> str:
-    """The name in lower case of a field that the server looks at, "" for others. Raises ValueError
-    for what is no token (RFC 9110 section 5.1), or a hop-by-hop field.
+    """Return the lower-case name of a field that the server reads, "" for others.
+
+    Raises ValueError if it is not a token (RFC 9110 section 5.1), or for a hop-by-hop field.
     """
     lower = name.lower()
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no header name")
+        raise ValueError(f"{name!r} is not a header name")
     if _HOP_BY_HOP.fullmatch(lower):
-        raise ValueError(f"{name} is the server's to give (PEP 3333)")
+        raise ValueError(f"{name} is set by the server (PEP 3333)")
     kind = lower if lower in ("content-length", "date") else ""
-    if type(name) is str and len(_KINDS) < _MOST:
+    if type(name) is str and len(_KINDS) < _MAX_CACHED:
         _KINDS[name] = kind
     return kind
 
 
 def _status(status: str) -> tuple[int, bytes]:
-    """The number and the status line (RFC 9112 section 4). Raises ValueError."""
+    """Return the number and the status line (RFC 9112 section 4). Raises ValueError."""
     if not _STATUS.fullmatch(status):
-        raise ValueError(f"{status!r} is no status of a final answer")
-    found = int(status[:3]), f"HTTP/1.1 {status}\r\n".encode()
-    if type(status) is str and len(_STATUSES) < _MOST:
-        _STATUSES[status] = found
-    return found
+        raise ValueError(f"{status!r} is not the status of a final response")
+    result = int(status[:3]), f"HTTP/1.1 {status}\r\n".encode()
+    if type(status) is str and len(_STATUSES) < _MAX_CACHED:
+        _STATUSES[status] = result
+    return result
 
 
 def checked_head(status: str, headers: Fields) -> Head:
-    """The head that an application wants.
+    """Check and format the head that an application sets.
 
-    Raises ValueError for a status of no final answer, a name that is no token, a value with a
-    control character (RFC 9110 section 5.5) or beyond latin-1, or a hop-by-hop field, which PEP
-    3333 leaves to the server; TypeError for what is no text.
+    Raises ValueError for the status of an interim response, a name that is not a token, a value
+    with a control character (RFC 9110 section 5.5) or outside of latin-1, and for hop-by-hop
+    fields, which PEP 3333 reserves for the server. Raises TypeError if a value is not text.
     """
-    # PERF: what is plain is written in one pass (benchmarks/http, hello).
-    plain = try_format_head(status, headers, _STATUSES, _KINDS)
-    if plain is not None:
-        return plain
+    # PERF: a simple head is formatted in one pass (benchmarks/http, hello).
+    head = try_format_head(status, headers, _STATUSES, _KINDS)
+    if head is not None:
+        return head
     number, line = _status(status)
     lines: list[str] = []
     length: int | None = None
@@ -95,5 +98,5 @@ def checked_head(status: str, headers: Fields) -> Head:
     text = "".join(lines)
     count = len(lines) // 4
     if text.count("\n") != count or text.count("\r") != count or _CONTROL.search(text):
-        raise ValueError("a header value holds a control character")
+        raise ValueError("a header value contains a control character")
     return number, line + text.encode("latin-1"), length, dated

@@ -1,4 +1,4 @@
-"""What the caller takes (RFC 9110 section 12.5), and whether the API speaks that."""
+"""Content negotiation: which media types and codings the client accepts (RFC 9110, 12.5)."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from ..request import Request
 from ..response import Response
 from ..router import Handler
 
-_RANGES = ("application/json", "application/*", "*/*")  # what JSON falls under, the closest first
+_RANGES = ("application/json", "application/*", "*/*")  # that include JSON, the most specific first
 
 
 @lru_cache(1000)
-def takes(header: str, names: tuple[str, ...]) -> bool:
-    """Whether an Accept, or Accept-Encoding, takes what has these names, the closest first: what it
-    says of the first that is there counts.
+def accepts(header: str, names: tuple[str, ...]) -> bool:
+    """Return whether an Accept or Accept-Encoding header accepts one of these names.
+
+    names: for one type or coding, the most specific first. The first one in the header decides.
     """
     weights = _weights(header)
     return next((weights[name] > 0 for name in names if name in weights), False)
 
 
+def accepts_gzip(request: Request) -> bool:
+    """Return whether the client accepts gzip (Accept-Encoding)."""
+    return accepts(request.header("Accept-Encoding") or "", ("gzip", "x-gzip", "*"))
+
+
 def preferred(request: Request, kinds: Sequence[str]) -> str:
-    """The media type that a request prefers (Accept); the first of equal ones, and of those that it
-    does not take.
+    """Return the media type that a request prefers (Accept).
+
+    Of equal ones, and if none is accepted, the first.
     """
     weights = _weights(request.header("Accept") or "*/*")
     others = weights.get("*/*", 0.0)
-    return max(kinds, key=lambda kind: weights.get(kind, weights.get(_family(kind), others)))
+    return max(kinds, key=lambda kind: weights.get(kind, weights.get(_type_range(kind), others)))
 
 
-def _family(kind: str) -> str:
+def _type_range(kind: str) -> str:
     return f"{kind.partition('/')[0]}/*"
 
 
@@ -41,20 +48,22 @@ def _weights(header: str) -> dict[str, float]:
 
 
 def json_only(handler: Handler) -> Handler:
-    """The handler, which answers JSON, for who takes that; HTTPProblem 406 for others."""
+    """Wrap a handler of JSON: clients that do not accept JSON get HTTPProblem 406."""
 
     @wraps(handler)
     def accepting(request: Request) -> Response:
         header = request.header("Accept")
-        if header and not takes(header, _RANGES):
-            raise HTTPProblem(406, text("answers here are application/json"), code="F526")
+        if header and not accepts(header, _RANGES):
+            raise HTTPProblem(
+                406, text("responses are application/json; accept that type"), code="F526"
+            )
         return handler(request)
 
     return accepting
 
 
 def prefers_html(header: str | None) -> bool:
-    """Whether an Accept names text/html, as browsers do, and not JSON before it."""
+    """Return whether an Accept header has text/html, as in browsers, and not JSON before it."""
     for name, _, weight in preferences(header or ""):
         if name in ("text/html", "application/xhtml+xml"):
             return weight > 0

@@ -1,7 +1,7 @@
-"""How many requests of one client run at once; further ones wait for their turn, for a second.
+"""Limits the concurrent requests of one client; further requests wait up to a second.
 
-Our own server parks a waiting request: it holds no thread, and the server runs it again from the
-beginning. Another server cannot, so there the request is refused at once.
+Our own server parks a waiting request: it holds no thread, and runs again from the beginning. Other
+servers cannot do that, so with them the request is refused at once.
 """
 
 from __future__ import annotations
@@ -23,74 +23,77 @@ from ..router import Handler
 from .limits import network
 
 WAIT = 1.0  # seconds
-EXPORTS = 1  # CSVs of one client: to make them costs the interpreter, in which all threads run
-MOST_WAITING = 256  # requests of one client that are parked
+EXPORTS = 1  # concurrent CSVs of one client: they hold the GIL, which all threads need
+MAX_PARKED = 256  # requests of one client that are parked
 _NO_TOTAL = 2**31 - 1
 
 
 class ConcurrencyLimit:
-    """Middleware behind `Identify`. A client is a user, however he is known, else an address as
-    `network` has it. A request that gets no turn is HTTPProblem 429, F644, with Retry-After.
+    """Middleware inside of `Identify`. A client is a user, or else an address (see `network`).
 
-    most: requests of one client. of_address: requests of all users of one address. caller: as of
-    `RateLimits`. free: routes that are not counted. A request counts until its body is over;
-    `Application` and our server call `environ["forge.release"]` then. Routes that end with ".csv"
-    have places of their own, fewer.
+    max_per_client: concurrent requests of one client.
+    max_per_address: concurrent requests of all users of one address.
+    caller: see `RateLimits`.
+    exempt: routes that are not counted.
+
+    A request counts until its body ends: then `Application` or our server calls
+    `environ["forge.release"]`. Routes that end with ".csv" have a lower limit of their own. A
+    request that waits too long raises HTTPProblem 429, F644, with Retry-After.
     """
 
     def __init__(
         self,
-        most: int,
-        of_address: int,
+        max_per_client: int,
+        max_per_address: int,
         caller: Callable[[], tuple[str, str] | None],
-        free: Collection[str] = (),
+        exempt: Collection[str] = (),
     ) -> None:
-        self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=most)
+        self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_client)
         self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
-        self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=of_address)
-        self._caller, self._free = caller, frozenset(free)
-        # What resumes the parked requests of each client or address, in the order of their arrival.
+        self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_address)
+        self._caller, self._exempt = caller, frozenset(exempt)
+        # Functions that resume the parked requests of a client or address, in order of arrival.
         self._parked: dict[str, dict[int, Callable[[], bool]]] = {}
         self._lock = threading.Lock()  # LOCK: guards changes of _parked
 
     def __call__(self, request: Request, handler: Handler) -> Response:
-        """The handler's response, when it is this request's turn."""
-        if request.route in self._free:
+        """Call the handler if the limits permit it. Raises Parked or HTTPProblem."""
+        if request.route in self._exempt:
             return handler(request)
         environ, caller = request.environ, self._caller()
         address = network(environ.get("REMOTE_ADDR", ""))
-        client = f"user {caller[1]}" if caller else f"nobody {address}"
+        client = f"user {caller[1]}" if caller else f"anonymous {address}"
         clients = self._clients
         if request.route.endswith(".csv"):
             clients, client = self._exports, f"csv {client}"
         try:
-            places = self._acquire(clients, client, address)
+            leases = self._acquire(clients, client, address)
         except TooManyConnections:
-            raise self._postponed(clients, client, address, environ) from None
-        environ[RELEASE] = partial(self._release, *places)
+            raise self._park_or_refuse(clients, client, address, environ) from None
+        environ[RELEASE] = partial(self._release, *leases)
         return handler(request)
 
     def _acquire(self, clients: Limiter, client: str, address: str) -> tuple[Lease, Lease]:
-        place = clients.acquire(client)
+        lease = clients.acquire(client)
         try:
-            return place, self._addresses.acquire(address)
+            return lease, self._addresses.acquire(address)
         except TooManyConnections:
-            place.release()
-            self._resume(client)  # who found it taken
+            lease.release()
+            self._resume(client)  # it may have found this lease in use
             raise
 
     def _release(self, client: Lease, address: Lease) -> None:
-        """Give the places of a request to the next ones. Idempotent."""
+        """Release the leases of a request, and resume the next requests. Idempotent."""
         if not (client.release() and address.release()):
             return
         if self._parked:
             self._resume(client.user)
             self._resume(address.user)
 
-    def _postponed(
+    def _park_or_refuse(
         self, clients: Limiter, client: str, address: str, environ: dict[str, Any]
     ) -> Parked | HTTPProblem:
-        """What a request that finds no place is answered with: later, or never."""
+        """Return the exception for a request above a limit: wait, or refuse."""
         request = id(environ)
         with self._lock:
             for key in (client, address):
@@ -102,20 +105,23 @@ class ConcurrencyLimit:
         if (
             PARKS not in environ
             or time.monotonic() >= until
-            or len(self._parked.get(key, ())) >= MOST_WAITING
+            or len(self._parked.get(key, ())) >= MAX_PARKED
         ):
-            return _too_many()
+            message = text(
+                "too many concurrent requests of one client; try again in {seconds} s", seconds=1
+            )
+            return HTTPProblem(429, message, code="F644", headers=[("Retry-After", "1")])
         return Parked(until, partial(self._park, limiter, key, request))
 
     def _park(self, limiter: Limiter, key: str, request: int, resume: Callable[[], bool]) -> None:
-        """The server calls it when it can resume the request."""
+        """Register a parked request. Called by the server when `resume` may be called."""
         with self._lock:
             self._parked.setdefault(key, {})[request] = resume
-        if limiter.active_for(key) < limiter.max_per_user:  # one has ended meanwhile
+        if limiter.active_for(key) < limiter.max_per_user:  # a request has ended since
             self._resume(key)
 
     def _resume(self, key: str) -> None:
-        """Resume the first request that still waits for a place of this client or address."""
+        """Resume the first request that still waits for this client or address."""
         with self._lock:
             parked = self._parked.get(key, {})
             while parked:
@@ -123,8 +129,3 @@ class ConcurrencyLimit:
                     break
             if not parked:
                 self._parked.pop(key, None)
-
-
-def _too_many() -> HTTPProblem:
-    message = text("too many requests of one client at once; try again in {seconds} s", seconds=1)
-    return HTTPProblem(429, message, code="F644", headers=[("Retry-After", "1")])

@@ -1,7 +1,7 @@
-"""Which pages of other origins may call: the CORS protocol (Fetch standard, section 3.3).
+"""Which pages of other origins may send requests: the CORS protocol (Fetch standard, section 3.3).
 
-Cookies are nobody's from another origin: an answer never allows credentials, so a foreign page acts
-as nobody, or with the token that it has.
+A response never allows credentials. So a page of another origin cannot use cookies: it is
+anonymous, or authenticated by a token that it has.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ EXPOSED = (
     "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
     " X-Request-ID"
 )
-_MAX_AGE = "600"  # seconds that a browser remembers a preflight
+_MAX_AGE = "600"  # seconds for which a browser caches a preflight
 
 
 class CORS:
-    """Middleware that answers preflights before anything is routed, and marks all answers.
+    """Middleware that responds to preflights before routing, and adds the headers of CORS.
 
-    origins: as browsers send them ("https://shop.example"), or "*" for all. headers: request fields
-    that may be sent beside the usual ones.
+    origins: as browsers send them ("https://shop.example"), or "*" for all.
+    headers: further request headers that are permitted.
     """
 
     def __init__(self, origins: Sequence[str], headers: Sequence[str] = ()) -> None:
@@ -37,11 +37,13 @@ class CORS:
         self._headers = ", ".join([HEADERS, *headers])
 
     def __call__(self, request: Request, handler: Handler) -> Response:
-        """A preflight's answer, or the handler's with what the origin may do with it."""
+        """Return the response to a preflight, or the handler's with the headers for its origin."""
         origin = request.header("Origin")
         allowed = origin is not None and not self._origins.isdisjoint((origin, ANY))
-        asks = request.method == "OPTIONS" and request.header("Access-Control-Request-Method")
-        if allowed and asks:
+        is_preflight = request.method == "OPTIONS" and request.header(
+            "Access-Control-Request-Method"
+        )
+        if allowed and is_preflight:
             response = no_content(
                 [
                     ("Access-Control-Allow-Methods", METHODS),
@@ -51,13 +53,13 @@ class CORS:
             )
         else:
             response = handler(request)
-        more = []
-        if ANY not in self._origins:  # then what one origin gets is not for another
-            more.append(("Vary", "Origin"))
+        extra = []
+        if ANY not in self._origins:  # then a response is for one origin only
+            extra.append(("Vary", "Origin"))
         if allowed:
-            given = ANY if ANY in self._origins else str(origin)
-            more.append(("Access-Control-Allow-Origin", given))
-            if not asks:
-                more.append(("Access-Control-Expose-Headers", EXPOSED))
-        # A new one: a handler may give the same to every request.
-        return Response(response.status, response.body, [*response.headers, *more])
+            allowed_origin = ANY if ANY in self._origins else str(origin)
+            extra.append(("Access-Control-Allow-Origin", allowed_origin))
+            if not is_preflight:
+                extra.append(("Access-Control-Expose-Headers", EXPOSED))
+        # A new Response: a handler may return the same one for every request.
+        return Response(response.status, response.body, [*response.headers, *extra])

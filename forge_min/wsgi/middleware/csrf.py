@@ -1,7 +1,7 @@
-"""Requests that another site makes a browser send are refused (OWASP, Cross-Site Request Forgery).
+"""Rejects requests that another site makes a browser send (OWASP, Cross-Site Request Forgery).
 
-What a browser says of a request's origin counts first (Fetch Metadata; RFC 6454 section 7); a form
-must bring a token as well, which belongs to the session, or to a cookie of its own before one.
+The origin that the browser reports is checked first (Fetch Metadata; RFC 6454 section 7). A form
+also needs a token, which belongs to the session, or without a session to a cookie for this purpose.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from ..router import Handler
 from .cookies import SESSION_COOKIE, cookie, cookies_of, lacks_https
 from .cors import ANY
 
-FIELD = "_csrf_token"  # no column begins so
+FIELD = "_csrf_token"  # column names do not begin with "_"
 HEADER = "X-CSRF-Token"
 COOKIE = "forge_csrf"
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
 _KEY = "forge.csrf"
-_FRESH = "forge.csrf.fresh"  # the value of a cookie that the answer sets
+_NEW_SEED = "forge.csrf.fresh"  # value of the cookie that the response sets
 _SIZE = 32  # bytes of a SHA-256
 
 log = logging.getLogger("forge_min.csrf")
 
 
 class CSRF:
-    """Middleware, inside of what tells who asks.
+    """Middleware inside of `Identify`.
 
-    secret: what tokens are made with, the same for all processes. origins: of other sites that may
-    call ("https://shop.example"); "*": all, without our session cookie. secure: cookies are for
-    HTTPS alone.
+    secret: key of the tokens, the same in all processes.
+    origins: other sites that may send requests ("https://shop.example"); "*": all, but without our
+        session cookie.
+    secure: whether cookies are only for HTTPS.
     """
 
     def __init__(self, secret: bytes, origins: Sequence[str] = (), *, secure: bool) -> None:
@@ -50,134 +51,140 @@ class CSRF:
         self._origins, self._secure = frozenset(origins), secure
 
     def __call__(self, request: Request, handler: Handler) -> Response:
-        """The handler's answer. Raises HTTPProblem 403, F527, for a request of another site's."""
+        """Call the handler. Raises HTTPProblem 403, F527, for a request of another site."""
         request.environ[_KEY] = self
         if request.method not in _SAFE:
             self._check(request)
         response = handler(request)
-        fresh = request.environ.get(_FRESH)
-        if fresh is not None:
+        new_seed = request.environ.get(_NEW_SEED)
+        if new_seed is not None:
             response = Response(response.status, response.body, response.headers)
-            response.headers.append(cookie(COOKIE, fresh, secure=self._secure))
+            response.headers.append(cookie(COOKIE, new_seed, secure=self._secure))
         return response
 
     def token(self, request: Request) -> str:
-        """A token for a form of this request's answer; another text each time, because a page that
-        is compressed must not hold the same secret twice (the BREACH attack).
+        """Return a token for a form in the response.
+
+        It differs each time, because a compressed page must not repeat a secret (the BREACH
+        attack).
         """
         mask = secrets.token_bytes(_SIZE)
         masked = _xor(mask, self._expected(request))
         return base64.urlsafe_b64encode(mask + masked).decode()
 
     def sign(self, request: Request, data: bytes) -> bytes:
-        """The HMAC-SHA256 of data that only the session of this request may send back."""
-        # A client can read what tokens are made of, so that is not the key.
+        """Return the HMAC-SHA256 of data that only the session of this request may send back."""
+        # A client can compute the content of its tokens, so the key is another one.
         return hmac.digest(self._signing, self._expected(request) + data, "sha256")
 
-    def is_good(self, request: Request, token: str) -> bool:
-        """Whether the token was made for whoever sends it."""
+    def is_valid(self, request: Request, token: str) -> bool:
+        """Return whether the token was made for the sender of this request."""
         try:
             data = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
         except ValueError:
             return False
-        given = _xor(data[:_SIZE], data[_SIZE:])
-        return len(data) == 2 * _SIZE and hmac.compare_digest(given, self._expected(request))
+        unmasked = _xor(data[:_SIZE], data[_SIZE:])
+        return len(data) == 2 * _SIZE and hmac.compare_digest(unmasked, self._expected(request))
 
     def check(self, request: Request) -> None:
-        """Raises HTTPProblem 403 when the form has no token made for its sender: F649 when the
-        browser did not keep our cookie because HTTPS is missing, else F527.
+        """Check the token of a form.
+
+        Raises HTTPProblem 403 if it was not made for the sender: F649 if the browser rejected our
+        cookie because HTTPS is missing, else F527.
         """
-        if self.is_good(request, _posted(request)):
+        if self.is_valid(request, _posted_token(request)):
             return
-        lost = COOKIE not in cookies_of(request, secure=self._secure)
-        if lost and lacks_https(request, secure=self._secure):
+        cookie_missing = COOKIE not in cookies_of(request, secure=self._secure)
+        if cookie_missing and lacks_https(request, secure=self._secure):
             peer = request.environ.get("REMOTE_ADDR", "")
             log.warning("a form from %s was refused, because HTTPS is missing", peer)
             raise HTTPProblem(403, https_message(), code="F649")
         raise _refusal()
 
     def _check(self, request: Request) -> None:
-        own = _is_own(request)
-        if own is False and not self._may_call(request):
+        same_site = _is_same_site(request)
+        if same_site is False and not self._may_call(request):
             raise _refusal()
         if current_identity().via != SESSION:
             return
         token = request.header(HEADER)
         if token is not None:
-            good = self.is_good(request, token)
+            valid = self.is_valid(request, token)
         elif request.content_type == FORM:
-            good = self.is_good(request, _posted(request))
+            valid = self.is_valid(request, _posted_token(request))
         else:
-            good = own is True  # no form of another site sends JSON without asking first
-        if not good:
+            valid = same_site is True  # forms of another site cannot send JSON without a preflight
+        if not valid:
             raise _refusal()
 
     def _may_call(self, request: Request) -> bool:
-        """Whether a page of another site may: of one that is named, or of any as nobody of ours."""
+        """Return whether a page of another site may send this request."""
         if request.header("Origin") in self._origins:
             return True
         known = cookies_of(request, secure=self._secure)
         return ANY in self._origins and SESSION_COOKIE not in known
 
     def _expected(self, request: Request) -> bytes:
-        who = current_identity()
-        seed = who.credential if who.via == SESSION else self._seed(request)
-        return hmac.digest(self._secret, f"{who.via} {seed}".encode(), "sha256")
+        identity = current_identity()
+        seed = identity.credential if identity.via == SESSION else self._seed(request)
+        return hmac.digest(self._secret, f"{identity.via} {seed}".encode(), "sha256")
 
     def _seed(self, request: Request) -> str:
-        """The value of the cookie of whoever has no session; a new one where there is none."""
+        """Return the cookie's value for a client without a session; a new one if it is not set."""
         known = cookies_of(request, secure=self._secure).get(COOKIE)
         if known:
             return known
-        return str(request.environ.setdefault(_FRESH, secrets.token_urlsafe(18)))
+        return str(request.environ.setdefault(_NEW_SEED, secrets.token_urlsafe(18)))
 
 
 def csrf_field(request: Request) -> Raw:
-    """The hidden input that a form with method="post" needs. Raises ServerError outside of an
-    application.
+    """Return the hidden input for a form with method="post".
+
+    Raises ServerError if the middleware CSRF is missing.
     """
     return void("input", type="hidden", name=FIELD, value=_middleware(request).token(request))
 
 
 def sign_form(request: Request, data: bytes) -> bytes:
-    """As `CSRF.sign`. Raises ServerError outside of an application."""
+    """Call `CSRF.sign`. Raises ServerError if the middleware CSRF is missing."""
     return _middleware(request).sign(request, data)
 
 
 def check_csrf(request: Request) -> None:
-    """What a handler calls that takes a form of somebody who may be nobody. Raises HTTPProblem 403,
-    F527 or F649, unless the form has the token of `csrf_field`.
+    """Check the token of a form that anonymous users may send.
+
+    Raises HTTPProblem 403, F527 or F649, unless the form has the token of `csrf_field`.
     """
     _middleware(request).check(request)
 
 
 def sent_form(request: Request) -> dict[str, list[str]]:
-    """The pairs of a form of ours. Raises as `check_csrf` and `Request.form`."""
+    """Check the token of a form and return its pairs. Raises as `check_csrf`, `Request.form`."""
     check_csrf(request)
     return request.form()
 
 
 def _middleware(request: Request) -> CSRF:
-    found = request.environ.get(_KEY)
-    if not isinstance(found, CSRF):
+    middleware = request.environ.get(_KEY)
+    if not isinstance(middleware, CSRF):
         raise ServerError("a form needs the middleware CSRF around its handler", code="F505")
-    return found
+    return middleware
 
 
-def _is_own(request: Request) -> bool | None:
-    """Whether the browser says that a page of ours sends this; None where it says nothing."""
+def _is_same_site(request: Request) -> bool | None:
+    """Return whether the browser reports a page of this site; None if it reports nothing."""
     site = request.header("Sec-Fetch-Site")
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.header("Origin")
     if origin is None:
         return None
-    with suppress(ValueError):  # of what is no URL
+    with suppress(ValueError):  # not a URL
         return urlsplit(origin).netloc == request.header("Host")
     return False
 
 
-def _posted(request: Request) -> str:
+def _posted_token(request: Request) -> str:
     return first(request.form(), FIELD)
 
 
@@ -186,10 +193,10 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 
 def https_message() -> str:
-    """What a page says when HTTPS is missing."""
-    return text("HTTPS is missing: over plain HTTP, browsers do not keep the cookies of this site")
+    """Return the message of a page if HTTPS is missing."""
+    return text("HTTPS is missing: over plain HTTP, browsers reject the cookies of this site")
 
 
 def _refusal() -> HTTPProblem:
-    message = text("this form is too old, or another site sent it; go back, load the page anew")
+    message = text("this form is too old, or another site sent it; go back and reload the page")
     return HTTPProblem(403, message, code="F527")

@@ -1,4 +1,4 @@
-"""Who asks: the ways to know that, tried in turn, and the tenant that is asked for."""
+"""Authentication: methods that are tried in order, and the tenant that a request names."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from ..response import Response
 from ..router import Handler
 
 Method = Callable[[Request], Identity | None]
-"""Tells who asks; None where the request says nothing that it knows of. Raises Unauthenticated for
-what it knows and does not believe.
+"""Returns the identity of a request, None without credentials for this method.
+
+Raises Unauthenticated for invalid credentials.
 """
 
-
 TENANTS = "t"
-"""The segment of a path after which a tenant is named."""
+"""The segment of a path before the tenant."""
 _TENANT = "forge.tenant"
 
 
 class Identify:
-    """Middleware. methods: the first that knows who asks decides; where none does, nobody asks.
+    """Middleware that authenticates requests.
 
-    failed: told of each request whose caller is not believed, or not let into a tenant; may refuse
-    it for good. varies: the headers in which a request names its tenant.
+    methods: tried in order; without an identity the request is anonymous.
+    on_failure: called for each request with invalid credentials or a forbidden tenant; may raise.
+    varies: headers in which a request names its tenant.
     """
 
     def __init__(
         self,
         methods: Sequence[Method],
-        failed: Callable[[Request], object],
+        on_failure: Callable[[Request], object],
         varies: Sequence[str] = (),
     ) -> None:
-        self._methods, self._failed, self._varies = methods, failed, varies
+        self._methods, self._on_failure, self._varies = methods, on_failure, varies
 
     def __call__(self, request: Request, handler: Handler) -> Response:
-        """The handler's answer to whoever asks. Raises as the methods."""
+        """Call the handler with the identity of the request. Raises as the methods."""
         try:
             identity = None
             for method in self._methods:
@@ -46,7 +47,7 @@ class Identify:
                 if identity is not None:
                     break
         except (Unauthenticated, Forbidden):
-            self._failed(request)
+            self._on_failure(request)
             raise
         if identity is None:
             return handler(request)
@@ -54,48 +55,51 @@ class Identify:
         add_log_fields(user_id=identity.user)
         if identity.tenant is not None:
             add_log_fields(tenant_id=str(identity.tenant))
-        # Two tenants' rows of one address may have the same ETag, so a cache has to tell them
-        # apart (RFC 9110 section 12.5.5); a key may be for one of them.
+        # Rows of two tenants at one URL may have the same ETag, so a cache must distinguish them
+        # (RFC 9110 section 12.5.5). An API key may belong to one tenant.
         varies = [*self._varies, *["Authorization"] * (identity.tenant is not None)]
         with as_identity(identity):
             return _private(handler(request), ", ".join(varies))
 
 
 def _private(response: Response, varies: str) -> Response:
-    """What somebody is answered is nobody else's: no cache between may keep it, unless the handler
-    says so (RFC 9111 section 3.5 keeps it from them where Authorization is sent, not for a cookie).
+    """Make the response private to its user, unless the handler has set a Cache-Control.
+
+    RFC 9111 section 3.5 does that for requests with Authorization, but not with a cookie.
     """
-    kept = response.header("Cache-Control") is not None
-    more = [] if kept else [("Cache-Control", "private")]
-    more += [("Vary", varies)] if varies else []
-    if not more:
+    has_policy = response.header("Cache-Control") is not None
+    extra = [] if has_policy else [("Cache-Control", "private")]
+    extra += [("Vary", varies)] if varies else []
+    if not extra:
         return response
-    return Response(response.status, response.body, [*response.headers, *more])
+    return Response(response.status, response.body, [*response.headers, *extra])
 
 
 def bearer(request: Request) -> str | None:
-    """The token of Authorization: Bearer (RFC 6750 section 2.1)."""
+    """Return the token of "Authorization: Bearer" (RFC 6750 section 2.1)."""
     sent: str | None = request.environ.get("HTTP_AUTHORIZATION")
-    if sent is None:  # PERF: nearly all requests of a browser (benchmarks/http, hello)
+    if sent is None:  # PERF: most requests of browsers (benchmarks/http, hello)
         return None
     scheme, _, token = sent.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def tenant_by_header(name: str) -> Callable[[Request], str | None]:
-    """The tenant that a header names: its slug or id."""
+    """Return a function that reads the tenant, a slug or id, from a header."""
     return lambda request: (request.header(name) or "").strip() or None
 
 
 def tenant_by_subdomain(domain: str = "") -> Callable[[Request], str | None]:
-    """The one label before the domain: acme.shop.example of shop.example, and not www. Without a
-    domain the first label of a host of three or more, or of acme.localhost.
+    """Return a function that reads the tenant from the label before the domain.
+
+    It is acme in acme.shop.example for shop.example; www is not a tenant. Without a domain it is
+    the first label of a host with three or more labels, or of acme.localhost.
     """
-    behind = "." + domain.lower()
+    suffix = "." + domain.lower()
 
     def below_domain(request: Request) -> str | None:
         label, dot, rest = _host(request).partition(".")
-        return label if dot + rest == behind and label not in ("", "www") else None
+        return label if dot + rest == suffix and label not in ("", "www") else None
 
     return below_domain if domain else _by_first_label
 
@@ -107,19 +111,21 @@ def _by_first_label(request: Request) -> str | None:
 
 
 def _host(request: Request) -> str:
-    """Which host is asked for; it may have a port, and a dot at its end (RFC 3986, 3.2.2)."""
+    """Return the requested host without port and final dot (RFC 3986, 3.2.2)."""
     return (request.header("Host") or "").partition(":")[0].lower().removesuffix(".")
 
 
 def tenant_in_path(request: Request, handler: Handler) -> Response:
-    """Middleware, outside of all that looks at the path: /t/acme/flights is /flights of the tenant
-    acme, and what stands before it becomes part of SCRIPT_NAME, which links begin with.
+    """Middleware that reads the tenant from the path, outside of all users of the path.
+
+    /t/acme/flights is /flights of the tenant acme. The prefix becomes part of SCRIPT_NAME, with
+    which links begin.
     """
     environ = request.environ
     path: str = environ.get("PATH_INFO", "")
     mark, _, rest = path.removeprefix("/").partition("/")
     slug, _, below = rest.partition("/")
-    # A request that was parked comes here again, as it is below.
+    # A parked request passes here twice, the second time with the new path.
     if mark == TENANTS and slug and "\0" not in slug and _TENANT not in environ:
         environ["SCRIPT_NAME"] = f"{environ.get('SCRIPT_NAME', '')}/{mark}/{slug}"
         environ["PATH_INFO"] = "/" + below
@@ -128,10 +134,10 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
 
 
 def tenant_by_path(request: Request) -> str | None:
-    """The tenant that `tenant_in_path` found."""
+    """Return the tenant that `tenant_in_path` has found."""
     return request.environ.get(_TENANT)
 
 
 def no_tenant(request: Request) -> str | None:
-    """Of an application without tenants."""
+    """Return None, for an application without tenants."""
     return None

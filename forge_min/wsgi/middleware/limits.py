@@ -1,6 +1,7 @@
-"""How many requests a caller may make in a time: by who it is, else by where it comes from.
+"""Rate limits: how many requests a user, or else an address, may send in a period.
 
-Fields as of draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the memory of this process.
+Header fields follow draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the memory of this
+process.
 """
 
 from __future__ import annotations
@@ -20,51 +21,60 @@ from ..response import Response
 from ..router import Handler
 
 DEFAULT = "default"
-_MOST_KEYS = 65536  # buckets of one limiter
+_MAX_BUCKETS = 65536  # buckets of one limiter
 _TICK = 1e-9  # seconds: rounding errors of sums of doubles
 
 
 class RateLimiter:
-    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds.
+    """Token buckets by key: at most `limit` tokens, refilled evenly over `period` seconds.
 
-    Exact under threads: the generic cell rate algorithm of ITU-T I.371, one time for each bucket.
-    With more than 65,536 keys the least recently used bucket is dropped, which fills it.
+    Exact under threads. Uses the generic cell rate algorithm of ITU-T I.371 with one timestamp for
+    each bucket. With more than 65,536 keys the least recently used bucket is dropped, which refills
+    it.
     """
 
     def __init__(self, limit: int, period: float) -> None:
         self._period, self._interval = period, period / limit
-        # When each bucket is full again, in the order of the last take.
+        # When each bucket is full again, in the order of the last use.
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()  # LOCK: _times
 
     def take(self, key: str) -> tuple[bool, int, float]:
-        """(allowed, left, seconds): until the bucket is full again, or until the next token."""
+        """Take a token.
+
+        Returns (allowed, remaining tokens, seconds). The seconds are until the bucket is full, or
+        if refused until the next token.
+        """
         with self._lock:
-            now, known = monotonic(), self._times.get(key)
-            used = max((known or now) - now, 0.0) + self._interval
+            now, full_at = monotonic(), self._times.get(key)
+            used = max((full_at or now) - now, 0.0) + self._interval
             if used > self._period + _TICK:
                 return False, 0, used - self._period
-            if known is None:
-                self._forget(now)
+            if full_at is None:
+                self._drop_full(now)
             else:
                 del self._times[key]
             self._times[key] = now + used
         return True, int((self._period - used + _TICK) / self._interval), used
 
-    def _forget(self, now: float) -> None:
-        """Drop at most two full buckets, and one of too many."""
+    def _drop_full(self, now: float) -> None:
+        """Drop up to two full buckets, and one if there are too many."""
         for key in list(islice(self._times, 2)):
-            if self._times[key] > now and len(self._times) < _MOST_KEYS:
+            if self._times[key] > now and len(self._times) < _MAX_BUCKETS:
                 break
             del self._times[key]
 
 
 class RateLimits:
-    """Middleware for what lies below `prefix`, and for the routes of these patterns.
+    """Middleware that limits requests below a prefix, and of certain routes.
 
-    limits: by kind of caller, (requests, seconds); "default" is for whoever has no kind of its own.
-    caller: the kind and the key of who asks, ("session", "4711"); None = nobody, who counts by
-    address. An answer beyond the limit is 429 with Retry-After.
+    limits: kind of caller: (requests, seconds). "default" is for kinds without an entry.
+    prefix: of the limited paths.
+    caller: returns kind and key of the current caller, ("session", "4711"). It returns None for
+        anonymous users, which count by address.
+    routes: patterns of further limited routes.
+
+    A response above the limit is 429 with Retry-After.
     """
 
     def __init__(
@@ -74,25 +84,22 @@ class RateLimits:
         caller: Callable[[], tuple[str, str] | None],
         routes: Collection[str] = (),
     ) -> None:
-        self._limiters = {
-            kind: RateLimiter(count, seconds) for kind, (count, seconds) in limits.items()
-        }
-        self._policies = {
-            kind: ("RateLimit-Policy", f'"{kind}";q={count};w={ceil(seconds)}')
+        self._limits = {
+            kind: (RateLimiter(count, seconds), f'"{kind}";q={count};w={ceil(seconds)}')
             for kind, (count, seconds) in limits.items()
         }
         self._prefix, self._caller, self._routes = prefix + "/", caller, frozenset(routes)
 
     def __call__(self, request: Request, handler: Handler) -> Response:
-        """The handler's answer with what is left, or the refusal."""
+        """Return the handler's response, or 429, with the state of the limit."""
         if not request.path.startswith(self._prefix) and request.route not in self._routes:
             return handler(request)
         fields, refused = self._take(request, self._caller())
         response = handler(request) if refused is None else problem_response(refused, request.id)
         return Response(response.status, response.body, [*response.headers, *fields])
 
-    def failed(self, request: Request) -> None:
-        """Count a caller who is not believed by address. Raises HTTPProblem 429."""
+    def count_failure(self, request: Request) -> None:
+        """Count a request with invalid credentials by address. Raises HTTPProblem 429."""
         fields, refused = self._take(request, None)
         if refused is not None:
             refused.headers = (*refused.headers, *fields)
@@ -101,16 +108,15 @@ class RateLimits:
     def _take(
         self, request: Request, caller: tuple[str, str] | None
     ) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
-        """The fields of the answer, and the refusal where nothing is left."""
+        """Return the header fields, and the problem if the limit is exceeded."""
         kind, key = caller or (DEFAULT, network(request.environ.get("REMOTE_ADDR", "")))
-        if kind not in self._limiters:
-            kind = DEFAULT
-        limiter = self._limiters.get(kind)
-        if limiter is None:
+        kind = kind if kind in self._limits else DEFAULT
+        if kind not in self._limits:
             return [], None
-        allowed, left, seconds = limiter.take(f"{kind} {key}")
+        limiter, policy = self._limits[kind]
+        allowed, remaining, seconds = limiter.take(f"{kind} {key}")
         wait = ceil(seconds)
-        fields = [self._policies[kind], ("RateLimit", f'"{kind}";r={left};t={wait}')]
+        fields = [("RateLimit-Policy", policy), ("RateLimit", f'"{kind}";r={remaining};t={wait}')]
         if allowed:
             return fields, None
         message = text("too many requests; try again in {seconds} s", seconds=wait)
@@ -120,12 +126,12 @@ class RateLimits:
 
 @lru_cache(10_000)
 def network(address: str) -> str:
-    """What counts as one place: an IPv6 client has a /64 of its own to choose from."""
+    """Return the key of an address: an IPv6 client has a whole /64."""
     try:
-        known = ip_address(address.partition("%")[0])  # a zone (RFC 4007), as some servers add it
+        full_at = ip_address(address.partition("%")[0])  # a zone (RFC 4007), as some servers add it
     except ValueError:
         return address
-    if known.version == 4:
+    if full_at.version == 4:
         return address
-    mapped = known.ipv4_mapped
-    return str(mapped) if mapped else known.exploded[:19]
+    mapped = full_at.ipv4_mapped
+    return str(mapped) if mapped else full_at.exploded[:19]

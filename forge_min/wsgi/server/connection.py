@@ -1,8 +1,7 @@
-"""One client's connection: its socket, the requests on it, what is still to be written, its
-deadline.
+"""One client's connection: its socket, requests, unsent output and deadline.
 
-Exactly one thread owns a connection at a time: the worker that was woken for it, or the sweeper
-that took it out of the parked ones.
+Exactly one thread owns a connection at a time: the worker that was woken for it, or the thread of
+the time-outs, which took it out of the parked connections.
 """
 
 from __future__ import annotations
@@ -22,22 +21,28 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 CHUNK = 65536
-"""Bytes asked of the kernel at once."""
-_SLOWEST = 1024  # bytes a second that a peer takes at least
+"""Bytes read from the kernel at once."""
+_MIN_RATE = 1024  # bytes a second that a peer must read
 
 
 class ClientDisconnected(Exception):
-    """The peer is not there any more, or does not read within the write deadline."""
+    """The peer has disconnected, or has not read within the write deadline."""
 
 
-class Connection:
+class ClientConnection:
     """A socket and its two directions.
 
-    phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
-    an answer. last: the next answer is the last one, the server stops. closing: the last answer is
-    given. queued: how much the kernel held at the last look. held: a whole answer stays in `out`
-    until `flush`, or for an IoThread; given: it has the socket. came: what it brought. answering:
-    the exchange of which pieces are left. waiting: the request that is parked until its turn.
+    phase: why a parked connection waits; None after a response.
+    deadline: time.monotonic() until which it may wait.
+    out: bytes of responses that the kernel has not accepted yet.
+    last: whether the next response is the last one, because the server stops.
+    closing: whether the last response has begun.
+    queued: bytes that the peer had not acknowledged at the last `measure_queue`.
+    deferred: whether a whole response stays in `out` until `flush` or `submit`.
+    submitted: whether an IoThread owns the socket.
+    received: the result of the IoThread: see `IoThread.completed`.
+    exchange: an exchange with unsent parts of its body.
+    parked_request: the environ of a request that waits because of `Parked`.
     """
 
     def __init__(
@@ -53,18 +58,18 @@ class Connection:
         self.phase: Phase | None = None
         self.last = False
         self.closing = False
-        self.held = False
-        self.given = False
+        self.deferred = False
+        self.submitted = False
         self.queued = 0
-        self.came: bytes | int = 0
-        self.answering: Exchange | None = None
-        self.waiting: dict[str, Any] | None = None
+        self.received: bytes | int = 0
+        self.exchange: Exchange | None = None
+        self.parked_request: dict[str, Any] | None = None
 
     def receive(self) -> bool:
         """Read once into `buffer`. Return whether there was data. Raises ClientDisconnected."""
         try:
-            # SAFETY: asked of the socket: a server that is cut closes it, and another's may get its
-            # number.
+            # SAFETY: the number is read from the socket: a stopping server closes it, and another
+            # file may get the same number.
             data = receive(self.sock.fileno(), CHUNK)
         except BlockingIOError:
             return False
@@ -76,18 +81,22 @@ class Connection:
         return True
 
     def send(self, data: bytes | memoryview, whole: bool = False) -> None:
-        """Write what the kernel takes now and keep the rest in `out`, after waiting for what an
-        earlier call has left there. whole: nothing of the answer follows.
+        """Write to the socket; the bytes that the kernel does not accept now stay in `out`.
+
+        Waits first for bytes that an earlier call has left there.
+
+        whole: whether `data` is a complete response.
+
         Raises ClientDisconnected.
         """
         if self.out:
             self.send_rest()
-        self.held = self.held and whole and len(data) <= CHUNK
-        if self.held:
+        self.deferred = self.deferred and whole and len(data) <= CHUNK
+        if self.deferred:
             self.out = data
             return
         try:
-            # PERF: a small answer leaves without a turn for somebody else (benchmarks/http, row).
+            # PERF: a small response is sent without releasing the GIL (benchmarks/http, row).
             fd = self.sock.fileno()
             sent = transmit(fd, data) if len(data) <= CHUNK else self.sock.send(data)
         except BlockingIOError:
@@ -98,66 +107,65 @@ class Connection:
             self.out = memoryview(data)[sent:]
 
     def flush(self) -> None:
-        """Write on what `out` holds, without waiting. Raises ClientDisconnected."""
-        data, self.out, self.held = self.out, b"", False
+        """Write the content of `out` without waiting. Raises ClientDisconnected."""
+        data, self.out, self.deferred = self.out, b"", False
         if data:
             self.send(data)
 
-    def give(self, io_thread: IoThread, parked: dict[int, Connection]) -> bool:
-        """Have `out` sent, and what follows read, while this thread goes on (see IoThread); False
-        where this thread has to.
-        """
-        self.out = data = bytes(self.out)  # as it is already, and kept until it is collected
-        self.held, self.given, self.phase = False, True, Phase.IDLE
-        if io_thread.give(self.fd, data, parked, self):
+    def submit(self, io_thread: IoThread, parked: dict[int, ClientConnection]) -> bool:
+        """Let an IoThread send `out` and then read; return False if this thread has to."""
+        self.out = data = bytes(self.out)  # kept until `collect`; no copy if it is bytes already
+        self.deferred, self.submitted, self.phase = False, True, Phase.IDLE
+        if io_thread.submit(self.fd, data, parked, self):
             return True
-        self.given, self.phase = False, None
+        self.submitted, self.phase = False, None
         return False
 
     def collect(self) -> bool:
-        """Take what `came`; False where it is not the next bytes, but that some of `out` is left.
-        Raises ClientDisconnected.
+        """Take over the result of an IoThread.
+
+        Returns True if bytes were read, False if a part of `out` is unsent. Raises
+        ClientDisconnected.
         """
-        data, self.out, came, self.given = self.out, b"", self.came, False
-        if isinstance(came, int):
-            if came < 0:
+        data, self.out, received, self.submitted = self.out, b"", self.received, False
+        if isinstance(received, int):
+            if received < 0:
                 raise ClientDisconnected
-            self.out = memoryview(data)[came:]
+            self.out = memoryview(data)[received:]
             return False
-        if not came:
+        if not received:
             raise ClientDisconnected
-        self.buffer += came
+        self.buffer += received
         return True
 
-    def takes(self) -> bool:
-        """Whether the peer has taken enough of what the kernel holds since the last look, within
-        `write_timeout`.
+    def has_progressed(self) -> bool:
+        """Return whether the peer has read at least 1 KiB a second over `write_timeout`.
 
-        Only when a third of a socket's buffer is free is it writable, and that may be a megabyte.
+        A socket is writable only if a third of its buffer is free, and that may be a megabyte. So
+        the queue of the kernel is compared with the one at the last call.
         """
         before = self.queued
-        self.look()
-        return before - self.queued >= _SLOWEST * self.write_timeout
+        self.measure_queue()
+        return before - self.queued >= _MIN_RATE * self.write_timeout
 
-    def look(self) -> None:
-        """See how much the kernel holds that the peer has not taken yet (tcp(7), SIOCOUTQ)."""
-        # SAFETY: a server that is cut may have closed it.
+    def measure_queue(self) -> None:
+        """Set `queued`: bytes that the peer has not acknowledged yet (tcp(7), SIOCOUTQ)."""
+        # SAFETY: a stopping server may have closed it.
         with suppress(OSError, ValueError):
             held = fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4))
             self.queued = int.from_bytes(held, sys.byteorder)
 
     def send_rest(self) -> None:
-        """Wait until the client has taken `out`.
+        """Wait until the kernel has accepted `out`.
 
-        Raises ClientDisconnected after `write_timeout` without progress.
-
-        For answers that are made piece by piece, whose application holds the thread anyway.
+        For streamed responses, whose application holds the thread anyway. Raises
+        ClientDisconnected after `write_timeout` without progress.
         """
         while self.out:
-            self.look()
+            self.measure_queue()
             writable = select.poll()
             writable.register(self.fd, select.POLLOUT)
             while not writable.poll(self.write_timeout * 1000):
-                if not self.takes():
+                if not self.has_progressed():
                     raise ClientDisconnected
             self.flush()

@@ -1,7 +1,7 @@
-"""The event core: worker threads that poll one epoll, and the rules of who owns a connection when.
+"""The event core: worker threads that poll one epoll, and the ownership of connections.
 
-Every connection is armed with EPOLLONESHOT: one thread is woken for it, and nobody else until it is
-armed again. Whoever waits for bytes waits here and holds no thread.
+Every connection is armed with EPOLLONESHOT: one thread is woken for it, and no other thread until
+it is armed again. A connection that waits for bytes is parked here and holds no thread.
 """
 
 from __future__ import annotations
@@ -18,47 +18,44 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 from ...fanout import IoThread, ready, rearm
-from ..contract import OnAnswered, Parked
-from ..http1 import (
-    Phase,
-    ProtocolError,
-    TrustedProxies,
-    problem,
-    warn_of_untrusted,
-)
-from .connection import ClientDisconnected, Connection
+from ..contract import OnServerResponse, Parked
+from ..http1 import Phase, ProtocolError, TrustedProxies, problem
+from .connection import ClientConnection, ClientDisconnected
 from .exchange import Exchange, WorkerState
 from .poll_policy import PollPolicy
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _WRITE = select.EPOLLOUT | select.EPOLLONESHOT
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UNREAD = {"REQUEST_METHOD": "-", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": "-"}
-_IN_A_ROW = 16  # pipelined requests that are answered before others get their turn
-_AT_ONCE = 16  # connections that one worker accepts before it looks for requests again
-_LINGER = 1.0  # seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)
+_PIPELINED = 16  # pipelined requests that are served before other connections
+_ACCEPTED_AT_ONCE = 16  # connections that one worker accepts before it polls again
+_LINGER = 1.0  # seconds to wait for the peer's end after the last response (RFC 9112, 9.6)
 _TICK = 0.5
-_FEW = 8  # connections that are looked after the plain way, however busy they are
-_TURNS = 16  # connections that one worker serves before it lets another thread run
-_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_DIRECT_UP_TO = 8  # open connections up to which the I/O thread is not used
+_BEFORE_YIELD = 16  # connections that one worker serves before it releases the GIL to poll
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _IDLE = (Phase.IDLE, Phase.LINGER)
 _SLOW = (Phase.HEAD, Phase.BODY, Phase.WRITE)
-_AT_LEAST = 1.0  # seconds that one of these may last before it makes way for others
+_EVICT_AFTER = 1.0  # seconds in a slow phase after which a connection may be evicted
 
 
 class Core:
-    """Accepts, reads, answers and closes; knows nothing of binding and of processes.
+    """Accepts connections, reads requests, runs the application, sends responses and closes.
 
-    listener: bound, listening, non-blocking. environ: the constant part of every request's.
-    seconds: how long each phase may last. max_body: bytes. max_connections: open ones. proxies:
-    None = nobody's word of a request's client counts. gather: see PollPolicy.
+    listener: bound, listening, non-blocking.
+    app: the application; may be replaced while running.
+    environ: the constant part of every request's environ.
+    seconds: how long each phase may last.
+    max_body: bytes of a request's body.
+    max_connections: open connections.
+    proxies: whose forwarding headers count.
+    pin_threads: see PollPolicy.
     """
 
     def __init__(
@@ -69,40 +66,40 @@ class Core:
         seconds: Mapping[Phase, float],
         max_body: int,
         max_connections: int,
-        proxies: TrustedProxies | None = None,
-        gather: bool = False,
+        proxies: TrustedProxies,
+        pin_threads: bool,
     ) -> None:
         self._listener = listener
         self._environ = environ
         self._seconds = {**seconds, Phase.LINGER: _LINGER}
         self._max_body = max_body
         self._max_connections = max_connections
-        self.open: set[Connection] = set()  # without those that were handed over
-        # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
-        self._parked: dict[int, Connection] = {}
+        self.open: set[ClientConnection] = set()  # without those that were handed over
+        # LOCK: none. dict.pop is atomic, and the thread that popped a connection owns it.
+        self._parked: dict[int, ClientConnection] = {}
         self._paused = False
         self.draining = False  # each connection's next response is its last
-        self._accepting = threading.Lock()  # LOCK: a drain sees every connection that was accepted.
+        self._accepting = threading.Lock()  # LOCK: a drain sees every accepted connection.
         self._epoll = select.epoll()
         self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
         self.app = app
-        self.on_answered: OnAnswered | None = None
-        self._proxies, self._warns = proxies, True
+        self.on_server_response: OnServerResponse | None = None
+        self._proxies = proxies
         self.stopping = False
-        self.turns: set[WorkerState] = set()  # LOCK: none, its operations are atomic
-        self._crew = PollPolicy(gather)
+        self.worker_states: set[WorkerState] = set()  # LOCK: none, its operations are atomic
+        self._policy = PollPolicy(pin_threads)
         self._idle_until = inf
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
         self.io_thread = IoThread()
-        self.carries = bool(self._crew.gathers and self.io_thread.most)
-        if self.carries:
+        self.uses_io_thread = bool(self._policy.may_pin and self.io_thread.most)
+        if self.uses_io_thread:
             self._epoll.register(self.io_thread.fileno(), select.EPOLLIN)
 
     # -- new connections ---------------------------------------------------------------------------
 
-    def _listen(self, after_pause: bool = False) -> None:
-        """Let epoll wake somebody for the next connection."""
+    def _rearm_listener(self, after_pause: bool = False) -> None:
+        """Let epoll wake a worker for the next connection."""
         if self._paused == after_pause:
             self._paused = False
             try:
@@ -111,7 +108,7 @@ class Core:
                 pass  # the listener is closed: a drain began
 
     def _accept(self) -> bool:
-        """Take one connection in; False when none waits, or when there is no room for it."""
+        """Accept one connection; return False if none waits or the limit is reached."""
         with self._accepting:
             try:
                 if len(self.open) >= self._max_connections and not self._evict():
@@ -121,150 +118,154 @@ class Core:
             except BlockingIOError:
                 return False
             except OSError as err:
-                # With no descriptor free accept(2) says so though nobody waits.
-                if err.errno in _NO_ROOM and self._waits():
+                # Without a free descriptor accept(2) fails even if no connection waits.
+                if err.errno in _EXHAUSTED and self._has_pending():
                     _log.warning("no connection can be accepted now: %s", err)
                     self._paused = not self._evict()
                     return False
             return True
 
-    def _waits(self) -> bool:
-        """Whether somebody waits to be accepted."""
-        door = select.poll()
-        door.register(self._listener.fileno(), select.POLLIN)
-        return bool(door.poll(0))
+    def _has_pending(self) -> bool:
+        """Whether a connection waits to be accepted."""
+        poll = select.poll()
+        poll.register(self._listener.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
-        """Make a connection of an accepted socket and wait for its first bytes."""
+        """Register an accepted socket as a connection, and wait for its first bytes."""
         sock.setblocking(False)
         environ = self._environ
         if sock.family != socket.AF_UNIX:
             environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
+        conn = ClientConnection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
         conn.last = self.draining
         self._epoll.register(conn.fd, select.EPOLLONESHOT)
         self.open.add(conn)
         self._park(conn, Phase.IDLE)
 
     def _evict(self) -> bool:
-        """Close the connection that is idle for the longest time, or that has kept us waiting for
-        the longest time, above a second, in a head, in a body, or taking nothing of an answer;
-        False when there is none.
+        """Close one connection for a new one; return False if none may be closed.
+
+        The longest idle one is closed first, then the one that has been slowest for more than a
+        second: to send a head or a body, or to read a response.
         """
         parked = list(self._parked.items())
         idle = (pair for pair in parked if pair[1].phase in _IDLE)
-        for fd, conn in chain(idle, self._slow(parked)):
-            if self._owns(fd, conn):
+        for fd, conn in chain(idle, self._slowest(parked)):
+            if self._claim(fd, conn):
                 self._close(conn)
                 return True
         return False
 
-    def _slow(self, parked: list[tuple[int, Connection]]) -> Iterator[tuple[int, Connection]]:
-        def since(conn: Connection) -> float:
+    def _slowest(
+        self, parked: list[tuple[int, ClientConnection]]
+    ) -> Iterator[tuple[int, ClientConnection]]:
+        def since(conn: ClientConnection) -> float:
             phase = conn.phase  # once: another thread may serve it by now
             return conn.deadline - self._seconds[phase] if phase in _SLOW else inf
 
-        late = time.monotonic() - _AT_LEAST
+        late = time.monotonic() - _EVICT_AFTER
         slow = [(began, pair) for pair in parked if (began := since(pair[1])) < late]
-        yield from (pair for _, pair in sorted(slow, key=lambda found: found[0]))
+        yield from (pair for _, pair in sorted(slow, key=lambda entry: entry[0]))
 
     # -- the workers -------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """The life of one worker thread."""
-        turn = WorkerState()
-        self.turns.add(turn)
-        self._crew.join()
+        """Run one worker thread until the server stops or the worker is given up."""
+        state = WorkerState()
+        self.worker_states.add(state)
+        self._policy.join()
         try:
-            self._poll(turn)
+            self._poll(state)
         finally:
-            self._crew.leave()
-            self.turns.discard(turn)
+            self._policy.leave()
+            self.worker_states.discard(state)
 
-    def _poll(self, turn: WorkerState) -> None:
-        crew, turns, me = self._crew, 0, threading.get_ident()
-        while not (self.stopping or turn.given_up):
-            if crew.alone and crew.alone != me:
-                crew.rest()
+    def _poll(self, state: WorkerState) -> None:
+        policy, budget, me = self._policy, 0, threading.get_ident()
+        while not (self.stopping or state.given_up):
+            if policy.sole_poller and policy.sole_poller != me:
+                policy.wait()
                 continue
-            conn, turns = self._next(turns)
+            conn, budget = self._next(budget)
             if conn is not None:
                 began = time.perf_counter()
-                self._serve(conn, turn)
-                turn.exchange = turn.environ = None
+                self._serve(conn, state)
+                state.exchange = state.environ = None
                 try:
-                    crew.answered(me, began)
-                except Exception:  # SAFETY: it decides of nothing but speed
-                    _log.exception("who polls could not be decided")
+                    policy.record_response(me, began)
+                except Exception:  # SAFETY: only speed depends on it
+                    _log.exception("the poll policy failed")
 
-    def _next(self, turns: int) -> tuple[Connection | None, int]:
-        """A connection that something can be done for, or None, and how often the next one may be
-        looked for without letting another thread run.
+    def _next(self, budget: int) -> tuple[ClientConnection | None, int]:
+        """Return a connection that is ready, or None, and the new budget.
+
+        budget: connections that may still be served without releasing the GIL.
         """
-        # PERF: each time it lets others run it waits for its own turn (benchmarks/http, row).
-        if turns:
-            conn = self._brought()
+        # PERF: after each release of the GIL this thread waits for it again (benchmarks/http, row).
+        if budget:
+            conn = self._next_completed()
             if conn is not None:
-                return conn, turns - 1
+                return conn, budget - 1
             fd = ready(self._epoll)
             if fd >= 0:
-                return self._found(fd), turns - 1
-        rests = self.io_thread.rest()
-        self._crew.polls += 1
-        fd = next((found for found, _ in self._epoll.poll(_TICK if rests else 0, 1)), -1)
-        if rests and fd != self.io_thread.fileno():
-            self.io_thread.rise()
-        return (self._found(fd) if fd >= 0 else self._brought()), _TURNS
+                return self._ready_connection(fd), budget - 1
+        armed = self.io_thread.arm()
+        self._policy.polls += 1
+        fd = next((ready_fd for ready_fd, _ in self._epoll.poll(_TICK if armed else 0, 1)), -1)
+        if armed and fd != self.io_thread.fileno():
+            self.io_thread.disarm()
+        return (self._ready_connection(fd) if fd >= 0 else self._next_completed()), _BEFORE_YIELD
 
-    def _brought(self) -> Connection | None:
-        """A connection for which the io_thread brings something."""
-        found = self.io_thread.fetch(self._parked)
-        if found is None:
+    def _next_completed(self) -> ClientConnection | None:
+        """Return a connection whose operation in the I/O thread is complete, or None."""
+        completed = self.io_thread.completed(self._parked)
+        if completed is None:
             return None
-        conn: Connection = found[0]
-        conn.came = found[1]
+        conn: ClientConnection
+        conn, conn.received = completed
         return conn
 
-    def _found(self, fd: int) -> Connection | None:
-        """The connection that epoll says is ready; None where it is the listener that is."""
+    def _ready_connection(self, fd: int) -> ClientConnection | None:
+        """Return the connection of a ready descriptor; None for the listener."""
         if fd == self._listener.fileno():
-            for _ in range(_AT_ONCE):
-                # At the cap the next one costs another its place: only if it is there.
+            for _ in range(_ACCEPTED_AT_ONCE):
+                # At the limit the next connection would evict another one.
                 if not self._accept() or len(self.open) >= self._max_connections:
                     break
-            self._listen()
+            self._rearm_listener()
         elif fd == self.io_thread.fileno():
-            self.io_thread.hush()
-            return self._brought()
-        return self._recalled(fd)
+            self.io_thread.acknowledge()
+            return self._next_completed()
+        return self._reclaim(fd)
 
-    def _recalled(self, fd: int) -> Connection | None:
-        """What is parked there, if it is not on its way, for this thread alone."""
-        conn: Connection | None = self.io_thread.recall(fd, self._parked)
-        if conn is not None and conn.given:
-            conn.given, conn.out = False, b""
+    def _reclaim(self, fd: int) -> ClientConnection | None:
+        """Take over a parked connection, or return None if another thread has it."""
+        conn: ClientConnection | None = self.io_thread.reclaim(fd, self._parked)
+        if conn is not None and conn.submitted:
+            conn.submitted, conn.out = False, b""
         return conn
 
-    def _serve(self, conn: Connection, turn: WorkerState) -> None:
-        """Do for a connection what can be done now, then park or close it."""
+    def _serve(self, conn: ClientConnection, state: WorkerState) -> None:
+        """Process a connection as far as possible now, then park or close it."""
         try:
-            self._progress(conn, turn)
+            self._progress(conn, state)
         except ClientDisconnected:
             self._close(conn)
         except ProtocolError as err:
             self._refuse(conn, err)
-        except BaseException:  # SAFETY: whatever it is, the worker stays
+        except BaseException:  # SAFETY: the worker survives any error
             _log.exception("a connection failed")
             self._close(conn)
 
-    def _progress(self, conn: Connection, turn: WorkerState) -> None:
-        """Write what is left, read what is there, answer what is complete."""
-        if conn.given:
+    def _progress(self, conn: ClientConnection, state: WorkerState) -> None:
+        """Write pending output, read available input, and run complete requests."""
+        if conn.submitted:
             if not conn.collect():
                 self._park(conn, Phase.WRITE if conn.out else Phase.IDLE)
                 return
-        elif conn.waiting is not None:
-            pass  # it is its turn
+        elif conn.parked_request is not None:
+            pass  # resumed: the request is complete
         elif conn.phase is Phase.WRITE or conn.out:
             conn.flush()
             conn.phase = None
@@ -275,74 +276,70 @@ class Core:
             conn.buffer.clear()
             self._arm(conn, _READ)
             return
-        for _ in range(_IN_A_ROW):
+        for _ in range(_PIPELINED):
             if conn.out:
                 break
-            exchange = conn.answering
+            exchange = conn.exchange
             if exchange is not None:
-                turn.began, turn.exchange = time.perf_counter(), exchange
+                state.began, state.exchange = time.perf_counter(), exchange
                 exchange.resume()
             elif conn.closing:
-                self._end(conn)
+                self._linger(conn)
                 return
             else:
-                request, conn.waiting = conn.waiting, None
+                request, conn.parked_request = conn.parked_request, None
                 if request is None:
                     arrived = next(conn.requests)
                     if isinstance(arrived, Phase):
                         self._park(conn, arrived)
                         return
                     request = arrived
-                    if self._proxies is not None:
-                        self._proxies.apply(request)
-                    elif "HTTP_X_FORWARDED_FOR" in request and self._warns:
-                        self._warns = False
-                        warn_of_untrusted(request["REMOTE_ADDR"])
+                    self._proxies.apply(request)
                 try:
-                    exchange = self._answer(conn, request, turn)
+                    exchange = self._run(conn, request, state)
                 except Parked as parked:
-                    self._keep(conn, request, parked)
+                    self._park_request(conn, request, parked)
                     return
             conn.phase = None
-            if conn.answering is not None:
+            if conn.exchange is not None:
                 break
             if exchange.streams:
                 self._epoll.unregister(conn.fd)
                 self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
                 return
-            if conn.held:
+            if conn.deferred:
                 if not conn.closing and not conn.buffer:
                     conn.deadline = time.monotonic() + self._seconds[Phase.IDLE]
-                    if conn.give(self.io_thread, self._parked):
+                    if conn.submit(self.io_thread, self._parked):
                         return
                 conn.flush()
         self._park(conn, Phase.WRITE)
 
-    def _answer(self, conn: Connection, request: dict[str, Any], turn: WorkerState) -> Exchange:
-        conn.held = (
-            self.carries
-            and self._crew.spares
-            and len(self.open) > _FEW
+    def _run(self, conn: ClientConnection, request: dict[str, Any], state: WorkerState) -> Exchange:
+        conn.deferred = (
+            self.uses_io_thread
+            and self._policy.has_sole_poller
+            and len(self.open) > _DIRECT_UP_TO
             and conn.fd < self.io_thread.most
         )
         exchange = Exchange(conn, request)
-        # SAFETY: in this order: who sees this exchange sees when it began (Watch).
-        turn.began, turn.environ, turn.exchange = time.perf_counter(), request, exchange
+        # SAFETY: in this order: a thread that sees this exchange sees its start (TimeoutMonitor).
+        state.began, state.environ, state.exchange = time.perf_counter(), request, exchange
         exchange.run(self.app, request)
         return exchange
 
-    def _owns(self, fd: int, seen: Connection) -> bool:
-        """Take out of the parked ones what was seen there; False where it is gone, or goes on."""
-        conn = self._recalled(fd)
-        if conn is not None and conn is not seen:  # another one has its number by now
+    def _claim(self, fd: int, seen: ClientConnection) -> bool:
+        """Take over the parked connection `seen`; return False if another thread has it."""
+        conn = self._reclaim(fd)
+        if conn is not None and conn is not seen:  # another connection has got its descriptor
             self._arm(conn, _events(conn))
         return conn is seen
 
     # -- waiting -----------------------------------------------------------------------------------
 
-    def _park(self, conn: Connection, phase: Phase) -> None:
-        """Wait for the peer. A head and a body have one deadline each, from the first byte on."""
+    def _park(self, conn: ClientConnection, phase: Phase) -> None:
+        """Wait for the peer. A head and a body have one deadline each, from their first byte."""
         if phase is Phase.EXPECT:
             conn.send(_CONTINUE)
             phase = Phase.BODY
@@ -350,62 +347,62 @@ class Core:
             conn.phase = phase
             conn.deadline = time.monotonic() + self._seconds[phase]
             if phase is Phase.WRITE:
-                conn.look()
+                conn.measure_queue()
         self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
 
-    def _keep(self, conn: Connection, request: dict[str, Any], parked: Parked) -> None:
-        """Keep a request until its turn, without a thread and without an event of epoll."""
+    def _park_request(
+        self, conn: ClientConnection, request: dict[str, Any], parked: Parked
+    ) -> None:
+        """Keep a parked request without a thread and without an event of epoll."""
         request["wsgi.input"].seek(0)
-        conn.waiting, conn.held = request, False
-        conn.phase, conn.deadline = Phase.TURN, parked.until
+        conn.parked_request, conn.deferred = request, False
+        conn.phase, conn.deadline = Phase.QUEUED, parked.until
         self._parked[conn.fd] = conn
         parked.wait(partial(self._resume, conn, conn.fd))
 
-    def _resume(self, conn: Connection, fd: int) -> bool:
-        """Have a worker run a kept request again; False when it does not wait any more."""
-        if conn.waiting is None or not self._owns(fd, conn):
+    def _resume(self, conn: ClientConnection, fd: int) -> bool:
+        """Let a worker run a parked request again; return False if it no longer waits."""
+        if conn.parked_request is None or not self._claim(fd, conn):
             return False
-        self._arm(conn, _WRITE)  # it can be written to, so a worker is woken at once
+        self._arm(conn, _WRITE)  # the socket is writable, so a worker is woken at once
         return True
 
-    def _arm(self, conn: Connection, events: int) -> None:
-        """Give the connection up and let epoll wake somebody for it."""
-        # SAFETY: parked before armed, or the woken thread would find nobody to serve.
+    def _arm(self, conn: ClientConnection, events: int) -> None:
+        """Give up the ownership, and let epoll wake a worker for the connection."""
+        # SAFETY: parked before armed, or the woken thread would not find the connection.
         self._parked[conn.fd] = conn
-        try:
+        with suppress(OSError, ValueError):  # `sweep` has closed it by now, or all is closed
             rearm(self._epoll, conn.fd, events)
-        except (OSError, ValueError):
-            pass  # the sweeper took it between these two lines, and closed it; or all is closed
 
     def sweep(self) -> None:
-        """End what is past its deadline, and accept again after a pause. Called now and then."""
+        """End connections past their deadline; accept again after a pause. Called regularly."""
         now = time.monotonic()
         idle_ends = now >= self._idle_until
         for fd, conn in list(self._parked.items()):
             late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
-            if not late or not self._owns(fd, conn):
+            if not late or not self._claim(fd, conn):
                 continue
-            if conn.phase is Phase.TURN:
+            if conn.phase is Phase.QUEUED:
                 self._arm(conn, _WRITE)
                 continue
-            if conn.phase is Phase.WRITE and now >= conn.deadline and conn.takes():
+            if conn.phase is Phase.WRITE and now >= conn.deadline and conn.has_progressed():
                 conn.deadline = now + conn.write_timeout
             if now < conn.deadline and not (idle_ends and conn.phase is Phase.IDLE):
                 self._arm(conn, _events(conn))
             elif conn.phase in (Phase.HEAD, Phase.BODY):
                 slow = ProtocolError(408, "the request did not arrive in time")
                 with suppress(ProtocolError):
-                    conn.requests.throw(slow)  # which tells what is known of it
+                    conn.requests.throw(slow)  # sets the environ of `slow`
                 self._refuse(conn, slow)
             else:
                 self._close(conn)
-        self._listen(after_pause=True)
-        self._crew.settle()
+        self._rearm_listener(after_pause=True)
+        self._policy.unpin_if_idle()
 
     # -- the end of a connection -------------------------------------------------------------------
 
-    def _refuse(self, conn: Connection, why: ProtocolError) -> None:
-        """Answer with an error, read no further request, close."""
+    def _refuse(self, conn: ClientConnection, why: ProtocolError) -> None:
+        """Send a response for a protocol error, then close without reading another request."""
         conn.last, waited = True, 0.0
         if conn.phase in (Phase.HEAD, Phase.BODY):
             waited = time.monotonic() - conn.deadline + self._seconds[conn.phase]
@@ -415,20 +412,20 @@ class Core:
         except ClientDisconnected:
             self._close(conn)
         else:
-            self._end(conn)
-        self.tell(environ, why.status, why.detail, waited)
+            self._linger(conn)
+        self.report(environ, why.status, why.detail, waited)
 
-    def tell(self, environ: dict[str, Any], status: int, detail: str, seconds: float) -> None:
-        """Have it told what this server has answered by itself."""
-        if self.on_answered is None:
+    def report(self, environ: dict[str, Any], status: int, detail: str, seconds: float) -> None:
+        """Report a response of the server itself to `on_server_response`."""
+        if self.on_server_response is None:
             return
         try:
-            self.on_answered(environ, status, detail, seconds)
+            self.on_server_response(environ, status, detail, seconds)
         except Exception:
-            _log.exception("an answer of the server's own could not be told of")
+            _log.exception("a response of the server itself could not be reported")
 
-    def _end(self, conn: Connection) -> None:
-        """End our side and wait a moment: a reset would take the answer from the peer's hands."""
+    def _linger(self, conn: ClientConnection) -> None:
+        """Shut down our side and wait a moment: a reset would destroy the unread response."""
         conn.buffer.clear()
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -437,24 +434,24 @@ class Core:
         else:
             self._park(conn, Phase.LINGER)
 
-    def _close(self, conn: Connection) -> None:
+    def _close(self, conn: ClientConnection) -> None:
         self.open.discard(conn)
-        if conn.answering is not None:
-            conn.answering.abandon()
+        if conn.exchange is not None:
+            conn.exchange.abandon()
         conn.sock.close()
-        self._listen(after_pause=True)
+        self._rearm_listener(after_pause=True)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def end_connections(self) -> None:
-        """Close each connection after its next response, those that are still to come too."""
+        """Close each connection after its next response, also connections accepted later."""
         with self._accepting:
             self.draining = True
             for conn in list(self.open):
                 conn.last = True
 
     def drain(self, timeout: float) -> bool:
-        """Answer what was accepted, and nothing new; True when all is done in time (seconds)."""
+        """Serve accepted connections only; return whether all ended within `timeout` seconds."""
         until = time.monotonic() + timeout
         self._idle_until = time.monotonic() + _LINGER
         while self._accept():
@@ -467,22 +464,22 @@ class Core:
         return not self.open
 
     def close(self, workers: list[threading.Thread], timeout: float) -> None:
-        """End the workers, waiting for them so many seconds, and cut what is left."""
+        """Stop the workers, wait up to `timeout` seconds, then close all connections."""
         self.stopping = True
         os.eventfd_write(self._wake, 1)
         until = time.monotonic() + timeout
-        lost = {turn.thread for turn in list(self.turns) if turn.given_up}
+        given_up = {state.thread for state in list(self.worker_states) if state.given_up}
         for worker in workers:
-            if worker not in lost:
+            if worker not in given_up:
                 worker.join(max(until - time.monotonic(), 0))
         self.io_thread.stop()
-        self._crew.end()
+        self._policy.end()
         for conn in list(self.open):
             self._close(conn)
         self._epoll.close()
         os.close(self._wake)
 
 
-def _events(conn: Connection) -> int:
-    """What epoll waits for; a request that is kept is only resumed earlier."""
-    return _WRITE if conn.phase in (Phase.WRITE, Phase.TURN) else _READ
+def _events(conn: ClientConnection) -> int:
+    """Return the events to wait for; a queued request is only resumed earlier by them."""
+    return _WRITE if conn.phase in (Phase.WRITE, Phase.QUEUED) else _READ

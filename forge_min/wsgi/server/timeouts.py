@@ -1,5 +1,6 @@
-"""A thread beside the workers, who may all be busy: it ends what is past its deadline, and gives up
-handlers that do not come back.
+"""The thread of the time-outs: closes late connections, and gives up handlers that do not return.
+
+It is not a worker, because all workers may be busy.
 """
 
 from __future__ import annotations
@@ -12,61 +13,68 @@ import traceback
 from collections.abc import Callable
 
 from .core import Core
-from .exchange import Where, request_of
+from .exchange import LoggedRequest, logged_request
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _TICK = 0.5  # seconds
-MOST = 64
-"""Workers that were given up and have not come back, at most, in whose place others are hired."""
+MAX_GIVEN_UP = 64
+"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
 
-class Watch:
-    """limit: seconds that a handler may take; 0: as long as it likes. hire: starts one worker."""
+class TimeoutMonitor:
+    """Enforces the deadlines of a Core.
 
-    def __init__(self, core: Core, limit: float, hire: Callable[[], object]) -> None:
+    core: its connections and workers.
+    limit: seconds that a handler may take; 0: unlimited.
+    start_worker: starts one worker.
+    """
+
+    def __init__(self, core: Core, limit: float, start_worker: Callable[[], object]) -> None:
         self._core = core
         self._limit = limit
-        self._hire = hire
+        self._start_worker = start_worker
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """The life of the thread."""
+        """Run the thread until `end`."""
         while not self._ended.wait(_TICK):
             try:
                 self._core.sweep()
                 if self._limit:
-                    self._look(time.perf_counter() - self._limit)
+                    self._give_up_late(time.perf_counter() - self._limit)
             except Exception:
-                _log.exception("looking after connections failed")
+                _log.exception("the check of deadlines failed")
 
     def end(self) -> None:
         """Let the thread end."""
         self._ended.set()
 
-    def _look(self, late: float) -> None:
-        turns = list(self._core.turns)
-        for turn in turns:
-            exchange = turn.exchange  # SAFETY: before `began`, which is newer for a newer one
-            if exchange is None or turn.given_up or turn.began > late:
+    def _give_up_late(self, started_before: float) -> None:
+        states = list(self._core.worker_states)
+        for state in states:
+            exchange = (
+                state.exchange
+            )  # SAFETY: read before `began`, which is newer for a newer exchange
+            if exchange is None or state.given_up or state.began > started_before:
                 continue
-            environ = turn.environ
-            where = request_of(environ) if environ else exchange.where
-            if where is None:
-                continue  # it has come back between these lines
-            self._tell(turn.thread, where)
-            turn.given_up = True
-            told = self._core.on_answered is not None
-            if exchange.cut(environ, told=told) and environ is not None:
-                seconds = time.perf_counter() - turn.began
+            environ = state.environ
+            logged = logged_request(environ) if environ else exchange.logged
+            if logged is None:
+                continue  # it has returned between these lines
+            self._log_stack(state.thread, logged)
+            state.given_up = True
+            reported = self._core.on_server_response is not None
+            if exchange.cut_off(environ, reported=reported) and environ is not None:
+                seconds = time.perf_counter() - state.began
                 detail = f"the handler has taken longer than {self._limit:g} s"
-                self._core.tell(dict(environ), 500, detail, seconds)
+                self._core.report(dict(environ), 500, detail, seconds)
             self._core.open.discard(exchange.conn)
-            if sum(other.given_up for other in turns) <= MOST:
-                self._hire()
+            if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
+                self._start_worker()
 
-    def _tell(self, thread: threading.Thread, where: Where) -> None:
+    def _log_stack(self, thread: threading.Thread, logged: LoggedRequest) -> None:
         frame = sys._current_frames().get(thread.ident or 0)
-        _log.error(
-            "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s",
-            self._limit, *where[:3], "".join(traceback.format_stack(frame)), extra=where.fields,
-        )  # fmt: skip
+        stack = "".join(traceback.format_stack(frame))
+        message = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
+        request, extra = logged
+        _log.error(message, self._limit, *request, stack, extra=extra)
