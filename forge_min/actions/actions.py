@@ -15,17 +15,17 @@ from ..errors import FieldError, Invalid
 from ..i18n import text
 from . import statement
 from .base import Conn, scope, this_row
-from .check import LinkChanges, Operation
-from .reader import Reader
+from .check import KeyChanges, Operation
+from .reader import ReadActions
 from .resource import R, Relation, quote
-from .writer import ANY_VERSION, Item, Writer
+from .writer import ANY_VERSION, Item, WriteActions
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 Doomed = dict[tuple[str, Any], Any]
 
 
-class Actions(Reader[R], Writer[R], Generic[R, C, U]):
+class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
     """What can be done with one resource: R a row, C the data of a create, U of an update.
 
     Subclasses set `resource` and may override `validate` and every action. Each action needs its
@@ -77,7 +77,7 @@ class Actions(Reader[R], Writer[R], Generic[R, C, U]):
         """
         self.allow("delete")
         self._needs_version(version)
-        if self.resource.soft_delete or not self.registry.followers(self.resource):
+        if self.resource.soft_delete or not self.registry.referencing_relations(self.resource):
             self._delete(id, conn, version)
             return
         self._tried(conn, lambda own: self._delete_all(id, own, version))
@@ -144,7 +144,7 @@ class Actions(Reader[R], Writer[R], Generic[R, C, U]):
         found: Doomed = {(self.resource.topic, id): self}
         rows: list[tuple[Actions[Any, Any, Any], Any]] = [(self, id)]
         for actions, key in rows:  # grows meanwhile: a chain may be longer than Python's stack
-            for other, relation in self.registry.followers(actions.resource):
+            for other, relation in self.registry.referencing_relations(actions.resource):
                 if relation.on_delete == "cascade":
                     for referring in other._referring(relation, key, conn):
                         place = other.resource.topic, referring
@@ -155,7 +155,7 @@ class Actions(Reader[R], Writer[R], Generic[R, C, U]):
 
     def _forget(self, id: Any, conn: db.Connection, doomed: Doomed) -> None:
         """Change those who refer to this row and stay."""
-        for other, relation in self.registry.followers(self.resource):
+        for other, relation in self.registry.referencing_relations(self.resource):
             if relation.on_delete == "set_null":
                 change = other._sql(statement.update, (relation.column,), (), ())
                 for key in other._referring(relation, id, conn):
@@ -190,7 +190,7 @@ class Actions(Reader[R], Writer[R], Generic[R, C, U]):
             values = {name: values[name] for name in frozen}
         fields = tuple(name for name in values if name in self._links)
         changed = tuple(name for name in values if name not in self._kept)
-        merged = {n: values[n].seen for n in fields if isinstance(values[n], LinkChanges)}
+        merged = {n: values[n].seen for n in fields if isinstance(values[n], KeyChanges)}
         sql = self._sql(statement.update, changed, frozen, fields, tuple(merged))
         params = values | _key(id, version) | {f"forge_seen_{n}": s for n, s in merged.items()}
         differing, found = self._changed(conn, sql, params, "update")

@@ -80,11 +80,11 @@ class ActionRegistry(Protocol):
     secret: bytes
     max_conditions: int
 
-    def followers(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
+    def referencing_relations(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
         """Whom the deletion of a row of `resource` means something to, and how."""
 
 
-class Base(Generic[R]):
+class BaseActions(Generic[R]):
     """One resource and its database. resource: set by generated code. registry: set when the
     actions are registered, so that relations find the actions of their targets.
     """

@@ -25,7 +25,7 @@ from .values import TYPES, fits_json, to_text
 Operation = Literal["create", "update", "replace"]
 
 
-class LinkChanges(list[Any]):
+class KeyChanges(list[Any]):
     """The keys of a many_to_many field as the client wants them, made from the keys it has seen.
 
     An update adds and removes only the difference between the two, so links that others write
@@ -190,8 +190,8 @@ class Check:
             self.error(name, "too_long", text("must have at most {max} entries", max=MOST_KEYS))
         else:
             keys = self._keys(name, type, given, max_len)
-            if isinstance(given, LinkChanges):
-                keys = LinkChanges(keys, map(TYPES[type].read, given.seen))
+            if isinstance(given, KeyChanges):
+                keys = KeyChanges(keys, map(TYPES[type].read, given.seen))
             self.values[name] = keys
 
     def unknown(self) -> None:

@@ -15,7 +15,7 @@ from ..errors import BadRequest, DomainError
 from ..fanout import filled, iso_utc
 from ..i18n import text
 from . import query as queries
-from .base import Base, Conn, Rows
+from .base import BaseActions, Conn, Rows
 from .query import DEFAULT_LIMIT, ListQuery, join
 from .resource import Page, R, Relation, quote
 from .values import to_text
@@ -52,7 +52,7 @@ class AuditEntry:
         return asdict(self) | {"at": iso_utc(self.at)}
 
 
-class Reader(Base[R]):
+class ReadActions(BaseActions[R]):
     """What can be read of one resource. Every method needs the permission "read" (`audit_log` needs
     "audit"), and sees this tenant's rows only, without those that were deleted.
 

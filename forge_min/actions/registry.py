@@ -57,7 +57,9 @@ class Registry:
         self.actions[made.resource.topic] = made
         return made
 
-    def followers(self, resource: Resource[Any]) -> list[tuple[Actions[Any, Any, Any], Relation]]:
+    def referencing_relations(
+        self, resource: Resource[Any]
+    ) -> list[tuple[Actions[Any, Any, Any], Relation]]:
         """The relations of others that something happens to when a row of `resource` is deleted.
 
         Of a tenant's rows only where the row itself is a tenant's; else no one tenant's action can

@@ -30,7 +30,7 @@ from ..errors import (
 from ..i18n import later, text
 from ..observe import log_fields
 from . import statement
-from .base import Base, Conn, Rows
+from .base import BaseActions, Conn, Rows
 from .check import Check, Operation
 from .resource import Column, R
 from .values import TYPES, uuid7
@@ -65,7 +65,7 @@ class Upserted(NamedTuple):
     unchanged: int
 
 
-class Writer(Base[R]):
+class WriteActions(BaseActions[R]):
     """The writing half of a resource's actions: what every write goes through, and bulk writes.
 
     `create_many` and `upsert_many` are all or nothing: one transaction. Both raise Invalid whose

@@ -29,7 +29,7 @@ HINT = len(KEY) + 6  # characters that tell keys apart, and are shown
 _VIA = {"key": "api_key", "session": SESSION}  # of an Identity, by the kind of its credential
 
 
-class Key(NamedTuple):
+class ApiKey(NamedTuple):
     """An API key as it is listed.
 
     roles: those of the user's that it has; None for all. tenant: the slug of the only one that it
@@ -91,9 +91,9 @@ def create_key(
     return secret
 
 
-def list_keys(conn: psycopg.Connection[Any], user: UUID) -> list[Key]:
+def list_keys(conn: psycopg.Connection[Any], user: UUID) -> list[ApiKey]:
     """The user's keys, the oldest first."""
-    return [Key(*row) for row in db.run(conn, SQL["keys"], {"user": user})]
+    return [ApiKey(*row) for row in db.run(conn, SQL["keys"], {"user": user})]
 
 
 def revoke_key(conn: psycopg.Connection[Any], which: str) -> int:
