@@ -295,9 +295,9 @@ class Runtime:
         frame = Frame(config.project.name, own=own, stylesheets=sheets)
         callers = Authentication(app, registry, config, frame, generated.views)
         self._links = callers.links
-        patrol = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
-        patrol.start()
-        self._stack.callback(patrol.stop)
+        reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
+        reauthorizer.start()
+        self._stack.callback(reauthorizer.stop)
         events = events_handler(
             hub,
             limiter,
@@ -305,8 +305,8 @@ class Runtime:
             topics=registry.actions,
             heartbeat=c.heartbeat,
             admit=self._admit,
-            patrol=patrol,
-            refused=self.metrics.stream_refused,
+            reauthorizer=reauthorizer,
+            on_refused=self.metrics.stream_refused,
         )
         probe = self._probe
         router = build_router(
