@@ -321,7 +321,7 @@ class ResourceAPI:
     def _present(self, key: Any) -> int:
         """Return the version of a row, also of a deleted one, which may be restored.
 
-        Returns -1 if the row does not exist: the action then raises the error that the identity may see.
+        Returns -1 if the row does not exist: the action then raises the error to show.
         """
         try:
             return int(self._actions.public(key, live=False).version)
