@@ -1,5 +1,6 @@
-"""What generated code stands on: the resource as data, validation, list queries, and the one
-statement of a write.
+"""The base of generated code: resources as data, validation, list queries and actions.
+
+Each write is one statement.
 """
 
 from ..fanout import iso_utc, uuid_text

@@ -132,8 +132,8 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
     [
         ('server certificate for "a" does not match host name "b"', "TLS"),
         ('root certificate file "/x" does not exist', "TLS"),
-        ('"10.0.0.1", port 5432 failed: Network is unreachable', "no way leads to db:5432"),
-        ('"10.0.0.1", port 5432 failed: No route to host', "no way leads to db:5432"),
+        ('"10.0.0.1", port 5432 failed: Network is unreachable', "db:5432 is not reachable"),
+        ('"10.0.0.1", port 5432 failed: No route to host', "db:5432 is not reachable"),
         ("server closed the connection unexpectedly", "db:5432 closes the connection"),
         ('definition of service "x" not found', "service"),
         ('FATAL:  unrecognized configuration parameter "foo"', "options="),
@@ -146,7 +146,7 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
         ('FATAL:  too many connections for database "x"', "has no connection left"),
         ("remaining connection slots are reserved for roles with", "has no connection left"),
         ("could not create socket: Too many open files", "no file descriptor left"),
-        ("something new", "does not let us in"),
+        ("something new", "does not accept the connection"),
     ],
 )
 def test_what_libpq_says_is_told_as_what_it_means(text, expected):
@@ -157,7 +157,7 @@ def test_what_libpq_says_is_told_as_what_it_means(text, expected):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"password": SECRET}, "another password of user app"),
+        ({"password": SECRET}, "rejects the password of user app"),
         ({"user": "stranger", "password": SECRET}, "user stranger"),
         ({"dbname": "nowhere"}, "database nowhere does not exist"),
         ({"sslmode": "require"}, "TLS"),
