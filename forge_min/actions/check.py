@@ -15,8 +15,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 from psycopg.types.json import Jsonb
 
@@ -56,20 +55,6 @@ _EXPONENT = 16_383  # the largest that PostgreSQL reads, even of a zero (manual,
 _EXACT = Context(prec=200_000)
 
 
-class Hint(NamedTuple):
-    """The words of the schema for a field that has the wrong form.
-
-    help: the help text, in English.
-    example: the placeholder.
-    """
-
-    help: str = ""
-    example: str = ""
-
-
-_NO_HINTS: Mapping[str, Hint] = MappingProxyType({})
-
-
 # The methods below are named after the schema's types and hide the built-in name inside the class.
 _Int = int
 
@@ -83,7 +68,7 @@ class Check:
     id: the key of the row that is changed, None for a create.
     locked: the fields that stay absent.
     max_json: bytes of a JSON value in PostgreSQL's spelling.
-    hints: the words of the schema for fields with a pattern.
+    hints: field → (help, placeholder) of the schema, for the message of a pattern.
 
     Every method for a value takes `required` and `default`. Lengths are in characters.
     """
@@ -96,7 +81,7 @@ class Check:
         id: object = None,
         locked: Collection[str] = (),
         max_json: _Int = 1 << 20,
-        hints: Mapping[str, Hint] = _NO_HINTS,
+        hints: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.data = data
         self.operation = operation
@@ -104,7 +89,7 @@ class Check:
         self.id = id
         self.locked = locked
         self.max_json = max_json
-        self._hints = hints
+        self._hints = hints or {}
         self.values: dict[str, Any] = {}
         self.errors: list[FieldError] = []
         self._seen: set[str] = set()
@@ -266,11 +251,11 @@ class Check:
 
     def _form_message(self, name: str) -> str:
         """The message for a value that does not match the pattern, in the words of the schema."""
-        hint = self._hints.get(name, Hint())
-        if hint.help:
-            return text("does not have the expected form: {help}", help=text(hint.help))
-        if hint.example:
-            example = text(hint.example)
+        help, placeholder = self._hints.get(name, ("", ""))
+        if help:
+            return text("does not have the expected form: {help}", help=text(help))
+        if placeholder:
+            example = text(placeholder)
             return text("does not have the expected form, for example {example}", example=example)
         return text("does not have the expected form")
 

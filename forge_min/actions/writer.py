@@ -33,7 +33,7 @@ from ..i18n import later, text
 from ..observe import log_fields
 from . import statement
 from .base import BaseActions, Conn, Rows
-from .check import Check, Hint, Operation
+from .check import Check, Operation
 from .resource import Column, R
 from .values import TYPES, uuid7
 
@@ -83,7 +83,7 @@ class WriteActions(BaseActions[R]):
         self._guarded = [c for c in resource.columns if c.writable_by]
         self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
         self._kept = self._frozen.union(self._links)
-        self._hints = {c.name: Hint(c.help, c.placeholder) for c in resource.columns}
+        self._hints = {c.name: (c.help, c.placeholder) for c in resource.columns}
         # A declared key is a field of the data; any other is created here.
         self._creates_key = key in self.served
         # PERF: changes of the same fields share one text, so it is composed once, and PostgreSQL
@@ -270,14 +270,8 @@ class WriteActions(BaseActions[R]):
         """Check the data by all rules. Errors are recorded, not raised."""
         refused = self.refused()
         locked = () if operation == "create" else self._kept.union(refused, self.hidden())
-        check = Check(
-            data,
-            operation=operation,
-            id=id,
-            locked=locked,
-            max_json=self.limits.json,
-            hints=self._hints,
-        )
+        most, hints = self.limits.json, self._hints
+        check = Check(data, operation=operation, id=id, locked=locked, max_json=most, hints=hints)
         self.resource.check(check)
         for name in refused:
             if name in data:
