@@ -24,6 +24,7 @@ from .resource import Column, R, Relation, Resource, quote
 from .values import read_text
 
 Conn = db.Connection | None
+Params = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
 TOO_LARGE = "F646"
 T = TypeVar("T")
@@ -56,14 +57,16 @@ def _size_of(name: str, kind: str, options: Mapping[str, Any]) -> str:
 
 
 class Limits(NamedTuple):
-    """Sizes in bytes.
+    """Limits of values and lists.
 
-    json: of one JSON value.
-    response: of the rows of one list, and of its response.
+    json: bytes of one JSON value.
+    response: bytes of the rows of one list, and of its response.
+    conditions: of a list that a URL requests.
     """
 
     json: int = 1 << 20
     response: int = 16 << 20
+    conditions: int = 20
 
     def too_large(self) -> BadRequest:
         """Return the error for a list that is larger than `response`."""
@@ -81,12 +84,10 @@ class ActionRegistry(Protocol):
 
     actions: of all resources, by topic.
     secret: signs cursors.
-    max_conditions: of a list that a URL requests.
     """
 
     actions: dict[str, Any]
     secret: bytes
-    max_conditions: int
 
     def referencing_relations(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
         """Return the relations by which deleting a row of `resource` affects other rows."""
@@ -264,7 +265,7 @@ class BaseActions(Generic[R]):
             return db.query(own, sql, params, into, tenant, True)
         return self._retry(conn, db.query, sql, params, into, tenant, False, write=False)
 
-    def _run(self, conn: Conn, sql: str, params: Mapping[str, Any], *, write: bool = False) -> Rows:
+    def _run(self, conn: Conn, sql: str, params: Params, *, write: bool = False) -> Rows:
         """Execute a statement. Returns its rows.
 
         %(forge_tenant)s is set; for a tenant-scoped resource the tenant is also set for row-level
@@ -276,12 +277,7 @@ class BaseActions(Generic[R]):
         return self._retry(conn, work, sql, params, tenant, write=write)
 
     def _run_page(
-        self,
-        conn: Conn,
-        sql: str,
-        params: Mapping[str, Any],
-        limit: int,
-        sizes: Sequence[str] | None = None,
+        self, conn: Conn, sql: str, params: Params, limit: int, sizes: Sequence[str] | None = None
     ) -> tuple[Rows, bool]:
         """Return the first rows of a query, and whether it has more.
 

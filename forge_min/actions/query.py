@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import BadRequest, FieldError
 from ..i18n import text
 from ..lazy import lazy_pattern
-from .base import hidden_columns, load_frames, scope
+from .base import DEFAULTS, hidden_columns, load_frames, scope
 from .check import pointer
 from .resource import Column, Relation, Resource, Sort, quote
 from .values import TYPES, read_text, to_text
@@ -31,7 +31,6 @@ from .values import TYPES, read_text, to_text
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
-MAX_CONDITIONS = 20
 MAX_SEARCH = 200  # characters
 # Operator → SQL between the column and the parentheses around its value.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -95,7 +94,7 @@ class ListQuery:
         resource: Resource[Any],
         query: Mapping[str, Sequence[str]],
         *,
-        max_conditions: int = MAX_CONDITIONS,
+        max_conditions: int = DEFAULTS.conditions,
     ) -> ListQuery:
         """Read a decoded query string, name → values. Duplicate conditions count once.
 

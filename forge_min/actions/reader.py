@@ -133,9 +133,8 @@ class ReadActions(BaseActions[R]):
         allowed = {r.name: r for r in self.resource.relations if wanted and not self._is_hidden(r)}
         for name in wanted:
             if name not in allowed:
-                message = text(
-                    "{name} cannot be included; relations: {all}", name=name, all=join(allowed)
-                )
+                names = join(allowed)
+                message = text("{name} cannot be included; relations: {all}", name=name, all=names)
                 raise BadRequest(message)
         return [allowed[name] for name in wanted]
 

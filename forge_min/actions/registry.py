@@ -17,7 +17,6 @@ from ..errors import ForgeError
 from ..jobs import JobHook
 from .actions import Actions
 from .base import DEFAULTS, Limits
-from .query import MAX_CONDITIONS
 from .resource import Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
@@ -32,7 +31,6 @@ class Registry:
     dependencies: name → object, for parameters of this name.
     secret: signs cursors; by default one of this process only.
     limits: for all actions.
-    max_conditions: of a list that a URL requests.
     """
 
     def __init__(
@@ -42,11 +40,9 @@ class Registry:
         *,
         secret: bytes = b"",
         limits: Limits = DEFAULTS,
-        max_conditions: int = MAX_CONDITIONS,
     ) -> None:
         self._limits = limits
         self.database = database
-        self.max_conditions = max_conditions
         self.secret = secret or secrets.token_bytes(32)
         self.actions: dict[str, Actions[Any, Any, Any]] = {}
         self._dependencies = dict(dependencies)

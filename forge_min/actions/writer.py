@@ -294,9 +294,7 @@ class WriteActions(BaseActions[R]):
         if isinstance(spelled, str) and (
             len(spelled) > MAX_KEY or spelled in ("", ".", "..") or "/" in spelled
         ):
-            message = text(
-                "must have 1 to {max} characters, without /, and must not be . or ..", max=MAX_KEY
-            )
+            message = text("must have 1 to {max} characters, no / and not only dots", max=MAX_KEY)
             check.error(key, "pattern", message)
         return check.result()
 

@@ -5,9 +5,5 @@ from .openapi import build_document, document_handlers
 from .resource import ResourceAPI
 
 __all__ = [
-    "ResourceAPI",
-    "StreamReauthorizer",
-    "build_document",
-    "document_handlers",
-    "events_handler",
-]
+    "ResourceAPI", "StreamReauthorizer", "build_document", "document_handlers", "events_handler",
+]  # fmt: skip

@@ -140,6 +140,34 @@ def events_handler(
     when the stream ends, or by the handler if no stream begins.
     """
 
+    def open_stream(request: Request, lease: Lease, format: str, grant: StreamGrant) -> Response:
+        opened: list[Opened] = []
+        try:
+            last = request.header("Last-Event-ID")
+            connected = partial(_is_connected, request.environ.get("forge.socket"))
+            for tenant, name in grant.topics:
+                opened.append(hub.subscribe(TopicKey(tenant, name, "", format), last, connected))
+            # If several topics need a refresh, one frame is enough.
+            first = _preamble(heartbeat) + b"".join(dict.fromkeys(item.first for item in opened))
+            subscriptions = [item.subscription for item in opened]
+
+            def adopt(fd: int) -> None:
+                # With -1 for a socket (the head could not be sent), this only releases.
+                stream = writer.adopt(fd, subscriptions, lease, first)
+                if reauthorizer is not None:
+                    reauthorizer.watch(stream, grant)
+
+            handover = request.environ.get("forge.stream")
+            if handover is None:
+                return Response(200, sse.ByteStream(adopt), HEADERS)
+            handover(adopt)
+            return Response(200, b"", HEADERS)
+        except BaseException:
+            for item in opened:
+                item.subscription.close()
+            lease.release()
+            raise
+
     def handler(request: Request) -> Response:
         names, format = _topics(request, topics), _format(request)
         grant = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
@@ -150,20 +178,14 @@ def events_handler(
         except TooManyConnections as err:
             on_refused(err)
             raise
-        opened: list[Opened] = []
-        try:
-            last = request.header("Last-Event-ID")
-            connected = partial(_is_connected, request.environ.get("forge.socket"))
-            for tenant, name in grant.topics:
-                opened.append(hub.subscribe(TopicKey(tenant, name, "", format), last, connected))
-            return _stream_response(request, writer, opened, lease, heartbeat, reauthorizer, grant)
-        except BaseException:
-            for item in opened:
-                item.subscription.close()
-            lease.release()
-            raise
+        return open_stream(request, lease, format, grant)
 
     return handler
+
+
+def _preamble(heartbeat: float) -> bytes:
+    """The reconnection time, and the interval by which a client notices a dead connection."""
+    return f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n".encode()
 
 
 def _is_connected(peer: socket.socket | None) -> bool:
@@ -192,31 +214,3 @@ def _format(request: Request) -> str:
     if format not in FORMATS:
         raise BadRequest(text("format must be one of {allowed}", allowed=", ".join(FORMATS)))
     return format
-
-
-def _stream_response(
-    request: Request,
-    writer: StreamWriter,
-    opened: list[Opened],
-    lease: Lease,
-    heartbeat: float,
-    reauthorizer: StreamReauthorizer | None,
-    grant: StreamGrant,
-) -> Response:
-    subscriptions = [item.subscription for item in opened]
-    # The second line lets a client compute the silence after which the connection is dead.
-    pace = f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n"
-    # If several topics need a refresh, one frame is enough.
-    first = pace.encode() + b"".join(dict.fromkeys(item.first for item in opened))
-
-    def adopt(fd: int) -> None:
-        # With -1 for a socket (the head could not be sent), this only releases.
-        stream = writer.adopt(fd, subscriptions, lease, first)
-        if reauthorizer is not None:
-            reauthorizer.watch(stream, grant)
-
-    handover = request.environ.get("forge.stream")
-    if handover is None:
-        return Response(200, sse.ByteStream(adopt), HEADERS)
-    handover(adopt)
-    return Response(200, b"", HEADERS)

@@ -72,7 +72,7 @@ class ResourceAPI:
     def list(self, request: Request) -> Response:
         """GET a page of rows."""
         self._actions.allow("read")
-        most = self._actions.registry.max_conditions
+        most = self._actions.limits.conditions
         query = ListQuery.parse(self._actions.resource, request.query, max_conditions=most)
         while True:
             page = self._actions.list(query)
@@ -116,7 +116,7 @@ class ResourceAPI:
         return json_response(shown, headers=[("ETag", etag)])
 
     def create(self, request: Request) -> Response:
-        """POST a new row: 201 with Location; with Idempotency-Key at most once."""
+        """POST a new row: 201 with Location; an Idempotency-Key makes it repeatable."""
         self._actions.allow("create")
         data = _object(request)
 

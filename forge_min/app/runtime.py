@@ -115,8 +115,9 @@ class Runtime:
                 self.database,
                 app.dependencies,
                 secret=secret,
-                limits=Limits(config.server.max_body, config.api.max_response),
-                max_conditions=config.api.max_conditions,
+                limits=Limits(
+                    config.server.max_body, config.api.max_response, config.api.max_conditions
+                ),
             )
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.add_workers(generated.workers)

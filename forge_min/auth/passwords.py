@@ -102,7 +102,7 @@ def is_outdated(stored: str) -> bool:
 
 
 @contextmanager
-def unknown_network_slot() -> Iterator[None]:
+def network_slot() -> Iterator[None]:
     """Hold one of the few slots for attempts from unknown networks.
 
     Raises Unavailable at once if all are taken, so that a flood of such attempts does not occupy

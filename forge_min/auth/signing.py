@@ -26,13 +26,7 @@ from ..lazy import lazy_pattern
 from .accounts import SQL, Connection, User, as_id
 from .accounts import find_user as find_account
 from .credentials import digest, end_sessions, start_session
-from .passwords import (
-    check_password,
-    hash_password,
-    is_outdated,
-    unknown_network_slot,
-    verify_password,
-)
+from .passwords import check_password, hash_password, is_outdated, network_slot, verify_password
 
 RESET = 3600.0  # seconds that a reset link is valid
 LINKS = 5  # reset links of an operator that are valid at the same time
@@ -93,7 +87,7 @@ def sign_in(
     ((id, stored),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
     try:
-        with unknown_network_slot() if limited & taken.keys() else nullcontext():
+        with network_slot() if limited & taken.keys() else nullcontext():
             if not verify_password(password, stored) or stored is None:
                 raise wrong
     except Unavailable:
@@ -284,7 +278,7 @@ def _count(
 ) -> Mapping[str, Bucket]:
     """Count an attempt in one bucket of each step, the first with capacity. Returns these buckets.
 
-    limited: keys of buckets that need an `unknown_network_slot`.
+    limited: keys of buckets that need an `network_slot`.
 
     Raises TooManyAttempts F637 if no bucket of a step has capacity, Unavailable if all slots are
     taken. Then the attempt counts nowhere.
@@ -296,7 +290,7 @@ def _count(
             if not key:
                 _check_limits(conn, step, least=1)
             if key in limited:
-                with unknown_network_slot():
+                with network_slot():
                     pass
             taken[key] = step[key]
         db.run(conn, SQL["sweep"])
