@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from string import Template
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from .. import db
@@ -20,8 +20,11 @@ from ..errors import BadRequest, Forbidden, NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
-from .resource import Column, R, Relation, Resource, quote
+from .resource import Column, R, Resource, quote
 from .values import read_text
+
+if TYPE_CHECKING:
+    from .registry import Registry
 
 Conn = db.Connection | None
 Params = Mapping[str, Any]
@@ -79,20 +82,6 @@ class Limits(NamedTuple):
 DEFAULTS = Limits()
 
 
-class ActionRegistry(Protocol):
-    """The part of the registry that actions use.
-
-    actions: of all resources, by topic.
-    secret: signs cursors.
-    """
-
-    actions: dict[str, Any]
-    secret: bytes
-
-    def referencing_relations(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
-        """Return the relations by which deleting a row of `resource` affects other rows."""
-
-
 class BaseActions(Generic[R]):
     """One resource and its database.
 
@@ -102,7 +91,7 @@ class BaseActions(Generic[R]):
     """
 
     resource: ClassVar[Resource[Any]]
-    registry: ActionRegistry
+    registry: Registry
     limits = DEFAULTS
 
     def __init__(self, database: db.Database) -> None:
