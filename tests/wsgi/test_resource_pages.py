@@ -133,7 +133,7 @@ def test_lists_are_sorted_filtered_searched_and_paged(person: Person, site: Site
     assert "Berlin" in person.page.links
     assert person.click("Name").status == 200
     bad = person.get("/airports?nonsense=1")
-    assert bad.status == 400 and "nonsense is no filter" in bad.text
+    assert bad.status == 400 and "nonsense is not a filter" in bad.text
     search = next(form for form in person.page.forms if form.method == "get")
     assert person.send({"q": "berlin"}, form=search).status == 200
 
