@@ -137,7 +137,7 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
         ("server closed the connection unexpectedly", "db:5432 closes the connection"),
         ('definition of service "x" not found', "service"),
         ('FATAL:  unrecognized configuration parameter "foo"', "options="),
-        ('invalid port number: "99999"', "a value that libpq does not take"),
+        ('invalid port number: "99999"', "a value that libpq does not accept"),
         ("server is not in hot standby mode", "target_session_attrs"),
         ("session is not read-only", "target_session_attrs"),
         ("failed to resolve host 'db': [Errno -2] Name or service not known", "is unknown"),
