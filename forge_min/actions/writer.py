@@ -77,15 +77,15 @@ class WriteActions(BaseActions[R]):
     def __init__(self, database: db.Database) -> None:
         super().__init__(database)
         resource = self.resource
-        key = resource.key.name
         self._links = statement.links(resource)
         self._tables = {resource.table, *(link.join for link in self._links.values())}
         self._guarded = [c for c in resource.columns if c.writable_by]
-        self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
+        frozen = (c.name for c in resource.columns if c.immutable or c is resource.key)
+        self._frozen = frozenset(frozen)
         self._kept = self._frozen.union(self._links)
         self._hints = {c.name: (c.help, c.placeholder) for c in resource.columns}
         # A declared key is a field of the data; any other is created here.
-        self._creates_key = key in self.served
+        self._creates_key = resource.key.name in self.served
         # PERF: changes of the same fields share one text, so it is composed once, and PostgreSQL
         # can reuse its plan.
         self._sql = lru_cache(400)(lambda make, *args: make(self.resource, *args))
@@ -375,9 +375,7 @@ class WriteActions(BaseActions[R]):
         raise self._contention()
 
     def _contention(self) -> Unavailable:
-        return Unavailable(
-            text("other requests keep changing the same rows; try again"), code="F406"
-        )
+        return Unavailable(text("other requests keep changing these rows; try again"), code="F406")
 
     def _field_error(self, err: Conflict | ConstraintViolation, *, deleting: bool) -> DomainError:
         """The error of the field with the violated constraint, `err` if it is another table's."""

@@ -116,7 +116,7 @@ class ResourceAPI:
         return json_response(shown, headers=[("ETag", etag)])
 
     def create(self, request: Request) -> Response:
-        """POST a new row: 201 with Location; an Idempotency-Key makes it repeatable."""
+        """POST a new row, at most once per Idempotency-Key: 201 with Location."""
         self._actions.allow("create")
         data = _object(request)
 

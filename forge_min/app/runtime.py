@@ -111,14 +111,10 @@ class Runtime:
                 "forge_log_dropped_total", observe.lines_to(sys.stderr).dropped
             )
             self._connect(traced=telemetry is not None)
-            self.registry = Registry(
-                self.database,
-                app.dependencies,
-                secret=secret,
-                limits=Limits(
-                    config.server.max_body, config.api.max_response, config.api.max_conditions
-                ),
+            limits = Limits(
+                config.server.max_body, config.api.max_response, config.api.max_conditions
             )
+            self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
