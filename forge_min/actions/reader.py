@@ -194,13 +194,13 @@ class ReadActions(BaseActions[R]):
         """
         identity = self.allow("audit")
         topic, id, secret = self.resource.topic, to_text(key), self.registry.secret
-        cursor_scope = f"{topic} {self.tenant()} audit {id}"
+        scope = f"{topic} {self.tenant()} audit {id}"
         params = {"forge_topic": topic, "forge_id": id, "forge_limit": limit + 1}
         params["forge_before"] = None
         declared = "audit" in self.resource.permissions
         params["forge_named"] = identity.system or (declared and bool(identity.user))
         if cursor is not None:
-            (params["forge_before"],), _ = queries.read_cursor(secret, cursor_scope, cursor, tuple)
+            (params["forge_before"],), _ = queries.read_cursor(secret, scope, cursor, tuple)
         rows, more = self._run_page(conn, _AUDIT["log"], params, limit, _AUDIT_SIZES)
         if not rows and cursor is None:
             self._find(key, conn)
@@ -208,8 +208,7 @@ class ReadActions(BaseActions[R]):
         entries = [_entry(shown, values) for values in rows]
         if not more:
             return Page(entries)
-        last = [str(entries[-1].id)]
-        return Page(entries, queries.write_cursor(secret, cursor_scope, last, False))
+        return Page(entries, queries.write_cursor(secret, scope, [str(entries[-1].id)], False))
 
     # -- inside ------------------------------------------------------------------------------------
 
