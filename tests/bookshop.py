@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from forge_min import db
-from forge_min.actions.reader import Reader
+from forge_min.actions.reader import ReadActions
 from forge_min.actions.resource import Column, Relation, Resource
 from forge_min.actions.values import iso_utc, to_text
 from forge_min.auth import Identity
@@ -169,7 +169,9 @@ class Bookshop:
         self.database = db.Database(database.app_url)
         self.actions: dict[str, Any] = {}
         for each in (AUTHORS, BOOKS, PROFILES, TAGS, LANGUAGES):
-            made: Any = type(each.name + "Actions", (Reader,), {"resource": each})(self.database)
+            made: Any = type(each.name + "Actions", (ReadActions,), {"resource": each})(
+                self.database
+            )
             made.registry = self
             self.actions[each.topic] = made
 

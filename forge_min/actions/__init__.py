@@ -1,12 +1,13 @@
-"""What generated code stands on: the resource as data, validation, list queries, and the one
-statement of a write.
+"""The base of generated code: resources as data, validation, list queries and actions.
+
+Each write is one statement.
 """
 
 from ..fanout import iso_utc, uuid_text
 from ..jobs import JobHook
 from .actions import Actions
 from .base import TOO_LARGE, Limits, scope
-from .check import Check, LinkChanges, rules_of
+from .check import Check, KeyChanges, rules_of
 from .query import MAX_PAGE, MOST_RELATED, Filter, ListQuery
 from .registry import Registry
 from .resource import Column, Page, Relation, Resource, Sort, quote
@@ -15,7 +16,7 @@ from .writer import ANY_VERSION, Upserted
 
 __all__ = [
     "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook", "Limits",
-    "LinkChanges", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
+    "KeyChanges", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
     "Resource", "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "quote", "rules_of", "scope",
     "to_text", "uuid7", "uuid_text",
 ]  # fmt: skip

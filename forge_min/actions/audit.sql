@@ -1,7 +1,8 @@
 -- Reading forge_audit: the changes of one row.
 
 -- name: log
--- The newest first. forge_named: whether the reader may know the users' names and emails. `is not distinct from`: NULL stands for resources that belong to no tenant.
+-- The newest first. forge_named: whether the reader may see the names and emails of users. `is not distinct from` is for
+-- NULL, the tenant of resources that belong to no tenant.
 select a.id, operation, version, actor, request_id, a.created_at, changes, coalesce(u.name, ''), coalesce(u.email, '')
 from forge_audit a
 left join forge_user u on %(forge_named)s::boolean

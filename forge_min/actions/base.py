@@ -1,5 +1,6 @@
-"""What reading and writing share: who may do what, in which tenant, which columns are shown, and
-how a statement is sent. It has no action of its own.
+"""The common part of reading and writing: permissions, tenants, hidden columns and statements.
+
+It has no action of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from string import Template
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from .. import db
@@ -19,34 +20,38 @@ from ..errors import BadRequest, Forbidden, NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
-from .resource import Column, R, Relation, Resource, quote
+from .resource import Column, R, Resource, quote
 from .values import read_text
 
+if TYPE_CHECKING:
+    from .registry import Registry
+
 Conn = db.Connection | None
+Params = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
 TOO_LARGE = "F646"
 T = TypeVar("T")
-_SHORT = 2048  # characters that a thousand values of may be in memory
-LINES = ("string", "slug", "email")  # types of a line of text
+_SHORT = 2048  # characters: a thousand such values may be in memory
+LINES = ("string", "slug", "email")  # types for one line of text
 _COMMENT = lazy_pattern(r"\n*^--.*", re.MULTILINE)
 
 
 def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
-    """The names of the columns that the current identity may not see."""
-    guarded, who = [c for c in resource.columns if c.visible_to], current_identity()
-    return frozenset(c.name for c in guarded if not who.has_one_of(c.visible_to))
+    """Return the names of the columns that the current identity may not see."""
+    guarded, identity = [c for c in resource.columns if c.visible_to], current_identity()
+    return frozenset(c.name for c in guarded if not identity.has_one_of(c.visible_to))
 
 
-def _kept_by(resource: Resource[Any]) -> tuple[str, ...]:
-    """The attributes of a row that is a dataclass which only keeps the columns; else ()."""
-    kind: Any = resource.row
+def _plain_attributes(resource: Resource[Any]) -> tuple[str, ...]:
+    """The attributes of a row class that is a plain dataclass of the columns; else ()."""
+    row: Any = resource.row
     names = tuple(c.attribute or c.name for c in resource.columns)
-    plain = is_dataclass(kind) and not hasattr(kind, "__post_init__")
-    return names if plain and tuple(f.name for f in fields(kind)) == names else ()
+    plain = is_dataclass(row) and not hasattr(row, "__post_init__")
+    return names if plain and tuple(f.name for f in fields(row)) == names else ()
 
 
 def _size_of(name: str, kind: str, options: Mapping[str, Any]) -> str:
-    """SQL of the size of a value, "" if it is short. kind, options: as of `rules_of`."""
+    """SQL of the size of a value, "" if it is short. kind, options: as in `rules_of`."""
     if kind == "json":
         return f"octet_length({quote(name)}::text)"
     is_unlimited = kind in ("string", "text") and not options.get("max_len")
@@ -55,13 +60,19 @@ def _size_of(name: str, kind: str, options: Mapping[str, Any]) -> str:
 
 
 class Limits(NamedTuple):
-    """Sizes in bytes. json: of one JSON value. response: of the rows of one list, and of it."""
+    """Limits of values and lists.
+
+    json: bytes of one JSON value.
+    response: bytes of the rows of one list, and of its response.
+    conditions: of a list that a URL requests.
+    """
 
     json: int = 1 << 20
     response: int = 16 << 20
+    conditions: int = 20
 
     def too_large(self) -> BadRequest:
-        """The error for a list that is larger than `response`."""
+        """Return the error for a list that is larger than `response`."""
         message = text(
             "this list is larger than {max} bytes: ask for fewer rows", max=self.response
         )
@@ -71,26 +82,16 @@ class Limits(NamedTuple):
 DEFAULTS = Limits()
 
 
-class ActionRegistry(Protocol):
-    """What actions see of their registry: the actions of all resources by topic, what cursors are
-    signed with, and how many conditions a URL may have.
-    """
+class BaseActions(Generic[R]):
+    """One resource and its database.
 
-    actions: dict[str, Any]
-    secret: bytes
-    max_conditions: int
-
-    def followers(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
-        """Whom the deletion of a row of `resource` means something to, and how."""
-
-
-class Base(Generic[R]):
-    """One resource and its database. resource: set by generated code. registry: set when the
-    actions are registered, so that relations find the actions of their targets.
+    resource: set by generated code.
+    registry: set when the actions are registered; relations find the actions of their targets
+        there.
     """
 
     resource: ClassVar[Resource[Any]]
-    registry: ActionRegistry
+    registry: Registry
     limits = DEFAULTS
 
     def __init__(self, database: db.Database) -> None:
@@ -98,26 +99,28 @@ class Base(Generic[R]):
         # PERF: most resources hide nothing, and a list has many rows.
         self._hides = any(c.visible_to for c in self.resource.columns)
         self._open = not (self._hides or self.resource.permissions)
-        self._attributes = _kept_by(self.resource)
+        self._attributes = _plain_attributes(self.resource)
         rules = rules_of(self.resource.check)
         self._sizes = tuple(filter(None, (_size_of(name, *rule) for name, rule in rules.items())))
-        # The columns that no data gives: kept by the server, the key that it makes too.
+        # The columns that the server sets, including a key that it creates.
         self.served = frozenset(c.name for c in self.resource.columns if c.name not in rules)
         self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
 
     def connection(self) -> db.Connection:
-        """This thread's own connection, for a `db.transaction` around several actions."""
+        """Return this thread's own connection, for a `db.transaction` around several actions."""
         return self._database.connection()
 
-    # -- who and where -----------------------------------------------------------------------------
+    # -- permissions -------------------------------------------------------------------------------
 
     def allow(self, operation: str) -> Identity:
-        """The current identity, when it may do `operation`: read, create, update, delete, restore,
-        audit or the snake name of a verb (see `Resource.roles`).
+        """Return the current identity if it may do `operation`, and check that it acts in a tenant.
 
-        Without a permission of its own, "audit" is for users who are signed in and may read.
-        Raises Unauthenticated for nobody, Forbidden for somebody without one of its roles, and what
-        `tenant` raises.
+        operation: read, create, update, delete, restore, audit or the snake name of a verb (see
+            `Resource.roles`). Without a permission of its own, "audit" is for signed-in users with
+            the permission "read".
+
+        Raises Unauthenticated for an anonymous user, Forbidden for another without one of the
+        roles, and the errors of `tenant`.
         """
         resource = self.resource
         if operation == "audit" and resource.auditable and "audit" not in resource.permissions:
@@ -129,20 +132,20 @@ class Base(Generic[R]):
         return identity
 
     def tenant(self) -> UUID | None:
-        """The tenant whose rows are meant; None for a resource that belongs to no tenant.
+        """Return the tenant of the rows, None for a resource that belongs to no tenant.
 
-        Raises Unauthenticated for nobody, Forbidden F620 for somebody without a tenant.
+        Raises Unauthenticated for an anonymous user, Forbidden F620 for another without a tenant.
         """
         if not self.resource.tenant_scoped:
             return None
         tenant = current_identity().tenant
         if tenant is None:
-            require()  # nobody is asked who they are first
+            require()  # an anonymous user must sign in first
             raise Forbidden(text("this needs a tenant, and the identity acts in none"), code="F620")
         return tenant
 
     def hidden(self) -> frozenset[str]:
-        """The names of the columns that the current identity may not see."""
+        """Return the names of the columns that the current identity may not see."""
         return hidden_columns(self.resource) if self._hides else frozenset()
 
     def _may_read(self) -> bool:
@@ -153,55 +156,58 @@ class Base(Generic[R]):
     # -- rows and keys -----------------------------------------------------------------------------
 
     def to_json(self, row: R) -> dict[str, Any]:
-        """The row as a JSON object, without what the current identity may not see: who may write
-        and not read gets the key and the version.
-        """
-        return self.resource.to_json(row) if self._open else self._shown([row])[0]
+        """Return the row as a JSON object, without columns that the current identity may not see.
 
-    def _shown(self, rows: Iterable[R]) -> list[dict[str, Any]]:
-        """The rows as `to_json` gives each."""
-        made = [*map(self.resource.to_json, rows)]
+        An identity that may write but not read gets the key and the version.
+        """
+        return self.resource.to_json(row) if self._open else self._to_json([row])[0]
+
+    def _to_json(self, rows: Iterable[R]) -> list[dict[str, Any]]:
+        objects = [*map(self.resource.to_json, rows)]
         if not self._may_read():
             names = (self.resource.key.name, "version")
-            return [{name: shown[name] for name in names} for shown in made]
+            return [{name: item[name] for name in names} for item in objects]
         for name in self.hidden():
-            for shown in made:
-                shown.pop(name, None)
-        return made
+            for item in objects:
+                item.pop(name, None)
+        return objects
 
     def read_key(self, spelled: str) -> Any:
-        """The key that a URL or an event spells. Raises NotFound for what can be none."""
+        """Return the key that a URL or an event spells. Raises NotFound for a malformed key."""
         try:
             return read_text(self.resource.key.type, spelled)
         except ValueError:
             raise self._not_found(spelled[:100]) from None
 
     def key_of(self, row: R) -> Any:
-        """The primary key of a row."""
+        """Return the primary key of a row."""
         key = self.resource.key
         return getattr(row, key.attribute or key.name)
 
     def label(self, row: R) -> str:
-        """What people call a row, for links and choices: the value of `label_column`, else the key.
-        Override it to say more.
+        """Return the name of a row for links and choices. Override it to return more.
+
+        By default it is the value of `label_column`, else the key.
         """
         column = self.label_column()
         value = getattr(row, column.attribute or column.name) if column else None
         return str(self.key_of(row) if value in (None, "") else value)
 
     def label_column(self) -> Column | None:
-        """The column that names a row, of those that the current identity may see: one of a usual
-        name, else the first of a line of text, else none.
+        """Return the column that names a row, None if no visible column does.
+
+        It is a column with a usual name, else the first for one line of text.
         """
         hidden = self.hidden()
         lines = {c.name: c for c in self.resource.columns if c.type in LINES}
-        seen = {name: c for name, c in lines.items() if name not in hidden}
-        usual = [seen[name] for name in ("name", "title", "label", "number") if name in seen]
-        return next(iter(usual or seen.values()), None)
+        visible = {name: c for name, c in lines.items() if name not in hidden}
+        usual = [visible[name] for name in ("name", "title", "label", "number") if name in visible]
+        return next(iter(usual or visible.values()), None)
 
     def _row(self, values: Sequence[Any], hidden: frozenset[str] | None = None) -> R:
-        """The row of the resource's columns as selected; `hidden` ones, by default those of the
-        current identity, are None.
+        """The row of the resource's columns as selected.
+
+        hidden: names of columns to set to None; by default those hidden from the current identity.
         """
         if self._hides:
             hidden = self.hidden() if hidden is None else hidden
@@ -211,14 +217,14 @@ class Base(Generic[R]):
         return row
 
     def _find(self, key: Any, conn: Conn = None) -> tuple[Any, ...]:
-        """The columns of one row, unmasked. Raises NotFound."""
+        """The columns of one row, hidden ones too. Raises NotFound."""
         rows = self._run(conn, self._one, {"forge_key": key})
         if not rows:
             raise self._not_found(key)
         return rows[0]
 
     def _not_found(self, key: object) -> NotFound:
-        return NotFound(text("there is no {name} {key}", name=self.resource.event, key=key))
+        return NotFound(text("{name} {key} not found", name=self.resource.event, key=key))
 
     # -- statements --------------------------------------------------------------------------------
 
@@ -231,37 +237,42 @@ class Base(Generic[R]):
         write: bool = False,
         conn: Conn = None,
     ) -> list[T]:
-        """The rows of one statement of your own, with the rows of the current identity's tenant
-        only. It asks for no permission and hides no column.
+        """Execute a statement of the project, with the rows of the current identity's tenant only.
 
-        into: a dataclass with a field for each column of the result, or `dict`. write: else the
-        transaction is read-only. Raises as `tenant`, ForgeError F418 for a tenant's table when the
-        identity acts in no tenant, and the errors of `db.translate`.
+        It checks no permission and hides no column.
+
+        sql: the statement; params: its values.
+        into: a dataclass with a field for each column of the result, or `dict`.
+        write: false executes it in a read-only transaction.
+
+        Returns the rows. Raises as `tenant`, ForgeError F418 for a tenant's table when the identity
+        acts in no tenant, and the errors of `db.translate`.
         """
         tenant = self.tenant() or current_identity().tenant
-        if write:  # never sent again: nobody knows what it would do twice
+        if write:  # never repeated, because its effects are unknown
             own = conn or self._database.connection()
             return db.query(own, sql, params, into, tenant, True)
-        return self._tried(conn, db.query, sql, params, into, tenant, False, write=False)
+        return self._retry(conn, db.query, sql, params, into, tenant, False, write=False)
 
-    def _run(self, conn: Conn, sql: str, params: Mapping[str, Any], *, write: bool = False) -> Rows:
-        """The statement's rows. %(forge_tenant)s is filled in, and in a tenant's resource set for
-        row-level security in the same round trip. Raises the errors of `db.translate`.
+    def _run(self, conn: Conn, sql: str, params: Params, *, write: bool = False) -> Rows:
+        """Execute a statement. Returns its rows.
+
+        %(forge_tenant)s is set; for a tenant-scoped resource the tenant is also set for row-level
+        security in the same round trip. Raises the errors of `db.translate`.
         """
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
         work = db.run if write else db.read
-        return self._tried(conn, work, sql, params, tenant, write=write)
+        return self._retry(conn, work, sql, params, tenant, write=write)
 
     def _run_page(
-        self, conn: Conn, sql: str, params: Mapping[str, Any], limit: int,
-        sizes: Sequence[str] | None = None,
-    ) -> tuple[Rows, bool]:  # fmt: skip
+        self, conn: Conn, sql: str, params: Params, limit: int, sizes: Sequence[str] | None = None
+    ) -> tuple[Rows, bool]:
         """Return the first rows of a query, and whether it has more.
 
-        limit: of rows. Together they are not larger than `limits.response`, except a single row:
-        the database adds up before it sends any.
-        sizes: SQL of the sizes of columns that may be long; by default this resource's.
+        limit: the number of rows. Together they are not larger than `limits.response`, unless there
+            is only one: the database adds up the sizes before it sends rows.
+        sizes: SQL of the sizes of columns that may be long; by default those of this resource.
         """
         sizes = self._sizes if sizes is None else sizes
         if not sizes:
@@ -273,7 +284,7 @@ class Base(Generic[R]):
         rows = self._run(conn, f"{page} * from forge_page where {total} <= {most:d}", params)
         if rows:
             return rows[:limit], len(rows) > limit
-        # PERF: no window function in the statement of lists that fit.
+        # PERF: lists that fit need no window function, so it is in a second statement.
         sized = f"""{page} * from (
             select *, (select count(*) from forge_page), row_number() over forge_rows as forge_row,
                 sum({added}) over forge_rows as forge_size
@@ -282,44 +293,48 @@ class Base(Generic[R]):
         rows = self._run(conn, sized, params)[:limit]
         return [row[:-3] for row in rows], any(row[-3] > len(rows) for row in rows[:1])
 
-    def _tried(self, conn: Conn, work: Callable[..., T], *given: Any, write: bool = True) -> T:
-        """What `work` gives with `conn`, or with this thread's own connection. There, and outside a
-        transaction, a read is done again once when the connection was lost, a write twice when it
-        got in another's way (F406). Work of several statements is one transaction.
+    def _retry(self, conn: Conn, work: Callable[..., T], *args: Any, write: bool = True) -> T:
+        """Return the result of `work` with `conn`, or with this thread's own connection.
+
+        With the own connection outside a transaction, a read is repeated once if the connection was
+        lost, a write twice if it conflicted with another (F406). Work of several statements must be
+        one transaction.
         """
         code, tries = ("F406", 2) if write else ("F405", 1)
         while True:
             own = conn or self._database.connection()
             again = tries > 0 and conn is None and db.is_idle(own)
             try:
-                return work(own, *given)
+                return work(own, *args)
             except Unavailable as err:
                 if not again or err.code != code:
                     raise
             tries -= 1
             if write:
-                time.sleep(random.uniform(0.002, 0.03))  # so that the two do not meet again
+                time.sleep(random.uniform(0.002, 0.03))  # so that the two do not conflict again
 
 
 def scope(resource: Resource[Any], source: str, *, live: bool = True) -> list[str]:
-    """The conditions that a statement on the resource's rows carries: this tenant's, and with
-    `live` none that was deleted. source: their alias, or "".
+    """Return the conditions for a statement on the resource's rows: of this tenant, not deleted.
+
+    source: the alias of the table, or "".
+    live: exclude rows that are marked as deleted.
     """
     prefix = source and source + "."
-    found = [f'{prefix}"tenant_id" = %(forge_tenant)s'] if resource.tenant_scoped else []
+    conditions = [f'{prefix}"tenant_id" = %(forge_tenant)s'] if resource.tenant_scoped else []
     if resource.soft_delete and live:
-        found.append(f'{prefix}"deleted_at" is null')
-    return found
+        conditions.append(f'{prefix}"deleted_at" is null')
+    return conditions
 
 
 def this_row(resource: Resource[Any], source: str = "", *, live: bool = True) -> str:
-    """The condition for the row of %(forge_key)s, as of `scope`."""
+    """Return the condition for the row of %(forge_key)s, with those of `scope`."""
     prefix = source and source + "."
     key = f"{prefix}{quote(resource.key.name)} = %(forge_key)s"
     return " and ".join([key, *scope(resource, source, live=live)])
 
 
 def load_frames(package: str, file: str) -> dict[str, Template]:
-    """The statements of a .sql file whose $names our own code fills, without the comments."""
+    """Return the statements of a .sql file with $names to fill in, without the comments."""
     statements = db.load_sql(package, file).items()
     return {name: Template(_COMMENT.sub("", text)) for name, text in statements}

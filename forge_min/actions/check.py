@@ -1,5 +1,6 @@
-"""The validator that generated code drives, one line per field: collects every wrong value, never
-the first only.
+"""The validator that generated code drives, one line per field.
+
+It collects every error instead of stopping at the first one.
 
 def check(c: Check) -> None:
     c.string("code", required=True, max_len=2)
@@ -25,13 +26,14 @@ from .values import TYPES, fits_json, to_text
 Operation = Literal["create", "update", "replace"]
 
 
-class LinkChanges(list[Any]):
-    """The keys of a many_to_many field as the client wants them, made from the keys it has seen.
+class KeyChanges(list[Any]):
+    """The new keys of a many_to_many field, from a client that knows its earlier keys.
 
-    An update adds and removes only the difference between the two, so links that others write
-    meanwhile stay as they are.
+    An update writes only the difference between the two, so links that other clients write in the
+    meantime stay.
 
-    seen: the keys that the client was shown.
+    keys: the new keys.
+    seen: the keys that the client received.
     """
 
     def __init__(self, keys: Iterable[Any], seen: Iterable[Any]) -> None:
@@ -40,30 +42,35 @@ class LinkChanges(list[Any]):
 
 
 def pointer(*steps: object) -> str:
-    """The RFC 6901 pointer of a field, or of an entry in its list."""
+    """Return the RFC 6901 pointer of a field, or of an entry in its list."""
     escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
     return "/" + "/".join(escaped)
 
 
 MOST_KEYS = 1000
-"""That a many field takes; more are a bulk operation of their own."""
+"""The keys that a many field takes; more need a bulk operation of their own."""
 
 _ANY = (2000, 1000)  # digits of a decimal without precision, as values.py reads them
-_EXPONENT = 16_383  # the largest that PostgreSQL reads, of a zero too (manual, 8.1.2)
+_EXPONENT = 16_383  # the largest that PostgreSQL reads, even of a zero (manual, 8.1.2)
 _EXACT = Context(prec=200_000)
+
 
 # The methods below are named after the schema's types and hide the built-in name inside the class.
 _Int = int
 
 
 class Check:
-    """Reads `data` (a JSON object, or the same as Python values; field → value) into `values`
-    (column → Python value).
+    """Reads `data` (field → value) into `values` (column → Python value).
 
-    operation: "update" is a PATCH: what is absent stays absent (`partial`), and null is a value.
-    Otherwise what is absent gets its default or NULL; but what is `locked` stays absent. id: the
-    key of the row that is changed, None for a create. Every method for a value takes `required` and
-    `default`. Lengths are in characters. max_json: bytes of a JSON value as PostgreSQL writes it.
+    data: a JSON object, or the same with Python values.
+    operation: in an "update" (a PATCH), absent fields stay absent (`partial`), and null is a value.
+        Otherwise an absent field gets its default or NULL, unless it is `locked`.
+    id: the key of the row that is changed, None for a create.
+    locked: the fields that stay absent.
+    max_json: bytes of a JSON value in PostgreSQL's spelling.
+    hints: field → (help, placeholder) of the schema, for the message of a pattern.
+
+    Every method for a value takes `required` and `default`. Lengths are in characters.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class Check:
         id: object = None,
         locked: Collection[str] = (),
         max_json: _Int = 1 << 20,
+        hints: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.data = data
         self.operation = operation
@@ -81,22 +89,29 @@ class Check:
         self.id = id
         self.locked = locked
         self.max_json = max_json
+        self._hints = hints or {}
         self.values: dict[str, Any] = {}
         self.errors: list[FieldError] = []
         self._seen: set[str] = set()
         self._json: list[str] = []
 
-    def error(self, name: str, code: str, message: str, *place: _Int) -> None:
-        """Note a wrong value. name: the field; it becomes an RFC 6901 pointer. place: in its
-        list, from 0.
+    def error(self, name: str, code: str, message: str, *index: _Int) -> None:
+        """Record an error of a value.
+
+        name: the field.
+        code: for programs, in snake case.
+        message: for people, without the name of the field.
+        index: of the entry in the field's list, from 0, if there is a list.
         """
-        self.errors.append(FieldError(pointer(name, *place), code, message))
+        self.errors.append(FieldError(pointer(name, *index), code, message))
 
     def string(
         self, name: str, *, min_len: _Int = 0, max_len: _Int = 0, pattern: str = "", **rules: Any
     ) -> None:
-        """Characters. max_len 0 = no limit. pattern: what the whole value matches, where letters
-        and digits are ASCII's.
+        """Read a string.
+
+        max_len: 0 means no limit.
+        pattern: a regular expression that the whole value must match; its classes are ASCII.
         """
         value = self._read(name, **rules)
         if value is None:
@@ -106,107 +121,111 @@ class Check:
         elif len(value) < min_len:
             self.error(name, "too_short", text("must have at least {min} characters", min=min_len))
         elif pattern and not re.fullmatch(pattern, value, re.ASCII):
-            self.error(name, "pattern", text("must match {pattern}", pattern=pattern))
+            self.error(name, "pattern", self._form_message(name))
 
     text = string
 
     def slug(self, name: str, *, max_len: _Int = 100, **rules: Any) -> None:
-        """Lowercase words of ASCII letters and digits, joined by hyphens."""
+        """Read lower-case words of ASCII letters and digits, joined by hyphens."""
         self.string(name, max_len=max_len, type="slug", **rules)
 
     def email(self, name: str, *, max_len: _Int = 320, **rules: Any) -> None:
-        """An address as in RFC 5321 and RFC 6531, without quoting; kept as it is given."""
+        """Read an address of RFC 5321 and RFC 6531, without quoting; its spelling is kept."""
         self.string(name, max_len=max_len, type="email", **rules)
 
     def url(self, name: str, *, max_len: _Int = 2048, **rules: Any) -> None:
-        """An absolute URL of http or https."""
+        """Read an absolute URL of http or https."""
         self.string(name, max_len=max_len, type="url", **rules)
 
     def int(self, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
-        """A whole number of 32 bits."""
+        """Read a whole number of 32 bits."""
         self._range(name, self._read(name, "int", **rules), min, max)
 
     def bigint(self, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
-        """A whole number of 64 bits."""
+        """Read a whole number of 64 bits."""
         self._range(name, self._read(name, "bigint", **rules), min, max)
 
     def decimal(
         self, name: str, *, min: Any = None, max: Any = None, precision: Any = None, **rules: Any
     ) -> None:
-        """An exact number. precision: (digits in all, those of them after the point); None: any."""
+        """Read an exact number.
+
+        precision: (digits, digits after the point); None means any.
+        """
         value = self._read(name, "decimal", **rules)
         digits, after = precision or _ANY
         if value is None or fits(value, digits, after):
             self._range(name, value, min, max)
         else:
             message = text(
-                "must have at most {before} digits before and {after} after the point",
+                "must have at most {before} digits before the decimal point and {after} after it",
                 before=digits - after,
                 after=after,
             )
             self.error(name, "out_of_range", message)
 
     def bool(self, name: str, **rules: Any) -> None:
-        """true or false."""
+        """Read true or false."""
         self._read(name, "bool", **rules)
 
     def datetime(self, name: str, **rules: Any) -> None:
-        """RFC 3339 with an offset."""
+        """Read a time of RFC 3339 with an offset."""
         self._read(name, "datetime", **rules)
 
     def date(self, name: str, **rules: Any) -> None:
-        """RFC 3339 full-date."""
+        """Read a full-date of RFC 3339."""
         self._read(name, "date", **rules)
 
     def uuid(self, name: str, **rules: Any) -> None:
-        """RFC 9562, 36 characters."""
+        """Read a UUID of RFC 9562, 36 characters."""
         self._read(name, "uuid", **rules)
 
     def enum(self, name: str, choices: Sequence[str], **rules: Any) -> None:
-        """One of `choices`."""
+        """Read one of `choices`."""
         value = self._read(name, "enum", **rules)
         if value is not None and value not in choices:
             self.error(name, "not_a_choice", text("must be one of {all}", all=", ".join(choices)))
 
     def json(self, name: str, **rules: Any) -> None:
-        """Any JSON value; null is NULL. In `values` it is plain, in `result()` a Jsonb."""
+        """Read any JSON value; null is NULL. It is plain in `values`, a Jsonb in `result()`."""
         value = self._read(name, "json", **rules)
         self._json.append(name)
         if value is not None and not fits_json(value, self.max_json):
-            message = text("must have at most {max} bytes, without exponents", max=self.max_json)
+            message = text(
+                "must have at most {max} bytes, with numbers written out", max=self.max_json
+            )
             self.error(name, "too_long", message)
 
     def many(self, name: str, type: str, *, max_len: _Int = 0) -> None:
-        """A list of keys, no two the same, at most MOST_KEYS; absent means none. type, max_len:
-        theirs.
+        """Read a list of different keys, at most MOST_KEYS; an absent list is empty.
+
+        type, max_len: of the keys.
         """
         self._seen.add(name)
         if name not in self.data and (self.partial or name in self.locked):
             return
-        given = self.data.get(name, ())
-        if not isinstance(given, (list, tuple)):
+        items = self.data.get(name, ())
+        if not isinstance(items, (list, tuple)):
             self.error(name, "type", text("must be a list"))
-        elif len(given) > MOST_KEYS:
+        elif len(items) > MOST_KEYS:
             self.error(name, "too_long", text("must have at most {max} entries", max=MOST_KEYS))
         else:
-            keys = self._keys(name, type, given, max_len)
-            if isinstance(given, LinkChanges):
-                keys = LinkChanges(keys, map(TYPES[type].read, given.seen))
+            keys = self._keys(name, type, items, max_len)
+            if isinstance(items, KeyChanges):
+                keys = KeyChanges(keys, map(TYPES[type].read, items.seen))
             self.values[name] = keys
 
     def unknown(self) -> None:
-        """Refuse every field of the data that no line above has read; the first hundred are
-        named.
-        """
+        """Reject the fields of the data that were not read; it names at most a hundred."""
         for name in [n for n in self.data if n not in self._seen][:100]:
             self.error(str(name), "unknown", text("is not a field of this resource"))
 
     def result(self) -> dict[str, Any]:
-        """The values by column. Raises Invalid with every error found."""
+        """Return the values by column. Raises Invalid with all errors."""
         if self.errors:
             raise Invalid(self.errors, text("some values are not valid"))
         for name in self._json:
-            value = self.values.get(name)  # as it was read, or as a rule of the user's has set it
+            value = self.values.get(name)  # it was read, or set by the project's `validate`
             if value is not None and not isinstance(value, Jsonb):
                 self.values[name] = Jsonb(value)
         return self.values
@@ -225,24 +244,34 @@ class Check:
                 self.error(name, "type", str(err))
                 return None
         elif required:
-            message = text("must not be null") if name in self.data else text("is required")
+            message = text("must not be empty (null)") if name in self.data else text("is required")
             self.error(name, "required", message)
         self.values[name] = value
         return value
 
-    def _keys(self, name: str, type: str, given: Sequence[object], most: _Int) -> list[Any]:
-        found: dict[Any, None] = {}
-        for place, item in enumerate(given):
+    def _form_message(self, name: str) -> str:
+        """The message for a value that does not match the pattern, in the words of the schema."""
+        help, placeholder = self._hints.get(name, ("", ""))
+        if help:
+            return text("does not have the expected form: {help}", help=text(help))
+        if placeholder:
+            example = text(placeholder)
+            return text("does not have the expected form, for example {example}", example=example)
+        return text("does not have the expected form")
+
+    def _keys(self, name: str, type: str, items: Sequence[object], most: _Int) -> list[Any]:
+        keys: dict[Any, None] = {}
+        for index, item in enumerate(items):
             try:
                 value = TYPES[type].read(item)
                 if most and len(value) > most:
                     raise ValueError(text("must have at most {max} characters", max=most))
-                if value in found:
-                    self.error(name, "duplicate", text("stands twice in the list"), place)
-                found[value] = None
+                if value in keys:
+                    self.error(name, "duplicate", text("is in the list twice"), index)
+                keys[value] = None
             except ValueError as err:
-                self.error(name, "type", str(err), place)
-        return list(found)
+                self.error(name, "type", str(err), index)
+        return list(keys)
 
     def _range(self, name: str, value: Any, low: Any, high: Any) -> None:
         if value is not None and low is not None and value < low:
@@ -252,7 +281,7 @@ class Check:
 
 
 class _Rules:
-    """Stands in for a Check: notes what it is asked to check."""
+    """Passed to a validator as a Check, it records the fields and rules."""
 
     def __init__(self) -> None:
         self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -266,16 +295,19 @@ class _Rules:
 
 
 def rules_of(check: Callable[[Check], None]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
-    """The fields that a validator reads, each with the name and the options of Check's method."""
-    noted = _Rules()
-    check(cast(Check, noted))
-    return noted.rules
+    """Return the fields that a validator reads.
+
+    The result is field → (name of Check's method, its keyword arguments).
+    """
+    recorder = _Rules()
+    check(cast(Check, recorder))
+    return recorder.rules
 
 
 def fits(value: Decimal, digits: int, scale: int) -> bool:
     """Whether numeric(digits, scale) holds `value` exactly (PostgreSQL manual, 8.1.2)."""
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or abs(exponent) > _EXPONENT:
-        return False  # more than PostgreSQL reads, be it zeros
+        return False  # more than PostgreSQL reads, even if they are zeros
     small = not value or value.adjusted() < digits - scale
     return small and value == value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)

@@ -1,4 +1,4 @@
-Every statement on forge_idempotency. Times are the database's.
+All statements on forge_idempotency. Times are those of the database.
 
 -- name: lock
 select pg_try_advisory_xact_lock(hashtextextended(%(scope)s::text || ' ' || %(key)s::text, 0))

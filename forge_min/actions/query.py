@@ -1,13 +1,13 @@
-"""List queries: what a client may ask of a list, checked, and the SQL of lists and related rows.
+"""List queries: the parsing of a client's query, and the SQL of lists and related rows.
 
-Names come from the resource's own columns and relations, and only from those that the current
-identity may see. Values are always parameters. A list is one statement, one round trip. Sorting is
-total (the key is the last one) and a position continues it exactly, NULLs included: ascending puts
-them last, descending first, as PostgreSQL does.
+Names are those of the resource's own columns and relations that the current identity may see.
+Values are always parameters. A list is one statement, one round trip. Sorting is total (the key is
+the last sort key), and a position continues it exactly, NULLs included: they are last in ascending
+order and first in descending order, as in PostgreSQL.
 
-A cursor is a position as an opaque token, signed for one list of one tenant. A client can read the
-keys in it, which are those of a row that it was shown, but cannot make one: any other token is
-refused with BadRequest.
+A cursor is a position as an opaque token, signed for one list of one tenant. A client can read its
+keys, which are those of a row that it received, but cannot create one: any other token raises
+BadRequest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import BadRequest, FieldError
 from ..i18n import text
 from ..lazy import lazy_pattern
-from .base import hidden_columns, load_frames, scope
+from .base import DEFAULTS, hidden_columns, load_frames, scope
 from .check import pointer
 from .resource import Column, Relation, Resource, Sort, quote
 from .values import TYPES, read_text, to_text
@@ -31,9 +31,8 @@ from .values import TYPES, read_text, to_text
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
-MAX_CONDITIONS = 20
 MAX_SEARCH = 200  # characters
-# Operator → SQL between the column and its value, which is in parentheses.
+# Operator → SQL between the column and the parentheses around its value.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS |= {"in": "= any", "contains": "ilike"}
 _KEY = lazy_pattern(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
@@ -44,23 +43,26 @@ _CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "inclu
 Order = tuple[Sort, ...]
 Params = dict[str, Any]
 
-# How well a row fits the words: the first sort key of a search that asks for no other.
+# How well a row matches the words: the sort key of a search without `sort`.
 RANK = Column("forge_rank", "string", nullable=False)
 _WORDS = "websearch_to_tsquery('simple', %(forge_q)s)"
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
-# PERF: json.dumps with any option builds an encoder at each call.
+# PERF: json.dumps with options would create an encoder at each call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_MAC = 16  # bytes kept of HMAC-SHA256; RFC 2104 section 5 asks for at least half of it
+_MAC = 16  # bytes of HMAC-SHA256 in a token; RFC 2104 section 5 requires at least half
 
 MANY = ("has_many", "many_to_many")
-MOST_RELATED = 100  # rows that a relation gives of one row
+MOST_RELATED = 100  # related rows of one row
 _ARRAYS = {"uuid": "uuid[]", "int": "integer[]", "bigint": "bigint[]"}  # else text[]
 _RELATED = load_frames("forge_min.actions", "related.sql")
 Read = Callable[[str, Any], Any]
 
 
 class Filter(NamedTuple):
-    """One condition. value: a Python value; a list for "in", a bool for "is_null"."""
+    """One condition.
+
+    value: a Python value; a list for "in", a bool for "is_null".
+    """
 
     column: Column
     operator: str
@@ -69,11 +71,13 @@ class Filter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What to list. q: words to search for, "" for none; without `sorts` the best match comes
-    first.
+    """A query for a list.
 
-    cursor: where to go on, as a page gave it. page: from 1, then the answer has a total; None for
-    cursors. include: names of relations whose rows are wanted too, not checked yet.
+    sorts: sort keys; without them, a search returns the best match first, a list the newest row.
+    cursor: continue from here; from `Page.next` or `Page.prev`.
+    page: the number of the page, from 1, for a page with a total; None for cursors.
+    q: the words of a search, or "".
+    include: names of relations for related rows, not checked yet.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -90,27 +94,27 @@ class ListQuery:
         resource: Resource[Any],
         query: Mapping[str, Sequence[str]],
         *,
-        max_conditions: int = MAX_CONDITIONS,
+        max_conditions: int = DEFAULTS.conditions,
     ) -> ListQuery:
-        """From a decoded query string, name → values. The same condition twice counts once.
+        """Read a decoded query string, name → values. Duplicate conditions count once.
 
-        Raises BadRequest naming the parameter and what would be allowed; F643 for more than
+        Raises BadRequest with the name of the parameter and the allowed values; F643 for more than
         `max_conditions`.
         """
         pairs: list[tuple[str, Any]] = []
         for key, values in query.items():
-            whole = key.endswith("[in]") and len(values) > 1  # so that a value may hold a comma
-            kept = [values] if whole else dict.fromkeys(values)
-            pairs += [(key, v) for v in kept if key not in _CONTROL]
+            is_list = key.endswith("[in]") and len(values) > 1  # its values may contain commas
+            conditions = [values] if is_list else dict.fromkeys(values)
+            pairs += [(key, value) for value in conditions if key not in _CONTROL]
         if len(pairs) > max_conditions:
             raise _too_many(pairs[max_conditions][0], max_conditions)
         cursor, include = _one(query, "cursor"), _one(query, "include")
         page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
         if page is not None and cursor is not None:
-            raise BadRequest(text("page and cursor exclude each other"))
+            raise BadRequest(text("use either page or cursor, not both"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
         if wrong in query:
-            message = text("{name} does not go with this; use {size}", name=wrong, size=size)
+            message = text("{name} is not possible here; use {size}", name=wrong, size=size)
             raise BadRequest(message)
         return cls(
             _filters(resource, pairs, read_text),
@@ -133,10 +137,14 @@ class ListQuery:
         q: str = "",
         page: int | None = None,
     ) -> ListQuery:
-        """The same from Python values: {"status": "active", "price[gte]": Decimal(10)}; None means
-        NULL, and "in" takes any iterable.
+        """Build a query from Python values.
 
-        limit: from 1 to 100. page: from 1. Raises BadRequest as `parse`.
+        filters: {"status": "active", "price[gte]": Decimal(10)}; None means NULL, and "in" takes
+            any iterable.
+        limit: from 1 to 100.
+        page: from 1.
+
+        Raises BadRequest as `parse`.
         """
         pairs = [
             (key.removesuffix("[eq]") + "[is_null]", True) if value is None else (key, value)
@@ -152,17 +160,17 @@ class ListQuery:
 
 
 def kind_of(column: Column) -> str:
-    """The type that its values are read as: once stored, an address or a slug is any text."""
+    """Return the type by which its values are read: stored addresses and slugs are any text."""
     return "string" if column.type in ("text", "slug", "email", "url") else column.type
 
 
 def join(names: Iterable[str]) -> str:
-    """What is allowed, in a sentence."""
+    """Return allowed names as text for a message."""
     return ", ".join(names) or text("none")
 
 
 def _too_many(name: str, most: int) -> BadRequest:
-    message = text("a list takes at most {max} conditions", max=most)
+    message = text("a list can have at most {max} conditions", max=most)
     error = BadRequest(message, code="F643")
     error.errors = (FieldError(pointer(name), "too_many", message),)
     return error
@@ -173,44 +181,44 @@ def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
     if not values:
         return None
     if len(values) > 1:
-        raise BadRequest(text("{name} is given more than once", name=name))
+        raise BadRequest(text("{name} occurs more than once", name=name))
     return values[0]
 
 
-def _number(name: str, given: object, most: int) -> int:
-    """A whole number from 1, as digits or as itself."""
-    spelled = str(given)
-    if _NUMBER.fullmatch(spelled) and 1 <= (number := int(spelled)) <= most:
+def _number(name: str, value: object, most: int) -> int:
+    """A whole number from 1 to `most`, from digits or an int."""
+    digits = str(value)
+    if _NUMBER.fullmatch(digits) and 1 <= (number := int(digits)) <= most:
         return number
     raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
 
 
-def _search(resource: Resource[Any], given: str | None) -> str:
-    if not given:
+def _search(resource: Resource[Any], words: str | None) -> str:
+    if not words:
         return ""
     if not resource.searchable:
         raise BadRequest(text("this list cannot be searched"))
-    if len(given) > MAX_SEARCH:
+    if len(words) > MAX_SEARCH:
         raise BadRequest(text("q must have at most {max} characters", max=MAX_SEARCH))
-    return str(_value("q", "string", given.strip(), read_text))
+    return str(_value("q", "string", words.strip(), read_text))
 
 
-def _sorts(resource: Resource[Any], given: str | None) -> tuple[Sort, ...]:
-    if given is None:
+def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
+    if keys is None:
         return ()
-    columns = _seen(resource, lambda c: c.sortable)
+    columns = _visible(resource, lambda c: c.sortable)
     sorts: dict[str, Sort] = {}
-    for part in given.split(","):
-        name = part.removeprefix("-")
+    for key in keys.split(","):
+        name = key.removeprefix("-")
         if name not in columns or name in sorts:
             allowed = join(columns)
             raise BadRequest(text("sort by each of these at most once: {allowed}", allowed=allowed))
-        sorts[name] = Sort(columns[name], part.startswith("-"))
+        sorts[name] = Sort(columns[name], key.startswith("-"))
     return tuple(sorts.values())
 
 
-def _seen(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
-    """The columns that fit, by name, of those that the current identity may see."""
+def _visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
+    """The columns that fit and that the current identity may see, by name."""
     hidden = hidden_columns(resource)
     return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
 
@@ -218,7 +226,7 @@ def _seen(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, 
 def _filters(
     resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
 ) -> tuple[Filter, ...]:
-    columns = _seen(resource, lambda c: c.filterable) if pairs else {}
+    columns = _visible(resource, lambda c: c.filterable) if pairs else {}
     return tuple(_filter(columns, key, value, read) for key, value in pairs)
 
 
@@ -227,15 +235,14 @@ def _filter(columns: Mapping[str, Column], key: str, value: Any, read: Read) -> 
     column = columns.get(match[1]) if match else None
     if match is None or column is None:
         allowed = join(columns)
-        raise BadRequest(
-            text("{name} is no filter of this list; filters: {allowed}", name=key, allowed=allowed)
-        )
+        message = text("{name} is not a filter here; filters: {allowed}", name=key, allowed=allowed)
+        raise BadRequest(message)
     operator = match[2] or "eq"
     if operator not in _ALL:
         raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=join(_ALL)))
     kind = kind_of(column)
     if operator == "contains" and kind != "string":
-        raise BadRequest(text("{name}: contains works on text only", name=key))
+        raise BadRequest(text("{name}: contains is only for text", name=key))
     if operator == "in":
         parts = value.split(",") if isinstance(value, str) else value
         return Filter(column, operator, [_value(key, kind, part, read) for part in parts])
@@ -254,16 +261,20 @@ def _value(name: str, kind: str, value: Any, read: Read) -> Any:
 
 
 class Position(NamedTuple):
-    """Between two rows of a list: after the one with these keys, or before it (backwards)."""
+    """A position between two rows of a list.
+
+    keys: the sort keys of a row.
+    backwards: whether it is before this row instead of after it.
+    """
 
     keys: tuple[Any, ...]
     backwards: bool = False
 
 
 def order_of(resource: Resource[Any], query: ListQuery) -> Order:
-    """The sort keys up to the primary key, which makes them total.
+    """Return the sort keys up to the primary key, which makes the order total.
 
-    What nobody sorted: the best match first, else the newest.
+    By default the best match of a search is first, else the newest row.
     """
     sorts = query.sorts or ((Sort(RANK, descending=True),) if query.q else ())
     for n, sort in enumerate(sorts, 1):
@@ -275,10 +286,10 @@ def order_of(resource: Resource[Any], query: ListQuery) -> Order:
 def statement(
     resource: Resource[Any], query: ListQuery, at: Position | None = None
 ) -> tuple[str, Params]:
-    """The SQL and its parameters, without forge_tenant.
+    """Return the SQL of a list and its parameters, without forge_tenant.
 
-    Out: the resource's columns, the rank when that is a sort key, the total when there are pages.
-    One row more than the limit tells whether there is another page.
+    The result has the resource's columns, the rank if it is a sort key, and the total if the query
+    has a page. It has one row more than the limit if there is another page.
     """
     params: Params = {}
     where = scope(resource, "")
@@ -288,8 +299,8 @@ def statement(
         params["forge_q"] = query.q
     order = order_of(resource, query)
     more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
-    # PERF: as a value the limit is a tenth of the table to the planner, who then plans anew at each
-    # call (benchmarks/http, list). SAFETY: a whole number, or `:d` raises ValueError.
+    # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
+    # each call (benchmarks/http, list). SAFETY: `:d` raises ValueError unless it is an int.
     paging = f"\nlimit {query.limit + 1:d}"
     if query.page:
         source = quote(resource.source or resource.table)
@@ -306,7 +317,7 @@ def statement(
     ]
     if len(parts) == 1:
         return parts[0], params
-    # PERF: each of these is a range of the index; joined by OR they would be a filter over it.
+    # PERF: each of these is a range of the index; joined by OR they would filter all of it.
     ranges = "\nunion all\n".join(f"({part})" for part in parts)
     return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}", params
 
@@ -335,12 +346,13 @@ def _condition(f: Filter, param: str, params: Params) -> str:
     return f"{name} {OPERATORS[f.operator]} (%({param})s)"
 
 
-# -- where a page goes on --------------------------------------------------------------------------
+# -- positions -------------------------------------------------------------------------------------
 
 
 def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[str]]]:
-    """The rows strictly after the position, as ranges that do not overlap: how many of the first
-    keys are the same in all of a range, and its conditions.
+    """The rows strictly after the position, as ranges that do not overlap.
+
+    Returns for each range the number of leading sort keys that are equal in it, and its conditions.
     """
     params.update((f"k{n}", value) for n, value in enumerate(at.keys))
     marks = [f"%(k{n})s" + ("::real" if s.column is RANK else "") for n, s in enumerate(order)]
@@ -350,7 +362,7 @@ def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[
         operator = "<" if order[0].descending != at.backwards else ">"
         return [(0, [f"({', '.join(names)}) {operator} ({', '.join(marks)})"])]
     ranges: list[tuple[int, list[str]]] = []
-    level: list[str] = []  # every key before the n-th is the same
+    level: list[str] = []  # the keys before the n-th are equal
     for n, (sort, value, name, mark) in enumerate(zip(order, at.keys, names, marks)):
         descending = sort.descending != at.backwards
         if value is not None:
@@ -369,7 +381,7 @@ def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[
 class Cursors:
     """The cursors of one tenant's list in one order; the filters may change.
 
-    scope: the list that its cursors are signed for.
+    scope: identifies the list for which its cursors are signed.
     """
 
     def __init__(
@@ -377,23 +389,23 @@ class Cursors:
     ) -> None:
         self._order = order_of(resource, query)
         self._secret = secret
-        found = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
-        self._places = [found[s.column.name] for s in self._order]
-        spelled = ",".join(("-" if s.descending else "") + s.column.name for s in self._order)
+        indexes = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
+        self._indexes = [indexes[s.column.name] for s in self._order]
+        order = ",".join(("-" if s.descending else "") + s.column.name for s in self._order)
         words = query.q if self._order[0].column is RANK else ""
-        self.scope = f"{resource.topic} {tenant} {spelled} {words}"
+        self.scope = f"{resource.topic} {tenant} {order} {words}"
 
     def at(self, values: Sequence[Any]) -> Position:
-        """The position after a row, as `statement` gave it."""
-        return Position(tuple(values[n] for n in self._places))
+        """Return the position after a row in the result of `statement`."""
+        return Position(tuple(values[n] for n in self._indexes))
 
     def write(self, values: Sequence[Any], backwards: bool) -> str:
-        """The cursor that leads on from a row."""
+        """Return the cursor that continues from a row."""
         texts = [None if key is None else to_text(key) for key in self.at(values).keys]
         return write_cursor(self._secret, self.scope, texts, backwards)
 
     def read(self, token: str) -> Position:
-        """The position of a cursor. Raises BadRequest when it is none of this list."""
+        """Return the position of a cursor. Raises BadRequest for a cursor of another list."""
         return read_cursor(self._secret, self.scope, token, self._keys)
 
     def _keys(self, texts: Sequence[str | None]) -> tuple[Any, ...]:
@@ -406,10 +418,11 @@ class Cursors:
 def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool) -> str:
     """Return the token of a position.
 
-    scope: which list it is of, and who may use it. keys: as text, None for NULL.
+    scope: identifies the list and the tenant.
+    keys: as text, None for NULL.
     """
     body = _encode([int(backwards), keys]).encode()
-    return _spell(_sign(secret, scope, body) + body)
+    return _encode_base64(_sign(secret, scope, body) + body)
 
 
 def read_cursor(
@@ -417,19 +430,20 @@ def read_cursor(
 ) -> Position:
     """Return the position of a token.
 
-    keys: reads the texts; raises ValueError for texts that a release has signed in which a column
-    had another type.
-    Raises BadRequest for what `write_cursor` did not give for `scope`.
+    keys: reads the texts; raises ValueError for texts that an earlier release has signed, when a
+        column had another type.
+
+    Raises BadRequest for a token that `write_cursor` has not returned for this scope.
     """
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
-        if not signed or _spell(raw) != token:
-            raise ValueError("not ours")
+        if not signed or _encode_base64(raw) != token:
+            raise ValueError("the signature does not match")
         backwards, texts = json.loads(raw[_MAC:])
         return Position(keys(texts), bool(backwards))
     except ValueError:
-        message = text("the cursor is not one of this list; start again without it")
+        message = text("the cursor does not belong to this list; start again without it")
         raise BadRequest(message, hint="keep sort and q unchanged") from None
 
 
@@ -437,7 +451,7 @@ def _sign(secret: bytes, scope: str, body: bytes) -> bytes:
     return hmac.digest(secret, scope.encode() + b"\x00" + body, "sha256")[:_MAC]
 
 
-def _spell(raw: bytes) -> str:
+def _encode_base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
@@ -445,14 +459,14 @@ def _spell(raw: bytes) -> str:
 
 
 def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
-    """The statement `rows` of related.sql for this relation of `owner`."""
+    """Return the statement `rows` of related.sql for a relation of `owner`."""
     from_key = relation.kind != "belongs_to"
-    lead = owner.key if from_key else target.key
-    names = {"key": quote(target.key.name), "array": _ARRAYS.get(lead.type, "text[]")}
+    link = owner.key if from_key else target.key
+    names = {"key": quote(target.key.name), "array": _ARRAYS.get(link.type, "text[]")}
     names["column"] = quote(relation.column) if from_key else names["key"]
     names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
     names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)
     names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
-    way = _RELATED["joined" if relation.join else "direct"].substitute(names)
-    where = " and ".join([*scope(target, ""), way])
+    condition = _RELATED["joined" if relation.join else "direct"].substitute(names)
+    where = " and ".join([*scope(target, ""), condition])
     return _RELATED["rows"].substitute(names, select=target.select, where=where)

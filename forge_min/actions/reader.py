@@ -1,4 +1,4 @@
-"""The reading half of a resource's actions: get, list, stream, related rows, the log of changes."""
+"""The reading actions of a resource: get, list, stream, related rows, the log of changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..errors import BadRequest, DomainError
 from ..fanout import filled, iso_utc
 from ..i18n import text
 from . import query as queries
-from .base import Base, Conn, Rows
+from .base import BaseActions, Conn, Rows
 from .query import DEFAULT_LIMIT, ListQuery, join
 from .resource import Page, R, Relation, quote
 from .values import to_text
 
 _AUDIT = db.load_sql("forge_min.actions", "audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
-Made = list  # inside the class, `list` is the action
+List = list  # inside the class, `list` is the action
 BATCH = 1000  # rows of one statement of `stream`
 
 
@@ -30,11 +30,11 @@ BATCH = 1000  # rows of one statement of `stream`
 class AuditEntry:
     """One change of a row.
 
-    operation: create, update, delete or restore. actor: the identity's user, or "".
-
-    changes: field → [before, after] as in the JSON of the resource; None stands for "not there".
+    operation: create, update, delete or restore.
+    actor: the identity's user, or "".
+    changes: field → [before, after] as in the JSON of the resource; None means "no value".
     actor_name, actor_email: of a user of this application, as they are now, for readers with a
-    declared permission "audit"; else "".
+        declared permission "audit"; else "".
     """
 
     id: int
@@ -48,61 +48,65 @@ class AuditEntry:
     actor_email: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as a JSON object."""
+        """Return the entry as a JSON object."""
         return asdict(self) | {"at": iso_utc(self.at)}
 
 
-class Reader(Base[R]):
-    """What can be read of one resource. Every method needs the permission "read" (`audit_log` needs
-    "audit"), and sees this tenant's rows only, without those that were deleted.
+class ReadActions(BaseActions[R]):
+    """The reading actions of one resource.
+
+    Every method needs the permission "read" (`audit_log` needs "audit"), and sees only rows of this
+    tenant that are not deleted.
 
     Every method may raise Unauthenticated, Forbidden and the errors of `db.translate`.
     """
 
     def get(self, key: Any, *, conn: Conn = None) -> R:
-        """The row. Raises NotFound."""
+        """Return a row. Raises NotFound."""
         self.allow("read")
         return self._row(self._find(key, conn))
 
     def list(self, query: ListQuery | None = None, *, conn: Conn = None) -> Page[R]:
-        """One page, by cursor or with a total; one round trip. Raises BadRequest for a cursor that
-        is not one of this list, and for a relation to include that there is not.
+        """Return one page, by cursor or with a total, in one round trip.
 
-        By cursor it ends before it is larger than `limits.response`, but has at least one row; with
-        a total, it raises BadRequest F646 instead.
+        By cursor, it ends before it is larger than `limits.response`, but has at least one row.
+        With a total, a larger page raises BadRequest F646.
+
+        Raises BadRequest for a cursor of another list, and for an unknown relation to include.
         """
         self.allow("read")
         query = query or ListQuery()
         self.relations(query.include)
         if query.page is not None:
-            found, more = self._found(query, None, conn)
-            if more and len(found) < query.limit:
+            results, more = self._read(query, None, conn)
+            if more and len(results) < query.limit:
                 raise self.limits.too_large()
-            return self._numbered(query, found, conn)
+            return self._numbered(query, results, conn)
         cursors = queries.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
-        found, more = self._found(query, at, conn)
+        results, more = self._read(query, at, conn)
         backwards = at is not None and at.backwards
         if backwards:
-            found.reverse()
-        has_next, has_prev = (bool(found), more) if backwards else (more, at is not None)
+            results.reverse()
+        has_next, has_prev = (bool(results), more) if backwards else (more, at is not None)
         return Page(
-            self._rows(found),
-            cursors.write(found[-1], False) if has_next else None,
-            cursors.write(found[0], True) if has_prev and found else None,
+            self._rows(results),
+            cursors.write(results[-1], False) if has_next else None,
+            cursors.write(results[0], True) if has_prev and results else None,
         )
 
     def stream(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[R]:
-        """Every row that `query` finds, in its order; its limit, page and cursor do not count.
+        """Return every row that `query` matches, in its order; limit, page and cursor are ignored.
 
-        Read in batches, each a statement of its own: no transaction stays open, and a row that is
-        written in the meantime is there or not, never twice.
+        Rows are read in batches, each in a statement of its own: no transaction stays open, and a
+        row that is written in the meantime is missing or included once.
         """
         return chain.from_iterable(self.batches(query, conn=conn))
 
-    def batches(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[Made[R]]:
-        """The rows of `stream` in the lists in which they are read: of up to 1,000 rows, and no
-        larger than a list may be unless it is of one row.
+    def batches(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[List[R]]:
+        """Return the rows of `stream` in lists as they are read.
+
+        A list has up to 1,000 rows. It is not larger than `limits.response` unless it has one row.
         """
         self.allow("read")
         return self._streamed(replace(query or ListQuery(), limit=BATCH, page=None), conn)
@@ -110,160 +114,171 @@ class Reader(Base[R]):
     def related(
         self, rows: Sequence[R], names: Iterable[str], *, conn: Conn = None
     ) -> dict[str, dict[Any, Any]]:
-        """The rows that relations lead to, as {name: {key of a row: what it leads to}}: a row or
-        None, for has_many and many_to_many the newest 100 rows.
+        """Return the rows to which relations of `rows` lead.
 
-        One query per relation, however many rows. The permission and the hidden columns are the
-        target's. Raises BadRequest for a relation that there is not.
+        names: of the relations. The permission and the hidden columns are those of their targets.
+
+        Returns {name: {key of a row: related}}: a row or None; for has_many and many_to_many the
+        newest 100 rows. There is one query per relation. Raises BadRequest for an unknown relation.
         """
         return {r.name: self._related(r, rows, conn) for r in self.relations(names)}
 
-    def relations(self, names: Iterable[str]) -> Made[Relation]:
-        """The relations of these names, each once. Raises BadRequest naming those that there are;
-        one whose key is hidden from the current identity is not.
+    def relations(self, names: Iterable[str]) -> List[Relation]:
+        """Return the relations of these names, each once.
+
+        Raises BadRequest with the allowed names for an unknown one, and for a relation whose key is
+        hidden from the current identity.
         """
         wanted = tuple(dict.fromkeys(names))
-        allowed = {r.name: r for r in self.resource.relations if wanted and not self._secret(r)}
+        allowed = {r.name: r for r in self.resource.relations if wanted and not self._is_hidden(r)}
         for name in wanted:
             if name not in allowed:
-                found = join(allowed)
-                message = text("{name} cannot be included; relations: {all}", name=name, all=found)
+                names = join(allowed)
+                message = text("{name} cannot be included; relations: {all}", name=name, all=names)
                 raise BadRequest(message)
         return [allowed[name] for name in wanted]
 
-    def lists_of_keys(self) -> Made[Relation]:
-        """The many_to_many relations whose targets the current identity may read."""
-        found = []
+    def lists_of_keys(self) -> List[Relation]:
+        """Return the many_to_many relations with targets that the current identity may read."""
+        readable = []
         for relation in self.resource.relations:
             with suppress(DomainError):
                 if relation.field and self.registry.actions[relation.target].allow("read"):
-                    found.append(relation)
-        return found
+                    readable.append(relation)
+        return readable
 
-    def linked(self, key: Any, relation: Relation, *, conn: Conn = None) -> Made[Any]:
-        """The keys that a row is linked to by a many_to_many, also those of deleted targets."""
+    def linked(self, key: Any, relation: Relation, *, conn: Conn = None) -> List[Any]:
+        """Return the keys of the targets of a many_to_many relation, also of deleted ones."""
         self.allow("read")
         join, own, other = map(quote, (relation.join, relation.column, relation.target_column))
         scoped = ' and "tenant_id" = %(forge_tenant)s' if self.resource.tenant_scoped else ""
         sql = f"select {other} from {join} where {own} = %(forge_key)s{scoped} order by 1"
-        return [found for (found,) in self._run(conn, sql, {"forge_key": key})]
+        return [target for (target,) in self._run(conn, sql, {"forge_key": key})]
 
     def shown(self) -> dict[str, str]:
-        """The fields that the current identity may see, with their types: "many" for the keys of a
-        many_to_many.
+        """Return the fields that the current identity may see, with their types.
+
+        The type of the keys of a many_to_many is "many".
         """
         hidden = self.hidden()
         columns = {c.name: c.type for c in self.resource.columns if c.name not in hidden}
         return columns | {link.field: "many" for link in self.lists_of_keys()}
 
-    def to_json_many(self, rows: Sequence[R], include: Iterable[str] = ()) -> Made[dict[str, Any]]:
-        """The rows as JSON objects, with the rows of these relations under the relations' names.
+    def to_json_many(self, rows: Sequence[R], include: Iterable[str] = ()) -> List[dict[str, Any]]:
+        """Return the rows as JSON objects, with related rows under the names of the relations.
+
+        include: names of relations.
 
         Raises as `related`.
         """
-        made = self._shown(rows)
+        objects = self._to_json(rows)
         for relation in self.relations(include):
-            show = self.registry.actions[relation.target].to_json
-            found = self._related(relation, rows, None)
-            for row, shown in zip(rows, made, strict=True):
-                led = found[self.key_of(row)]
-                many = isinstance(led, list)
-                shown[relation.name] = [*map(show, led)] if many else led and show(led)
-        return made
+            to_json = self.registry.actions[relation.target].to_json
+            related = self._related(relation, rows, None)
+            for row, item in zip(rows, objects, strict=True):
+                value = related[self.key_of(row)]
+                many = isinstance(value, list)
+                item[relation.name] = [*map(to_json, value)] if many else value and to_json(value)
+        return objects
 
     def audit_log(
         self, key: Any, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, conn: Conn = None
     ) -> Page[AuditEntry]:
-        """The changes of a row, the newest first; also of one that was deleted.
+        """Return the changes of a row, the newest first; also of a deleted row.
 
-        Entries have the names and emails of the users who made the changes if the resource declares
-        the permission "audit" and the current identity is not anonymous. Raises NotFound where
-        there is neither row nor change, BadRequest for a cursor of another log.
+        Entries have the names and emails of users if the resource declares the permission "audit"
+        and the current identity is not anonymous.
+
+        Raises NotFound if neither the row nor a change exists, BadRequest for a cursor of another
+        log.
         """
         identity = self.allow("audit")
         topic, id, secret = self.resource.topic, to_text(key), self.registry.secret
-        used_for = f"{topic} {self.tenant()} audit {id}"
+        scope = f"{topic} {self.tenant()} audit {id}"
         params = {"forge_topic": topic, "forge_id": id, "forge_limit": limit + 1}
         params["forge_before"] = None
         declared = "audit" in self.resource.permissions
         params["forge_named"] = identity.system or (declared and bool(identity.user))
         if cursor is not None:
-            (params["forge_before"],), _ = queries.read_cursor(secret, used_for, cursor, tuple)
-        found, more = self._run_page(conn, _AUDIT["log"], params, limit, _AUDIT_SIZES)
-        if not found and cursor is None:
+            (params["forge_before"],), _ = queries.read_cursor(secret, scope, cursor, tuple)
+        rows, more = self._run_page(conn, _AUDIT["log"], params, limit, _AUDIT_SIZES)
+        if not rows and cursor is None:
             self._find(key, conn)
         shown = self.shown()
-        entries = [_entry(shown, values) for values in found]
+        entries = [_entry(shown, values) for values in rows]
         if not more:
             return Page(entries)
-        return Page(entries, queries.write_cursor(secret, used_for, [str(entries[-1].id)], False))
+        return Page(entries, queries.write_cursor(secret, scope, [str(entries[-1].id)], False))
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _rows(self, found: Rows) -> Made[R]:
-        """Rows of what `statement` gave."""
+    def _rows(self, results: Rows) -> List[R]:
+        """Rows of the results of `query.statement`."""
         hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
         if not hidden and self._attributes:
-            return filled(cast("type[R]", row), self._attributes, found)
-        return [self._row(values[:width], hidden) for values in found]
+            return filled(cast("type[R]", row), self._attributes, results)
+        return [self._row(values[:width], hidden) for values in results]
 
-    def _numbered(self, query: ListQuery, found: Rows, conn: Conn) -> Page[R]:
-        if found or query.page == 1:
-            return Page(self._rows(found), total=found[0][-1] if found else 0)
+    def _numbered(self, query: ListQuery, results: Rows, conn: Conn) -> Page[R]:
+        if results or query.page == 1:
+            return Page(self._rows(results), total=results[0][-1] if results else 0)
         first = self.list(replace(query, limit=1, page=1), conn=conn)
         return Page([], total=first.total)
 
-    def _found(
-        self, query: ListQuery, at: queries.Position | None, conn: Conn
-    ) -> tuple[Rows, bool]:
+    def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
         return self._run_page(conn, *queries.statement(self.resource, query, at), query.limit)
 
-    def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[Made[R]]:
+    def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[List[R]]:
         cursors = queries.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
-            found, more = self._found(query, at, conn)
-            # PERF: the database reads all rows of a batch to add them up, also those it cuts off.
-            query = replace(query, limit=min(BATCH, 2 * len(found)))
-            yield self._rows(found)
-            at = cursors.at(found[-1]) if more else None
+            results, more = self._read(query, at, conn)
+            # PERF: the database reads all rows of a batch to add their sizes, also those cut off.
+            query = replace(query, limit=min(BATCH, 2 * len(results)))
+            yield self._rows(results)
+            at = cursors.at(results[-1]) if more else None
 
     def _related(self, relation: Relation, rows: Sequence[R], conn: Conn) -> dict[Any, Any]:
         target = self.registry.actions[relation.target]
         target.allow("read")
-        leads = {self.key_of(row): self.key_of(row) for row in rows}
+        links = {self.key_of(row): self.key_of(row) for row in rows}
         if relation.kind == "belongs_to":
-            leads = {self.key_of(row): getattr(row, relation.column) for row in rows}
-        found: dict[Any, list[Any]] = defaultdict(list)
-        if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
+            links = {self.key_of(row): getattr(row, relation.column) for row in rows}
+        related: dict[Any, List[Any]] = defaultdict(list)
+        if keys := [key for key in dict.fromkeys(links.values()) if key is not None]:
             sql = queries.related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
             most = queries.MOST_RELATED * len(keys)
-            reached, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
+            results, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
             if more:
                 raise target.limits.too_large()
-            for lead, *values in reached:
-                found[lead].append(target._row(values, hidden))
+            for link, *values in results:
+                related[link].append(target._row(values, hidden))
         if relation.kind in queries.MANY:
-            return {key: found[lead] for key, lead in leads.items()}
-        return {key: next(iter(found[lead]), None) for key, lead in leads.items()}
+            return {key: related[link] for key, link in links.items()}
+        return {key: next(iter(related[link]), None) for key, link in links.items()}
 
-    def _secret(self, relation: Relation) -> bool:
-        """Whether the current identity may not see the column that leads there."""
+    def _is_hidden(self, relation: Relation) -> bool:
+        """Whether the current identity may not see the foreign key of the relation."""
         holder = self if relation.kind == "belongs_to" else self.registry.actions[relation.target]
         return not relation.join and relation.column in holder.hidden()
 
 
 def _entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
-    """An entry of the statement `log`. shown: the fields that it may name, with their types."""
+    """An entry of the statement `log`.
+
+    shown: the fields that it may name, with their types.
+    """
     *entry, changes, name, email = values  # in the order of the statement
     named = {n: [_plain(shown[n], v) for v in pair] for n, pair in changes.items() if n in shown}
     return AuditEntry(*(*entry, named, name, email))
 
 
 def _plain(kind: str, value: Any) -> Any:
-    """The value as the resource's to_json spells it: PostgreSQL leaves out the last zeros of a
-    second. What is there from a time when the field had another type stays.
+    """The value as the resource's to_json spells it.
+
+    PostgreSQL omits the last zeros of a second. A value from a time when the field had another type
+    stays unchanged.
     """
     try:
         return iso_utc(datetime.fromisoformat(value)) if kind == "datetime" else value

@@ -1,8 +1,7 @@
-"""The registry: which actions, routes and workers an application has. gen/ fills it, `app` reads
-it.
+"""The registry of the actions and workers of an application, filled by gen/ and read by `app`.
 
-It also fills in by name what a worker or a handler asks for: a dependency of `app.provide`, or the
-actions of a resource, which are known by its topic.
+It also sets the parameters of workers and handlers by name: to a dependency of `app.provide`, or
+to the actions of a resource, whose name is the resource's topic.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from ..errors import ForgeError
 from ..jobs import JobHook
 from .actions import Actions
 from .base import DEFAULTS, Limits
-from .query import MAX_CONDITIONS
 from .resource import Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
@@ -26,11 +24,13 @@ A = TypeVar("A", bound=Actions[Any, Any, Any])
 
 
 class Registry:
-    """Names → services of one running application. Filled once at start, then read by any
-    thread.
+    """The services of one running application by name.
 
-    secret: what cursors are signed with; by default one of this process alone.
-    limits: of all actions. max_conditions: of a list that a URL requests.
+    It is filled once at start, then read by any thread.
+
+    dependencies: name → object, for parameters of this name.
+    secret: signs cursors; by default one of this process only.
+    limits: for all actions.
     """
 
     def __init__(
@@ -40,28 +40,28 @@ class Registry:
         *,
         secret: bytes = b"",
         limits: Limits = DEFAULTS,
-        max_conditions: int = MAX_CONDITIONS,
     ) -> None:
         self._limits = limits
         self.database = database
-        self.max_conditions = max_conditions
         self.secret = secret or secrets.token_bytes(32)
         self.actions: dict[str, Actions[Any, Any, Any]] = {}
         self._dependencies = dict(dependencies)
         self._workers: dict[str, type[Any]] = {}
 
     def add(self, actions: type[A]) -> A:
-        """Make the actions of a resource; they are known by the resource's topic from now on."""
-        made = actions(self.database)
-        made.registry, made.limits = self, self._limits
-        self.actions[made.resource.topic] = made
-        return made
+        """Create the actions of a resource, and register them by the topic of the resource."""
+        instance = actions(self.database)
+        instance.registry, instance.limits = self, self._limits
+        self.actions[instance.resource.topic] = instance
+        return instance
 
-    def followers(self, resource: Resource[Any]) -> list[tuple[Actions[Any, Any, Any], Relation]]:
-        """The relations of others that something happens to when a row of `resource` is deleted.
+    def referencing_relations(
+        self, resource: Resource[Any]
+    ) -> list[tuple[Actions[Any, Any, Any], Relation]]:
+        """Return the relations by which deleting a row of `resource` affects other rows.
 
-        Of a tenant's rows only where the row itself is a tenant's; else no one tenant's action can
-        do it, and the database does.
+        For a resource that belongs to no tenant, relations of a tenant's rows are left out: actions
+        see the rows of one tenant only, so the database applies the effects.
         """
         return [
             (actions, relation)
@@ -74,7 +74,7 @@ class Registry:
     def add_workers(self, workers: Iterable[type[Any]]) -> None:
         """Register worker classes by their `kind`.
 
-        Raises ForgeError F701 when a kind has two classes.
+        Raises ForgeError F701 if two classes have the same kind.
         """
         for worker in workers:
             if self._workers.setdefault(worker.kind, worker) is not worker:
@@ -85,10 +85,10 @@ class Registry:
                 )
 
     def bind_hooks(self, max_attempts: int = 25) -> None:
-        """Give each hook the attempts that its worker class asks for, else max_attempts.
+        """Set the attempts of each hook to those of its worker class, else to `max_attempts`.
 
-        Raises ForgeError F702 when one names a kind that no worker class has, F719 when that takes
-        other arguments than a hook gives.
+        Raises ForgeError F702 if no worker class has the kind of a hook, F719 if the arguments of
+        that class are not those of a hook.
         """
         known = self.declared()
         for topic, actions in self.actions.items():
@@ -97,56 +97,56 @@ class Registry:
                 tuple(_bound(topic, hook, known, max_attempts) for hook in hooks)
                 for hooks in (r.after_create, r.after_update, r.after_delete)
             )
-            # This application's: the generated class serves others too.
+            # Set on the instance: other applications use the generated class too.
             vars(actions)["resource"] = r._replace(
                 after_create=created, after_update=updated, after_delete=deleted
             )
 
     def declared(self) -> dict[str, jobs.Kind]:
-        """The kinds as their worker classes say them; none of these is made."""
+        """Return the kinds that the worker classes declare, without creating instances."""
         return {name: jobs.kind_of(worker) for name, worker in self._workers.items()}
 
     def kinds(self) -> dict[str, jobs.Kind]:
-        """The kinds of jobs that there are workers for, each an instance that got what its __init__
-        asks for by name.
+        """Return the kinds of jobs with a worker, each with an instance of the worker class.
 
-        Raises ForgeError F703 for a dependency that nobody provides, F717 for arguments of a type
-        that JSON has no word for.
+        The parameters of its __init__ are set by name.
+
+        Raises ForgeError F703 for an unknown dependency, F717 for arguments of a type that JSON
+        cannot express.
         """
-        return {kind: jobs.kind_of(self.fill(made, 0)()) for kind, made in self._workers.items()}
+        return {kind: jobs.kind_of(self.fill(cls, 0)()) for kind, cls in self._workers.items()}
 
-    def fill(self, function: Callable[..., Any], given: int) -> Callable[..., Any]:
-        """`function` with every parameter after the first `given` ones filled in by its name.
+    def fill(self, function: Callable[..., Any], positional: int) -> Callable[..., Any]:
+        """Return `function` with all parameters after the first `positional` ones set by name.
 
-        Raises ForgeError F703 for a name that nobody provides; a parameter with a default may stay
-        without.
+        Raises ForgeError F703 for an unknown name, unless the parameter has a default.
         """
         known: dict[str, object] = {**self.actions, **self._dependencies}
         values = {}
-        for parameter in list(inspect.signature(function).parameters.values())[given:]:
+        for parameter in list(inspect.signature(function).parameters.values())[positional:]:
             if parameter.name in known:
                 values[parameter.name] = known[parameter.name]
             elif parameter.default is parameter.empty and parameter.kind is not _KEYWORDS:
                 raise ForgeError(
-                    f"{function.__qualname__} asks for {parameter.name}, which nobody provides",
+                    f"{function.__qualname__} needs {parameter.name}, which is not provided",
                     code="F703",
-                    hint=f"app.provide({parameter.name}=...), or the topic of a resource",
+                    hint=f"call app.provide({parameter.name}=...), or use the topic of a resource",
                 )
         return update_wrapper(partial(function, **values), function) if values else function
 
 
 def _bound(topic: str, hook: JobHook, known: Mapping[str, jobs.Kind], max_attempts: int) -> JobHook:
-    kind, found = hook.kind, known.get(hook.kind)
-    if found is None:
+    kind = known.get(hook.kind)
+    if kind is None:
         raise ForgeError(
-            f"{topic} enqueues {kind}, and no worker class has this kind",
+            f"{topic} enqueues {hook.kind}, but no worker class has this kind",
             code="F702",
-            hint=f"write class {kind} in its jobs.py, and list it in WORKERS",
+            hint=f"write class {hook.kind} in its jobs.py, and add it to WORKERS",
         )
-    if found.args not in (None, jobs.Change):
+    if kind.args not in (None, jobs.Change):
         raise ForgeError(
-            f"{topic} enqueues {kind}, whose arguments are {found.args.__name__}",
+            f"{topic} enqueues {hook.kind}, which takes arguments of {kind.args.__name__}",
             code="F719",
-            hint="a hook's job tells of a change: args = jobs.Change, or none and job.change",
+            hint="jobs of a hook describe a change: use args = jobs.Change, or only job.change",
         )
-    return hook._replace(max_attempts=hook.max_attempts or found.max_attempts or max_attempts)
+    return hook._replace(max_attempts=hook.max_attempts or kind.max_attempts or max_attempts)

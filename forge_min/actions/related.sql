@@ -1,7 +1,7 @@
-Related rows. $names are filled by listing.py: names of our own, never a value.
+Related rows. $names are filled in by query.py: names of our own, never a value.
 
--- In: forge_keys, the values that lead there. Out: the value that led there, then the target's columns; the newest
--- first, at most $limit per value.
+-- forge_keys: values of the foreign key. The result has the value, then the columns of the target: the newest first, at
+-- most $limit per value.
 -- name: rows
 select forge_from.forge_key, forge_to.*
 from unnest(%(forge_keys)s::$array) forge_from(forge_key)
@@ -16,8 +16,8 @@ order by $key desc
 -- name: direct
 $column = forge_from.forge_key
 
--- The keys as an array, so that the planner looks them up in the index; an IN lets it walk through the whole
--- target in order of its keys until it has found enough.
+-- The keys are an array, so that the planner looks them up in the index; with IN it may scan the whole target in the
+-- order of its keys until it has enough rows.
 -- name: joined
 $key = any(array(
   select $other from $join

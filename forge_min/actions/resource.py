@@ -1,4 +1,4 @@
-"""A resource as data: what gen/<resource>/ declares and `Actions` works from. No behaviour."""
+"""A resource as data: gen/<resource>/ declares it, `Actions` reads it. No behaviour."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from ..jobs import JobHook
 from .check import Check
 
-# PERF: all of these are NamedTuples: a dataclass with slots takes eight times as long to define
-# (benchmarks/observe/traces.py, until a page is there).
+# PERF: these are NamedTuples, because a dataclass with slots takes eight times as long to define
+# (benchmarks/observe/traces.py, until a page is served).
 
 R = TypeVar("R")
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 ANYBODY = "anybody"
-"""The role in a permission that everybody has, also who is not signed in."""
+"""The role in a permission that every client has, signed in or not."""
 
 
 class Column(NamedTuple):
-    """One column of a row. name: in PostgreSQL and in JSON. type: a name of `values.TYPES`.
+    """One column of a row.
 
-    attribute: in Python, where that differs ("class_"). unique: no two rows (of a tenant, not
-    deleted) share it. immutable: only a create gives it. visible_to, writable_by: the roles that
-    may see, write it; () means everybody. label, help, placeholder: what people read in forms.
+    name: in PostgreSQL and in JSON.
+    type: a name of `values.TYPES`.
+    unique: no two rows (of a tenant, not deleted) have the same value.
+    immutable: only a create sets it.
+    visible_to, writable_by: the roles that may see it, write it; () means every client.
+    attribute: in Python, if it differs from the name ("class_").
+    label, help, placeholder: for forms.
     """
 
     name: str
@@ -51,13 +55,14 @@ class Sort(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A way to other rows. target: their topic.
+    """A relation to other rows.
 
-    column: the key that leads there: of this table (belongs_to), of the target's (has_one,
-    has_many), or of the join table, holding this resource's key (many_to_many). join,
-    target_column: the join table and its other column. field: the JSON field with the targets'
-    keys, type: theirs; only of a many_to_many. on_delete: what a deletion of the target does to
-    this resource's row; only of a belongs_to.
+    target: the topic of their resource.
+    column: the foreign key: of this table (belongs_to), of the target's (has_one, has_many), or the
+        column of the join table with this resource's key (many_to_many).
+    join, target_column: the join table and its other column; many_to_many only.
+    field, type: the JSON field with the keys of the targets, and their type; many_to_many only.
+    on_delete: the effect of deleting the target on this resource's row; belongs_to only.
     """
 
     name: str
@@ -72,14 +77,19 @@ class Relation(NamedTuple):
 
 
 class Resource(NamedTuple, Generic[R]):
-    """Everything that differs from one resource to the next.
+    """Everything that differs between resources.
 
-    columns: in the order of `select` and of `row`, the primary key first. select: `select <columns>
-    from <source>`; source is the table, or the view through which a tenant's rows are read. insert:
-    `insert into ... values (...) returning *` with one named placeholder per column, and one
-    %(forge_tenant)s where tenant_scoped. insert_many: the same from unnest of arrays. constraints:
-    PostgreSQL constraint name → field. check: the straight-line validator. permissions: operation →
-    roles. versioned: a change must name the version that it is based on.
+    columns: in the order of `select` and of `row`, the primary key first.
+    row: makes a row of the columns.
+    check: the straight-line validator.
+    select: `select <columns> from <source>`.
+    insert: `insert into ... values (...) returning *`, with a named placeholder per column, and
+        %(forge_tenant)s if tenant_scoped.
+    insert_many: the same from unnest of arrays.
+    source: the table, or the view through which the rows of a tenant are read.
+    constraints: name of a PostgreSQL constraint → field.
+    permissions: operation → roles.
+    versioned: a change must name the version on which it is based.
     """
 
     name: str
@@ -109,7 +119,7 @@ class Resource(NamedTuple, Generic[R]):
 
     @property
     def hooks(self) -> tuple[JobHook, ...]:
-        """The jobs of every operation."""
+        """The jobs of all operations."""
         return (*self.after_create, *self.after_update, *self.after_delete)
 
     @property
@@ -118,21 +128,23 @@ class Resource(NamedTuple, Generic[R]):
         return self.columns[0]
 
     def roles(self, operation: str) -> tuple[str, ...] | None:
-        """The roles of which one is needed for an operation; None = none is.
+        """Return the roles of which an operation needs one, None if it needs none.
 
-        A resource without permissions is open. In one that has some, what none is declared for is
-        refused to everybody, (), and what names the role "anybody" is open. A permission for
-        "audit" does not close the other operations.
+        A resource without permissions is open to every client. If it has some, an operation without
+        a permission is forbidden for every client, (), and one for the role "anybody" is open. A
+        permission for "audit" does not close the other operations.
         """
-        found = self.permissions.get(operation)
-        if found is None:
+        roles = self.permissions.get(operation)
+        if roles is None:
             return () if len(self.permissions) > ("audit" in self.permissions) else None
-        return None if ANYBODY in found else found
+        return None if ANYBODY in roles else roles
 
 
 class Page(NamedTuple, Generic[R]):
-    """One page of a list. next, prev: opaque cursors, or None. total: only when it was asked
-    for.
+    """One page of a list.
+
+    next, prev: opaque cursors, or None.
+    total: of all pages, for a query with a page number; else None.
     """
 
     rows: list[R]
@@ -142,5 +154,5 @@ class Page(NamedTuple, Generic[R]):
 
 
 def quote(name: str) -> str:
-    """A checked identifier (letters, digits, underscore) as a quoted SQL name."""
+    """Return a checked identifier (letters, digits, underscore) as a quoted SQL name."""
     return f'"{name}"'

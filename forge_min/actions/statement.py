@@ -1,9 +1,8 @@
-"""The ONE statement of a write: row, join rows, audit, event and jobs as CTEs of each other, so
-they commit or vanish together.
+"""The single statement of a write: row, join rows, audit, event and jobs as CTEs of each other.
 
-The resource's SQL comes from gen/, the statements on forge_ tables from notify and jobs; this file
-puts them side by side in the frames of statements.sql. Values are placeholders. A pipeline of
-BEGIN, four statements and COMMIT costs three times as much.
+So they are committed or rolled back together. The resource's SQL comes from gen/, the statements on
+forge_ tables from notify and jobs; this module composes them by the frames of statements.sql.
+Values are placeholders. A pipeline of BEGIN, four statements and COMMIT costs three times as much.
 """
 
 from __future__ import annotations
@@ -17,52 +16,56 @@ from .resource import Column, Relation, Resource, quote
 
 Names = Sequence[str]
 VERSION = '"version" = forge_t."version" + 1'
-ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs that several frames have
+ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs of several frames
 
 _FRAMES = load_frames("forge_min.actions", "statements.sql")
-# What our types are called in PostgreSQL, where their own names are no types there.
+# Types whose names are others in PostgreSQL.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
 _UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
-# In the audit and in jobs as in the API's JSON: exact decimals, times in UTC.
+# Values in the audit and in jobs are those of the API's JSON: exact decimals, times in UTC.
 _SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
 
 
 def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> str:
-    """One row in, the row as stored out; many: arrays of columns in, the number of rows out.
+    """Insert a row and return it as stored.
 
-    fields: the many_to_many fields that are given, the n-th as %(forge_owners_n)s and
-    %(forge_ids_n)s.
+    fields: the many_to_many fields that have keys, the n-th as %(forge_owners_n)s and
+        %(forge_ids_n)s.
+    many: the parameters are arrays of columns, the result is the number of rows.
     """
     joined = {field: f"forge_link_{n}" for n, field in enumerate(fields)}
     owner = f"forge_owner = {ROW}.{quote(resource.key.name)}"
     others = "".join(f" left join {link} on {link}.{owner}" for link in joined.values())
-    made = _effects(resource, "create", joined, others=others)
+    effects = _effects(resource, "create", joined, others=others)
     return _fill(
         "create",
         resource,
         insert=resource.insert_many if many else resource.insert,
-        answer="count(*)" if many else _columns(resource, ROW),
-        also=_join("link", resource, fields) + made,
+        result="count(*)" if many else _columns(resource, ROW),
+        also=_join("link", resource, fields) + effects,
     )
 
 
 def update(
     resource: Resource[Any], changed: Names, frozen: Names, fields: Names, merged: Names = ()
 ) -> str:
-    """Write the columns `changed` and the many_to_many `fields` of a row where something differs
-    and the columns `frozen` do not. A placeholder for each. Out: as `_change`.
+    """Update a row if one of `changed` or `fields` differs and none of `frozen` does.
 
+    changed, frozen: columns, a placeholder for each.
+    fields: many_to_many fields.
     merged: those of `fields` of which only the difference from %(forge_seen_<field>)s is written.
+
+    The result is that of `_change`.
     """
-    given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
+    values = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
     return _change(
         resource,
         "update",
         fields,
         frozen,
-        sets=[f"{quote(name)} = %({name})s" for name in changed] + _touched(resource),
-        given=given
+        sets=[f"{quote(name)} = %({name})s" for name in changed] + _stamps(resource),
+        given=values
         + [
             sql
             for name in fields
@@ -74,29 +77,35 @@ def update(
 
 
 def delete(resource: Resource[Any]) -> str:
-    """Delete a row, or with soft_delete mark it so. Out: as `_change`."""
+    """Delete a row, or mark it as deleted with soft_delete. The result is that of `_change`."""
     sets = ['"deleted_at" = now()', VERSION] if resource.soft_delete else []
     return _change(resource, "delete", _audited(resource), sets=sets)
 
 
 def cascade_effects(resource: Resource[Any]) -> str:
-    """What goes with a deletion, of a row that another one's takes along. Out: as `_change`."""
+    """Write the event, jobs and audit of a row that a cascade deletes. As for `delete`."""
     same = ['"version" = forge_t."version"']
     return _change(resource, "delete", _audited(resource), sets=same)
 
 
 def restore(resource: Resource[Any]) -> str:
-    """Take the mark back. Out: as `_change`; a row without it is not written."""
+    """Remove the mark of a deleted row; a row without it is not written.
+
+    The result is that of `_change`.
+    """
     fields, sets = _audited(resource), ['"deleted_at" = null', VERSION]
     return _change(resource, "restore", fields, sets=sets, when=_marked(PRIOR))
 
 
 def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column) -> str:
-    """Insert rows, or update where the unique column `on` has the value already.
+    """Insert rows, or update those with the same value in the unique column `on`.
 
-    names: the columns of a new row, a placeholder with an array for each; changed: those that an
-    update writes where they differ; frozen: those that must be the same. Out, for each given row:
-    (created, updated, unchanged, missed, deleted or immutable; the columns that stand in the way).
+    names: the columns of a new row, a placeholder with an array for each.
+    changed: the columns that an update writes if they differ.
+    frozen: the columns that must not differ.
+
+    The result has for each row: created, updated, unchanged, missed, deleted or immutable; and the
+    columns that prevent the write.
     """
     is_key = on is resource.key
     column, marks = quote(on.name), resource.soft_delete and is_key
@@ -113,7 +122,7 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
         found=" and ".join([wanted, *scope(resource, "forge_t", live=not is_key)]),
         target=['"tenant_id"'] * resource.tenant_scoped + [column],
         live=' where "deleted_at" is null' if resource.soft_delete and not is_key else "",
-        sets=[f"{quote(name)} = excluded.{quote(name)}" for name in changed] + _touched(resource),
+        sets=[f"{quote(name)} = excluded.{quote(name)}" for name in changed] + _stamps(resource),
         differs=_differs(changed, "forge_t", "excluded"),
         locked=_differs(frozen, "forge_t", "excluded"),
         deleted=_marked("forge_t") if marks else "false",
@@ -138,18 +147,25 @@ def _change(
     when: str = "true",
     names: str = "null",
 ) -> str:
-    """Change one row where `when` holds; without `sets` delete it. Out: (again, stale, names of
-    frozen columns that differ, *columns): the new row, or the old one when nothing was written;
-    again: its join rows changed while we waited for the lock, so it has to be sent anew; stale: it
-    has another version than %(forge_version)s. fields: the many_to_many fields that an update
-    writes, or that the audit shows. names: SQL of what an update changes.
+    """Change one row if `when` is true; without `sets` delete it.
+
+    fields: the many_to_many fields that an update writes, or that the audit shows.
+    frozen: the columns that must not differ.
+    sets: SQL of the assignments.
+    given: SQL of the new values.
+    names: SQL of the names of changed columns.
+
+    The result is (again, stale, names of frozen columns that differ, *columns). The columns are
+    those of the new row, or of the old one if nothing was written. again: null if the row was
+    written; true if its join rows changed while the statement waited for the lock, so it must be
+    sent again. stale: the version is not %(forge_version)s.
     """
     table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
     change = f"update {table} forge_t set {', '.join(sets)}\nfrom"
     again = _fill("again", resource, found=this_row(resource, "forge_s", live=False))
     joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
     joins = _join("relink", resource, fields) if is_update else []
-    made = _effects(resource, operation, joined, others=f", {PRIOR}, {GIVEN}")
+    effects = _effects(resource, operation, joined, others=f", {PRIOR}, {GIVEN}")
     return _fill(
         "change",
         resource,
@@ -162,15 +178,15 @@ def _change(
         locked=_differs(frozen, PRIOR, GIVEN),
         before=_before(resource, operation, dict.fromkeys(fields, PRIOR)),
         changed=names,
-        also=joins + made,
+        also=joins + effects,
         frozen=_differing(frozen, PRIOR, GIVEN),
         written=_columns(resource, ROW),
         unwritten=_columns(resource, PRIOR),
     )
 
 
-def _touched(resource: Resource[Any]) -> list[str]:
-    """What every update sets."""
+def _stamps(resource: Resource[Any]) -> list[str]:
+    """The assignments of every update."""
     return [VERSION, *['"updated_at" = now()'] * resource.timestamps]
 
 
@@ -183,12 +199,12 @@ def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
 
 
 def _audited(resource: Resource[Any]) -> Names:
-    """The many_to_many fields whose keys the audit of a whole row shows."""
+    """The many_to_many fields with keys that the audit of a whole row shows."""
     return tuple(links(resource)) if resource.auditable else ()
 
 
 def _shown_changes(resource: Resource[Any], names: Names, after: str) -> str:
-    """The names that differ, without those that not everybody may see: an event goes to all."""
+    """The names that differ, without restricted columns: an event goes to all clients."""
     hidden = {column.name for column in resource.columns if column.visible_to}
     return _differing([name for name in names if name not in hidden], PRIOR, after)
 
@@ -199,8 +215,10 @@ def _shown_changes(resource: Resource[Any], names: Names, after: str) -> str:
 def _fill(
     frame: str, resource: Resource[Any], *, also: Iterable[str] = (), **parts: str | Iterable[str]
 ) -> str:
-    """A frame of statements.sql with the resource's own names and `parts`, texts or lists of them,
-    put in. also: more CTEs.
+    """A frame of statements.sql, filled with the resource's names and `parts`.
+
+    also: more CTEs.
+    parts: by the name in the frame; the items of a list are joined by commas.
     """
     owned = "%(forge_tenant)s" if resource.tenant_scoped else ""
     return _FRAMES[frame].substitute(
@@ -222,33 +240,35 @@ def _columns(resource: Resource[Any], source: str) -> str:
 
 
 def _sql_type(resource: Resource[Any], name: str) -> str:
-    """The type that a value of the column, or a key in a many_to_many field, is cast to."""
+    """The SQL type of a column, or of the keys in a many_to_many field."""
     column = next((c for c in resource.columns if c.name == name), None)
     kind = (column or links(resource)[name]).type
     return _SQL_TYPES.get(kind, kind)
 
 
 def _differs(names: Iterable[str], before: str, after: str) -> str:
-    """Whether one of the columns differs between two sources."""
-    found = [f"{before}.{quote(n)} is distinct from {after}.{quote(n)}" for n in names]
-    return " or ".join(found) or "false"
+    """SQL of whether one of the columns differs between two sources."""
+    conditions = [f"{before}.{quote(n)} is distinct from {after}.{quote(n)}" for n in names]
+    return " or ".join(conditions) or "false"
 
 
 def _differing(names: Sequence[str], before: str, after: str) -> str:
-    """The names of the columns that differ, as text[]."""
-    found = (f"case when {_differs([n], before, after)} then '{n}' end" for n in names)
-    return f"array_remove(array[{', '.join(found)}], null)" if names else "'{}'::text[]"
+    """SQL of the names of the columns that differ, as text[]."""
+    cases = (f"case when {_differs([n], before, after)} then '{n}' end" for n in names)
+    return f"array_remove(array[{', '.join(cases)}], null)" if names else "'{}'::text[]"
 
 
 def links(resource: Resource[Any]) -> dict[str, Relation]:
-    """The many_to_many relations by the JSON field that holds the targets' keys."""
+    """Return the many_to_many relations by the JSON field with the keys of their targets."""
     return {r.field: r for r in resource.relations if r.field}
 
 
 def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[str]:
-    """What writes many_to_many fields, a text for each: the CTEs "link" of new rows or "relink" of
-    one that is there. Or an array of keys named as the field: "targets" of the row forge_t, or
-    those that are "given".
+    """The frame of statements.sql for each of these many_to_many fields.
+
+    frame: "link" or "relink" are CTEs that write the keys of new rows or of an existing one. The
+        others are arrays of keys, named as the field: "targets" are those of the row forge_t,
+        "given" and "merged" the new ones.
     """
     return [
         _fill(
@@ -268,22 +288,24 @@ def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[st
 
 
 def hooks(resource: Resource[Any], operation: str) -> tuple[jobs.JobHook, ...]:
-    """The jobs that an operation enqueues; a restore counts as an update."""
-    found = {"create": resource.after_create, "delete": resource.after_delete}
-    return found.get(operation, resource.after_update)
+    """Return the jobs that an operation enqueues; a restore counts as an update."""
+    by_operation = {"create": resource.after_create, "delete": resource.after_delete}
+    return by_operation.get(operation, resource.after_update)
 
 
 def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dict[str, str]:
-    """What the audit and jobs tell of a row of `source`: name → SQL. joined: many_to_many field →
-    the source that has its keys; no keys are told as null.
+    """SQL of the values of a row for the audit and jobs, by name.
+
+    source: of the row.
+    joined: many_to_many field → the source with its keys; an empty list becomes null.
     """
     columns = {c.name: (c.type, f"{source}.{quote(c.name)}") for c in resource.columns}
-    found = {name: _SHOWN.get(kind, "{}").format(sql) for name, (kind, sql) in columns.items()}
-    return found | {f: f"nullif({has}.{quote(f)}, '{{}}')" for f, has in joined.items()}
+    values = {name: _SHOWN.get(kind, "{}").format(sql) for name, (kind, sql) in columns.items()}
+    return values | {f: f"nullif({has}.{quote(f)}, '{{}}')" for f, has in joined.items()}
 
 
 def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
-    """The same of the row as it was, as one jsonb value for the jobs; null when there are none."""
+    """SQL of the row before the change, as one jsonb for the jobs; null without jobs."""
     if not hooks(resource, operation):
         return "null::jsonb"
     shown = (f"{sql} as {quote(name)}" for name, sql in _values(resource, PRIOR, joined).items())
@@ -293,25 +315,25 @@ def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) 
 def _changes(
     resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
 ) -> str:
-    """The texts `"name": [before, after]` of the fields that differ, joined, for the audit."""
+    """SQL of the changed fields for the audit: `"name": [before, after]`, joined by commas."""
     old = _values(resource, PRIOR, dict.fromkeys(joined, PRIOR))
-    found = []
+    texts = []
     for name, new in _values(resource, source, joined).items():
         before, after = f"to_json({old[name]})", f"to_json({new})"
         if name in _UNAUDITED:
             continue
         if operation in ("create", "restore"):
-            found.append(f"""'"{name}": [null, ' || {after} || ']'""")
+            texts.append(f"""'"{name}": [null, ' || {after} || ']'""")
         elif operation == "delete":
-            found.append(f"""'"{name}": [' || {before} || ', null]'""")
+            texts.append(f"""'"{name}": [' || {before} || ', null]'""")
         else:
             both = f"coalesce({before}::text, 'null') || ', ' || coalesce({after}::text, 'null')"
             changed = f"{old[name]} is distinct from {new}"
-            found.append(f"""case when {changed} then '"{name}": [' || {both} || ']' end""")
-    while len(found) > 90:  # a function takes a hundred arguments (PostgreSQL manual, appendix K)
-        parts = (", ".join(found[at : at + 90]) for at in range(0, len(found), 90))
-        found = [f"nullif(concat_ws(', ', {part}), '')" for part in parts]
-    return f"concat_ws(', ', {', '.join(found) or 'null'})"
+            texts.append(f"""case when {changed} then '"{name}": [' || {both} || ']' end""")
+    while len(texts) > 90:  # a function takes a hundred arguments (PostgreSQL manual, appendix K)
+        parts = (", ".join(texts[at : at + 90]) for at in range(0, len(texts), 90))
+        texts = [f"nullif(concat_ws(', ', {part}), '')" for part in parts]
+    return f"concat_ws(', ', {', '.join(texts) or 'null'})"
 
 
 def _effects(
@@ -322,10 +344,13 @@ def _effects(
     source: str = ROW,
     others: str = "",
 ) -> list[str]:
-    """The event, the jobs and the audit of each row in the CTE `source`, as CTEs.
+    """The event, the jobs and the audit entry of each row in the CTE `source`, as CTEs.
 
-    joined: as of `_values`. others: what that reads beside `source`. But for a create, `source` has
-    forge_before, the state before; and forge_names in an update, what the event tells.
+    joined: as in `_values`.
+    others: further sources for the audit.
+
+    Except for a create, `source` must have forge_before, the state before the change; for an update
+    also forge_names, the names of the changed columns, for the event.
     """
     key, tenant = resource.key.name, "forge_tenant" if resource.tenant_scoped else None
     event = notify.event_fragment(
@@ -340,7 +365,7 @@ def _effects(
     unique: set[str] = set()
     for n, hook in enumerate(hooks(resource, operation)):
         if hook.unique and hook.kind in unique:
-            continue  # it counts as the same, and a statement cannot lock a job that it inserts
+            continue  # it is the same job, and a statement cannot lock a row that it inserts
         if hook.unique:
             unique.add(hook.kind)
         job = jobs.job_fragment(

@@ -1,18 +1,18 @@
-The statements of a write. $names are filled by statement.py: names and fragments of our own, never a value.
+The statements of a write. $names are filled in by statement.py: names and fragments of our own, never a value.
 
-Aliases begin with forge_, which no table and no column does: a whole-row reference to `t` would otherwise mean a
-column of that name. forge_row is what was written; forge_before and forge_names are what it was and which columns
-differ. Locks leave the key alone (no key), so that nobody who refers to the row has to wait.
+Aliases begin with forge_, with which no table or column begins: a whole-row reference to `t` could otherwise mean a
+column of that name. forge_row is the written row; forge_before and forge_names are its state before and the columns
+that differ. Locks leave out the key (no key), so that inserts of rows that refer to the row do not wait.
 
 -- name: create
 with forge_row as (
 $insert
 )$also
-select $answer from forge_row
+select $result from forge_row
 
--- The row as it was, locked; what is given; the row as it is, where anything differs. The first column of a row that was written is
--- null. $again: rows of a join
--- table changed under us while we waited for the lock, so this statement's view of them is old.
+-- forge_prior: the locked row before the change. forge_given: the new values. forge_row: the row after it, if anything
+-- differs. The first column is null if the row was written. $again: rows of a join table changed while the statement
+-- waited for the lock, so its snapshot of them is old.
 -- name: change
 with forge_prior as (
 select $prior from $table forge_t where $found for no key update of forge_t
@@ -31,15 +31,15 @@ select $again, coalesce(forge_prior."version" <> %(forge_version)s::bigint, fals
 from forge_prior, forge_given
 where not exists (select 1 from forge_row)
 
--- The row's version in the statement's snapshot, which is what it reads join tables by. It differs from the
--- version of the locked row when that changed meanwhile.
+-- Whether the version of the row differs between the statement's snapshot, from which join tables are read, and the
+-- locked row: it does if another transaction changed the row in between.
 -- name: again
 forge_prior."version" <> (select forge_s."version" from $table forge_s where $found)
 
--- Rows are locked and inserted in the order of the key, so that two of these rarely deadlock (one that sends its
--- missed rows again may, and is tried again as a whole). The count reads
--- all of forge_prior before the first row is written. A row that somebody inserted since our snapshot is no
--- part of forge_prior, so it is left alone, and reported as missed.
+-- Rows are locked and inserted in the order of the key, which makes deadlocks rare (a statement that sends its missed
+-- rows again may cause one, and is then repeated as a whole). The count reads all of forge_prior before the first row
+-- is written. A row that was inserted after the snapshot is not in forge_prior, so it is not changed, but reported as
+-- missed.
 -- name: upsert
 with forge_given as (
 select * from unnest($arrays) with ordinality forge_g ($names, forge_n)
@@ -72,7 +72,7 @@ left join forge_prior on forge_prior.$on = forge_given.$on
 left join forge_row on forge_row.$on = forge_given.$on
 order by forge_given.forge_n
 
--- Rows of a join table that come with new rows: two arrays, the owner's key and the target's of each pair.
+-- Inserts the join rows of new rows. The parameters are two arrays: the keys of the owner and of the target of each.
 -- name: link
 forge_link_$n as (
 select forge_owner, array_agg(forge_id order by forge_id) as $field
@@ -84,7 +84,7 @@ select forge_row.$key, unnest(forge_link_$n.$field)$tenant_value
 from forge_row join forge_link_$n on forge_link_$n.forge_owner = forge_row.$key
 )
 
--- The set of targets of a row that is there becomes the given one.
+-- Replaces the targets of an existing row.
 -- name: relink
 forge_gone_$n as (
 delete from $join forge_x using forge_row, forge_given
@@ -102,19 +102,19 @@ on conflict do nothing
 array(select forge_x.$target_column::$type from $join forge_x where forge_x.$column = forge_t.$key$tenant_x
   order by 1) as $field
 
--- The same of those that are given.
+-- The new targets, in order.
 -- name: given
 array(select distinct forge_x from unnest(%($name)s::$type[]) forge_x order by 1) as $field
 
--- The targets that are there, with the difference between those that were seen and those that are given.
+-- The existing targets, changed by the difference between those that the client received and the new ones.
 -- name: merged
 array(select forge_x from unnest((select forge_prior.$field from forge_prior)) forge_x
   where forge_x <> all(%(forge_seen_$name)s::$type[]) or forge_x = any(%($name)s::$type[])
   union select forge_x from unnest(%($name)s::$type[]) forge_x
   where forge_x <> all(%(forge_seen_$name)s::$type[]) order by 1) as $field
 
--- PERF: the text of each field that differs: to compare two rows as JSON took four times as long, and an
--- aggregate over their fields twice (benchmarks/writes.py).
+-- PERF: composes the text of each field that differs. Comparing two rows as JSON took four times as long, an aggregate
+-- over their fields twice as long (benchmarks/writes.py).
 -- name: audit
 forge_audit_$operation as (
 insert into forge_audit (tenant_id, topic, resource_id, operation, version, actor, request_id, changes)

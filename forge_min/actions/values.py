@@ -1,7 +1,7 @@
-"""The types of columns: how a value is read from JSON, from a URL, and written back.
+"""The types of columns: how values are read from JSON and from text, and written as text.
 
-A reader takes a JSON value, or the Python value that a row holds, and returns the latter. It raises
-ValueError with a sentence, in the current language, for the person who sent it.
+A reader takes a JSON value, or the Python value of a row, and returns the Python value. It raises
+ValueError with a sentence for the user, in the current language.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _DECIMAL = lazy_pattern(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 _LONE = lazy_pattern(r"[\ud800-\udfff]")  # surrogates
 _UUID = lazy_pattern(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SLUG = lazy_pattern(r"[a-z0-9]+(-[a-z0-9]+)*")
-_NO_SLUG = later("must be lowercase letters and digits, joined by single hyphens")
+_NOT_A_SLUG = later("must be lower-case letters and digits, joined by single hyphens")
 # A dot-string and a domain of RFC 5321 section 4.1.2 with the letters of RFC 6531; no quoting.
-# PERF: said by what it is not: a set that goes to U+10FFFF takes 17 ms to compile.
+# PERF: a negated set, because a set up to U+10FFFF takes 17 ms to compile.
 _LETTER = r"[^\x00-/:-@\[-`{-\x7f]"
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
 _EMAIL = lazy_pattern(rf'[^\s@"(),:;<>\[\]\\]{{1,64}}@(?=.{{1,255}}$){_LABEL}(\.{_LABEL})+')
@@ -48,59 +48,57 @@ _URL = lazy_pattern(
     r'([/?#][^\s\\<>"{}|^`]*)?',
     re.IGNORECASE,
 )
-_NO_URL = later("must be a URL of http or https")
+_NOT_A_URL = later("must be a web address that begins with http:// or https://")
 
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(text("must be a string"))
+        raise ValueError(text("must be text"))
     if "\x00" in value:
         raise ValueError(text("must not contain a null character"))
-    # PERF: most strings are ASCII, and know it (benchmarks/http, create).
+    # PERF: most strings are ASCII, which Python knows without a search (benchmarks/http, create).
     if not value.isascii() and _LONE.search(value):
-        raise ValueError(text("must not contain a lone surrogate"))
+        raise ValueError(text("must not contain half of a character (a lone surrogate)"))
     return value
 
 
-def _written(pattern: re.Pattern[str], refusal: str, value: object) -> str:
-    """A printable string that matches as a whole."""
+def _matching(pattern: re.Pattern[str], message: str, value: object) -> str:
+    """A printable string that matches the pattern as a whole."""
     if not (pattern.fullmatch(word := _string(value)) and word.isprintable()):
-        raise ValueError(text(refusal))
+        raise ValueError(text(message))
     return word
 
 
 def _url(value: object) -> str:
-    """As _written, and what RFC 3986 says of a port and an IPv6 address."""
-    word = _written(_URL, _NO_URL, value)
+    """A URL with a port and an IPv6 address that RFC 3986 permits, if it has any."""
+    word = _matching(_URL, _NOT_A_URL, value)
     try:
         _ = urlsplit(word).port
     except ValueError:
-        raise ValueError(text(_NO_URL)) from None
+        raise ValueError(text(_NOT_A_URL)) from None
     return word
 
 
 def _whole(value: object, bits: int) -> int:
-    # As the API's document says it: 5.0 is an integer of JSON Schema (2020-12, section 6.1.1).
+    # The OpenAPI document says integer, and 5.0 is one in JSON Schema (2020-12, section 6.1.1).
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < bits:
         value = int(value) if value == int(value) else value
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(text("must be a whole number"))
     limit = 1 << (bits - 1)
     if not -limit <= value < limit:
-        raise ValueError(text("must lie between {min} and {max}", min=-limit, max=limit - 1))
+        raise ValueError(text("must be between {min} and {max}", min=-limit, max=limit - 1))
     return value
 
 
 def _decimal(value: object) -> Decimal:
-    """Exact: a JSON number comes as Decimal (the JSON reader sees to that), a string is taken as
-    digits.
-    """
+    """An exact number: the JSON reader returns Decimal; a string must consist of digits."""
     exact = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
     if exact or isinstance(value, str) and _DECIMAL.fullmatch(value):
         number = Decimal(value)  # type: ignore[arg-type]
         if number.is_finite():
             return number
-    raise ValueError(text("must be a decimal number"))
+    raise ValueError(text("must be a number, for example 12.50"))
 
 
 def _bool(value: object) -> bool:
@@ -110,18 +108,18 @@ def _bool(value: object) -> bool:
 
 
 def _datetime(value: object) -> datetime:
-    """RFC 3339 with an offset; kept in UTC."""
+    """A time of RFC 3339 with an offset, in UTC."""
     if isinstance(value, str) and _TIME.fullmatch(value):
         with suppress(ValueError):
             value = datetime.fromisoformat(value.upper())
     if not isinstance(value, datetime):
-        raise ValueError(text("must be a date and time as in RFC 3339, 2026-11-25T08:30:00Z"))
+        raise ValueError(text("must be a date and time, for example 2026-11-25T08:30:00Z"))
     if value.utcoffset() is None:
-        raise ValueError(text("must have a UTC offset, such as Z or +02:00"))
+        raise ValueError(text("must have a time zone at the end, for example Z or +02:00"))
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(text("must lie between the years 1 and 9999")) from None
+        raise ValueError(text("must be between the years 1 and 9999")) from None
 
 
 def _date(value: object) -> date:
@@ -130,26 +128,27 @@ def _date(value: object) -> date:
     if isinstance(value, str) and _DATE.fullmatch(value):
         with suppress(ValueError):
             return date.fromisoformat(value)
-    raise ValueError(text("must be a date, 2026-11-25"))
+    raise ValueError(text("must be a date, for example 2026-11-25"))
 
 
 def _uuid(value: object) -> UUID:
     if isinstance(value, UUID):
         return value
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise ValueError(text("must be a UUID"))
+        raise ValueError(text("must be an id of 36 characters (a UUID)"))
     return UUID(value)
 
 
-_SIZE = 10  # random bytes of one
-_drawn: list[bytes] = []  # LOCK: none, `pop` is atomic
-os.register_at_fork(after_in_child=_drawn.clear)  # SAFETY: or a child's were its parent's
+_SIZE = 10  # random bytes of one UUID
+_drawn: list[bytes] = []  # LOCK: not needed, `pop` is atomic
+os.register_at_fork(after_in_child=_drawn.clear)  # SAFETY: else parent and child share bytes
 
 
 def uuid7() -> UUID:
-    """Return a new UUID of version 7 (RFC 9562 section 5.7), so that a row knows its id early.
+    """Return a new UUID of version 7 (RFC 9562 section 5.7).
 
-    48 bits of Unix milliseconds, 74 random bits. Safe from any thread and after a fork.
+    So the id of a row is known before its insert. It has 48 bits of Unix
+    milliseconds and 74 random bits. Safe from any thread and after a fork.
     """
     millis = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
     random = int.from_bytes(_random()) & ~(0xF << 76 | 0x3 << 62)
@@ -157,11 +156,11 @@ def uuid7() -> UUID:
 
 
 def _random() -> bytes:
-    """Bytes that nobody else gets."""
+    """Random bytes for one UUID."""
     try:
         return _drawn.pop()
     except IndexError:
-        # PERF: the kernel is asked without the GIL, which is another's then (benchmarks/http,
+        # PERF: each call releases the GIL, which costs a switch of threads (benchmarks/http,
         # create).
         many = os.urandom(_SIZE * 256)
         _drawn.extend(many[start : start + _SIZE] for start in range(_SIZE, len(many), _SIZE))
@@ -169,18 +168,18 @@ def _random() -> bytes:
 
 
 def _json(value: object, depth: int = JSON_DEPTH) -> Any:
-    """What jsonb takes and gives back: text without NUL, whole numbers, doubles (RFC 7493)."""
+    """A value that jsonb can store: text without NUL, whole numbers, doubles (RFC 7493)."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, (int, float, Decimal)):
         number = value if isinstance(value, int) else float(value)
-        if not -_LARGEST <= number <= _LARGEST:  # false for NaN too
-            raise ValueError(text("must contain only numbers that a double holds"))
+        if not -_LARGEST <= number <= _LARGEST:  # False for NaN too
+            raise ValueError(text("must not contain numbers outside the range of a double"))
         if isinstance(number, int):
             return shortest(number)
-        # jsonb spells digits out: what comes back from there is a whole number.
+        # jsonb writes all digits, so this number is read back as a whole number.
         return int(Decimal(repr(number))) if 1e16 <= abs(number) < 1e21 else number
     if not isinstance(value, (Mapping, list, tuple)):
         raise ValueError(text("must be a JSON value"))
@@ -195,14 +194,15 @@ _LARGEST = int(sys.float_info.max)
 
 
 def fits_json(value: object, most: int) -> bool:
-    """Whether PostgreSQL writes this JSON value, which it does without exponents, in at most so
-    many bytes.
+    """Whether a JSON value has at most so many bytes as PostgreSQL writes it, without exponents.
+
+    most: bytes.
     """
     return len(json.dumps(value, ensure_ascii=False).encode()) + _digits(value) <= most
 
 
 def _digits(value: object) -> int:
-    """About how many more characters a JSON value has without exponents."""
+    """Estimate the additional characters of a JSON value without exponents."""
     if isinstance(value, float):
         short = repr(value)
         return abs(int(short.partition("e")[2] or 0))
@@ -219,11 +219,15 @@ def _json_from_text(cell: str) -> object:
     try:
         return json.loads(cell)
     except (ValueError, RecursionError):
-        return cell.encode()  # which no reader takes
+        return cell.encode()  # no reader takes bytes
 
 
 class ValueType(NamedTuple):
-    """read: from a JSON or Python value. from_text: from a URL or CSV cell to what `read` takes."""
+    """How values of a type are read.
+
+    read: reads a JSON or Python value.
+    from_text: converts a cell of a URL or CSV file for `read`.
+    """
 
     read: Callable[[object], Any]
     from_text: Callable[[str], object] = str
@@ -238,23 +242,24 @@ TYPES: dict[str, ValueType] = {
     "datetime": ValueType(_datetime),
     "date": ValueType(_date),
     "uuid": ValueType(_uuid),
-    "slug": ValueType(partial(_written, _SLUG, _NO_SLUG)),
-    "email": ValueType(partial(_written, _EMAIL, later("must be an email address"))),
+    "slug": ValueType(partial(_matching, _SLUG, _NOT_A_SLUG)),
+    "email": ValueType(partial(_matching, _EMAIL, later("must be an email address"))),
     "url": ValueType(_url),
     "json": ValueType(_json, _json_from_text),
 }
 
 
 def read_text(type_name: str, cell: str) -> Any:
-    """The value that a text (of a URL, a CSV cell or a cursor) means for this type. Raises
-    ValueError.
+    """Return the value that a text means for a type. Raises ValueError.
+
+    cell: from a URL, a CSV file or a cursor.
     """
     kind = TYPES[type_name]
     return kind.read(kind.from_text(cell))
 
 
 def to_text(value: object) -> str:
-    """The text that `read_text` reads back to the same value."""
+    """Return the text that `read_text` reads back to the same value."""
     if isinstance(value, datetime):
         return iso_utc(value)
     if isinstance(value, bool):

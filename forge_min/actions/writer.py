@@ -1,5 +1,7 @@
-"""What every write goes through: values are checked, the statement is sent, readers are woken, and
-a broken rule of the table becomes the error of a field.
+"""The common part of all writes, and bulk writes.
+
+Values are checked, the statement is sent, consumers of events and jobs are notified, and a violated
+constraint becomes the error of a field.
 """
 
 from __future__ import annotations
@@ -30,74 +32,76 @@ from ..errors import (
 from ..i18n import later, text
 from ..observe import log_fields
 from . import statement
-from .base import Base, Conn, Rows
+from .base import BaseActions, Conn, Rows
 from .check import Check, Operation
 from .resource import Column, R
 from .values import TYPES, uuid7
 
-Item = Mapping[str, object]  # field → value, as the caller gave it
+Item = Mapping[str, object]  # field → value, from the caller
 Params = dict[str, Any]
-Numbered = list[tuple[int, Item]]  # each with its place in the whole, from 0
-Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields that are given, and such rows
+Numbered = list[tuple[int, Item]]  # each with its index in the whole input
+Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields, and rows with these fields
 Headers = list[tuple[str, str]]
 Run = Callable[[db.Connection], tuple[int, Headers, bytes]]
 BATCH = 1000  # rows of one statement
 _IDEMPOTENCY = db.load_sql("forge_min.actions", "idempotency.sql")
-# Kind of a rule → the code and message of a value that only the table could find wrong.
+# Kind of a constraint → the code and message for a value that violates it.
 _VIOLATIONS = {
     "unique": ("taken", later("is already taken")),
-    "foreign_key": ("no_such_row", later("refers to a row that does not exist")),
+    "foreign_key": ("no_such_row", later("refers to an entry that does not exist")),
     "not_null": ("required", later("is required")),
-    "exclusion": ("taken", later("overlaps another row")),
-    "check": ("out_of_range", later("breaks a rule of the table")),
+    "exclusion": ("taken", later("overlaps another entry")),
+    "check": ("out_of_range", later("is not allowed by a rule of the database")),
 }
-ANY_VERSION = 0  # names whatever version there is; a row's own begin at 1
-INDEXED = 2000  # characters that an index surely holds
+ANY_VERSION = 0  # matches every version; the versions of a row begin at 1
+INDEXED = 2000  # characters that every index can hold
 MAX_KEY = 500  # characters of a key that is part of a URL
-AGAIN = 10  # times that a statement is sent anew because others were faster
+AGAIN = 10  # times that a statement is sent again because of concurrent writes
 
 
 class Upserted(NamedTuple):
-    """How many rows are new, changed, and were so already."""
+    """The numbers of new, changed and unchanged rows."""
 
     inserted: int
     updated: int
     unchanged: int
 
 
-class Writer(Base[R]):
-    """The writing half of a resource's actions: what every write goes through, and bulk writes.
+class WriteActions(BaseActions[R]):
+    """The common part of all writes of a resource, and bulk writes.
 
-    `create_many` and `upsert_many` are all or nothing: one transaction. Both raise Invalid whose
-    pointers start with the item's place, from 0: "/17/name". An item may carry its own "id".
+    `create_many` and `upsert_many` are all or nothing: one transaction. The pointers of their
+    Invalid begin with the index of the item: "/17/name". An item may have its own "id".
     """
 
     def __init__(self, database: db.Database) -> None:
         super().__init__(database)
         resource = self.resource
-        key = resource.key.name
         self._links = statement.links(resource)
         self._tables = {resource.table, *(link.join for link in self._links.values())}
         self._guarded = [c for c in resource.columns if c.writable_by]
-        self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
+        frozen = (c.name for c in resource.columns if c.immutable or c is resource.key)
+        self._frozen = frozenset(frozen)
         self._kept = self._frozen.union(self._links)
-        # A declared key is a field of the data; any other is made here.
-        self._makes_key = key in self.served
-        # PERF: a change of the same fields is the same text each time, so it is made once, and
-        # PostgreSQL can keep its plan.
-        self._sql = lru_cache(400)(lambda make, *what: make(self.resource, *what))
+        self._hints = {c.name: (c.help, c.placeholder) for c in resource.columns}
+        # A declared key is a field of the data; any other is created here.
+        self._creates_key = resource.key.name in self.served
+        # PERF: changes of the same fields share one text, so it is composed once, and PostgreSQL
+        # can reuse its plan.
+        self._sql = lru_cache(400)(lambda make, *args: make(self.resource, *args))
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: call check.error(field, code, message).
+        """Check rules beyond those of the schema: call check.error(field, code, message).
 
-        check.values has the values so far, check.operation what is done ("create", "update" of what
-        is given, "replace"), check.id the row's key, None for a new one.
+        check.values: the values so far.
+        check.operation: "create", "update" of some fields, or "replace".
+        check.id: the key of the row, None for a new one.
         """
 
     def refused(self) -> frozenset[str]:
-        """The names of the columns that the current identity may not write."""
-        who = current_identity()
-        return frozenset(c.name for c in self._guarded if not who.has_one_of(c.writable_by))
+        """Return the names of the columns that the current identity may not write."""
+        identity = current_identity()
+        return frozenset(c.name for c in self._guarded if not identity.has_one_of(c.writable_by))
 
     def once(
         self,
@@ -110,28 +114,31 @@ class Writer(Base[R]):
         client: str = "",
         repeatable: bool = False,
     ) -> tuple[int, Headers, bytes, bool]:
-        """Run `run` the first time that the current identity sends an Idempotency-Key.
+        """Call `run` only once for an Idempotency-Key of the current identity.
 
-        Its response is kept for a day, in the transaction of what it does, and returned again to
-        repetitions. When it raises, nothing is kept.
+        Its response is stored for a day, in the same transaction as its writes, and returned to
+        repetitions. If it raises, nothing is stored.
 
+        key: the Idempotency-Key.
         request_hash: another one with the same key raises Invalid F623.
-        run: gets the connection; returns status, headers and body (UTF-8).
-        operation, path: the key is another one for another operation and another row.
-        client: tells anonymous users apart.
-        repeatable: `run` is called again when it met another write; else raises Unavailable F406.
+        run: takes the connection; returns status, headers and body (UTF-8).
+        operation, path: a key is valid per operation and row.
+        client: distinguishes anonymous users.
+        repeatable: `run` is called again if it conflicts with another write; else that raises
+            Unavailable F406.
 
-        Returns what `run` returned, and whether this is a repetition. Raises Conflict F622 while
-        the same key is in progress elsewhere.
+        Returns the result of `run`, and whether this is a repetition. Raises Conflict F622 while
+        another request with the same key is in progress.
         """
         identity = self.allow(operation)
-        who = (identity.user,) if identity.user else ("", client)
-        scope = (*who, str(self.tenant() or ""), self.resource.topic, operation)
-        sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
-        params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": sees}
+        caller = (identity.user,) if identity.user else ("", client)
+        scope = (*caller, str(self.tenant() or ""), self.resource.topic, operation)
+        # A repetition must not return columns that the identity may no longer see.
+        hash = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
+        params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": hash}
         if not repeatable:
             return _once(self.connection(), params, run)
-        return self._tried(None, lambda own: _once(own, params, run))
+        return self._retry(None, lambda own: _once(own, params, run))
 
     # -- in bulk ----------------------------------------------------------------------------------
 
@@ -146,138 +153,139 @@ class Writer(Base[R]):
         with db.transaction(own):
             for batch in _batches(items):
                 rows = self._checked(batch)
-                fields, pairs = self._linked(rows)
+                fields, pairs = self._take_keys(rows)
                 sql = self._sql(statement.create, fields, True)
                 params = _arrays(rows) | pairs
-                ((made,),) = self._write(own, sql, params, _created)
-                count += int(made)
+                ((inserted,),) = self._write(own, sql, params, _created)
+                count += int(inserted)
         return count
 
     def upsert_many(self, items: Iterable[Item], *, key: str, conn: Conn = None) -> Upserted:
-        """Insert the items, or update the rows that have the same value of `key` already.
+        """Insert the items, or update the rows that already have the same value of `key`.
 
-        key: the primary key or a unique column. An item is checked as for a create; an update
-        writes what the item gives, and nothing where that is the same. Raises BadRequest for
-        another key, Invalid too where a field is immutable and another there.
+        key: the primary key or a unique column.
+
+        An item is checked as for a create; an update writes the fields of the item if any differs.
+        Raises BadRequest for another key, Invalid also for a different value of an immutable field.
         """
         self.allow("create")
         self.allow("update")
         unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
         if key not in unique:
-            raise BadRequest(f"{key} is not unique here; these are: {', '.join(unique)}")
+            raise BadRequest(f"{key} is not unique; unique are: {', '.join(unique)}")
         on = unique[key]
         groups: Iterable[Group] = (g for b in _batches(items) for g in self._groups(b, on))
         if isinstance(items, Sequence):
-            groups = list(groups)  # validated once, also if the transaction is tried again
+            groups = list(groups)  # validated once, also if the transaction is repeated
         else:
-            conn = conn or self.connection()  # what comes once cannot be tried again
-        count = self._tried(conn, lambda own: self._upsert_all(own, groups, on))
+            conn = conn or self.connection()  # an iterator cannot be read again for a retry
+        count = self._retry(conn, lambda own: self._upsert_all(own, groups, on))
         return Upserted(count["created"], count["updated"], count["unchanged"])
 
     def _upsert_all(self, conn: db.Connection, groups: Iterable[Group], on: Column) -> Counter[str]:
         count: Counter[str] = Counter()
         with db.transaction(conn):
-            for given, rows in groups:
-                count += self._upsert(conn, given, rows, on)
+            for fields, rows in groups:
+                count += self._upsert(conn, fields, rows, on)
         return count
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
         """The values of each item. Raises Invalid with the errors of all."""
-        found: list[Params] = []
+        rows: list[Params] = []
         wrong: list[FieldError] = []
-        for place, item in batch:
+        for index, item in batch:
             errors = [] if on is None else self._not_upsertable(item, on)
             data = dict(item)
-            id = data.pop("id", None) if self._makes_key else None
+            id = data.pop("id", None) if self._creates_key else None
             try:
-                found.append(self._new(data, id))
+                rows.append(self._new(data, id))
             except Invalid as err:
                 errors += err.errors
-            once = {e.pointer: e for e in errors}.values()
-            wrong += [FieldError(f"/{place}{e.pointer}", e.code, e.message) for e in once]
+            unique = {e.pointer: e for e in errors}.values()
+            wrong += [FieldError(f"/{index}{e.pointer}", e.code, e.message) for e in unique]
         if wrong:
             raise Invalid(wrong, text("some values are not valid"))
-        return found
+        return rows
 
     def _not_upsertable(self, item: Item, on: Column) -> list[FieldError]:
         refused = [field for field in self._links if field in item]
-        wrong = [FieldError("/" + f, "unknown", text("cannot be given here")) for f in refused]
+        wrong = [FieldError("/" + f, "unknown", text("cannot be set here")) for f in refused]
         if item.get(on.name) is None:
             wrong.append(FieldError("/" + on.name, "required", text("is required")))
         return wrong
 
     def _groups(self, batch: Numbered, on: Column) -> Iterator[Group]:
-        """Items that fit one statement: they give the same columns, and no key stands twice."""
+        """Groups of items for one statement: with the same columns, and each key only once."""
         groups = defaultdict(list)
         times: Counter[Any] = Counter()
-        for (place, item), values in zip(batch, self._checked(batch, on)):
+        for (index, item), values in zip(batch, self._checked(batch, on)):
             for field in self._links:
                 values.pop(field, None)
-            given = tuple(c.name for c in self.resource.columns if c.name in item)
-            groups[times[values[on.name]], given].append((place, values))
+            fields = tuple(c.name for c in self.resource.columns if c.name in item)
+            groups[times[values[on.name]], fields].append((index, values))
             times[values[on.name]] += 1
-        for (_, given), rows in sorted(groups.items(), key=lambda group: group[0][0]):
-            yield given, rows
+        for (_, fields), rows in sorted(groups.items(), key=lambda group: group[0][0]):
+            yield fields, rows
 
     def _upsert(
-        self, conn: db.Connection, given: Sequence[str], rows: list[tuple[int, Params]], on: Column
+        self, conn: db.Connection, fields: Sequence[str], rows: list[tuple[int, Params]], on: Column
     ) -> Counter[str]:
-        others = [name for name in given if name != on.name]
+        others = [name for name in fields if name != on.name]
         changed = tuple(name for name in others if name not in self._frozen)
-        # Nobody learns whether a hidden value is the given one.
-        seen = self._frozen - self.hidden()
-        frozen = tuple(name for name in others if name in seen)
+        # The error must not reveal whether a hidden value equals the new one.
+        visible = self._frozen - self.hidden()
+        frozen = tuple(name for name in others if name in visible)
         sql = self._sql(statement.upsert, tuple(rows[0][1]), changed, frozen, on)
-        refused = {"immutable": text("cannot be changed")}
-        refused["deleted"] = text("is the key of a deleted row")
+        messages = {"immutable": text("cannot be changed")}
+        messages["deleted"] = text("belongs to a deleted entry")
         count: Counter[str] = Counter()
         for tried in range(AGAIN):
             try:
                 with db.transaction(conn):
                     params = _arrays([values for _, values in rows])
-                    found = self._write(conn, sql, params, _upserted)
+                    results = self._write(conn, sql, params, _upserted)
             except Conflict:
-                # Where the same value is unique twice (a key, and with its tenant), a row that
-                # somebody is inserting now may hit the other rule. It is committed by now.
+                # If a value is unique in two ways (a key, and with its tenant), a concurrent insert
+                # may violate the other constraint. It is committed by now.
                 if tried:
                     raise
                 continue
             wrong = [
-                FieldError(f"/{place}/{name}", state, refused[state])
-                for (place, _), (state, names) in zip(rows, found, strict=True)
+                FieldError(f"/{index}/{name}", state, messages[state])
+                for (index, _), (state, names) in zip(rows, results, strict=True)
                 for name in names
-                if state in refused
+                if state in messages
             ]
             if wrong:
                 raise Invalid(wrong, text("some values are not valid"))
-            count.update(state for state, _ in found)
-            rows = [row for row, (state, _) in zip(rows, found) if state == "missed"]
+            count.update(state for state, _ in results)
+            rows = [row for row, (state, _) in zip(rows, results) if state == "missed"]
             if not rows:
                 return count
-        raise self._crowded()
+        raise self._contention()
 
     # -- values ------------------------------------------------------------------------------------
 
     def _check(self, data: Item, operation: Operation, id: Any = None) -> Check:
-        """The data, checked by every rule; errors are noted, not raised."""
+        """Check the data by all rules. Errors are recorded, not raised."""
         refused = self.refused()
         locked = () if operation == "create" else self._kept.union(refused, self.hidden())
-        most = self.limits.json
-        check = Check(data, operation=operation, id=id, locked=locked, max_json=most)
+        most, hints = self.limits.json, self._hints
+        check = Check(data, operation=operation, id=id, locked=locked, max_json=most, hints=hints)
         self.resource.check(check)
         for name in refused:
             if name in data:
-                check.error(name, "not_writable", text("may not be written by this identity"))
+                check.error(name, "not_writable", text("cannot be set with your permissions"))
         self.validate(check)
         return check
 
     def _new(self, data: Item, id: Any = None) -> Params:
-        """The values of a new row, its key among them. Raises Invalid."""
+        """The values of a new row, with its key. Raises Invalid."""
         key = self.resource.key.name
-        if id is not None and not self._makes_key:
+        if id is not None and not self._creates_key:
             data = {**data, key: id}
         check = self._check(data, "create")
-        if self._makes_key:
+        if self._creates_key:
             try:
                 check.values[key] = uuid7() if id is None else TYPES["uuid"].read(id)
             except ValueError as err:
@@ -286,16 +294,12 @@ class Writer(Base[R]):
         if isinstance(spelled, str) and (
             len(spelled) > MAX_KEY or spelled in ("", ".", "..") or "/" in spelled
         ):
-            fit = text(
-                "must fit an address: 1 to {max} characters, no / and not only dots", max=MAX_KEY
-            )
-            check.error(key, "pattern", fit)
+            message = text("must have 1 to {max} characters, no / and not only dots", max=MAX_KEY)
+            check.error(key, "pattern", message)
         return check.result()
 
-    def _linked(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
-        """Take the many_to_many fields out of new rows: those that are given, and their
-        parameters.
-        """
+    def _take_keys(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
+        """Remove the many_to_many fields from new rows. Returns those with keys, and parameters."""
         key = self.resource.key.name
         fields: list[str] = []
         params: Params = {}
@@ -316,10 +320,12 @@ class Writer(Base[R]):
     def _write(
         self, conn: Conn, sql: str, params: Params, written: Callable[[Rows], Mapping[str, int]]
     ) -> Rows:
-        """The statement's rows; after the commit, readers of events and jobs are woken.
+        """Execute a statement, and notify consumers of events and jobs. Returns its rows.
 
-        written: operation → how many rows it wrote, of each operation that the statement may do. A
-        constraint of this table or of its join tables becomes an error of its field.
+        written: returns operation → number of rows written, for each operation that the statement
+            may perform.
+
+        A violated constraint of this table or of its join tables becomes an error of its field.
         """
         operations = written([])
         hooked = any(statement.hooks(self.resource, name) for name in operations)
@@ -334,82 +340,81 @@ class Writer(Base[R]):
             except (Conflict, ConstraintViolation) as err:
                 if getattr(err, "kind", "") == "size":
                     raise self._too_long(params) from err.__cause__
-                raise self._named(err, deleting="delete" in operations) from err.__cause__
+                raise self._field_error(err, deleting="delete" in operations) from err.__cause__
         own = conn or self._database.connection()
         db.nudge(own, "e")
         if hooked:
-            self._tell(own, written(rows))
+            self._notify_jobs(own, written(rows))
         return rows
 
-    def _tell(self, conn: db.Connection, written: Mapping[str, int]) -> None:
-        """Of the jobs that went with the rows. A unique one may have been there, so it counts 0."""
+    def _notify_jobs(self, conn: db.Connection, written: Mapping[str, int]) -> None:
+        """Announce the jobs of the rows. A unique one may have existed, so it counts 0."""
         for operation, number in written.items():
             for hook in statement.hooks(self.resource, operation) if number else ():
                 count = {(hook.kind, hook.queue): 0 if hook.unique else number}
                 jobs.told(conn, count, quiet=hook.delay > 0)
 
-    def _changed(
+    def _write_row(
         self, conn: Conn, sql: str, params: Params, operation: str
     ) -> tuple[Sequence[str], Sequence[Any]]:
-        """The frozen columns that differ, and the columns as they are now. Raises NotFound,
+        """Execute a change of one row.
+
+        Returns the frozen columns that differ, and the columns of the row. Raises NotFound,
         StaleVersion.
         """
         for _ in range(AGAIN):
             rows = self._write(conn, sql, params, lambda rows: {operation: _is_written(rows)})
             if not rows:
                 raise self._not_found(params["forge_key"])
-            again, stale, differing, *found = rows[0]
+            again, stale, differing, *columns = rows[0]
             if again:
                 continue
             if stale:
-                raise StaleVersion(text("this has changed since it was read"))
-            return differing, found
-        raise self._crowded()
+                raise StaleVersion(text("this was changed after you read it; read it again"))
+            return differing, columns
+        raise self._contention()
 
-    def _crowded(self) -> Unavailable:
-        return Unavailable(text("others keep changing the same rows"), code="F406")
+    def _contention(self) -> Unavailable:
+        return Unavailable(text("other requests keep changing these rows; try again"), code="F406")
 
-    def _named(self, err: Conflict | ConstraintViolation, *, deleting: bool) -> DomainError:
-        """The error that names the field, where the rule is one of this resource's tables."""
+    def _field_error(self, err: Conflict | ConstraintViolation, *, deleting: bool) -> DomainError:
+        """The error of the field with the violated constraint, `err` if it is another table's."""
         kind = "unique" if isinstance(err, Conflict) else err.kind
         conflict = partial(Conflict, constraint=err.constraint, table=err.table)
         if deleting and kind == "foreign_key":
             return conflict(text("other rows still refer to this one"))
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
-        # Of a hidden value nobody learns that another row has it; who gave a wrong one may know.
-        told = (kind != "unique" or field not in self.hidden()) and err.table in self._tables
-        pointer = "/" + field if field and told else ""
-        if not pointer:
+        # The error must not reveal that another row has the same hidden value.
+        hidden = kind == "unique" and field in self.hidden()
+        if not field or hidden or err.table not in self._tables:
             return err
         code, message = _VIOLATIONS[kind]
-        errors = [FieldError(pointer, code, text(message))]
+        errors = [FieldError("/" + field, code, text(message))]
         if kind == "unique":
             return conflict(text("{field} is already taken", field=field), errors=errors)
         return Invalid(errors, text("some values are not valid"))
 
     def _too_long(self, params: Params) -> Invalid:
-        """Names the values that may be too long for an index: PostgreSQL does not say which one."""
+        """The error for values that may be too long for an index; PostgreSQL does not name them."""
         sizes: dict[str, int] = {}
         for column in (c for c in self.resource.columns if c.type != "json"):
-            given = params.get(column.name)
-            sizes[column.name] = max(
-                map(len, map(str, given if isinstance(given, list) else [given]))
-            )
+            value = params.get(column.name)
+            values = value if isinstance(value, list) else [value]
+            sizes[column.name] = max(len(str(item)) for item in values)
         indexed = {c.name for c in self.resource.columns if c.unique or c.filterable or c.sortable}
-        found = [name for name, size in sizes.items() if size > INDEXED and name in indexed]
-        found = found or [max(sizes, key=lambda name: sizes[name])]
-        message = text("is too long for an index")
-        errors = [FieldError("/" + name, "too_long", message) for name in found]
+        names = [name for name, size in sizes.items() if size > INDEXED and name in indexed]
+        names = names or [max(sizes, key=lambda name: sizes[name])]
+        errors = [FieldError("/" + name, "too_long", text("is too long")) for name in names]
         return Invalid(errors, text("some values are not valid"))
 
 
 def _is_written(rows: Rows) -> bool:
-    """Of a `change`: whether something differed."""
+    """Whether a `change` has written the row."""
     return bool(rows) and rows[0][0] is None
 
 
 def _created(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
-    return {"create": sum(made for (made,) in rows)}
+    return {"create": sum(count for (count,) in rows)}
 
 
 def _upserted(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
@@ -438,6 +443,6 @@ def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, 
                 raise Invalid([], message, code="F623")
             return status, [(name, value) for name, value in headers], body.encode(), True
         status, headers, content = run(conn)
-        answer = {"status": status, "headers": Jsonb(headers), "body": content.decode()}
-        db.run(conn, _IDEMPOTENCY["keep"], params | answer)
+        response = {"status": status, "headers": Jsonb(headers), "body": content.decode()}
+        db.run(conn, _IDEMPOTENCY["keep"], params | response)
         return status, headers, content, False

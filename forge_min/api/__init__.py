@@ -1,7 +1,9 @@
 """The JSON API of resources: their routes, the OpenAPI document and the event streams."""
 
 from .events import StreamReauthorizer, events_handler
-from .openapi import document, handlers
+from .openapi import build_document, document_handlers
 from .resource import ResourceAPI
 
-__all__ = ["StreamReauthorizer", "ResourceAPI", "document", "events_handler", "handlers"]
+__all__ = [
+    "ResourceAPI", "StreamReauthorizer", "build_document", "document_handlers", "events_handler",
+]  # fmt: skip

@@ -1,8 +1,8 @@
-"""GET /events?topic=a[&topic=b][&format=html]: opens a live stream, then lets go of it.
+"""GET /events?topic=a[&topic=b][&format=html]: opens a live stream and hands it over.
 
-Where the server offers `environ["forge.stream"]`, the socket goes to the StreamWriter as soon as
-the head is out, and the worker is free. Elsewhere the body is read from a socket pair that the
-StreamWriter writes to.
+If the server has `environ["forge.stream"]`, the StreamWriter gets the socket as soon as the
+response's head is sent, and the server thread is free. Otherwise the body is read from a socket
+pair that the StreamWriter writes to.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..wsgi import Handler, Request, Response, network
 log = logging.getLogger("forge_min.wsgi")
 MAX_TOPICS = 32
 FORMATS = ("json", "html")
-RETRY = (1000, 4000)  # milliseconds: clients of a server that restarts come back spread out
+RETRY = (1000, 4000)  # milliseconds, so that clients reconnect spread out after a restart
 
 HEADERS = (
     ("Content-Type", "text/event-stream"),
@@ -37,18 +37,23 @@ HEADERS = (
 
 
 class StreamGrant(NamedTuple):
-    """What a stream was opened with: who, and of which tenant he hears which topic."""
+    """The identity that opened a stream, and the tenant and name of each of its topics."""
 
     identity: Identity
-    places: tuple[tuple[UUID | None, str], ...]
+    topics: tuple[tuple[UUID | None, str], ...]
 
 
 class StreamReauthorizer(DatabaseThread):
-    """The thread `stream-patrol`: asks of every open stream, once a heartbeat, whether it may stay.
+    """The thread `stream-auth`, which authorises every open stream again once per heartbeat.
 
-    heartbeat: seconds. admit: as `events_handler` takes it. A stream ends with `close` and the
-    reason "expired", "forbidden" (it may not hear a topic any more) or "changed" (other roles or
-    tenant: its client may come back). While a database is away all stay.
+    It ends a stream with the event `close` and the reason "expired", "forbidden" (no longer
+    permitted to receive a topic) or "changed" (other roles or tenant; its client may reconnect).
+    While the database is unavailable, all streams stay open.
+
+    writer: the writer of the streams.
+    heartbeat: seconds.
+    admit: as in `events_handler`.
+    renew: returns the identity as it is now, None if it is no longer valid.
     """
 
     def __init__(
@@ -58,53 +63,53 @@ class StreamReauthorizer(DatabaseThread):
         admit: Callable[[str], UUID | None],
         renew: Renew,
     ) -> None:
-        super().__init__("stream-patrol", self._round, None)
+        super().__init__("stream-auth", self._round, None)
         self._writer = writer
         self._heartbeat = heartbeat
         self._admit = admit
         self._renew = renew
-        self._seats: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
+        self._grants: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
 
-    def seat(self, stream: int, seat: StreamGrant) -> None:
-        """Look after the writer's stream of this number; 0 is none."""
+    def watch(self, stream: int, grant: StreamGrant) -> None:
+        """Watch a stream of the writer; the number 0 stands for none."""
         if stream:
-            self._seats[stream] = seat
+            self._grants[stream] = grant
 
-    def ended(self, seat: StreamGrant) -> bytes:
-        """The last frame of a stream that may not stay, else nothing."""
+    def close_frame(self, grant: StreamGrant) -> bytes:
+        """Return the last frame of a stream that must end, b"" for a stream that may stay."""
         try:
-            identity = self._renew(seat.identity)
+            identity = self._renew(grant.identity)
             if identity is None:
                 return sse.close_frame("expired")
             with as_identity(identity):
-                places = tuple((self._admit(name), name) for _, name in seat.places)
+                topics = tuple((self._admit(name), name) for _, name in grant.topics)
         except (Unauthenticated, Forbidden, NotFound):
             return sse.close_frame("forbidden")
         except DATABASE_ERRORS as err:
-            log.warning("an identity cannot be renewed now: %s", err)
+            log.warning("the identity of a stream cannot be checked now: %s", err)
             return b""
         except Exception:
-            # SAFETY: who cannot be asked about may not listen on.
-            log.exception("an identity could not be renewed")
+            # SAFETY: a stream must not outlive a check that fails.
+            log.exception("the identity of a stream could not be checked")
             return sse.close_frame("forbidden")
-        same = places == seat.places and identity.roles == seat.identity.roles
+        same = topics == grant.topics and identity.roles == grant.identity.roles
         return b"" if same else sse.close_frame("changed")
 
     def _round(self) -> None:
         self.rest(self._heartbeat)
-        ended = cache(self.ended)  # once for all streams with the same grant
-        for stream, seat in list(self._seats.items()):
+        close_frame = cache(self.close_frame)  # once for all streams with the same grant
+        for stream, grant in list(self._grants.items()):
             if self.stopping.is_set():
                 return
             if self._writer.alive(stream):
-                if not (frame := ended(seat)):
+                if not (frame := close_frame(grant)):
                     continue
                 self._writer.drop(stream, frame)
-            del self._seats[stream]
+            del self._grants[stream]
 
 
 def client_key(request: Request) -> str:
-    """The key of the per-user cap: the user, or the network of an anonymous user."""
+    """Return the key of the per-user limit: the user, or the network of an anonymous user."""
     user = current_identity().user
     return f"user {user}" if user else network(request.environ.get("REMOTE_ADDR") or "")
 
@@ -117,48 +122,73 @@ def events_handler(
     topics: Container[str],
     heartbeat: float = 15.0,
     admit: Callable[[str], UUID | None] = lambda topic: None,
-    patrol: StreamReauthorizer | None = None,
-    refused: Callable[[TooManyConnections], object] = lambda error: None,
+    reauthorizer: StreamReauthorizer | None = None,
+    on_refused: Callable[[TooManyConnections], object] = lambda error: None,
 ) -> Handler:
-    """The handler of /events.
+    """Return the handler of /events.
 
-    topics: the names that exist; looked at for each request. heartbeat: the writer's, in seconds;
-    clients are told. admit: the tenant whose events of a topic the current identity hears; it
-    raises for who may not; by default all hear what belongs to no tenant. patrol: who asks again
-    while a stream is open; None = nobody. refused: told at a cap. The handler raises
-    BadRequest for no topic, too many or an unknown format, NotFound for unknown topics, what
-    `admit` raises, and what Limiter.acquire raises at its caps. The lease is released by whoever
-    ends the stream, and here when none comes to be.
+    topics: the names of all topics; looked up at each request.
+    heartbeat: of the writer, in seconds; clients are informed of it.
+    admit: returns the tenant whose events of a topic the current identity receives, and raises if
+        it may not; by default every client receives the events that belong to no tenant.
+    reauthorizer: authorises open streams again; None means never.
+    on_refused: called with the error when a limit is reached.
+
+    The handler raises BadRequest for no topic, too many topics or an unknown format, NotFound for
+    an unknown topic, the errors of `admit`, and those of Limiter.acquire. The lease is released
+    when the stream ends, or by the handler if no stream begins.
     """
+
+    def open_stream(request: Request, lease: Lease, format: str, grant: StreamGrant) -> Response:
+        opened: list[Opened] = []
+        try:
+            last = request.header("Last-Event-ID")
+            connected = partial(_is_connected, request.environ.get("forge.socket"))
+            for tenant, name in grant.topics:
+                opened.append(hub.subscribe(TopicKey(tenant, name, format), last, connected))
+            # If several topics need a refresh, one frame is enough.
+            first = _preamble(heartbeat) + b"".join(dict.fromkeys(item.first for item in opened))
+            subscriptions = [item.subscription for item in opened]
+
+            def adopt(fd: int) -> None:
+                # With -1 for a socket (the head could not be sent), this only releases.
+                stream = writer.adopt(fd, subscriptions, lease, first)
+                if reauthorizer is not None:
+                    reauthorizer.watch(stream, grant)
+
+            handover = request.environ.get("forge.stream")
+            if handover is None:
+                return Response(200, sse.ByteStream(adopt), HEADERS)
+            handover(adopt)
+            return Response(200, b"", HEADERS)
+        except BaseException:
+            for item in opened:
+                item.subscription.close()
+            lease.release()
+            raise
 
     def handler(request: Request) -> Response:
         names, format = _topics(request, topics), _format(request)
-        seat = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
+        grant = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
         if request.method == "HEAD":
             return Response(200, b"", HEADERS)
         try:
             lease = limiter.acquire(client_key(request))
         except TooManyConnections as err:
-            refused(err)
+            on_refused(err)
             raise
-        opened: list[Opened] = []
-        try:
-            last = request.header("Last-Event-ID")
-            wanted = partial(_is_connected, request.environ.get("forge.socket"))
-            for tenant, name in seat.places:
-                opened.append(hub.subscribe(TopicKey(tenant, name, format), last, wanted))
-            return _answer(request, writer, opened, lease, heartbeat, patrol, seat)
-        except BaseException:
-            for one in opened:
-                one.subscription.close()
-            lease.release()
-            raise
+        return open_stream(request, lease, format, grant)
 
     return handler
 
 
+def _preamble(heartbeat: float) -> bytes:
+    """The reconnection time, and the interval by which a client notices a dead connection."""
+    return f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n".encode()
+
+
 def _is_connected(peer: socket.socket | None) -> bool:
-    """Whether the client is there; True where our server does not say."""
+    """Whether the client is connected; True if the server does not expose the socket."""
     try:
         return peer is None or peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
     except BlockingIOError:
@@ -174,7 +204,7 @@ def _topics(request: Request, known: Container[str]) -> list[str]:
     if len(names) > MAX_TOPICS:
         raise BadRequest(text("a stream has at most {max} topics", max=MAX_TOPICS))
     if unknown := [name[:64] for name in names if name not in known]:
-        raise NotFound(text("there is no topic {names}", names=", ".join(map(repr, unknown))))
+        raise NotFound(text("topic not found: {names}", names=", ".join(map(repr, unknown))))
     return names
 
 
@@ -183,31 +213,3 @@ def _format(request: Request) -> str:
     if format not in FORMATS:
         raise BadRequest(text("format must be one of {allowed}", allowed=", ".join(FORMATS)))
     return format
-
-
-def _answer(
-    request: Request,
-    writer: StreamWriter,
-    opened: list[Opened],
-    lease: Lease,
-    heartbeat: float,
-    patrol: StreamReauthorizer | None,
-    seat: StreamGrant,
-) -> Response:
-    subscriptions = [one.subscription for one in opened]
-    # A client knows by the second line after what silence the connection is dead.
-    pace = f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n"
-    # Topics that all need a refresh get one.
-    first = pace.encode() + b"".join(dict.fromkeys(one.first for one in opened))
-
-    def adopt(fd: int) -> None:
-        # With -1 for a socket (the head could not be sent), this only releases.
-        stream = writer.adopt(fd, subscriptions, lease, first)
-        if patrol is not None:
-            patrol.seat(stream, seat)
-
-    handover = request.environ.get("forge.stream")
-    if handover is None:
-        return Response(200, sse.ByteStream(adopt), HEADERS)
-    handover(adopt)
-    return Response(200, b"", HEADERS)

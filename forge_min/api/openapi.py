@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document: gen's part with the prefix put on, and every other route of the router.
+"""The OpenAPI 3.1 document: the generated part below its prefix, and all other routes.
 
-Made once at start. The page at /api/docs is plain HTML of the same document, so it works with no
-internet.
+It is built once at start. The page /api/docs is plain HTML of the same document, so it needs no
+internet access.
 """
 
 from __future__ import annotations
@@ -31,48 +31,60 @@ from ..wsgi import (
 
 Json = dict[str, Any]
 
-
 _HIDDEN = later("(not for everybody)")
-_PLACE = files(__package__)
 _TABLE: Json = table(__package__, "openapi.toml")
 _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
-_ANSWERS: dict[str, str] = _TABLE["answers"]
+_RESPONSES: dict[str, str] = _TABLE["responses"]
 _WITH_BODY = {"413", "415"}
-_LATER = {"429", "503"}  # say when to ask again
+_RETRY_LATER = {"429", "503"}  # their responses have Retry-After
 _PROBLEM = "application/problem+json"
-_PAGE = Template((_PLACE / "docs.html").read_text("utf-8"))
+_PAGE = Template((files(__package__) / "docs.html").read_text("utf-8"))
 
 
-def document(
-    generated: Mapping[str, Any], routes: Iterable[Route], *, title: str, version: str,
-    prefix: str, sessions: bool = False, limited: bool = False, tenant_header: str = "",
+def build_document(
+    generated: Mapping[str, Any],
+    routes: Iterable[Route],
+    *,
+    title: str,
+    version: str,
+    prefix: str,
+    sessions: bool = False,
+    limited: bool = False,
+    tenant_header: str = "",
     scoped: Collection[str] = (),
-) -> Json:  # fmt: skip
-    """The whole document. generated: gen/openapi.json. routes: every route that the router has.
-    sessions: people sign in, so a cookie is a way too. limited: answers say what is left of a rate
-    limit. tenant_header: names the tenant whose rows of a topic in `scoped` are meant.
+) -> Json:
+    """Return the complete document.
+
+    generated: gen/openapi.json.
+    routes: every route of the router.
+    title, version: of the project.
+    prefix: of the paths of `generated`.
+    sessions: whether users can sign in, so that a cookie authenticates too.
+    limited: whether there is a rate limit, so that responses have its headers.
+    tenant_header: the header that names the tenant, "" if no header does.
+    scoped: the topics of the resources that belong to a tenant.
     """
     paths: Json = {prefix + path: dict(item) for path, item in generated["paths"].items()}
-    ways: list[Json] = [{"bearer": []}, *([{"session": []}] if sessions else [])]
+    schemes = {name: _TABLE["security"][name] for name in ("bearer", "session")[: 1 + sessions]}
+    security: list[Json] = [{name: []} for name in schemes]
     limits = _headers(("RateLimit", "RateLimit-Policy")) if limited else {}
     for item in paths.values():
         for method in item.keys() - {"parameters"}:
             topic = item[method]["operationId"].partition(".")[0]
-            item[method] = _complete(item[method], ways, limits)
+            item[method] = _complete(item[method], security, limits)
         if tenant_header and topic in scoped:
-            named = {"name": tenant_header, **_TABLE["tenant"]["parameter"]}
-            item["parameters"] = [*item.get("parameters", ()), named]
+            parameter = {"name": tenant_header, **_TABLE["tenant"]["parameter"]}
+            item["parameters"] = [*item.get("parameters", ()), parameter]
     for route in routes:
         path = route.pattern.replace("...}", "}")
         item = paths.setdefault(path, {})
         if route.method.lower() not in item:
-            made = _plain(route, ways)
+            operation = _route_operation(route, security)
             if path.startswith(prefix + "/"):
-                made = _verb(made, path, paths, ways, limits)
-            item[route.method.lower()] = made
+                operation = _verb(operation, path, paths, security, limits)
+            item[route.method.lower()] = operation
     operations = (o for item in paths.values() for name, o in item.items() if name != "parameters")
     tags = {tag for operation in operations for tag in operation.get("tags", ())}
-    known = _TABLE["security"]
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -81,62 +93,63 @@ def document(
         "paths": paths,
         "components": {
             "schemas": {**_SHARED, **generated["components"]["schemas"]},
-            "responses": {name: _problem(why, name, limits) for name, why in _ANSWERS.items()},
+            "responses": {name: _problem(why, name, limits) for name, why in _RESPONSES.items()},
             "headers": _TABLE["headers"],
-            "securitySchemes": {next(iter(way)): known[next(iter(way))] for way in ways},
+            "securitySchemes": schemes,
         },
     }
 
 
-def _complete(operation: Json, ways: list[Json], limits: Json) -> Json:
-    """With what any operation of the API may answer, and who may ask: somebody, where nobody would
-    be refused.
+def _complete(operation: Json, security: list[Json], limits: Json) -> Json:
+    """Add the responses that every operation of the API may have, and its security schemes.
+
+    An operation without a response 403 is open to anonymous clients.
     """
     own = {
-        status: answer | ({"headers": answer.get("headers", {}) | limits} if limits else {})
-        for status, answer in operation["responses"].items()
+        status: response | ({"headers": response.get("headers", {}) | limits} if limits else {})
+        for status, response in operation["responses"].items()
     }
-    more = _ANSWERS.keys() - own.keys() - (set() if "requestBody" in operation else _WITH_BODY)
+    more = _RESPONSES.keys() - own.keys() - (set() if "requestBody" in operation else _WITH_BODY)
     responses = own | {name: {"$ref": f"#/components/responses/{name}"} for name in sorted(more)}
-    asked = ways if "403" in own else [{}, *ways]
-    return operation | {"responses": responses, "security": asked}
+    allowed = security if "403" in own else [{}, *security]
+    return operation | {"responses": responses, "security": allowed}
 
 
-def _verb(operation: Json, path: str, paths: Json, ways: list[Json], limits: Json) -> Json:
-    """A verb: it answers with the row, as a change of it does."""
+def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits: Json) -> Json:
+    """The operation of a verb, which returns the row as a PATCH does."""
     row_path = path.rpartition("/")[0]
     row, rows = paths.get(row_path, {}), paths.get(row_path.rpartition("/")[0], {})
     if "patch" not in row:
-        return _complete(operation, ways, limits)
+        return _complete(operation, security, limits)
     change = {name: row["patch"][name] for name in ("tags", "responses", "security")}
-    once = rows.get("post", {}).get("parameters", [])
-    return operation | change | {"parameters": [*row["parameters"], *once]}
+    idempotency = rows.get("post", {}).get("parameters", [])
+    return operation | change | {"parameters": [*row["parameters"], *idempotency]}
 
 
 def _problem(why: str, status: str, limits: Json) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
-    headers = limits | (_headers(["Retry-After"]) if status in _LATER else {})
-    made = {"description": why, "content": {_PROBLEM: {"schema": schema}}}
-    return made | ({"headers": headers} if headers else {})
+    headers = limits | (_headers(["Retry-After"]) if status in _RETRY_LATER else {})
+    response = {"description": why, "content": {_PROBLEM: {"schema": schema}}}
+    return response | ({"headers": headers} if headers else {})
 
 
 def _headers(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _events(ways: list[Json]) -> Json:
-    told = dict(_TABLE["events"])
-    problems = {name: _problem(why, name, {}) for name, why in told.pop("problems").items()}
-    return told | {"responses": told["responses"] | problems, "security": [{}, *ways]}
+def _events(security: list[Json]) -> Json:
+    events = dict(_TABLE["events"])
+    problems = {name: _problem(why, name, {}) for name, why in events.pop("problems").items()}
+    return events | {"responses": events["responses"] | problems, "security": [{}, *security]}
 
 
-def _plain(route: Route, ways: list[Json]) -> Json:
-    """What can be said of a route that the user wrote: its name, parameters and docstring."""
+def _route_operation(route: Route, security: list[Json]) -> Json:
+    """The operation of a route of the project, from its name, parameters and docstring."""
     if route.name == "events":
-        return _events(ways)
-    words = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
+        return _events(security)
+    summary = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
     operation: Json = {
-        "summary": words,
+        "summary": summary,
         "responses": {"default": {"description": "See the summary"}},
     }
     if route.name:
@@ -150,13 +163,16 @@ def _plain(route: Route, ways: list[Json]) -> Json:
     return operation
 
 
-def handlers(made: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Handler]:
-    """The handlers of /api/openapi.json and /api/docs. tenant_in_path: what lies at /t/acme too."""
-    page = _page(made)
+def document_handlers(document: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Handler]:
+    """Return the handlers of /api/openapi.json and /api/docs.
 
-    @lru_cache(32)  # in the current language; each tenant's place is another
+    tenant_in_path: whether the API is also served below the path of each tenant, as /t/acme.
+    """
+    page = _page(document)
+
+    @lru_cache(32)  # by the current language and the root of a tenant
     def body(language: str, root: str, of_tenants: bool) -> bytes:
-        return to_json({**_spoken(made), "servers": _servers(root, of_tenants)})
+        return to_json({**_translated(document), "servers": _servers(root, of_tenants)})
 
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
@@ -174,7 +190,7 @@ def handlers(made: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Hand
 
 
 def _servers(root: str, of_tenants: bool) -> list[Json]:
-    """Where the paths of the document begin: here, and first of all at every tenant's place."""
+    """The base URLs: the root, and before it, if `of_tenants`, the root of every tenant."""
     here = {"url": root or "/"}
     if not of_tenants:
         return [here]
@@ -182,67 +198,70 @@ def _servers(root: str, of_tenants: bool) -> list[Json]:
     return [{**server, "url": root + server["url"]}, here]
 
 
-def _spoken(made: Any) -> Any:
-    """The document with the words of the schemas in the current language."""
-    if isinstance(made, list):
-        return [_spoken(each) for each in made]
-    if not isinstance(made, dict):
-        return made
-    told = ("title", "description")
+def _translated(part: Any) -> Any:
+    """A part of the document with labels and helps in the current language."""
+    if isinstance(part, list):
+        return [_translated(item) for item in part]
+    if not isinstance(part, dict):
+        return part
     return {
-        name: _words(value) if name in told and isinstance(value, str) else _spoken(value)
-        for name, value in made.items()
+        name: _translated_text(value)
+        if name in ("title", "description") and isinstance(value, str)
+        else _translated(value)
+        for name, value in part.items()
     }
 
 
-def _words(value: str) -> str:
-    """A label; or a help, and behind it what generate says of a field that some roles see."""
+def _translated_text(value: str) -> str:
+    """A label or help; `generate` adds a note to the help of a field that only some roles see."""
     words = value.removesuffix(_HIDDEN).rstrip()
     return " ".join(filter(None, [text(words), text(_HIDDEN) if value.endswith(_HIDDEN) else ""]))
 
 
-def _page(made: Json) -> str:
-    """The document for people: the operations by tag, each with what it takes and answers."""
-    found: dict[str, list[Raw]] = {}
-    for path, item in made["paths"].items():
+def _page(document: Json) -> str:
+    """The document as HTML: the operations by tag, with their parameters and responses."""
+    groups: dict[str, list[Raw]] = {}
+    for path, item in document["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
-                taken = [*item.get("parameters", ()), *operation.get("parameters", ())]
+                parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
                 name = next(iter(operation.get("tags", ())), "Pages and routes")
-                shown = _operation(made, method, path, operation, taken)
-                found.setdefault(name, []).append(shown)
+                details = _operation(document, method, path, operation, parameters)
+                groups.setdefault(name, []).append(details)
     sections = join(
-        part for name, shown in found.items() for part in (tag("h2", name), *shown)
-    )  # fmt: skip
-    return _PAGE.substitute(title=escape(made["info"]["title"]), sections=sections)
+        part for name, details in groups.items() for part in (tag("h2", name), *details)
+    )
+    return _PAGE.substitute(title=escape(document["info"]["title"]), sections=sections)
 
 
-def _operation(made: Json, method: str, path: str, operation: Json, parameters: list[Json]) -> Raw:
-    words = [tag("code", method.upper(), class_="tag"), tag("code", path)]
-    head = tag("summary", join([*words, Raw(" "), operation.get("summary", "")]))
+def _operation(
+    document: Json, method: str, path: str, operation: Json, parameters: list[Json]
+) -> Raw:
+    heading = [tag("code", method.upper(), class_="tag"), tag("code", path)]
+    head = tag("summary", join([*heading, Raw(" "), operation.get("summary", "")]))
     parts = [_parameters(parameters)] if parameters else []
+    components = document["components"]
     if body := operation.get("requestBody"):
-        schema = next(iter(body["content"].values()))["schema"]
-        named = made["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        shown = (named.get("examples") or [dict.fromkeys(named["properties"], "…")])[0]
-        text = json.dumps(shown, indent=2, ensure_ascii=False)
-        parts += [tag("h3", "Body"), tag("pre", text, tabindex="0")]
+        name = next(iter(body["content"].values()))["schema"]["$ref"].rpartition("/")[2]
+        schema = components["schemas"][name]
+        example = (schema.get("examples") or [dict.fromkeys(schema["properties"], "…")])[0]
+        shown = json.dumps(example, indent=2, ensure_ascii=False)
+        parts += [tag("h3", "Body"), tag("pre", shown, tabindex="0")]
     rows = []
-    for status, answer in sorted(operation["responses"].items()):
-        told = made["components"]["responses"].get(status, {}) if "$ref" in answer else answer
-        cells = join([tag("dt", status), tag("dd", told.get("description", ""))])
-        rows.append(cells)
-    return tag("details", join([head, *parts, tag("h3", "Answers"), _list(rows)]), class_="api")
+    for status, response in sorted(operation["responses"].items()):
+        response = components["responses"].get(status, {}) if "$ref" in response else response
+        rows.append(join([tag("dt", status), tag("dd", response.get("description", ""))]))
+    return tag("details", join([head, *parts, tag("h3", "Responses"), _list(rows)]), class_="api")
 
 
 def _parameters(parameters: list[Json]) -> Raw:
     rows = []
-    for one in parameters:
-        schema = one.get("schema", {})
+    for parameter in parameters:
+        schema = parameter.get("schema", {})
         kind = " ".join(str(schema[k]) for k in ("type", "format") if k in schema)
-        place = f"{one['in']}, {kind}" + (", required" if one.get("required") else "")
-        name = join([tag("code", one["name"]), Raw("<br>"), tag("small", place)])
-        rows.append(join([tag("dt", name), tag("dd", one.get("description", ""))]))
+        note = f"{parameter['in']}, {kind}" + (", required" if parameter.get("required") else "")
+        name = join([tag("code", parameter["name"]), Raw("<br>"), tag("small", note)])
+        rows.append(join([tag("dt", name), tag("dd", parameter.get("description", ""))]))
     return join([tag("h3", "Parameters"), _list(rows)])
 
 

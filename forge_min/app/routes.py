@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..actions import Registry
-from ..api import ResourceAPI, document, handlers
+from ..api import ResourceAPI, build_document, document_handlers
 from ..config import Config
 from ..errors import ConfigError, NotFound
 from ..html import AccountPages, Frame, Render, ResourcePages
@@ -63,7 +63,7 @@ def build_router(
     router.add("GET", EVENTS, events, name="events")
     if config.api.docs:
         tenancy = config.tenancy
-        described = document(
+        described = build_document(
             generated.openapi,
             router.routes(),
             title=config.project.name,
@@ -74,7 +74,7 @@ def build_router(
             tenant_header=tenancy.header if tenancy.strategy == "header" else "",
             scoped=[t for t, a in registry.actions.items() if a.resource.tenant_scoped],
         )
-        contract, docs = handlers(described, tenant_in_path=tenancy.strategy == "path")
+        contract, docs = document_handlers(described, tenant_in_path=tenancy.strategy == "path")
         router.add("GET", "/api/openapi.json", contract, name="openapi")
         router.add("GET", "/api/docs", docs, name="docs")
     ours = StaticFiles(files("forge_min.html") / "assets")

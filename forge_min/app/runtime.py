@@ -111,13 +111,10 @@ class Runtime:
                 "forge_log_dropped_total", observe.line_writer(sys.stderr).dropped
             )
             self._connect(traced=telemetry is not None)
-            self.registry = Registry(
-                self.database,
-                app.dependencies,
-                secret=secret,
-                limits=Limits(config.server.max_body, config.api.max_response),
-                max_conditions=config.api.max_conditions,
+            limits = Limits(
+                config.server.max_body, config.api.max_response, config.api.max_conditions
             )
+            self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
@@ -294,9 +291,9 @@ class Runtime:
         frame = Frame(config.project.name, own=own, stylesheets=sheets)
         callers = Authentication(app, registry, config, frame, generated.views)
         self._links = callers.links
-        patrol = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
-        patrol.start()
-        self._stack.callback(patrol.stop)
+        reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
+        reauthorizer.start()
+        self._stack.callback(reauthorizer.stop)
         events = events_handler(
             hub,
             limiter,
@@ -304,8 +301,8 @@ class Runtime:
             topics=registry.actions,
             heartbeat=c.heartbeat,
             admit=self._admit,
-            patrol=patrol,
-            refused=self.metrics.stream_refused,
+            reauthorizer=reauthorizer,
+            on_refused=self.metrics.stream_refused,
         )
         probe = self._probe
         router = build_router(

@@ -1,6 +1,6 @@
-"""Who is calling: the identity of this request or job, in a context variable.
+"""Identities, accounts and credentials: the caller of this request or job, in a context variable.
 
-`accounts`, `credentials` and `signing` load psycopg, so this file does not.
+`accounts`, `credentials` and `signing` load psycopg, so this file does not import them.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-Users, tenants, who belongs to which, API keys, sessions, passwords. Digests come in: no statement sees a secret.
+Users, tenants, memberships, API keys, sessions, passwords. The parameters are digests: no statement receives a secret.
 
 -- name: create_user
 insert into forge_user (email, name, roles) values (lower(%(email)s), %(name)s, %(roles)s::text[])
@@ -9,7 +9,7 @@ on conflict (email) do nothing returning id
 select id, email, name, roles, time_zone, language, disabled_at is not null
 from forge_user where email = lower(%(email)s) or id = %(id)s::uuid
 
--- With the tenants that each belongs to, and its roles there; of one tenant only its members.
+-- All users, each with its roles by tenant. If a tenant is named, only its members.
 -- name: users
 select u.id, u.email, u.name, u.roles, u.time_zone, u.language, u.disabled_at is not null,
   coalesce(jsonb_object_agg(t.slug, m.roles) filter (where t.id is not null), '{}')
@@ -75,8 +75,9 @@ update forge_token set revoked_at = now()
 where revoked_at is null and (id = %(id)s::uuid or hint = %(hint)s)
 returning id
 
--- Who a key stands for: its id, the user, no name, its roles, those that the key has of them (null: all), and the tenant that is
--- asked for, or that the key is for, with the roles there (null: no member). seen_at is written once a minute at most.
+-- The identity of a key: its id, the user, an empty name, the user's roles, the roles of the key (null: all), and the
+-- requested tenant, or that of the key, with the roles of the membership there (null: not a member). seen_at is written
+-- once a minute at most.
 -- name: by_key
 with found as (
   select t.id, t.roles as scope, t.tenant_id as bound, t.seen_at, u.id as user_id, u.roles, u.time_zone,
@@ -95,7 +96,7 @@ left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = coalesce(%(id)s::
   case when %(slug)s = '' then f.bound end)
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
 
--- The same, of somebody who called a moment ago.
+-- The present state of a key that identified a user before.
 -- name: key_by_now
 select u.roles, t.roles, u.time_zone, u.language, m.roles
 from forge_token t join forge_user u on u.id = t.user_id
@@ -103,11 +104,11 @@ left join forge_membership m on m.user_id = u.id and m.tenant_id = %(tenant)s::u
 where t.id = %(id)s::uuid and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
   and u.disabled_at is null
 
--- The password of whoever may sign in.
+-- The password of an account that is not disabled.
 -- name: password
 select id, password from forge_user where email = lower(%(email)s) and disabled_at is null
 
--- Nobody changes it from here on, until the transaction is over.
+-- Locks the password until the end of the transaction.
 -- name: hold_password
 select id from forge_user where id = %(user)s and password = %(kept)s and disabled_at is null for no key update
 
@@ -116,7 +117,7 @@ update forge_user
 set password = %(password)s, password_at = now(), reset_key = null, reset_until = null
 where id = %(user)s returning id
 
--- Of a user whose row is locked first, as by_reset does too: two that wait for each other would not end.
+-- The row of the user is locked first, as in by_reset, to avoid deadlocks.
 -- name: create_reset
 with owner as (select id from forge_user where id = %(user)s for update),
 over as (
@@ -129,7 +130,7 @@ insert into forge_reset (key, user_id, asked, expires_at)
 select %(key)s, id, %(asked)s, now() + %(seconds)s::float8 * interval '1 second' from owner
 returning user_id
 
--- Of one that another transaction has used meanwhile, the row is gone once it can be locked.
+-- If another transaction has used the link, the row does not exist any more when it can be locked.
 -- name: by_reset
 select u.id, u.email, u.name, u.roles, u.time_zone, u.language, u.disabled_at is not null
 from forge_reset r join forge_user u on u.id = r.user_id
@@ -139,7 +140,7 @@ for update of u, r
 -- name: end_resets
 delete from forge_reset where user_id = %(user)s returning key
 
--- What has ended goes with a session that begins.
+-- A new session also deletes expired ones.
 -- name: start_session
 with ended as (
   delete from forge_session where key = %(before)s or key in (
@@ -149,7 +150,8 @@ insert into forge_session (key, user_id, address, agent, expires_at)
 values (%(key)s, %(user)s, %(address)s, %(agent)s, now() + %(seconds)s::float8 * interval '1 second')
 returning id
 
--- As by_key: the session and its user, and the tenant that is asked for, with the roles there (null: no member).
+-- The same columns as by_key: the session, its user, and the requested tenant with the roles of the membership there
+-- (null: not a member).
 -- name: by_session
 with found as (
   select s.id, s.seen_at, u.id as user_id, coalesce(nullif(u.name, ''), u.email) as name, u.roles, u.time_zone,
@@ -181,7 +183,8 @@ delete from forge_session
 where user_id = %(user)s and (%(id)s::uuid is null or id = %(id)s) and (%(but)s::uuid is null or id <> %(but)s)
 returning id
 
--- Counts a try when the bucket has room. A bucket is the time until which it is not empty: a try adds `every`.
+-- Counts an attempt if the bucket has capacity. A bucket is stored as the time when it is unused again: an attempt adds
+-- `every`.
 -- name: count
 insert into forge_throttle as t (key, until, burst)
 values (%(key)s, now() + %(every)s::float8 * interval '1 second', %(burst)s::float8 * interval '1 second')
@@ -190,7 +193,7 @@ set until = greatest(t.until, now()) + (excluded.until - now()), burst = exclude
 where t.until <= now() + excluded.burst
 returning key
 
--- The seconds until the first of these buckets has room.
+-- The seconds until the first of these buckets has capacity.
 -- name: wait
 select ceil(min(extract(epoch from until - now() - burst))) from forge_throttle where key = any(%(keys)s::text[])
 
@@ -199,7 +202,7 @@ delete from forge_throttle where key in (
   select key from forge_throttle where until < now() limit 100 for update skip locked)
 returning key
 
--- Locks in the order in which `count` does: two that wait for each other would not end.
+-- Locks in the order of `count`, to avoid deadlocks.
 -- name: give_back
 with given as (
   select * from unnest(%(keys)s::text[], %(seconds)s::float8[]) with ordinality as g(key, seconds, place)
@@ -211,7 +214,7 @@ update forge_throttle t set until = t.until - l.seconds * interval '1 second'
 from locked l where t.key = l.key
 returning t.key
 
--- A row that is there until it is over: this network has signed in to this account.
+-- A row that exists until it expires: this network has signed in to this account.
 -- name: know
 insert into forge_throttle (key, until, burst)
 values (%(key)s, now() + %(seconds)s::float8 * interval '1 second', '0')

@@ -1,8 +1,8 @@
-"""Credentials: API keys and sessions, the secrets that stand for a user.
+"""Credentials: API keys and sessions, the secrets that identify a user.
 
 A secret is shown once. Its SHA-256 is stored, which is enough for 256 random bits. Each sign-in
-begins a session, whose secret is in a cookie. The session ends at its time, when its user signs out
-there or everywhere, or with a new password.
+starts a session; a cookie holds its secret. The session ends when it expires, when its user signs
+out there or everywhere, or with a new password.
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
-
-import psycopg
 
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated
 from ..i18n import text
-from .accounts import SQL, as_id, checked_roles
+from .accounts import SQL, Connection, as_id, checked_roles
 from .identity import SESSION, Identity
 
 KEY = "fmk_"
-"""What every API key begins with, so that scanners find one that was committed."""
-HINT = len(KEY) + 6  # characters that tell keys apart, and are shown
-_VIA = {"key": "api_key", "session": SESSION}  # of an Identity, by the kind of its credential
+"""The prefix of every API key, by which scanners find one that was committed."""
+HINT = len(KEY) + 6  # characters of a key that are shown, to distinguish keys
+_VIA = {"key": "api_key", "session": SESSION}  # Identity.via by the kind of credential
 
 
-class Key(NamedTuple):
-    """An API key as it is listed.
+class ApiKey(NamedTuple):
+    """An API key in a list.
 
-    roles: those of the user's that it has; None for all. tenant: the slug of the only one that it
-    acts in.
+    roles: the roles of the user that it has; None for all.
+    tenant: the slug of the tenant to which it is restricted, if any.
     """
 
     id: UUID
@@ -48,9 +46,9 @@ class Key(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A session as it is listed.
+    """A session in a list.
 
-    address: the client's at its start. agent: its User-Agent.
+    address, agent: the address and User-Agent of the client at the start.
     """
 
     id: UUID
@@ -62,12 +60,12 @@ class Session(NamedTuple):
 
 
 def digest(secret: str) -> bytes:
-    """What is kept of a secret."""
+    """Return the stored form of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def create_key(
-    conn: psycopg.Connection[Any],
+    conn: Connection,
     user: UUID,
     *,
     name: str = "",
@@ -77,10 +75,12 @@ def create_key(
 ) -> str:
     """Create an API key. Returns its secret, which is not stored.
 
-    roles: of those that the user has at the time of use; None for all of them.
-    tenant: the only one that it acts in.
-    lifetime: seconds; None for no end.
-    Raises Invalid F632.
+    roles: those of the user's roles that the key has; None for all that the user has at the time of
+        use.
+    tenant: the only tenant in which the key acts, if any.
+    lifetime: seconds; None means that it does not expire.
+
+    Raises Invalid F632 for a malformed role.
     """
     secret = KEY + secrets.token_urlsafe(32)
     params = {
@@ -91,21 +91,25 @@ def create_key(
     return secret
 
 
-def list_keys(conn: psycopg.Connection[Any], user: UUID) -> list[Key]:
-    """The user's keys, the oldest first."""
-    return [Key(*row) for row in db.run(conn, SQL["keys"], {"user": user})]
+def list_keys(conn: Connection, user: UUID) -> list[ApiKey]:
+    """Return the user's keys, the oldest first."""
+    return [ApiKey(*row) for row in db.run(conn, SQL["keys"], {"user": user})]
 
 
-def revoke_key(conn: psycopg.Connection[Any], which: str) -> int:
-    """End the key of this id, or all whose hint it is; how many. Raises NotFound F635."""
-    found = len(db.run(conn, SQL["revoke_key"], {"hint": which, "id": as_id(which)}))
-    if not found:
-        raise NotFound(f"no key that is good is {which!r}", code="F635")
-    return found
+def revoke_key(conn: Connection, hint_or_id: str) -> int:
+    """Revoke the key of an id, or all keys with a hint. Returns their number.
+
+    Raises NotFound F635 if no valid key matches.
+    """
+    params = {"hint": hint_or_id, "id": as_id(hint_or_id)}
+    count = len(db.run(conn, SQL["revoke_key"], params))
+    if not count:
+        raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
+    return count
 
 
 def start_session(
-    conn: psycopg.Connection[Any],
+    conn: Connection,
     user: UUID,
     lifetime: float,
     *,
@@ -113,10 +117,12 @@ def start_session(
     agent: str = "",
     before: str = "",
 ) -> str:
-    """Start a session of `lifetime` seconds. Returns its secret.
+    """Start a session. Returns its secret.
 
-    before: the secret of the browser's previous session, which ends, so that nobody continues a
-    session that somebody else began (fixation).
+    lifetime: seconds.
+    address, agent: the address and User-Agent of the client, for the user's list of sessions.
+    before: the secret of the browser's previous session, which ends: a user must not continue a
+        session that another user started (session fixation).
     """
     secret = secrets.token_urlsafe(32)
     params = {
@@ -127,29 +133,35 @@ def start_session(
     return secret
 
 
-def list_sessions(conn: psycopg.Connection[Any], user: UUID) -> list[Session]:
-    """The user's sessions, the newest first."""
+def list_sessions(conn: Connection, user: UUID) -> list[Session]:
+    """Return the user's sessions, the newest first."""
     return [Session(*row) for row in db.run(conn, SQL["sessions"], {"user": user})]
 
 
 def end_sessions(
-    conn: psycopg.Connection[Any], user: UUID, id: UUID | None = None, *, but: UUID | None = None
+    conn: Connection, user: UUID, id: UUID | None = None, *, but: UUID | None = None
 ) -> int:
-    """End a session of the user's, or all, or all but one; how many."""
+    """End sessions of a user. Returns their number.
+
+    id: the session to end; None for all.
+    but: a session that does not end.
+    """
     return len(db.run(conn, SQL["end_sessions"], {"user": user, "id": id, "but": but}))
 
 
 def session_id(identity: Identity) -> UUID | None:
-    """The session that an identity is known by; None for another way."""
+    """Return the session that identified a user, None for another credential."""
     kind, _, id = identity.credential.partition(":")
     return UUID(id) if kind == "session" else None
 
 
-def identify_key(conn: psycopg.Connection[Any], secret: str, tenant: str | None = None) -> Identity:
-    """The identity of an API key. tenant: the slug or id of the one to act in.
+def identify_key(conn: Connection, secret: str, tenant: str | None = None) -> Identity:
+    """Return the identity of an API key.
 
-    Raises Unauthenticated F604 for a key that is not valid, Forbidden F605 for a tenant that the
-    user is no member of, or that the key is not for.
+    tenant: the slug or id of the tenant to act in; None for that of the key, if any.
+
+    Raises Unauthenticated F604 for a key that is not valid, Forbidden F605 for a tenant of which
+    the user is not a member, or for which the key is not valid.
     """
     identity = _identify(conn, "key", secret, tenant)
     if identity is None:
@@ -158,19 +170,22 @@ def identify_key(conn: psycopg.Connection[Any], secret: str, tenant: str | None 
 
 
 def identify_session(
-    conn: psycopg.Connection[Any], secret: str, tenant: str | None = None, apart: bool = False
+    conn: Connection, secret: str, tenant: str | None = None, apart: bool = False
 ) -> Identity | None:
-    """The identity of a session, or None when it has ended. tenant: as of `identify_key`.
+    """Return the identity of a session, None if the session has ended.
 
-    apart: a user who is no member of the tenant acts in no tenant. Otherwise raises Forbidden F605.
+    tenant: as in `identify_key`.
+    apart: if the user is not a member of the tenant, return an identity without a tenant instead of
+        raising Forbidden F605.
     """
     return _identify(conn, "session", secret, tenant, apart)
 
 
-def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | None:
-    """An identity of a key or session with its roles, time zone and language as they are now.
+def renewed(conn: Connection, identity: Identity) -> Identity | None:
+    """Return an identity with its present roles, time zone and language.
 
-    Returns None when its key or session is not valid any more, or the user has left the tenant.
+    Returns None if its key or session is not valid any more, or the user has left the tenant. An
+    identity without a key or session is returned as it is.
     """
     kind, _, id = identity.credential.partition(":")
     if kind not in _VIA:
@@ -178,13 +193,13 @@ def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | Non
     rows = db.run(conn, SQL[f"{kind}_by_now"], {"id": id, "tenant": identity.tenant})
     for roles, scope, time_zone, language, member in rows:
         if identity.tenant is None or member is not None:
-            now = _held(roles, member, scope)
-            return replace(identity, roles=now, time_zone=time_zone, language=language)
+            current = _effective_roles(roles, member, scope)
+            return replace(identity, roles=current, time_zone=time_zone, language=language)
     return None
 
 
 def _identify(
-    conn: psycopg.Connection[Any], kind: str, secret: str, tenant: str | None, apart: bool = False
+    conn: Connection, kind: str, secret: str, tenant: str | None, apart: bool = False
 ) -> Identity | None:
     params = {"key": digest(secret), "slug": tenant or "", "id": as_id(tenant or "")}
     rows = db.run(conn, SQL[f"by_{kind}"], params)
@@ -197,7 +212,7 @@ def _identify(
     return Identity(
         user=str(user),
         name=name,
-        roles=_held(roles, member, scope),
+        roles=_effective_roles(roles, member, scope),
         tenant=None if member is None else acts_in,
         time_zone=time_zone,
         language=language,
@@ -206,9 +221,9 @@ def _identify(
     )
 
 
-def _held(
+def _effective_roles(
     roles: Sequence[str], member: Sequence[str] | None, scope: Sequence[str] | None
 ) -> frozenset[str]:
-    """The user's own roles and a member's; of these only the ones in `scope`, if it is set."""
-    held = frozenset((*roles, *(member or ())))
-    return held if scope is None else held.intersection(scope)
+    """The roles of the user and of the membership, restricted to `scope` unless it is None."""
+    granted = frozenset((*roles, *(member or ())))
+    return granted if scope is None else granted.intersection(scope)

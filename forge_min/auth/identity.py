@@ -1,7 +1,6 @@
-"""The identity that an action runs under, and the one question asked of it: does it have this role?
+"""The identity under which an action runs, and the check of its roles.
 
-It lies in a context variable, so each request thread, job thread and nested `as_identity` has its
-own.
+It is a context variable, so each request thread, job thread and nested `as_identity` has its own.
 """
 
 from __future__ import annotations
@@ -19,14 +18,19 @@ from ..i18n import text
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Somebody, or nobody. user: a stable id, "" for nobody. tenant: the tenant acted in, or
-    None.
+    """A user, an anonymous user or the system, as the caller of actions.
 
-    system: no person but the system itself (a job, an operator at a terminal): it passes every
-    rule about roles, never one about tenants. time_zone: an IANA name, for what is shown. language:
-    a BCP 47 tag, "" = what the request asks for. via: how it is known: "api_key", "session", a
-    word of your own; "" for nobody and for what no request began. credential: which of them:
-    "key:" and the id of an API key, "session:" and that of a session. name: what people call it.
+    user: a stable id, "" for an anonymous user.
+    roles: the names of its roles.
+    tenant: the id of the tenant in which it acts, None for no tenant.
+    system: whether it is the system itself (a job, an operator at a terminal), which passes every
+        rule about roles, but none about tenants.
+    time_zone: an IANA name, for the display of times.
+    language: a BCP 47 tag, "" for the language that the request asks for.
+    via: how it was identified: "api_key", "session" or a word of the project; "" for an anonymous
+        user, and outside of a request.
+    credential: "key:" and the id of an API key, or "session:" and the id of a session.
+    name: the display name.
     """
 
     user: str = ""
@@ -40,15 +44,15 @@ class Identity:
     name: str = ""
 
     def has_one_of(self, roles: Iterable[str]) -> bool:
-        """Whether it may do what needs one of `roles`; the system may always."""
+        """Whether the identity has one of `roles`; the system has all."""
         return self.system or not self.roles.isdisjoint(roles)
 
 
 Renew = Callable[[Identity], Identity | None]
-"""What an identity is by now; None when it is signed out, revoked or expired."""
+"""Returns the identity as it is now; None if it is signed out, revoked or expired."""
 
 SESSION = "session"
-"""What `via` says of somebody who is known by a cookie."""
+"""`Identity.via` of a user with a session cookie."""
 ANONYMOUS = Identity()
 SYSTEM = Identity(user="system", system=True)
 
@@ -56,13 +60,13 @@ _current: ContextVar[Identity] = ContextVar("forge_identity", default=ANONYMOUS)
 
 
 def current_identity() -> Identity:
-    """The identity of this context; ANONYMOUS when nobody was set."""
+    """Return the identity of this context, ANONYMOUS by default."""
     return _current.get()
 
 
 @contextmanager
 def as_identity(identity: Identity) -> Iterator[Identity]:
-    """Run the block as `identity`, then become who we were before."""
+    """Run the block as `identity`, then restore the previous identity."""
     token = _current.set(identity)
     try:
         yield identity
@@ -71,10 +75,11 @@ def as_identity(identity: Identity) -> Iterator[Identity]:
 
 
 def require(*roles: str) -> Identity:
-    """The current identity, when it is somebody and has one of `roles` (any role when none is
-    named), or is the system.
+    """Return the current identity if it is not anonymous and has one of `roles`.
 
-    Raises Unauthenticated for nobody, Forbidden for somebody without a fitting role.
+    The system has all roles; without `roles`, any identity that is not anonymous passes.
+
+    Raises Unauthenticated for an anonymous user, Forbidden for another without one of the roles.
     """
     identity = _current.get()
     if not identity.user and not identity.system:
@@ -83,7 +88,7 @@ def require(*roles: str) -> Identity:
 
 
 def require_one_of(roles: Iterable[str]) -> Identity:
-    """As `require`; of no roles nobody has one but the system."""
+    """Do the same for a collection of roles; if it is empty, only the system passes."""
     identity = require()
     if not identity.has_one_of(roles):
         raise Forbidden(text("this identity may not do this here"))
@@ -91,15 +96,17 @@ def require_one_of(roles: Iterable[str]) -> Identity:
 
 
 def to_metadata(identity: Identity) -> dict[str, str]:
-    """What a job keeps of who caused it: {"user", "tenant"}, without what is empty."""
-    kept = {"user": identity.user, "tenant": str(identity.tenant or "")}
-    return {name: value for name, value in kept.items() if value}
+    """Return {"user", "tenant"} for the metadata of a job, without empty values."""
+    metadata = {"user": identity.user, "tenant": str(identity.tenant or "")}
+    return {name: value for name, value in metadata.items() if value}
 
 
 def for_job(metadata: Mapping[str, Any]) -> Identity:
-    """Who a job runs as: the system, in the name and the tenant of who caused it.
+    """Return the identity of a job: the system, with the user and tenant that caused the job.
 
-    metadata: as `to_metadata` gives, and more. Raises ValueError for a tenant that is no UUID.
+    metadata: the result of `to_metadata`, perhaps with more entries.
+
+    Raises ValueError for a tenant that is not a UUID.
     """
     tenant = metadata.get("tenant")
     return Identity(

@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ..actions import TYPES, LinkChanges, to_text
+from ..actions import TYPES, KeyChanges, to_text
 from ..errors import Conflict, ConstraintViolation, Invalid
 from ..i18n import text
 from ..lazy import lazy_pattern
@@ -88,7 +88,7 @@ def data_of(fields: Iterable[Field], texts: Texts, seen: Texts | None = None) ->
             continue
         if field.kind == "many":
             keys = list(given)
-            data[field.name] = keys if seen is None else LinkChanges(keys, seen[field.name])
+            data[field.name] = keys if seen is None else KeyChanges(keys, seen[field.name])
         elif given:
             data[field.name] = _value(field, given[0])
         elif field.is_box:

@@ -51,7 +51,7 @@ class Listing:
 
     def query(self, request: Request) -> ListQuery:
         """What is asked for. Raises BadRequest."""
-        asked, most = self._readable(_asked(request)), self._actions.registry.max_conditions
+        asked, most = self._readable(_asked(request)), self._actions.limits.conditions
         return ListQuery.parse(self._actions.resource, asked, max_conditions=most)
 
     def context(

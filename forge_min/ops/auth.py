@@ -183,7 +183,7 @@ def _check_known(roles: Sequence[str], project: Project) -> None:
             )
 
 
-def _state(key: credentials.Key) -> str:
+def _state(key: credentials.ApiKey) -> str:
     if key.revoked_at:
         return "revoked"
     late = key.expires_at is not None and key.expires_at <= datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Server-sent events as bytes: frames, and streams as iterators. No HTTP."""
+"""Server-sent events as bytes: frames, and streams as iterators. Nothing of HTTP is here."""
 
 from ..fanout import Lease, Limiter
 from .frames import ByteStream, close_frame, encode_json, frame

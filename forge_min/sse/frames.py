@@ -1,6 +1,6 @@
 """A stream of server-sent events as bytes (WHATWG HTML, section 9.2).
 
-Frames, and a response body where the socket cannot be handed over.
+Frames, and a response body for servers that cannot hand over the socket.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ _CHUNK = 65536  # bytes read at once
 
 
 def frame(event: str, data: Mapping[str, object], id: str | None = None) -> bytes:
-    """One event: its name, one JSON object, and the id that a client resumes from (None: no id).
+    """Return the bytes of one event.
 
-    Raises ValueError when name or id hold a line break or NUL, when the name is empty, or when the
-    data hold NaN or an infinity; TypeError when they hold what JSON has no word for. The data
-    themselves cannot break out of their line: JSON escapes control characters (RFC 8259, 7).
+    event: its name.
+    data: one JSON object. It cannot break out of its line, because JSON escapes control characters
+        (RFC 8259, section 7).
+    id: the id from which a client resumes; None means no id.
+
+    Raises ValueError for a name or id with a line break or NUL, for an empty name, and for NaN or
+    an infinity in the data; TypeError for values that JSON cannot express.
     """
     if not event or _FORBIDDEN.search(event):
         raise ValueError(f"an event's name must be one line, not {event!r}")
@@ -38,7 +42,10 @@ def frame(event: str, data: Mapping[str, object], id: str | None = None) -> byte
 
 
 def close_frame(reason: str) -> bytes:
-    """The last frame of a stream. A client comes back after "shutdown" and "changed" only."""
+    """Return the last frame of a stream.
+
+    reason: a client reconnects only after "shutdown" and "changed".
+    """
     return frame("close", {"reason": reason})
 
 
@@ -50,23 +57,21 @@ def encode_json(event: Event) -> bytes:
     """
     data: dict[str, object] = {}
     if event.resource_id is not None:
-        data["id"] = event.resource_id
-        data["version"] = event.version
-        data["changed"] = list(event.changed)
+        changed = list(event.changed)
+        data |= {"id": event.resource_id, "version": event.version, "changed": changed}
     if event.payload is not None:
         data["payload"] = dict(event.payload)
     return frame(event.kind, data, event.sse_id)
 
 
 class ByteStream(Iterator[bytes]):
-    """Reads what a StreamWriter sends to one end of a socket pair; ends when the writer closes it.
+    """The bytes that a StreamWriter sends to one end of a socket pair, until it closes that end.
 
-    It costs one thread for as long as it lives, which `environ["forge.stream"]` avoids. A class and
-    not a generator: close() must end the stream also when no item was read (PEP 3333 lets a server
-    do so).
+    It occupies one thread until it ends, which `environ["forge.stream"]` avoids. It is a class and
+    not a generator, because close() must end the stream also if no item was read (PEP 3333 permits
+    that of a server).
 
-    adopt: called with the writer's end, as `environ["forge.stream"]` calls it. Raises what it
-    raises.
+    adopt: called with the writer's end, as by `environ["forge.stream"]`. Its errors are raised.
     """
 
     def __init__(self, adopt: Callable[[int], object]) -> None:
@@ -74,7 +79,7 @@ class ByteStream(Iterator[bytes]):
         adopt(other.detach())
 
     def __next__(self) -> bytes:
-        """The next bytes, of one or several frames. Waits for them."""
+        """Wait for the next bytes, which may be part of a frame or several frames."""
         data = b""
         with suppress(OSError):  # closed by another thread
             data = self._socket.recv(_CHUNK)
@@ -85,6 +90,6 @@ class ByteStream(Iterator[bytes]):
 
     def close(self) -> None:
         """End the stream; the writer then releases its lease. Idempotent, from any thread."""
-        with suppress(OSError):  # closed before; else it wakes the thread that waits in recv
+        with suppress(OSError):  # it may be closed; else this wakes the thread in recv
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

@@ -8,12 +8,12 @@ import pickle
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from forge_min.actions import Check
+from forge_min.actions import Actions, Check, Column, Resource
 from forge_min.actions.check import MOST_KEYS, fits
 from forge_min.actions.values import JSON_DEPTH, TYPES, read_text, to_text
 from forge_min.errors import Invalid
@@ -200,6 +200,48 @@ def test_the_whole_value_must_match_the_pattern() -> None:
     assert read("string", "AB12", pattern=r"[A-Z]+|AB\d+") == "AB12"
     for value in ("AB12\n", "xAB", "AB١"):
         assert wrong("string", value, pattern=r"[A-Z]+|AB\d+") == ["pattern"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "message"),
+    [
+        (("Two letters, as DE", "FR"), "does not have the expected form: Two letters, as DE"),
+        (("", "FR"), "does not have the expected form, for example FR"),
+        (("", ""), "does not have the expected form"),
+    ],
+)
+def test_a_wrong_form_is_explained_in_the_words_of_the_schema(
+    hint: tuple[str, str], message: str
+) -> None:
+    check = Check({"code": "de", "other": "x"}, hints={"code": hint})
+    check.string("code", pattern="[A-Z]{2}")
+    check.string("other", pattern="[A-Z]{2}")
+    assert [(e.pointer, e.code, e.message) for e in check.errors] == [
+        ("/code", "pattern", message),
+        ("/other", "pattern", "does not have the expected form"),
+    ]
+
+
+def test_actions_explain_a_wrong_form_by_the_help_of_the_column() -> None:
+    class Countries(Actions[Any, Any, Any]):
+        resource = Resource(
+            name="Country",
+            event="country",
+            table="countries",
+            topic="countries",
+            columns=(Column("id", "uuid"), Column("code", "string", help="Two letters, as DE")),
+            row=dict,
+            to_json=dict,
+            check=lambda c: c.string("code", pattern="[A-Z]{2}"),
+            select="",
+            insert="",
+            insert_many="",
+        )
+
+    with pytest.raises(Invalid) as caught:
+        Countries(cast(Any, None)).create({"code": "germany"})
+    (error,) = caught.value.errors
+    assert error.message == "does not have the expected form: Two letters, as DE"
 
 
 @pytest.mark.parametrize("kind", ["int", "bigint", "decimal"])

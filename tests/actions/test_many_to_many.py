@@ -7,7 +7,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-from forge_min.actions.check import LinkChanges
+from forge_min.actions.check import KeyChanges
 from forge_min.auth import as_identity
 from forge_min.errors import Conflict, Invalid
 from forge_min.testing import TestDatabase
@@ -210,13 +210,13 @@ def test_a_change_of_links_leaves_those_that_it_was_not_shown(works: Workshop) -
         works["tags"].update("c", {"product_ids": [made.id]})
         works["tags"].update("b", {"product_ids": []})
         # The client saw a and b, takes a away and adds d.
-        changed = works["products"].update(made.id, {"tag_ids": LinkChanges("bd", seen="ab")})
+        changed = works["products"].update(made.id, {"tag_ids": KeyChanges("bd", seen="ab")})
         assert works.joined(made) == ["c", "d"], "b stays removed, c stays linked"
-        seen = works["products"].update(made.id, {"tag_ids": LinkChanges("b", seen="b")})
+        seen = works["products"].update(made.id, {"tag_ids": KeyChanges("b", seen="b")})
         assert seen == changed, "nothing differs from what was seen"
     assert works.audit("products", "changes")[-1] == ({"tag_ids": [["a", "c"], ["c", "d"]]},)
     with as_identity(ANN), pytest.raises(Invalid) as caught:
-        works["products"].update(made.id, {"tag_ids": LinkChanges(["nowhere"], seen=[])})
+        works["products"].update(made.id, {"tag_ids": KeyChanges(["nowhere"], seen=[])})
     assert [e.pointer for e in caught.value.errors] == ["/tag_ids"]
 
 
@@ -227,7 +227,7 @@ def test_links_changed_from_both_sides_at_once_are_all_kept(works: Workshop) -> 
 
     def here(slug: str) -> None:
         with as_identity(ANN):
-            change = LinkChanges(["base", slug], seen=["base"])
+            change = KeyChanges(["base", slug], seen=["base"])
             works["products"].update(made.id, {"tag_ids": change})
 
     def there(slug: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, make_dataclass
 from typing import Any
 
-from forge_min.actions.base import _kept_by
+from forge_min.actions.base import _plain_attributes
 
 from workshop import PEOPLE
 
@@ -30,7 +30,7 @@ class More(Plain):  # type: ignore[misc, valid-type]
 
 def test_a_row_that_does_more_is_made_by_its_init() -> None:
     def kept(row: Any) -> tuple[str, ...]:
-        return _kept_by(PEOPLE._replace(row=row))
+        return _plain_attributes(PEOPLE._replace(row=row))
 
     assert kept(Plain) == tuple(NAMES)
     for other in (Checked, More, lambda *values: values):

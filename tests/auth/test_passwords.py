@@ -53,7 +53,7 @@ def test_another_cost_is_outdated() -> None:
     ["correct horse battery", "Ünïcödé pässwörd", "            x y z w v", "🐎" * 3 + "correct"],
 )
 def test_any_characters_are_good(good: str) -> None:
-    assert check_password(good, at_least=8, beside="anna@example.com") == good
+    assert check_password(good, min_length=8, beside="anna@example.com") == good
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_any_characters_are_good(good: str) -> None:
 )  # fmt: skip
 def test_what_is_guessed_first_is_refused(bad: object) -> None:
     with pytest.raises(Invalid) as caught:
-        check_password(bad, at_least=8, beside="anna@example.com")
+        check_password(bad, min_length=8, beside="anna@example.com")
     assert caught.value.code == "F630" and caught.value.errors[0].pointer == "/password"
 
 
@@ -82,9 +82,9 @@ def test_a_repetition_is_found_wherever_it_ends(word: str, start: str) -> None:
 def test_a_long_password_costs_no_more_than_its_length() -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(Invalid, match="guessed first"):
-            check_password("\ufb03abcde" * 170 + "\ufb03", at_least=12)
-        assert check_password("abcde" + "\ufb03" * 1_000, at_least=12)
+        with pytest.raises(Invalid, match="too easy to guess"):
+            check_password("\ufb03abcde" * 170 + "\ufb03", min_length=12)
+        assert check_password("abcde" + "\ufb03" * 1_000, min_length=12)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -99,5 +99,5 @@ def test_many_at_once_wait_and_then_are_told_to_come_back(
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: verify_password("correct horse", kept), range(8)))
     monkeypatch.setattr(passwords, "WAIT", 0.01)
-    with passwords._turn(), passwords._turn(), pytest.raises(Unavailable):
+    with passwords._hashing_slot(), passwords._hashing_slot(), pytest.raises(Unavailable):
         verify_password("correct horse", kept)

@@ -374,7 +374,7 @@ def test_a_try_from_an_unknown_network_waits_in_one_of_few_places(
         return verify(*given)
 
     monkeypatch.setattr(signing, "verify_password", reaching)
-    monkeypatch.setattr(passwords, "_PLACES", places)
+    monkeypatch.setattr(passwords, "_UNKNOWN", places)
     monkeypatch.setattr(passwords, "WAIT", 3600.0)
     use_up(conn, key)
 
@@ -494,7 +494,7 @@ def test_an_operators_links_are_a_few_and_those_asked_for_end_none(
             return False
 
     made = [signing.create_reset(conn, anna.id) for _ in range(signing.LINKS + 1)]
-    asked = [signing.create_reset(conn, anna.id, asked=True) for _ in range(signing.LINKS + 2)]
+    asked = [signing.create_reset(conn, anna.id, requested=True) for _ in range(signing.LINKS + 2)]
     assert [good(link) for link in made] == [False] + [True] * signing.LINKS
     assert all(map(good, asked)), "a stranger's requests end no link of the owner's"
     conn.execute("update forge_reset set expires_at = now()")

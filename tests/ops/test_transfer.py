@@ -53,7 +53,7 @@ def test_a_wrong_line_undoes_the_file_and_each_is_named(library: Library) -> Non
         "books.jsonl:2: wings ",
         "books.jsonl:3: malformed JSON",
         "books.jsonl:4: malformed JSON: 'utf-8' codec",
-        "books.jsonl:6: shelf_id refers to a row that does not exist",
+        "books.jsonl:6: shelf_id refers to an entry that does not exist",
         "books.jsonl:7: isbn is already taken",
         "books.jsonl:8: isbn is already taken",
         "books.jsonl:9: tag_ids",

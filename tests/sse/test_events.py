@@ -45,7 +45,7 @@ class Site:
         self.known = ["flights", "gates"]
         self.admit: Callable[[str], UUID | None] = lambda topic: None
         self.renew: Callable[[Identity], Identity | None] = lambda identity: identity
-        self.patrol = StreamReauthorizer(
+        self.reauthorizer = StreamReauthorizer(
             self.writer, 0.05, lambda topic: self.admit(topic), lambda who: self.renew(who)
         )
         handler = events_handler(
@@ -55,8 +55,8 @@ class Site:
             topics=self.known,
             heartbeat=0.05,
             admit=lambda topic: self.admit(topic),
-            patrol=self.patrol,
-            refused=self.refused.append,
+            reauthorizer=self.reauthorizer,
+            on_refused=self.refused.append,
         )
         router = Router()
 
@@ -84,13 +84,13 @@ def site() -> Iterator[Site]:
     made = Site()
     made.hub.start()
     made.writer.start()
-    made.patrol.start()
+    made.reauthorizer.start()
     made.server.start()
     yield made
     for sock in made.socks:
         sock.close()
     made.server.stop(5)
-    made.patrol.stop()
+    made.reauthorizer.stop()
     made.writer.stop(1.0)
     made.hub.stop()
 
@@ -159,8 +159,8 @@ def test_caps_are_answered_before_anything_is_subscribed(site: Site) -> None:
         ("/events?topic=flights&topic=secrets", 404, "'secrets'"),
         ("/events?topic=flights&format=xml", 400, "format"),
         ("/events?" + "&".join(f"topic=t{n}" for n in range(MAX_TOPICS + 1)), 400, "at most"),
-        ("/events?topic=%0d%0aX-Evil:1", 404, "there is no topic"),
-        ("/events?topic=" + "x" * 5000, 404, "there is no topic"),
+        ("/events?topic=%0d%0aX-Evil:1", 404, "topic not found"),
+        ("/events?topic=" + "x" * 5000, 404, "topic not found"),
     ],
 )
 def test_bad_questions_get_a_problem_and_take_nothing(
@@ -399,7 +399,7 @@ def test_a_stream_ends_at_a_heartbeat_when_its_viewer_may_have_it_no_longer(
     read_until(sock, b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode())
     assert sock.recv(1000) == b""
     wait_for(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
-    wait_for(lambda: not site.patrol._seats)
+    wait_for(lambda: not site.reauthorizer._grants)
 
 
 def test_others_stay_while_one_is_signed_out(site: Site) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from forge_min.api.openapi import document, handlers
+from forge_min.api.openapi import build_document, document_handlers
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import NotFound
 from forge_min.html.form import local_text, moment_of
@@ -36,7 +36,7 @@ def missing(request: Request) -> Response:
 
 
 EMPTY: dict[str, Any] = {"paths": {}, "components": {"schemas": {}}}
-_, DOCS = handlers(document(EMPTY, [], title="Shop", version="1", prefix=""))
+_, DOCS = document_handlers(build_document(EMPTY, [], title="Shop", version="1", prefix=""))
 HANDLERS: dict[str, Callable[[Request], Response]] = {
     "/missing": missing,
     "/html": lambda request: html_response(text("hello")),
@@ -177,7 +177,9 @@ def test_labels_and_helps_of_the_contract_are_in_the_readers_language(tmp_path: 
         "components": {"schemas": {"Flight": {"properties": {"title": gate}}}},
     }
     generated["components"]["schemas"]["Other"] = {"properties": {"description": code}}
-    contract, _ = handlers(document(generated, [], title="Shop", version="1", prefix=""))
+    contract, _ = document_handlers(
+        build_document(generated, [], title="Shop", version="1", prefix="")
+    )
     words = {"Gate": "Flugsteig", "Where it leaves": "Wo er abfliegt"}
     words |= {"(not for everybody)": "(nicht für alle)"}
     router = Router()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from forge_min.api.resource import ResourceAPI, merged
+from forge_min.api.resource import ResourceAPI, merge_patch
 from forge_min.auth import as_identity
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router
@@ -38,7 +38,7 @@ CASES: list[tuple[Any, Any, Any]] = [
 @pytest.mark.parametrize(("value", "patch", "result"), CASES)
 def test_a_merge_is_as_the_rfc_shows_it(value: Any, patch: Any, result: Any) -> None:
     before = repr(value)
-    assert merged(value, patch) == result
+    assert merge_patch(value, patch) == result
     assert repr(value) == before
 
 

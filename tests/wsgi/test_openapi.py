@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from forge_min.api.openapi import document, handlers
+from forge_min.api.openapi import build_document, document_handlers
 from forge_min.wsgi import Application, Route, Router, json_response, tenant_in_path
 from openapi_spec_validator import validate
 
@@ -26,13 +26,13 @@ VERB = Route("POST", "/api/flights/{id}/cancel", lambda request: json_response({
 
 
 def made(**options: Any) -> Any:
-    found = document(GENERATED, [VERB], title="Shop", version="1", prefix="/api", **options)
+    found = build_document(GENERATED, [VERB], title="Shop", version="1", prefix="/api", **options)
     validate(found)
     return found
 
 
 def servers(path: str, root: str = "", *, in_path: bool = True) -> Any:
-    contract, _ = handlers(made(), tenant_in_path=in_path)
+    contract, _ = document_handlers(made(), tenant_in_path=in_path)
     router = Router()
     router.add("GET", "/api/openapi.json", contract)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": root}
@@ -81,7 +81,7 @@ def test_limits_are_told_of_where_there_are_any() -> None:
 
 def test_the_stream_says_whom_it_refuses_and_who_may_ask() -> None:
     events = Route("GET", "/events", lambda request: json_response({}), "events")
-    found = document(GENERATED, [events], title="S", version="1", prefix="/api", limited=True)
+    found = build_document(GENERATED, [events], title="S", version="1", prefix="/api", limited=True)
     validate(found)
     told = found["paths"]["/events"]["get"]
     assert told["responses"].keys() == {"200", "400", "401", "403", "404", "429", "500", "503"}

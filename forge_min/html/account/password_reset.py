@@ -70,7 +70,7 @@ class Links(threading.Thread):
             conn = self._database.connection()
             user = signing.find_user(conn, email)
             if not user.disabled:
-                self._send(user, reset_path(signing.create_reset(conn, user.id, asked=True)))
+                self._send(user, reset_path(signing.create_reset(conn, user.id, requested=True)))
         except NotFound:
             pass
         except Exception:  # of the project's too: the next one has its turn
