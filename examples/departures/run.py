@@ -24,7 +24,7 @@ from urllib.request import urlopen
 
 from forge_min import db
 from forge_min.db import EmbeddedServer
-from forge_min.ops import door
+from forge_min.ops import console
 
 import data
 import smoke
@@ -42,8 +42,8 @@ def main() -> int:
     options.add_argument("--state", type=Path, default=HERE.parents[1] / ".run" / "departures")
     arguments = options.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
-    code = door.run(lambda: run(arguments.state, smoking=arguments.smoke))
-    return 0 if code == door.INTERRUPTED else code
+    code = console.run(lambda: run(arguments.state, smoking=arguments.smoke))
+    return 0 if code == console.INTERRUPTED else code
 
 
 def run(state: Path, *, smoking: bool) -> int:
