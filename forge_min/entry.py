@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit where the artifact is damaged.
     """
-    with _damage_told():
+    with _damage_reported():
         return run_command(parser(), argv)
 
 
@@ -54,12 +54,12 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.no_color:
         os.environ["NO_COLOR"] = "1"
-    with _damage_told():
+    with _damage_reported():
         return int(arguments.run(arguments))
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_reported() -> Iterator[None]:
     """Whatever is raised that has no code of its own: SystemExit with D201 where the artifact is
     not as it was built.
     """
@@ -213,7 +213,7 @@ def _with_database(name: str, *, migrated: bool = True) -> Run:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from .ops import load_config, tell, warn
+    from .ops import load_config, print_result, warn
 
     config = load_config()
     values, known = config.masked(), config.sources
@@ -221,7 +221,7 @@ def _config(arguments: argparse.Namespace) -> int:
     if arguments.sources:
         lines = {key: f"{line:60}  # {known[key]}" for key, line in lines.items()}
         values = {key: {"value": v, "source": known[key]} for key, v in values.items()}
-    tell(values, lines.values(), as_json=arguments.json)
+    print_result(values, lines.values(), as_json=arguments.json)
     for warning in config.warnings:
         warn(warning)
     return 0
@@ -229,25 +229,27 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
-    from .ops import inspect_project, tell
+    from .ops import inspect_project, print_result
 
     sys.dont_write_bytecode = True  # what is looked at stays as it is
     env = os.environ.get("FORGE_ENV") or "development"
     profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
     site = doctor.Site(profile, env, **inspect_project(production=profile == "prod"))
-    found = doctor.check_alone(site)
+    findings = doctor.check_environment(site)
     for code, check in arguments.checks.items():
-        found += doctor.attempt(code, check)
+        findings += doctor.run_check(code, check)
     try:
         from . import db  # noqa: F401  (first: a missing libpq gets its error)
         from .doctor import check_services
     except Exception as err:  # psycopg, libpq or the core is missing
-        found.append(doctor.broken("D104", err))
+        findings.append(doctor.broken("D104", err))
     else:
-        found += check_services(site)
-    report = doctor.Report(found, profile, strict=arguments.strict, command=arguments.command)
+        findings += check_services(site)
+    report = doctor.DoctorReport(
+        findings, profile, strict=arguments.strict, command=arguments.command
+    )
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    tell(report.document(), report.lines(colour=colour), as_json=arguments.json)
+    print_result(report.document(), report.lines(colour=colour), as_json=arguments.json)
     return 0 if report.good else 1
 
 
@@ -255,7 +257,7 @@ def _version(arguments: argparse.Namespace) -> int:
     from platform import python_version
 
     from . import __version__, fanout
-    from .ops import load_project, tell
+    from .ops import load_project, print_result
 
     try:
         build = dict(load_project({}).build)
@@ -263,7 +265,7 @@ def _version(arguments: argparse.Namespace) -> int:
         build = {}
     facts = {"forge_min": __version__, "python": python_version(), "core": fanout.IMPL}
     facts |= {k: build[k] for k in ("name", "version", "commit", "date") if k in build}
-    tell(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
+    print_result(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
     return 0
 
 

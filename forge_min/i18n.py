@@ -33,7 +33,7 @@ _current: ContextVar[str] = ContextVar("forge_language", default="")
 _catalogues: dict[str, gettext.NullTranslations] = {}
 
 LANGUAGES: list[str] = []
-"""As `known`, for whoever asks at each request; filled by `load` alone."""
+"""As `languages`, for whoever asks at each request; filled by `load` alone."""
 
 
 def text(message: str, /, **values: object) -> str:
@@ -50,33 +50,33 @@ def text(message: str, /, **values: object) -> str:
     return _filled(message, values)
 
 
-def later(message: str) -> str:
+def gettext_noop(message: str) -> str:
     """`message` as it is: marks a sentence of a table, so that messages.pot has it. Whoever shows
     it says text(sentence).
     """
     return message
 
 
-def spoken(name: str) -> str:
+def humanize(name: str) -> str:
     """A snake name as people write it, in English: "departs_at" → "Departs at"."""
     return name.strip("_").replace("_", " ").capitalize()
 
 
-class NoNumber(ValueError):
+class NumberError(ValueError):
     """A number that nothing here holds. Its words may be shown to whoever sent it."""
 
 
-def exact(number: str) -> Decimal:
+def parse_number(number: str) -> Decimal:
     """A number of JSON as it is written. Raises NoNumber for an exponent beyond what Decimal
     holds.
     """
     try:
         return Decimal(number)
     except InvalidOperation:
-        raise NoNumber(text("{number} is out of range", number=number[:40])) from None
+        raise NumberError(text("{number} is out of range", number=number[:40])) from None
 
 
-def shortest(number: int) -> int | float:
+def shortest_number(number: int) -> int | float:
     """A whole number of JSON. From 1e21 on, where ECMAScript writes an exponent (ECMA-262,
     Number::toString), it is a float if that has exactly this value: 1e300 is not 301 digits.
     """
@@ -96,8 +96,8 @@ def _filled(message: str, values: dict[str, object]) -> str:
 def load(folder: Traversable) -> tuple[str, ...]:
     """Read <language>/LC_MESSAGES/messages.mo below `folder`, in place of what was read before.
 
-    Returns the languages, as `known` does; none when the folder is missing. Raises ConfigError F639
-    for a file that is no catalogue.
+    Returns the languages, as `languages` does; () if the folder does not exist. Raises ConfigError
+    F639 for a file that is not a catalogue.
     """
     global _catalogues
     found: dict[str, gettext.NullTranslations] = {}
@@ -113,10 +113,10 @@ def load(folder: Traversable) -> tuple[str, ...]:
             found[_tag(place.name)] = catalogue
     _catalogues = dict(sorted(found.items()))
     LANGUAGES[:] = _catalogues
-    return known()
+    return languages()
 
 
-def known() -> tuple[str, ...]:
+def languages() -> tuple[str, ...]:
     """The languages that have a catalogue, in order of their tags; () means English only."""
     return tuple(LANGUAGES)
 
@@ -136,7 +136,7 @@ def in_language(language: str) -> Iterator[None]:
         _current.reset(token)
 
 
-def choose(accepted: str) -> str:
+def negotiate(accepted: str) -> str:
     """The known language that fits best, or "".
 
     accepted: the value of Accept-Language (RFC 9110 section 12.5.4), or one tag. Each range is

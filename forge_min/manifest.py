@@ -80,7 +80,7 @@ class Manifest:
         return differing
 
 
-def listed(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """The names of all files in a folder artifact, sorted. Links are not followed."""
     names = []
     for top, folders, files in os.walk(folder):
@@ -102,7 +102,7 @@ def read_members(artifact: Path) -> dict[str, bytes]:
     Raises BuildError F349 when it is neither.
     """
     try:
-        members, unreadable = read_each(artifact)
+        members, unreadable = read_readable(artifact)
         if unreadable:
             raise ValueError(f"{unreadable[0]} is damaged")
     except Exception as err:  # a damaged file makes zipfile and zlib raise many things
@@ -114,7 +114,7 @@ def read_members(artifact: Path) -> dict[str, bytes]:
     return members
 
 
-def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
+def read_readable(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
     """As `read_members`, of one that may be damaged: every file that can be read (b"" for one that
     cannot), and the names of those that cannot.
     """
@@ -123,7 +123,7 @@ def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
     read: Callable[[str], bytes]
     with ExitStack() as stack:
         if artifact.is_dir():
-            names, read = listed(artifact), partial(_read, artifact)
+            names, read = list_files(artifact), partial(_read, artifact)
         else:
             archive = stack.enter_context(zipfile.ZipFile(artifact))
             names, read = [n for n in archive.namelist() if not n.endswith("/")], archive.read
@@ -144,7 +144,7 @@ def damage(artifact: Path) -> tuple[Manifest, dict[str, str]]:
 
     Raises BuildError F349 for a manifest that cannot be parsed.
     """
-    members, unreadable = read_each(artifact)
+    members, unreadable = read_readable(artifact)
     manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
     wrong = manifest.differences(members) | dict.fromkeys(unreadable, "unreadable")
     if json.loads(members.get(INFO) or b"{}").get("manifest") != manifest.digest:

@@ -30,7 +30,7 @@ def files(package: str) -> Traversable:
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     if isinstance(spec.loader, zipimporter):
         place = spec.loader.prefix + package.rpartition(".")[2]
-        return cast("Traversable", Packed(spec.loader, place))
+        return cast("Traversable", ArchivePath(spec.loader, place))
     return Path(next(iter(spec.submodule_search_locations or ())))
 
 
@@ -50,7 +50,7 @@ def table(package: str, name: str) -> dict[str, Any]:
     return tomllib.loads(place.joinpath(name).read_text("utf-8"))
 
 
-class Packed:
+class ArchivePath:
     """A file or folder in an artifact: what `importlib.resources.abc.Traversable` asks for, and
     parent. Holds no file open, so a forked child may use it. at: the path inside, "" is all of it.
     """
@@ -69,15 +69,15 @@ class Packed:
         return self._at.rpartition(os.sep)[2]
 
     @property
-    def parent(self) -> Packed:
+    def parent(self) -> ArchivePath:
         """The folder that it is in."""
-        return Packed(self._loader, self._at.rpartition(os.sep)[0])
+        return ArchivePath(self._loader, self._at.rpartition(os.sep)[0])
 
-    def joinpath(self, *parts: str) -> Packed:
+    def joinpath(self, *parts: str) -> ArchivePath:
         """What is below it."""
-        return Packed(self._loader, os.sep.join([self._at, *parts]))
+        return ArchivePath(self._loader, os.sep.join([self._at, *parts]))
 
-    def __truediv__(self, part: str) -> Packed:
+    def __truediv__(self, part: str) -> ArchivePath:
         return self.joinpath(part)
 
     def is_file(self) -> bool:
@@ -89,7 +89,7 @@ class Packed:
         below = f"{self._at}{os.sep}" if self._at else ""
         return any(name.startswith(below) for name in self._names())
 
-    def iterdir(self) -> Iterator[Packed]:
+    def iterdir(self) -> Iterator[ArchivePath]:
         """Its files and folders."""
         below = f"{self._at}{os.sep}" if self._at else ""
         rest = (name[len(below) :] for name in self._names() if name.startswith(below))

@@ -27,7 +27,7 @@ from ..errors import (
     StaleVersion,
     Unavailable,
 )
-from ..i18n import later, text
+from ..i18n import gettext_noop, text
 from ..observe import log_fields
 from . import statement
 from .base import Base, Conn, Rows
@@ -45,11 +45,11 @@ BATCH = 1000  # rows of one statement
 _IDEMPOTENCY = db.load_sql("forge_min.actions", "idempotency.sql")
 # Kind of a rule → the code and message of a value that only the table could find wrong.
 _VIOLATIONS = {
-    "unique": ("taken", later("is already taken")),
-    "foreign_key": ("no_such_row", later("refers to a row that does not exist")),
-    "not_null": ("required", later("is required")),
-    "exclusion": ("taken", later("overlaps another row")),
-    "check": ("out_of_range", later("breaks a rule of the table")),
+    "unique": ("taken", gettext_noop("is already taken")),
+    "foreign_key": ("no_such_row", gettext_noop("refers to a row that does not exist")),
+    "not_null": ("required", gettext_noop("is required")),
+    "exclusion": ("taken", gettext_noop("overlaps another row")),
+    "check": ("out_of_range", gettext_noop("breaks a rule of the table")),
 }
 ANY_VERSION = 0  # names whatever version there is; a row's own begin at 1
 INDEXED = 2000  # characters that an index surely holds

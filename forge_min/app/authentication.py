@@ -36,7 +36,7 @@ class Authentication:
         self, app: App, registry: Registry, config: Config, frame: Frame, views: Views
     ) -> None:
         self._app, self._database = app, registry.database
-        self._tenant = tenant_of(config)
+        self._tenant = tenant_reader(config)
         named = config.tenancy.strategy == "header"
         self.varies = [config.tenancy.header] if named else []
         self.methods = [*app.methods, self._by_key]
@@ -71,7 +71,7 @@ class Authentication:
         return None if now is None else self._app.renew(now)
 
 
-def tenant_of(config: Config) -> Callable[[Request], str | None]:
+def tenant_reader(config: Config) -> Callable[[Request], str | None]:
     """What tells which tenant a request asks for, its slug or id."""
     strategy = config.tenancy.strategy
     if strategy == "header":
@@ -81,7 +81,7 @@ def tenant_of(config: Config) -> Callable[[Request], str | None]:
     return tenant_by_path if strategy == "path" else no_tenant
 
 
-def caller() -> tuple[str, str] | None:
+def rate_limit_key() -> tuple[str, str] | None:
     """Whose requests count together, for the limits: (kind, key)."""
     identity = current_identity()
     return (identity.via or "session", identity.user) if identity.user else None

@@ -58,24 +58,24 @@ class App:
 
     def route(self, method: str, path: str, *, name: str = "") -> Callable[[F], F]:
         """A route of your own: the function takes (request, ...) and returns a Response."""
-        return _declares(lambda f: self.routes.append((method, path, f, name)))
+        return _decorator(lambda f: self.routes.append((method, path, f, name)))
 
     def page(self, path: str, *, unsafe_eval: bool = False) -> Callable[[F], F]:
         """A page: the function takes (request, ...) and returns HTML text.
 
         unsafe_eval: its scripts may evaluate text, which Datastar needs and nothing of ours does.
         """
-        return _declares(lambda f: self.pages.append((path, f, unsafe_eval)))
+        return _decorator(lambda f: self.pages.append((path, f, unsafe_eval)))
 
     def verb(self, topic: str, name: str) -> Callable[[F], F]:
         """POST {prefix}/<path>/{id}/<name>: takes (id, request, ...), returns the resource's
         row.
         """
-        return _declares(lambda f: self.verbs.append((topic, name, f)))
+        return _decorator(lambda f: self.verbs.append((topic, name, f)))
 
     def fragment(self, topic: str) -> Callable[[F], F]:
         """One row of a live page: takes (row, ...), returns HTML whose id is <topic>-<row's id>."""
-        return _declares(lambda f: self.fragments.__setitem__(topic, f))
+        return _decorator(lambda f: self.fragments.__setitem__(topic, f))
 
     def periodic(
         self,
@@ -181,7 +181,7 @@ def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> d
     return queues
 
 
-def _declares(add: Callable[[Any], None]) -> Callable[[F], F]:
+def _decorator(add: Callable[[Any], None]) -> Callable[[F], F]:
     def declare(function: F) -> F:
         add(function)
         return function

@@ -41,7 +41,7 @@ from ..wsgi import (
     tenant_in_path,
     text_response,
 )
-from .authentication import Authentication, caller
+from .authentication import Authentication, rate_limit_key
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
 from .metrics import Metrics
@@ -121,7 +121,7 @@ class Runtime:
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
-            self._know_jobs(app)
+            self._fill_catalogue(app)
             resources = [actions.resource for actions in self.registry.actions.values()]
             scoped = [resource for resource in resources if resource.tenant_scoped]
             for resource in scoped:
@@ -274,7 +274,7 @@ class Runtime:
         reporting = partial(jobs.told_of, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, reporting)
 
-    def _know_jobs(self, app: App) -> None:
+    def _fill_catalogue(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()
         # In production another release may have the worker.
         self._catalogue.strict = self._config.env == "development"
@@ -293,9 +293,9 @@ class Runtime:
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
         own = generated.views.get("layout")
         frame = Frame(config.project.name, own=own, stylesheets=sheets)
-        callers = Authentication(app, registry, config, frame, generated.views)
-        self._links = callers.links
-        patrol = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
+        authentication = Authentication(app, registry, config, frame, generated.views)
+        self._links = authentication.links
+        patrol = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
         patrol.start()
         self._stack.callback(patrol.stop)
         events = events_handler(
@@ -310,7 +310,16 @@ class Runtime:
         )
         probe = self._probe
         router = build_router(
-            app, registry, generated, routes, events, root, config, frame, callers.account, probe
+            app,
+            registry,
+            generated,
+            routes,
+            events,
+            root,
+            config,
+            frame,
+            authentication.account,
+            probe,
         )
         problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
         limits = self._rate_limits(frame)
@@ -322,14 +331,14 @@ class Runtime:
             router,
             middleware=[
                 problems,
-                Identify(callers.methods, limits.failed, callers.varies),
+                Identify(authentication.methods, limits.failed, authentication.varies),
                 self._concurrency(),
                 CSRF(registry.secret, config.api.cors_origins, secure=config.env == "production"),
                 limits,
                 *self._reads_in_time(),
                 *app.middlewares,
             ],
-            outer=self._outer(callers),
+            outer=self._outer(authentication),
             observe=self.metrics.request_done,
             around=RequestSpan,
             access=access,
@@ -346,12 +355,12 @@ class Runtime:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in frame.resources for page in LISTING]
-        return RateLimits(limits, c.prefix, caller, pages)
+        return RateLimits(limits, c.prefix, rate_limit_key, pages)
 
     def _concurrency(self) -> ConcurrencyLimit:
         c = self._config.server
         most = c.max_per_client or max(1, c.threads // 2)
-        return ConcurrencyLimit(most, max(most, c.threads - 1), caller, UNCOUNTED)
+        return ConcurrencyLimit(most, max(most, c.threads - 1), rate_limit_key, UNCOUNTED)
 
     def _reads_in_time(self) -> list[Middleware]:
         seconds = self._config.database.read_timeout
@@ -365,9 +374,9 @@ class Runtime:
 
         return [limited] if seconds else []
 
-    def _outer(self, callers: Authentication) -> list[Middleware]:
+    def _outer(self, authentication: Authentication) -> list[Middleware]:
         origins = self._config.api.cors_origins
-        found: list[Middleware] = [CORS(origins, callers.varies)] if origins else []
+        found: list[Middleware] = [CORS(origins, authentication.varies)] if origins else []
         if self._config.tenancy.strategy == "path":
             found.append(tenant_in_path)
         return [*found, Compress()]

@@ -90,7 +90,7 @@ def reset(args: argparse.Namespace) -> int:
         seeded = fill(project, root, tenant) if list(seed_files(root)) else {}
     lines = [f"{len(applied)} migrations applied to the empty database", *summary_lines(seeded)]
     answer = {"applied": applied, "role_sql": missing, "seeded": seeded}
-    ops.tell(answer, lines, as_json=args.json)
+    ops.print_result(answer, lines, as_json=args.json)
     return 1 if missing else 0
 
 
@@ -114,20 +114,20 @@ def seed(args: argparse.Namespace) -> None:
         raise ForgeError(f"{FOLDER}/ has no rows", code="F535", hint=hint)
     with ops.with_database() as project:
         done = fill(project, root, tenant)
-    ops.tell(done, summary_lines(done), as_json=args.json)
+    ops.print_result(done, summary_lines(done), as_json=args.json)
 
 
 def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[str, int | None]:
     """Topic → how many rows it got from its file; None where it had some, which stay as they are.
     A file is kept as a whole or not at all.
 
-    Raises ErrorGroup when a line is refused, which is told already; as `ops.rows.opened`.
+    Raises ErrorGroup when a line is refused, which is told already; as `ops.rows.open_actions`.
     """
     done: dict[str, int | None] = {}
     who = Identity("operator", frozenset(), tenant, system=True)
     with ops.connect_owner(project) as owner:  # whom row-level security hides nothing from
         for topic, file in seed_files(root):
-            with ops.opened(project, topic, who) as actions:
+            with ops.open_actions(project, topic, who) as actions:
                 before = done[topic] if topic in done else _empty(owner, topic)
                 done[topic] = before if before is None else before + _load(actions, file)
     return done
@@ -142,7 +142,7 @@ def _empty(owner: db.Connection, topic: str) -> int | None:
 
 
 def _load(actions: ops.AnyActions, file: Path) -> int:
-    load = ops.Load(actions, file, actions.create_many, quiet=False)
+    load = ops.FileImport(actions, file, actions.create_many, quiet=False)
     load.run(skip=False)
     if load.counts["refused"]:
         raise ErrorGroup(f"{file.name} is wrong", ())

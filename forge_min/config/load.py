@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..errors import ConfigError, ErrorGroup, printable
 from .settings import Config
-from .table import KEYS, TABLE, Key
-from .values import as_toml, shown
+from .table import KEYS, TABLE, ConfigKey
+from .values import as_toml, preview
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
@@ -63,11 +63,11 @@ def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> 
     path = Path(named) if named else (root or Path()) / _DEFAULT_FILE
     if not named and (text is not None or root is None or not path.exists()):
         return _DEFAULT_FILE, text or ""
-    shown = named or _DEFAULT_FILE
+    file = named or _DEFAULT_FILE
     try:
-        return shown, path.read_text("utf-8")
+        return file, path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"cannot read {shown}: {err}", code="F202") from err
+        raise ConfigError(f"cannot read {file}: {err}", code="F202") from err
 
 
 class _Loading:
@@ -119,7 +119,7 @@ class _Loading:
         known = sorted({name.partition(".")[0] for name in KEYS})
         for section, content in sections.items():
             if section not in known or not isinstance(content, dict):
-                what, hint = "is not a section", _meant(section, known)
+                what, hint = "is not a section", _suggestion(section, known)
                 if section in known:
                     what = "must be a section"
                     hint = f"write [{section}], and its keys on the lines below"
@@ -132,7 +132,7 @@ class _Loading:
                     self._put(KEYS[f"{section}.{name}"], raw, where)
                 else:
                     message = f"{where}: {section!r} has no key {name!r}"
-                    self._refuse(message, "F201", _meant(name, keys))
+                    self._refuse(message, "F201", _suggestion(name, keys))
 
     def read_variables(self) -> None:
         """The environment goes before the file."""
@@ -142,12 +142,12 @@ class _Loading:
                     self._put(key, as_toml(key.type, self._environ[variable]), variable)
                     break
 
-    def _put(self, key: Key, raw: object, where: str) -> None:
+    def _put(self, key: ConfigKey, raw: object, where: str) -> None:
         try:
             self._values[key.name] = key.accept(raw)
             self._sources[key.name] = where
         except ValueError as err:
-            given = "the value given" if key.secret else shown(raw)
+            given = "the value given" if key.secret else preview(raw)
             hint = f"the default is {json.dumps(key.default)}"
             self._refuse(f"{where}: {key.name} must be {err}, not {given}", "F200", hint)
 
@@ -173,7 +173,7 @@ class _Loading:
         if _user(url) not in ("", values["database.app_role"]):
             hint = "leave app_role out, or correct the URL"
             self._refuse_value("database.app_role", "must be the user of database.url", hint)
-        self._part_ports()
+        self._check_ports()
         beat, after = values["jobs.heartbeat"], values["jobs.rescue_after"]
         if after <= beat:  # a worker that lives would count as silent between two heartbeats
             late = self._sources["jobs.rescue_after"] == "default"
@@ -182,9 +182,9 @@ class _Loading:
             hint = "jobs of a worker that is well would run again; several times as long is usual"
             self._refuse(f"{message}, not {after:g} s", "F200", hint)
         if self._env == "production":
-            self._harden(url)
+            self._check_production(url)
 
-    def _part_ports(self) -> None:
+    def _check_ports(self) -> None:
         values, port = self._values, self._values["server.port"]
         hosts = {values["server.host"], values["admin.host"]}
         shared = len(hosts) == 1 or hosts & _EVERYWHERE or hosts <= _LOOPBACK
@@ -195,7 +195,7 @@ class _Loading:
             why = f"must be another one than server.port, not {port}, too"
             self._refuse_value("admin.port", why, hint)
 
-    def _harden(self, url: str) -> None:
+    def _check_production(self, url: str) -> None:
         values = self._values
         if not url:
             hint = "set FORGE_DATABASE_URL; only development has an embedded database"
@@ -238,7 +238,7 @@ def _closest(name: str, known: list[str]) -> list[str]:
     return difflib.get_close_matches(name, known, 1)
 
 
-def _meant(name: str, known: list[str]) -> str | None:
+def _suggestion(name: str, known: list[str]) -> str | None:
     close = _closest(name, known)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 

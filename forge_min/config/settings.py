@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from .table import KEYS, Key
+from .table import KEYS, ConfigKey
 
 
 class Section(SimpleNamespace):
@@ -50,11 +50,11 @@ class Config:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def secrets(self) -> list[Key]:
+    def secrets(self) -> list[ConfigKey]:
         """The keys whose values hold one; not those that got the value of another."""
-        found: dict[str, Key] = {}
-        for name, shown in self.masked().items():
-            if KEYS[name].secret and shown != self.values[name]:
+        found: dict[str, ConfigKey] = {}
+        for name, masked in self.masked().items():
+            if KEYS[name].secret and masked != self.values[name]:
                 found.setdefault(str(self.values[name]), KEYS[name])
         return list(found.values())
 
@@ -63,7 +63,7 @@ class Config:
         return {name: _mask(KEYS[name], value) for name, value in self.values.items()}
 
 
-def _mask(key: Key, value: Any) -> object:
+def _mask(key: ConfigKey, value: Any) -> object:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Mapping):
@@ -72,7 +72,7 @@ def _mask(key: Key, value: Any) -> object:
         return value
     if key.secret == "all":
         return "***"
-    return hidden(value)
+    return mask_address(value)
 
 
 # libpq manual, section 34.1.1. A pattern takes each character once, however hostile the text.
@@ -85,7 +85,7 @@ _SECRETS = frozenset(
 )
 
 
-def hidden(address: str) -> str:
+def mask_address(address: str) -> str:
     """A URI or keyword string of libpq without its secrets. What libpq could not read of it may be
     one, and is left out, too.
     """

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..resources import table
-from .values import EXPECTED, Type, convert, fault, freeze, parse_rate
+from .values import EXPECTED, Type, convert, freeze, parse_rate, wrong_content
 
 LONGEST = 3650 * 86400.0  # seconds
 _MOST_THREADS = 1024  # of a queue, as server.threads
 
 
-class Key(NamedTuple):
+class ConfigKey(NamedTuple):
     """One row of the table. name: "section.key". default: as a user would write it."""
 
     name: str
@@ -46,7 +46,7 @@ class Key(NamedTuple):
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
         if self.choices and value not in self.choices:
             raise ValueError(" or ".join(repr(choice) for choice in self.choices))
-        if beside := fault(value):
+        if beside := wrong_content(value):
             raise ValueError(expected + beside)
         wrong = _CHECKS[self.name](value) if self.name in _CHECKS else ""
         if wrong:
@@ -166,7 +166,7 @@ _CHECKS: dict[str, _Check] = {
 """Rules beyond type and range: "" or what the value must be."""
 
 TABLE = tuple(
-    Key(f"{section}.{name}", **row)
+    ConfigKey(f"{section}.{name}", **row)
     for section, rows in table(__package__, "keys.toml").items()
     for name, row in rows.items()
 )

@@ -63,7 +63,7 @@ def convert(type_: Type, raw: Any) -> Any:
     if type_ == "size":
         return raw if kind is int else parse_size(raw) if kind is str else None
     if type_ == "float":
-        known = math.isfinite(raw) if kind is float else kind is int and not fault(raw)
+        known = math.isfinite(raw) if kind is float else kind is int and not wrong_content(raw)
         return float(raw) if known else None
     if type_ == "list":
         return raw if kind is list and all(type(item) is str for item in raw) else None
@@ -71,7 +71,7 @@ def convert(type_: Type, raw: Any) -> Any:
     return raw if kind is kinds[type_] else None
 
 
-def fault(value: Any) -> str:
+def wrong_content(value: Any) -> str:
     """What a value may not be, whatever its type: "" or what it must be besides. Lists and tables
     are looked into.
 
@@ -86,11 +86,11 @@ def fault(value: Any) -> str:
         return "" if -_MOST <= value < _MOST else " of 64 bits at most"
     elif isinstance(value, list | dict):
         parts = value if isinstance(value, list) else [*value, *value.values()]
-        return next(filter(None, map(fault, parts)), "")
+        return next(filter(None, map(wrong_content, parts)), "")
     return ""
 
 
-def shown(value: object) -> str:
+def preview(value: object) -> str:
     """Its beginning, as a message may hold it."""
     try:
         return repr(value)[:80]

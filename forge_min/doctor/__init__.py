@@ -1,6 +1,6 @@
 """Read-only checks of a site. What is checked is handed in; nothing here reads a configuration.
 
-`check_alone` needs neither psycopg nor the compiled core; what does is imported by its path,
+`check_environment` needs neither psycopg nor the compiled core; what does is imported by its path,
 `services`, so that a broken installation is a finding, too.
 """
 
@@ -16,11 +16,11 @@ from .configuration import (
     check_openness,
     check_secret,
 )
-from .finding import Finding, State, broken, codes, found, listed, verdict
+from .finding import Finding, State, broken, codes, join_names, new_finding, verdict
 from .machine import check_artifact, check_disk, check_files, check_python
-from .report import GROUPS, Report
+from .report import GROUPS, DoctorReport
 from .site import Profile, Site
-from .time_limit import attempt
+from .time_limit import run_check
 
 if TYPE_CHECKING:
     from .database import check_services
@@ -39,12 +39,12 @@ _CHECKS = {
 }
 
 
-def check_alone(site: Site) -> list[Finding]:
+def check_environment(site: Site) -> list[Finding]:
     """What needs no other part of the site."""
-    return [one for code, check in _CHECKS.items() for one in attempt(code, partial(check, site))]
+    return [one for code, check in _CHECKS.items() for one in run_check(code, partial(check, site))]
 
 
 __all__ = [
-    "Finding", "GROUPS", "Profile", "Report", "Site", "State", "attempt", "broken", "check_alone",
-    "check_services", "codes", "found", "listed", "verdict",
+    "DoctorReport", "Finding", "GROUPS", "Profile", "Site", "State", "broken", "check_environment",
+    "check_services", "codes", "join_names", "new_finding", "run_check", "verdict",
 ]  # fmt: skip

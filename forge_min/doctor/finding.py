@@ -35,12 +35,14 @@ def codes() -> dict[str, dict[str, str]]:
     return {code: row for code, row in rows.items() if code.startswith("D")}
 
 
-def found(code: str, state: State, message: str, /, *, next: str = "", **places: object) -> Finding:
+def new_finding(
+    code: str, state: State, message: str, /, *, next: str = "", **places: object
+) -> Finding:
     """A finding of this code. next: the command that mends it, where it is not the code's own.
     places: values of the words in braces of that.
     """
     row = codes()[code]
-    next = "" if state in ("ok", "skipped") else next or filled(row["next"], places)
+    next = "" if state in ("ok", "skipped") else next or fill_placeholders(row["next"], places)
     return Finding(code, row["title"], state, message, row["text"], next)
 
 
@@ -48,35 +50,35 @@ def verdict(
     code: str, state: State, wrong: str, well: str, /, *, next: str = "", **places: object
 ) -> Finding:
     """What is wrong, in this state; where nothing is, that all is well."""
-    return found(code, state if wrong else "ok", wrong or well, next=next, **places)
+    return new_finding(code, state if wrong else "ok", wrong or well, next=next, **places)
 
 
-def listed(names: Iterable[str], most: int = 4) -> str:
+def join_names(names: Iterable[str], most: int = 4) -> str:
     """Names for a message, of which only the first are told."""
-    told = list(names)
-    more = len(told) - most
-    return ", ".join(told[:most]) + (f" and {more} more" if more > 0 else "")
+    every = list(names)
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def filled(command: str, places: dict[str, object]) -> str:
+def fill_placeholders(command: str, places: dict[str, object]) -> str:
     """The command with its words in braces; one without a value is told in capitals."""
     return _PLACE.sub(lambda word: str(places.get(word[1]) or word[1].upper()), command)
 
 
 def skipped(code: str, why: str) -> Finding:
     """A question that could not be asked."""
-    return found(code, "skipped", why)
+    return new_finding(code, "skipped", why)
 
 
 def broken(code: str, err: BaseException) -> Finding:
     """A check that raised."""
-    return found(code, "failed", told(err))
+    return new_finding(code, "failed", format_error(err))
 
 
-def told(err: BaseException) -> str:
+def format_error(err: BaseException) -> str:
     """One line for a person; of somebody else's error without secrets."""
     if isinstance(err, ErrorGroup):
-        return "; ".join(told(one) for one in err.errors)
+        return "; ".join(format_error(one) for one in err.errors)
     if isinstance(err, ForgeError):
         return f"{err.message} ({err.hint})" if err.hint else err.message
     try:

@@ -27,7 +27,7 @@ _OURS = "forge-min "
 _AT_HOME = ("generate", "build", "help")
 
 
-class Report:
+class DoctorReport:
     """All findings of one look, by code. strict: a warning is a failure, too. command: how this
     program was started, for the commands to type.
     """
@@ -64,8 +64,8 @@ class Report:
                 for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
                     yield _MARGIN + line
                 yield f"{_MARGIN}next: {printable(one.next)}"
-        told = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
-        yield f"{told} (profile {self._profile})"
+        counts = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
+        yield f"{counts} (profile {self._profile})"
 
 
 def _state(one: Finding, colour: bool) -> str:

@@ -45,11 +45,11 @@ class Site:
         return self.profile == "prod"
 
     @property
-    def graver(self) -> State:
+    def if_unsafe(self) -> State:
         """Of what is bad anywhere, and not to be borne in production."""
         return "failed" if self.prod else "warning"
 
     @property
-    def lighter(self) -> State:
+    def if_unusual(self) -> State:
         """Of what is as it should be, but in production."""
         return "warning" if self.prod else "ok"

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .finding import Finding, broken, found
+from .finding import Finding, broken, new_finding
 
 PATIENCE = 8.0  # seconds that one check may take
 
 
-class Late(BaseException):
+class CheckTimeout(BaseException):
     """A check took too long. No Exception, or the code that is checked could catch it."""
 
 
-def attempt(
+def run_check(
     code: str, look: Callable[[], Iterable[Finding]], patience: float = PATIENCE
 ) -> list[Finding]:
     """What the check finds, and a failed finding of `code` where it raises or takes longer than
@@ -28,8 +28,8 @@ def attempt(
         with _within(patience):
             for one in look():
                 results.append(one)
-    except Late as err:
-        results.append(found(code, "failed", str(err)))
+    except CheckTimeout as err:
+        results.append(new_finding(code, "failed", str(err)))
     except KeyboardInterrupt:
         raise
     except BaseException as err:
@@ -42,7 +42,7 @@ def _within(seconds: float) -> Iterator[None]:
     """Raises Late in the block."""
 
     def late(number: int, frame: Any) -> None:
-        raise Late(f"no answer within {seconds:g} s")
+        raise CheckTimeout(f"no answer within {seconds:g} s")
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -5,7 +5,7 @@ commands/.
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
-from .console import DONE, FAILED, report, run, tell, warn
+from .console import DONE, FAILED, print_error, print_result, run, warn
 from .project import FOLDER, Project, load_config, load_project, with_database
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .jobs import manage_jobs
     from .migrate import connect_owner, files_of, grant, migrate_down, migrate_up, migration_status
     from .processes import Child, ChildProcesses, ParentChannel
-    from .rows import AnyActions, Load, export_rows, import_file, opened
-    from .serve import MARGIN, Ended, serve_processes, serve_site, work_jobs
+    from .rows import AnyActions, FileImport, export_rows, import_file, open_actions
+    from .serve import MARGIN, StopSignal, serve_processes, serve_site, work_jobs
 
 __getattr__ = lazy_exports(
     __name__,
@@ -35,16 +35,17 @@ __getattr__ = lazy_exports(
             "migration_status",
         ],
         "processes": ["Child", "ChildProcesses", "ParentChannel"],
-        "rows": ["AnyActions", "Load", "export_rows", "import_file", "opened"],
-        "serve": ["Ended", "MARGIN", "serve_processes", "serve_site", "work_jobs"],
+        "rows": ["AnyActions", "FileImport", "export_rows", "import_file", "open_actions"],
+        "serve": ["StopSignal", "MARGIN", "serve_processes", "serve_site", "work_jobs"],
     },
 )
 
 
 __all__ = [
-    "AnyActions", "Child", "ChildProcesses", "DONE", "Ended", "FAILED", "FOLDER", "Health", "Load",
-    "MARGIN", "ParentChannel", "Project", "connect_owner", "export_rows", "files_of", "grant",
-    "has_admin", "import_file", "inspect_project", "load_config", "load_project", "manage_accounts",
-    "manage_jobs", "migrate", "migrate_down", "migrate_up", "migration_status", "opened", "report",
-    "run", "serve_processes", "serve_site", "tell", "warn", "with_database", "work_jobs",
+    "AnyActions", "Child", "ChildProcesses", "DONE", "FAILED", "FOLDER", "FileImport", "Health",
+    "MARGIN", "ParentChannel", "Project", "StopSignal", "connect_owner", "export_rows", "files_of",
+    "grant", "has_admin", "import_file", "inspect_project", "load_config", "load_project",
+    "manage_accounts", "manage_jobs", "migrate", "migrate_down", "migrate_up", "migration_status",
+    "open_actions", "print_error", "print_result", "run", "serve_processes", "serve_site", "warn",
+    "with_database", "work_jobs",
 ]  # fmt: skip

@@ -17,11 +17,11 @@ from ..auth import accounts, credentials, signing
 from ..config import LONGEST, parse_duration
 from ..errors import UsageError
 from ..html import reset_path
-from .console import tell
+from .console import print_result
 from .project import Project
 
-Told = tuple[object, Iterable[str]]
-"""An answer as of `tell`: the object for JSON, and the lines for a person."""
+Result = tuple[object, Iterable[str]]
+"""An answer as of `print_result`: the object for JSON, and the lines for a person."""
 
 
 def manage_accounts(project: Project, args: argparse.Namespace) -> int:
@@ -29,11 +29,13 @@ def manage_accounts(project: Project, args: argparse.Namespace) -> int:
     with db.connect(project.config.database.url, application_name="forge_min auth") as conn:
         with db.transaction(conn):
             answer, lines = _DOES[args.does](conn, args, project)
-    tell(answer, lines, as_json=args.json)  # committed: no key is shown that is then not there
+    print_result(
+        answer, lines, as_json=args.json
+    )  # committed: no key is shown that is then not there
     return 0
 
 
-def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (email,) = _of(args, "an email")
     _check_known(args.role, project)
     id = accounts.create_user(conn, email, name=args.name, roles=args.role)
@@ -42,7 +44,7 @@ def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project
     return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
 
 
-def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     _of(args, "no argument; --tenant lists its members", least=0, most=0)
     found = accounts.list_users(conn, _tenant(conn, args))
     lines = (
@@ -54,14 +56,14 @@ def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project)
     return [{**user._asdict(), "tenants": there} for user, there in found], lines
 
 
-def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user, disabled = _user(conn, args), args.does == "disable"
     signing.set_disabled(conn, user.id, disabled)
     done = "is disabled: it cannot sign in, and its keys do not work" if disabled else "is enabled"
     return {"email": user.email, "disabled": disabled}, [f"{user.email} {done}"]
 
 
-def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     who, zone = _of(args, "the email of a user, and a time zone", least=2, most=2)
     known = zoneinfo.available_timezones()
     if zone not in known:
@@ -74,20 +76,20 @@ def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Proje
     return {"email": user.email, "time_zone": zone}, [f"{user.email}: {zone}"]
 
 
-def _list_tenants(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _list_tenants(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     _of(args, "no argument", least=0, most=0)
     found = accounts.list_tenants(conn)
     lines = (f"{one.id}  {one.slug}  {members} members  {one.name}" for one, members in found)
     return [{**one._asdict(), "members": members} for one, members in found], lines
 
 
-def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (slug,) = _of(args, "a slug")
     id = accounts.create_tenant(conn, slug, args.name)
     return {"id": str(id), "slug": slug}, [f"{id}  {slug}"]
 
 
-def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user, tenant = _user(conn, args), _tenant(conn, args)
     lifetime = None
     if args.lifetime:
@@ -103,7 +105,7 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
     return {"key": secret}, lines
 
 
-def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     found = credentials.list_keys(conn, _user(conn, args).id)
     lines = (
         f"{key.hint}  {_state(key):8}  roles: {'all' if key.roles is None else _listed(key.roles)}"
@@ -113,13 +115,13 @@ def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) 
     return [key._asdict() for key in found], lines
 
 
-def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (which,) = _of(args, "a key's id or its first characters")
     count = credentials.revoke_key(conn, which)
     return {"revoked": count}, [f"revoked: {which}"]
 
 
-def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     who, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
     if not roles and not args.tenant:
         raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
@@ -136,7 +138,7 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> T
     return answer, [f"{user.email} in {where}: {_listed(left)}"]
 
 
-def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user = _user(conn, args)
     if args.set:
         _set_password(conn, user, project)
@@ -194,7 +196,7 @@ def _listed(roles: Any) -> str:
     return ", ".join(roles) or "none"
 
 
-_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], Told]] = {
+_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], Result]] = {
     "create-user": _create_user,
     "list-users": _list_users,
     "disable": _disable,

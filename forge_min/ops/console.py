@@ -26,7 +26,7 @@ _MACHINE = {
 }  # fmt: skip
 
 
-def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
+def print_result(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
     """Print an answer on stdout: as JSON, else its lines, which are for a person."""
     for line in [json.dumps(answer, default=str)] if as_json else lines:
         print(line)
@@ -40,7 +40,7 @@ def warn(said: str | ForgeError) -> None:
         print(f"warning: {said}", file=sys.stderr)
 
 
-def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
+def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
     """Print `error[CODE]: what` and `hint: what to do`; return the exit code.
 
     verbose: print the traceback of an unexpected error as well. What somebody else's error says is
@@ -50,7 +50,7 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
         return INTERRUPTED
     if isinstance(error, ErrorGroup):
         for one in error.errors:
-            report(one, stream)
+            print_error(one, stream)
         return FAILED
     if isinstance(error, ForgeError):
         print(f"error[{error.code}]: {error.message}", file=stream)
@@ -86,7 +86,7 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
     A closed stdout ends it quietly: it has failed unless all its work was done. One that was
     closed at the start takes what nobody reads.
     """
-    _stand_in()
+    _replace_closed_streams()
     code = FAILED
     try:
         code = command()
@@ -100,10 +100,10 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return code
-        return report(error, sys.stderr, verbose=verbose)
+        return print_error(error, sys.stderr, verbose=verbose)
 
 
-def _stand_in() -> None:
+def _replace_closed_streams() -> None:
     """Python has None for a stream that was closed at the start (Python manual, sys.stdout), and
     for a character that the terminal does not have an error: what it is for is told in any case.
     """

@@ -27,7 +27,7 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
     c = project.config
     folder, name = root / FOLDER, c.project.name.replace("-", "_")
     server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
-    if running := _answering(embedded_addresses(root)):
+    if running := _running_project(embedded_addresses(root)):
         yield running
         return
     note = root / NOTE
@@ -47,7 +47,7 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
         server.stop()
 
 
-def _answering(addresses: Mapping[str, str]) -> Project | None:
+def _running_project(addresses: Mapping[str, str]) -> Project | None:
     """The project on the database that another command has started, if that still answers."""
     try:
         db.connect(addresses[_ADDRESSES[0]]).close()

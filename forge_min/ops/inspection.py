@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import inspect
 from ..manifest import INFO, NAME
-from ..resources import Packed
+from ..resources import ArchivePath
 from .project import Project, embedded_addresses, load_project, project_root
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
             mistakes.append(err)
     config, errors = inspect(folder, environ, text)
     artifact = None
-    if isinstance(root, Packed):
+    if isinstance(root, ArchivePath):
         artifact = Path(root.archive)
     elif folder is not None and (folder / NAME).is_file():
         artifact = folder

@@ -12,7 +12,7 @@ from .. import db
 from ..config import parse_rate
 from ..errors import UsageError
 from ..jobs import control, told_of
-from .console import FAILED, tell
+from .console import FAILED, print_result
 from .project import Project
 
 _EVERY = 2.0  # seconds between looks of --watch
@@ -22,20 +22,20 @@ _MANY = 1_000  # jobs that one statement changes
 def manage_jobs(project: Project, args: argparse.Namespace) -> int:
     """Do what `args.does` says with `args.of`: ids of jobs, or a queue. Raises UsageError."""
     with db.connect(project.config.database.url, application_name="forge_min jobs") as conn:
-        conn.nudger = _AtOnce(conn)
+        conn.nudger = _DirectNudger(conn)
         return _DOES[args.does](conn, args, project)
 
 
 def _list(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     found = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
-    tell(found, _table(_ROW, found), as_json=args.json)
+    print_result(found, _table(_ROW, found), as_json=args.json)
     return 0
 
 
 def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     found = [control.show_job(conn, id) for id in _ids(args)]
-    lines = (line for job in found for line in _told(job))
-    tell(found[0] if len(found) == 1 else found, lines, as_json=args.json)
+    lines = (line for job in found for line in _details(job))
+    print_result(found[0] if len(found) == 1 else found, lines, as_json=args.json)
     return 0
 
 
@@ -61,7 +61,7 @@ def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> 
     wanted = _AFTER[args.does]
     rows = [{"id": id, "state": states.get(id, "missing")} for id in ids]
     lines = (f"{row['id']}  {row['state']}" for row in rows)
-    tell(rows, lines, as_json=args.json)
+    print_result(rows, lines, as_json=args.json)
     return 0 if all(row["state"] in wanted for row in rows) else FAILED
 
 
@@ -78,7 +78,7 @@ def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
         else:
             {"pause": control.pause, "resume": control.resume}[args.does](conn, name)
     found = [q for q in control.stats(conn)["queues"] if q["name"] in args.of]
-    tell(found, _table(_QUEUE, found), as_json=args.json)
+    print_result(found, _table(_QUEUE, found), as_json=args.json)
     return 0
 
 
@@ -87,7 +87,7 @@ def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
         found = control.stats(conn)
         if args.watch and sys.stdout.isatty():
             print("\033[H\033[J", end="")
-        tell(found, _overview(found), as_json=args.json)
+        print_result(found, _overview(found), as_json=args.json)
         if not args.watch:
             return 0
         sys.stdout.flush()
@@ -108,7 +108,7 @@ _AFTER = {
 }
 
 
-class _AtOnce:
+class _DirectNudger:
     """The nudger of a process that ends at once."""
 
     def __init__(self, conn: db.Connection) -> None:
@@ -173,7 +173,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     return text.splitlines()[0][:80] if text else ""
 
 
-def _told(job: Mapping[str, Any]) -> Iterator[str]:
+def _details(job: Mapping[str, Any]) -> Iterator[str]:
     errors = job["errors"]
     for name, value in job.items():
         if name != "errors" and value not in (None, [], {}):

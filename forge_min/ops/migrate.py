@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from .. import db
 from ..db import ensure_app_role
-from .console import tell
+from .console import print_result
 from .project import Project
 
 
@@ -31,7 +31,7 @@ def migrate_up(project: Project, args: argparse.Namespace) -> int:
         missing = grant(project, conn)
     # Each file was told as it was done.
     lines = [] if done else ["nothing to apply"]
-    tell({"applied": done, "role_sql": missing}, lines, as_json=args.json)
+    print_result({"applied": done, "role_sql": missing}, lines, as_json=args.json)
     if missing and not args.json:
         print("-- this role may not do the following; run it as a superuser:", file=sys.stderr)
         print(missing, file=sys.stderr)
@@ -43,7 +43,7 @@ def migrate_down(project: Project, args: argparse.Namespace) -> int:
     with connect_owner(project) as conn:
         own = db.read_migrations(project.root / "migrations", "app")
         done = db.migrate_down(conn, own, args.steps)
-    tell({"undone": done}, done or ["nothing to undo"], as_json=args.json)
+    print_result({"undone": done}, done or ["nothing to undo"], as_json=args.json)
     return 0
 
 
@@ -52,7 +52,7 @@ def migration_status(project: Project, args: argparse.Namespace) -> int:
     with connect_owner(project) as conn:
         rows = db.migration_status(conn, files_of(project))
     answer = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
-    tell(answer, (f"{one['state']:12}  {one['file']}" for one in answer), as_json=args.json)
+    print_result(answer, (f"{one['state']:12}  {one['file']}" for one in answer), as_json=args.json)
     return 0 if all(row.state == "applied" for row in rows) else 1
 
 

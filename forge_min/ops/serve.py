@@ -46,7 +46,7 @@ _LOOK = 0.5  # seconds between looks for a signal that came at the worst moment
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 
 
-class Ended:
+class StopSignal:
     """Set when the process shall end: by a signal, or because threads do not return from jobs."""
 
     def __init__(self) -> None:
@@ -60,17 +60,17 @@ class Ended:
         """Also in a signal handler. Idempotent."""
         self._ended.put(None)
 
-    def hurry(self) -> None:
-        """End `pause`. Also in a signal handler. Idempotent."""
+    def end_delay(self) -> None:
+        """End `wait_delay`. Also in a signal handler. Idempotent."""
         self._hurried.put(None)
 
-    def at_once(self) -> None:
-        """Set it, without a `pause`. Idempotent."""
-        self.hurry()
+    def set_without_delay(self) -> None:
+        """Set it, without a `wait_delay`. Idempotent."""
+        self.end_delay()
         self.set()
 
-    def pause(self, seconds: float) -> None:
-        """Wait so long, or until `hurry`."""
+    def wait_delay(self, seconds: float) -> None:
+        """Wait so long, or until `end_delay`."""
         self._wait(self._hurried, seconds)
 
     def wait(self) -> None:
@@ -86,13 +86,13 @@ class Ended:
                 queue.get(timeout=min(left, _LOOK))
                 break
 
-    def stuck(self) -> None:
+    def set_stuck(self) -> None:
         """Hand back what can be, and let the supervisor start another process."""
         log.error("jobs do not end though their time is over; the process makes way for another")
         self._stuck = True
         self.set()
 
-    def code(self) -> int:
+    def exit_code(self) -> int:
         """The process's exit code. With stuck threads it exits at once: nothing can end them."""
         if self._stuck:
             logging.shutdown()
@@ -105,20 +105,20 @@ class _Process:
     """One process of a site.
 
     admin: whether it has the admin server. admin_listener: the socket of that, if a parent process
-    has bound it. link: to its parent, if it has one.
+    has bound it. channel: to its parent, if it has one.
     """
 
     project: Project
     health: Health
     admin: bool
     admin_listener: socket.socket | None = None
-    link: ParentChannel | None = None
+    channel: ParentChannel | None = None
 
     @contextmanager
-    def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
+    def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, StopSignal]]:
         """What ends with the process, and the signal that it shall end."""
         lines = lines_to(sys.stderr)
-        with _signals(self.link is not None, delays) as ended, ExitStack() as stack:
+        with _signals(self.channel is not None, delays) as ended, ExitStack() as stack:
             lines.start()  # not before a fork
             stack.callback(lines.stop)
             yield stack, ended
@@ -165,8 +165,8 @@ class _Process:
         config, delay = self.project.config, self.project.config.server.drain_delay
         with self.until_ended(delays=delay > 0) as (stack, ended):
             server = stack.enter_context(Server(**settings))
-            if self.link is not None:
-                self.link.start(self.health, ended.at_once)
+            if self.channel is not None:
+                self.channel.start(self.health, ended.set_without_delay)
             # The ports are bound: a probe gets "starting" while the slow imports run.
             running = self.start(stack, serving=True)
             running.metrics.watch("forge_http_connections", lambda: server.connections)
@@ -175,21 +175,21 @@ class _Process:
             stack.callback(server.stop, config.server.shutdown_timeout)
             stack.callback(self.health.drain)
             if jobs:
-                running.new_worker(config.jobs.queues, ended.stuck).start()
+                running.new_worker(config.jobs.queues, ended.set_stuck).start()
             log.info("serving on %s", server.url)
             if behind := running.ready()[1].get("migrations"):
                 log.warning("migrations are %s; run: migrate up", behind)
             elif jobs:
                 _warn_of_unserved(running, config.jobs.queues)
-            if self.link is not None:
-                self.link.serving()
+            if self.channel is not None:
+                self.channel.serving()
             ended.wait()
             if delay:
                 log.info("not ready any more; the port stays open for %g s", delay)
                 self.health.drain()
                 server.end_connections()
-                ended.pause(delay)
-        return ended.code()
+                ended.wait_delay(delay)
+        return ended.exit_code()
 
 
 def serve_processes(
@@ -199,11 +199,11 @@ def serve_processes(
     jobs: bool = True,
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
-    link: ParentChannel | None = None,
+    channel: ParentChannel | None = None,
 ) -> int:
     """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
 
-    listener, admin_listener: sockets that a parent process has bound. link: notices its end.
+    listener, admin_listener: sockets that a parent process has bound. channel: notices its end.
 
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
     ConfigError, Unavailable (no database).
@@ -223,7 +223,7 @@ def serve_processes(
     if count > 1:
         return _serve_many(project, settings, count, jobs)
     admin = has_admin(config, worker=False)
-    process = _Process(project, Health(project.build), admin, admin_listener, link)
+    process = _Process(project, Health(project.build), admin, admin_listener, channel)
     return process.serve(settings, jobs=jobs)
 
 
@@ -240,36 +240,36 @@ def work_jobs(project: Project, args: argparse.Namespace) -> int:
     process = _Process(project, Health(project.build), has_admin(config, worker=True))
     with process.until_ended() as (stack, ended):
         running = process.start(stack, serving=False)
-        running.new_worker(chosen, ended.stuck).start()
+        running.new_worker(chosen, ended.set_stuck).start()
         _warn_of_unserved(running, chosen)
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
-    return ended.code()
+    return ended.exit_code()
 
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """A parent with `count` processes, and one for the admin server."""
-    from .processes import ADMIN, CounterMemory, HealthOfMany, ParentChannel, Supervisor, pairs
+    from .processes import ADMIN, CounterMemory, ParentChannel, SiteHealth, Supervisor, socket_pairs
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_Process.start`, which switches it on again in each child
     project.preload()
     gc.freeze()  # what is loaded is shared with all that are forked
-    questions = pairs(count)
+    questions = socket_pairs(count)
     memory = CounterMemory()
 
     def serve(slot: int, life: int, ready: int) -> int:
-        link = ParentChannel(life, ready, questions[slot][1])
-        return _Process(project, Health(build), False, link=link).serve(settings, jobs=jobs)
+        channel = ParentChannel(life, ready, questions[slot][1])
+        return _Process(project, Health(build), False, channel=channel).serve(settings, jobs=jobs)
 
-    def tell(life: int, ready: int) -> int:
-        health = HealthOfMany(build, [pair[0] for pair in questions], memory)
-        link = ParentChannel(life, ready)
-        process = _Process(project, health, True, link=link)
+    def run_admin(life: int, ready: int) -> int:
+        health = SiteHealth(build, [pair[0] for pair in questions], memory)
+        channel = ParentChannel(life, ready)
+        process = _Process(project, health, True, channel=channel)
         with process.until_ended() as (stack, ended):
-            link.start(health, ended.set)
+            channel.start(health, ended.set)
             process.start(stack, serving=False)
-            link.serving()
+            channel.serving()
             ended.wait()
         return DONE
 
@@ -284,7 +284,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             first.socket.close()
         c, delay = config.server, config.server.drain_delay
         patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        lives = {ADMIN: tell} if config.admin.enabled else {}
+        lives = {ADMIN: run_admin} if config.admin.enabled else {}
         lives |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
         return Supervisor(lives, patience, delays=delay > 0).run()
 
@@ -312,14 +312,14 @@ def read_queues(text: str) -> Mapping[str, int]:
 
 
 @contextmanager
-def _signals(child: bool, delays: bool) -> Iterator[Ended]:
+def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
     """Set at the first SIGTERM or SIGINT; the second one has its usual effect again.
 
     delays: the second one ends the delay, the third one has its usual effect. child: no further one
     has any. A supervisor may send the first to all that it has started, and our parent sends one of
     its own; SIGUSR1 of the parent ends the delay, and what does not end, the parent kills.
     """
-    ended, first = Ended(), delays and not child
+    ended, first = StopSignal(), delays and not child
 
     def end(number: int, frame: Any) -> None:
         nonlocal first
@@ -328,14 +328,14 @@ def _signals(child: bool, delays: bool) -> Iterator[Ended]:
         else:
             signal.signal(number, signal.SIG_IGN if child else before[number])
             if not child:
-                ended.hurry()
+                ended.end_delay()
         ended.set()
 
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, end)
     if child:
-        signal.signal(signal.SIGUSR1, lambda *_: ended.hurry())
+        signal.signal(signal.SIGUSR1, lambda *_: ended.end_delay())
     try:
         yield ended
     finally:

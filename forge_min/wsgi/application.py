@@ -21,7 +21,7 @@ from wsgiref.types import StartResponse
 from ..auth import current_identity
 from ..errors import BadRequest, NotFound
 from ..fanout import Counter
-from ..i18n import LANGUAGES, choose, in_language
+from ..i18n import LANGUAGES, in_language, negotiate
 from ..observe import log_fields
 from .contract import (
     ERROR,
@@ -348,7 +348,7 @@ def _around(outer: Middleware, inner: Handler) -> Handler:
 def _wanted(request: Request) -> str:
     """The identity's language or the one that is asked for."""
     wanted = current_identity().language or request.header("Accept-Language") or ""
-    language = request.environ["forge.language"] = choose(wanted)
+    language = request.environ["forge.language"] = negotiate(wanted)
     return language
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 
 from ..fanout import try_encode_json
-from ..i18n import shortest
+from ..i18n import shortest_number
 
 Headers = Iterable[tuple[str, str]]
 
@@ -116,7 +116,7 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-_ZEROS = "00000"  # every whole number that `shortest` changes ends so
+_ZEROS = "00000"  # every whole number that `shortest_number` changes ends so
 
 
 def _short(value: object) -> object:
@@ -125,7 +125,7 @@ def _short(value: object) -> object:
         return {name: _short(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_short(item) for item in value]
-    return shortest(value) if isinstance(value, int) else value
+    return shortest_number(value) if isinstance(value, int) else value
 
 
 def to_json(value: object) -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ... import db
 from ...db import is_pooled
-from ..finding import Finding, found, verdict
+from ..finding import Finding, new_finding, verdict
 from ..site import Site
-from .queries import SQL, psql, quoted, reading, role_here
+from .queries import SQL, psql, quoted, read_only, role_in_database
 
 # docs/architecture.md, Threads: connections of a process beside its workers for requests and jobs,
 # and those of the admin server. No process opens more.
@@ -21,9 +21,9 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """At most so many as all processes of one `serve` may open at once."""
     needed = most_connections(site)
     if is_pooled(conn):
-        yield found("D508", "ok", f"up to {needed} to the pooler, which shares its own")
+        yield new_finding("D508", "ok", f"up to {needed} to the pooler, which shares its own")
         return
-    with reading(conn):
+    with read_only(conn):
         ((server, role, database, others, elsewhere, here),) = db.run(conn, SQL["sessions"])
     user, name = quoted(conn.info.user), quoted(conn.info.dbname)
     mine = {f"role {user}": (role, elsewhere), f"database {name}": (database, here)}
@@ -33,7 +33,7 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
     message = f"up to {needed} are opened, and {room} can be had; others hold {others}"
     lifted = [f"alter {what} connection limit {needed + held}" for what, held in limits.items()]
     step = psql(*lifted) if lifted else ""
-    yield found("D508", "ok" if needed <= room else site.graver, message, next=step)
+    yield new_finding("D508", "ok" if needed <= room else site.if_unsafe, message, next=step)
 
 
 def most_connections(site: Site) -> int:
@@ -45,16 +45,16 @@ def most_connections(site: Site) -> int:
 
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """The time-outs, the time zone and the search path that the role's sessions begin with."""
-    with reading(conn):
+    with read_only(conn):
         now = {name: (value, beyond) for name, value, beyond in db.run(conn, SQL["session"])}
         ((path, finds),) = db.run(conn, SQL["search_path"])
-    here = f"alter role {role_here(conn)}"
+    here = f"alter role {role_in_database(conn)}"
     options = conn.info.options.lower()
     if not finds:
         message = f"search_path is {path or 'empty'}, in which no table of public is found"
         given = "search_path" in options
         step = _ADDRESS if given else psql(f"{here} set search_path to public")
-        yield found("D509", "failed", message, next=step)
+        yield new_finding("D509", "failed", message, next=step)
         return
     wrong, by_hand = [], []  # the second: what `migrate up` does not mend
     for name in LIMITS:

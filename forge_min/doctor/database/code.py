@@ -15,15 +15,15 @@ from ... import fanout
 from ...app import App, Generated, declared_queues, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, found, skipped, told, verdict
+from ..finding import Finding, format_error, new_finding, skipped, verdict
 from ..site import Site
-from ..time_limit import Late
+from ..time_limit import CheckTimeout
 
 _OUT = "the project's code does not load"
 
 
 @dataclass
-class Declared:
+class ProjectCode:
     """What the code says; None where it does not load. kinds: it has workers for. queues: of
     `declared_queues`. scoped: tables of tenants.
     """
@@ -35,9 +35,9 @@ class Declared:
 
 def check_core(site: Site) -> Iterator[Finding]:
     """The compiled core, or its twin."""
-    state, wrong = site.lighter, "its Python twin runs"
+    state, wrong = site.if_unusual, "its Python twin runs"
     if site.build.get("impl") == "c":
-        state, wrong = site.graver, "the artifact has it, and its Python twin runs"
+        state, wrong = site.if_unsafe, "the artifact has it, and its Python twin runs"
     forced = os.environ.get("FORGE_IMPL") == "python"
     step = "unset FORGE_IMPL" if forced else ""
     yield verdict("D102", state, "" if fanout.IMPL == "c" else wrong, "runs", next=step)
@@ -45,12 +45,12 @@ def check_core(site: Site) -> Iterator[Finding]:
 
 def check_driver(site: Site) -> Iterator[Finding]:
     """psycopg's implementation."""
-    told = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
+    version = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
     pure = psycopg.pq.__impl__ == "python"
-    yield found("D103", "warning" if pure else "ok", told)
+    yield new_finding("D103", "warning" if pure else "ok", version)
 
 
-def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
+def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
     """Import it as `serve` does, with what it prints on stderr, and fill `declared`."""
     try:
         with redirect_stdout(sys.stderr):
@@ -58,12 +58,14 @@ def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
     except KeyboardInterrupt:
         raise
     except BaseException as err:
-        why = str(err) if isinstance(err, Late) else f"{_place(site, err)}{told(err)}"
-        yield found("D105", "failed", why)
+        why = (
+            str(err) if isinstance(err, CheckTimeout) else f"{_place(site, err)}{format_error(err)}"
+        )
+        yield new_finding("D105", "failed", why)
         yield skipped("D106", _OUT)
         yield skipped("D107", _OUT)
         return
-    yield found("D105", "ok", "gen/registry.py and app.py load")
+    yield new_finding("D105", "ok", "gen/registry.py and app.py load")
     yield _evaluating(app)
     yield from _declare(app, generated, declared)
 
@@ -73,7 +75,7 @@ def _evaluating(app: App) -> Finding:
     return verdict("D106", "warning", f"on {', '.join(pages)}" if pages else "", "on no page")
 
 
-def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Finding]:
+def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[Finding]:
     """Kinds and tables are known even where hooks do not fit."""
     try:
         registry = declared_registry(app, generated)
@@ -85,9 +87,9 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
         declared.queues = declared_queues(registry, app.schedules)
     except Exception as err:
         code = err.code if isinstance(err, ForgeError) else "D107"
-        yield found("D107", "failed", told(err), code=code)
+        yield new_finding("D107", "failed", format_error(err), code=code)
     else:
-        yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")
+        yield new_finding("D107", "ok", f"they fit; kinds: {len(kinds)}")
 
 
 def _place(site: Site, err: BaseException) -> str:

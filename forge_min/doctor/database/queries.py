@@ -33,7 +33,7 @@ def open_connection(site: Site, key: str = "database.url") -> db.Connection:
 
 
 @contextmanager
-def reading(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
+def read_only(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
     """A transaction in which nothing can be written, no tenant is set, and a statement may take
     `patience` seconds.
     """
@@ -51,7 +51,7 @@ def parts_of(url: str) -> dict[str, Any]:
         return {}
 
 
-def place_of(url: str) -> dict[str, str]:
+def host_and_port(url: str) -> dict[str, str]:
     """host and port of an address, as psql takes them."""
     given = parts_of(url)
     host, port = given.get("host") or "localhost", given.get("port") or 5432
@@ -63,7 +63,7 @@ def psql(*statements: str) -> str:
     return f"psql -c {shlex.quote('; '.join(statements))}"
 
 
-def role_here(conn: db.Connection) -> str:
+def role_in_database(conn: db.Connection) -> str:
     """Us in this database, as ALTER ROLE names it: what is set there goes before what the role, the
     database or the server's file says.
     """

@@ -12,10 +12,10 @@ from psycopg import sql
 
 from ... import db
 from ...db import role_findings
-from ..finding import Finding, State, found, listed, skipped, verdict
+from ..finding import Finding, State, join_names, new_finding, skipped, verdict
 from ..site import Site
-from .code import Declared
-from .queries import SQL, open_connection, psql, quoted, reading
+from .code import ProjectCode
+from .queries import SQL, open_connection, psql, quoted, read_only
 
 PATIENCE = 1.5  # seconds that the look at one table may take
 _SOMETHING = sql.SQL("select exists (select from public.{} where tenant_id is not null)")
@@ -34,7 +34,7 @@ _TAKEN = {
 """The excess rights of `role_findings`, but for tables and other roles → how each is taken away."""
 
 
-class Scoped(NamedTuple):
+class TenantTable(NamedTuple):
     """A table, or a view, of tenants' rows. policies: how many hold for this role. active: whether
     PostgreSQL asks them. rows: that the planner knows of.
     """
@@ -49,9 +49,9 @@ class Scoped(NamedTuple):
     readable: bool
 
 
-def check_role(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
+def check_role(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
     """Who the app is, and the rights that are missing or too many."""
-    with reading(conn):
+    with read_only(conn):
         reasons = role_findings(conn, "unbound")
         ((owned,),) = db.run(conn, SQL["owned"])
         ((mended,),) = db.run(conn, SQL["bound"])
@@ -60,11 +60,11 @@ def check_role(site: Site, declared: Declared, conn: db.Connection) -> Iterator[
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
     user = conn.info.user
-    state: State = "failed" if tenants else site.graver
+    state: State = "failed" if tenants else site.if_unsafe
     who = f"{user} {' and '.join(reasons)}" if reasons else ""
     well = f"{user} owns nothing, and no policy is passed over"
     yield verdict("D601", state, who, well, next=psql(mended) if mended else "", role=user)
-    missing = f"{user} has not: {listed(lacking)}" if lacking else ""
+    missing = f"{user} has not: {join_names(lacking)}" if lacking else ""
     yield verdict("D602", "failed", missing, "there are none")
     more = f"{user} may {', '.join(excess)}" if excess else ""
     taken = "; ".join(_taken(right, user, conn.info.dbname) for right in excess)
@@ -82,31 +82,31 @@ def _taken(right: str, user: str, database: str) -> str:
     return _TAKEN[right].format(role=role, database=quoted(database))
 
 
-def check_isolation(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
+def check_isolation(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
     """What the catalog says of tenants' tables, and what the role sees of them with no tenant."""
-    with reading(conn):
+    with read_only(conn):
         relations = _scoped(conn, declared)
         tenants = _tenants(conn, declared)
     missing = (declared.scoped or frozenset()) - {one.name for one in relations}
     wrong = [f"{name} has no tenant_id, or is not there" for name in sorted(missing)]
     wrong += [f"{one.name} {why}" for one in relations if one.table and (why := _gap(one))]
     well = f"binds {conn.info.user} on {sum(one.table for one in relations)} tables"
-    yield verdict("D604", "failed" if tenants else site.graver, "; ".join(wrong), well)
+    yield verdict("D604", "failed" if tenants else site.if_unsafe, "; ".join(wrong), well)
     yield from _tried(site, conn, [one for one in relations if one.readable])
 
 
-def _scoped(conn: db.Connection, declared: Declared) -> list[Scoped]:
+def _scoped(conn: db.Connection, declared: ProjectCode) -> list[TenantTable]:
     given = {"scoped": sorted(declared.scoped or ())}
-    return [Scoped(*row) for row in db.run(conn, SQL["scoped"], given)]
+    return [TenantTable(*row) for row in db.run(conn, SQL["scoped"], given)]
 
 
-def _tenants(conn: db.Connection, declared: Declared) -> bool:
+def _tenants(conn: db.Connection, declared: ProjectCode) -> bool:
     """Whether there are tenants to be kept apart, by the code or by the catalog."""
     own = (one.name for one in _scoped(conn, declared) if not one.name.startswith("forge_"))
     return bool(declared.scoped) or any(own)
 
 
-def _gap(one: Scoped) -> str:
+def _gap(one: TenantTable) -> str:
     if not one.secured:
         return "has no row-level security"
     if not one.policies:
@@ -114,7 +114,7 @@ def _gap(one: Scoped) -> str:
     return "" if one.active else "has policies that PostgreSQL does not ask this role"
 
 
-def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator[Finding]:
+def _tried(site: Site, conn: db.Connection, relations: list[TenantTable]) -> Iterator[Finding]:
     """As the app's role; where nothing is seen, the owner or the planner says whether rows are
     there at all.
     """
@@ -132,15 +132,15 @@ def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator
             else:
                 empty.append(one.name)
     if seen:
-        message = f"with no tenant, {conn.info.user} sees rows of {listed(seen)}"
-        yield found("D605", "failed", message, table=quoted(seen[0]))
+        message = f"with no tenant, {conn.info.user} sees rows of {join_names(seen)}"
+        yield new_finding("D605", "failed", message, table=quoted(seen[0]))
     elif unread:
         name, why = unread[0]
         message = f"no row was seen; PostgreSQL refuses to read {name}: {why}"
-        yield found("D605", "warning", message, table=quoted(name))
+        yield new_finding("D605", "warning", message, table=quoted(name))
     elif tried:
         rest = f"; {len(empty)} are empty" if empty else ""
-        yield found("D605", "ok", f"no row is seen of {listed(tried)}{rest}")
+        yield new_finding("D605", "ok", f"no row is seen of {join_names(tried)}{rest}")
     else:
         yield skipped("D605", "no table of tenants has a row")
 
@@ -158,7 +158,7 @@ def _owner(site: Site, stack: ExitStack) -> db.Connection | None:
 def _shows(conn: db.Connection, name: str) -> bool | str:
     """Whether a row of any tenant is visible when none is set, or why that cannot be read."""
     try:
-        with reading(conn, PATIENCE):
+        with read_only(conn, PATIENCE):
             row = conn.execute(_SOMETHING.format(sql.Identifier(name))).fetchone()
     except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege) as err:
         return err.diag.message_primary or type(err).__name__

@@ -11,11 +11,19 @@ from pathlib import Path
 
 from ... import db
 from ...db import is_pooled
-from ..configuration import is_near, weakness
-from ..finding import Finding, State, found, listed, told, verdict
-from ..machine import room_at
+from ..configuration import is_local, weakness
+from ..finding import Finding, State, format_error, join_names, new_finding, verdict
+from ..machine import check_free_space
 from ..site import Site
-from .queries import SQL, open_connection, parts_of, place_of, psql, reading, role_here
+from .queries import (
+    SQL,
+    host_and_port,
+    open_connection,
+    parts_of,
+    psql,
+    read_only,
+    role_in_database,
+)
 
 NEWEST = 18
 SKEW = 2.0  # seconds
@@ -32,22 +40,22 @@ _STATES: dict[str, tuple[tuple[str, ...], State, str]] = {
 
 def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """Its version, and whether it takes writes."""
-    with reading(conn):
+    with read_only(conn):
         ((version, follows, refuses),) = db.run(conn, SQL["server"])
     newer = conn.info.server_version // 10_000 > NEWEST
-    yield found("D502", "warning" if newer else "ok", f"PostgreSQL {version}")
+    yield new_finding("D502", "warning" if newer else "ok", f"PostgreSQL {version}")
     if follows:
-        yield found("D507", "failed", "this server follows another, and takes no writes")
+        yield new_finding("D507", "failed", "this server follows another, and takes no writes")
     elif refuses:
         message = f"transactions of {conn.info.user} are read-only (default_transaction_read_only)"
-        yield found("D507", "failed", message, next=_writing(conn))
+        yield new_finding("D507", "failed", message, next=_writing(conn))
     else:
-        yield found("D507", "ok", "the server takes writes")
+        yield new_finding("D507", "ok", "the server takes writes")
 
 
 def _writing(conn: db.Connection) -> str:
     """The session that changes it must be no such one itself."""
-    change = psql(f"alter role {role_here(conn)} set default_transaction_read_only = off")
+    change = psql(f"alter role {role_in_database(conn)} set default_transaction_read_only = off")
     return f"PGOPTIONS='-c default_transaction_read_only=off' {change}"
 
 
@@ -55,22 +63,22 @@ def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """What stands between: a pooler, a network that could listen."""
     s = site.settings
     if not is_pooled(conn):
-        yield found("D503", "ok", "there is none")
+        yield new_finding("D503", "ok", "there is none")
     elif s["database.direct_url"] == s["database.url"]:
-        yield found("D503", "warning", "there is one, and no address past it")
+        yield new_finding("D503", "warning", "there is one, and no address past it")
     else:
         with open_connection(site, "database.direct_url") as direct:
             behind = is_pooled(direct)
         where = "and database.direct_url leads to one, too" if behind else "with an address past it"
-        yield found("D503", "warning" if behind else "ok", f"there is one, {where}")
+        yield new_finding("D503", "warning" if behind else "ok", f"there is one, {where}")
     host = conn.info.host
     if conn.pgconn.ssl_in_use:
-        yield found("D505", "ok", "by TLS")
-    elif is_near(host):
-        yield found("D505", "ok", "the database is on this machine")
+        yield new_finding("D505", "ok", "by TLS")
+    elif is_local(host):
+        yield new_finding("D505", "ok", "the database is on this machine")
     else:
         message = f"there is none on the way to {host}"
-        yield found("D505", site.lighter, message, host=host, port=conn.info.port)
+        yield new_finding("D505", site.if_unusual, message, host=host, port=conn.info.port)
 
 
 def check_events(site: Site) -> Iterator[Finding]:
@@ -80,30 +88,30 @@ def check_events(site: Site) -> Iterator[Finding]:
     """
     late = f"events are found by polling, up to {site.settings['notify.poll_interval']:g} s late"
     if not site.settings["notify.listen"]:
-        yield found("D504", "warning", f"notify.listen is off: {late}")
+        yield new_finding("D504", "warning", f"notify.listen is off: {late}")
         return
     with open_connection(site, "database.direct_url") as conn:
         if is_pooled(conn):
-            yield found("D504", "warning", f"{POOLER}: {late}")
+            yield new_finding("D504", "warning", f"{POOLER}: {late}")
             return
         channel = "forge_doctor_" + secrets.token_hex(4)
         conn.execute(f"listen {channel}")
         conn.execute("select pg_notify(%s, '')", [channel])
         if list(conn.notifies(timeout=PATIENCE, stop_after=1)):
-            yield found("D504", "ok", "LISTEN hears a notification")
+            yield new_finding("D504", "ok", "LISTEN hears a notification")
         else:
-            yield found("D504", "warning", f"LISTEN hears nothing: {late}")
+            yield new_finding("D504", "warning", f"LISTEN hears nothing: {late}")
 
 
 def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """This machine's clock against the database's, in the middle of a round trip."""
     before = time.time()
-    with reading(conn):
+    with read_only(conn):
         ((there,),) = db.run(conn, SQL["clock"])
     skew = there - (before + time.time()) / 2
     way = "ahead of" if skew > 0 else "behind"
     message = f"the database's is {abs(skew):.1f} s {way} this machine's"
-    yield found("D506", "warning" if abs(skew) > SKEW else "ok", message)
+    yield new_finding("D506", "warning" if abs(skew) > SKEW else "ok", message)
 
 
 def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -111,38 +119,42 @@ def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
     files = [*db.FORGE_MIGRATIONS]
     if site.root is not None:
         files += db.read_migrations(site.root / "migrations", "app")
-    with reading(conn):
+    with read_only(conn):
         rows = db.migration_status(conn, files)
     for code, (states, state, what) in _STATES.items():
-        names = listed(f"{row.source}/{row.name}" for row in rows if row.state in states)
+        names = join_names(f"{row.source}/{row.name}" for row in rows if row.state in states)
         well = f"all {len(files)} are applied" if code == "D510" else "there are none"
         yield verdict(code, state, names and f"{what}: {names}", well)
 
 
-def check_room(site: Site, conn: db.Connection) -> Iterator[Finding]:
+def check_size(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """How large the database is, and the room of its disk where that can be seen from here."""
-    with reading(conn):
+    with read_only(conn):
         ((size, folder),) = db.run(conn, SQL["size"])
-    told = f"the database has {size / (1 << 30):.2f} GiB"
-    if not folder or not is_near(conn.info.host) or not os.path.isdir(folder):
-        yield found("D513", "ok", f"{told}; the room of its disk cannot be seen from here")
+    size_text = f"the database has {size / (1 << 30):.2f} GiB"
+    if not folder or not is_local(conn.info.host) or not os.path.isdir(folder):
+        yield new_finding(
+            "D513", "ok", f"{size_text}; the room of its disk cannot be seen from here"
+        )
         return
     free = shutil.disk_usage(folder).free
-    seen = room_at(Path(folder), free, 1)
-    yield found("D513", seen.state, f"{told}; {seen.message}", path=folder)
+    seen = check_free_space(Path(folder), free, 1)
+    yield new_finding("D513", seen.state, f"{size_text}; {seen.message}", path=folder)
 
 
 def check_owner(site: Site) -> Iterator[Finding]:
     """Whether database.migrate_url lets us in, where it is another one."""
     s = site.settings
     if s["database.migrate_url"] in (s["database.url"], s["database.direct_url"]):
-        yield found("D514", "ok", "database.migrate_url is not set here")
+        yield new_finding("D514", "ok", "database.migrate_url is not set here")
         return
     try:
         with open_connection(site, "database.migrate_url") as conn:
-            yield found("D514", "ok", f"lets {conn.info.user} in")
+            yield new_finding("D514", "ok", f"lets {conn.info.user} in")
     except Exception as err:
-        yield found("D514", "warning", told(err), **place_of(s["database.migrate_url"]))
+        yield new_finding(
+            "D514", "warning", format_error(err), **host_and_port(s["database.migrate_url"])
+        )
 
 
 def check_passwords(site: Site) -> Iterator[Finding]:
@@ -154,6 +166,6 @@ def check_passwords(site: Site) -> Iterator[Finding]:
         if weak or (password and password.lower() == user.lower()):
             wrong[key] = user, weak or "is the role's name"
     for key, (user, weak) in wrong.items():
-        yield found("D305", site.lighter, f"the one of {key} {weak}", role=user)
+        yield new_finding("D305", site.if_unusual, f"the one of {key} {weak}", role=user)
     if not wrong:
-        yield found("D305", "ok", "none that is guessed first")
+        yield new_finding("D305", "ok", "none that is guessed first")

@@ -34,9 +34,9 @@ class Child:
 
     name: str
     pid: int
-    news: int
-    told: int
-    said: bytes = b""
+    to_child: int
+    from_child: int
+    received: bytes = b""
     until: float = 0.0
     page: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -59,7 +59,11 @@ class ChildProcesses:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
         def begin() -> int:
-            for fd in (ours, theirs, *(fd for c in self.running for fd in (c.news, c.told))):
+            for fd in (
+                ours,
+                theirs,
+                *(fd for c in self.running for fd in (c.to_child, c.from_child)),
+            ):
                 with suppress(OSError):  # closed already
                     os.close(fd)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -78,20 +82,20 @@ class ChildProcesses:
     def send(self, child: Child, line: bytes) -> None:
         """Write to it, if it still reads."""
         with suppress(OSError):
-            os.write(child.news, line)
+            os.write(child.to_child, line)
 
     def read(self, child: Child) -> bool:
         """Read its reports into `said`; whether that was the end of them."""
         with suppress(BlockingIOError):
-            while data := os.read(child.told, 65536):
-                child.said += data
+            while data := os.read(child.from_child, 65536):
+                child.received += data
             return True
         return False
 
     def end(self, child: Child) -> None:
         """Ask it to end, by the end of its news; of those that do not, only the newest are left."""
-        os.close(child.news)
-        child.news = -1
+        os.close(child.to_child)
+        child.to_child = -1
         child.until = time.monotonic() + self.patience
         for late in [child for child in self.running if child.until][:-_MOST_ENDING]:
             self.kill(late)
@@ -122,8 +126,8 @@ class ChildProcesses:
         try:
             for child in self.running:
                 with suppress(OSError):
-                    os.close(child.news)
-                child.news, child.until = -1, time.monotonic() + self.patience
+                    os.close(child.to_child)
+                child.to_child, child.until = -1, time.monotonic() + self.patience
                 os.kill(child.pid, signal.SIGTERM)
             while self.running:
                 self.reap()
@@ -134,10 +138,10 @@ class ChildProcesses:
 
     def _forget(self, child: Child) -> None:
         self.running.remove(child)
-        for fd in (child.news, child.told):
+        for fd in (child.to_child, child.from_child):
             with suppress(OSError):
                 os.close(fd)
-        child.news = child.told = -1
+        child.to_child = child.from_child = -1
 
 
 def _fork(live: Callable[[], int]) -> int:

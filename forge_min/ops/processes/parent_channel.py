@@ -34,7 +34,7 @@ _LOOK = 0.1  # seconds between looks whether an answer is still wanted
 _MESSAGE = 4096  # bytes of a question, at most
 
 
-def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
+def socket_pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
     """For each slot the end of the admin process and the end of the serving process."""
     made = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
     for asking, _ in made:
@@ -42,7 +42,7 @@ def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
     return made
 
 
-def answer_all(questions: socket.socket, health: Health) -> None:
+def answer_questions(questions: socket.socket, health: Health) -> None:
     """Answer until the process ends, each question on a thread `inspector`."""
     inspector = Inspector()
     while (received := socket.recv_fds(questions, _MESSAGE, 1))[1]:
@@ -82,7 +82,9 @@ class ParentChannel:
         threading.Thread(target=self._watch, args=[ended], name="parent", daemon=True).start()
         if self._questions is not None:
             args = [self._questions, health]
-            threading.Thread(target=answer_all, args=args, name="answers", daemon=True).start()
+            threading.Thread(
+                target=answer_questions, args=args, name="answers", daemon=True
+            ).start()
 
     def serving(self) -> None:
         """Tell the parent that this process has started. A second call does nothing."""
@@ -96,7 +98,7 @@ class ParentChannel:
         ended()
 
 
-class ManyProcesses:
+class ChildInspector:
     """An `admin.ProcessInspector` of processes called "1" and so on; "admin" is this one.
 
     links: the asking end of each slot.

@@ -15,7 +15,7 @@ from zlib import crc32
 from ...admin import Told
 from ...observe import SingleFlight, Snapshot, lasting, scrape, snapshot, summed
 from ..health import Health
-from .parent_channel import COUNTED, PATIENCE, STATE, ManyProcesses
+from .parent_channel import COUNTED, PATIENCE, STATE, ChildInspector
 
 _HEAD = Struct("<QI")  # bytes, and their checksum
 
@@ -41,13 +41,13 @@ class CounterMemory:
     def __init__(self) -> None:
         self._fd = os.memfd_create("forge-counted")
 
-    def leave(self, counted: Counted) -> None:
+    def save(self, counted: Counted) -> None:
         """Keep this in place of the earlier one, which stays when there is no memory."""
         data = pickle.dumps(counted)
         with suppress(OSError):
             os.pwrite(self._fd, _HEAD.pack(len(data), crc32(data)) + data, 0)
 
-    def take(self) -> Counted:
+    def load(self) -> Counted:
         """The latest one; an empty one if a kill interrupted its writing."""
         if head := os.pread(self._fd, _HEAD.size, 0):
             size, checksum = _HEAD.unpack(head)
@@ -58,21 +58,21 @@ class CounterMemory:
         return Counted([], {}, {})
 
 
-class HealthOfMany(Health):
+class SiteHealth(Health):
     """The health of the admin process, which answers no request, and of all that serve.
 
-    links: as of `ManyProcesses`. memory: the counts that the admin process before this one left.
+    links: as of `ChildInspector`. memory: the counts that the admin process before this one left.
     """
 
     def __init__(
         self, build: Mapping[str, Any], links: Sequence[socket.socket], memory: CounterMemory
     ) -> None:
         super().__init__(build)
-        self.inspector = self._others = ManyProcesses(links)
+        self.inspector = self._others = ChildInspector(links)
         self._states = SingleFlight(self._ask, 2 * PATIENCE)
         self._lock = threading.Lock()  # LOCK: the counts
         self._memory = memory
-        self._gone, self._pids, latest = memory.take()
+        self._gone, self._pids, latest = memory.load()
         self._latest = {name: lasting(taken) for name, taken in latest.items()}
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
@@ -93,7 +93,7 @@ class HealthOfMany(Health):
             self._states.answer()
         with self._lock:
             gone = summed([lasting(own), self._gone])  # as it will be when this one is killed
-            self._memory.leave(Counted(gone, self._pids, self._latest))
+            self._memory.save(Counted(gone, self._pids, self._latest))
             return scrape(summed([own, self._gone, *self._latest.values()]), accept)
 
     def counted(self) -> Snapshot:

@@ -72,7 +72,7 @@ class Supervisor:
         self._end()
 
     def _ended(self, child: Child, code: int) -> None:
-        if child.said:
+        if child.received:
             self._known.add(child.name)
         if self._ending:
             self._code = self._code or (FAILED if code < 0 else code)

@@ -18,7 +18,7 @@ from ...actions import ListQuery, Relation, Sort, quote, scope
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
 from ..project import Project
-from .importer import BATCH, AnyActions, opened, operator
+from .importer import BATCH, AnyActions, open_actions, operator
 from .reader import STRUCTURED
 
 Items = Iterable[Mapping[str, Any]]
@@ -29,7 +29,7 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
     """Write every row of `resource` that the filters `where` leave.
 
     output: the file; None is stdout. format: "jsonl", "csv", or "" for what the file's name says.
-    Raises as `opened`, BadRequest for a wrong query, ForgeError F612 for a file that cannot be
+    Raises as `open_actions`, BadRequest for a wrong query, and ForgeError F612 if the file cannot be
     written.
     """
     started, output = time.monotonic(), args.output
@@ -37,7 +37,7 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
     query: dict[str, list[str]] = {"sort": [args.sort]} if args.sort else {}
     for name, value in args.where:
         query.setdefault(name, []).append(value)
-    with opened(project, args.resource, operator(project, args, args.all_fields)) as actions:
+    with open_actions(project, args.resource, operator(project, args, args.all_fields)) as actions:
         asked = ListQuery.parse(actions.resource, query)
         # The oldest first: an import has to have a row before those that refer to it.
         sorts = asked.sorts or (Sort(actions.resource.key),)

@@ -24,7 +24,7 @@ from ...auth import Identity, accounts, as_identity
 from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
 from .. import console
 from ..project import Project
-from .reader import Line, read_lines
+from .reader import InputLine, read_lines
 
 AnyActions = Actions[Any, Any, Any]
 Send = Callable[..., int | tuple[int, int, int]]
@@ -39,20 +39,22 @@ def import_file(project: Project, args: argparse.Namespace) -> int:
 
     file: .csv with a header line, else JSON lines. on_error: "skip" keeps the good lines; else a
     wrong one undoes all. update: the unique field by which a row that is there is found, and
-    updated; "" creates only. Returns 1 when a line was refused. Raises as `opened`, BadRequest for
-    a file (F610) and for a field to update by that is not unique.
+    updated; "" creates only. Returns 1 when a line was refused. Raises as `open_actions`,
+    BadRequest for a file (F610) and for a field to update by that is not unique.
     """
     started = time.monotonic()
-    with opened(project, args.resource, operator(project, args, not args.as_role)) as actions:
+    with open_actions(project, args.resource, operator(project, args, not args.as_role)) as actions:
         key = args.update
         send: Send = partial(actions.upsert_many, key=key) if key else actions.create_many
-        load = Load(actions, args.file, send, quiet=args.json)
+        load = FileImport(actions, args.file, send, quiet=args.json)
         load.run(skip=args.on_error == "skip")
     counts, seconds = load.counts, time.monotonic() - started
     report = {"resource": args.resource, "rows": sum(counts[n] for n in DONE), **counts}
     report |= {"seconds": round(seconds, 3), "errors": load.errors}
     words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
-    console.tell(report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json)
+    console.print_result(
+        report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json
+    )
     return 1 if counts["refused"] else 0
 
 
@@ -70,7 +72,7 @@ def operator(project: Project, args: argparse.Namespace, system: bool) -> Identi
 
 
 @contextmanager
-def opened(project: Project, topic: str, who: Identity) -> Iterator[AnyActions]:
+def open_actions(project: Project, topic: str, who: Identity) -> Iterator[AnyActions]:
     """The actions of `topic` in a running project, as `who`.
 
     Raises ForgeError F601 where there is no such resource; Forbidden gets a hint.
@@ -89,7 +91,7 @@ def opened(project: Project, topic: str, who: Identity) -> Iterator[AnyActions]:
         running.stop()
 
 
-class Load:
+class FileImport:
     """One file on its way into one resource.
 
     counts: lines by what became of them. errors: {line, field, code, message} of the first wrong
@@ -103,7 +105,7 @@ class Load:
         # A row may refer to one of the same table in a later line: what is refused for that waits.
         relations = actions.resource.relations
         self._patience = 2 * any(r.target == actions.resource.topic for r in relations)
-        self._waiting: list[Line] = []
+        self._waiting: list[InputLine] = []
 
     def run(self, *, skip: bool) -> None:
         """All batches. skip: each is committed by itself; else all are, or none."""
@@ -121,14 +123,14 @@ class Load:
                 self._tell("nothing of it was imported", hint="correct it, or use --on-error skip")
                 raise Rollback
 
-    def _write_all(self, lines: Iterator[Line], conn: db.Connection, skip: bool) -> None:
+    def _write_all(self, lines: Iterator[InputLine], conn: db.Connection, skip: bool) -> None:
         for batch in iter(lambda: list(islice(lines, BATCH)), []):
             with db.transaction(conn):
                 self._write(batch, conn)
             if self.counts["refused"] and not skip:
                 return
 
-    def _lines(self) -> Iterator[Line]:
+    def _lines(self) -> Iterator[InputLine]:
         """The lines that can be read; the others are refused. Tells a terminal how many."""
         resource = self._actions.resource
         kept = KEPT & {column.name for column in resource.columns}
@@ -137,11 +139,11 @@ class Load:
             if line.error:
                 self._refuse(line, [FieldError("", "malformed", line.error)])
             else:
-                yield Line(line.number, {n: v for n, v in line.item.items() if n not in kept})
+                yield InputLine(line.number, {n: v for n, v in line.item.items() if n not in kept})
             if show and count % BATCH == 0:
                 print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
 
-    def _write(self, lines: Sequence[Line], conn: db.Connection) -> None:
+    def _write(self, lines: Sequence[InputLine], conn: db.Connection) -> None:
         """Write these lines but for those that are refused, which are halved out of the others, or
         wait: with patience 2 as a whole, with 1 line by line.
         """
@@ -165,7 +167,7 @@ class Load:
             for name, count in zip(DONE, done if isinstance(done, tuple) else (done,)):
                 self.counts[name] += count
 
-    def _refuse(self, line: Line, errors: Iterable[FieldError]) -> None:
+    def _refuse(self, line: InputLine, errors: Iterable[FieldError]) -> None:
         self.counts["refused"] += 1
         for error in errors:
             field, why = error.pointer[1:], error.message
@@ -177,7 +179,7 @@ class Load:
     def _tell(self, what: str, place: str = "", hint: str = "") -> None:
         if not self._quiet:
             error = ForgeError(f"{self._file}{place}: {what}", code="F611", hint=hint)
-            console.report(error, sys.stderr)
+            console.print_error(error, sys.stderr)
 
 
 def field_types(resource: Resource[Any]) -> Mapping[str, str]:

@@ -9,19 +9,19 @@ from typing import IO, Any, NamedTuple
 
 from ...actions import TYPES
 from ...errors import BadRequest
-from ...i18n import exact
+from ...i18n import parse_number
 from ...lazy import lazy_pattern
 
 MAX_LINE = 1 << 24  # characters
 STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
 # PERF: json.loads with any option builds a decoder at each call.
-_decode = json.JSONDecoder(parse_float=exact).decode
+_decode = json.JSONDecoder(parse_float=parse_number).decode
 # A cell of RFC 4180 and what ends it; and one whose quotes do not end in this text.
 _CELL = lazy_pattern(r'(?:"([^"]*(?:""[^"]*)*)"|((?:[^",\r\n][^,\r\n]*)?))(,|[\r\n]*\Z)')
 _OPEN = lazy_pattern(r'"[^"]*(?:""[^"]*)*\Z')
 
 
-class Line(NamedTuple):
+class InputLine(NamedTuple):
     """number: from 1; of a CSV row that spans several, the first. error: why there is no item."""
 
     number: int
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     error: str = ""
 
 
-def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
+def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[InputLine]:
     """The lines of `file` (.csv, else JSON lines) without the empty ones; one in memory at a time.
 
     types: field → type, for the cells of a CSV; an empty cell is NULL, but a text where it is
@@ -60,7 +60,7 @@ def _fitting(text: str) -> str:
     return text
 
 
-def _json(texts: Iterator[str]) -> Iterator[Line]:
+def _json(texts: Iterator[str]) -> Iterator[InputLine]:
     for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
@@ -68,13 +68,13 @@ def _json(texts: Iterator[str]) -> Iterator[Line]:
             _fitting(text).encode()
             item = _decode(text)
         except (ValueError, RecursionError) as err:
-            yield Line(number, {}, f"malformed JSON: {err}")
+            yield InputLine(number, {}, f"malformed JSON: {err}")
         else:
             good = isinstance(item, dict)
-            yield Line(number, item) if good else Line(number, {}, "not a JSON object")
+            yield InputLine(number, item) if good else InputLine(number, {}, "not a JSON object")
 
 
-def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[Line]:
+def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[InputLine]:
     numbered = enumerate(texts, 1)
     names: list[str] = []
     for number, text in numbered:
@@ -82,11 +82,11 @@ def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator
             if not names:
                 names = _header(file, [cell or "" for cell in _cells(text, numbered)], types)
             elif text.strip("\r\n"):
-                yield Line(number, _row(names, _cells(text, numbered), types))
+                yield InputLine(number, _row(names, _cells(text, numbered), types))
         except (ValueError, RecursionError) as err:
             if not names:
                 raise BadRequest(f"{file}:{number}: malformed CSV: {err}", code="F610") from None
-            yield Line(number, {}, f"malformed CSV: {err}")
+            yield InputLine(number, {}, f"malformed CSV: {err}")
 
 
 def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
