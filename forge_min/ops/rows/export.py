@@ -29,7 +29,7 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
     """Write every row of `resource` that the filters `where` leave.
 
     output: the file; None is stdout. format: "jsonl", "csv", or "" for what the file's name says.
-    Raises as `open_actions`, BadRequest for a wrong query, and ForgeError F612 if the file cannot be
+    Raises as `open_actions`, BadRequest for a wrong query, ForgeError F612 if the file cannot be
     written.
     """
     started, output = time.monotonic(), args.output
