@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.manifest import INFO, NAME, Manifest, read_readable, read_members
+from forge_min.manifest import INFO, NAME, Manifest, read_members, read_readable
 from hypothesis import given
 from hypothesis import strategies as st
 

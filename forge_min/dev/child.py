@@ -34,7 +34,7 @@ from .problems import Problem, problems_of
 if TYPE_CHECKING:
     from ..app import Runtime
 
-STARTED = b"1"  # what `ParentChannel.serving` writes
+STARTED = b"1"  # what `ParentChannel.report_started` writes
 
 
 class Doors(NamedTuple):
@@ -112,7 +112,7 @@ def explain(root: Path, config: Config, doors: Doors, state: State, news: int, t
         server.start()
         line = Line(news, told, overlay.hear)
         line.start(Health({}), ended.set)
-        line.serving()
+        line.report_started()
         ended.wait()
         server.stop(1.0)
     return DONE

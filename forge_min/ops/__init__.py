@@ -1,5 +1,6 @@
-"""Operating commands of an installed site: migrate, import, config. Called by entry and by
-commands/.
+"""Operating commands of an installed site: migrate, import, config.
+
+Called by entry and commands/.
 """
 
 from typing import TYPE_CHECKING

@@ -2,7 +2,7 @@
 
 SIGTERM and SIGINT drain: readiness turns off, after server.drain_delay the port is closed, accepted
 requests are answered, jobs end or are handed back, streams get a close event. A second signal ends
-the delay, the next one the process.
+the delay, a third one the process.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from .processes import ParentChannel
 
 log = logging.getLogger("forge_min")
-_SERVER = (  # the settings that the server takes under their own names
+_SERVER = (  # settings that are parameters of Server under the same names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
     "unix_socket", "trusted_proxies", "gather", "handler_timeout",
 )  # fmt: skip
-_LOOK = 0.5  # seconds between looks for a signal that came at the worst moment
+_POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 
 
@@ -50,50 +50,50 @@ class StopSignal:
     """Set when the process shall end: by a signal, or because threads do not return from jobs."""
 
     def __init__(self) -> None:
-        # SAFETY: not events: a signal handler may put while the main thread waits (Python manual,
-        # queue.SimpleQueue).
+        # SAFETY: no threading.Event: a signal handler could wait for its lock while the main
+        # thread holds it. `put` is reentrant (Python manual, queue.SimpleQueue).
         self._ended: SimpleQueue[None] = SimpleQueue()
-        self._hurried: SimpleQueue[None] = SimpleQueue()
+        self._delay_over: SimpleQueue[None] = SimpleQueue()
         self._stuck = False
 
     def set(self) -> None:
-        """Also in a signal handler. Idempotent."""
+        """Set it. May be called in a signal handler. Idempotent."""
         self._ended.put(None)
 
     def end_delay(self) -> None:
-        """End `wait_delay`. Also in a signal handler. Idempotent."""
-        self._hurried.put(None)
+        """End `wait_delay`. May be called in a signal handler. Idempotent."""
+        self._delay_over.put(None)
 
     def set_without_delay(self) -> None:
-        """Set it, without a `wait_delay`. Idempotent."""
+        """Set it, and end `wait_delay`. Idempotent."""
         self.end_delay()
         self.set()
 
     def wait_delay(self, seconds: float) -> None:
-        """Wait so long, or until `end_delay`."""
-        self._wait(self._hurried, seconds)
+        """Wait for these seconds, or until `end_delay`."""
+        self._wait(self._delay_over, seconds)
 
     def wait(self) -> None:
-        """Until it is set."""
+        """Wait until it is set."""
         self._wait(self._ended, inf)
 
     def _wait(self, queue: SimpleQueue[None], seconds: float) -> None:
-        # SAFETY: with an end to each wait: a signal that comes between Python's last look for one
-        # and the waiting interrupts nothing, and its handler runs when the wait is over.
+        # SAFETY: every wait is bounded: a signal that arrives after Python's last check and before
+        # the system call does not interrupt it, and its handler runs only when the wait is over.
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             with suppress(Empty):
-                queue.get(timeout=min(left, _LOOK))
+                queue.get(timeout=min(left, _POLL_INTERVAL))
                 break
 
     def set_stuck(self) -> None:
-        """Hand back what can be, and let the supervisor start another process."""
-        log.error("jobs do not end though their time is over; the process makes way for another")
+        """End the process after handing back jobs, so that the supervisor starts another one."""
+        log.error("jobs do not end after their time-out; the process exits to be started again")
         self._stuck = True
         self.set()
 
     def exit_code(self) -> int:
-        """The process's exit code. With stuck threads it exits at once: nothing can end them."""
+        """Return the process's exit code. Exits at once if threads are stuck: nothing can end them."""
         if self._stuck:
             logging.shutdown()
             os._exit(STUCK)
@@ -104,8 +104,9 @@ class StopSignal:
 class _Process:
     """One process of a site.
 
-    admin: whether it has the admin server. admin_listener: the socket of that, if a parent process
-    has bound it. channel: to its parent, if it has one.
+    admin: whether it has the admin server.
+    admin_listener: the socket of the admin server, if a parent process has bound it.
+    channel: the connection to its parent, if it has one.
     """
 
     project: Project
@@ -116,7 +117,7 @@ class _Process:
 
     @contextmanager
     def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, StopSignal]]:
-        """What ends with the process, and the signal that it shall end."""
+        """Yield the stack of what ends with the process, and the signal that it shall end."""
         lines = lines_to(sys.stderr)
         with _signals(self.channel is not None, delays) as ended, ExitStack() as stack:
             lines.start()  # not before a fork
@@ -124,12 +125,12 @@ class _Process:
             yield stack, ended
 
     def start(self, stack: ExitStack, *, serving: bool) -> Runtime:
-        """Start the admin server, if there is one, and then the application.
+        """Start the admin server, if the process has one, and then the application.
 
         The admin server stops last: probes see the start and the end of the application.
         """
         health = self.health
-        gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
+        gc.disable()  # PERF: a tenth of the start; the loaded objects are frozen below.
         try:
             if self.admin:
                 server = self._admin_server()
@@ -161,13 +162,13 @@ class _Process:
         )
 
     def serve(self, settings: Mapping[str, Any], *, jobs: bool) -> int:
-        """Answer requests, and work jobs, until a signal comes; the exit code."""
+        """Serve requests, and run jobs, until a signal arrives; return the exit code."""
         config, delay = self.project.config, self.project.config.server.drain_delay
         with self.until_ended(delays=delay > 0) as (stack, ended):
             server = stack.enter_context(Server(**settings))
             if self.channel is not None:
                 self.channel.start(self.health, ended.set_without_delay)
-            # The ports are bound: a probe gets "starting" while the slow imports run.
+            # The ports are bound first, so that a probe gets "starting" during the slow imports.
             running = self.start(stack, serving=True)
             running.metrics.watch("forge_http_connections", lambda: server.connections)
             server.set_app(running.application, running.on_answered)
@@ -178,14 +179,14 @@ class _Process:
                 running.new_worker(config.jobs.queues, ended.set_stuck).start()
             log.info("serving on %s", server.url)
             if behind := running.ready()[1].get("migrations"):
-                log.warning("migrations are %s; run: migrate up", behind)
+                log.warning("migrations are %s; run `migrate up`", behind)
             elif jobs:
                 _warn_of_unserved(running, config.jobs.queues)
             if self.channel is not None:
-                self.channel.serving()
+                self.channel.report_started()
             ended.wait()
             if delay:
-                log.info("not ready any more; the port stays open for %g s", delay)
+                log.info("draining; the port stays open for %g s", delay)
                 self.health.drain()
                 server.end_connections()
                 ended.wait_delay(delay)
@@ -201,20 +202,23 @@ def serve_processes(
     admin_listener: socket.socket | None = None,
     channel: ParentChannel | None = None,
 ) -> int:
-    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
+    """Serve requests until a signal arrives.
 
-    listener, admin_listener: sockets that a parent process has bound. channel: notices its end.
+    processes: number of server processes, default: server.processes.
+    jobs: also run the jobs of jobs.queues.
+    listener, admin_listener: sockets that a parent process has bound.
+    channel: the connection to the parent; this process ends with it.
 
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
-    ConfigError, Unavailable (no database).
+    ConfigError, and Unavailable if the database cannot be reached.
     """
     config = project.config
     _log_to_stderr(config)
     c = config.server
     if config.env == "production" and config.sources["server.trusted_proxies"] == "default":
         log.warning(
-            "server.trusted_proxies is not set: behind a proxy every client counts as one address; "
-            "name the proxy's address, or set [] when there is none"
+            "server.trusted_proxies is not set: behind a proxy all clients count as one address; "
+            "set it to the proxy's address, or to [] if the site has none"
         )
     settings = {name: getattr(c, name) for name in _SERVER}
     listener = listener or inherited_listener(os.environ)
@@ -228,12 +232,15 @@ def serve_processes(
 
 
 def serve_site(project: Project, args: argparse.Namespace) -> int:
-    """The command `serve`."""
+    """Run the command `serve`."""
     return serve_processes(project, processes=args.processes, jobs=not args.no_jobs)
 
 
 def work_jobs(project: Project, args: argparse.Namespace) -> int:
-    """Work jobs until a signal comes. args.queues: "default=10,mail=2" in place of jobs.queues."""
+    """Run jobs until a signal arrives.
+
+    args.queues: queues and their threads, such as "default=10,mail=2", default: jobs.queues.
+    """
     config = project.config
     _log_to_stderr(config)
     chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
@@ -248,37 +255,37 @@ def work_jobs(project: Project, args: argparse.Namespace) -> int:
 
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
-    """A parent with `count` processes, and one for the admin server."""
+    """Run a parent with `count` serving processes, and one for the admin server."""
     from .processes import ADMIN, CounterMemory, ParentChannel, SiteHealth, Supervisor, socket_pairs
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_Process.start`, which switches it on again in each child
     project.preload()
-    gc.freeze()  # what is loaded is shared with all that are forked
-    questions = socket_pairs(count)
+    gc.freeze()  # forked processes share the loaded modules
+    pairs = socket_pairs(count)
     memory = CounterMemory()
 
     def serve(slot: int, life: int, ready: int) -> int:
-        channel = ParentChannel(life, ready, questions[slot][1])
+        channel = ParentChannel(life, ready, pairs[slot][1])
         return _Process(project, Health(build), False, channel=channel).serve(settings, jobs=jobs)
 
     def run_admin(life: int, ready: int) -> int:
-        health = SiteHealth(build, [pair[0] for pair in questions], memory)
+        health = SiteHealth(build, [pair[0] for pair in pairs], memory)
         channel = ParentChannel(life, ready)
         process = _Process(project, health, True, channel=channel)
         with process.until_ended() as (stack, ended):
             channel.start(health, ended.set)
             process.start(stack, serving=False)
-            channel.serving()
+            channel.report_started()
             ended.wait()
         return DONE
 
-    lines_to(sys.stderr).waits = False  # no thread before a fork, and nothing holds up the parent
+    lines_to(sys.stderr).waits = False  # no thread before a fork
     with Server(**settings) as first:
         if settings["listener"] or config.server.unix_socket:
             settings["listener"] = first.socket
         else:
-            # The port is free, or we would not be here: now each process gets a queue of its own
+            # The bind has shown that the port is free. Each process gets its own accept queue
             # there (socket(7), SO_REUSEPORT).
             settings |= {"address": (config.server.host, first.server_port), "reuse_port": True}
             first.socket.close()
@@ -290,34 +297,38 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
 
 
 def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
-    """Warn of queues whose jobs would wait: none of ours, and no living worker has them."""
-    with suppress(ForgeError):  # the database is away: others report that
+    """Warn of queues that get jobs and that neither this process nor a living worker serves."""
+    with suppress(ForgeError):  # the readiness check reports a missing database
         for queue, kinds in running.unserved(queues).items():
             log.warning(
                 "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues, or start"
-                " `worker --queues %s=2` (help F727)", queue, ", ".join(kinds), queue
-            )  # fmt: skip
+                " `worker --queues %s=2` (help F727)",
+                queue,
+                ", ".join(kinds),
+                queue,
+            )
 
 
 def read_queues(text: str) -> Mapping[str, int]:
-    """ "default=10,mail=2" as a mapping. Raises UsageError."""
-    found: dict[str, int] = {}
+    """Parse "default=10,mail=2" into a mapping of queues to threads. Raises UsageError."""
+    queues: dict[str, int] = {}
     for part in text.split(","):
         name, _, threads = part.strip().partition("=")
         if not name or not threads.isascii() or not threads.isdigit() or int(threads) < 1:
             message = f"--queues {text}: {part!r} is not queue=threads"
             raise UsageError(message, hint="for example default=10")
-        found[name] = int(threads)
-    return found
+        queues[name] = int(threads)
+    return queues
 
 
 @contextmanager
 def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
-    """Set at the first SIGTERM or SIGINT; the second one has its usual effect again.
+    """Yield a StopSignal that the first SIGTERM or SIGINT sets; a second one has its usual effect.
 
-    delays: the second one ends the delay, the third one has its usual effect. child: no further one
-    has any. A supervisor may send the first to all that it has started, and our parent sends one of
-    its own; SIGUSR1 of the parent ends the delay, and what does not end, the parent kills.
+    delays: the second signal ends the delay, and the third one has its usual effect.
+    child: no later signal has an effect. A supervisor may signal all processes while our parent
+    signals them, too. SIGUSR1 of the parent ends the delay, and the parent kills processes that do
+    not end.
     """
     ended, first = StopSignal(), delays and not child
 
@@ -350,20 +361,20 @@ def _log_to_stderr(config: Config) -> None:
     handler = new_handler(sys.stderr, format=c.log_format, level=c.log_level, queued=False)
     root.handlers = [handler]
     root.setLevel(c.log_level.upper())
-    # Python itself writes these to stderr: whole, in many lines, and waiting for who reads them.
+    # Python itself writes these to stderr in many lines, unmasked, and blocks if nothing reads.
     logging.captureWarnings(True)
-    threading.excepthook = _thread_ended
-    sys.unraisablehook = _not_raised
+    threading.excepthook = _log_thread_error
+    sys.unraisablehook = _log_unraisable
     for warning in config.warnings:
         log.warning("%s", warning)
 
 
-def _thread_ended(told: threading.ExceptHookArgs) -> None:
-    name = told.thread.name if told.thread else "unknown"
-    if told.exc_value is not None and not isinstance(told.exc_value, SystemExit):
-        log.error("the thread %s ended by an exception", name, exc_info=told.exc_value)
+def _log_thread_error(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else "unknown"
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        log.error("the thread %s ended by an exception", name, exc_info=args.exc_value)
 
 
-def _not_raised(told: sys.UnraisableHookArgs) -> None:
-    what = told.err_msg or "Exception ignored in"
-    log.error("%s: %r", what, told.object, exc_info=told.exc_value)
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
+    message = args.err_msg or "Exception ignored in"
+    log.error("%s: %r", message, args.object, exc_info=args.exc_value)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from forge_min.ops.processes import CounterMemory, SiteHealth, socket_pairs
-from forge_min.ops.processes.site_health import Counted
+from forge_min.ops.processes.site_health import Counters
 
 READY = (True, {})
 Answers = Callable[[Connection], None]
@@ -120,9 +120,9 @@ def test_a_process_that_ends_meanwhile_is_not_waited_for(health_of: Any) -> None
 
 def test_what_is_left_is_taken_whole_or_not_at_all() -> None:
     memory = CounterMemory()
-    assert memory.load() == Counted([], {}, {})
-    memory.save(Counted([], {"1": 11, "2": 12}, {}))
-    memory.save(Counted([], {"1": 11}, {}))
-    assert memory.load() == Counted([], {"1": 11}, {})
+    assert memory.load() == Counters([], {}, {})
+    memory.save(Counters([], {"1": 11, "2": 12}, {}))
+    memory.save(Counters([], {"1": 11}, {}))
+    assert memory.load() == Counters([], {"1": 11}, {})
     os.pwrite(memory._fd, b"\xff", 40)  # as a writer that was killed in between
-    assert memory.load() == Counted([], {}, {})
+    assert memory.load() == Counters([], {}, {})

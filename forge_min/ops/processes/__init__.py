@@ -1,4 +1,4 @@
-"""`serve` in several processes: the parent, and what the others tell the admin server."""
+"""`serve` in several processes: their parent, and the state that they send to the admin process."""
 
 from .children import Child, ChildProcesses
 from .parent_channel import ADMIN, ParentChannel, socket_pairs
