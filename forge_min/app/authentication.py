@@ -1,4 +1,4 @@
-"""Who asks an application: by API key, else as its app.py says; and in which tenant."""
+"""Authenticates the requests of an application, and finds their tenant."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ Views = Mapping[str, Render]
 
 
 class Authentication:
-    """The ways to know who asks, in turn: those of app.py, then API keys, then sessions.
+    """The authentication methods in their order: those of app.py, then API keys, then sessions.
 
-    varies: the headers that name a tenant. account: the pages to sign in at, None where app.py has
-    no sign_in(). links: what sends those for a new password, to be stopped by whoever has this.
+    varies: the request headers that name a tenant.
+    account: the account pages, None unless app.py calls sign_in().
+    links: the sender of password resets; its owner stops it.
     views: the project's own templates.
     """
 
@@ -37,8 +38,7 @@ class Authentication:
     ) -> None:
         self._app, self._database = app, registry.database
         self._tenant = tenant_reader(config)
-        named = config.tenancy.strategy == "header"
-        self.varies = [config.tenancy.header] if named else []
+        self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
         self.methods = [*app.methods, self._by_key]
         if app.signs_in and app.reset_sender is not None:
             self.links = Links(registry.database, registry.fill(app.reset_sender, 2))
@@ -64,15 +64,15 @@ class Authentication:
         return credentials.identify_key(self._database.connection(), token, self._tenant(request))
 
     def renew(self, identity: Identity) -> Identity | None:
-        """What somebody who asked a while ago is by now; None for nobody any more."""
-        now: Identity | None = identity
+        """Return the current state of an identity; None if it is no longer authenticated."""
+        current: Identity | None = identity
         if identity.credential:
-            now = credentials.renewed(self._database.connection(), identity)
-        return None if now is None else self._app.renew(now)
+            current = credentials.renewed(self._database.connection(), identity)
+        return None if current is None else self._app.renew(current)
 
 
 def tenant_reader(config: Config) -> Callable[[Request], str | None]:
-    """What tells which tenant a request asks for, its slug or id."""
+    """Return the function that reads the tenant, its slug or id, from a request."""
     strategy = config.tenancy.strategy
     if strategy == "header":
         return tenant_by_header(config.tenancy.header)
@@ -82,6 +82,6 @@ def tenant_reader(config: Config) -> Callable[[Request], str | None]:
 
 
 def rate_limit_key() -> tuple[str, str] | None:
-    """Whose requests count together, for the limits: (kind, key)."""
+    """Return (kind, key) by which the limits count requests; None for anonymous users."""
     identity = current_identity()
     return (identity.via or "session", identity.user) if identity.user else None

@@ -1,4 +1,4 @@
-"""Every route of an application on one router: generated, declared, and our own."""
+"""Every route of an application on one router: generated, declared and built-in ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eva
 _ICONS = ("favicon.ico", "favicon.svg", "favicon.png")  # in this order
 EVENTS, OUR_FILES, FILES = "/events", "/static/forge/{path...}", "/static/{path...}"
 UNCOUNTED = (EVENTS, OUR_FILES, FILES)
-"""Routes that server.max_per_client does not count: streams have a cap of their own, files need no
+"""Routes that server.max_per_client does not count: streams have their own cap, files need no
 database.
 """
 OPERATIONS = ("read", "create", "update", "delete", "restore", "audit")
@@ -52,8 +52,11 @@ def build_router(
     account: AccountPages | None = None,
     probe: Handler | None = None,
 ) -> Router:
-    """The router. probe: answers at server.ready_path, unless the project has a route there. Raises
-    ServerError F505 for a route that is declared twice.
+    """Return the router.
+
+    probe: the handler of server.ready_path, unless the project has a route there.
+
+    Raises ServerError F505 for a route that is declared twice.
     """
     router = Router()
     for route in [*routes, *_verbs(app, registry, routes)]:
@@ -83,11 +86,11 @@ def build_router(
     router.add("GET", FILES, own)
     lists = {route.name: route.pattern.removeprefix(config.api.prefix) for route in routes}
     chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
-    places = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
+    paths = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
     replaceable = [
         Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
         *(account.routes() if account is not None else ()),
-        *_pages(registry, generated.views, places, frame),
+        *_pages(registry, generated.views, paths, frame),
     ]
     if probe is not None and config.server.ready_path:
         replaceable.append(Route("GET", config.server.ready_path, probe, ""))
@@ -98,18 +101,18 @@ def build_router(
 
 
 def _pages(
-    registry: Registry, views: Mapping[str, Render], places: Mapping[str, str], frame: Frame
+    registry: Registry, views: Mapping[str, Render], paths: Mapping[str, str], frame: Frame
 ) -> Iterator[Route]:
-    """The pages of every resource. places: topic → path."""
-    for topic, path in places.items():
+    """Yield the routes of the pages of every resource. paths: topic → path."""
+    for topic, path in paths.items():
         actions = frame.resources[path] = registry.actions[topic]
-        yield from ResourcePages(actions, path, frame, places, views).routes()
-    if places:
+        yield from ResourcePages(actions, path, frame, paths, views).routes()
+    if paths:
         yield Route("GET", "/", frame.start, "")
 
 
 def _icon(own: StaticFiles, ours: StaticFiles, request: Request) -> Response:
-    """The icon of a browser's tab: the project's static/favicon.*, else the built-in one."""
+    """Return the icon of a browser's tab: the project's static/favicon.*, else the built-in one."""
     for name in _ICONS:
         request.params["path"] = name
         with suppress(NotFound):
@@ -137,24 +140,24 @@ def _page(registry: Registry, declared: Callable[..., str], unsafe_eval: bool) -
 def _verbs(app: App, registry: Registry, routes: Sequence[Route]) -> list[Route]:
     paths = {route.name: route.pattern for route in routes}
     _check_permissions(registry, {(topic, name) for topic, name, _ in app.verbs})
-    found = []
+    verbs = []
     for topic, name, function in app.verbs:
         if topic not in registry.actions:
             known = ", ".join(registry.actions)
-            raise ConfigError(f"app.verb: no resource has the topic {topic}; topics: {known}")
+            raise ConfigError(f"app.verb: unknown topic {topic!r}; the topics are {known}")
         api = ResourceAPI(registry.actions[topic], paths[f"{topic}.list"])
         handler = api.verb(registry.fill(function, 2), function.__doc__, name)
-        found.append(Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}"))
-    return found
+        verbs.append(Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}"))
+    return verbs
 
 
 def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
-    """A permission for an operation that nothing has would protect nothing."""
+    """Reject permissions for an operation that does not exist: they would protect nothing."""
     for topic, actions in registry.actions.items():
         for operation in actions.resource.permissions:
             if operation not in OPERATIONS and (topic, operation) not in verbs:
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}, which is no verb of app.py",
+                    f"{topic} has a permission for {operation!r}, which is not a verb of app.py",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

@@ -1,7 +1,6 @@
-"""A started application. Config is read in this room and nowhere below: services take plain
-values.
+"""A started application. Config is read here and in no lower layer: services take plain values.
 
-`__init__` builds in an order in which each part finds what it needs; `stop` goes the other way.
+`__init__` builds the services in the order of their dependencies; `stop` stops them in reverse.
 """
 
 from __future__ import annotations
@@ -54,19 +53,23 @@ if TYPE_CHECKING:
     from ..admin import JobsPages
 
 log = logging.getLogger("forge_min.app")
-_MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
-_FIRST_PAGE = 0.1  # seconds that a start leaves to who asks first
-SHEET = "/static/css/app.css"  # of a project, for our pages beside its own
+_MARGIN = 5.0  # seconds beyond database.statement_timeout until the server counts as dead
+_FIRST_PAGE = 0.1  # seconds after the start that are reserved for the first request
+SHEET = "/static/css/app.css"  # the project's stylesheet, which the built-in pages use, too
 
 
 class Runtime:
     """The services of one process, built and started by the constructor.
 
-    root: the project's folder, for static/ and migrations/. build: build-info.json, or {}. serving:
-    False for a process that only works jobs. secret: what cursors are signed with. application: the
-    PEP 3333 callable, when it serves. on_answered: for our own server.
-    The constructor raises ConfigError (F412: the role is not bound by policies), Unavailable
-    (database) and ForgeError F70x (workers).
+    root: the project's folder, for static/ and migrations/.
+    build: build-info.json, or {}.
+    serving: False for a process that only runs jobs.
+    secret: the key that signs cursors.
+    application: the PEP 3333 callable, if it serves.
+    on_answered: the callback of forge_min's own server.
+
+    The constructor raises ConfigError (F412: policies do not bind the role), Unavailable (database)
+    and ForgeError F70x (workers).
     """
 
     application: Application
@@ -91,15 +94,15 @@ class Runtime:
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
         self.metrics = Metrics(observe.Registry(), build)
-        # What an insert on our connections is checked by; filled once the workers are known.
+        # Inserts on our connections are checked against it; filled once the workers are known.
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
-        # What server.ready_path answers by; the process that serves knows more.
+        # The response of server.ready_path; `serve` replaces it by the process's health.
         self.readiness: Callable[[], tuple[bool, object] | None] = observe.SingleFlight(
             self.ready
         ).answer
-        self._stack = ExitStack()  # what is running so far; closed where a later part fails
+        self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
             telemetry = new_telemetry(
                 config.observe, development=serving and config.env == "development"
@@ -132,14 +135,16 @@ class Runtime:
             self._open_admin()
             if serving:
                 self._serve(app, generated, routes, root)
-            if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
+            if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
                 self._stack.callback(observe.Exposed(self.metrics.registry).close)
             own = self.database.connection()  # raises here, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._links.start()
-                self._stack.callback(self._links.stop)  # what sends them may need what hooks end
-            # PERF: what nobody waits for connects after the first page (benchmarks/observe).
+                self._stack.callback(
+                    self._links.stop
+                )  # before the stop hooks: the sender may use resources that they close
+            # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
                 self.hub.start(_FIRST_PAGE)
@@ -150,10 +155,11 @@ class Runtime:
     def new_worker(
         self, queues: Mapping[str, int], on_stuck: Callable[[], object] | None = None
     ) -> jobs.Worker:
-        """A worker of these queues (name → threads), not started yet; `stop` stops it.
+        """Return a worker of these queues (name → threads), not started yet; `stop` stops it.
 
-        on_stuck: as of `jobs.Worker`. Raises ForgeError F703 when a worker class asks for what
-        nobody provides.
+        on_stuck: as of `jobs.Worker`.
+
+        Raises ForgeError F703 if a worker class needs a dependency that is not provided.
         """
         c = self._config.jobs
         self._worker = jobs.Worker(
@@ -177,15 +183,18 @@ class Runtime:
         return self._worker
 
     def unserved(self, queues: Collection[str]) -> dict[str, list[str]]:
-        """Queues that jobs of this project go to, beside `queues`, and that no living worker works;
-        each with the kinds of its jobs. Raises as `db.connect`, and the errors of `db.translate`.
+        """Map each queue that no living worker serves to the kinds of jobs that go there.
+
+        queues: more queues that count as served.
+
+        Raises as `db.connect`, and the errors of `db.translate`.
         """
         served = {*queues, *control.served(self.database.connection())}
         declared = declared_queues(self.registry, self.schedules)
         return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
-        """Whether requests can be answered, and the reason of each part that cannot."""
+        """Return whether requests can be answered, and the reason of each part that cannot."""
         parts = {"hub": self.hub} if self.hub is not None else {"worker": self._worker}
         states = {name: part.ready for name, part in parts.items() if part is not None}
         reasons = {name: reason for name, (good, reason) in states.items() if not good}
@@ -195,7 +204,7 @@ class Runtime:
         except ForgeError as err:
             reasons["database"] = err.message
         else:
-            # "missing" is a newer release's, which keeps its tables readable for us.
+            # "missing" are files of a newer release, which keeps its tables readable for ours.
             behind = [row.name for row in rows if row.state not in ("applied", "missing")]
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
@@ -221,9 +230,9 @@ class Runtime:
         self._stack.callback(self._nudger.stop)
 
     def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
-        """Connections that `stop` closes."""
+        """Return a database; `stop` closes its connections."""
         c = self._config.database
-        # PostgreSQL itself ends slow statements, unless its machine hangs.
+        # PostgreSQL itself cancels slow statements, unless its machine hangs.
         patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         database = db.Database(
             url,
@@ -237,7 +246,7 @@ class Runtime:
         return database
 
     def _open_direct(self) -> db.Connection:
-        """A connection past any pooler: LISTEN and NOTIFY."""
+        """Open a connection that bypasses any pooler, for LISTEN and NOTIFY."""
         c = self._config.database
         name = self._config.project.name
         return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
@@ -260,7 +269,7 @@ class Runtime:
         return hub
 
     def _open_admin(self) -> None:
-        """What the admin server shows of the database, on connections of its own threads."""
+        """Open the database of the admin server: each of its threads has its own connection."""
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
         counted = observe.SingleFlight(lambda: control.counted(database.connection()))
@@ -268,15 +277,15 @@ class Runtime:
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
-        """Handler of the admin server's /jobs, created by the first request."""
+        """The handler of the admin server's /jobs, created by the first request."""
         from ..admin import JobsPages
 
-        reporting = partial(jobs.told_of, self._catalogue.kinds)
-        return JobsPages(self._admin_database, self._config.project.name, reporting)
+        notified = partial(jobs.told_of, self._catalogue.kinds)
+        return JobsPages(self._admin_database, self._config.project.name, notified)
 
     def _fill_catalogue(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()
-        # In production another release may have the worker.
+        # Not in production, where another release may have the worker.
         self._catalogue.strict = self._config.env == "development"
         jobs.check_periodic(app.schedules, self._catalogue)
 
@@ -345,7 +354,7 @@ class Runtime:
             max_body=config.server.max_body,
             probe=probe,
         )
-        application = self.application  # whatever stands around it by the time of a scrape
+        application = self.application  # development wraps the attribute later
         self.on_answered = application.answered
         limit = config.server.max_connections
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
@@ -376,13 +385,12 @@ class Runtime:
 
     def _outer(self, authentication: Authentication) -> list[Middleware]:
         origins = self._config.api.cors_origins
-        found: list[Middleware] = [CORS(origins, authentication.varies)] if origins else []
-        if self._config.tenancy.strategy == "path":
-            found.append(tenant_in_path)
-        return [*found, Compress()]
+        cors = [CORS(origins, authentication.varies)] if origins else []
+        path = [tenant_in_path] if self._config.tenancy.strategy == "path" else []
+        return [*cors, *path, Compress()]
 
     def _admit(self, topic: str) -> UUID | None:
-        """The tenant whose events the current identity hears. Raises for who may not read."""
+        """Return the tenant of the current identity, for its events. Raises if it may not read."""
         actions = self.registry.actions[topic]
         actions.allow("read")
         return actions.tenant()
@@ -401,7 +409,7 @@ class Runtime:
             observe.trace_connection(conn)
 
     def _probe(self, request: Request) -> Response:
-        """The status of server.ready_path; the admin server gives reasons."""
+        """Respond with the status of server.ready_path; the admin server reports the reasons."""
         status = self.readiness()
         headers = [("Cache-Control", "no-store")]
         if status is not None and status[0]:

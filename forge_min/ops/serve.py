@@ -93,7 +93,7 @@ class StopSignal:
         self.set()
 
     def exit_code(self) -> int:
-        """Return the process's exit code. Exits at once if threads are stuck: nothing can end them."""
+        """Return the process's exit code. Exits at once if threads are stuck: nothing ends them."""
         if self._stuck:
             logging.shutdown()
             os._exit(STUCK)
