@@ -1,7 +1,7 @@
-"""Read-only checks of a site. What is checked is handed in; nothing here reads a configuration.
+"""Read-only checks of a site, which is passed in: nothing here reads a configuration.
 
-`check_environment` needs neither psycopg nor the compiled core; what does is imported by its path,
-`services`, so that a broken installation is a finding, too.
+`check_environment` needs neither psycopg nor the compiled core. `check_services` needs both, and is
+imported by its path, so that a broken installation is a finding, too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
-from .configuration import (
-    check_admin,
-    check_configuration,
-    check_openness,
-    check_secret,
-)
+from .configuration import check_admin, check_configuration, check_openness, check_secret
 from .finding import Finding, State, broken, codes, join_names, new_finding, verdict
 from .machine import check_artifact, check_disk, check_files, check_python
 from .report import GROUPS, DoctorReport
@@ -40,8 +35,9 @@ _CHECKS = {
 
 
 def check_environment(site: Site) -> list[Finding]:
-    """What needs no other part of the site."""
-    return [one for code, check in _CHECKS.items() for one in run_check(code, partial(check, site))]
+    """Run the checks that need no other part of the site."""
+    results = (run_check(code, partial(check, site)) for code, check in _CHECKS.items())
+    return [finding for findings in results for finding in findings]
 
 
 __all__ = [

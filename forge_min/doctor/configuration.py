@@ -1,6 +1,4 @@
-"""The configuration: what the loader refuses and warns of, and what is unsafe though it may be
-said.
-"""
+"""The configuration: errors and warnings of the loader, and values that are valid but unsafe."""
 
 from __future__ import annotations
 
@@ -10,27 +8,27 @@ from ipaddress import ip_address, ip_network
 from .finding import Finding, codes, format_error, new_finding, verdict
 from .site import Site
 
-SECRET, TOKEN = 32, 16  # characters at least
-DISTINCT = 8  # different characters that a random secret has at least
+SECRET, TOKEN = 32, 16  # minimum characters
+DISTINCT = 8  # minimum number of different characters in a random secret
 
 
 def check_configuration(site: Site) -> Iterator[Finding]:
-    """Everything of D3 but the secrets, which have their own checks."""
+    """Check D301 and D302; secrets have their own checks."""
     for mistake in site.mistakes:
         yield new_finding("D301", "failed", format_error(mistake))
     if not site.mistakes:
-        yield new_finding("D301", "ok", f"every value can be used; FORGE_ENV is {site.env}")
+        yield new_finding("D301", "ok", f"every value is valid; FORGE_ENV is {site.env}")
     for warning in site.warnings:
         yield new_finding("D302", "warning", warning)
     if not site.warnings:
-        yield new_finding("D302", "ok", "there are none")
+        yield new_finding("D302", "ok", "none")
 
 
 def check_secret(site: Site) -> Iterator[Finding]:
-    """auth.secret. Without one in development each start has its own."""
+    """Check auth.secret. If it is not set in development, each start creates its own."""
     secret = site.settings["auth.secret"]
     if not secret:
-        message = "is not set; processes that start apart refuse each other's forms and cursors"
+        message = "is not set; separately started processes reject each other's forms and cursors"
         yield new_finding("D303", "failed" if site.prod else "ok", message)
         return
     weak = weakness(secret, SECRET)
@@ -38,39 +36,39 @@ def check_secret(site: Site) -> Iterator[Finding]:
 
 
 def check_admin(site: Site) -> Iterator[Finding]:
-    """The admin server's address and token."""
+    """Check the address and token of the admin server."""
     s = site.settings
     host, token = s["admin.host"], s["admin.token"]
-    near = host and is_local(host)
+    local = host and is_local(host)
     if not s["admin.enabled"]:
         yield new_finding("D304", "ok", "is off")
     elif not token:
         message = f"listens at {host}, without a token"
-        yield new_finding("D304", "ok" if near else "failed", message)
+        yield new_finding("D304", "ok" if local else "failed", message)
     elif weak := weakness(token, TOKEN):
-        state = site.if_unusual if near else site.if_unsafe
+        state = site.if_unusual if local else site.if_unsafe
         yield new_finding("D304", state, f"listens at {host}, and admin.token {weak}")
     else:
         yield new_finding("D304", "ok", f"listens at {host}, with a token")
 
 
 def check_openness(site: Site) -> Iterator[Finding]:
-    """Who may call, in which mode it runs, and whom it believes."""
+    """Check CORS, the mode and the trusted proxies."""
     s = site.settings
-    everybody = "*" in s["api.cors_origins"]
-    origins = ", ".join(s["api.cors_origins"]) or "none but its own"
-    yield new_finding("D306", site.if_unsafe if everybody else "ok", origins)
+    any_origin = "*" in s["api.cors_origins"]
+    origins = ", ".join(s["api.cors_origins"]) or "only its own"
+    yield new_finding("D306", site.if_unsafe if any_origin else "ok", origins)
     mistaken = site.prod and site.env != "production"
     yield new_finding("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
     if site.prod and s["observe.log_level"] == "debug":
-        step = codes()["D302"]["next"]  # the mode is as it should be
+        step = codes()["D302"]["next"]  # not D307's, because the mode is right
         yield new_finding("D307", "warning", "observe.log_level is debug", next=step)
-    wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
+    wide = [net for net in s["server.trusted_proxies"] if _is_unlimited(net)]
     trusted = ", ".join(s["server.trusted_proxies"]) or "none"
     named = site.sources["server.trusted_proxies"] != "default"
     wrong = "" if named else "server.trusted_proxies is not set"
     if not (s["server.trusted_proxies"] or s["server.unix_socket"] or is_local(s["server.host"])):
-        plain = f"plain HTTP is served at {s['server.host']}: HTTPS is missing"
+        plain = f"{s['server.host']} serves plain HTTP, without HTTPS"
         wrong = f"{wrong}; {plain}" if wrong else plain
     if site.prod and wrong:
         step = """export FORGE_SERVER_TRUSTED_PROXIES='["127.0.0.1"]'"""
@@ -79,12 +77,12 @@ def check_openness(site: Site) -> Iterator[Finding]:
         yield new_finding("D308", site.if_unusual if wide else "ok", trusted)
 
 
-def _is_everybody(network: str) -> bool:
+def _is_unlimited(network: str) -> bool:
     return network != "unix" and ip_network(network).prefixlen == 0
 
 
 def is_local(host: str) -> bool:
-    """Whether it is this machine: loopback, or the folder of a socket."""
+    """Return whether the host is this machine: loopback, or the folder of a socket."""
     try:
         return host in ("", "localhost") or host[0] == "/" or ip_address(host).is_loopback
     except ValueError:
@@ -92,9 +90,11 @@ def is_local(host: str) -> bool:
 
 
 def weakness(secret: str, least: int) -> str:
-    """Why a secret is easy to guess, without any part of it; "" if nothing is known against it.
+    """Return why a secret is easy to guess, without any part of it; "" if it passes.
 
-    least: characters. These are the two rules of Django's security.W009.
+    least: minimum characters.
+
+    These are the two rules of Django's security.W009.
     """
     if len(secret) < least:
         return f"has fewer than {least} characters"

@@ -1,6 +1,6 @@
-"""Checks that need the parts of a running site: its code, the compiled core, psycopg, a database.
+"""Checks that need parts of a running site: its code, the compiled core, psycopg, a database.
 
-One connection serves all that ask the database; when it is lost, the rest is skipped.
+All checks share one database connection; if it is lost, the rest is skipped.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .server import (
     check_migrations,
     check_owner,
     check_passwords,
+    check_route,
     check_server,
     check_size,
-    check_way,
 )
 
 _HOLDERS = (
@@ -39,18 +39,18 @@ Check = Callable[[db.Connection], Iterable[Finding]]
 
 
 def check_services(site: Site) -> list[Finding]:
-    """All of them, in order."""
+    """Run all of them, in order."""
     declared = ProjectCode()
     results = [new_finding("D104", "ok", "every part loads")]
     results += run_check("D102", partial(check_core, site))
     results += run_check("D103", partial(check_driver, site))
     results += run_check("D105", partial(check_code, site, declared))
     results += run_check("D305", partial(check_passwords, site))
-    opened: list[db.Connection] = []
-    results += run_check("D501", partial(_reach, site, opened))
+    conns: list[db.Connection] = []
+    results += run_check("D501", partial(_connect, site, conns))
     checks: dict[str, Check] = {
         "D502": partial(check_server, site),
-        "D503": partial(check_way, site),
+        "D503": partial(check_route, site),
         "D504": lambda conn: check_events(site),
         "D506": partial(check_clock, site),
         "D508": partial(check_connections, site),
@@ -64,19 +64,19 @@ def check_services(site: Site) -> list[Finding]:
     }
     try:
         for code, check in checks.items():
-            results += _check_on_connection(code, check, opened)
+            results += _check_on_connection(code, check, conns)
     finally:
-        for conn in opened:
+        for conn in conns:
             conn.close()
     return results
 
 
-def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
+def _connect(site: Site, conns: list[db.Connection]) -> Iterator[Finding]:
     url = site.settings["database.url"]
     if not url:
-        message, step = "no database is named", "export FORGE_DATABASE_URL=postgresql://..."
+        message, step = "database.url is not set", "export FORGE_DATABASE_URL=postgresql://..."
         if not site.prod:
-            message, step = f"{message}, and the one of development does not run", "forge-min serve"
+            message, step = f"{message}, and no embedded database is running", "forge-min serve"
         yield new_finding("D501", site.if_unsafe, message, next=step)
         return
     try:
@@ -84,30 +84,30 @@ def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
     except Exception as err:
         yield new_finding("D501", "failed", format_error(err), **host_and_port(url))
         return
-    opened.append(conn)
+    conns.append(conn)
     host, port = conn.info.host or "the local socket", conn.info.port
     yield new_finding("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
 
 
-def _check_on_connection(code: str, check: Check, opened: list[db.Connection]) -> list[Finding]:
-    if not opened:
+def _check_on_connection(code: str, check: Check, conns: list[db.Connection]) -> list[Finding]:
+    if not conns:
         return [skipped(code, "no database")]
-    conn = opened[0]
+    conn = conns[0]
     results = run_check(code, partial(_translating, code, check, conn))
-    if conn.closed or not db.is_idle(conn):  # it was lost, or stands still: nobody asks it again
-        opened.clear()
+    if conn.closed or not db.is_idle(conn):  # it was lost, or hangs: no check uses it again
+        conns.clear()
         conn.close()
     return results
 
 
 def _translating(code: str, check: Check, conn: db.Connection) -> Iterator[Finding]:
-    """What is asked of a table that no migration has made yet is skipped."""
+    """Run a check; it is skipped if no migration has created its tables yet."""
     try:
         with db.errors_translated():
             yield from check(conn)
     except (psycopg.Error, ForgeError) as err:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
-            yield skipped(code, "its tables are not there yet (D510)")
+            yield skipped(code, "its tables do not exist yet (D510)")
         elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
             message = "another session has locked its tables"
             yield new_finding(code, "failed", message, next=_HOLDERS)

@@ -1,4 +1,4 @@
-"""The code that runs: its implementations, and what the project declares to other checks."""
+"""The running code: its implementations, and the declarations that other checks need."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from ..finding import Finding, format_error, new_finding, skipped, verdict
 from ..site import Site
 from ..time_limit import CheckTimeout
 
-_OUT = "the project's code does not load"
+_NOT_LOADED = "the project's code does not load"
 
 
 @dataclass
 class ProjectCode:
-    """What the code says; None where it does not load. kinds: it has workers for. queues: of
-    `declared_queues`. scoped: tables of tenants.
+    """The declarations of the code; None if it does not load.
+
+    kinds: the kinds of jobs with workers.
+    queues: as of `declared_queues`.
+    scoped: the tables of tenants.
     """
 
     kinds: Mapping[str, Kind] | None = None
@@ -34,7 +37,7 @@ class ProjectCode:
 
 
 def check_core(site: Site) -> Iterator[Finding]:
-    """The compiled core, or its twin."""
+    """Check whether the compiled core or its Python twin runs."""
     state, wrong = site.if_unusual, "its Python twin runs"
     if site.build.get("impl") == "c":
         state, wrong = site.if_unsafe, "the artifact has it, and its Python twin runs"
@@ -44,26 +47,25 @@ def check_core(site: Site) -> Iterator[Finding]:
 
 
 def check_driver(site: Site) -> Iterator[Finding]:
-    """psycopg's implementation."""
+    """Check psycopg's implementation."""
     version = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
     pure = psycopg.pq.__impl__ == "python"
     yield new_finding("D103", "warning" if pure else "ok", version)
 
 
 def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
-    """Import it as `serve` does, with what it prints on stderr, and fill `declared`."""
+    """Import the code as `serve` does, with its output on stderr, and fill `declared`."""
     try:
         with redirect_stdout(sys.stderr):
             app, generated = site.code()
     except KeyboardInterrupt:
         raise
     except BaseException as err:
-        why = (
-            str(err) if isinstance(err, CheckTimeout) else f"{_place(site, err)}{format_error(err)}"
-        )
+        timed_out = isinstance(err, CheckTimeout)
+        why = str(err) if timed_out else f"{_location(site, err)}{format_error(err)}"
         yield new_finding("D105", "failed", why)
-        yield skipped("D106", _OUT)
-        yield skipped("D107", _OUT)
+        yield skipped("D106", _NOT_LOADED)
+        yield skipped("D107", _NOT_LOADED)
         return
     yield new_finding("D105", "ok", "gen/registry.py and app.py load")
     yield _evaluating(app)
@@ -76,7 +78,7 @@ def _evaluating(app: App) -> Finding:
 
 
 def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[Finding]:
-    """Kinds and tables are known even where hooks do not fit."""
+    """Fill `declared`: kinds and tables also if the hooks do not fit."""
     try:
         registry = declared_registry(app, generated)
         resources = [actions.resource for actions in registry.actions.values()]
@@ -92,8 +94,8 @@ def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[
         yield new_finding("D107", "ok", f"they fit; kinds: {len(kinds)}")
 
 
-def _place(site: Site, err: BaseException) -> str:
-    """The last line of the project that was reached, else the last one of all: "app.py:3: "."""
+def _location(site: Site, err: BaseException) -> str:
+    """Return the last line of the project in the traceback, else the last of all: "app.py:3: "."""
     if isinstance(err, SyntaxError) and err.filename:
         frames = [(err.filename, err.lineno)]
     else:

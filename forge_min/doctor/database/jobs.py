@@ -1,4 +1,4 @@
-"""The queue's health: who works it, what waits, what was given up, what is stuck."""
+"""The queue's health: workers, waiting jobs, discarded jobs and stuck jobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..site import Site
 from .code import ProjectCode
 from .queries import read_only
 
-OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs of a queue that may
+OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs that may wait in a queue
 
 
 def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
-    """Everything of D7."""
+    """Check D701 to D708."""
     s = site.settings
     kinds = declared.kinds or {}
     own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
@@ -28,17 +28,18 @@ def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterat
     paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
     yield from _all("D701", _unknown(unknown), "every kind that waits is known")
     yield from _all("D702", _unworked(seen, unknown, known or {}), "every waiting job has a worker")
-    yield from _all("D703", _paused(paused), "there are none")
+    yield from _all("D703", _paused(paused), "none")
     yield from _all("D704", _backlog(seen, paused), _depth(seen))
-    given_up = ", ".join(f"{one['count']} of {one['kind']}" for one in seen["discarded"])
-    yield verdict("D705", "warning", given_up and f"within a day: {given_up}", "none within a day")
-    dead = [one for one in seen["stuck"] if one["dead"]]
-    lives = "a worker that lives takes them over" if seen["alive"] else "no worker lives"
+    discarded = ", ".join(f"{row['count']} of {row['kind']}" for row in seen["discarded"])
+    recent = discarded and f"within a day: {discarded}"
+    yield verdict("D705", "warning", recent, "none within a day")
+    dead = [job for job in seen["stuck"] if job["dead"]]
+    rescue = "a living worker takes them over" if seen["alive"] else "no worker is alive"
     state: State = "warning" if seen["alive"] else "failed"
-    yield verdict("D706", state, f"{_stuck_jobs(dead)}: {lives}" if dead else "", "there are none")
-    late = [one for one in seen["stuck"] if not one["dead"]]
-    first = late[0]["id"] if late else ""
-    yield verdict("D707", "warning", _stuck_jobs(late), "there are none", id=first)
+    yield verdict("D706", state, f"{_stuck_jobs(dead)}: {rescue}" if dead else "", "none")
+    overdue = [job for job in seen["stuck"] if not job["dead"]]
+    first = overdue[0]["id"] if overdue else ""
+    yield verdict("D707", "warning", _stuck_jobs(overdue), "none", id=first)
     if declared.queues is None:
         yield skipped("D708", "the project's code does not load")
     else:
@@ -52,7 +53,7 @@ def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
 def _unknown(kinds: list[str]) -> Iterator[Finding]:
     for kind in kinds:
         yield new_finding(
-            "D701", "failed", f"jobs of kind {kind} wait for nobody", kind=quote(kind)
+            "D701", "failed", f"no worker class for waiting jobs of kind {kind}", kind=quote(kind)
         )
 
 
@@ -62,10 +63,10 @@ def _unworked(
     for kind in seen["unknown"]:
         if kind not in unknown:
             queue = known[kind].queue if kind in known else ""
-            message = f"jobs of kind {kind} wait, and no worker that lives has it"
+            message = f"jobs of kind {kind} wait, and no living worker has it"
             yield new_finding("D702", "warning", message, queue=quote(queue) if queue else "")
     for queue in seen["unworked"]:
-        message = f"jobs of the queue {queue} wait, and no worker that lives works it"
+        message = f"jobs of the queue {queue} wait, and no living worker serves it"
         yield new_finding("D702", "warning", message, queue=quote(queue))
 
 
@@ -78,7 +79,7 @@ def _unserved(queues: Mapping[str, Sequence[str]], served: Collection[str]) -> I
 
 def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
     for queue, since in queues.items():
-        yield new_finding("D703", "warning", f"{queue} is paused since {since}", queue=quote(queue))
+        yield new_finding("D703", "warning", f"{queue}, since {since}", queue=quote(queue))
 
 
 def _depth(seen: control.Shown) -> str:
