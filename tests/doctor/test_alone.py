@@ -113,7 +113,7 @@ def test_each_altered_missing_and_added_member_is_named(
     told = check_environment(make_site(artifact=written(tmp_path / "other", wrong, zipped=zipped)))
     assert of(told, "D201").state == of(told, "D202").state == "failed"
     assert "a.py (altered), static/b.css (missing)" in of(told, "D201").message
-    assert of(told, "D202").message == "the manifest does not know sitecustomize.py"
+    assert of(told, "D202").message == "not in the manifest: sitecustomize.py"
 
 
 def test_a_manifest_made_anew_for_altered_members_is_seen(
@@ -265,8 +265,8 @@ def test_production_is_asked_for_more(make_site: MakeSite) -> None:
     "host, proxies, source, state, said",
     [
         ("127.0.0.1", (), "default", "failed", "server.trusted_proxies is not set"),
-        ("0.0.0.0", (), "default", "failed", "HTTPS is missing"),
-        ("0.0.0.0", (), "forge.toml:3", "warning", "HTTPS is missing"),
+        ("0.0.0.0", (), "default", "failed", "without HTTPS"),
+        ("0.0.0.0", (), "forge.toml:3", "warning", "without HTTPS"),
         ("127.0.0.1", (), "forge.toml:3", "ok", "none"),
         ("0.0.0.0", ("10.0.0.1",), "FORGE_SERVER_TRUSTED_PROXIES", "ok", "10.0.0.1"),
     ],
@@ -348,7 +348,7 @@ def test_the_limit_of_files_that_is_told_is_that_of_the_process(make_site: MakeS
             one = of(check_environment(make_site(profile="prod")), "D402")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert one.state == "warning" and one.message.startswith(f"a process may open {few};")
+        assert one.state == "warning" and one.message.startswith(f"a process may open {few} files;")
 
 
 # -- the report ------------------------------------------------------------------------------------
