@@ -1,6 +1,6 @@
 """Configuration: defaults < forge.toml < environment, from one table of every key.
 
-Imports errors only. Only the root takes a Config; every service takes plain values.
+Only the root of an application takes a Config; every service takes plain values.
 """
 
 from .load import inspect, load

@@ -1,4 +1,4 @@
-"""The one table of configuration, keys.toml, as rows that know which values they accept."""
+"""The one table of configuration, keys.toml, as rows that validate values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _MOST_THREADS = 1024  # of a queue, as server.threads
 
 
 class ConfigKey(NamedTuple):
-    """One row of the table. name: "section.key". default: as a user would write it."""
+    """One row of the table.
+
+    name: "section.key".
+    default: as a user would write it.
+    """
 
     name: str
     type: Type
@@ -33,7 +37,7 @@ class ConfigKey(NamedTuple):
         return "FORGE_" + self.name.replace(".", "_").upper()
 
     def accept(self, raw: object) -> Any:
-        """The value as services get it. Raises ValueError saying what it must be."""
+        """Return the value as services take it. Raises ValueError with the expected value."""
         value = convert(self.type, raw)
         expected = EXPECTED[self.type]
         if value is None:
@@ -46,8 +50,8 @@ class ConfigKey(NamedTuple):
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
         if self.choices and value not in self.choices:
             raise ValueError(" or ".join(repr(choice) for choice in self.choices))
-        if beside := wrong_content(value):
-            raise ValueError(expected + beside)
+        if limit := wrong_content(value):
+            raise ValueError(expected + limit)
         wrong = _CHECKS[self.name](value) if self.name in _CHECKS else ""
         if wrong:
             raise ValueError(wrong)
@@ -64,29 +68,29 @@ def _like(pattern: str, expected: str) -> _Check:
 def _http(value: str) -> str:
     known = not value or re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", value) is not None
     if value and known:
-        from urllib.parse import urlsplit  # PERF: 3 ms that a site without a collector saves
+        from urllib.parse import urlsplit  # PERF: saves 3 ms without a collector
 
         try:
             parts = urlsplit(value)
             known = bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is none, half of an IPv6 address
+        except ValueError:  # an invalid port, or half of an IPv6 address
             known = False
     return "" if known else "an address like 'http://127.0.0.1:4318' (a password: otlp_headers)"
 
 
 def _headers(value: Mapping[str, object]) -> str:
-    """RFC 9110 section 5, as far as one of it can be sent: a line of Latin-1."""
+    """Check names and values of headers (RFC 9110 section 5): a value is a line of Latin-1."""
     good = all(
         re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII)
-        and isinstance(said, str)
-        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", said)
-        for name, said in value.items()
+        and isinstance(text, str)
+        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", text)
+        for name, text in value.items()
     )
-    return "" if good else "a table of headers' names and their values, each a line of Latin-1"
+    return "" if good else "a table of header names and values, each a line of Latin-1"
 
 
 def _host(value: str) -> str:
-    known = value.isprintable()  # no half of a pair, which nothing can encode
+    known = value.isprintable()  # a lone surrogate cannot be encoded
     if known and not value.isascii():
         try:
             value.encode("idna")
@@ -98,7 +102,7 @@ def _host(value: str) -> str:
 def _networks(value: list[str]) -> str:
     if not value:
         return ""
-    from ipaddress import ip_network  # PERF: 3 ms that a site without proxies does not wait for
+    from ipaddress import ip_network  # PERF: saves 3 ms without proxies
 
     try:
         [ip_network(item) for item in value if item != "unix"]
@@ -108,12 +112,14 @@ def _networks(value: list[str]) -> str:
 
 
 def _origins(value: list[str]) -> str:
-    """As browsers write them (Fetch standard, `Origin`): what is written in another way is none. A
-    host of a scheme of somebody's own keeps its capitals and may be empty (WHATWG URL, 3.5).
+    """Check that origins are written as browsers write them (Fetch standard, `Origin`).
+
+    The host of a scheme other than http and https keeps its capitals and may be empty (WHATWG URL,
+    3.5).
     """
     web = r"(?!https:.*:443\Z|http:.*:80\Z)https?://[^\sA-Z/?#@]+"
     written = rf"\*|null|{web}|(?!https?:)[a-z][a-z0-9+.-]*://[^\s/?#@]*"
-    good = all(one.isascii() and re.fullmatch(written, one) for one in value)
+    good = all(origin.isascii() and re.fullmatch(written, origin) for origin in value)
     return "" if good else "a list of origins like ['https://shop.example'], without a path"
 
 
@@ -134,17 +140,18 @@ def _scripts(value: Mapping[str, object]) -> str:
     inside = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*"
     good = all(
         re.fullmatch(inside, name, re.ASCII)
-        and isinstance(row, dict) and row.keys() == parts.keys()
+        and isinstance(row, dict)
+        and row.keys() == parts.keys()
         and all(re.fullmatch(parts[key], str(part), re.ASCII) for key, part in row.items())
         for name, row in value.items()
-    )  # fmt: skip
+    )
     return "" if good else 'a table like {"js/x.js" = {wheel = "x==1.0", member, sha256}}'
 
 
 _URL = _like(
     r"(?s)((postgres|postgresql)://|\w+\s*=).*|", "a URL like 'postgresql://user@host/name'"
 )
-_HEADER = "a header's name like 'X-Tenant-ID', without '_'"  # no server passes that
+_HEADER = "a header name like 'X-Tenant-ID', without '_'"  # environ has '_' for '-'
 _CHECKS: dict[str, _Check] = {
     "database.url": _URL,
     "database.migrate_url": _URL,
@@ -163,7 +170,7 @@ _CHECKS: dict[str, _Check] = {
     "api.cors_origins": _origins,
     "assets.scripts": _scripts,
 }
-"""Rules beyond type and range: "" or what the value must be."""
+"""Rules beyond type and range: "", or the expected value."""
 
 TABLE = tuple(
     ConfigKey(f"{section}.{name}", **row)

@@ -647,7 +647,7 @@ def test_a_worker_that_lives_is_not_rescued_from(environ: dict[str, str], where:
 @pytest.mark.parametrize("name", ["", "a b", "X-Tenant:", "X_Tenant", "X-Mandant-Nr\u00b0", "a\nb"])
 def test_what_is_no_headers_name_is_refused(name: str) -> None:
     (error,) = errors_of({"FORGE_TENANCY_HEADER": name})
-    assert error.message.startswith("FORGE_TENANCY_HEADER: tenancy.header must be a header's name")
+    assert error.message.startswith("FORGE_TENANCY_HEADER: tenancy.header must be a header name")
 
 
 def test_a_queue_has_no_more_threads_than_a_machine_gives() -> None:

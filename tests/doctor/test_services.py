@@ -738,7 +738,10 @@ def test_jobs_that_nobody_works_and_paused_queues_are_named(
     found = check_services(make_site(fresh_database.app_url, code=code("a")))
     told = {one.message: one for one in found if one.state in ("warning", "failed")}
     assert told["no worker class for waiting jobs of kind gone"].state == "failed"
-    assert told["no worker class for waiting jobs of kind gone"].next == "forge-min jobs list --kind gone"
+    assert (
+        told["no worker class for waiting jobs of kind gone"].next
+        == "forge-min jobs list --kind gone"
+    )
     assert told["jobs of kind a wait, and no living worker has it"].state == "warning"
     queue = told["jobs of the queue mail wait, and no living worker serves it"]
     assert queue.next == "forge-min worker --queues mail=2"
