@@ -32,7 +32,10 @@ _current: ContextVar[str] = ContextVar("forge_language", default="")
 _catalogues: dict[str, gettext.NullTranslations] = {}
 
 LANGUAGES: list[str] = []
-"""The result of `languages` without a call, for each request. Only `load` changes it."""
+"""The languages with a catalogue, in order of their tags; empty if all is English.
+
+Only `load` changes it.
+"""
 
 
 def text(message: str, /, **values: object) -> str:
@@ -97,7 +100,7 @@ def _filled(message: str, values: dict[str, object]) -> str:
 def load(folder: Traversable) -> tuple[str, ...]:
     """Load <language>/LC_MESSAGES/messages.mo below `folder`, replacing the previous catalogues.
 
-    Returns the languages, as `languages` does; () if the folder does not exist.
+    Returns LANGUAGES, which is empty if the folder does not exist.
 
     Raises ConfigError F639 for a file that is not a catalogue.
     """
@@ -115,11 +118,6 @@ def load(folder: Traversable) -> tuple[str, ...]:
             catalogues[_tag(language.name)] = catalogue
     _catalogues = dict(sorted(catalogues.items()))
     LANGUAGES[:] = _catalogues
-    return languages()
-
-
-def languages() -> tuple[str, ...]:
-    """Return the languages with a catalogue, in order of their tags; () means English only."""
     return tuple(LANGUAGES)
 
 

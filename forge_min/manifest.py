@@ -33,13 +33,8 @@ class Manifest:
     @classmethod
     def of(cls, members: Mapping[str, bytes]) -> Manifest:
         """Return the manifest of these members, without the manifest itself and the build info."""
-        return cls(
-            {
-                name: sha256(data).hexdigest()
-                for name, data in sorted(members.items())
-                if name not in _UNLISTED
-            }
-        )
+        listed = sorted((name, data) for name, data in members.items() if name not in _UNLISTED)
+        return cls({name: sha256(data).hexdigest() for name, data in listed})
 
     @classmethod
     def read(cls, text: str) -> Manifest:
@@ -70,15 +65,11 @@ class Manifest:
     def differences(self, members: Mapping[str, bytes]) -> dict[str, str]:
         """Return the names of differing members, sorted, with "missing", "added" or "altered"."""
         current = Manifest.of(members).hashes
-        differing: dict[str, str] = {}
-        for name in sorted(self.hashes.keys() | current.keys()):
-            if name not in current:
-                differing[name] = "missing"
-            elif name not in self.hashes:
-                differing[name] = "added"
-            elif self.hashes[name] != current[name]:
-                differing[name] = "altered"
-        return differing
+        result = dict.fromkeys(self.hashes.keys() - current.keys(), "missing")
+        result |= dict.fromkeys(current.keys() - self.hashes.keys(), "added")
+        common = self.hashes.keys() & current.keys()
+        result |= {name: "altered" for name in common if self.hashes[name] != current[name]}
+        return dict(sorted(result.items()))
 
 
 def list_files(folder: Path) -> list[str]:

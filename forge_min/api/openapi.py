@@ -13,7 +13,7 @@ from functools import lru_cache
 from string import Template
 from typing import Any
 
-from ..i18n import current_language, gettext_noop, languages, text
+from ..i18n import LANGUAGES, current_language, gettext_noop, text
 from ..resources import files, table
 from ..wsgi import (
     Handler,
@@ -161,7 +161,7 @@ def handlers(made: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Hand
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
         language, headers = current_language(), [("Content-Type", "application/json")]
-        if languages():
+        if LANGUAGES:
             headers += [("Vary", "Accept-Language"), ("Content-Language", language or "en")]
         of_tenants = tenant_in_path and not tenant_by_path(request)
         return Response(200, body(language, request.root, of_tenants), headers)

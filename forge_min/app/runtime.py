@@ -99,20 +99,17 @@ class Runtime:
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
         # The response of server.ready_path; `serve` replaces it by the process's health.
-        self.readiness: Callable[[], tuple[bool, object] | None] = observe.SingleFlight(
-            self.ready
-        ).answer
+        readiness: observe.SingleFlight[tuple[bool, object]] = observe.SingleFlight(self.ready)
+        self.readiness: Callable[[], tuple[bool, object] | None] = readiness.answer
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
-            telemetry = new_telemetry(
-                config.observe, development=serving and config.env == "development"
-            )
+            development = serving and config.env == "development"
+            telemetry = new_telemetry(config.observe, development=development)
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
-            self.metrics.watch_dropped(
-                "forge_log_dropped_total", observe.lines_to(sys.stderr).dropped
-            )
+            dropped = observe.lines_to(sys.stderr).dropped
+            self.metrics.watch_dropped("forge_log_dropped_total", dropped)
             self._connect(traced=telemetry is not None)
             self.registry = Registry(
                 self.database,
@@ -141,9 +138,8 @@ class Runtime:
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._links.start()
-                self._stack.callback(
-                    self._links.stop
-                )  # before the stop hooks: the sender may use resources that they close
+                # Stopped before the stop hooks, which may close resources of the sender.
+                self._stack.callback(self._links.stop)
             # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
@@ -217,16 +213,11 @@ class Runtime:
     def _connect(self, *, traced: bool) -> None:
         c = self._config.database
         self._nudger = notify.Nudger(self._open_direct)
-        self.database, self._direct = (
-            self._new_database(
-                url,
-                self._config.project.name,
-                observe=self.metrics.query_done,
-                jobs=self._catalogue,
-                opened=partial(self._opened, traced=traced),
-            )
-            for url in (c.url, c.direct_url)
-        )
+        options = {"observe": self.metrics.query_done, "jobs": self._catalogue}
+        options["opened"] = partial(self._opened, traced=traced)
+        name = self._config.project.name
+        self.database = self._new_database(c.url, name, **options)
+        self._direct = self._new_database(c.direct_url, name, **options)
         self._stack.callback(self._nudger.stop)
 
     def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
@@ -300,8 +291,8 @@ class Runtime:
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch_streams(hub, writer, limiter)
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
-        own = generated.views.get("layout")
-        frame = Frame(config.project.name, own=own, stylesheets=sheets)
+        layout = generated.views.get("layout")
+        frame = Frame(config.project.name, own=layout, stylesheets=sheets)
         authentication = Authentication(app, registry, config, frame, generated.views)
         self._links = authentication.links
         patrol = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
@@ -317,18 +308,9 @@ class Runtime:
             patrol=patrol,
             refused=self.metrics.stream_refused,
         )
-        probe = self._probe
+        account, probe = authentication.account, self._probe
         router = build_router(
-            app,
-            registry,
-            generated,
-            routes,
-            events,
-            root,
-            config,
-            frame,
-            authentication.account,
-            probe,
+            app, registry, generated, routes, events, root, config, frame, account, probe
         )
         problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
         limits = self._rate_limits(frame)

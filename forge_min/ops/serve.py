@@ -151,14 +151,9 @@ class _Process:
     def _admin_server(self) -> AdminServer:
         from ..admin import AdminServer
 
-        c = self.project.config.admin
+        c, name = self.project.config.admin, self.project.config.project.name
         return AdminServer(
-            c.host,
-            c.port,
-            self.health,
-            project=self.project.config.project.name,
-            token=c.token,
-            listener=self.admin_listener,
+            c.host, c.port, self.health, project=name, token=c.token, listener=self.admin_listener
         )
 
     def serve(self, settings: Mapping[str, Any], *, jobs: bool) -> int:
@@ -300,13 +295,8 @@ def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
     """Warn of queues that get jobs and that neither this process nor a living worker serves."""
     with suppress(ForgeError):  # the readiness check reports a missing database
         for queue, kinds in running.unserved(queues).items():
-            log.warning(
-                "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues, or start"
-                " `worker --queues %s=2` (help F727)",
-                queue,
-                ", ".join(kinds),
-                queue,
-            )
+            message = "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues,"
+            log.warning(f"{message} or start a worker (help F727)", queue, ", ".join(kinds))
 
 
 def read_queues(text: str) -> Mapping[str, int]:

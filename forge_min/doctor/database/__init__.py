@@ -15,21 +15,12 @@ from ...errors import ForgeError
 from ..finding import Finding, format_error, new_finding, skipped
 from ..site import Site
 from ..time_limit import run_check
+from . import server
 from .capacity import check_connections, check_limits
 from .code import ProjectCode, check_code, check_core, check_driver
 from .jobs import check_jobs
 from .queries import host_and_port, open_connection
 from .roles import check_isolation, check_role
-from .server import (
-    check_clock,
-    check_events,
-    check_migrations,
-    check_owner,
-    check_passwords,
-    check_route,
-    check_server,
-    check_size,
-)
 
 _HOLDERS = (
     'psql -c "select pid, relation::regclass, mode from pg_locks '
@@ -45,19 +36,19 @@ def check_services(site: Site) -> list[Finding]:
     results += run_check("D102", partial(check_core, site))
     results += run_check("D103", partial(check_driver, site))
     results += run_check("D105", partial(check_code, site, declared))
-    results += run_check("D305", partial(check_passwords, site))
+    results += run_check("D305", partial(server.check_passwords, site))
     conns: list[db.Connection] = []
     results += run_check("D501", partial(_connect, site, conns))
     checks: dict[str, Check] = {
-        "D502": partial(check_server, site),
-        "D503": partial(check_route, site),
-        "D504": lambda conn: check_events(site),
-        "D506": partial(check_clock, site),
+        "D502": partial(server.check_server, site),
+        "D503": partial(server.check_route, site),
+        "D504": lambda conn: server.check_events(site),
+        "D506": partial(server.check_clock, site),
         "D508": partial(check_connections, site),
         "D509": partial(check_limits, site),
-        "D510": partial(check_migrations, site),
-        "D513": partial(check_size, site),
-        "D514": lambda conn: check_owner(site),
+        "D510": partial(server.check_migrations, site),
+        "D513": partial(server.check_size, site),
+        "D514": lambda conn: server.check_owner(site),
         "D601": partial(check_role, site, declared),
         "D604": partial(check_isolation, site, declared),
         "D701": partial(check_jobs, site, declared),
