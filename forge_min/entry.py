@@ -173,10 +173,7 @@ class _Help(argparse._HelpAction):
     """Print only the examples of the preceding argument, such as `jobs retry --help`, if any."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        *rest: object,
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object
     ) -> None:
         values = vars(namespace).values()
         lines = (parser.epilog or "").splitlines()

@@ -8,14 +8,7 @@ from ..actions import Registry
 from ..auth import Identity, credentials, current_identity
 from ..config import Config
 from ..html import AccountPages, Frame, Links, Render
-from ..wsgi import (
-    Request,
-    bearer,
-    no_tenant,
-    tenant_by_header,
-    tenant_by_path,
-    tenant_by_subdomain,
-)
+from ..wsgi import Request, bearer, no_tenant, tenant_by_header, tenant_by_path, tenant_by_subdomain
 from .declaration import App
 
 Views = Mapping[str, Render]

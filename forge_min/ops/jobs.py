@@ -101,11 +101,7 @@ _COMMANDS: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], i
     **dict.fromkeys(("pause", "resume", "limit"), _queue),
     "stats": _stats,
 }
-_AFTER = {
-    "retry": ("available",),
-    "cancel": ("cancelled", "running"),
-    "discard": ("discarded",),
-}
+_AFTER = {"retry": ("available",), "cancel": ("cancelled", "running"), "discard": ("discarded",)}
 
 
 class _DirectNudger:
