@@ -242,7 +242,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
         from . import db  # noqa: F401  (first: a missing libpq gets its error)
         from .doctor import check_services
     except Exception as err:  # psycopg, libpq or the core is missing
-        findings.append(doctor.broken("D104", err))
+        message = doctor.format_error(err)
+        findings.append(doctor.new_finding("D104", "failed", message))
     else:
         findings += check_services(site)
     report = doctor.DoctorReport(

@@ -15,31 +15,13 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .. import db, fanout, i18n, jobs, notify, observe, sse
+from .. import db, fanout, i18n, jobs, notify, observe, sse, wsgi
 from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import Config, parse_rate
 from ..errors import ForgeError
 from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
 from ..jobs import control
-from ..wsgi import (
-    CORS,
-    CSRF,
-    Application,
-    Compress,
-    ConcurrencyLimit,
-    Handler,
-    Identify,
-    Middleware,
-    OnAnswered,
-    RateLimits,
-    Request,
-    Response,
-    Route,
-    ServerThread,
-    tenant_in_path,
-    text_response,
-)
 from .authentication import Authentication, rate_limit_key
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
@@ -72,8 +54,8 @@ class Runtime:
     and ForgeError F70x (workers).
     """
 
-    application: Application
-    on_answered: OnAnswered
+    application: wsgi.Application
+    on_answered: wsgi.OnAnswered
     hub: notify.PostgresHub | None = None
     _links: Links | None = None
 
@@ -281,7 +263,7 @@ class Runtime:
         jobs.check_periodic(app.schedules, self._catalogue)
 
     def _serve(
-        self, app: App, generated: Generated, routes: Sequence[Route], root: Traversable
+        self, app: App, generated: Generated, routes: Sequence[wsgi.Route], root: Traversable
     ) -> None:
         config, registry, c = self._config, self.registry, self._config.sse
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
@@ -313,18 +295,20 @@ class Runtime:
             app, registry, generated, routes, events, root, config, frame, account, probe
         )
         problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
-        limits = self._rate_limits(frame)
+        limits, in_production = self._rate_limits(frame), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
         self._stack.callback(access.stop)
-        self.application = Application(
+        self.application = wsgi.Application(
             router,
             middleware=[
                 problems,
-                Identify(authentication.methods, limits.failed, authentication.varies),
+                wsgi.Identify(authentication.methods, limits.failed, authentication.varies),
                 self._concurrency(),
-                CSRF(registry.secret, config.api.cors_origins, secure=config.env == "production"),
+                wsgi.CSRF(
+                    registry.secret, config.api.cors_origins, secure=config.env == "production"
+                ),
                 limits,
                 *self._reads_in_time(),
                 *app.middlewares,
@@ -342,21 +326,21 @@ class Runtime:
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _rate_limits(self, frame: Frame) -> RateLimits:
+    def _rate_limits(self, frame: Frame) -> wsgi.RateLimits:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in frame.resources for page in LISTING]
-        return RateLimits(limits, c.prefix, rate_limit_key, pages)
+        return wsgi.RateLimits(limits, c.prefix, rate_limit_key, pages)
 
-    def _concurrency(self) -> ConcurrencyLimit:
+    def _concurrency(self) -> wsgi.ConcurrencyLimit:
         c = self._config.server
         most = c.max_per_client or max(1, c.threads // 2)
-        return ConcurrencyLimit(most, max(most, c.threads - 1), rate_limit_key, UNCOUNTED)
+        return wsgi.ConcurrencyLimit(most, max(most, c.threads - 1), rate_limit_key, UNCOUNTED)
 
-    def _reads_in_time(self) -> list[Middleware]:
+    def _reads_in_time(self) -> list[wsgi.Middleware]:
         seconds = self._config.database.read_timeout
 
-        def limited(request: Request, handler: Handler) -> Response:
+        def limited(request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response:
             token = db.read_timeout.set(seconds)
             try:
                 return handler(request)
@@ -365,11 +349,11 @@ class Runtime:
 
         return [limited] if seconds else []
 
-    def _outer(self, authentication: Authentication) -> list[Middleware]:
+    def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
         origins = self._config.api.cors_origins
-        cors = [CORS(origins, authentication.varies)] if origins else []
-        path = [tenant_in_path] if self._config.tenancy.strategy == "path" else []
-        return [*cors, *path, Compress()]
+        cors = [wsgi.CORS(origins, authentication.varies)] if origins else []
+        path = [wsgi.tenant_in_path] if self._config.tenancy.strategy == "path" else []
+        return [*cors, *path, wsgi.Compress()]
 
     def _admit(self, topic: str) -> UUID | None:
         """Return the tenant of the current identity, for its events. Raises if it may not read."""
@@ -384,16 +368,16 @@ class Runtime:
     def _opened(self, conn: db.Connection, *, traced: bool) -> None:
         # Nothing interrupts a thread of our server (docs/architecture.md, Threads); a job's thread
         # is interrupted by the job's time-out.
-        conn.patient = isinstance(threading.current_thread(), ServerThread)
+        conn.patient = isinstance(threading.current_thread(), wsgi.ServerThread)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"
         if traced:
             observe.trace_connection(conn)
 
-    def _probe(self, request: Request) -> Response:
+    def _probe(self, request: wsgi.Request) -> wsgi.Response:
         """Respond with the status of server.ready_path; the admin server reports the reasons."""
         status = self.readiness()
         headers = [("Cache-Control", "no-store")]
         if status is not None and status[0]:
-            return text_response("ready\n", headers=headers)
-        return text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])
+            return wsgi.text_response("ready\n", headers=headers)
+        return wsgi.text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])

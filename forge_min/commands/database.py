@@ -18,6 +18,7 @@ from .. import db, ops
 from ..auth import Identity
 from ..db import candidates
 from ..errors import ErrorGroup, ForgeError, UsageError
+from ..ops import migrate
 from .project import find_root, use_code
 
 FOLDER = "seeds"
@@ -76,17 +77,17 @@ def reset(args: argparse.Namespace) -> int:
         if project.config.env == "production":
             hint = "FORGE_ENV=production is set here; a site's rows are its own: see docs, backup"
             raise ForgeError("db reset is not for production", code="F536", hint=hint)
-        with ops.connect_owner(project) as conn:
+        with migrate.connect_owner(project) as conn:
             if not embedded:
                 _confirm(conn.info.dbname, conn.info.host, args)
             with db.transaction(conn):
                 counted = conn.execute(_COUNTED).fetchall()
                 conn.execute(_DROP.read_text("utf-8"))
-            applied = db.migrate(conn, ops.files_of(project))
+            applied = db.migrate(conn, migrate.files_of(project))
             # What runs beside this takes a lower number for one that it has seen.
             for name, last in counted:
                 conn.execute("select setval(to_regclass(%s), %s)", (name, last))
-            missing = ops.grant(project, conn)
+            missing = migrate.grant(project, conn)
         seeded = fill(project, root, tenant) if list(seed_files(root)) else {}
     lines = [f"{len(applied)} migrations applied to the empty database", *summary_lines(seeded)]
     answer = {"applied": applied, "role_sql": missing, "seeded": seeded}
@@ -125,7 +126,7 @@ def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[s
     """
     done: dict[str, int | None] = {}
     who = Identity("operator", frozenset(), tenant, system=True)
-    with ops.connect_owner(project) as owner:  # whom row-level security hides nothing from
+    with migrate.connect_owner(project) as owner:  # whom row-level security hides nothing from
         for topic, file in seed_files(root):
             with ops.open_actions(project, topic, who) as actions:
                 before = done[topic] if topic in done else _empty(owner, topic)

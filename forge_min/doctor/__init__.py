@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
 from .configuration import check_admin, check_configuration, check_openness, check_secret
-from .finding import Finding, State, broken, codes, join_names, new_finding, verdict
+from .finding import Finding, State, codes, format_error, join_names, new_finding, verdict
 from .machine import check_artifact, check_disk, check_files, check_python
 from .report import GROUPS, DoctorReport
 from .site import Profile, Site
@@ -41,6 +41,6 @@ def check_environment(site: Site) -> list[Finding]:
 
 
 __all__ = [
-    "DoctorReport", "Finding", "GROUPS", "Profile", "Site", "State", "broken", "check_environment",
-    "check_services", "codes", "join_names", "new_finding", "run_check", "verdict",
+    "DoctorReport", "Finding", "GROUPS", "Profile", "Site", "State", "check_environment",
+    "check_services", "codes", "format_error", "join_names", "new_finding", "run_check", "verdict",
 ]  # fmt: skip

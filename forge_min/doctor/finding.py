@@ -73,16 +73,6 @@ def fill_placeholders(command: str, values: dict[str, object]) -> str:
     return _PLACEHOLDER.sub(lambda word: str(values.get(word[1]) or word[1].upper()), command)
 
 
-def skipped(code: str, why: str) -> Finding:
-    """Return the finding of a check that could not be run."""
-    return new_finding(code, "skipped", why)
-
-
-def broken(code: str, err: BaseException) -> Finding:
-    """Return the finding of a check that raised."""
-    return new_finding(code, "failed", format_error(err))
-
-
 def format_error(err: BaseException) -> str:
     """Return an error as one line, without secrets if it is not one of forge_min's own."""
     if isinstance(err, ErrorGroup):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..manifest import Manifest, damage, read_readable
-from .finding import Finding, State, join_names, new_finding, skipped, verdict
+from .finding import Finding, State, join_names, new_finding, verdict
 from .site import Site
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # versions of Python that are tested
@@ -23,7 +23,7 @@ INFINITE = resource.RLIM_INFINITY
 def check_artifact(site: Site) -> Iterator[Finding]:
     """Find altered, missing and unexpected members, and compiled parts of another artifact."""
     if site.artifact is None:
-        yield skipped("D201", "this is a project's folder, not an artifact")
+        yield new_finding("D201", "skipped", "this is a project's folder, not an artifact")
         return
     manifest, wrong = damage(site.artifact)
     extra = [name for name, what in wrong.items() if what == "added"]

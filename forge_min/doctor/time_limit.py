@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .finding import Finding, broken, new_finding
+from .finding import Finding, format_error, new_finding
 
 PATIENCE = 8.0  # seconds that one check may take
 
@@ -35,7 +35,7 @@ def run_check(
     except KeyboardInterrupt:
         raise
     except BaseException as err:
-        results.append(broken(code, err))
+        results.append(new_finding(code, "failed", format_error(err)))
     return results
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .health import Health, has_admin
     from .inspection import inspect_project
     from .jobs import manage_jobs
-    from .migrate import connect_owner, files_of, grant, migrate_down, migrate_up, migration_status
+    from .migrate import migrate_down, migrate_up, migration_status
     from .processes import Child, ChildProcesses, ParentChannel
     from .rows import AnyActions, FileImport, export_rows, import_file, open_actions
     from .serve import MARGIN, StopSignal, serve_processes, serve_site, work_jobs
@@ -27,14 +27,7 @@ __getattr__ = lazy_exports(
         "health": ["Health", "has_admin"],
         "inspection": ["inspect_project"],
         "jobs": ["manage_jobs"],
-        "migrate": [
-            "connect_owner",
-            "files_of",
-            "grant",
-            "migrate_down",
-            "migrate_up",
-            "migration_status",
-        ],
+        "migrate": ["migrate_down", "migrate_up", "migration_status"],
         "processes": ["Child", "ChildProcesses", "ParentChannel"],
         "rows": ["AnyActions", "FileImport", "export_rows", "import_file", "open_actions"],
         "serve": ["StopSignal", "MARGIN", "serve_processes", "serve_site", "work_jobs"],
@@ -44,9 +37,8 @@ __getattr__ = lazy_exports(
 
 __all__ = [
     "AnyActions", "Child", "ChildProcesses", "DONE", "FAILED", "FOLDER", "FileImport", "Health",
-    "MARGIN", "ParentChannel", "Project", "StopSignal", "connect_owner", "export_rows", "files_of",
-    "grant", "has_admin", "import_file", "inspect_project", "load_config", "load_project",
-    "manage_accounts", "manage_jobs", "migrate", "migrate_down", "migrate_up", "migration_status",
-    "open_actions", "print_error", "print_result", "run", "serve_processes", "serve_site", "warn",
-    "with_database", "work_jobs",
+    "MARGIN", "ParentChannel", "Project", "StopSignal", "export_rows", "has_admin", "import_file",
+    "inspect_project", "load_config", "load_project", "manage_accounts", "manage_jobs", "migrate",
+    "migrate_down", "migrate_up", "migration_status", "open_actions", "print_error", "print_result",
+    "run", "serve_processes", "serve_site", "warn", "with_database", "work_jobs",
 ]  # fmt: skip

@@ -57,7 +57,8 @@ def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> 
             batch = [job["id"] for job in jobs]
             states |= control.change_jobs(conn, args.does, batch, notified)
             ids += batch
-            _progress(f"{len(ids)} jobs")
+            if sys.stderr.isatty():
+                print(f"\r{len(ids)} jobs", end="", file=sys.stderr, flush=True)
     wanted = _AFTER[args.does]
     rows = [{"id": id, "state": states.get(id, "missing")} for id in ids]
     lines = (f"{row['id']}  {row['state']}" for row in rows)
@@ -129,11 +130,6 @@ def _ids(args: argparse.Namespace) -> list[int]:
         raise UsageError(message, hint=f"jobs {args.does} 17; `jobs list` shows the ids")
     # A job id has fewer than twenty digits; Python refuses to parse 5,000.
     return [int(text.lstrip("0")[:20] or "0") for text in args.of]
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
 # -- text output -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import psycopg
 
 from ... import db
 from ...errors import ForgeError
-from ..finding import Finding, format_error, new_finding, skipped
+from ..finding import Finding, format_error, new_finding
 from ..site import Site
 from ..time_limit import run_check
 from . import server
@@ -82,7 +82,7 @@ def _connect(site: Site, conns: list[db.Connection]) -> Iterator[Finding]:
 
 def _check_on_connection(code: str, check: Check, conns: list[db.Connection]) -> list[Finding]:
     if not conns:
-        return [skipped(code, "no database")]
+        return [new_finding(code, "skipped", "no database")]
     conn = conns[0]
     results = run_check(code, partial(_translating, code, check, conn))
     if conn.closed or not db.is_idle(conn):  # it was lost, or hangs: no check uses it again
@@ -98,7 +98,7 @@ def _translating(code: str, check: Check, conn: db.Connection) -> Iterator[Findi
             yield from check(conn)
     except (psycopg.Error, ForgeError) as err:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
-            yield skipped(code, "its tables do not exist yet (D510)")
+            yield new_finding(code, "skipped", "its tables do not exist yet (D510)")
         elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
             message = "another session has locked its tables"
             yield new_finding(code, "failed", message, next=_HOLDERS)

@@ -15,7 +15,7 @@ from ... import fanout
 from ...app import App, Generated, declared_queues, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, format_error, new_finding, skipped, verdict
+from ..finding import Finding, format_error, new_finding, verdict
 from ..site import Site
 from ..time_limit import CheckTimeout
 
@@ -64,8 +64,8 @@ def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
         timed_out = isinstance(err, CheckTimeout)
         why = str(err) if timed_out else f"{_location(site, err)}{format_error(err)}"
         yield new_finding("D105", "failed", why)
-        yield skipped("D106", _NOT_LOADED)
-        yield skipped("D107", _NOT_LOADED)
+        yield new_finding("D106", "skipped", _NOT_LOADED)
+        yield new_finding("D107", "skipped", _NOT_LOADED)
         return
     yield new_finding("D105", "ok", "gen/registry.py and app.py load")
     yield _evaluating(app)

@@ -7,7 +7,7 @@ from shlex import quote
 
 from ... import db
 from ...jobs import Kind, control
-from ..finding import Finding, State, join_names, new_finding, skipped, verdict
+from ..finding import Finding, State, join_names, new_finding, verdict
 from ..site import Site
 from .code import ProjectCode
 from .queries import read_only
@@ -41,7 +41,7 @@ def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterat
     first = overdue[0]["id"] if overdue else ""
     yield verdict("D707", "warning", _stuck_jobs(overdue), "none", id=first)
     if declared.queues is None:
-        yield skipped("D708", "the project's code does not load")
+        yield new_finding("D708", "skipped", "the project's code does not load")
     else:
         yield from _all("D708", _unserved(declared.queues, served), "every queue has a worker")
 
