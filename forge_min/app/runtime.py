@@ -306,9 +306,7 @@ class Runtime:
                 problems,
                 wsgi.Identify(authentication.methods, limits.failed, authentication.varies),
                 self._concurrency(),
-                wsgi.CSRF(
-                    registry.secret, config.api.cors_origins, secure=config.env == "production"
-                ),
+                wsgi.CSRF(registry.secret, config.api.cors_origins, secure=in_production),
                 limits,
                 *self._reads_in_time(),
                 *app.middlewares,
