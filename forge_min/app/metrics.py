@@ -40,7 +40,11 @@ class Metrics:
         registry.info("forge_build_info", _TABLE["info"]["forge_build_info"]["help"], labels)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Record a request, called by the application. route: its pattern. seconds: duration."""
+        """Record a request, called by the application.
+
+        route: its pattern.
+        seconds: duration of the request.
+        """
         self._requests.observe((method, route, str(status)), seconds)
 
     def query_done(self, operation: str, seconds: float) -> None:

@@ -30,9 +30,8 @@ def openapi(args: argparse.Namespace) -> None:
     found = _router(args).match("GET", "/api/openapi.json")
     body = found.handler(Request({"REQUEST_METHOD": "GET"})).body
     made = json.loads(b"".join([body] if isinstance(body, bytes) else body))
-    print_result(
-        made, json.dumps(made, indent=2, ensure_ascii=False).splitlines(), as_json=args.json
-    )
+    lines = json.dumps(made, indent=2, ensure_ascii=False).splitlines()
+    print_result(made, lines, as_json=args.json)
 
 
 def _router(args: argparse.Namespace) -> Router:

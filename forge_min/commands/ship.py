@@ -71,9 +71,8 @@ def deploy(args: argparse.Namespace) -> None:
     wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
     origin = {"source": done.source, "place": done.place}
     answer = {"written": done.written, "unchanged": done.unchanged, "forge_min": origin}
-    print_result(
-        answer, [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"], as_json=args.json
-    )
+    lines = [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"]
+    print_result(answer, lines, as_json=args.json)
 
 
 def vendor(args: argparse.Namespace) -> None:

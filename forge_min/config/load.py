@@ -97,8 +97,7 @@ class _Loading:
             self._sources["observe.log_format"] = "production"
         if rules:
             self._check()
-        warnings = [*_unknown_variables(self._environ)]
-        return Config(self._env, self._values, self._sources, warnings)
+        return Config(self._env, self._values, self._sources, [*_unknown_variables(self._environ)])
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
         self.errors.append(ConfigError(message, code=code, hint=hint))

@@ -63,7 +63,10 @@ class Config:
         return list(keys.values())
 
     def masked(self) -> dict[str, object]:
-        """Return {"section.key": value} in the table's order, as JSON values; secrets are ***."""
+        """Return {"section.key": value} in the table's order, as JSON values.
+
+        Secrets are replaced by ***.
+        """
         return {name: _mask(KEYS[name], value) for name, value in self.values.items()}
 
 

@@ -70,9 +70,8 @@ def check_disk(site: Site) -> Iterator[Finding]:
             yield _unusable(folder, "failed", f"{folder}: {err.strerror}")
             continue
         files = disk.f_favail if disk.f_files else 1  # some file systems do not count files
-        yield check_free_space(
-            folder, disk.f_bavail * disk.f_frsize, files, os.access(folder, os.W_OK)
-        )
+        free, writable = disk.f_bavail * disk.f_frsize, os.access(folder, os.W_OK)
+        yield check_free_space(folder, free, files, writable)
 
 
 def check_free_space(folder: Path, free: int, files: int, writable: bool = True) -> Finding:

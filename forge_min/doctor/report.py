@@ -59,19 +59,15 @@ class DoctorReport:
         for one in self.findings:
             if group != (group := GROUPS[one.code[:2]]):
                 yield group
-            message = printable(one.message)
-            yield f"  {_state(one, colour)}  {one.code}  {one.subject}: {message}"
+            message, state = printable(one.message), f"{one.state:7}"
+            state = f"\x1b[{_COLOURS[one.state]}m{state}\x1b[0m" if colour else state
+            yield f"  {state}  {one.code}  {one.subject}: {message}"
             if one.next:
                 for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
                     yield _MARGIN + line
                 yield f"{_MARGIN}next: {printable(one.next)}"
         counts = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
         yield f"{counts} (profile {self._profile})"
-
-
-def _state(one: Finding, colour: bool) -> str:
-    text = f"{one.state:7}"
-    return f"\x1b[{_COLOURS[one.state]}m{text}\x1b[0m" if colour else text
 
 
 def _typed(next: str, command: str) -> str:

@@ -44,7 +44,7 @@ def warn(warning: str | ForgeError) -> None:
 
 
 def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
-    """Print `error[CODE]: message` and `hint: next step`, and return the exit code.
+    """Print an error with its code, and its hint; return the exit code.
 
     verbose: print the traceback of an unexpected error as well.
 

@@ -68,13 +68,9 @@ def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
         yield new_finding("D107", "skipped", _NOT_LOADED)
         return
     yield new_finding("D105", "ok", "gen/registry.py and app.py load")
-    yield _evaluating(app)
+    pages = ", ".join(path for path, _, evaluating in app.pages if evaluating)
+    yield verdict("D106", "warning", pages and f"on {pages}", "on no page")
     yield from _declare(app, generated, declared)
-
-
-def _evaluating(app: App) -> Finding:
-    pages = [path for path, _, evaluating in app.pages if evaluating]
-    return verdict("D106", "warning", f"on {', '.join(pages)}" if pages else "", "on no page")
 
 
 def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[Finding]:

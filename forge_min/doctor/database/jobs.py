@@ -52,9 +52,8 @@ def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
 
 def _unknown(kinds: list[str]) -> Iterator[Finding]:
     for kind in kinds:
-        yield new_finding(
-            "D701", "failed", f"no worker class for waiting jobs of kind {kind}", kind=quote(kind)
-        )
+        message = f"no worker class for waiting jobs of kind {kind}"
+        yield new_finding("D701", "failed", message, kind=quote(kind))
 
 
 def _unworked(
@@ -97,6 +96,5 @@ def _backlog(seen: control.Shown, paused: Mapping[str, str]) -> Iterator[Finding
 
 
 def _stuck_jobs(stuck: list[control.Shown]) -> str:
-    return join_names(
-        f"{one['kind']} {one['id']} ({control.duration(one['seconds'])})" for one in stuck
-    )
+    times = ((job, control.duration(job["seconds"])) for job in stuck)
+    return join_names(f"{job['kind']} {job['id']} ({time})" for job, time in times)

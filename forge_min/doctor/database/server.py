@@ -131,15 +131,12 @@ def check_size(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """Check the size of the database, and the free space of its disk if it is on this machine."""
     with read_only(conn):
         ((size, folder),) = db.run(conn, SQL["size"])
-    size_text = f"the database has {size / (1 << 30):.2f} GiB"
+    used = f"the database has {size / (1 << 30):.2f} GiB"
     if not folder or not is_local(conn.info.host) or not os.path.isdir(folder):
-        yield new_finding(
-            "D513", "ok", f"{size_text}; the free space of its disk is not known here"
-        )
+        yield new_finding("D513", "ok", f"{used}; the free space of its disk is not known here")
         return
-    free = shutil.disk_usage(folder).free
-    seen = check_free_space(Path(folder), free, 1)
-    yield new_finding("D513", seen.state, f"{size_text}; {seen.message}", path=folder)
+    disk = check_free_space(Path(folder), shutil.disk_usage(folder).free, 1)
+    yield new_finding("D513", disk.state, f"{used}; {disk.message}", path=folder)
 
 
 def check_owner(site: Site) -> Iterator[Finding]:
@@ -152,9 +149,8 @@ def check_owner(site: Site) -> Iterator[Finding]:
         with open_connection(site, "database.migrate_url") as conn:
             yield new_finding("D514", "ok", f"{conn.info.user} can sign in")
     except Exception as err:
-        yield new_finding(
-            "D514", "warning", format_error(err), **host_and_port(s["database.migrate_url"])
-        )
+        address = host_and_port(s["database.migrate_url"])
+        yield new_finding("D514", "warning", format_error(err), **address)
 
 
 def check_passwords(site: Site) -> Iterator[Finding]:
