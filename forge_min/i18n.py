@@ -45,7 +45,8 @@ def text(message: str, /, **values: object) -> str:
 
     Never raises for a translation: if it uses unknown names, the English message is returned.
     """
-    if message and (catalogue := _catalogues.get(_current.get())):  # "": the header
+    # A catalogue translates "" as its header.
+    if message and (catalogue := _catalogues.get(_current.get())):
         try:
             return _filled(catalogue.gettext(message), values)
         except KeyError:
@@ -100,7 +101,7 @@ def _filled(message: str, values: dict[str, object]) -> str:
 def load(folder: Traversable) -> tuple[str, ...]:
     """Load <language>/LC_MESSAGES/messages.mo below `folder`, replacing the previous catalogues.
 
-    Returns LANGUAGES, which is empty if the folder does not exist.
+    Returns the languages as a tuple, which is empty if the folder does not exist.
 
     Raises ConfigError F639 for a file that is not a catalogue.
     """
