@@ -1,8 +1,8 @@
 """The artifact's main: `departures.pyz serve|worker|migrate|import|export|config|doctor|version`.
 
-Each command loads what it needs, so that `serve` binds its ports before the slow imports (psycopg)
-and `version` needs neither. No module of MAKE is loaded here. What is loaded inside a function may
-be damaged in an artifact: then that is said, not where Python stumbled over it.
+Each command loads only its own modules, so that `serve` binds its ports before the slow imports
+(psycopg) and `version` needs neither. No module of MAKE is loaded. A module that is loaded inside a
+function may be damaged in an artifact: then the damage is reported instead of Python's error.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use.
+    """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage.
 
-    Raises SystemExit where the artifact is damaged.
+    Raises SystemExit if the artifact is damaged.
     """
-    with _damage_told():
+    with _damage_reported():
         return run_command(parser(), argv)
 
 
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Parse the words, and run their command behind the error boundary; the exit code.
+    """Parse the arguments, run their command inside the error boundary and return the exit code.
 
-    Raises SystemExit where the artifact is damaged.
+    Raises SystemExit if the artifact is damaged.
     """
     from .ops import run
 
     try:
         arguments = parser.parse_args(argv)
-    except SystemExit as end:  # argparse has printed the help, or what is wrong
+    except SystemExit as end:  # argparse has printed the help, or the error
         code = int(end.code or 0)
         return run(lambda: code)
     return run(lambda: _run(arguments), verbose=arguments.verbose)
@@ -54,15 +54,13 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.no_color:
         os.environ["NO_COLOR"] = "1"
-    with _damage_told():
+    with _damage_reported():
         return int(arguments.run(arguments))
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
-    """Whatever is raised that has no code of its own: SystemExit with D201 where the artifact is
-    not as it was built.
-    """
+def _damage_reported() -> Iterator[None]:
+    """Turn errors without a code into SystemExit with D201 if the artifact is damaged."""
     try:
         yield
     except (ForgeError, BrokenPipeError):
@@ -73,13 +71,14 @@ def _damage_told() -> Iterator[None]:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise SystemExit(
             f"error[D201]: the artifact is not as it was built: {names[0]}{more}\n"
-            "hint: copy it anew, and compare it with the build: sha256sum -c SHA256SUMS"
+            "hint: copy it again, and compare it with the build: sha256sum -c SHA256SUMS"
         ) from err
 
 
 def _damaged(root: Path) -> list[str]:
-    """Members that cannot be read, or differ from the manifest. root: an artifact, or any folder of
-    packages, which has none.
+    """Return the members that cannot be read or differ from the manifest.
+
+    root: an artifact, or any folder of packages, which has no manifest.
     """
     from .manifest import NAME, damage
 
@@ -89,8 +88,9 @@ def _damaged(root: Path) -> list[str]:
 
 
 def application() -> WSGIApplication:
-    """The project that can be imported here, started, for another PEP 3333 server. No jobs are
-    worked, and there is no admin server. Raises as `Project.start`.
+    """Return the started application of the importable project, for another PEP 3333 server.
+
+    It runs no jobs and has no admin server. Raises as `Project.start`.
     """
     from .ops import load_project
 
@@ -98,7 +98,7 @@ def application() -> WSGIApplication:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The argparse tree of the operating commands."""
+    """Return the argument parser of the operating commands."""
     top = argparse.ArgumentParser(
         description="Runs this application.",
         epilog="example: FORGE_DATABASE_URL=postgresql://… %(prog)s serve",
@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def operating() -> Mapping[str, Row]:
-    """The rows of the operating commands, as `add_commands` takes them."""
+    """Return the rows of the operating commands, for `add_commands`."""
     from .resources import table
 
     rows: Mapping[str, Row] = table(__package__, "entry.toml")
@@ -125,8 +125,10 @@ def add_commands(
 ) -> None:
     """Declare the commands of a table such as entry.toml.
 
-    rows: by words, "migrate up". runs: their functions. everywhere: options that `top` has, too,
-    and that stand before or behind a command's name; behind wins.
+    rows: by command, such as "migrate up".
+    runs: their functions.
+    everywhere: options that `top` has, too. They may stand before or behind a command's name;
+    behind wins.
     """
     groups = {"": top.add_subparsers(metavar="COMMAND", required=True)}
     for words, row in rows.items():
@@ -159,7 +161,7 @@ def add_commands(
 
 
 def declare(group: argparse._ActionsContainer, options: Mapping[str, Any], **more: Any) -> None:
-    """Declare options of a table: a flag's help, or argparse's own keywords."""
+    """Declare options of a table: either the help of a flag, or argparse's own keywords."""
     for names, how in options.items():
         keywords = {"action": "store_true", "help": how} if isinstance(how, str) else how
         if "type" in keywords:
@@ -168,24 +170,21 @@ def declare(group: argparse._ActionsContainer, options: Mapping[str, Any], **mor
 
 
 class _Help(argparse._HelpAction):
-    """Of several examples that of the word before it: `jobs retry --help`."""
+    """Print only the examples of the preceding argument, such as `jobs retry --help`, if any."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        *rest: object,
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object
     ) -> None:
-        given = vars(namespace).values()
-        told = (parser.epilog or "").splitlines()
-        its = [line for line in told if any(word in given for word in line.split()[2:3])]
-        parser.epilog = "\n".join(its or told)
+        values = vars(namespace).values()
+        lines = (parser.epilog or "").splitlines()
+        own = [line for line in lines if any(word in values for word in line.split()[2:3])]
+        parser.epilog = "\n".join(own or lines)
         parser.print_help()
         parser.exit()
 
 
 def _count(text: str) -> int:
-    """A number of things, from 1. argparse turns the ValueError into wrong use."""
+    """Parse a number from 1. argparse turns the ValueError into wrong usage."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
@@ -193,14 +192,15 @@ def _count(text: str) -> int:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE. argparse turns the ValueError into wrong use."""
+    """Parse NAME=VALUE. argparse turns the ValueError into wrong usage."""
     name, value = text.split("=", 1)
     return name, value
 
 
 def _with_database(name: str, *, migrated: bool = True) -> Run:
-    """The command of `ops` of this name, on the project and its database, brought up to date if
-    `migrated`.
+    """Return the command of `ops` of this name, run on the project and its migrated database.
+
+    migrated: apply pending migrations to an embedded database first.
     """
 
     def run(arguments: argparse.Namespace) -> int:
@@ -213,7 +213,7 @@ def _with_database(name: str, *, migrated: bool = True) -> Run:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from .ops import load_config, tell, warn
+    from .ops import load_config, print_result, warn
 
     config = load_config()
     values, known = config.masked(), config.sources
@@ -221,7 +221,7 @@ def _config(arguments: argparse.Namespace) -> int:
     if arguments.sources:
         lines = {key: f"{line:60}  # {known[key]}" for key, line in lines.items()}
         values = {key: {"value": v, "source": known[key]} for key, v in values.items()}
-    tell(values, lines.values(), as_json=arguments.json)
+    print_result(values, lines.values(), as_json=arguments.json)
     for warning in config.warnings:
         warn(warning)
     return 0
@@ -229,25 +229,28 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
-    from .ops import inspect_project, tell
+    from .ops import inspect_project, print_result
 
-    sys.dont_write_bytecode = True  # what is looked at stays as it is
+    sys.dont_write_bytecode = True  # doctor changes no files
     env = os.environ.get("FORGE_ENV") or "development"
     profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
     site = doctor.Site(profile, env, **inspect_project(production=profile == "prod"))
-    found = doctor.check_alone(site)
+    findings = doctor.check_environment(site)
     for code, check in arguments.checks.items():
-        found += doctor.attempt(code, check)
+        findings += doctor.run_check(code, check)
     try:
         from . import db  # noqa: F401  (first: a missing libpq gets its error)
         from .doctor import check_services
     except Exception as err:  # psycopg, libpq or the core is missing
-        found.append(doctor.broken("D104", err))
+        message = doctor.format_error(err)
+        findings.append(doctor.new_finding("D104", "failed", message))
     else:
-        found += check_services(site)
-    report = doctor.Report(found, profile, strict=arguments.strict, command=arguments.command)
+        findings += check_services(site)
+    report = doctor.DoctorReport(
+        findings, profile, strict=arguments.strict, command=arguments.command
+    )
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    tell(report.document(), report.lines(colour=colour), as_json=arguments.json)
+    print_result(report.document(), report.lines(colour=colour), as_json=arguments.json)
     return 0 if report.good else 1
 
 
@@ -255,7 +258,7 @@ def _version(arguments: argparse.Namespace) -> int:
     from platform import python_version
 
     from . import __version__, fanout
-    from .ops import load_project, tell
+    from .ops import load_project, print_result
 
     try:
         build = dict(load_project({}).build)
@@ -263,7 +266,7 @@ def _version(arguments: argparse.Namespace) -> int:
         build = {}
     facts = {"forge_min": __version__, "python": python_version(), "core": fanout.IMPL}
     facts |= {k: build[k] for k in ("name", "version", "commit", "date") if k in build}
-    tell(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
+    print_result(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
     return 0
 
 

@@ -1,9 +1,8 @@
-"""The one tree of errors. Domain words only: HTTP statuses are given in `wsgi/`, exit codes in
-`ops/console.py`.
+"""The tree of all errors, in words of the domain.
 
-Every error says what went wrong (`message`), has a stable `code` that `forge-min help CODE`
-explains (the texts lie in codes.toml) and may say what to do next (`hint`). Libraries raise; only
-the command line prints.
+`wsgi/` maps them to HTTP statuses, `ops/console.py` to exit codes. Every error has a message, a
+stable `code` that `forge-min help CODE` explains (codes.toml), and often the next step (`hint`).
+Libraries raise; only the command line prints.
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ def printable(text: str) -> str:
 
 
 class _About(TypedDict, total=False):
-    """What every error takes besides its message."""
+    """The optional arguments of every error."""
 
     code: str | None
     hint: str | None
 
 
 class ForgeError(Exception):
-    """Root of the tree.
+    """The base class of all errors.
 
-    message: one sentence, no trailing newline. code: "F" and three digits. hint: the next step, or
-    None.
+    message: one sentence without a line end.
+    code: "F" and three digits.
+    hint: the next step, or None.
     """
 
     default_code = "F001"
@@ -42,11 +42,11 @@ class ForgeError(Exception):
         self.hint = hint
 
 
-# -- before anything runs: what a person wrote -----------------------------------------------------
+# -- before anything runs: errors in the input -----------------------------------------------------
 
 
 class UsageError(ForgeError):
-    """A command was called in a way that cannot mean anything. The command line exits with 2."""
+    """A command was called in a way that has no meaning. The command line exits with 2."""
 
     default_code = "F010"
 
@@ -58,7 +58,7 @@ class ConfigError(ForgeError):
 
 
 class ErrorGroup(ForgeError):
-    """Several errors of one run, all reported at once. `errors` keeps their order."""
+    """Several errors of one run, reported together. `errors` keeps their order."""
 
     def __init__(self, message: str, errors: Sequence[ForgeError]) -> None:
         super().__init__(message, code=errors[0].code if errors else None)
@@ -66,17 +66,20 @@ class ErrorGroup(ForgeError):
 
 
 class BuildError(ForgeError):
-    """An artifact, a migration or a generated file could not be made."""
+    """An artifact, a migration or a generated file could not be created."""
 
     default_code = "F300"
 
 
-# -- at run time: what the domain refuses ----------------------------------------------------------
+# -- at run time: refused by the domain ------------------------------------------------------------
 
 
 class FieldError(NamedTuple):
-    """One wrong value. pointer: RFC 6901 JSON pointer ("/price"). code: a stable word
-    ("required").
+    """One wrong value.
+
+    pointer: JSON pointer (RFC 6901) of the field, such as "/price".
+    code: a stable word, such as "required".
+    message: text for the user.
     """
 
     pointer: str
@@ -85,20 +88,21 @@ class FieldError(NamedTuple):
 
 
 class DomainError(ForgeError):
-    """What an action refuses. Everything below it may be shown to the client."""
+    """An action refused its input. The client may see the messages of all subclasses."""
 
     default_code = "F600"
 
 
 class NotFound(DomainError):
-    """No such row, or none that this caller may see."""
+    """The row does not exist, or the caller may not see it."""
 
     default_code = "F601"
 
 
 class Conflict(DomainError):
-    """A unique rule or a version stands in the way. `constraint` is PostgreSQL's name of it and
-    `table` the table's, or "".
+    """A unique rule or a version prevents the change.
+
+    constraint, table: their names in PostgreSQL, or "".
     """
 
     default_code = "F602"
@@ -131,7 +135,7 @@ class PreconditionRequired(DomainError):
 
 
 class Invalid(DomainError):
-    """Values that break the schema's rules; `errors` holds every one of them."""
+    """Values break the schema's rules; `errors` holds every one of them."""
 
     default_code = "F603"
 
@@ -146,9 +150,9 @@ class Invalid(DomainError):
 
 
 class BadRequest(DomainError):
-    """A request that cannot be understood: malformed JSON, an unknown filter, a broken cursor.
+    """The request cannot be understood: malformed JSON, an unknown filter, a broken cursor.
 
-    errors: the parameters that are wrong, where that is known.
+    errors: the wrong parameters, if they are known.
     """
 
     default_code = "F608"
@@ -156,19 +160,19 @@ class BadRequest(DomainError):
 
 
 class Unauthenticated(DomainError):
-    """The caller is nobody, and somebody is needed."""
+    """The caller is anonymous, and authentication is required."""
 
     default_code = "F604"
 
 
 class Forbidden(DomainError):
-    """The caller is known, and may not."""
+    """The caller is authenticated, but not permitted."""
 
     default_code = "F605"
 
 
 class TooManyAttempts(DomainError):
-    """A password was tried too often. `retry_after`: seconds after which to try again."""
+    """A password was tried too often. retry_after: seconds to wait before the next attempt."""
 
     default_code = "F637"
 
@@ -178,10 +182,11 @@ class TooManyAttempts(DomainError):
 
 
 class ConstraintViolation(DomainError):
-    """PostgreSQL refused a write. Raised by `db/`; `actions/` gives it the field from gen's map.
+    """PostgreSQL refused a write. `db/` raises it; `actions/` adds the field by gen's map.
 
-    kind: "foreign_key", "check", "not_null", "exclusion" or "size". column: known for
-    "not_null" only. table: the one with the rule.
+    kind: "foreign_key", "check", "not_null", "exclusion" or "size".
+    column: known only for "not_null".
+    table: the table with the rule.
     """
 
     default_code = "F606"
@@ -196,12 +201,13 @@ class ConstraintViolation(DomainError):
         self.table = table
 
 
-# -- at run time: what the machine refuses ---------------------------------------------------------
+# -- at run time: refused by the machine -----------------------------------------------------------
 
 
 class Unavailable(ForgeError):
-    """Something that is needed does not answer now. `retry_after`: seconds after which to try
-    again.
+    """A required service does not respond now.
+
+    retry_after: seconds to wait before the next attempt.
     """
 
     default_code = "F400"
@@ -212,15 +218,13 @@ class Unavailable(ForgeError):
 
 
 class DatabaseError(ForgeError):
-    """PostgreSQL answered with an error that no rule above names: a defect of ours or the user's
-    SQL.
-    """
+    """PostgreSQL raised an error that no class above covers: a defect of ours or of user SQL."""
 
     default_code = "F410"
 
 
 class TooManyConnections(Unavailable):
-    """The limiter's global cap is reached."""
+    """The limiter's cap over all users is reached."""
 
     default_code = "F501"
 

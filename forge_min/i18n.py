@@ -1,7 +1,6 @@
-"""Messages in the language of whoever reads them: one gettext catalogue per language, English
-without any.
+"""Messages in the reader's language: one gettext catalogue per language, English without any.
 
-A project's catalogues lie in locale/<language>/LC_MESSAGES/messages.mo; its template is
+A project's catalogues are locale/<language>/LC_MESSAGES/messages.mo; their template is
 gen/messages.pot. A language is a tag of BCP 47, here in lower case ("de", "pt-br"); "" is English.
 The catalogues belong to the process, the current language to the context (request, job, thread).
 """
@@ -26,23 +25,28 @@ if TYPE_CHECKING:
 
 _TAG = lazy_pattern(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 _WEIGHT = lazy_pattern(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
-_PLACE = lazy_pattern(r"\{([^{}]*)\}")
+_PLACEHOLDER = lazy_pattern(r"\{([^{}]*)\}")
 _LONG = 10**21
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
 _catalogues: dict[str, gettext.NullTranslations] = {}
 
 LANGUAGES: list[str] = []
-"""As `known`, for whoever asks at each request; filled by `load` alone."""
+"""The languages with a catalogue, in order of their tags; empty if all is English.
+
+Only `load` changes it.
+"""
 
 
 def text(message: str, /, **values: object) -> str:
-    """`message` in the current language, each {name} in it replaced by the value of that name.
+    """Return `message` in the current language, each {name} in it replaced by that value.
 
-    message: English, a literal, because messages.pot is made from the source. Never raises for what
-    a catalogue says: a translation that asks for other values is left aside for the English.
+    message: English, a literal, because messages.pot is extracted from the source.
+
+    Never raises for a translation: if it uses unknown names, the English message is returned.
     """
-    if message and (catalogue := _catalogues.get(_current.get())):  # for "" it gives its head
+    # A catalogue translates "" as its header.
+    if message and (catalogue := _catalogues.get(_current.get())):
         try:
             return _filled(catalogue.gettext(message), values)
         except KeyError:
@@ -50,35 +54,36 @@ def text(message: str, /, **values: object) -> str:
     return _filled(message, values)
 
 
-def later(message: str) -> str:
-    """`message` as it is: marks a sentence of a table, so that messages.pot has it. Whoever shows
-    it says text(sentence).
+def gettext_noop(message: str) -> str:
+    """Mark a message of a table for messages.pot, and return it unchanged.
+
+    The code that shows it calls text(message).
     """
     return message
 
 
-def spoken(name: str) -> str:
-    """A snake name as people write it, in English: "departs_at" → "Departs at"."""
+def humanize(name: str) -> str:
+    """Return a snake_case name as words, in English: "departs_at" → "Departs at"."""
     return name.strip("_").replace("_", " ").capitalize()
 
 
-class NoNumber(ValueError):
-    """A number that nothing here holds. Its words may be shown to whoever sent it."""
+class NumberError(ValueError):
+    """A number is out of range. The client may see the message."""
 
 
-def exact(number: str) -> Decimal:
-    """A number of JSON as it is written. Raises NoNumber for an exponent beyond what Decimal
-    holds.
-    """
+def parse_number(number: str) -> Decimal:
+    """Parse a number of JSON exactly. Raises NumberError for an exponent that Decimal rejects."""
     try:
         return Decimal(number)
     except InvalidOperation:
-        raise NoNumber(text("{number} is out of range", number=number[:40])) from None
+        raise NumberError(text("{number} is out of range", number=number[:40])) from None
 
 
-def shortest(number: int) -> int | float:
-    """A whole number of JSON. From 1e21 on, where ECMAScript writes an exponent (ECMA-262,
-    Number::toString), it is a float if that has exactly this value: 1e300 is not 301 digits.
+def shortest_number(number: int) -> int | float:
+    """Return a whole number of JSON in its shorter form, int or float.
+
+    From 1e21 on, where ECMAScript writes an exponent (ECMA-262, Number::toString), it is a float if
+    that has exactly this value: 1e300 is not 301 digits.
     """
     if -_LONG < number < _LONG:
         return number
@@ -89,46 +94,42 @@ def shortest(number: int) -> int | float:
 
 
 def _filled(message: str, values: dict[str, object]) -> str:
-    """Only names are replaced, so a catalogue reaches no attribute, as str.format would let it."""
-    return _PLACE.sub(lambda found: str(values[found[1]]), message) if values else message
+    """Replace only names: unlike with str.format, a catalogue cannot read attributes."""
+    return _PLACEHOLDER.sub(lambda m: str(values[m[1]]), message) if values else message
 
 
 def load(folder: Traversable) -> tuple[str, ...]:
-    """Read <language>/LC_MESSAGES/messages.mo below `folder`, in place of what was read before.
+    """Load <language>/LC_MESSAGES/messages.mo below `folder`, replacing the previous catalogues.
 
-    Returns the languages, as `known` does; none when the folder is missing. Raises ConfigError F639
-    for a file that is no catalogue.
+    Returns the languages as a tuple, which is empty if the folder does not exist.
+
+    Raises ConfigError F639 for a file that is not a catalogue.
     """
     global _catalogues
-    found: dict[str, gettext.NullTranslations] = {}
-    for place in folder.iterdir() if folder.is_dir() else ():
-        member = place / "LC_MESSAGES" / "messages.mo"
-        if _TAG.fullmatch(place.name) and member.is_file():
+    catalogues: dict[str, gettext.NullTranslations] = {}
+    for language in folder.iterdir() if folder.is_dir() else ():
+        member = language / "LC_MESSAGES" / "messages.mo"
+        if _TAG.fullmatch(language.name) and member.is_file():
             try:
                 catalogue = gettext.GNUTranslations(io.BytesIO(member.read_bytes()))
-            except Exception as err:  # whatever the unpacking raises
-                hint = "compile it anew with msgfmt, or remove it"
+            except Exception as err:  # gettext raises many types of errors
+                hint = "compile it again with msgfmt, or remove it"
                 message = f"{member} is not a catalogue of gettext: {err}"
                 raise ConfigError(message, code="F639", hint=hint) from err
-            found[_tag(place.name)] = catalogue
-    _catalogues = dict(sorted(found.items()))
+            catalogues[_tag(language.name)] = catalogue
+    _catalogues = dict(sorted(catalogues.items()))
     LANGUAGES[:] = _catalogues
-    return known()
-
-
-def known() -> tuple[str, ...]:
-    """The languages that have a catalogue, in order of their tags; () means English only."""
     return tuple(LANGUAGES)
 
 
 def current_language() -> str:
-    """The language of this context; "" is English."""
+    """Return the language of this context; "" is English."""
     return _current.get()
 
 
 @contextmanager
 def in_language(language: str) -> Iterator[None]:
-    """Run the block in a language; one without a catalogue, and "", give English."""
+    """Run the block in a language; a language without a catalogue, and "", are English."""
     token = _current.set(_tag(language))
     try:
         yield
@@ -136,12 +137,13 @@ def in_language(language: str) -> Iterator[None]:
         _current.reset(token)
 
 
-def choose(accepted: str) -> str:
-    """The known language that fits best, or "".
+def negotiate(accepted: str) -> str:
+    """Return the language with a catalogue that fits best, or "".
 
-    accepted: the value of Accept-Language (RFC 9110 section 12.5.4), or one tag. Each range is
-    looked up as in RFC 4647 section 3.4 ("de-CH" finds "de"), then as a prefix ("pt" finds
-    "pt-br"). What cannot be read is left out.
+    accepted: the value of Accept-Language (RFC 9110 section 12.5.4), or one tag.
+
+    Each range is looked up as in RFC 4647 section 3.4 ("de-CH" matches "de"), then as a prefix
+    ("pt" matches "pt-br"). Malformed ranges are ignored.
     """
     for wanted in _ranges(accepted) if _catalogues else ():
         language = wanted
@@ -157,23 +159,25 @@ def choose(accepted: str) -> str:
 
 @lru_cache(256)
 def _ranges(accepted: str) -> tuple[str, ...]:
-    """The ranges in lower case, the most wanted first, without those of weight 0."""
+    """Return the ranges in lower case, the preferred ones first, without those of weight 0."""
     first = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
-    found = [(weight, name) for name, given, weight in first if weight and not given]
-    found.sort(key=lambda one: -one[0])
-    return tuple(name for _, name in found)
+    ranges = [(weight, name) for name, params, weight in first if weight and not params]
+    ranges.sort(key=lambda item: -item[0])
+    return tuple(name for _, name in ranges)
 
 
 def preferences(header: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    """Each item of Accept, Accept-Encoding or Accept-Language in lower case: name, parameters and
-    weight; 0 for a malformed one (RFC 9110 section 12.4.2).
+    """Yield each item of Accept, Accept-Encoding or Accept-Language, in lower case.
+
+    An item is (name, parameters, weight); the weight of a malformed item is 0 (RFC 9110 section
+    12.4.2).
     """
     for item in header.lower().split(","):
         name, *rest = (part.strip() for part in item.split(";"))
         pairs = (part.partition("=") for part in rest)
-        given = {key.strip(): value.strip(' "') for key, _, value in pairs}
-        weight = given.pop("q", "1")
-        yield name, given, float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+        params = {key.strip(): value.strip(' "') for key, _, value in pairs}
+        weight = params.pop("q", "1")
+        yield name, params, float(weight) if _WEIGHT.fullmatch(weight) else 0.0
 
 
 def _tag(language: str) -> str:

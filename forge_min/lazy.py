@@ -1,4 +1,4 @@
-"""Names of a package, and regular expressions, that are loaded when they are first used."""
+"""Names of a package, and regular expressions, that are loaded at their first use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The manifest of an artifact: the SHA-256 of every member, as `sha256sum -c` reads it.
 
-Written by `ship`.
+`ship` writes it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .errors import BuildError
 NAME = "manifest.sha256"
 INFO = "build-info.json"
 _UNLISTED = frozenset({NAME, INFO})
-# SAFETY: what stands for a thing that no build writes has bytes that no manifest has the hash of.
+# SAFETY: links and special files have random content, so that no manifest has their hash.
 _NO_FILE = os.urandom(32)
 
 
@@ -32,21 +32,17 @@ class Manifest:
 
     @classmethod
     def of(cls, members: Mapping[str, bytes]) -> Manifest:
-        """The manifest of these members; the manifest itself and the build info are left out."""
-        return cls(
-            {
-                name: sha256(data).hexdigest()
-                for name, data in sorted(members.items())
-                if name not in _UNLISTED
-            }
-        )
+        """Return the manifest of these members, without the manifest itself and the build info."""
+        listed = sorted((name, data) for name, data in members.items() if name not in _UNLISTED)
+        return cls({name: sha256(data).hexdigest() for name, data in listed})
 
     @classmethod
     def read(cls, text: str) -> Manifest:
-        """The opposite of `write`. Raises BuildError F349 when a line is none of `sha256sum`'s, or
-        has a name again.
+        """Parse the text of `write`.
 
-        A line ends with "\n" alone: whatever else some call the end of a line may be in a name.
+        Only "\n" ends a line: other line separators may be part of a name.
+
+        Raises BuildError F349 if a line is not one of `sha256sum`, or repeats a name.
         """
         hashes: dict[str, str] = {}
         for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
@@ -58,30 +54,26 @@ class Manifest:
         return cls(hashes)
 
     def write(self) -> str:
-        """One line a member, sorted by name."""
+        """Return one line per member, sorted by name."""
         return "".join(f"{digest}  {name}\n" for name, digest in sorted(self.hashes.items()))
 
     @property
     def digest(self) -> str:
-        """One hash that stands for all of them."""
+        """One hash over all members."""
         return sha256(self.write().encode()).hexdigest()
 
     def differences(self, members: Mapping[str, bytes]) -> dict[str, str]:
-        """The names of what differs, sorted, each with "missing", "added" or "altered"."""
+        """Return the names of differing members, sorted, with "missing", "added" or "altered"."""
         current = Manifest.of(members).hashes
-        differing: dict[str, str] = {}
-        for name in sorted(self.hashes.keys() | current.keys()):
-            if name not in current:
-                differing[name] = "missing"
-            elif name not in self.hashes:
-                differing[name] = "added"
-            elif self.hashes[name] != current[name]:
-                differing[name] = "altered"
-        return differing
+        result = dict.fromkeys(self.hashes.keys() - current.keys(), "missing")
+        result |= dict.fromkeys(current.keys() - self.hashes.keys(), "added")
+        common = self.hashes.keys() & current.keys()
+        result |= {name: "altered" for name in common if self.hashes[name] != current[name]}
+        return dict(sorted(result.items()))
 
 
-def listed(folder: Path) -> list[str]:
-    """The names of all files in a folder artifact, sorted. Links are not followed."""
+def list_files(folder: Path) -> list[str]:
+    """Return the names of all files in a folder artifact, sorted. Links are not followed."""
     names = []
     for top, folders, files in os.walk(folder):
         paths = [Path(top, name) for name in (*files, *folders)]
@@ -90,22 +82,23 @@ def listed(folder: Path) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> bytes:
-    """A file of a folder. Raises OSError for one that cannot be read."""
+    """Read a file of a folder. Raises OSError if it cannot be read."""
     path = folder / name
     return _NO_FILE if path.is_symlink() or not path.is_file() else path.read_bytes()
 
 
 def read_members(artifact: Path) -> dict[str, bytes]:
-    """Every file of an artifact, zipapp or folder, by its name inside. In a folder links and
-    special files have bytes that are those of no file: no build writes such.
+    """Return the content of every file of an artifact, zipapp or folder, by its name inside.
 
-    Raises BuildError F349 when it is neither.
+    In a folder, links and special files have random content, because no build writes them.
+
+    Raises BuildError F349 if it is neither.
     """
     try:
-        members, unreadable = read_each(artifact)
+        members, unreadable = read_readable(artifact)
         if unreadable:
             raise ValueError(f"{unreadable[0]} is damaged")
-    except Exception as err:  # a damaged file makes zipfile and zlib raise many things
+    except Exception as err:  # zipfile and zlib raise many types of errors
         raise BuildError(
             f"{artifact} cannot be read as an artifact: {err}",
             code="F349",
@@ -114,37 +107,38 @@ def read_members(artifact: Path) -> dict[str, bytes]:
     return members
 
 
-def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
-    """As `read_members`, of one that may be damaged: every file that can be read (b"" for one that
-    cannot), and the names of those that cannot.
+def read_readable(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Return the content of the files of a damaged artifact, and the names of unreadable ones.
+
+    Unreadable files have the content b"". Else as `read_members`.
     """
     members: dict[str, bytes] = {}
     unreadable = []
     read: Callable[[str], bytes]
     with ExitStack() as stack:
         if artifact.is_dir():
-            names, read = listed(artifact), partial(_read, artifact)
+            names, read = list_files(artifact), partial(_read, artifact)
         else:
             archive = stack.enter_context(zipfile.ZipFile(artifact))
             names, read = [n for n in archive.namelist() if not n.endswith("/")], archive.read
         for name in names:
             try:
                 members[name] = read(name)
-            except Exception:  # a damaged stream makes zipfile and zlib raise many things
+            except Exception:  # zipfile and zlib raise many types of errors
                 unreadable.append(name)
                 members[name] = b""
     return members, unreadable
 
 
 def damage(artifact: Path) -> tuple[Manifest, dict[str, str]]:
-    """The manifest of an artifact, and the members that are not as it says.
+    """Return the manifest of an artifact, and the members that differ from it.
 
-    Each of these is "missing", "added", "altered" or "unreadable". The manifest itself is one of
-    them where the build info has another hash.
+    Each of these is "missing", "added", "altered" or "unreadable". The manifest itself is among
+    them if the build info has another hash.
 
     Raises BuildError F349 for a manifest that cannot be parsed.
     """
-    members, unreadable = read_each(artifact)
+    members, unreadable = read_readable(artifact)
     manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
     wrong = manifest.differences(members) | dict.fromkeys(unreadable, "unreadable")
     if json.loads(members.get(INFO) or b"{}").get("manifest") != manifest.digest:

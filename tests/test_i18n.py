@@ -17,7 +17,15 @@ from pathlib import Path
 import forge_min
 import pytest
 from forge_min.errors import ConfigError
-from forge_min.i18n import choose, current_language, in_language, known, later, load, text
+from forge_min.i18n import (
+    LANGUAGES,
+    current_language,
+    gettext_noop,
+    in_language,
+    load,
+    negotiate,
+    text,
+)
 from forge_min.wsgi.problem import STATUSES
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +59,7 @@ PHRASES = TITLES.split("|")
 
 def sentences(source: str) -> Iterator[tuple[int, ast.expr, set[str] | None]]:
     """(line, first argument, names of the values; None where only marked) of each call of text and
-    later in a module.
+    gettext_noop in a module.
     """
     tree = ast.parse(source)
     names = {
@@ -59,7 +67,7 @@ def sentences(source: str) -> Iterator[tuple[int, ast.expr, set[str] | None]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level and node.module == "i18n"
         for alias in node.names
-        if alias.name in ("text", "later")
+        if alias.name in ("text", "gettext_noop")
     }
     for node in ast.walk(tree):
         called = node.func if isinstance(node, ast.Call) else None
@@ -117,14 +125,14 @@ def test_every_sentence_is_a_literal_that_asks_for_the_values_that_it_is_given()
                 if values is not None and places(message.value) != values:
                     breaches.append(f"{name}:{line}: {message.value!r} is given {values}")
             elif values or isinstance(message, ast.JoinedStr | ast.BinOp):
-                breaches.append(f"{name}:{line}: no literal")  # one of `later` has no values
+                breaches.append(f"{name}:{line}: no literal")  # one of `gettext_noop` has no values
     assert breaches == []
 
 
 def test_the_scan_sees_sentences_under_any_name_and_no_method_of_that_name() -> None:
     source = (
-        "from ..i18n import later, text as said\nimport schema\n"
-        "x = said('a {b}', b=1)\ny = later('c')\nz = schema.text('d')\n"
+        "from ..i18n import gettext_noop, text as said\nimport schema\n"
+        "x = said('a {b}', b=1)\ny = gettext_noop('c')\nz = schema.text('d')\n"
     )
     found = [(m.value, v) for _, m, v in sentences(source) if isinstance(m, ast.Constant)]
     assert found == [("a {b}", {"b"}), ("c", None)]
@@ -151,7 +159,7 @@ def german(tmp_path: Path) -> Iterator[None]:
 
 
 def test_without_catalogues_every_language_is_english() -> None:
-    assert known() == () and choose("de, *;q=0.5") == ""
+    assert LANGUAGES == [] and negotiate("de, *;q=0.5") == ""
     with in_language("de"):
         assert text("must be at least {min}", min=3) == "must be at least 3"
 
@@ -184,7 +192,7 @@ def test_no_translation_can_raise_or_reach_into_a_value(wrong: str, tmp_path: Pa
 
 
 def test_later_only_marks() -> None:
-    assert later("must be {a}") == "must be {a}"
+    assert gettext_noop("must be {a}") == "must be {a}"
 
 
 def test_the_language_belongs_to_its_context(german: None) -> None:
@@ -208,7 +216,7 @@ def test_languages_are_folders_and_other_names_are_left_alone(tmp_path: Path) ->
     (tmp_path / "fr").mkdir()
     (tmp_path / "de.po").write_text("")
     try:
-        assert load(tmp_path) == known() == ("de", "pt-br", "zh-hant")
+        assert load(tmp_path) == tuple(LANGUAGES) == ("de", "pt-br", "zh-hant")
         with in_language("pt_BR"):
             assert current_language() == "pt-br"
     finally:
@@ -238,7 +246,7 @@ def test_a_broken_catalogue_leaves_those_that_were_loaded(tmp_path: Path) -> Non
         write_catalogue(tmp_path / "bad", "fr", {}).write_bytes(b"")
         with pytest.raises(ConfigError):
             load(tmp_path / "bad")
-        assert known() == ("de",)
+        assert LANGUAGES == ["de"]
 
 
 # -- choosing (RFC 9110 section 12.5.4, RFC 4647 section 3.4) --------------------------------------
@@ -279,12 +287,12 @@ def three(tmp_path: Path) -> Iterator[None]:
 def test_the_language_that_is_wanted_most_is_chosen(
     accepted: str, language: str, three: None
 ) -> None:
-    assert choose(accepted) == language
+    assert negotiate(accepted) == language
 
 
 @given(st.text(max_size=60) | st.from_regex(r"([a-z*]{1,3}(;q=[01.]{1,4})?[, -]{0,2}){1,9}"))
 def test_any_header_chooses_a_known_language_or_english(accepted: str) -> None:
-    assert choose(accepted) in ("", *known())
+    assert negotiate(accepted) in ("", *LANGUAGES)
 
 
 if __name__ == "__main__":

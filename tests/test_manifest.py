@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.manifest import INFO, NAME, Manifest, read_each, read_members
+from forge_min.manifest import INFO, NAME, Manifest, read_members, read_readable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ def test_what_is_no_file_in_a_folder_has_the_bytes_of_none(tmp_path: Path) -> No
     (tmp_path / "deep" / "empty").mkdir(parents=True)
     (tmp_path / "folder").symlink_to("deep")
     os.mkfifo(tmp_path / "pipe")
-    for members in (read_members(tmp_path), read_each(tmp_path)[0]):
+    for members in (read_members(tmp_path), read_readable(tmp_path)[0]):
         assert sorted(members) == ["file", "folder", "link", "pipe"]
         assert [name for name, data in members.items() if not data] == ["file"]
         same = Manifest.of(dict.fromkeys(members, b""))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forge_min.resources import JSON, Packed, files, table
+from forge_min.resources import JSON, ArchivePath, files, table
 from forge_min.ship.artifact.package import package_files, package_members, package_root
 
 FILES = {
@@ -81,7 +81,7 @@ def test_an_artifacts_root_and_name_are_known(tmp_path: Path) -> None:
     sys.path.insert(0, str(path))
     try:
         found = files("packed_pkg")
-        assert isinstance(found, Packed)
+        assert isinstance(found, ArchivePath)
         assert found.archive == str(path) and (found.parent / "top.txt").read_bytes() == b"top"
         assert str(found / "table.toml") == os.path.join(path, "packed_pkg", "table.toml")
         child = os.fork()

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from ..fanout import iso_utc
-from ..i18n import later, shortest, text
+from ..i18n import gettext_noop, shortest_number, text
 from ..lazy import lazy_pattern
 
 JSON_DEPTH = 64  # of arrays and objects inside each other
@@ -35,7 +35,7 @@ _DECIMAL = lazy_pattern(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 _LONE = lazy_pattern(r"[\ud800-\udfff]")  # surrogates
 _UUID = lazy_pattern(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SLUG = lazy_pattern(r"[a-z0-9]+(-[a-z0-9]+)*")
-_NOT_A_SLUG = later("must be lower-case letters and digits, joined by single hyphens")
+_NOT_A_SLUG = gettext_noop("must be lower-case letters and digits, joined by single hyphens")
 # A dot-string and a domain of RFC 5321 section 4.1.2 with the letters of RFC 6531; no quoting.
 # PERF: a negated set, because a set up to U+10FFFF takes 17 ms to compile.
 _LETTER = r"[^\x00-/:-@\[-`{-\x7f]"
@@ -48,7 +48,7 @@ _URL = lazy_pattern(
     r'([/?#][^\s\\<>"{}|^`]*)?',
     re.IGNORECASE,
 )
-_NOT_A_URL = later("must be a web address that begins with http:// or https://")
+_NOT_A_URL = gettext_noop("must be a web address that begins with http:// or https://")
 
 
 def _string(value: object) -> str:
@@ -178,7 +178,7 @@ def _json(value: object, depth: int = JSON_DEPTH) -> Any:
         if not -_LARGEST <= number <= _LARGEST:  # False for NaN too
             raise ValueError(text("must not contain numbers outside the range of a double"))
         if isinstance(number, int):
-            return shortest(number)
+            return shortest_number(number)
         # jsonb writes all digits, so this number is read back as a whole number.
         return int(Decimal(repr(number))) if 1e16 <= abs(number) < 1e21 else number
     if not isinstance(value, (Mapping, list, tuple)):
@@ -243,7 +243,7 @@ TYPES: dict[str, ValueType] = {
     "date": ValueType(_date),
     "uuid": ValueType(_uuid),
     "slug": ValueType(partial(_matching, _SLUG, _NOT_A_SLUG)),
-    "email": ValueType(partial(_matching, _EMAIL, later("must be an email address"))),
+    "email": ValueType(partial(_matching, _EMAIL, gettext_noop("must be an email address"))),
     "url": ValueType(_url),
     "json": ValueType(_json, _json_from_text),
 }

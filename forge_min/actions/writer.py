@@ -29,7 +29,7 @@ from ..errors import (
     StaleVersion,
     Unavailable,
 )
-from ..i18n import later, text
+from ..i18n import gettext_noop, text
 from ..observe import log_fields
 from . import statement
 from .base import BaseActions, Conn, Rows
@@ -47,11 +47,11 @@ BATCH = 1000  # rows of one statement
 _IDEMPOTENCY = db.load_sql("forge_min.actions", "idempotency.sql")
 # Kind of a constraint → the code and message for a value that violates it.
 _VIOLATIONS = {
-    "unique": ("taken", later("is already taken")),
-    "foreign_key": ("no_such_row", later("refers to an entry that does not exist")),
-    "not_null": ("required", later("is required")),
-    "exclusion": ("taken", later("overlaps another entry")),
-    "check": ("out_of_range", later("is not allowed by a rule of the database")),
+    "unique": ("taken", gettext_noop("is already taken")),
+    "foreign_key": ("no_such_row", gettext_noop("refers to an entry that does not exist")),
+    "not_null": ("required", gettext_noop("is required")),
+    "exclusion": ("taken", gettext_noop("overlaps another entry")),
+    "check": ("out_of_range", gettext_noop("is not allowed by a rule of the database")),
 }
 ANY_VERSION = 0  # matches every version; the versions of a row begin at 1
 INDEXED = 2000  # characters that every index can hold

@@ -13,7 +13,7 @@ from functools import lru_cache
 from string import Template
 from typing import Any
 
-from ..i18n import current_language, known, later, text
+from ..i18n import LANGUAGES, current_language, gettext_noop, text
 from ..resources import files, table
 from ..wsgi import (
     Handler,
@@ -31,7 +31,7 @@ from ..wsgi import (
 
 Json = dict[str, Any]
 
-_HIDDEN = later("(not for everybody)")
+_HIDDEN = gettext_noop("(not for everybody)")
 _TABLE: Json = table(__package__, "openapi.toml")
 _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
 _RESPONSES: dict[str, str] = _TABLE["responses"]
@@ -177,7 +177,7 @@ def document_handlers(document: Json, *, tenant_in_path: bool = False) -> tuple[
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
         language, headers = current_language(), [("Content-Type", "application/json")]
-        if known():
+        if LANGUAGES:
             headers += [("Vary", "Accept-Language"), ("Content-Language", language or "en")]
         of_tenants = tenant_in_path and not tenant_by_path(request)
         return Response(200, body(language, request.root, of_tenants), headers)

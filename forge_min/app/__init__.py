@@ -1,4 +1,4 @@
-"""The application: what a project declares in its app.py, and the services that run it."""
+"""The application: the declarations of a project's app.py, and the services that run it."""
 
 from .._compat import renamed
 from .declaration import App, Generated, declared_kinds, declared_queues, declared_registry

@@ -1,4 +1,4 @@
-"""Who asks an application: by API key, else as its app.py says; and in which tenant."""
+"""Authenticates the requests of an application, and finds their tenant."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from ..actions import Registry
 from ..auth import Identity, credentials, current_identity
 from ..config import Config
 from ..html import AccountPages, Frame, Links, Render
-from ..wsgi import (
-    Request,
-    bearer,
-    no_tenant,
-    tenant_by_header,
-    tenant_by_path,
-    tenant_by_subdomain,
-)
+from ..wsgi import Request, bearer, no_tenant, tenant_by_header, tenant_by_path, tenant_by_subdomain
 from .declaration import App
 
 Views = Mapping[str, Render]
 
 
 class Authentication:
-    """The ways to know who asks, in turn: those of app.py, then API keys, then sessions.
+    """The authentication methods in their order: those of app.py, then API keys, then sessions.
 
-    varies: the headers that name a tenant. account: the pages to sign in at, None where app.py has
-    no sign_in(). links: what sends those for a new password, to be stopped by whoever has this.
+    varies: the request headers that name a tenant.
+    account: the account pages, None unless app.py calls sign_in().
+    links: the sender of password resets; its owner stops it.
     views: the project's own templates.
     """
 
@@ -36,9 +30,8 @@ class Authentication:
         self, app: App, registry: Registry, config: Config, frame: Frame, views: Views
     ) -> None:
         self._app, self._database = app, registry.database
-        self._tenant = tenant_of(config)
-        named = config.tenancy.strategy == "header"
-        self.varies = [config.tenancy.header] if named else []
+        self._tenant = tenant_reader(config)
+        self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
         self.methods = [*app.methods, self._by_key]
         if app.signs_in and app.reset_sender is not None:
             self.links = Links(registry.database, registry.fill(app.reset_sender, 2))
@@ -64,15 +57,15 @@ class Authentication:
         return credentials.identify_key(self._database.connection(), token, self._tenant(request))
 
     def renew(self, identity: Identity) -> Identity | None:
-        """What somebody who asked a while ago is by now; None for nobody any more."""
-        now: Identity | None = identity
+        """Return the current state of an identity; None if it is no longer authenticated."""
+        current: Identity | None = identity
         if identity.credential:
-            now = credentials.renewed(self._database.connection(), identity)
-        return None if now is None else self._app.renew(now)
+            current = credentials.renewed(self._database.connection(), identity)
+        return None if current is None else self._app.renew(current)
 
 
-def tenant_of(config: Config) -> Callable[[Request], str | None]:
-    """What tells which tenant a request asks for, its slug or id."""
+def tenant_reader(config: Config) -> Callable[[Request], str | None]:
+    """Return the function that reads the tenant, its slug or id, from a request."""
     strategy = config.tenancy.strategy
     if strategy == "header":
         return tenant_by_header(config.tenancy.header)
@@ -81,7 +74,7 @@ def tenant_of(config: Config) -> Callable[[Request], str | None]:
     return tenant_by_path if strategy == "path" else no_tenant
 
 
-def caller() -> tuple[str, str] | None:
-    """Whose requests count together, for the limits: (kind, key)."""
+def rate_limit_key() -> tuple[str, str] | None:
+    """Return (kind, key) by which the limits count requests; None for anonymous users."""
     identity = current_identity()
     return (identity.via or "session", identity.user) if identity.user else None

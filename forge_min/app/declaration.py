@@ -1,4 +1,4 @@
-"""`App`: what a project adds to its generated code. It only declares; nothing runs before start."""
+"""`App`: the declarations that a project adds to its generated code. Nothing runs yet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Generated(NamedTuple):
-    """What gen/ gives: `register` and VIEWS of gen/registry.py, the content of gen/openapi.json.
+    """The content of gen/ that an application needs.
 
-    views: the project's own pages in place of ours, by name: "layout", "flights.list". workers: the
-    worker classes of every jobs.py.
+    register: the function of gen/registry.py that registers actions and returns routes.
+    openapi: the content of gen/openapi.json.
+    views: VIEWS of gen/registry.py, the project's own pages that replace built-in ones, by name:
+    "layout", "flights.list".
+    workers: the worker classes of every jobs.py.
     """
 
     register: Callable[[Registry, str], list[Route]]
@@ -28,13 +31,13 @@ class Generated(NamedTuple):
 
 
 class App:
-    """The declarations of one project; app.py holds it as `app`.
+    """The declarations of one project; app.py holds them as `app`.
 
     A function's parameters after the documented ones are filled in by name: dependencies given to
-    `provide`, and the actions of every resource, known by its topic.
+    `provide`, and the actions of every resource, named by its topic.
 
-    resource_pages: whether each resource has its pages, at /flights; or the topics of those that
-    have.
+    resource_pages: whether each resource has its pages, such as /flights, or the topics of the
+    resources that have; default: True.
     """
 
     def __init__(self, *, resource_pages: bool | Collection[str] = True) -> None:
@@ -57,25 +60,36 @@ class App:
         return getattr(self, renamed("forge_min.app.App", name))
 
     def route(self, method: str, path: str, *, name: str = "") -> Callable[[F], F]:
-        """A route of your own: the function takes (request, ...) and returns a Response."""
-        return _declares(lambda f: self.routes.append((method, path, f, name)))
+        """Declare a route: the function takes (request, ...) and returns a Response.
+
+        method, path: such as "GET" and "/hello/{name}".
+        name: the route's name, default: "".
+        """
+        return _decorator(lambda f: self.routes.append((method, path, f, name)))
 
     def page(self, path: str, *, unsafe_eval: bool = False) -> Callable[[F], F]:
-        """A page: the function takes (request, ...) and returns HTML text.
+        """Declare a page: the function takes (request, ...) and returns HTML.
 
-        unsafe_eval: its scripts may evaluate text, which Datastar needs and nothing of ours does.
+        path: such as "/board".
+        unsafe_eval: whether its scripts may evaluate text, which Datastar needs and the built-in
+        pages do not; default: False.
         """
-        return _declares(lambda f: self.pages.append((path, f, unsafe_eval)))
+        return _decorator(lambda f: self.pages.append((path, f, unsafe_eval)))
 
     def verb(self, topic: str, name: str) -> Callable[[F], F]:
-        """POST {prefix}/<path>/{id}/<name>: takes (id, request, ...), returns the resource's
-        row.
+        """Declare POST {prefix}/<path>/{id}/<name> of a resource.
+
+        The function takes (id, request, ...) and returns the resource's row.
         """
-        return _declares(lambda f: self.verbs.append((topic, name, f)))
+        return _decorator(lambda f: self.verbs.append((topic, name, f)))
 
     def fragment(self, topic: str) -> Callable[[F], F]:
-        """One row of a live page: takes (row, ...), returns HTML whose id is <topic>-<row's id>."""
-        return _declares(lambda f: self.fragments.__setitem__(topic, f))
+        """Declare how one row of a live page is rendered.
+
+        The function takes (row, ...) and returns an HTML element with the id <topic>-<id of the
+        row>.
+        """
+        return _decorator(lambda f: self.fragments.__setitem__(topic, f))
 
     def periodic(
         self,
@@ -88,63 +102,84 @@ class App:
         missed: Literal["skip", "once", "all"] = "once",
         **options: Any,
     ) -> None:
-        """Insert a job whenever it is due. schedule: a cron expression, read by the clock of `zone`
-        (an IANA name), or seconds. The rest: as of `jobs.Periodic`. Raises ForgeError F718.
+        """Insert a job whenever it is due.
+
+        schedule: a cron expression, or seconds between two jobs.
+        zone: the IANA time zone of the cron expression, default: UTC.
+        name, kind, args, missed, options: as of `jobs.Periodic`.
+
+        Raises ForgeError F718.
         """
-        made = jobs.Cron(schedule, zone) if isinstance(schedule, str) else jobs.Interval(schedule)
-        self.schedules.append(jobs.Periodic(name, made, kind, args, missed, options))
+        times = jobs.Cron(schedule, zone) if isinstance(schedule, str) else jobs.Interval(schedule)
+        self.schedules.append(jobs.Periodic(name, times, kind, args, missed, options))
 
     def middleware(self, function: Middleware) -> Middleware:
-        """Stand around every route: takes (request, handler) and returns a Response."""
+        """Wrap every route: the function takes (request, handler) and returns a Response."""
         self.middlewares.append(function)
         return function
 
     def authenticator(self, function: Method) -> Method:
-        """Another way to know who asks: takes (request), gives an Identity, None where the request
-        says nothing that it knows of; raises Unauthenticated for what it does not believe. Asked
-        before API keys, in the order of declaration.
+        """Declare a way to authenticate requests.
+
+        The function takes (request) and returns an Identity, or None if the request has no
+        credentials that it knows. It raises Unauthenticated for credentials that it rejects.
+        Authenticators run before API keys, in the order of their declaration.
         """
         self.methods.append(function)
         return function
 
     def sign_in(self) -> None:
-        """People sign in by email and password, at /account/sign-in: pages, sessions, and who asks.
-        Users are made by `forge-min auth create-user`.
+        """Let users sign in by email and password, at /account/sign-in.
+
+        Adds the account pages, sessions, and authentication by session. Create users by `forge-min
+        auth create-user`.
         """
         self.signs_in = True
 
     def password_reset_sender(self, function: F) -> F:
-        """Sends somebody who forgot the password to a page, for an hour and once: takes (user,
-        path, ...), path as in "/account/reset?key=...". With it /account/forgot is there. Called
-        after the request is answered, on a thread of its own, one at a time.
+        """Declare how the link to reset a password is sent, which adds /account/forgot.
+
+        The function takes (user, path, ...). path: such as "/account/reset?key=...", valid once,
+        for an hour. It is called after the response, one call at a time, on a thread of its own.
         """
         self.reset_sender = function
         return function
 
     def revalidate_identity(self, function: Renew) -> Renew:
-        """What an identity is by now, None when it is signed out, revoked or expired: asked of
-        every open stream at each heartbeat, on a thread of its own.
+        """Declare how the identity of an open stream is checked again, at each heartbeat.
+
+        The function takes an Identity and returns its current state, or None if it is signed out,
+        revoked or expired. It is called on a thread of its own.
         """
         self.renew = function
         return function
 
     def provide(self, **dependencies: object) -> None:
-        """Values that workers, handlers and hooks may ask for by name."""
+        """Provide values that workers, handlers and hooks take as parameters of the same name."""
         self.dependencies.update(dependencies)
 
     def on_start(self, function: F) -> F:
-        """Called, filled in by name, when every service runs, before the first request or job."""
+        """Call the function when all services run, before the first request or job.
+
+        Its parameters are filled in by name.
+        """
         self.start_hooks.append(function)
         return function
 
     def on_stop(self, function: F) -> F:
-        """Called, filled in by name, after the last request and job, before connections close."""
+        """Call the function after the last request and job, before connections close.
+
+        Its parameters are filled in by name.
+        """
         self.stop_hooks.append(function)
         return function
 
 
 def declared_registry(app: App, generated: Generated) -> Registry:
-    """What the code registers: actions and workers; needs no database. Raises ForgeError F701."""
+    """Return the registry of the code's actions and workers, without a database.
+
+    Raises ForgeError F701.
+    """
     registry = Registry(db.Database(""), app.dependencies)
     generated.register(registry, "")
     registry.add_workers(generated.workers)
@@ -152,9 +187,9 @@ def declared_registry(app: App, generated: Generated) -> Registry:
 
 
 def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
-    """The kinds of jobs that there are workers for; needs no database.
+    """Return the kinds of jobs that have workers, without a database.
 
-    Raises ForgeError where a hook, a schedule or a worker does not fit: F702, F716 to F720.
+    Raises ForgeError F702, F716 to F720 if a hook, a schedule or a worker does not fit.
     """
     registry = declared_registry(app, generated)
     registry.bind_hooks()
@@ -164,11 +199,12 @@ def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
 
 
 def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> dict[str, list[str]]:
-    """Queue → the kinds of jobs that hooks, schedules and worker classes put into it. The class of
-    a hook's job has no say there: its hook names the queue.
+    """Map each queue to the kinds of jobs that hooks, schedules and worker classes insert into it.
+
+    For the job of a hook, the hook names the queue, not the worker class.
     """
     known = registry.declared()
-    hooks = [hook for made in registry.actions.values() for hook in made.resource.hooks]
+    hooks = [hook for actions in registry.actions.values() for hook in actions.resource.hooks]
     used = {(hook.queue, hook.kind) for hook in hooks}
     hooked = {hook.kind for hook in hooks}
     used |= {(kind.queue, name) for name, kind in known.items() if name not in hooked}
@@ -181,7 +217,7 @@ def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> d
     return queues
 
 
-def _declares(add: Callable[[Any], None]) -> Callable[[F], F]:
+def _decorator(add: Callable[[Any], None]) -> Callable[[F], F]:
     def declare(function: F) -> F:
         add(function)
         return function

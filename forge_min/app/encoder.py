@@ -1,6 +1,7 @@
-"""Events become frames here: JSON for programs, patches of elements for pages. Runs on the threads
-of the hub, as "hub" without a role, in the event's tenant: a patch shows what everybody may see who
-may read.
+"""Encodes events as frames: JSON for programs, patches of elements for pages.
+
+Runs on the threads of the hub, as the user "hub" without roles, in the event's tenant: a patch
+contains only the fields that every reader of the row may see.
 """
 
 from __future__ import annotations
@@ -22,18 +23,22 @@ _Rows = dict[tuple[str, UUID | None], Mapping[Any, Any]]
 
 
 class Encoder:
-    """Gives the hub its `begin`. fragments: topic → the user's function that renders one row."""
+    """Provides `begin` for the hub.
+
+    fragments: topic → the user's function that renders one row.
+    """
 
     def __init__(self, registry: Registry, fragments: Mapping[str, Callable[..., str]]) -> None:
         self._registry = registry
-        self._fragments = {topic: registry.fill(made, 1) for topic, made in fragments.items()}
+        self._fragments = {topic: registry.fill(f, 1) for topic, f in fragments.items()}
 
     def begin(self, events: Sequence[Event]) -> Encode:
-        """What encodes each of these: one whole frame. Rows are read once per topic and tenant.
+        """Return the encoder of a batch; rows are read once per topic and tenant.
 
-        Formats: "json", and "html" where the topic has a fragment.
+        It returns one whole frame for each event. Formats: "json", and "html" if the topic has a
+        fragment.
         """
-        read: _Rows = {}  # SAFETY: of this batch, whatever thread goes on with another one
+        read: _Rows = {}  # SAFETY: of this batch only; another thread may encode another batch
 
         def encode(event: Event, format: str) -> bytes:
             if format == "html" and event.topic in self._fragments and event.resource_id:
@@ -47,14 +52,14 @@ class Encoder:
         if event.kind.endswith(".deleted"):
             return _frame(event, f"mode remove\nselector {selector}")
         actions = self._registry.actions[event.topic]
-        place = event.topic, event.tenant_id
-        # Who listens was asked for the permission to read when the stream was opened.
+        key = event.topic, event.tenant_id
+        # The permission to read was checked when the stream was opened.
         with as_identity(Identity(user="hub", tenant=event.tenant_id)):
-            if place not in read:
-                same = [one for one in batch if (one.topic, one.tenant_id) == place]
-                read[place] = _read(actions, same)
-            row = read[place].get(actions.read_key(id))
-            if row is None:  # deleted meanwhile: its own event follows, this one says the same
+            if key not in read:
+                same = [other for other in batch if (other.topic, other.tenant_id) == key]
+                read[key] = _read(actions, same)
+            row = read[key].get(actions.read_key(id))
+            if row is None:  # deleted since: its own event follows and removes it again
                 return _frame(event, f"mode remove\nselector {selector}")
             html = self._fragments[event.topic](row).strip()
         lines = "\n".join(f"elements {line}" for line in html.splitlines())
@@ -66,13 +71,13 @@ class Encoder:
 def _read(actions: Any, events: Sequence[Event]) -> Mapping[Any, Any]:
     keys = set()
     for event in events:
-        with suppress(NotFound):  # an id that is no key: of an event of the user's own
+        with suppress(NotFound):  # the id of a user's own event need not be a key
             keys.add(actions.read_key(event.resource_id or ""))
     return dict(actions.public_many(keys))
 
 
 def _selector(element: str) -> str:
-    """The CSS selector of an element's id, whatever a key of text holds (CSS Syntax, 4.3.7)."""
+    """Return the CSS selector of an element's id, which may hold any text (CSS Syntax, 4.3.7)."""
     if PLAIN.fullmatch(element):
         return "#" + element
     text = "".join(c if c.isalnum() else f"\\{ord(c):x} " for c in element)
@@ -80,6 +85,6 @@ def _selector(element: str) -> str:
 
 
 def _frame(event: Event, lines: str) -> bytes:
-    """The wire format of Datastar 1: an event whose data lines start with a word."""
+    """Format a frame of Datastar 1: an event, each data line of which starts with a word."""
     data = "".join(f"data: {line}\n" for line in lines.split("\n"))
     return f"event: datastar-patch-elements\nid: {event.sse_id}\n{data}\n".encode()

@@ -1,4 +1,4 @@
-"""The series of the contract, and the plain functions that services call to fill them."""
+"""The metrics of the contract, and the functions that services call to record them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0
 
 
 class Metrics:
-    """Every metric of this process. `registry` is what the admin server renders."""
+    """Every metric of this process. The admin server renders `registry`."""
 
     def __init__(self, registry: observe.Registry, build: Mapping[str, Any]) -> None:
         self.registry = registry
@@ -36,47 +36,53 @@ class Metrics:
         self._refused = registry.counter(name, **_TABLE["counter"][name])
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
-        told = {"version": version, "commit": commit, "impl": fanout.IMPL}
-        registry.info("forge_build_info", _TABLE["info"]["forge_build_info"]["help"], told)
+        labels = {"version": version, "commit": commit, "impl": fanout.IMPL}
+        registry.info("forge_build_info", _TABLE["info"]["forge_build_info"]["help"], labels)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Told by the application after each request. route: the pattern."""
+        """Record a request, called by the application.
+
+        route: its pattern.
+        seconds: duration of the request.
+        """
         self._requests.observe((method, route, str(status)), seconds)
 
     def query_done(self, operation: str, seconds: float) -> None:
-        """Told by each connection after each statement. operation: the first word."""
+        """Record a statement, called by each connection. operation: its first word."""
         self._queries.observe((operation,), seconds)
 
     def job_done(self, job: jobs.Job, outcome: str, seconds: float) -> None:
-        """Told by the worker after each attempt."""
+        """Record an attempt of a job, called by the worker."""
         self._jobs.observe((job.kind, job.queue, outcome), seconds, job.span)
         if outcome != "handed_back":
             self._waits.observe((job.queue,), job.waited, job.span)
 
     def jobs_inserted(self, kind: str, queue: str, number: int) -> None:
-        """Told after the commit that inserted them."""
+        """Record inserted jobs, called after the commit."""
         self._inserted.count((kind, queue), number)
 
     def stream_refused(self, error: TooManyConnections) -> None:
-        """Told when a stream is refused at a cap."""
+        """Record a stream that was refused at a cap."""
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
         self._refused.count((cap,))
 
     def watch(self, name: str, read: _Read) -> None:
-        """Fill a gauge or counter of metrics.toml from `read` at every scrape."""
+        """Read a gauge or counter of metrics.toml from `read` at every scrape."""
         kind = "gauge" if name in _TABLE["gauge"] else "counter"
         getattr(self.registry, kind)(name, callback=read, **_TABLE[kind][name])
 
     def watch_dropped(self, name: str, counts: Mapping[Any, int]) -> None:
-        """Fill a counter from counts by reason."""
+        """Read a counter from counts by reason at every scrape."""
         self.watch(name, lambda: {(reason,): float(count) for reason, count in counts.items()})
 
     def watch_streams(
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
-        """Fill the series of live streams from their services."""
+        """Read the metrics of live streams from their services at every scrape."""
         for cap in ("total", "user"):
-            self._refused.labels(cap)  # a series that begins at 1 has not risen, to Prometheus
+            self._refused.labels(
+                cap
+            )  # from 0: Prometheus sees no increase in a series that begins at 1
         self.watch("forge_sse_connections", lambda: limiter.active)
         self.watch("forge_sse_connections_limit", lambda: limiter.max_total)
         self.watch("forge_sse_events_sent_total", lambda: writer.frames_sent)
@@ -88,6 +94,6 @@ class Metrics:
 def _refreshes(
     hub: notify.PostgresHub, writer: fanout.StreamWriter
 ) -> Mapping[tuple[str, ...], float]:
-    """Refreshes by reason: the writer tells of streams that fell off, the hub of all others."""
-    fallen = {"overflow": writer.refreshes}
-    return {(why,): float(n + fallen.get(why, 0)) for why, n in hub.refreshes.items()}
+    """Return refreshes by reason; the writer counts overflown streams, the hub all others."""
+    overflown = {"overflow": writer.refreshes}
+    return {(why,): float(n + overflown.get(why, 0)) for why, n in hub.refreshes.items()}

@@ -1,4 +1,4 @@
-"""Every route of an application on one router: generated, declared, and our own."""
+"""Every route of an application on one router: generated, declared and built-in ones."""
 
 from __future__ import annotations
 
@@ -7,34 +7,24 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .. import wsgi
 from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
 from ..config import Config
 from ..errors import ConfigError, NotFound
 from ..html import AccountPages, Frame, Render, ResourcePages
 from ..resources import files
-from ..wsgi import (
-    SECURITY_HEADERS,
-    Handler,
-    Request,
-    Response,
-    Route,
-    Router,
-    StaticFiles,
-    html_response,
-    json_only,
-)
 from .declaration import App, Generated
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _POLICY = "Content-Security-Policy"
-_EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
+_EVALUATING = dict(wsgi.SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
 _ICONS = ("favicon.ico", "favicon.svg", "favicon.png")  # in this order
 EVENTS, OUR_FILES, FILES = "/events", "/static/forge/{path...}", "/static/{path...}"
 UNCOUNTED = (EVENTS, OUR_FILES, FILES)
-"""Routes that server.max_per_client does not count: streams have a cap of their own, files need no
+"""Routes that server.max_per_client does not count: streams have their own cap, files need no
 database.
 """
 OPERATIONS = ("read", "create", "update", "delete", "restore", "audit")
@@ -44,20 +34,23 @@ def build_router(
     app: App,
     registry: Registry,
     generated: Generated,
-    routes: Sequence[Route],
-    events: Handler,
+    routes: Sequence[wsgi.Route],
+    events: wsgi.Handler,
     root: Traversable,
     config: Config,
     frame: Frame,
     account: AccountPages | None = None,
-    probe: Handler | None = None,
-) -> Router:
-    """The router. probe: answers at server.ready_path, unless the project has a route there. Raises
-    ServerError F505 for a route that is declared twice.
+    probe: wsgi.Handler | None = None,
+) -> wsgi.Router:
+    """Return the router.
+
+    probe: the handler of server.ready_path, unless the project has a route there.
+
+    Raises ServerError F505 for a route that is declared twice.
     """
-    router = Router()
+    router = wsgi.Router()
     for route in [*routes, *_verbs(app, registry, routes)]:
-        router.add(route.method, route.pattern, json_only(route.handler), name=route.name)
+        router.add(route.method, route.pattern, wsgi.json_only(route.handler), name=route.name)
     for route in _declared(app, registry):
         router.add(route.method, route.pattern, route.handler, name=route.name)
     router.add("GET", EVENTS, events, name="events")
@@ -77,20 +70,20 @@ def build_router(
         contract, docs = document_handlers(described, tenant_in_path=tenancy.strategy == "path")
         router.add("GET", "/api/openapi.json", contract, name="openapi")
         router.add("GET", "/api/docs", docs, name="docs")
-    ours = StaticFiles(files("forge_min.html") / "assets")
-    own = StaticFiles(root / "static")
+    ours = wsgi.StaticFiles(files("forge_min.html") / "assets")
+    own = wsgi.StaticFiles(root / "static")
     router.add("GET", OUR_FILES, ours)
     router.add("GET", FILES, own)
     lists = {route.name: route.pattern.removeprefix(config.api.prefix) for route in routes}
     chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
-    places = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
+    paths = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
     replaceable = [
-        Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
+        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
         *(account.routes() if account is not None else ()),
-        *_pages(registry, generated.views, places, frame),
+        *_pages(registry, generated.views, paths, frame),
     ]
     if probe is not None and config.server.ready_path:
-        replaceable.append(Route("GET", config.server.ready_path, probe, ""))
+        replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
     for route in replaceable:
         if not router.has(route.method, route.pattern):
             router.add(route.method, route.pattern, route.handler, name=route.name)
@@ -98,18 +91,18 @@ def build_router(
 
 
 def _pages(
-    registry: Registry, views: Mapping[str, Render], places: Mapping[str, str], frame: Frame
-) -> Iterator[Route]:
-    """The pages of every resource. places: topic → path."""
-    for topic, path in places.items():
+    registry: Registry, views: Mapping[str, Render], paths: Mapping[str, str], frame: Frame
+) -> Iterator[wsgi.Route]:
+    """Yield the routes of the pages of every resource. paths: topic → path."""
+    for topic, path in paths.items():
         actions = frame.resources[path] = registry.actions[topic]
-        yield from ResourcePages(actions, path, frame, places, views).routes()
-    if places:
-        yield Route("GET", "/", frame.start, "")
+        yield from ResourcePages(actions, path, frame, paths, views).routes()
+    if paths:
+        yield wsgi.Route("GET", "/", frame.start, "")
 
 
-def _icon(own: StaticFiles, ours: StaticFiles, request: Request) -> Response:
-    """The icon of a browser's tab: the project's static/favicon.*, else the built-in one."""
+def _icon(own: wsgi.StaticFiles, ours: wsgi.StaticFiles, request: wsgi.Request) -> wsgi.Response:
+    """Return the icon of a browser's tab: the project's static/favicon.*, else the built-in one."""
     for name in _ICONS:
         request.params["path"] = name
         with suppress(NotFound):
@@ -118,43 +111,45 @@ def _icon(own: StaticFiles, ours: StaticFiles, request: Request) -> Response:
     return ours(request)
 
 
-def _declared(app: App, registry: Registry) -> list[Route]:
-    own = [Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
-    return own + [Route("GET", path, _page(registry, f, e), "") for path, f, e in app.pages]
+def _declared(app: App, registry: Registry) -> list[wsgi.Route]:
+    own = [wsgi.Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
+    return own + [wsgi.Route("GET", path, _page(registry, f, e), "") for path, f, e in app.pages]
 
 
-def _page(registry: Registry, declared: Callable[..., str], unsafe_eval: bool) -> Handler:
+def _page(registry: Registry, declared: Callable[..., str], unsafe_eval: bool) -> wsgi.Handler:
     function = registry.fill(declared, 1)
     headers = [(_POLICY, _EVALUATING)] if unsafe_eval else ()
 
-    def handler(request: Request) -> Response:
-        return html_response(function(request), headers=headers)
+    def handler(request: wsgi.Request) -> wsgi.Response:
+        return wsgi.html_response(function(request), headers=headers)
 
     handler.__doc__ = declared.__doc__
     return handler
 
 
-def _verbs(app: App, registry: Registry, routes: Sequence[Route]) -> list[Route]:
+def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> list[wsgi.Route]:
     paths = {route.name: route.pattern for route in routes}
     _check_permissions(registry, {(topic, name) for topic, name, _ in app.verbs})
-    found = []
+    verbs = []
     for topic, name, function in app.verbs:
         if topic not in registry.actions:
             known = ", ".join(registry.actions)
-            raise ConfigError(f"app.verb: no resource has the topic {topic}; topics: {known}")
+            raise ConfigError(f"app.verb: unknown topic {topic!r}; the topics are {known}")
         api = ResourceAPI(registry.actions[topic], paths[f"{topic}.list"])
         handler = api.verb(registry.fill(function, 2), function.__doc__, name)
-        found.append(Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}"))
-    return found
+        verbs.append(
+            wsgi.Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}")
+        )
+    return verbs
 
 
 def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
-    """A permission for an operation that nothing has would protect nothing."""
+    """Reject permissions for an operation that does not exist: they would protect nothing."""
     for topic, actions in registry.actions.items():
         for operation in actions.resource.permissions:
             if operation not in OPERATIONS and (topic, operation) not in verbs:
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}, which is no verb of app.py",
+                    f"{topic} has a permission for {operation!r}, which is not a verb of app.py",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

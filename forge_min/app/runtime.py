@@ -1,7 +1,6 @@
-"""A started application. Config is read in this room and nowhere below: services take plain
-values.
+"""A started application. Config is read here and in no lower layer: services take plain values.
 
-`__init__` builds in an order in which each part finds what it needs; `stop` goes the other way.
+`__init__` builds the services in the order of their dependencies; `stop` stops them in reverse.
 """
 
 from __future__ import annotations
@@ -16,32 +15,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .. import db, fanout, i18n, jobs, notify, observe, sse
+from .. import db, fanout, i18n, jobs, notify, observe, sse, wsgi
 from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import Config, parse_rate
 from ..errors import ForgeError
 from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
 from ..jobs import control
-from ..wsgi import (
-    CORS,
-    CSRF,
-    Application,
-    Compress,
-    ConcurrencyLimit,
-    Handler,
-    Identify,
-    Middleware,
-    OnServerResponse,
-    RateLimits,
-    Request,
-    Response,
-    Route,
-    ServerThread,
-    tenant_in_path,
-    text_response,
-)
-from .authentication import Authentication, caller
+from .authentication import Authentication, rate_limit_key
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
 from .metrics import Metrics
@@ -54,23 +35,27 @@ if TYPE_CHECKING:
     from ..admin import JobsPages
 
 log = logging.getLogger("forge_min.app")
-_MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
-_FIRST_PAGE = 0.1  # seconds that a start leaves to who asks first
-SHEET = "/static/css/app.css"  # of a project, for our pages beside its own
+_MARGIN = 5.0  # seconds beyond database.statement_timeout until the server counts as dead
+_FIRST_PAGE = 0.1  # seconds after the start that are reserved for the first request
+SHEET = "/static/css/app.css"  # the project's stylesheet, which the built-in pages use, too
 
 
 class Runtime:
     """The services of one process, built and started by the constructor.
 
-    root: the project's folder, for static/ and migrations/. build: build-info.json, or {}. serving:
-    False for a process that only works jobs. secret: what cursors are signed with. application: the
-    PEP 3333 callable, when it serves. on_answered: for our own server.
-    The constructor raises ConfigError (F412: the role is not bound by policies), Unavailable
-    (database) and ForgeError F70x (workers).
+    root: the project's folder, for static/ and migrations/.
+    build: build-info.json, or {}.
+    serving: False for a process that only runs jobs.
+    secret: the key that signs cursors.
+    application: the PEP 3333 callable, if it serves.
+    on_server_response: the callback of forge_min's own server.
+
+    The constructor raises ConfigError (F412: policies do not bind the role), Unavailable (database)
+    and ForgeError F70x (workers).
     """
 
-    application: Application
-    on_server_response: OnServerResponse
+    application: wsgi.Application
+    on_server_response: wsgi.OnServerResponse
     hub: notify.PostgresHub | None = None
     _links: Links | None = None
 
@@ -91,25 +76,22 @@ class Runtime:
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
         self.metrics = Metrics(observe.Registry(), build)
-        # What an insert on our connections is checked by; filled once the workers are known.
+        # Inserts on our connections are checked against it; filled once the workers are known.
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
-        # What server.ready_path answers by; the process that serves knows more.
-        self.readiness: Callable[[], tuple[bool, object] | None] = observe.SingleFlight(
-            self.ready
-        ).result
-        self._stack = ExitStack()  # what is running so far; closed where a later part fails
+        # The response of server.ready_path; `serve` replaces it by the process's health.
+        readiness: observe.SingleFlight[tuple[bool, object]] = observe.SingleFlight(self.ready)
+        self.readiness: Callable[[], tuple[bool, object] | None] = readiness.result
+        self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
-            telemetry = new_telemetry(
-                config.observe, development=serving and config.env == "development"
-            )
+            development = serving and config.env == "development"
+            telemetry = new_telemetry(config.observe, development=development)
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
-            self.metrics.watch_dropped(
-                "forge_log_dropped_total", observe.line_writer(sys.stderr).dropped
-            )
+            dropped = observe.line_writer(sys.stderr).dropped
+            self.metrics.watch_dropped("forge_log_dropped_total", dropped)
             self._connect(traced=telemetry is not None)
             limits = Limits(
                 config.server.max_body, config.api.max_response, config.api.max_conditions
@@ -118,7 +100,7 @@ class Runtime:
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
-            self._know_jobs(app)
+            self._fill_catalogue(app)
             resources = [actions.resource for actions in self.registry.actions.values()]
             scoped = [resource for resource in resources if resource.tenant_scoped]
             for resource in scoped:
@@ -129,14 +111,15 @@ class Runtime:
             self._open_admin()
             if serving:
                 self._serve(app, generated, routes, root)
-            if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
+            if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
                 self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
             own = self.database.connection()  # raises here, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._links.start()
-                self._stack.callback(self._links.stop)  # what sends them may need what hooks end
-            # PERF: what nobody waits for connects after the first page (benchmarks/observe).
+                # Stopped before the stop hooks, which may close resources of the sender.
+                self._stack.callback(self._links.stop)
+            # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
                 self.hub.start(_FIRST_PAGE)
@@ -147,10 +130,11 @@ class Runtime:
     def new_worker(
         self, queues: Mapping[str, int], on_stuck: Callable[[], object] | None = None
     ) -> jobs.Worker:
-        """A worker of these queues (name → threads), not started yet; `stop` stops it.
+        """Return a worker of these queues (name → threads), not started yet; `stop` stops it.
 
-        on_stuck: as of `jobs.Worker`. Raises ForgeError F703 when a worker class asks for what
-        nobody provides.
+        on_stuck: as of `jobs.Worker`.
+
+        Raises ForgeError F703 if a worker class needs a dependency that is not provided.
         """
         c = self._config.jobs
         self._worker = jobs.Worker(
@@ -174,15 +158,18 @@ class Runtime:
         return self._worker
 
     def unserved(self, queues: Collection[str]) -> dict[str, list[str]]:
-        """Queues that jobs of this project go to, beside `queues`, and that no living worker works;
-        each with the kinds of its jobs. Raises as `db.connect`, and the errors of `db.translate`.
+        """Map each queue that no living worker serves to the kinds of jobs that go there.
+
+        queues: more queues that count as served.
+
+        Raises as `db.connect`, and the errors of `db.translate`.
         """
         served = {*queues, *control.served(self.database.connection())}
         declared = declared_queues(self.registry, self.schedules)
         return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
-        """Whether requests can be answered, and the reason of each part that cannot."""
+        """Return whether requests can be answered, and the reason of each part that cannot."""
         parts = {"hub": self.hub} if self.hub is not None else {"worker": self._worker}
         states = {name: part.ready for name, part in parts.items() if part is not None}
         reasons = {name: reason for name, (good, reason) in states.items() if not good}
@@ -192,7 +179,7 @@ class Runtime:
         except ForgeError as err:
             reasons["database"] = err.message
         else:
-            # "missing" is a newer release's, which keeps its tables readable for us.
+            # "missing" are files of a newer release, which keeps its tables readable for ours.
             behind = [row.name for row in rows if row.state not in ("applied", "missing")]
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
@@ -205,22 +192,17 @@ class Runtime:
     def _connect(self, *, traced: bool) -> None:
         c = self._config.database
         self._nudger = notify.Nudger(self._open_direct)
-        self.database, self._direct = (
-            self._new_database(
-                url,
-                self._config.project.name,
-                observe=self.metrics.query_done,
-                jobs=self._catalogue,
-                opened=partial(self._opened, traced=traced),
-            )
-            for url in (c.url, c.direct_url)
-        )
+        options = {"observe": self.metrics.query_done, "jobs": self._catalogue}
+        options["opened"] = partial(self._opened, traced=traced)
+        name = self._config.project.name
+        self.database = self._new_database(c.url, name, **options)
+        self._direct = self._new_database(c.direct_url, name, **options)
         self._stack.callback(self._nudger.stop)
 
     def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
-        """Connections that `stop` closes."""
+        """Return a database; `stop` closes its connections."""
         c = self._config.database
-        # PostgreSQL itself ends slow statements, unless its machine hangs.
+        # PostgreSQL itself cancels slow statements, unless its machine hangs.
         patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         database = db.Database(
             url,
@@ -234,7 +216,7 @@ class Runtime:
         return database
 
     def _open_direct(self) -> db.Connection:
-        """A connection past any pooler: LISTEN and NOTIFY."""
+        """Open a connection that bypasses any pooler, for LISTEN and NOTIFY."""
         c = self._config.database
         name = self._config.project.name
         return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
@@ -256,7 +238,7 @@ class Runtime:
         return hub
 
     def _open_admin(self) -> None:
-        """What the admin server shows of the database, on connections of its own threads."""
+        """Open the database of the admin server: each of its threads has its own connection."""
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
         counted = observe.SingleFlight(lambda: control.counted(database.connection()))
@@ -264,20 +246,20 @@ class Runtime:
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
-        """Handler of the admin server's /jobs, created by the first request."""
+        """The handler of the admin server's /jobs, created by the first request."""
         from ..admin import JobsPages
 
-        reporting = partial(jobs.told_of, self._catalogue.kinds)
-        return JobsPages(self._admin_database, self._config.project.name, reporting)
+        notified = partial(jobs.told_of, self._catalogue.kinds)
+        return JobsPages(self._admin_database, self._config.project.name, notified)
 
-    def _know_jobs(self, app: App) -> None:
+    def _fill_catalogue(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()
-        # In production another release may have the worker.
+        # Not in production, where another release may have the worker.
         self._catalogue.strict = self._config.env == "development"
         jobs.check_periodic(app.schedules, self._catalogue)
 
     def _serve(
-        self, app: App, generated: Generated, routes: Sequence[Route], root: Traversable
+        self, app: App, generated: Generated, routes: Sequence[wsgi.Route], root: Traversable
     ) -> None:
         config, registry, c = self._config, self.registry, self._config.sse
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
@@ -287,11 +269,11 @@ class Runtime:
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch_streams(hub, writer, limiter)
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
-        own = generated.views.get("layout")
-        frame = Frame(config.project.name, own=own, stylesheets=sheets)
-        callers = Authentication(app, registry, config, frame, generated.views)
-        self._links = callers.links
-        reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
+        layout = generated.views.get("layout")
+        frame = Frame(config.project.name, own=layout, stylesheets=sheets)
+        authentication = Authentication(app, registry, config, frame, generated.views)
+        self._links = authentication.links
+        reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
         reauthorizer.start()
         self._stack.callback(reauthorizer.stop)
         events = events_handler(
@@ -304,55 +286,55 @@ class Runtime:
             reauthorizer=reauthorizer,
             on_refused=self.metrics.stream_refused,
         )
-        probe = self._probe
+        account, probe = authentication.account, self._probe
         router = build_router(
-            app, registry, generated, routes, events, root, config, frame, callers.account, probe
+            app, registry, generated, routes, events, root, config, frame, account, probe
         )
         problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
-        limits = self._rate_limits(frame)
+        limits, in_production = self._rate_limits(frame), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
         self._stack.callback(access.stop)
-        self.application = Application(
+        self.application = wsgi.Application(
             router,
             middleware=[
                 problems,
-                Identify(callers.methods, limits.count_failure, callers.varies),
+                wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
                 self._concurrency(),
-                CSRF(registry.secret, config.api.cors_origins, secure=config.env == "production"),
+                wsgi.CSRF(registry.secret, config.api.cors_origins, secure=in_production),
                 limits,
                 *self._reads_in_time(),
                 *app.middlewares,
             ],
-            outer=self._outer(callers),
+            outer=self._outer(authentication),
             observe=self.metrics.request_done,
             instrument=RequestSpan,
             access=access,
             max_body=config.server.max_body,
             probe=probe,
         )
-        application = self.application  # whatever stands around it by the time of a scrape
+        application = self.application  # development wraps the attribute later
         self.on_server_response = application.record_server_response
         limit = config.server.max_connections
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _rate_limits(self, frame: Frame) -> RateLimits:
+    def _rate_limits(self, frame: Frame) -> wsgi.RateLimits:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in frame.resources for page in LISTING]
-        return RateLimits(limits, c.prefix, caller, pages)
+        return wsgi.RateLimits(limits, c.prefix, rate_limit_key, pages)
 
-    def _concurrency(self) -> ConcurrencyLimit:
+    def _concurrency(self) -> wsgi.ConcurrencyLimit:
         c = self._config.server
         most = c.max_per_client or max(1, c.threads // 2)
-        return ConcurrencyLimit(most, max(most, c.threads - 1), caller, UNCOUNTED)
+        return wsgi.ConcurrencyLimit(most, max(most, c.threads - 1), rate_limit_key, UNCOUNTED)
 
-    def _reads_in_time(self) -> list[Middleware]:
+    def _reads_in_time(self) -> list[wsgi.Middleware]:
         seconds = self._config.database.read_timeout
 
-        def limited(request: Request, handler: Handler) -> Response:
+        def limited(request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response:
             token = db.read_timeout.set(seconds)
             try:
                 return handler(request)
@@ -361,15 +343,14 @@ class Runtime:
 
         return [limited] if seconds else []
 
-    def _outer(self, callers: Authentication) -> list[Middleware]:
+    def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
         origins = self._config.api.cors_origins
-        found: list[Middleware] = [CORS(origins, callers.varies)] if origins else []
-        if self._config.tenancy.strategy == "path":
-            found.append(tenant_in_path)
-        return [*found, Compress()]
+        cors = [wsgi.CORS(origins, authentication.varies)] if origins else []
+        path = [wsgi.tenant_in_path] if self._config.tenancy.strategy == "path" else []
+        return [*cors, *path, wsgi.Compress()]
 
     def _admit(self, topic: str) -> UUID | None:
-        """The tenant whose events the current identity hears. Raises for who may not read."""
+        """Return the tenant of the current identity, for its events. Raises if it may not read."""
         actions = self.registry.actions[topic]
         actions.allow("read")
         return actions.tenant()
@@ -381,16 +362,16 @@ class Runtime:
     def _opened(self, conn: db.Connection, *, traced: bool) -> None:
         # Nothing interrupts a thread of our server (docs/architecture.md, Threads); a job's thread
         # is interrupted by the job's time-out.
-        conn.may_block = isinstance(threading.current_thread(), ServerThread)
+        conn.may_block = isinstance(threading.current_thread(), wsgi.ServerThread)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"
         if traced:
             observe.trace_connection(conn)
 
-    def _probe(self, request: Request) -> Response:
-        """The status of server.ready_path; the admin server gives reasons."""
+    def _probe(self, request: wsgi.Request) -> wsgi.Response:
+        """Respond with the status of server.ready_path; the admin server reports the reasons."""
         status = self.readiness()
         headers = [("Cache-Control", "no-store")]
         if status is not None and status[0]:
-            return text_response("ready\n", headers=headers)
-        return text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])
+            return wsgi.text_response("ready\n", headers=headers)
+        return wsgi.text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])

@@ -1,6 +1,4 @@
-"""Where spans begin: one around each request, one around each job, joined by the job's
-traceparent.
-"""
+"""The spans of requests and jobs, joined by the job's traceparent."""
 
 from __future__ import annotations
 
@@ -15,32 +13,36 @@ from ..wsgi import Request
 
 
 def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None:
-    """The SDK's providers with an exporter to observe.otlp_endpoint, and in development with a tree
-    of each trace on the console; None in production without an endpoint.
+    """Return the SDK's providers, or None in production without observe.otlp_endpoint.
 
-    There nobody would read a span, so none is recorded; trace ids go on all the same.
+    Spans are exported to observe.otlp_endpoint, and in development each trace is printed as a tree
+    on the console. In production without an endpoint no span is recorded, because nothing would
+    read it; trace ids are still propagated.
     """
     if not config.otlp_endpoint and not development:
         return None
-    exporter, told = None, None
+    exporter, print_tree = None, None
     if config.otlp_endpoint:
         exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
     if development and observe.is_text(config.log_format, sys.stderr):
         lines = observe.line_writer(sys.stderr)
 
-        def told(tree: object) -> None:
+        def print_tree(tree: object) -> None:
             lines.put(f"{tree}\n")
 
     return observe.setup(
-        config.service_name, sample_ratio=config.sample_ratio, exporter=exporter, on_trace=told
+        config.service_name,
+        sample_ratio=config.sample_ratio,
+        exporter=exporter,
+        on_trace=print_tree,
     )
 
 
 class RequestSpan(observe.Span):
     """A server span of the stable HTTP conventions of OpenTelemetry: `around` of an Application.
 
-    PERF: a class, because a generator's context manager costs as much as the router; it sets what
-    most spans do not have and nothing else (case hello).
+    PERF: a class, because a generator's context manager costs as much as the router. It sets only
+    the attributes in which it differs from most spans (case hello).
     """
 
     _kind = "server"
@@ -55,7 +57,8 @@ class RequestSpan(observe.Span):
             self._context = context = new_root(False)
             self._token = current.set(context)
             return None
-        # W3C Trace Context, 4.3 and 6.3: a stranger may name the trace, not have it recorded.
+        # W3C Trace Context, 4.3 and 6.3: an untrusted client may name the trace, but not decide
+        # that it is recorded.
         self._trusts_parent = environ.get("forge.trusted_proxy", False)
         self._name = environ["REQUEST_METHOD"]
         self._state = environ.get("HTTP_TRACESTATE", "")
@@ -73,16 +76,18 @@ class RequestSpan(observe.Span):
 
 
 class JobSpan:
-    """A consumer span around a run: the first one continues the trace in which the job was
-    inserted, a later one begins a trace of its own, linked to that one.
+    """A consumer span around the run of a job.
+
+    The first run continues the trace in which the job was inserted; a later run begins its own
+    trace, linked to that one.
     """
 
     __slots__ = ("_job", "_span")
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        told = (job.metadata.get(name) for name in ("traceparent", "tracestate"))
-        cause, state = (value if isinstance(value, str) else "" for value in told)
+        headers = (job.metadata.get(name) for name in ("traceparent", "tracestate"))
+        cause, state = (value if isinstance(value, str) else "" for value in headers)
         first = job.attempt == 1
         self._span = observe.span(
             f"job {job.kind}",
@@ -94,7 +99,7 @@ class JobSpan:
 
     def __enter__(self) -> None:
         job, span = self._job, self._span.__enter__()
-        job.span = current.get()  # for who observes the run when the span has ended
+        job.span = current.get()  # read by the worker's observer after the span has ended
         if span.recording:
             span.set_attribute("messaging.system", "forge")
             span.set_attribute("messaging.operation.type", "process")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from ..errors import UsageError
-from ..ops import tell
+from ..ops import print_result
 from ..resources import table
 
 CODES = table(__package__.rpartition(".")[0], "codes.toml")
@@ -45,7 +45,7 @@ def help(args: argparse.Namespace) -> None:
     row = CODES[code]
     lines = [f"{code}: {row['title']}", "", textwrap.fill(row["text"], 80)]
     lines += ["", f"next: {row['next']}"] if "next" in row else []
-    tell({"code": code, **row}, lines, as_json=args.json)
+    print_result({"code": code, **row}, lines, as_json=args.json)
 
 
 def completion(args: argparse.Namespace) -> None:

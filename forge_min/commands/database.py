@@ -18,6 +18,7 @@ from .. import db, ops
 from ..auth import Identity
 from ..db import candidates
 from ..errors import ErrorGroup, ForgeError, UsageError
+from ..ops import migrate
 from .project import find_root, use_code
 
 FOLDER = "seeds"
@@ -76,21 +77,21 @@ def reset(args: argparse.Namespace) -> int:
         if project.config.env == "production":
             hint = "FORGE_ENV=production is set here; a site's rows are its own: see docs, backup"
             raise ForgeError("db reset is not for production", code="F536", hint=hint)
-        with ops.connect_owner(project) as conn:
+        with migrate.connect_owner(project) as conn:
             if not embedded:
                 _confirm(conn.info.dbname, conn.info.host, args)
             with db.transaction(conn):
                 counted = conn.execute(_COUNTED).fetchall()
                 conn.execute(_DROP.read_text("utf-8"))
-            applied = db.migrate(conn, ops.files_of(project))
+            applied = db.migrate(conn, migrate.files_of(project))
             # What runs beside this takes a lower number for one that it has seen.
             for name, last in counted:
                 conn.execute("select setval(to_regclass(%s), %s)", (name, last))
-            missing = ops.grant(project, conn)
+            missing = migrate.grant(project, conn)
         seeded = fill(project, root, tenant) if list(seed_files(root)) else {}
     lines = [f"{len(applied)} migrations applied to the empty database", *summary_lines(seeded)]
     answer = {"applied": applied, "role_sql": missing, "seeded": seeded}
-    ops.tell(answer, lines, as_json=args.json)
+    ops.print_result(answer, lines, as_json=args.json)
     return 1 if missing else 0
 
 
@@ -114,20 +115,20 @@ def seed(args: argparse.Namespace) -> None:
         raise ForgeError(f"{FOLDER}/ has no rows", code="F535", hint=hint)
     with ops.with_database() as project:
         done = fill(project, root, tenant)
-    ops.tell(done, summary_lines(done), as_json=args.json)
+    ops.print_result(done, summary_lines(done), as_json=args.json)
 
 
 def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[str, int | None]:
     """Topic → how many rows it got from its file; None where it had some, which stay as they are.
     A file is kept as a whole or not at all.
 
-    Raises ErrorGroup when a line is refused, which is told already; as `ops.rows.opened`.
+    Raises ErrorGroup when a line is refused, which is told already; as `ops.rows.open_actions`.
     """
     done: dict[str, int | None] = {}
     who = Identity("operator", frozenset(), tenant, system=True)
-    with ops.connect_owner(project) as owner:  # whom row-level security hides nothing from
+    with migrate.connect_owner(project) as owner:  # whom row-level security hides nothing from
         for topic, file in seed_files(root):
-            with ops.opened(project, topic, who) as actions:
+            with ops.open_actions(project, topic, who) as actions:
                 before = done[topic] if topic in done else _empty(owner, topic)
                 done[topic] = before if before is None else before + _load(actions, file)
     return done
@@ -142,7 +143,7 @@ def _empty(owner: db.Connection, topic: str) -> int | None:
 
 
 def _load(actions: ops.AnyActions, file: Path) -> int:
-    load = ops.Load(actions, file, actions.create_many, quiet=False)
+    load = ops.FileImport(actions, file, actions.create_many, quiet=False)
     load.run(skip=False)
     if load.counts["refused"]:
         raise ErrorGroup(f"{file.name} is wrong", ())

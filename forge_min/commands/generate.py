@@ -7,7 +7,7 @@ import argparse
 from .. import generate as generator
 from ..errors import BuildError, UsageError
 from ..migrations import desired_sql
-from ..ops import tell
+from ..ops import print_result
 from ..parse import ResourceIR, folder_of
 from .project import find_root, read_resources
 
@@ -29,7 +29,7 @@ def generate(args: argparse.Namespace) -> None:
         lines = [f"wrote {path}: it is yours from now on" for path in written]
         changed = f"{len(report.written)} written, {len(report.removed)} removed"
         lines.append(f"gen/: {changed}, {len(report.unchanged)} unchanged")
-    tell(changes, lines, as_json=args.json)
+    print_result(changes, lines, as_json=args.json)
     if args.check and count:
         raise BuildError(
             f"gen/ is stale: files that differ: {count}",
@@ -57,7 +57,7 @@ def resource(args: argparse.Namespace) -> None:
         answer["written"] = written
         lines = [f"wrote {path}: it was {states.get(path, 'ours')}" for path in written]
         lines = lines or ["nothing to write: all is there"]
-    tell(answer, lines, as_json=args.json)
+    print_result(answer, lines, as_json=args.json)
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import BuildError, ForgeError, UsageError
 from ..generate import check_new, generate, scaffold_project, scaffold_resource
 from ..migrations import diff
-from ..ops import tell, with_database
+from ..ops import print_result, with_database
 from .project import read_resources, use_code
 
 
@@ -40,7 +40,7 @@ def init(args: argparse.Namespace) -> None:
     if args.auth and (password := _make_admin(folder, admin)):
         answer["admin"] = {"email": admin, "password": password}
         lines.append(f"sign in as {admin} with the password {password}: it is shown this once")
-    tell(answer, lines, as_json=args.json)
+    print_result(answer, lines, as_json=args.json)
 
 
 def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import db, migrations
-from ..ops import tell, with_database
+from ..ops import print_result, with_database
 from ..parse import ResourceIR
 from .project import find_root, read_resources, use_code
 
@@ -27,7 +27,7 @@ def diff(args: argparse.Namespace) -> None:
         lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
         lines.append(f"wrote {path}: review it, then migrate up")
     answer = {"path": path and str(path), "changes": changes, "risks": found}
-    tell(answer, lines, as_json=args.json)
+    print_result(answer, lines, as_json=args.json)
 
 
 def _missing(

@@ -11,7 +11,7 @@ from .. import db
 from ..actions import Registry
 from ..app import build_router
 from ..html import Frame
-from ..ops import load_project, tell
+from ..ops import load_project, print_result
 from ..wsgi import Request, Router
 from .project import find_root, use_code
 
@@ -21,7 +21,7 @@ def routes(args: argparse.Namespace) -> None:
     routes = sorted(_router(args).routes(), key=lambda route: (route.pattern, route.method))
     rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
     lines = [f"{r.method:7} {r.pattern:40} {r.name}".rstrip() for r in routes]
-    tell(rows, lines, as_json=args.json)
+    print_result(rows, lines, as_json=args.json)
 
 
 def openapi(args: argparse.Namespace) -> None:
@@ -30,7 +30,8 @@ def openapi(args: argparse.Namespace) -> None:
     found = _router(args).match("GET", "/api/openapi.json")
     body = found.handler(Request({"REQUEST_METHOD": "GET"})).body
     made = json.loads(b"".join([body] if isinstance(body, bytes) else body))
-    tell(made, json.dumps(made, indent=2, ensure_ascii=False).splitlines(), as_json=args.json)
+    lines = json.dumps(made, indent=2, ensure_ascii=False).splitlines()
+    print_result(made, lines, as_json=args.json)
 
 
 def _router(args: argparse.Namespace) -> Router:

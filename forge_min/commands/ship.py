@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import ship
 from ..errors import UsageError
-from ..ops import tell, warn
+from ..ops import print_result, warn
 from .project import find_root, read_resources
 
 _SOURCES = {
@@ -44,7 +44,7 @@ def build(args: argparse.Namespace) -> None:
     for one in built.warnings:
         warn(one)
     steps = [_line(name, seconds) for name, seconds in built.steps.items()]
-    tell(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
+    print_result(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
 
 
 def show(name: str, seconds: float | None) -> None:
@@ -71,7 +71,8 @@ def deploy(args: argparse.Namespace) -> None:
     wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
     origin = {"source": done.source, "place": done.place}
     answer = {"written": done.written, "unchanged": done.unchanged, "forge_min": origin}
-    tell(answer, [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"], as_json=args.json)
+    lines = [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"]
+    print_result(answer, lines, as_json=args.json)
 
 
 def vendor(args: argparse.Namespace) -> None:
@@ -80,7 +81,7 @@ def vendor(args: argparse.Namespace) -> None:
     if args.source:
         copied = ship.copy_source(root, force=args.force)
         lines = [f"{copied}: it runs where PYTHONPATH=_vendor"]
-        tell({"path": str(copied)}, lines, as_json=args.json)
+        print_result({"path": str(copied)}, lines, as_json=args.json)
         return
     if args.offline and args.platform:
         raise UsageError(
@@ -107,7 +108,7 @@ def vendor(args: argparse.Namespace) -> None:
     lines = [f"{name:40} {licence or 'no licence named'}" for name, licence in licences]
     lines += [f"wrote static/{name}: commit it" for name in done.scripts]
     lines.append(f"{done.path}  {len(done.wheels)} wheels, {done.size / 1e6:.1f} MB")
-    tell(answer, [*lines, f"there: sh {done.path.name}/install.sh"], as_json=args.json)
+    print_result(answer, [*lines, f"there: sh {done.path.name}/install.sh"], as_json=args.json)
 
 
 def verify(args: argparse.Namespace) -> None:
@@ -135,7 +136,7 @@ def verify(args: argparse.Namespace) -> None:
         written = ship.write_evidence(found, args.evidence, root=_root(args), tests=args.tests)
         answer["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
-    tell(answer, lines, as_json=args.json)
+    print_result(answer, lines, as_json=args.json)
 
 
 def _root(args: argparse.Namespace) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..doctor import Finding, found, listed, verdict
+from ..doctor import Finding, join_names, new_finding, verdict
 from ..generate import generate
 from ..ship import parse_schemas, stylesheet_state
 
@@ -16,11 +16,11 @@ def check_generated(root: Path) -> Iterator[Finding]:
     if parsed.diagnostics:
         first, *more = parsed.diagnostics
         rest = f" and {len(more)} more" if more else ""
-        yield found("D211", "failed", f"{first.file}:{first.line}: {first.message}{rest}")
+        yield new_finding("D211", "failed", f"{first.file}:{first.line}: {first.message}{rest}")
         return
     report = generate(root, parsed.resources, check=True)
     stale = [*report.written, *report.removed]
-    message = f"{len(stale)} files are stale: {listed(stale)}" if stale else ""
+    message = f"{len(stale)} files are stale: {join_names(stale)}" if stale else ""
     yield verdict("D211", "warning", message, "is up to date")
 
 
@@ -35,7 +35,7 @@ def check_stylesheet(root: Path) -> Iterator[Finding]:
         "foreign": ("failed", "was made by no build, which would have to write over it"),
     }
     state, message = states[stylesheet_state(root)]
-    yield found("D212", state, message)  # type: ignore[arg-type]
+    yield new_finding("D212", state, message)  # type: ignore[arg-type]
 
 
 CHECKS: Mapping[str, Callable[[Path], Iterable[Finding]]] = {

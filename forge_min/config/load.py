@@ -1,4 +1,4 @@
-"""Loading: defaults, then forge.toml, then the environment, and all errors at once."""
+"""Loads the configuration from defaults, forge.toml and variables, with all errors at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from .._compat import RENAMED_KEYS
 from ..errors import ConfigError, ErrorGroup, printable
 from .settings import Config
-from .table import KEYS, TABLE, Key
-from .values import as_toml, shown
+from .table import KEYS, TABLE, ConfigKey
+from .values import as_toml, preview
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
@@ -24,21 +24,23 @@ _RENAMED_VARIABLES = {key: f"FORGE_{key.replace('.', '_').upper()}" for key in R
 
 
 def load(root: Path | None, environ: Mapping[str, str], text: str | None = None) -> Config:
-    """Read the configuration: defaults < forge.toml < environment.
+    """Load the configuration: defaults < forge.toml < environment.
 
-    root: the project's folder; None: no file. text: the content of forge.toml where there is no
-    folder (an artifact). FORGE_CONFIG names a file that is read instead of either. Raises one
-    ErrorGroup with a ConfigError for every bad value (F200), unknown key (F201), refused
-    development default (F203) and, last, unknown variable, which may be why a value is missing
-    (F201; without an error of another kind it is a warning). A file that cannot be read or parsed
-    (F202) stands for all that it could hold: the variables alone are looked at beside it, and it is
-    a ConfigError of its own where they are well.
+    root: the project's folder, None without a file.
+    environ: the environment variables. FORGE_CONFIG names a file to read instead of root and text.
+    text: the content of forge.toml of an artifact, which has no folder.
+
+    Raises one ErrorGroup with a ConfigError for every invalid value (F200), unknown key (F201),
+    insecure default in production (F203) and, last, unknown variable (F201), which may be the
+    reason for a missing value. Unknown variables by themselves are only warnings. If a file cannot
+    be read or parsed (F202), only the variables are checked as well; without another error that
+    ConfigError is raised by itself.
     """
     config, errors = inspect(root, environ, text)
     if len(errors) == 1 and errors[0].code == "F202":
         raise errors[0]
     if errors:
-        unknown = [ConfigError(told, code="F201") for told in _unknown_variables(environ)]
+        unknown = [ConfigError(line, code="F201") for line in _unknown_variables(environ)]
         raise ErrorGroup("the configuration cannot be used", [*errors, *unknown])
     return config
 
@@ -46,8 +48,9 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
 def inspect(
     root: Path | None, environ: Mapping[str, str], text: str | None = None
 ) -> tuple[Config, Sequence[ConfigError]]:
-    """As `load`, for who looks for mistakes: the configuration with defaults in place of what
-    cannot be used, and every error. A file that cannot be read or parsed counts as none.
+    """Load as `load` does, but return the errors beside a configuration that always works.
+
+    It has defaults for invalid values. An unreadable file counts as an empty one.
     """
     loading = _Loading(environ)
     readable = True
@@ -61,19 +64,19 @@ def inspect(
 
 
 def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
-    named = environ.get("FORGE_CONFIG")
-    path = Path(named) if named else (root or Path()) / _DEFAULT_FILE
-    if not named and (text is not None or root is None or not path.exists()):
+    variable = environ.get("FORGE_CONFIG")
+    path = Path(variable) if variable else (root or Path()) / _DEFAULT_FILE
+    if not variable and (text is not None or root is None or not path.exists()):
         return _DEFAULT_FILE, text or ""
-    shown = named or _DEFAULT_FILE
+    file = variable or _DEFAULT_FILE
     try:
-        return shown, path.read_text("utf-8")
+        return file, path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"cannot read {shown}: {err}", code="F202") from err
+        raise ConfigError(f"cannot read {file}: {err}", code="F202") from err
 
 
 class _Loading:
-    """One load. Goes through all of it before it raises: every error is reported at once."""
+    """One load. It collects every error before it raises."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -90,7 +93,7 @@ class _Loading:
             self._sources |= dict.fromkeys(_PRODUCTION, "production")
 
     def finish(self, *, rules: bool) -> Config:
-        """The configuration, its values checked against each other if `rules`."""
+        """Return the configuration. rules: check its values against each other."""
         self._derive()
         if self._env == "production":
             self._values["observe.log_format"] = "json"
@@ -107,22 +110,22 @@ class _Loading:
         self._refuse(f"{self._sources[name]}: {name} {why}", code, hint)
 
     def read_file(self, file: str, text: str) -> None:
-        """Raises ConfigError F202 for a file that cannot be parsed."""
+        """Read the values of a file. Raises ConfigError F202 if it cannot be parsed."""
         if not text:
             return
-        import tomllib  # PERF: 4 ms that a site without a file does not wait for
+        import tomllib  # PERF: saves 4 ms without a file
 
-        text = text.removeprefix("\ufeff")  # as some editors begin a file (TOML 1.1)
+        text = text.removeprefix("\ufeff")  # the byte order mark of some editors (TOML 1.1)
         try:
             sections = tomllib.loads(text)
         except (ValueError, RecursionError) as err:  # also for more digits than int() takes
-            found = re.search(r"\(at line (\d+)", str(err))
-            line = found[1] if found else text.count("\n") + 1
+            match = re.search(r"\(at line (\d+)", str(err))
+            line = match[1] if match else text.count("\n") + 1
             raise ConfigError(f"{file}:{line}: {err}", code="F202") from err
         known = sorted({name.partition(".")[0] for name in KEYS})
         for section, content in sections.items():
             if section not in known or not isinstance(content, dict):
-                what, hint = "is not a section", _meant(section, known)
+                what, hint = "is not a section", _suggestion(section, known)
                 if section in known:
                     what = "must be a section"
                     hint = f"write [{section}], and its keys on the lines below"
@@ -137,10 +140,10 @@ class _Loading:
                     self._put_renamed(f"{section}.{name}", raw, where)
                 else:
                     message = f"{where}: {section!r} has no key {name!r}"
-                    self._refuse(message, "F201", _meant(name, keys))
+                    self._refuse(message, "F201", _suggestion(name, keys))
 
     def read_variables(self) -> None:
-        """The environment goes before the file."""
+        """Read the environment variables, which override the file."""
         for old, variable in _RENAMED_VARIABLES.items():
             if variable in self._environ:
                 self._put_renamed(old, as_toml("bool", self._environ[variable]), variable)
@@ -156,17 +159,17 @@ class _Loading:
         self._warnings.append(f"{where}: {old} is now called {new}; use the new name")
         self._put(KEYS[new], values[raw] if isinstance(raw, bool) else raw, where)
 
-    def _put(self, key: Key, raw: object, where: str) -> None:
+    def _put(self, key: ConfigKey, raw: object, where: str) -> None:
         try:
             self._values[key.name] = key.accept(raw)
             self._sources[key.name] = where
         except ValueError as err:
-            given = "the value given" if key.secret else shown(raw)
+            value = "this value" if key.secret else preview(raw)
             hint = f"the default is {json.dumps(key.default)}"
-            self._refuse(f"{where}: {key.name} must be {err}, not {given}", "F200", hint)
+            self._refuse(f"{where}: {key.name} must be {err}, not {value}", "F200", hint)
 
     def _derive(self) -> None:
-        """Values that follow from others."""
+        """Set the values that default to another value."""
         values, url = self._values, str(self._values["database.url"])
         direct = "database.direct_url" if values["database.direct_url"] else "database.url"
         role_of = "database.url" if _user(url) else "project.name"
@@ -182,23 +185,23 @@ class _Loading:
                     self._sources[name] = self._sources[origin]
 
     def _check(self) -> None:
-        """Rules between values."""
+        """Check values against each other."""
         values, url = self._values, str(self._values["database.url"])
         if _user(url) not in ("", values["database.app_role"]):
             hint = "leave app_role out, or correct the URL"
             self._refuse_value("database.app_role", "must be the user of database.url", hint)
-        self._part_ports()
+        self._check_ports()
         beat, after = values["jobs.heartbeat"], values["jobs.rescue_after"]
-        if after <= beat:  # a worker that lives would count as silent between two heartbeats
-            late = self._sources["jobs.rescue_after"] == "default"
-            where = self._sources["jobs.heartbeat" if late else "jobs.rescue_after"]
+        if after <= beat:  # a living worker would count as dead between two heartbeats
+            is_default = self._sources["jobs.rescue_after"] == "default"
+            where = self._sources["jobs.heartbeat" if is_default else "jobs.rescue_after"]
             message = f"{where}: jobs.rescue_after must be longer than jobs.heartbeat, {beat:g} s"
-            hint = "jobs of a worker that is well would run again; several times as long is usual"
+            hint = "else jobs of living workers would run twice; set it several times as long"
             self._refuse(f"{message}, not {after:g} s", "F200", hint)
         if self._env == "production":
-            self._harden(url)
+            self._check_production(url)
 
-    def _part_ports(self) -> None:
+    def _check_ports(self) -> None:
         values, port = self._values, self._values["server.port"]
         hosts = {values["server.host"], values["admin.host"]}
         shared = len(hosts) == 1 or hosts & _EVERYWHERE or hosts <= _LOOPBACK
@@ -206,10 +209,10 @@ class _Loading:
             return
         if port == values["admin.port"]:
             hint = "give one of them another number, or 0 for any"
-            why = f"must be another one than server.port, not {port}, too"
+            why = f"must differ from server.port, which is {port}, too"
             self._refuse_value("admin.port", why, hint)
 
-    def _harden(self, url: str) -> None:
+    def _check_production(self, url: str) -> None:
         values = self._values
         if not url:
             hint = "set FORGE_DATABASE_URL; only development has an embedded database"
@@ -220,19 +223,19 @@ class _Loading:
             why = f"has fewer than {_SHORTEST_SECRET} characters"
             self._refuse_value("auth.secret", why, _NEW_SECRET, "F203")
         if "*" in values["api.cors_origins"]:
-            why = "may not be '*' in production"
+            why = "must not be '*' in production"
             self._refuse_value("api.cors_origins", why, "name the origins", "F203")
         if values["tenancy.strategy"] == "subdomain" and not values["tenancy.domain"]:
-            hint = "set FORGE_TENANCY_DOMAIN to what stands behind the tenants' names"
+            hint = "set FORGE_TENANCY_DOMAIN to the domain that follows the tenants' names"
             self._refuse("tenancy.domain is required in production", "F203", hint)
 
 
 def _line_of(text: str, section: str, name: str | None = None) -> int:
-    """The line that sets a key, else the first of its section. Good for messages, no parser."""
+    """Return the line that sets a key, else the first of its section. For messages only."""
     wanted = [section] if name is None else [section, name]
     current: list[str] = []
     first = 0
-    for number, line in enumerate(text.split("\n"), 1):  # no other sign ends one in TOML
+    for number, line in enumerate(text.split("\n"), 1):  # no other character ends a line in TOML
         code = line.partition("#")[0]
         header = re.match(r"\s*\[+([^\]]*)\]", code)
         if not header and "=" not in code:
@@ -252,9 +255,9 @@ def _closest(name: str, known: list[str]) -> list[str]:
     return difflib.get_close_matches(name, known, 1)
 
 
-def _meant(name: str, known: list[str]) -> str | None:
+def _suggestion(name: str, known: list[str]) -> str | None:
     close = _closest(name, known)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
@@ -269,19 +272,20 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _user(url: str) -> str:
-    """The user of a libpq URI (before the @, or user=) or keyword string; "" when it names none
-    (PostgreSQL manual, section 34.1.1).
+    """Return the user of a libpq URI or keyword string; "" without one.
+
+    The user is before the @, or in user= (PostgreSQL manual, section 34.1.1).
     """
     if not re.match(r"postgres(ql)?://", url):
-        given = dict(re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", url))
-        user = given.get("user", "")
+        parts = dict(re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", url))
+        user = parts.get("user", "")
         return re.sub(r"\\(.)", r"\1", user[1:-1] if user.startswith("'") else user)
-    found = re.search(r"[?&]user=([^&]+)", url) or re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
-    if not found or "%" not in found[1]:
-        return found[1] if found else ""
-    from urllib.parse import unquote  # PERF: 3 ms that few need
+    match = re.search(r"[?&]user=([^&]+)", url) or re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
+    if not match or "%" not in match[1]:
+        return match[1] if match else ""
+    from urllib.parse import unquote  # PERF: saves 3 ms in most processes
 
-    return unquote(found[1])
+    return unquote(match[1])
 
 
 def _role(project: str) -> str:

@@ -1,4 +1,4 @@
-"""What a load gives: every value, where it came from, and how it may be shown."""
+"""A loaded configuration: every value, its source, and its masked form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from .table import KEYS, Key
+from .table import KEYS, ConfigKey
 
 
 class Section(SimpleNamespace):
@@ -21,9 +21,13 @@ class Config:
     """Every value: `config.server.port` or `config["server.port"]`. Frozen.
 
     Durations are seconds (float), sizes bytes (int), lists tuples of str, tables read-only
-    mappings. env: "development", "test" or "production". values: by "section.key". sources: where
-    each key's value is from ("default", "forge.toml:12", a variable, "production"). warnings: what
-    the caller should print.
+    mappings.
+
+    env: "development", "test" or "production".
+    values: by "section.key".
+    sources: where each key's value comes from: "default", "forge.toml:12", a variable,
+    "production".
+    warnings: lines that the caller should print.
     """
 
     def __init__(
@@ -50,20 +54,23 @@ class Config:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def secrets(self) -> list[Key]:
-        """The keys whose values hold one; not those that got the value of another."""
-        found: dict[str, Key] = {}
-        for name, shown in self.masked().items():
-            if KEYS[name].secret and shown != self.values[name]:
-                found.setdefault(str(self.values[name]), KEYS[name])
-        return list(found.values())
+    def secrets(self) -> list[ConfigKey]:
+        """Return the keys with secret values, without those that took the value of another key."""
+        keys: dict[str, ConfigKey] = {}
+        for name, masked in self.masked().items():
+            if KEYS[name].secret and masked != self.values[name]:
+                keys.setdefault(str(self.values[name]), KEYS[name])
+        return list(keys.values())
 
     def masked(self) -> dict[str, object]:
-        """{"section.key": value} in the table's order, fit for JSON, secrets replaced by ***."""
+        """Return {"section.key": value} in the table's order, as JSON values.
+
+        Secrets are replaced by ***.
+        """
         return {name: _mask(KEYS[name], value) for name, value in self.values.items()}
 
 
-def _mask(key: Key, value: Any) -> object:
+def _mask(key: ConfigKey, value: Any) -> object:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Mapping):
@@ -72,10 +79,10 @@ def _mask(key: Key, value: Any) -> object:
         return value
     if key.secret == "all":
         return "***"
-    return hidden(value)
+    return mask_address(value)
 
 
-# libpq manual, section 34.1.1. A pattern takes each character once, however hostile the text.
+# libpq manual, section 34.1.1. Each pattern reads each character once, also of hostile texts.
 _USERINFO = re.compile(r"\A(\w+://[^:@]*:).*@", re.DOTALL)
 _PARAMETER = re.compile(r"([?&])([^?&=]*)=([^&]*)")
 _WORD = re.compile(r"(\w++)(\s*+=\s*+)('(?:[^'\\]|\\.)*+'?|(?:[^\s\\]|\\.)++)?|\S++", re.DOTALL)
@@ -85,24 +92,25 @@ _SECRETS = frozenset(
 )
 
 
-def hidden(address: str) -> str:
-    """A URI or keyword string of libpq without its secrets. What libpq could not read of it may be
-    one, and is left out, too.
+def mask_address(address: str) -> str:
+    """Return a URI or keyword string of libpq without its secrets.
+
+    Parts that libpq could not read may be secrets, and are masked, too.
     """
     if not re.match(r"\w+://", address):
         return _WORD.sub(_without_value, address)
     return _PARAMETER.sub(_without_parameter, _USERINFO.sub(r"\1***@", address, count=1))
 
 
-def _without_parameter(found: re.Match[str]) -> str:
-    name = _ENCODED.sub(lambda code: chr(int(code[1], 16)), found[2])
-    return f"{found[1]}{found[2]}=***" if _is_secret(name) else found[0]
+def _without_parameter(match: re.Match[str]) -> str:
+    name = _ENCODED.sub(lambda code: chr(int(code[1], 16)), match[2])
+    return f"{match[1]}{match[2]}=***" if _is_secret(name) else match[0]
 
 
-def _without_value(found: re.Match[str]) -> str:
-    if found[1] is None:
+def _without_value(match: re.Match[str]) -> str:
+    if match[1] is None:
         return "***"
-    return f"{found[1]}{found[2]}***" if _is_secret(found[1]) else found[0]
+    return f"{match[1]}{match[2]}***" if _is_secret(match[1]) else match[0]
 
 
 def _is_secret(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The one table of configuration, keys.toml, as rows that know which values they accept."""
+"""The one table of configuration, keys.toml, as rows that validate values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..resources import table
-from .values import EXPECTED, Type, convert, fault, freeze, parse_rate
+from .values import EXPECTED, Type, convert, freeze, parse_rate, wrong_content
 
 LONGEST = 3650 * 86400.0  # seconds
 _MOST_THREADS = 1024  # of a queue, as server.threads
 
 
-class Key(NamedTuple):
-    """One row of the table. name: "section.key". default: as a user would write it."""
+class ConfigKey(NamedTuple):
+    """One row of the table.
+
+    name: "section.key".
+    default: as a user would write it.
+    """
 
     name: str
     type: Type
@@ -33,9 +37,9 @@ class Key(NamedTuple):
         return "FORGE_" + self.name.replace(".", "_").upper()
 
     def accept(self, raw: object) -> Any:
-        """The value as services get it. Raises ValueError saying what it must be."""
+        """Return the value as services take it. Raises ValueError with the expected value."""
         if isinstance(raw, bool) and self.choices:
-            raw = str(raw).lower()  # false, of a key that knows other words too
+            raw = str(raw).lower()  # false, for a key with other words too
         value = convert(self.type, raw)
         expected = EXPECTED[self.type]
         if value is None:
@@ -48,8 +52,8 @@ class Key(NamedTuple):
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
         if self.choices and value not in self.choices:
             raise ValueError(" or ".join(repr(choice) for choice in self.choices))
-        if beside := fault(value):
-            raise ValueError(expected + beside)
+        if limit := wrong_content(value):
+            raise ValueError(expected + limit)
         wrong = _CHECKS[self.name](value) if self.name in _CHECKS else ""
         if wrong:
             raise ValueError(wrong)
@@ -66,29 +70,29 @@ def _like(pattern: str, expected: str) -> _Check:
 def _http(value: str) -> str:
     known = not value or re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", value) is not None
     if value and known:
-        from urllib.parse import urlsplit  # PERF: 3 ms that a site without a collector saves
+        from urllib.parse import urlsplit  # PERF: saves 3 ms without a collector
 
         try:
             parts = urlsplit(value)
             known = bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is none, half of an IPv6 address
+        except ValueError:  # an invalid port, or half of an IPv6 address
             known = False
     return "" if known else "an address like 'http://127.0.0.1:4318' (a password: otlp_headers)"
 
 
 def _headers(value: Mapping[str, object]) -> str:
-    """RFC 9110 section 5, as far as one of it can be sent: a line of Latin-1."""
+    """Check names and values of headers (RFC 9110 section 5): a value is a line of Latin-1."""
     good = all(
         re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII)
-        and isinstance(said, str)
-        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", said)
-        for name, said in value.items()
+        and isinstance(text, str)
+        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", text)
+        for name, text in value.items()
     )
-    return "" if good else "a table of headers' names and their values, each a line of Latin-1"
+    return "" if good else "a table of header names and values, each a line of Latin-1"
 
 
 def _host(value: str) -> str:
-    known = value.isprintable()  # no half of a pair, which nothing can encode
+    known = value.isprintable()  # a lone surrogate cannot be encoded
     if known and not value.isascii():
         try:
             value.encode("idna")
@@ -100,7 +104,7 @@ def _host(value: str) -> str:
 def _networks(value: list[str]) -> str:
     if not value:
         return ""
-    from ipaddress import ip_network  # PERF: 3 ms that a site without proxies does not wait for
+    from ipaddress import ip_network  # PERF: saves 3 ms without proxies
 
     try:
         [ip_network(item) for item in value if item != "unix"]
@@ -110,12 +114,14 @@ def _networks(value: list[str]) -> str:
 
 
 def _origins(value: list[str]) -> str:
-    """As browsers write them (Fetch standard, `Origin`): what is written in another way is none. A
-    host of a scheme of somebody's own keeps its capitals and may be empty (WHATWG URL, 3.5).
+    """Check that origins are written as browsers write them (Fetch standard, `Origin`).
+
+    The host of a scheme other than http and https keeps its capitals and may be empty (WHATWG URL,
+    3.5).
     """
     web = r"(?!https:.*:443\Z|http:.*:80\Z)https?://[^\sA-Z/?#@]+"
     written = rf"\*|null|{web}|(?!https?:)[a-z][a-z0-9+.-]*://[^\s/?#@]*"
-    good = all(one.isascii() and re.fullmatch(written, one) for one in value)
+    good = all(origin.isascii() and re.fullmatch(written, origin) for origin in value)
     return "" if good else "a list of origins like ['https://shop.example'], without a path"
 
 
@@ -136,17 +142,18 @@ def _scripts(value: Mapping[str, object]) -> str:
     inside = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*"
     good = all(
         re.fullmatch(inside, name, re.ASCII)
-        and isinstance(row, dict) and row.keys() == parts.keys()
+        and isinstance(row, dict)
+        and row.keys() == parts.keys()
         and all(re.fullmatch(parts[key], str(part), re.ASCII) for key, part in row.items())
         for name, row in value.items()
-    )  # fmt: skip
+    )
     return "" if good else 'a table like {"js/x.js" = {wheel = "x==1.0", member, sha256}}'
 
 
 _URL = _like(
     r"(?s)((postgres|postgresql)://|\w+\s*=).*|", "a URL like 'postgresql://user@host/name'"
 )
-_HEADER = "a header's name like 'X-Tenant-ID', without '_'"  # no server passes that
+_HEADER = "a header name like 'X-Tenant-ID', without '_'"  # environ has '_' for '-'
 _CHECKS: dict[str, _Check] = {
     "database.url": _URL,
     "database.migrate_url": _URL,
@@ -165,10 +172,10 @@ _CHECKS: dict[str, _Check] = {
     "api.cors_origins": _origins,
     "assets.scripts": _scripts,
 }
-"""Rules beyond type and range: "" or what the value must be."""
+"""Rules beyond type and range: "", or the expected value."""
 
 TABLE = tuple(
-    Key(f"{section}.{name}", **row)
+    ConfigKey(f"{section}.{name}", **row)
     for section, rows in table(__package__, "keys.toml").items()
     for name, row in rows.items()
 )

@@ -1,4 +1,4 @@
-"""Values of configuration: text and TOML into what services get. Knows types, not keys."""
+"""Values of configuration: converts text and TOML for services. Knows types, not keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPECTED: dict[Type, str] = {
     "list": "a list of texts like ['a', 'b']",
     "table": "a table like {name = value}",
 }
-"""What a value of each type must be, for messages."""
+"""The expected value of each type, for messages."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -29,7 +29,7 @@ _TRUTH |= {"false": False, "0": False, "no": False, "off": False}
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds in "250ms", "5s", "10m", "24h", "7d", "1h30m" or "0"; None for anything else."""
+    """Return the seconds in "250ms", "5s", "10m", "24h", "7d", "1h30m" or "0", else None."""
     if text == "0":
         return 0.0
     if not re.fullmatch(r"(\d{1,9}(\.\d{1,9})?(ms|[smhd]))+", text, re.ASCII):
@@ -38,10 +38,7 @@ def parse_duration(text: str) -> float | None:
 
 
 def parse_rate(text: str) -> tuple[int, float] | None:
-    """Read a number from 1, and the seconds it is for, as in "100/1m" or "100/m".
-
-    None for anything else.
-    """
+    """Return a number from 1, and its period in seconds, from "100/1m" or "100/m", else None."""
     match = re.fullmatch(r"(\d{1,15})/(.+)", text)
     if match is None or not int(match[1]):
         return None
@@ -50,20 +47,20 @@ def parse_rate(text: str) -> tuple[int, float] | None:
 
 
 def parse_size(text: str) -> int | None:
-    """Bytes in "1048576", "64KiB", "1MiB", "2MB"; None for anything else."""
+    """Return the bytes in "1048576", "64KiB", "1MiB" or "2MB", else None."""
     match = re.fullmatch(r"(\d{1,15})\s*([KMG]i?B|B)?", text, re.ASCII | re.IGNORECASE)
     return int(match[1]) * _BYTES[(match[2] or "B").upper()] if match else None
 
 
 def convert(type_: Type, raw: Any) -> Any:
-    """A TOML value as services get it, lists and tables still open; None if of another type."""
+    """Convert a TOML value, with lists and tables not yet frozen; None for another type."""
     kind = type(raw)
     if type_ == "duration":
         return parse_duration(raw) if kind is str else 0.0 if kind is int and raw == 0 else None
     if type_ == "size":
         return raw if kind is int else parse_size(raw) if kind is str else None
     if type_ == "float":
-        known = math.isfinite(raw) if kind is float else kind is int and not fault(raw)
+        known = math.isfinite(raw) if kind is float else kind is int and not wrong_content(raw)
         return float(raw) if known else None
     if type_ == "list":
         return raw if kind is list and all(type(item) is str for item in raw) else None
@@ -71,11 +68,11 @@ def convert(type_: Type, raw: Any) -> Any:
     return raw if kind is kinds[type_] else None
 
 
-def fault(value: Any) -> str:
-    """What a value may not be, whatever its type: "" or what it must be besides. Lists and tables
-    are looked into.
+def wrong_content(value: Any) -> str:
+    """Return the violated condition of a value of any type; "" without one.
 
-    Half a pair of surrogates stands for a byte that is no UTF-8 (PEP 383): nothing can send it.
+    Lists and tables are checked item by item. A lone surrogate represents a byte that is not UTF-8
+    (PEP 383): it cannot be sent.
     """
     if isinstance(value, str):
         try:
@@ -86,25 +83,25 @@ def fault(value: Any) -> str:
         return "" if -_MOST <= value < _MOST else " of 64 bits at most"
     elif isinstance(value, list | dict):
         parts = value if isinstance(value, list) else [*value, *value.values()]
-        return next(filter(None, map(fault, parts)), "")
+        return next(filter(None, map(wrong_content, parts)), "")
     return ""
 
 
-def shown(value: object) -> str:
-    """Its beginning, as a message may hold it."""
+def preview(value: object) -> str:
+    """Return the beginning of a value's repr, for a message."""
     try:
         return repr(value)[:80]
-    except ValueError:  # more digits than Python writes
+    except ValueError:  # more digits than Python formats
         return "a number of thousands of digits"
 
 
 def as_toml(type_: Type, raw: str) -> object:
-    """What TOML would have given for a variable's text; the text itself where it cannot be."""
+    """Return the TOML value of a variable's text; the text itself if it is not TOML."""
     if type_ in ("text", "duration", "size"):
         return raw
     if type_ == "bool":
         return _TRUTH.get(raw.strip().lower(), raw)
-    import tomllib  # PERF: 4 ms that a site without such variables does not wait for
+    import tomllib  # PERF: saves 4 ms without such variables
 
     try:
         parsed = tomllib.loads("value = " + raw)
@@ -114,7 +111,7 @@ def as_toml(type_: Type, raw: str) -> object:
 
 
 def freeze(value: Any) -> Any:
-    """Lists as tuples, tables as read-only mappings."""
+    """Return lists as tuples, and tables as read-only mappings."""
     if isinstance(value, list):
         return tuple(value)
     return MappingProxyType(dict(value)) if isinstance(value, dict) else value

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors as pg
 
 from ..errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
-from ..i18n import later
+from ..i18n import gettext_noop
 from ..resources import table
 
 TABLE = table(__package__, "errors.toml")
@@ -30,7 +30,7 @@ def translate(err: psycopg.Error) -> ForgeError:
         rule = constraint or f"{table}.{err.diag.column_name or ''}"
         return DatabaseError(f"a write violated the rule {rule} of forge_min's own tables")
     if state == "23505":
-        message = later("another row already has this value")
+        message = gettext_noop("another row already has this value")
         return Conflict(message, constraint=constraint, table=table)
     if row := TABLE["violation"].get(state):
         column = err.diag.column_name or ""

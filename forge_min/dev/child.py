@@ -19,12 +19,12 @@ from ..config import Config
 from ..ops import (
     DONE,
     FAILED,
-    Ended,
     Health,
     ParentChannel,
     Project,
+    StopSignal,
     has_admin,
-    report,
+    print_error,
     serve_processes,
 )
 from ..wsgi import Server
@@ -34,7 +34,7 @@ from .problems import Problem, problems_of
 if TYPE_CHECKING:
     from ..app import Runtime
 
-STARTED = b"1"  # what `ParentChannel.serving` writes
+STARTED = b"1"  # what `ParentChannel.report_started` writes
 
 
 class Doors(NamedTuple):
@@ -92,19 +92,19 @@ def live(
         importlib.invalidate_caches()
         project = Site(root, config, secret, overlay)
         return serve_processes(
-            project, processes=1, listener=doors.site, admin_listener=admin, link=line
+            project, processes=1, listener=doors.site, admin_listener=admin, channel=line
         )
     except KeyboardInterrupt:
         return DONE
     except BaseException as error:  # sys.exit() at the top of a module, too
         if not line.failed(problems_of(error, root)):
-            report(error, sys.stderr, verbose=True)
+            print_error(error, sys.stderr, verbose=True)
         return FAILED
 
 
 def explain(root: Path, config: Config, doors: Doors, state: State, news: int, told: int) -> int:
     """Answer with what is wrong while nothing can be served; the exit code."""
-    overlay, ended = Overlay(explanation, root, state), Ended()
+    overlay, ended = Overlay(explanation, root, state), StopSignal()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     address = (config.server.host, config.server.port)
@@ -112,7 +112,7 @@ def explain(root: Path, config: Config, doors: Doors, state: State, news: int, t
         server.start()
         line = Line(news, told, overlay.hear)
         line.start(Health({}), ended.set)
-        line.serving()
+        line.report_started()
         ended.wait()
         server.stop(1.0)
     return DONE

@@ -114,12 +114,12 @@ class Development:
 
     def _round(self, stack: ExitStack) -> None:
         """Hear what the processes report, look for changes, and do what both ask for."""
-        speakers = {c.told: c for c in (self._next, *self._asides.values()) if c is not None}
+        speakers = {c.from_child: c for c in (self._next, *self._asides.values()) if c is not None}
         ready, _, _ = select.select([*speakers], [], [], self._watcher.interval)
         for fd in ready:
             child = speakers[fd]
             ended = self._children.read(child)
-            if child.said == STARTED:
+            if child.received == STARTED:
                 self._promote(child)
             elif ended:
                 self._finished(child)
@@ -291,7 +291,7 @@ class Development:
 def _heard(child: Child) -> Made:
     """What it has told before it ended; nothing where that is not whole."""
     try:
-        return list(pickle.loads(child.said))
+        return list(pickle.loads(child.received))
     except (EOFError, pickle.UnpicklingError):
         return []
 

@@ -1,7 +1,7 @@
-"""Read-only checks of a site. What is checked is handed in; nothing here reads a configuration.
+"""Read-only checks of a site, which is passed in: nothing here reads a configuration.
 
-`check_alone` needs neither psycopg nor the compiled core; what does is imported by its path,
-`services`, so that a broken installation is a finding, too.
+`check_environment` needs neither psycopg nor the compiled core. `check_services` needs both, and is
+imported by its path, so that a broken installation is a finding, too.
 """
 
 from __future__ import annotations
@@ -10,17 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
-from .configuration import (
-    check_admin,
-    check_configuration,
-    check_openness,
-    check_secret,
-)
-from .finding import Finding, State, broken, codes, found, listed, verdict
+from .configuration import check_admin, check_configuration, check_openness, check_secret
+from .finding import Finding, State, codes, format_error, join_names, new_finding, verdict
 from .machine import check_artifact, check_disk, check_files, check_python
-from .report import GROUPS, Report
+from .report import GROUPS, DoctorReport
 from .site import Profile, Site
-from .time_limit import attempt
+from .time_limit import run_check
 
 if TYPE_CHECKING:
     from .database import check_services
@@ -39,12 +34,13 @@ _CHECKS = {
 }
 
 
-def check_alone(site: Site) -> list[Finding]:
-    """What needs no other part of the site."""
-    return [one for code, check in _CHECKS.items() for one in attempt(code, partial(check, site))]
+def check_environment(site: Site) -> list[Finding]:
+    """Run the checks that need no other part of the site."""
+    results = (run_check(code, partial(check, site)) for code, check in _CHECKS.items())
+    return [finding for findings in results for finding in findings]
 
 
 __all__ = [
-    "Finding", "GROUPS", "Profile", "Report", "Site", "State", "attempt", "broken", "check_alone",
-    "check_services", "codes", "found", "listed", "verdict",
+    "DoctorReport", "Finding", "GROUPS", "Profile", "Site", "State", "check_environment",
+    "check_services", "codes", "format_error", "join_names", "new_finding", "run_check", "verdict",
 ]  # fmt: skip

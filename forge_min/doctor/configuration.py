@@ -1,90 +1,88 @@
-"""The configuration: what the loader refuses and warns of, and what is unsafe though it may be
-said.
-"""
+"""The configuration: errors and warnings of the loader, and values that are valid but unsafe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from .finding import Finding, codes, found, told, verdict
+from .finding import Finding, codes, format_error, new_finding, verdict
 from .site import Site
 
-SECRET, TOKEN = 32, 16  # characters at least
-DISTINCT = 8  # different characters that a random secret has at least
+SECRET, TOKEN = 32, 16  # minimum characters
+DISTINCT = 8  # minimum number of different characters in a random secret
 
 
 def check_configuration(site: Site) -> Iterator[Finding]:
-    """Everything of D3 but the secrets, which have their own checks."""
+    """Check D301 and D302; secrets have their own checks."""
     for mistake in site.mistakes:
-        yield found("D301", "failed", told(mistake))
+        yield new_finding("D301", "failed", format_error(mistake))
     if not site.mistakes:
-        yield found("D301", "ok", f"every value can be used; FORGE_ENV is {site.env}")
+        yield new_finding("D301", "ok", f"every value is valid; FORGE_ENV is {site.env}")
     for warning in site.warnings:
-        yield found("D302", "warning", warning)
+        yield new_finding("D302", "warning", warning)
     if not site.warnings:
-        yield found("D302", "ok", "there are none")
+        yield new_finding("D302", "ok", "none")
 
 
 def check_secret(site: Site) -> Iterator[Finding]:
-    """auth.secret. Without one in development each start has its own."""
+    """Check auth.secret. If it is not set in development, each start creates its own."""
     secret = site.settings["auth.secret"]
     if not secret:
-        message = "is not set; processes that start apart refuse each other's forms and cursors"
-        yield found("D303", "failed" if site.prod else "ok", message)
+        message = "is not set; separately started processes reject each other's forms and cursors"
+        yield new_finding("D303", "failed" if site.prod else "ok", message)
         return
     weak = weakness(secret, SECRET)
-    yield verdict("D303", site.graver, weak, f"{len(secret)} characters")
+    yield verdict("D303", site.if_unsafe, weak, f"{len(secret)} characters")
 
 
 def check_admin(site: Site) -> Iterator[Finding]:
-    """The admin server's address and token."""
+    """Check the address and token of the admin server."""
     s = site.settings
     host, token = s["admin.host"], s["admin.token"]
-    near = host and is_near(host)
+    local = host and is_local(host)
     if not s["admin.enabled"]:
-        yield found("D304", "ok", "is off")
+        yield new_finding("D304", "ok", "is off")
     elif not token:
         message = f"listens at {host}, without a token"
-        yield found("D304", "ok" if near else "failed", message)
+        yield new_finding("D304", "ok" if local else "failed", message)
     elif weak := weakness(token, TOKEN):
-        state = site.lighter if near else site.graver
-        yield found("D304", state, f"listens at {host}, and admin.token {weak}")
+        state = site.if_unusual if local else site.if_unsafe
+        yield new_finding("D304", state, f"listens at {host}, and admin.token {weak}")
     else:
-        yield found("D304", "ok", f"listens at {host}, with a token")
+        yield new_finding("D304", "ok", f"listens at {host}, with a token")
 
 
 def check_openness(site: Site) -> Iterator[Finding]:
-    """Who may call, in which mode it runs, and whom it believes."""
+    """Check CORS, the mode and the trusted proxies."""
     s = site.settings
-    everybody = "*" in s["api.cors_origins"]
-    origins = ", ".join(s["api.cors_origins"]) or "none but its own"
-    yield found("D306", site.graver if everybody else "ok", origins)
+    any_origin = "*" in s["api.cors_origins"]
+    origins = ", ".join(s["api.cors_origins"]) or "only its own"
+    yield new_finding("D306", site.if_unsafe if any_origin else "ok", origins)
     mistaken = site.prod and site.env != "production"
-    yield found("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
+    yield new_finding("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
     if site.prod and s["observe.log_level"] == "debug":
-        step = codes()["D302"]["next"]  # the mode is as it should be
-        yield found("D307", "warning", "observe.log_level is debug", next=step)
-    wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
+        step = codes()["D302"]["next"]  # not D307's, because the mode is right
+        yield new_finding("D307", "warning", "observe.log_level is debug", next=step)
+    wide = [net for net in s["server.trusted_proxies"] if _is_unlimited(net)]
     trusted = ", ".join(s["server.trusted_proxies"]) or "none"
     named = site.sources["server.trusted_proxies"] != "default"
     wrong = "" if named else "server.trusted_proxies is not set"
-    if not (s["server.trusted_proxies"] or s["server.unix_socket"] or is_near(s["server.host"])):
-        plain = f"plain HTTP is served at {s['server.host']}: HTTPS is missing"
+    if not (s["server.trusted_proxies"] or s["server.unix_socket"] or is_local(s["server.host"])):
+        plain = f"{s['server.host']} serves plain HTTP, without HTTPS"
         wrong = f"{wrong}; {plain}" if wrong else plain
     if site.prod and wrong:
         step = """export FORGE_SERVER_TRUSTED_PROXIES='["127.0.0.1"]'"""
-        yield found("D308", "warning" if named else "failed", wrong, next=step)
+        yield new_finding("D308", "warning" if named else "failed", wrong, next=step)
     else:
-        yield found("D308", site.lighter if wide else "ok", trusted)
+        yield new_finding("D308", site.if_unusual if wide else "ok", trusted)
 
 
-def _is_everybody(network: str) -> bool:
+def _is_unlimited(network: str) -> bool:
     return network != "unix" and ip_network(network).prefixlen == 0
 
 
-def is_near(host: str) -> bool:
-    """Whether it is this machine: loopback, or the folder of a socket."""
+def is_local(host: str) -> bool:
+    """Return whether the host is this machine: loopback, or the folder of a socket."""
     try:
         return host in ("", "localhost") or host[0] == "/" or ip_address(host).is_loopback
     except ValueError:
@@ -92,9 +90,11 @@ def is_near(host: str) -> bool:
 
 
 def weakness(secret: str, least: int) -> str:
-    """Why a secret is easy to guess, without any part of it; "" if nothing is known against it.
+    """Return why a secret is easy to guess, without any part of it; "" if it passes.
 
-    least: characters. These are the two rules of Django's security.W009.
+    least: minimum characters.
+
+    These are the two rules of Django's security.W009.
     """
     if len(secret) < least:
         return f"has fewer than {least} characters"

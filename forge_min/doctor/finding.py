@@ -1,4 +1,4 @@
-"""What a check found. Why that matters, and what to type next, is the code's row of codes.toml."""
+"""The result of a check. The reason and the next command are the code's row of codes.toml."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from ..errors import ErrorGroup, ForgeError
 from ..resources import table
 
 State = Literal["ok", "warning", "failed", "skipped"]
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Finding(NamedTuple):
-    """code: of the question, such as "D501"; `help CODE` explains it. subject: its title. state: a
-    warning is worth a look, "failed" does not work, "skipped" could not be asked. next: a command,
-    "" where all is well.
+    """The result of a check.
+
+    code: the code of the check, such as "D501", which `help CODE` explains.
+    subject: the title of the code.
+    state: "ok"; "warning" should be looked at; "failed" does not work; "skipped" could not be
+    checked.
+    message: the result in words.
+    why: why the check matters.
+    next: a command; "" unless the state is "warning" or "failed".
     """
 
     code: str
@@ -30,64 +36,58 @@ class Finding(NamedTuple):
 
 @cache
 def codes() -> dict[str, dict[str, str]]:
-    """The rows of what doctor asks, by code."""
+    """Return the rows of doctor's codes."""
     rows = table(__package__.rpartition(".")[0], "codes.toml")
     return {code: row for code, row in rows.items() if code.startswith("D")}
 
 
-def found(code: str, state: State, message: str, /, *, next: str = "", **places: object) -> Finding:
-    """A finding of this code. next: the command that mends it, where it is not the code's own.
-    places: values of the words in braces of that.
+def new_finding(
+    code: str, state: State, message: str, /, *, next: str = "", **values: object
+) -> Finding:
+    """Return a finding of this code.
+
+    next: the command that repairs it, default: the code's own.
+    values: for the placeholders of that command.
     """
     row = codes()[code]
-    next = "" if state in ("ok", "skipped") else next or filled(row["next"], places)
+    next = "" if state in ("ok", "skipped") else next or fill_placeholders(row["next"], values)
     return Finding(code, row["title"], state, message, row["text"], next)
 
 
 def verdict(
-    code: str, state: State, wrong: str, well: str, /, *, next: str = "", **places: object
+    code: str, state: State, wrong: str, well: str, /, *, next: str = "", **values: object
 ) -> Finding:
-    """What is wrong, in this state; where nothing is, that all is well."""
-    return found(code, state if wrong else "ok", wrong or well, next=next, **places)
+    """Return a finding in this state with the message `wrong`; if that is "", "ok" with `well`."""
+    return new_finding(code, state if wrong else "ok", wrong or well, next=next, **values)
 
 
-def listed(names: Iterable[str], most: int = 4) -> str:
-    """Names for a message, of which only the first are told."""
-    told = list(names)
-    more = len(told) - most
-    return ", ".join(told[:most]) + (f" and {more} more" if more > 0 else "")
+def join_names(names: Iterable[str], most: int = 4) -> str:
+    """Join names for a message, of which it contains only the first `most`."""
+    every = list(names)
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def filled(command: str, places: dict[str, object]) -> str:
-    """The command with its words in braces; one without a value is told in capitals."""
-    return _PLACE.sub(lambda word: str(places.get(word[1]) or word[1].upper()), command)
+def fill_placeholders(command: str, values: dict[str, object]) -> str:
+    """Replace the {words} of a command by values; a word without a value becomes capitals."""
+    return _PLACEHOLDER.sub(lambda word: str(values.get(word[1]) or word[1].upper()), command)
 
 
-def skipped(code: str, why: str) -> Finding:
-    """A question that could not be asked."""
-    return found(code, "skipped", why)
-
-
-def broken(code: str, err: BaseException) -> Finding:
-    """A check that raised."""
-    return found(code, "failed", told(err))
-
-
-def told(err: BaseException) -> str:
-    """One line for a person; of somebody else's error without secrets."""
+def format_error(err: BaseException) -> str:
+    """Return an error as one line, without secrets if it is not one of forge_min's own."""
     if isinstance(err, ErrorGroup):
-        return "; ".join(told(one) for one in err.errors)
+        return "; ".join(format_error(one) for one in err.errors)
     if isinstance(err, ForgeError):
         return f"{err.message} ({err.hint})" if err.hint else err.message
     try:
-        said = str(err)
-    except Exception:  # of a class of somebody else
-        said = "(it cannot say why)"
-    return " ".join(_masked(f"{type(err).__name__}: {said}", err).split()).rstrip(": ")
+        message = str(err)
+    except Exception:  # a defect of the error's class
+        message = "(its message cannot be read)"
+    return " ".join(_masked(f"{type(err).__name__}: {message}", err).split()).rstrip(": ")
 
 
 def _masked(text: str, err: BaseException) -> str:
-    """Without secrets; of what masks them, the core may be what is not there."""
+    """Return the text without secrets; only the error's class if the core cannot be loaded."""
     try:
         from ..observe import redact_error
     except (ImportError, ForgeError):

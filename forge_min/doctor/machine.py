@@ -1,4 +1,4 @@
-"""What a site runs on: the artifact, Python, room where we write, and the limit of open files."""
+"""The machine: the artifact, Python, disk space, and the limit of open files."""
 
 from __future__ import annotations
 
@@ -10,96 +10,101 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..manifest import Manifest, damage, read_each
-from .finding import Finding, State, found, listed, skipped, verdict
+from ..manifest import Manifest, damage, read_readable
+from .finding import Finding, State, join_names, new_finding, verdict
 from .site import Site
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # versions of Python that are tested
-LOW, NONE = 256 << 20, 16 << 20  # bytes that are free
-SPARE = 100  # files beside sockets: logs, modules, the artifact, what is read and sent
+LOW, NONE = 256 << 20, 16 << 20  # free bytes
+SPARE = 100  # files beside sockets: logs, modules, the artifact, static files
 INFINITE = resource.RLIM_INFINITY
 
 
 def check_artifact(site: Site) -> Iterator[Finding]:
-    """Altered, missing and unexpected members; compiled parts that are not the artifact's."""
+    """Find altered, missing and unexpected members, and compiled parts of another artifact."""
     if site.artifact is None:
-        yield skipped("D201", "this is a project's folder, no artifact")
+        yield new_finding("D201", "skipped", "this is a project's folder, not an artifact")
         return
     manifest, wrong = damage(site.artifact)
     extra = [name for name, what in wrong.items() if what == "added"]
     wrong = {name: what for name, what in wrong.items() if what != "added"}
-    names = listed(f"{name} ({what})" for name, what in sorted(wrong.items()))
+    names = join_names(f"{name} ({what})" for name, what in sorted(wrong.items()))
     well = f"all {len(manifest.hashes)} are as they were built"
     yield verdict("D201", "failed", names and f"not as they were built: {names}", well)
-    unknown = extra and f"the manifest does not know {listed(extra)}"
-    yield verdict("D202", "failed", unknown or "", "there are none")
+    unknown = extra and f"not in the manifest: {join_names(extra)}"
+    yield verdict("D202", "failed", unknown or "", "none")
     if site.native is not None and site.artifact.is_file():
         yield _unpacked(site.native.parent, manifest)
 
 
 def _unpacked(folder: Path, manifest: Manifest) -> Finding:
     native = Manifest({n: h for n, h in manifest.hashes.items() if n.startswith("_native/")})
-    present, unreadable = read_each(folder)
+    present, unreadable = read_readable(folder)
     wrong = sorted({*native.differences(present), *unreadable})
-    message = f"not the artifact's: {listed(wrong)} in {folder}" if wrong else ""
+    message = f"not the artifact's: {join_names(wrong)} in {folder}" if wrong else ""
     well = f"{len(native.hashes)} files in {folder}"
     return verdict("D203", "failed", message, well, folder=folder)
 
 
 def check_python(site: Site) -> Iterator[Finding]:
-    """Whether this version is one of those that are tested."""
+    """Check that this version of Python is one of the tested ones."""
     version = f"{platform.python_implementation()} {platform.python_version()}"
     if sys.version_info[:2] < OLDEST:
-        yield found("D101", "failed", f"{version} is too old")
+        yield new_finding("D101", "failed", f"{version} is too old")
     elif sys.version_info[:2] > NEWEST:
-        yield found("D101", "warning", f"{version} is newer than any that was tested")
+        yield new_finding("D101", "warning", f"{version} is newer than the tested versions")
     else:
-        yield found("D101", "ok", version)
+        yield new_finding("D101", "ok", version)
 
 
 def check_disk(site: Site) -> Iterator[Finding]:
-    """The folders that a site writes to. Nothing is written: the right to is asked for."""
-    places = [site.native] if site.artifact and site.native else []
+    """Check the folders that a site writes to, without writing."""
+    folders = [site.native] if site.artifact and site.native else []
     if site.artifact is None and isinstance(site.root, Path):
-        places.append(site.root)
-    places.append(Path(os.environ.get("TMPDIR") or "/tmp"))
-    for place in places:
+        folders.append(site.root)
+    folders.append(Path(os.environ.get("TMPDIR") or "/tmp"))
+    for folder in folders:
         try:
-            seen = os.statvfs(place)
+            disk = os.statvfs(folder)
         except OSError as err:
-            yield _unusable(place, "failed", f"{place}: {err.strerror}")
+            yield _unusable(folder, "failed", f"{folder}: {err.strerror}")
             continue
-        files = seen.f_favail if seen.f_files else 1  # some file systems count none
-        yield room_at(place, seen.f_bavail * seen.f_frsize, files, os.access(place, os.W_OK))
+        files = disk.f_favail if disk.f_files else 1  # some file systems do not count files
+        free, writable = disk.f_bavail * disk.f_frsize, os.access(folder, os.W_OK)
+        yield check_free_space(folder, free, files, writable)
 
 
-def room_at(place: Path, free: int, files: int, writable: bool = True) -> Finding:
-    """free: bytes. files: that can still be made."""
-    told = f"{free / (1 << 30):.1f} GiB free at {place}"
+def check_free_space(folder: Path, free: int, files: int, writable: bool = True) -> Finding:
+    """Return the finding for a folder.
+
+    free: bytes.
+    files: number of files that can still be created.
+    """
+    space = f"{free / (1 << 30):.1f} GiB free at {folder}"
     if not writable:
-        return _unusable(place, "warning", f"{place} cannot be written to")
+        return _unusable(folder, "warning", f"{folder} cannot be written to")
     if free < NONE or files < 1:
-        message = told if free < NONE else f"no more files can be made at {place}"
-        return found("D401", "failed", message, path=place)
-    return found("D401", "warning" if free < LOW else "ok", told, path=place)
+        message = space if free < NONE else f"no more files can be created at {folder}"
+        return new_finding("D401", "failed", message, path=folder)
+    return new_finding("D401", "warning" if free < LOW else "ok", space, path=folder)
 
 
-def _unusable(place: Path, state: State, message: str) -> Finding:
-    return found("D401", state, message, next=f"ls -ld {shlex.quote(str(place))}")
+def _unusable(folder: Path, state: State, message: str) -> Finding:
+    return new_finding("D401", state, message, next=f"ls -ld {shlex.quote(str(folder))}")
 
 
 def check_files(site: Site) -> Iterator[Finding]:
-    """The limit of open files against what the caps let in."""
+    """Compare the limit of open files with the configured limits of connections."""
     yield enough_files(site, *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 def enough_files(site: Site, soft: int, hard: int) -> Finding:
-    """soft, hard: limits of open files of a process."""
+    """Return the finding for the limits of open files of a process, soft and hard."""
     s = site.settings
     needed = s["server.max_connections"] + s["sse.max_connections"] + s["server.threads"] + SPARE
-    told = f"a process may open {soft}; connections and streams at their caps need {needed}"
+    message = f"a process may open {soft} files; the configured connections need {needed}"
     if soft == INFINITE or soft >= needed:
-        return found("D402", "ok", told)
+        return new_finding("D402", "ok", message)
     if INFINITE != hard < needed:
-        told += f"; beyond {hard} the superuser must allow it"
-    return found("D402", site.lighter, told, files=needed)
+        message += f"; only the superuser may raise it above {hard}"
+    return new_finding("D402", site.if_unusual, message, files=needed)

@@ -1,4 +1,4 @@
-"""What was found, for a person and for a program."""
+"""The report of all findings, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ GROUPS = {
     "D6": "role",
     "D7": "jobs",
 }
-"""The first characters of a code, and what they are about."""
+"""The subject of the codes that begin with these characters."""
 _COLOURS: dict[State, str] = {"failed": "31", "warning": "33", "skipped": "2", "ok": "32"}
 _WIDTH, _MARGIN = 100, " " * 17
-_OURS = "forge-min "
-# What only a project's folder has: its artifact is no help there.
-_AT_HOME = ("generate", "build", "help")
+_PROGRAM = "forge-min "
+_PROJECT_COMMANDS = ("generate", "build", "help")  # an artifact does not have them
 
 
-class Report:
-    """All findings of one look, by code. strict: a warning is a failure, too. command: how this
-    program was started, for the commands to type.
+class DoctorReport:
+    """All findings of one run, sorted by code.
+
+    strict: a warning counts as a failure.
+    command: how this program was started, for the next commands.
     """
 
     def __init__(
         self, results: Sequence[Finding], profile: str, *, strict: bool, command: str = "forge-min"
     ) -> None:
         self.findings = [
-            one._replace(next=_typed(one.next, command))
-            for one in sorted(results, key=lambda one: one.code)
+            finding._replace(next=_typed(finding.next, command))
+            for finding in sorted(results, key=lambda finding: finding.code)
         ]
-        self.counts = Counter(one.state for one in results)
+        self.counts = Counter(finding.state for finding in results)
         self.good = not (self.counts["failed"] or (strict and self.counts["warning"]))
         self._profile = profile
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as a JSON object."""
         return {
             "profile": self._profile,
             "good": self.good,
@@ -53,29 +54,25 @@ class Report:
         }
 
     def lines(self, *, colour: bool) -> Iterator[str]:
-        """For a person: group by group; of what is wrong also why it matters and what to type."""
+        """Yield the report as text, by groups. Failures have their reason and the next command."""
         group = ""
         for one in self.findings:
             if group != (group := GROUPS[one.code[:2]]):
                 yield group
-            said = printable(one.message)
-            yield f"  {_state(one, colour)}  {one.code}  {one.subject}: {said}"
+            message, state = printable(one.message), f"{one.state:7}"
+            state = f"\x1b[{_COLOURS[one.state]}m{state}\x1b[0m" if colour else state
+            yield f"  {state}  {one.code}  {one.subject}: {message}"
             if one.next:
                 for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
                     yield _MARGIN + line
                 yield f"{_MARGIN}next: {printable(one.next)}"
-        told = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
-        yield f"{told} (profile {self._profile})"
-
-
-def _state(one: Finding, colour: bool) -> str:
-    text = f"{one.state:7}"
-    return f"\x1b[{_COLOURS[one.state]}m{text}\x1b[0m" if colour else text
+        counts = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
+        yield f"{counts} (profile {self._profile})"
 
 
 def _typed(next: str, command: str) -> str:
-    """The command as it is typed here: an artifact is its own program."""
-    words = next.removeprefix(_OURS).split()
-    if not next.startswith(_OURS) or words[0] in _AT_HOME:
+    """Return the command as it is typed here: an artifact is its own program."""
+    words = next.removeprefix(_PROGRAM).split()
+    if not next.startswith(_PROGRAM) or words[0] in _PROJECT_COMMANDS:
         return next
-    return f"{command} {next.removeprefix(_OURS)}"
+    return f"{command} {next.removeprefix(_PROGRAM)}"

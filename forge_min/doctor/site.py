@@ -1,4 +1,4 @@
-"""What doctor is handed: one site as plain values. It reads no configuration itself."""
+"""The input of doctor: one site as plain values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ Profile = Literal["dev", "prod"]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """profile: what is asked for, whatever `env`, FORGE_ENV, says. settings: every value by
-    "section.key"; one that could not be read has its default, and its error is in `mistakes`.
-    sources: where each value is from, as of `Config`. warnings: what the loader warns of. root: the
-    project, in a folder or in a zip; None where there is none. artifact: the file or folder of an
-    artifact. native: where its compiled parts load from. build: its build info. code: loads the
-    project's code; raises what that raises.
+    """One site. doctor reads no configuration itself.
+
+    profile: the checked environment, whatever `env`, FORGE_ENV, is.
+    settings: every value by "section.key"; a value that cannot be read has its default, and its
+    error is in `mistakes`.
+    sources: where each value comes from, as of `Config`.
+    warnings: the warnings of the loader.
+    root: the project, in a folder or in a zip, or None.
+    artifact: the file or folder of an artifact.
+    native: the folder from which its compiled parts load.
+    build: its build info.
+    code: loads the project's code, and raises any error of that.
     """
 
     profile: Profile
@@ -41,15 +47,15 @@ class Site:
 
     @property
     def prod(self) -> bool:
-        """Whether it is asked for as a production site."""
+        """Whether it is checked as a production site."""
         return self.profile == "prod"
 
     @property
-    def graver(self) -> State:
-        """Of what is bad anywhere, and not to be borne in production."""
+    def if_unsafe(self) -> State:
+        """The state of a setting that is unsafe anywhere: failed in production, else a warning."""
         return "failed" if self.prod else "warning"
 
     @property
-    def lighter(self) -> State:
-        """Of what is as it should be, but in production."""
+    def if_unusual(self) -> State:
+        """The state of a setting that is unsafe only in production: a warning there, else ok."""
         return "warning" if self.prod else "ok"

@@ -1,4 +1,4 @@
-"""One check at a time: what it raises, or how long it takes, is no harm to the others."""
+"""Runs one check at a time: its error, or its time-out, does not affect the others."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .finding import Finding, broken, found
+from .finding import Finding, format_error, new_finding
 
 PATIENCE = 8.0  # seconds that one check may take
 
 
-class Late(BaseException):
-    """A check took too long. No Exception, or the code that is checked could catch it."""
+class CheckTimeout(BaseException):
+    """A check took too long. Not an Exception, which the checked code could catch."""
 
 
-def attempt(
+def run_check(
     code: str, look: Callable[[], Iterable[Finding]], patience: float = PATIENCE
 ) -> list[Finding]:
-    """What the check finds, and a failed finding of `code` where it raises or takes longer than
-    `patience` seconds, which only the main thread can end. A person's KeyboardInterrupt passes.
+    """Run a check and return its findings.
+
+    An error, or a run of more than `patience` seconds, adds a failed finding of `code`. Only the
+    main thread can end a check at its time limit. A KeyboardInterrupt is raised.
     """
     results: list[Finding] = []
     try:
         with _within(patience):
-            for one in look():
-                results.append(one)
-    except Late as err:
-        results.append(found(code, "failed", str(err)))
+            for finding in look():
+                results.append(finding)
+    except CheckTimeout as err:
+        results.append(new_finding(code, "failed", str(err)))
     except KeyboardInterrupt:
         raise
     except BaseException as err:
-        results.append(broken(code, err))
+        results.append(new_finding(code, "failed", format_error(err)))
     return results
 
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Raises Late in the block."""
+    """Raise CheckTimeout in the block after these seconds, in the main thread."""
 
-    def late(number: int, frame: Any) -> None:
-        raise Late(f"no answer within {seconds:g} s")
+    def time_out(number: int, frame: Any) -> None:
+        raise CheckTimeout(f"not finished within {seconds:g} s")
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, time_out)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..i18n import spoken
+from ..i18n import humanize
 from ..parse import ColumnIR
 from .resource_model import KINDS, Shape, operators
 from .templating import common, fill
@@ -128,7 +128,7 @@ def _example(column: ColumnIR) -> Any:
         return shown if fits else None
     if shown is not None or column.pattern is not None:
         return shown
-    words = column.placeholder or spoken(column.column)
+    words = column.placeholder or humanize(column.column)
     return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..i18n import spoken
+from ..i18n import humanize
 from ..parse import ResourceIR
 from ..resources import files
 from .openapi import document
@@ -97,13 +97,13 @@ def messages(resources: Sequence[ResourceIR]) -> str:
 
 def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
     line = resource.span.line
-    yield from ((spoken(name), line) for name in (resource.table, resource.folder))
+    yield from ((humanize(name), line) for name in (resource.table, resource.folder))
     for member in resource.members:
-        found = [member.label or spoken(member.name), member.placeholder]
+        found = [member.label or humanize(member.name), member.placeholder]
         found += [member.help, *member.choices]
         yield from ((text, member.span.line) for text in found if text)
-    yield from ((spoken(many.name), many.span.line) for many in resource.many)
-    yield from ((spoken(column.name), line) for column in resource.columns if not column.declared)
+    yield from ((humanize(many.name), many.span.line) for many in resource.many)
+    yield from ((humanize(column.name), line) for column in resource.columns if not column.declared)
 
 
 def _escaped(text: str) -> str:

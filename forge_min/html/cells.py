@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from ..actions import Actions, Relation, to_text
 from ..errors import DomainError, Forbidden, Unauthenticated
-from ..i18n import later, text
+from ..i18n import gettext_noop, text
 from ..wsgi import Raw, Request, check_url, tag, time_tag
 from .fields import Field, shown_fields, words
 
@@ -120,10 +120,10 @@ def csv_text(written: str) -> str:
 
 ENTRIES = 10  # of a row's history
 _OPERATIONS = {
-    "create": later("created"),
-    "update": later("changed"),
-    "delete": later("deleted"),
-    "restore": later("restored"),
+    "create": gettext_noop("created"),
+    "update": gettext_noop("changed"),
+    "delete": gettext_noop("deleted"),
+    "restore": gettext_noop("restored"),
 }
 _LONGEST = 60  # characters of a value in the history
 

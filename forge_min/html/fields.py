@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..actions import Column, Relation, Resource, rules_of
 from ..auth import current_identity
-from ..i18n import spoken, text
+from ..i18n import humanize, text
 
 
 class Field(NamedTuple):
@@ -78,7 +78,7 @@ class Field(NamedTuple):
 
 def words(name: str) -> str:
     """A snake name as people write it, in the current language: gen/messages.pot has it."""
-    return text(spoken(name))
+    return text(humanize(name))
 
 
 def given_fields(resource: Resource[Any]) -> tuple[Field, ...]:

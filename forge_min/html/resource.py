@@ -24,7 +24,7 @@ from ..errors import (
     NotFound,
     StaleVersion,
 )
-from ..i18n import later, text
+from ..i18n import gettext_noop, text
 from ..wsgi import (
     Raw,
     Request,
@@ -85,18 +85,20 @@ LISTING = ("", ".csv", "/new", "/new/choices", "/{id}/edit")
 """The pages that list or search rows, below a resource's path: rate limits count them."""
 
 _NOTICES = {
-    "created": later("Created."),
-    "updated": later("Saved."),
-    "deleted": later("Deleted."),
-    "restored": later("Restored."),
+    "created": gettext_noop("Created."),
+    "updated": gettext_noop("Saved."),
+    "deleted": gettext_noop("Deleted."),
+    "restored": gettext_noop("Restored."),
 }
-_OVERTAKEN = later("Somebody else has changed this meanwhile. Do it again to do it all the same.")
-_CONFLICT = later("Another user has changed the same fields meanwhile.")
-_DIFFERS = later("differs from the saved value; choose one of the two")
-_LOST = later("can no longer be changed here; your change of it was dropped")
-_UNKNOWN = later("This form is too old or was altered. Compare it with what is saved.")
-_DELETED = later("This was deleted meanwhile. What you entered is still here.")
-_BUSY = later("Other users keep changing this. Save again.")
+_OVERTAKEN = gettext_noop(
+    "Somebody else has changed this meanwhile. Do it again to do it all the same."
+)
+_CONFLICT = gettext_noop("Another user has changed the same fields meanwhile.")
+_DIFFERS = gettext_noop("differs from the saved value; choose one of the two")
+_LOST = gettext_noop("can no longer be changed here; your change of it was dropped")
+_UNKNOWN = gettext_noop("This form is too old or was altered. Compare it with what is saved.")
+_DELETED = gettext_noop("This was deleted meanwhile. What you entered is still here.")
+_BUSY = gettext_noop("Other users keep changing this. Save again.")
 _SHOWN = ("name", "label", "kind", "help", "required")  # of a field, in the template
 _BASE = "_base"  # no column begins so
 _TRIES = 10  # of a write, while other users change the same row

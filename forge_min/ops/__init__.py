@@ -1,11 +1,12 @@
-"""Operating commands of an installed site: migrate, import, config. Called by entry and by
-commands/.
+"""Operating commands of an installed site: migrate, import, config.
+
+Called by entry and commands/.
 """
 
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
-from .console import DONE, FAILED, report, run, tell, warn
+from .console import DONE, FAILED, print_error, print_result, run, warn
 from .project import FOLDER, Project, load_config, load_project, with_database
 
 if TYPE_CHECKING:
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from .health import Health, has_admin
     from .inspection import inspect_project
     from .jobs import manage_jobs
-    from .migrate import connect_owner, files_of, grant, migrate_down, migrate_up, migration_status
+    from .migrate import migrate_down, migrate_up, migration_status
     from .processes import Child, ChildProcesses, ParentChannel
-    from .rows import AnyActions, Load, export_rows, import_file, opened
-    from .serve import MARGIN, Ended, serve_processes, serve_site, work_jobs
+    from .rows import AnyActions, FileImport, export_rows, import_file, open_actions
+    from .serve import MARGIN, StopSignal, serve_processes, serve_site, work_jobs
 
 __getattr__ = lazy_exports(
     __name__,
@@ -26,25 +27,18 @@ __getattr__ = lazy_exports(
         "health": ["Health", "has_admin"],
         "inspection": ["inspect_project"],
         "jobs": ["manage_jobs"],
-        "migrate": [
-            "connect_owner",
-            "files_of",
-            "grant",
-            "migrate_down",
-            "migrate_up",
-            "migration_status",
-        ],
+        "migrate": ["migrate_down", "migrate_up", "migration_status"],
         "processes": ["Child", "ChildProcesses", "ParentChannel"],
-        "rows": ["AnyActions", "Load", "export_rows", "import_file", "opened"],
-        "serve": ["Ended", "MARGIN", "serve_processes", "serve_site", "work_jobs"],
+        "rows": ["AnyActions", "FileImport", "export_rows", "import_file", "open_actions"],
+        "serve": ["StopSignal", "MARGIN", "serve_processes", "serve_site", "work_jobs"],
     },
 )
 
 
 __all__ = [
-    "AnyActions", "Child", "ChildProcesses", "DONE", "Ended", "FAILED", "FOLDER", "Health", "Load",
-    "MARGIN", "ParentChannel", "Project", "connect_owner", "export_rows", "files_of", "grant",
-    "has_admin", "import_file", "inspect_project", "load_config", "load_project", "manage_accounts",
-    "manage_jobs", "migrate", "migrate_down", "migrate_up", "migration_status", "opened", "report",
-    "run", "serve_processes", "serve_site", "tell", "warn", "with_database", "work_jobs",
+    "AnyActions", "Child", "ChildProcesses", "DONE", "FAILED", "FOLDER", "FileImport", "Health",
+    "MARGIN", "ParentChannel", "Project", "StopSignal", "export_rows", "has_admin", "import_file",
+    "inspect_project", "load_config", "load_project", "manage_accounts", "manage_jobs", "migrate",
+    "migrate_down", "migrate_up", "migration_status", "open_actions", "print_error", "print_result",
+    "run", "serve_processes", "serve_site", "warn", "with_database", "work_jobs",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""auth: users, their roles, keys and passwords, and tenants, from a terminal."""
+"""auth: users, roles, keys, passwords and tenants, from a terminal."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ from ..auth import accounts, credentials, signing
 from ..config import LONGEST, parse_duration
 from ..errors import UsageError
 from ..html import reset_path
-from .console import tell
+from .console import print_result
 from .project import Project
 
-Told = tuple[object, Iterable[str]]
-"""An answer as of `tell`: the object for JSON, and the lines for a person."""
+Result = tuple[object, Iterable[str]]
+"""What `print_result` takes: the object for JSON, and the lines of text."""
 
 
 def manage_accounts(project: Project, args: argparse.Namespace) -> int:
-    """Do what `args.does` says with `args.of`. Raises UsageError, and the errors of `auth`."""
+    """Run the subcommand `args.does` on `args.of`.
+
+    Raises UsageError, and the errors of `auth`.
+    """
     with db.connect(project.config.database.url, application_name="forge_min auth") as conn:
         with db.transaction(conn):
-            answer, lines = _DOES[args.does](conn, args, project)
-    tell(answer, lines, as_json=args.json)  # committed: no key is shown that is then not there
+            answer, lines = _COMMANDS[args.does](conn, args, project)
+    # After the commit, so that a key is never shown unless it was stored.
+    print_result(answer, lines, as_json=args.json)
     return 0
 
 
-def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (email,) = _of(args, "an email")
     _check_known(args.role, project)
     id = accounts.create_user(conn, email, name=args.name, roles=args.role)
@@ -42,120 +46,122 @@ def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project
     return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
 
 
-def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     _of(args, "no argument; --tenant lists its members", least=0, most=0)
-    found = accounts.list_users(conn, _tenant(conn, args))
+    users = accounts.list_users(conn, _tenant(conn, args))
     lines = (
         f"{user.id}  {'disabled' if user.disabled else 'enabled':8}  {user.email}"
-        f"  roles: {_listed(user.roles)}"
-        + "".join(f"  in {slug}: {_listed(roles)}" for slug, roles in there.items())
-        for user, there in found
+        f"  roles: {_join_roles(user.roles)}"
+        + "".join(f"  in {slug}: {_join_roles(roles)}" for slug, roles in tenants.items())
+        for user, tenants in users
     )
-    return [{**user._asdict(), "tenants": there} for user, there in found], lines
+    return [{**user._asdict(), "tenants": tenants} for user, tenants in users], lines
 
 
-def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user, disabled = _user(conn, args), args.does == "disable"
     signing.set_disabled(conn, user.id, disabled)
-    done = "is disabled: it cannot sign in, and its keys do not work" if disabled else "is enabled"
+    done = "is disabled: it cannot sign in, and its keys are rejected" if disabled else "is enabled"
     return {"email": user.email, "disabled": disabled}, [f"{user.email} {done}"]
 
 
-def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    who, zone = _of(args, "the email of a user, and a time zone", least=2, most=2)
+def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
+    email, zone = _of(args, "the email of a user, and a time zone", least=2, most=2)
     known = zoneinfo.available_timezones()
     if zone not in known:
         near = difflib.get_close_matches(zone[:100], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "an IANA name, for example Europe/Berlin"
+        hint = f"did you mean {near[0]}?" if near else "use an IANA name such as Europe/Berlin"
         missing = "no time zones are installed: install the package tzdata"
         raise UsageError(f"unknown time zone {zone!r}", hint=hint if known else missing)
-    user = accounts.find_user(conn, who)
+    user = accounts.find_user(conn, email)
     accounts.set_time_zone(conn, user.id, zone)
     return {"email": user.email, "time_zone": zone}, [f"{user.email}: {zone}"]
 
 
-def _list_tenants(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _list_tenants(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     _of(args, "no argument", least=0, most=0)
-    found = accounts.list_tenants(conn)
-    lines = (f"{one.id}  {one.slug}  {members} members  {one.name}" for one, members in found)
-    return [{**one._asdict(), "members": members} for one, members in found], lines
+    rows = accounts.list_tenants(conn)
+    lines = (f"{row.id}  {row.slug}  {members} members  {row.name}" for row, members in rows)
+    return [{**row._asdict(), "members": members} for row, members in rows], lines
 
 
-def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (slug,) = _of(args, "a slug")
     id = accounts.create_tenant(conn, slug, args.name)
     return {"id": str(id), "slug": slug}, [f"{id}  {slug}"]
 
 
-def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user, tenant = _user(conn, args), _tenant(conn, args)
     lifetime = None
     if args.lifetime:
         lifetime = parse_duration(args.lifetime)
-        if not lifetime or lifetime > LONGEST:  # a later end is none that Python can read
-            message = f"--lifetime {args.lifetime} is no time of at most 3650d"
-            raise UsageError(message, hint="for example 90d; without it until the key is revoked")
+        if not lifetime or lifetime > LONGEST:  # Python cannot represent every later date
+            message = f"--lifetime {args.lifetime} is not a time of at most 3650d"
+            hint = "use for example 90d; omit it if the key shall not expire"
+            raise UsageError(message, hint=hint)
     _check_known(args.role, project)
     secret = credentials.create_key(
         conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime
     )
-    lines = [secret, "It is shown this once. Use it as: Authorization: Bearer <key>"]
+    lines = [secret, "The key is shown only once. Send it as: Authorization: Bearer <key>"]
     return {"key": secret}, lines
 
 
-def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    found = credentials.list_keys(conn, _user(conn, args).id)
+def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
+    keys = credentials.list_keys(conn, _user(conn, args).id)
     lines = (
-        f"{key.hint}  {_state(key):8}  roles: {'all' if key.roles is None else _listed(key.roles)}"
+        f"{key.hint}  {_state(key):8}"
+        f"  roles: {'all' if key.roles is None else _join_roles(key.roles)}"
         f"  tenant: {key.tenant or 'any'}  {key.name}"
-        for key in found
+        for key in keys
     )
-    return [key._asdict() for key in found], lines
+    return [key._asdict() for key in keys], lines
 
 
-def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    (which,) = _of(args, "a key's id or its first characters")
-    count = credentials.revoke_key(conn, which)
-    return {"revoked": count}, [f"revoked: {which}"]
+def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
+    (name,) = _of(args, "a key's id or its first characters")
+    count = credentials.revoke_key(conn, name)
+    return {"revoked": count}, [f"revoked: {name}"]
 
 
-def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    who, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
+def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
+    email, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
     if not roles and not args.tenant:
         raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
-    if args.does == "grant":  # what is there may always be taken away
+    if args.does == "grant":  # a role that auth.roles no longer names can still be revoked
         _check_known(roles, project)
-    user, tenant = accounts.find_user(conn, who), _tenant(conn, args)
+    user, tenant = accounts.find_user(conn, email), _tenant(conn, args)
     if args.does == "revoke" and not roles and tenant is not None:
         accounts.leave(conn, user.id, tenant)
-        return {"email": user.email, "left": args.tenant}, ["no member any more"]
+        line = f"{user.email} is no longer a member of {args.tenant}"
+        return {"email": user.email, "left": args.tenant}, [line]
     change = accounts.grant if args.does == "grant" else accounts.ungrant
-    left = change(conn, user.id, roles, tenant)
-    where = args.tenant or "every tenant"
-    answer = {"email": user.email, "tenant": args.tenant or None, "roles": left}
-    return answer, [f"{user.email} in {where}: {_listed(left)}"]
+    remaining = change(conn, user.id, roles, tenant)
+    line = f"{user.email} in {args.tenant or 'every tenant'}: {_join_roles(remaining)}"
+    return {"email": user.email, "tenant": args.tenant or None, "roles": remaining}, [line]
 
 
-def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user = _user(conn, args)
     if args.set:
         _set_password(conn, user, project)
         return {"email": user.email}, [f"{user.email} has a new password"]
     path = reset_path(signing.create_reset(conn, user.id))
     minutes = int(signing.RESET // 60)
-    lines = [path, f"It sets a new password of {user.email}, once, within {minutes} minutes."]
+    lines = [path, f"Valid once, for {minutes} minutes, to set a new password of {user.email}."]
     return {"email": user.email, "path": path}, lines
 
 
 def _set_password(conn: db.Connection, user: accounts.User, project: Project) -> None:
-    """From the terminal, twice; else the first line of standard input."""
+    """Set a password that is read from the terminal, twice, or from the first line of stdin."""
     if sys.stdin.isatty():
-        given = getpass.getpass("password: ")
-        if getpass.getpass("again: ") != given:
+        password = getpass.getpass("password: ")
+        if getpass.getpass("again: ") != password:
             raise UsageError("the two passwords differ", hint="try again")
     else:
-        given = sys.stdin.readline().rstrip("\r\n")
-    signing.set_password(conn, user, given, project.config.auth.password_min_length)
+        password = sys.stdin.readline().rstrip("\r\n")
+    signing.set_password(conn, user, password, project.config.auth.password_min_length)
 
 
 def _user(conn: db.Connection, args: argparse.Namespace) -> accounts.User:
@@ -174,27 +180,26 @@ def _of(args: argparse.Namespace, what: str, *, least: int = 1, most: int = 1) -
 
 
 def _check_known(roles: Sequence[str], project: Project) -> None:
-    """Where auth.roles names the project's roles, no other can be given by mistake."""
+    """Reject roles that auth.roles does not name, if it names any."""
     known = project.config.auth.roles
     for role in roles:
         if known and role not in known:
-            raise UsageError(
-                f"no role is called {role!r}", hint=f"auth.roles has: {', '.join(known)}"
-            )
+            hint = f"auth.roles has: {', '.join(known)}"
+            raise UsageError(f"unknown role {role!r}", hint=hint)
 
 
 def _state(key: credentials.ApiKey) -> str:
     if key.revoked_at:
         return "revoked"
-    late = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
-    return "expired" if late else "good"
+    expired = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+    return "expired" if expired else "valid"
 
 
-def _listed(roles: Any) -> str:
+def _join_roles(roles: Any) -> str:
     return ", ".join(roles) or "none"
 
 
-_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], Told]] = {
+_COMMANDS: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], Result]] = {
     "create-user": _create_user,
     "list-users": _list_users,
     "disable": _disable,

@@ -1,5 +1,6 @@
-"""The one door to a person: answers, errors and their exit codes. Only diagnostics of schemas and
-failed migrations are printed elsewhere.
+"""The error boundary of the command line: results, errors and exit codes.
+
+Only diagnostics of schemas and failed migrations are printed elsewhere.
 """
 
 from __future__ import annotations
@@ -17,40 +18,43 @@ from ..errors import ErrorGroup, ForgeError, UsageError
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STUCK = 75  # EX_TEMPFAIL of sysexits.h: start it again
 
-_FULL = "make room there, then run it again"
-_FORBIDDEN = "this user may not do that there: ask for the right, or name another place"
-# What the machine refuses → a hint; it is no defect of forge_min (errno(3)).
+
+_FULL = "free disk space there, then run the command again"
+_FORBIDDEN = "this user has no permission there: ask for it, or use another path"
+# Errors of the operating system, which are not defects of forge_min → a hint (errno(3)).
 _MACHINE = {
     errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
     errno.EROFS: _FORBIDDEN, errno.EACCES: _FORBIDDEN, errno.EPERM: _FORBIDDEN,
 }  # fmt: skip
 
 
-def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Print an answer on stdout: as JSON, else its lines, which are for a person."""
+def print_result(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a result on stdout: as JSON, or as lines of text."""
     for line in [json.dumps(answer, default=str)] if as_json else lines:
         print(line)
 
 
-def warn(said: str | ForgeError) -> None:
-    """Say on stderr what a person should know, and go on. An error is told with code and hint."""
-    if isinstance(said, ForgeError):
-        print(f"warning[{said.code}]: {said.message}\nhint: {said.hint}", file=sys.stderr)
+def warn(warning: str | ForgeError) -> None:
+    """Print a warning on stderr; a ForgeError with its code and hint."""
+    if isinstance(warning, ForgeError):
+        text = f"warning[{warning.code}]: {warning.message}\nhint: {warning.hint}"
+        print(text, file=sys.stderr)
     else:
-        print(f"warning: {said}", file=sys.stderr)
+        print(f"warning: {warning}", file=sys.stderr)
 
 
-def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
-    """Print `error[CODE]: what` and `hint: what to do`; return the exit code.
+def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
+    """Print an error with its code, and its hint; return the exit code.
 
-    verbose: print the traceback of an unexpected error as well. What somebody else's error says is
-    printed as the log keeps it: without secrets.
+    verbose: print the traceback of an unexpected error as well.
+
+    Texts of foreign errors are masked as in the log: they contain no secrets.
     """
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, ErrorGroup):
         for one in error.errors:
-            report(one, stream)
+            print_error(one, stream)
         return FAILED
     if isinstance(error, ForgeError):
         print(f"error[{error.code}]: {error.message}", file=stream)
@@ -67,12 +71,13 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
     else:
         print("error[F001]:", _masked(f"{type(error).__name__}: {error}", error), file=stream)
     if refused or not verbose:
-        print("hint:", refused or "this is a defect; -v shows where it happened", file=stream)
+        hint = refused or "this is a defect: run it again with -v and report the traceback"
+        print("hint:", hint, file=stream)
     return FAILED
 
 
 def _masked(text: str, error: BaseException) -> str:
-    """Without secrets; of what masks them, the core may be what is not there."""
+    """Return the text without secrets; only the error's class if the core cannot be loaded."""
     try:
         from ..observe import redact_error  # PERF: 50 ms that no other start waits for
     except (ImportError, ForgeError):
@@ -81,12 +86,12 @@ def _masked(text: str, error: BaseException) -> str:
 
 
 def run(command: Callable[[], int], *, verbose: bool = False) -> int:
-    """Run a command behind the door; its exit code.
+    """Run a command inside the error boundary and return its exit code.
 
-    A closed stdout ends it quietly: it has failed unless all its work was done. One that was
-    closed at the start takes what nobody reads.
+    A closed stdout ends the command without a message: the code is FAILED unless all its work was
+    done. If stdout was closed at the start, output is discarded.
     """
-    _stand_in()
+    _replace_closed_streams()
     code = FAILED
     try:
         code = command()
@@ -100,12 +105,14 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return code
-        return report(error, sys.stderr, verbose=verbose)
+        return print_error(error, sys.stderr, verbose=verbose)
 
 
-def _stand_in() -> None:
-    """Python has None for a stream that was closed at the start (Python manual, sys.stdout), and
-    for a character that the terminal does not have an error: what it is for is told in any case.
+def _replace_closed_streams() -> None:
+    """Make sure that printing never fails.
+
+    Python has None for a stream that was closed at the start (Python manual, sys.stdout): its
+    output goes to /dev/null. Characters that the terminal cannot show are escaped.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -1,7 +1,8 @@
-"""The database of development: an embedded PostgreSQL below .forge/, for as long as a command runs.
+"""The database of development: an embedded PostgreSQL below .forge/ while a command runs.
 
-Only where database.url is empty, FORGE_ENV is development and the project is a folder. The first
-command starts it and writes its addresses down; a second one that runs meanwhile uses the same.
+It is used only if database.url is empty, FORGE_ENV is development and the project is a folder. The
+first command starts it and writes its addresses to a file; a second command that runs at the same
+time connects to the same database.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ _ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
 
 @contextmanager
 def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[Project]:
-    """The project, in the folder `root`, with it, brought up to date if `migrated`."""
+    """Yield the project in the folder `root`, connected to its embedded database.
+
+    migrated: apply the pending migrations first.
+    """
     c = project.config
     folder, name = root / FOLDER, c.project.name.replace("-", "_")
     server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
-    if running := _answering(embedded_addresses(root)):
+    if running := _running_project(embedded_addresses(root)):
         yield running
         return
     note = root / NOTE
@@ -47,8 +51,8 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
         server.stop()
 
 
-def _answering(addresses: Mapping[str, str]) -> Project | None:
-    """The project on the database that another command has started, if that still answers."""
+def _running_project(addresses: Mapping[str, str]) -> Project | None:
+    """Return the project connected to the database of another command, None unless that answers."""
     try:
         db.connect(addresses[_ADDRESSES[0]]).close()
     except (Unavailable, KeyError):

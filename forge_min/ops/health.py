@@ -1,6 +1,4 @@
-"""What the admin server tells: alive, ready and the metrics, also while the application still
-starts.
-"""
+"""The state that the admin server reports: liveness, readiness and metrics, from the start on."""
 
 from __future__ import annotations
 
@@ -18,20 +16,24 @@ if TYPE_CHECKING:
     from ..config import Config
 
 JOBS = "forge_jobs"
-_PACE = 14.0  # seconds between questions to the database; the leader counts every 15
+_JOBS_INTERVAL = 14.0  # seconds between two queries; the leader counts jobs every 15
 
 
 def has_admin(config: Config, *, worker: bool) -> bool:
-    """Whether this process has an admin server. Beside `serve` on one host only one process can
-    have the port: a worker must be told one.
+    """Return whether this process has an admin server.
+
+    Only one process on a host can have the port: a worker beside `serve` has one only if admin.port
+    is set.
     """
     enabled: bool = config.admin.enabled
     return enabled and not (worker and config.sources["admin.port"] == "default")
 
 
 class Health:
-    """Asked by the admin threads. build: build-info.json of an artifact, or {}. running: set when
-    the application has started.
+    """The state of this process, read by the admin threads.
+
+    build: build-info.json of an artifact, or {}.
+    running: set when the application has started.
     """
 
     def __init__(self, build: Mapping[str, Any]) -> None:
@@ -44,17 +46,17 @@ class Health:
 
     @cached_property
     def inspector(self) -> ProcessInspector:
-        """The processes that profiles can be taken of."""
+        """The processes that can be profiled."""
         from ..admin import LocalInspector
 
         return LocalInspector()
 
     def drain(self) -> None:
-        """The application is about to stop: not ready any more, still alive."""
+        """Report that the application is about to stop: no longer ready, still alive."""
         self.draining = True
 
     def alive(self) -> Mapping[str, Any]:
-        """The body of /healthz."""
+        """Return the body of /healthz."""
         return {
             "status": "ok",
             "version": self.build.get("version", __version__),
@@ -64,7 +66,7 @@ class Health:
         }
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
-        """Whether requests should be sent here, and why not."""
+        """Return whether requests should be sent to this process, and the reasons if not."""
         if self.draining:
             return False, {"server": "draining"}
         if self.running is None:
@@ -76,32 +78,35 @@ class Health:
         return self.running.ready()
 
     def jobs(self) -> Any:
-        """The handler of /jobs; None while there is none."""
+        """Return the handler of /jobs; None before the application has started."""
         return self.running.jobs_pages if self.running else None
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
-        """Content type and body of /metrics, for what a scrape's Accept says."""
+        """Return content type and body of /metrics, in the format that `accept` prefers."""
         return scrape(self.running.metrics.registry if self.running else Registry(), accept)
 
     def counted(self) -> Snapshot:
-        """What the plots show of this process; asks no database."""
+        """Return the series of the plots of this process, without a query to the database."""
         from ..admin import SERIES
 
         return snapshot(self.running.metrics.registry, SERIES) if self.running else []
 
     def figures(self) -> Figures:
-        """What the plots show, read on a thread with a connection of its own."""
+        """Return the data of the plots, read on a thread with its own connection."""
         now = time.monotonic()
         if now >= self._jobs_until and self.running is not None and not self.draining:
-            self._jobs, self._jobs_until = _jobs(self.running.metrics.registry), now + _PACE
+            self._jobs, self._jobs_until = (
+                _jobs(self.running.metrics.registry),
+                now + _JOBS_INTERVAL,
+            )
         return self.counted(), self._jobs
 
 
 def _jobs(registry: Registry) -> JobCounts:
-    """The jobs there are; nothing while the database is away, which /readyz and the log tell of."""
+    """Return the counts of jobs; None while the database is away, which /readyz reports."""
     (count,) = [family.callback for family in registry.collect() if family.name == JOBS]
     try:
-        found = count() if count is not None else None
+        counts = count() if count is not None else None
     except Exception:
         return None
-    return found if isinstance(found, Mapping) else None
+    return counts if isinstance(counts, Mapping) else None

@@ -1,6 +1,6 @@
-"""The project as far as it can be read, for `doctor`: what is wrong is handed over, not raised.
+"""The project as far as it can be read, for `doctor`: errors are returned, not raised.
 
-Needs no psycopg and no compiled core.
+Needs neither psycopg nor the compiled core.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import inspect
 from ..manifest import INFO, NAME
-from ..resources import Packed
+from ..resources import ArchivePath
 from .project import Project, embedded_addresses, load_project, project_root
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def inspect_project(*, production: bool) -> dict[str, Any]:
-    """The fields of `doctor.Site` that this process's project gives, by name.
+    """Return the fields of `doctor.Site` that this process's project provides, by name.
 
-    production: read it as one, whatever FORGE_ENV says. In development its database is the embedded
-    one, where that runs.
+    production: read the configuration of production, whatever FORGE_ENV is. In development the
+    database is the embedded one while that runs.
     """
     environ: Mapping[str, str] = os.environ
     root, mistakes, text = project_root(), list[Exception](), None
@@ -37,11 +37,11 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
     if root is not None and folder is None:
         try:
             text = (root / "forge.toml").read_text("utf-8")
-        except Exception as err:  # a damaged zip raises many things
+        except Exception as err:  # a damaged zip raises many types of errors
             mistakes.append(err)
     config, errors = inspect(folder, environ, text)
     artifact = None
-    if isinstance(root, Packed):
+    if isinstance(root, ArchivePath):
         artifact = Path(root.archive)
     elif folder is not None and (folder / NAME).is_file():
         artifact = folder
@@ -60,7 +60,7 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
 
 
 def _build(root: Traversable | None) -> Mapping[str, Any]:
-    """{} where there is none, or none that can be read: the manifest's check says so."""
+    """Return the build info; {} if it cannot be read, which the manifest's check reports."""
     try:
         return dict(json.loads((root / INFO).read_text("utf-8"))) if root is not None else {}
     except Exception:

@@ -1,4 +1,4 @@
-"""jobs: the queue from a terminal."""
+"""jobs: inspect and change the queue from a terminal."""
 
 from __future__ import annotations
 
@@ -12,56 +12,57 @@ from .. import db
 from ..config import parse_rate
 from ..errors import UsageError
 from ..jobs import control, told_of
-from .console import FAILED, tell
+from .console import FAILED, print_result
 from .project import Project
 
-_EVERY = 2.0  # seconds between looks of --watch
-_MANY = 1_000  # jobs that one statement changes
+_INTERVAL = 2.0  # seconds between two outputs of --watch
+_BATCH = 1_000  # jobs that one statement changes
 
 
 def manage_jobs(project: Project, args: argparse.Namespace) -> int:
-    """Do what `args.does` says with `args.of`: ids of jobs, or a queue. Raises UsageError."""
+    """Run the subcommand `args.does` on `args.of`: job ids or queues. Raises UsageError."""
     with db.connect(project.config.database.url, application_name="forge_min jobs") as conn:
-        conn.nudger = _AtOnce(conn)
-        return _DOES[args.does](conn, args, project)
+        conn.nudger = _DirectNudger(conn)
+        return _COMMANDS[args.does](conn, args, project)
 
 
 def _list(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
-    found = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
-    tell(found, _table(_ROW, found), as_json=args.json)
+    rows = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
+    print_result(rows, _table(_ROW, rows), as_json=args.json)
     return 0
 
 
 def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
-    found = [control.show_job(conn, id) for id in _ids(args)]
-    lines = (line for job in found for line in _told(job))
-    tell(found[0] if len(found) == 1 else found, lines, as_json=args.json)
+    shown = [control.show_job(conn, id) for id in _ids(args)]
+    lines = (line for job in shown for line in _details(job))
+    print_result(shown[0] if len(shown) == 1 else shown, lines, as_json=args.json)
     return 0
 
 
 def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
-    """By ids, or of all that the filters find. What could not be changed is a failure."""
-    told = [] if args.does != "discard" else told_of(project.kinds())
+    """Change jobs by id, or all that match the filters; fail if any could not be changed."""
+    notified = [] if args.does != "discard" else told_of(project.kinds())
     states: dict[int, str] = {}
     if args.of:
         ids = _ids(args)
-        states = control.change_jobs(conn, args.does, ids, told)
+        states = control.change_jobs(conn, args.does, ids, notified)
     else:
         filters = _filters(args)
         if not any(filters.values()):
             message = f"jobs {args.does} needs ids, or --state, --queue, --kind or --tag"
             raise UsageError(message, hint=f"for example: jobs {args.does} --state discarded")
         ids, before = [], None
-        while found := control.list_jobs(conn, limit=_MANY, before=before, **filters):
-            before = found[-1]["id"]
-            some = [job["id"] for job in found]
-            states |= control.change_jobs(conn, args.does, some, told)
-            ids += some
-            _progress(f"{len(ids)} jobs")
+        while jobs := control.list_jobs(conn, limit=_BATCH, before=before, **filters):
+            before = jobs[-1]["id"]
+            batch = [job["id"] for job in jobs]
+            states |= control.change_jobs(conn, args.does, batch, notified)
+            ids += batch
+            if sys.stderr.isatty():
+                print(f"\r{len(ids)} jobs", end="", file=sys.stderr, flush=True)
     wanted = _AFTER[args.does]
     rows = [{"id": id, "state": states.get(id, "missing")} for id in ids]
     lines = (f"{row['id']}  {row['state']}" for row in rows)
-    tell(rows, lines, as_json=args.json)
+    print_result(rows, lines, as_json=args.json)
     return 0 if all(row["state"] in wanted for row in rows) else FAILED
 
 
@@ -77,39 +78,35 @@ def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
             control.limit(conn, name, running=args.running, per_key=args.per_key, rate=rate)
         else:
             {"pause": control.pause, "resume": control.resume}[args.does](conn, name)
-    found = [q for q in control.stats(conn)["queues"] if q["name"] in args.of]
-    tell(found, _table(_QUEUE, found), as_json=args.json)
+    queues = [queue for queue in control.stats(conn)["queues"] if queue["name"] in args.of]
+    print_result(queues, _table(_QUEUE, queues), as_json=args.json)
     return 0
 
 
 def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     while True:
-        found = control.stats(conn)
+        stats = control.stats(conn)
         if args.watch and sys.stdout.isatty():
             print("\033[H\033[J", end="")
-        tell(found, _overview(found), as_json=args.json)
+        print_result(stats, _overview(stats), as_json=args.json)
         if not args.watch:
             return 0
         sys.stdout.flush()
-        time.sleep(_EVERY)
+        time.sleep(_INTERVAL)
 
 
-_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
+_COMMANDS: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
     "list": _list,
     "show": _show,
     **dict.fromkeys(control.DOES, _change),
     **dict.fromkeys(("pause", "resume", "limit"), _queue),
     "stats": _stats,
 }
-_AFTER = {
-    "retry": ("available",),
-    "cancel": ("cancelled", "running"),
-    "discard": ("discarded",),
-}
+_AFTER = {"retry": ("available",), "cancel": ("cancelled", "running"), "discard": ("discarded",)}
 
 
-class _AtOnce:
-    """The nudger of a process that ends at once."""
+class _DirectNudger:
+    """Sends each notification at once: the process may end before a nudger thread would run."""
 
     def __init__(self, conn: db.Connection) -> None:
         self._conn = conn
@@ -122,28 +119,20 @@ class _AtOnce:
 
 
 def _filters(args: argparse.Namespace) -> dict[str, Any]:
-    ids = _ids(args) if args.of else None
-    return {
-        "ids": ids, "states": args.state or None, "queue": args.queue, "kind": args.kind,
-        "tag": args.tag,
-    }  # fmt: skip
+    filters = {name: getattr(args, name) for name in ("queue", "kind", "tag")}
+    return {**filters, "ids": _ids(args) if args.of else None, "states": args.state or None}
 
 
 def _ids(args: argparse.Namespace) -> list[int]:
     wrong = [text for text in args.of if not (text.isascii() and text.isdigit())]
     if wrong or not args.of:
-        said = f"{wrong[0]!r} is no job's number" if wrong else f"jobs {args.does} needs a number"
-        raise UsageError(said, hint=f"jobs {args.does} 17, as jobs list shows it")
-    # No job's number has twenty digits, and Python reads no 5,000.
+        message = f"{wrong[0]!r} is not a job id" if wrong else f"jobs {args.does} needs a job id"
+        raise UsageError(message, hint=f"jobs {args.does} 17; `jobs list` shows the ids")
+    # A job id has fewer than twenty digits; Python refuses to parse 5,000.
     return [int(text.lstrip("0")[:20] or "0") for text in args.of]
 
 
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{text}", end="", file=sys.stderr, flush=True)
-
-
-# -- for a person ----------------------------------------------------------------------------------
+# -- text output -----------------------------------------------------------------------------------
 
 _ROW = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled_at", "error")
 _QUEUE = ("name", "available", "running", "scheduled", "retryable", "discarded", "oldest",
@@ -173,7 +162,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     return text.splitlines()[0][:80] if text else ""
 
 
-def _told(job: Mapping[str, Any]) -> Iterator[str]:
+def _details(job: Mapping[str, Any]) -> Iterator[str]:
     errors = job["errors"]
     for name, value in job.items():
         if name != "errors" and value not in (None, [], {}):
@@ -183,20 +172,20 @@ def _told(job: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"    {line}" for line in str(error.get("trace", "")).splitlines())
 
 
-def _overview(found: Mapping[str, Any]) -> Iterator[str]:
-    yield from _table(_QUEUE, found["queues"])
+def _overview(stats: Mapping[str, Any]) -> Iterator[str]:
+    yield from _table(_QUEUE, stats["queues"])
     yield ""
-    for worker in found["workers"]:
-        says = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
-        yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {says}".rstrip()
+    for worker in stats["workers"]:
+        state = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
+        yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {state}".rstrip()
         for run in worker["running"]:
             yield f"    {run['id']}  {run['kind']}  {control.duration(run['seconds'])}"
-    if found["unknown"]:
-        yield f"kinds that no living worker has: {', '.join(found['unknown'])}"
-    if found["unworked"]:
-        yield f"queues that no living worker works: {', '.join(found['unworked'])}"
-    for each in found["periodic"]:
+    if stats["unknown"]:
+        yield f"kinds without a living worker: {', '.join(stats['unknown'])}"
+    if stats["unworked"]:
+        yield f"queues without a living worker: {', '.join(stats['unworked'])}"
+    for each in stats["periodic"]:
         yield f"periodic {each['name']}: {each['schedule']}, next {each['due_at']}"
-    size = found["storage"]
+    size = stats["storage"]
     names = ", ".join(f"{n} {i['bytes'] // 1024} KiB" for n, i in size["indexes"].items())
     yield f"table {size['table_bytes'] // 1024} KiB, {size['dead_rows']} dead rows; {names}"

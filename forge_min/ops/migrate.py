@@ -9,58 +9,65 @@ from psycopg.conninfo import conninfo_to_dict
 
 from .. import db
 from ..db import ensure_app_role
-from .console import tell
+from .console import print_result
 from .project import Project
 
 
 def files_of(project: Project) -> list[db.MigrationFile]:
-    """forge's own migrations, then the project's."""
+    """Return the migration files of forge_min, then those of the project."""
     return [*db.FORGE_MIGRATIONS, *db.read_migrations(project.root / "migrations", "app")]
 
 
 def connect_owner(project: Project) -> db.Connection:
-    """As database.migrate_url, else database.url. Raises Unavailable."""
+    """Connect to database.migrate_url, or else database.url. Raises Unavailable."""
     c = project.config.database
     return db.connect(c.migrate_url, application_name=f"{project.config.project.name} migrate")
 
 
 def migrate_up(project: Project, args: argparse.Namespace) -> int:
-    """Apply what is missing, then give the app role its rights. Prints one line per file."""
+    """Apply the pending files, then grant the app role its privileges. Prints one line per file."""
     with connect_owner(project) as conn:
         done = db.migrate(conn, files_of(project), progress=None if args.json else print)
         missing = grant(project, conn)
-    # Each file was told as it was done.
+    # Each file was printed when it was applied.
     lines = [] if done else ["nothing to apply"]
-    tell({"applied": done, "role_sql": missing}, lines, as_json=args.json)
+    print_result({"applied": done, "role_sql": missing}, lines, as_json=args.json)
     if missing and not args.json:
-        print("-- this role may not do the following; run it as a superuser:", file=sys.stderr)
+        print("-- this role lacks a privilege; run this as a superuser:", file=sys.stderr)
         print(missing, file=sys.stderr)
     return 1 if missing else 0
 
 
 def migrate_down(project: Project, args: argparse.Namespace) -> int:
-    """Undo the last `args.steps` files of the project; forge's own stay."""
+    """Undo the last `args.steps` files of the project, never those of forge_min."""
     with connect_owner(project) as conn:
         own = db.read_migrations(project.root / "migrations", "app")
         done = db.migrate_down(conn, own, args.steps)
-    tell({"undone": done}, done or ["nothing to undo"], as_json=args.json)
+    print_result({"undone": done}, done or ["nothing to undo"], as_json=args.json)
     return 0
 
 
 def migration_status(project: Project, args: argparse.Namespace) -> int:
-    """One line per file: applied, pending, changed or missing. Exit 1 when not all is applied."""
+    """Print one line per file: applied, pending, changed or missing.
+
+    Returns 1 unless all are applied.
+    """
     with connect_owner(project) as conn:
         rows = db.migration_status(conn, files_of(project))
-    answer = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
-    tell(answer, (f"{one['state']:12}  {one['file']}" for one in answer), as_json=args.json)
+    states = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
+    lines = (f"{row['state']:12}  {row['file']}" for row in states)
+    print_result(states, lines, as_json=args.json)
     return 0 if all(row.state == "applied" for row in rows) else 1
 
 
 def grant(project: Project, conn: db.Connection) -> str | None:
-    """Create and grant database.app_role. None when done, else the SQL somebody else must run."""
+    """Create database.app_role and grant its privileges.
+
+    Returns None, or the SQL that a superuser has to run.
+    """
     c = project.config.database
-    given = conninfo_to_dict(c.url)
-    password = str(given.get("password") or "") if given.get("user") == c.app_role else ""
+    parts = conninfo_to_dict(c.url)
+    password = str(parts.get("password") or "") if parts.get("user") == c.app_role else ""
     limits = ("statement_timeout", "lock_timeout")
     settings = {name: f"{int(getattr(c, name) * 1000)}ms" for name in limits}
     return ensure_app_role(

@@ -1,6 +1,6 @@
-"""The project that this process runs: where its files lie, its configuration, its code.
+"""The project that this process runs: its files, its configuration and its code.
 
-Works the same from a project's folder, a folder artifact and a zip: gen/ says where the rest is.
+Works the same from a project's folder, a folder artifact and a zip: the rest is found beside gen/.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from ..app import App, Generated, Runtime
     from ..jobs import Kind
 
-FOLDER = ".forge"  # what development keeps beside the project
-NOTE = f"{FOLDER}/database.json"  # addresses of its database, while that runs
+FOLDER = ".forge"  # files of development, in the project's folder
+NOTE = f"{FOLDER}/database.json"  # addresses of the embedded database while it runs
 
 
 class Project:
-    """root: the folder of app.py, gen/, migrations/ and static/, inside a zip or not.
+    """A project: its files, its configuration and its build info.
 
-    build: build-info.json of an artifact; {} elsewhere.
+    root: the folder of app.py, gen/, migrations/ and static/, on disk or inside a zip.
+    build: build-info.json of an artifact; {} in any other case.
     """
 
     def __init__(self, root: Traversable, config: Config) -> None:
         self.root = root
         self.config = config
-        # What is signed by one process is read by those that are forked from this one.
+        # Forked processes share it: each accepts the signatures of the others.
         self._secret = config.auth.secret.encode() or os.urandom(32)
         info = root / "build-info.json"
         self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
@@ -60,34 +61,41 @@ class Project:
         )
 
     def code(self) -> tuple[App, Generated]:
-        """Runs user code: app.py and what it imports."""
+        """Import app.py and gen/registry.py, which runs user code.
+
+        Returns the App and the generated code. Raises ForgeError F530 if app.py has no App named
+        `app`, and anything that user code raises.
+        """
         from ..app import App, Generated
 
         registry = importlib.import_module("gen.registry")
         app = getattr(importlib.import_module("app"), "app", None)
         if not isinstance(app, App):
-            message = "app.py has no App of the name app"
+            message = "app.py has no App named app"
             raise ForgeError(message, code="F530", hint="write: app = App()")
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
         views = getattr(registry, "VIEWS", {})
         return app, Generated(registry.register, contract, views, self._workers())
 
     def _workers(self) -> list[type[Any]]:
-        """WORKERS of every resources/*/jobs.py, whether a hook of its schema names one or not."""
+        """Return WORKERS of every resources/*/jobs.py, whether a hook names one or not."""
         names = [folder.name for folder in (self.root / "resources").iterdir() if folder.is_dir()]
         modules = [f"resources.{name}.jobs" for name in sorted(names) if name.isidentifier()]
-        found = [importlib.import_module(module) for module in modules if find_spec(module)]
-        return [worker for module in found for worker in getattr(module, "WORKERS", ())]
+        loaded = [importlib.import_module(module) for module in modules if find_spec(module)]
+        return [worker for module in loaded for worker in getattr(module, "WORKERS", ())]
 
     def preload(self) -> None:
-        """PERF: load what `start` needs, and no user code, once for processes that are forked: they
-        share its memory.
+        """Load the modules that `start` needs, without user code.
+
+        PERF: once for all forked processes, which share the memory.
         """
         from .. import app  # noqa: F401
 
     def kinds(self) -> Mapping[str, Kind]:
-        """The kinds of jobs that the code has workers for. Raises ForgeError F702, F716 to F720 for
-        hooks, schedules and workers that do not fit together.
+        """Return the kinds of jobs that the code has workers for.
+
+        Raises ForgeError F702, F716 to F720 for hooks, schedules and workers that do not fit
+        together.
         """
         from ..app import declared_kinds
 
@@ -95,18 +103,18 @@ class Project:
 
 
 def project_root() -> Traversable | None:
-    """Beside gen/, which is not imported; else where forge.toml lies."""
+    """Return the folder of gen/, which is not imported, or of forge.toml; None without both."""
     spec = find_spec("gen")
     if spec is not None and isinstance(spec.loader, zipimporter):
         return cast(Path, files("gen")).parent
     if spec is not None and spec.origin:
         return Path(spec.origin).parents[1]
-    places = (Path(place) for place in sys.path)
-    return next((place for place in places if (place / "forge.toml").is_file()), None)
+    folders = (Path(entry) for entry in sys.path)
+    return next((folder for folder in folders if (folder / "forge.toml").is_file()), None)
 
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of this process, of a project or of none. Raises ConfigError."""
+    """Load the configuration of this process, also without a project. Raises ConfigError."""
     root = project_root()
     if root is None or isinstance(root, Path):
         return load(root, environ)
@@ -114,22 +122,22 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def load_project(environ: Mapping[str, str] = os.environ) -> Project:
-    """The project whose gen/ can be imported.
+    """Return the project of the importable gen/.
 
-    Raises ForgeError F531 where there is none, ConfigError for a bad configuration.
+    Raises ForgeError F531 if gen/ cannot be found, and ConfigError for a bad configuration.
     """
     try:
         gen = files("gen")
     except ModuleNotFoundError:
         hint = "run: python -m forge_min generate"
-        raise ForgeError("there is no generated code here", code="F531", hint=hint) from None
+        raise ForgeError("generated code (gen/) not found", code="F531", hint=hint) from None
     return Project(cast(Path, gen).parent, load_config(environ))
 
 
 def embedded_addresses(folder: Path) -> Mapping[str, str]:
-    """The addresses of the database that another command has started here, as variables.
+    """Return the addresses of the database that another command has started here, as variables.
 
-    {} if there is none. folder: the project's.
+    folder: the project's. Returns {} if no command has.
     """
     try:
         note = json.loads((folder / NOTE).read_text("utf-8"))
@@ -141,11 +149,13 @@ def embedded_addresses(folder: Path) -> Mapping[str, str]:
 
 @contextmanager
 def with_database(*, migrated: bool = True) -> Iterator[Project]:
-    """The project with a database: its own, or the embedded one, brought up to date if `migrated`.
+    """Yield the project with a database: its own, or the embedded one, migrated if `migrated`.
 
-    PERF: where it has its own, psycopg is not loaded here, so that `serve` binds its ports before
-    that (benchmarks/observe/traces.py). Raises as `load_project`, and ConfigError F204 where there
-    is none and none may be started.
+    PERF: if the project has its own database, psycopg is not loaded here, so that `serve` binds its
+    ports before that (benchmarks/observe/traces.py).
+
+    Raises as `load_project`, and ConfigError F204 if database.url is not set and the embedded
+    database may not be used.
     """
     project = load_project()
     c = project.config

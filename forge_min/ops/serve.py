@@ -2,7 +2,7 @@
 
 SIGTERM and SIGINT drain: readiness turns off, after server.drain_delay the port is closed, accepted
 requests are answered, jobs end or are handed back, streams get a close event. A second signal ends
-the delay, the next one the process.
+the delay, a third one the process.
 """
 
 from __future__ import annotations
@@ -38,62 +38,62 @@ if TYPE_CHECKING:
     from .processes import ParentChannel
 
 log = logging.getLogger("forge_min")
-_SERVER = (  # the settings that the server takes under their own names
+_SERVER = (  # settings that are parameters of Server under the same names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
     "unix_socket", "trusted_proxies", "pin_threads", "handler_timeout",
 )  # fmt: skip
-_LOOK = 0.5  # seconds between looks for a signal that came at the worst moment
+_POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 
 
-class Ended:
+class StopSignal:
     """Set when the process shall end: by a signal, or because threads do not return from jobs."""
 
     def __init__(self) -> None:
-        # SAFETY: not events: a signal handler may put while the main thread waits (Python manual,
-        # queue.SimpleQueue).
+        # SAFETY: no threading.Event: a signal handler could wait for its lock while the main
+        # thread holds it. `put` is reentrant (Python manual, queue.SimpleQueue).
         self._ended: SimpleQueue[None] = SimpleQueue()
-        self._hurried: SimpleQueue[None] = SimpleQueue()
+        self._delay_over: SimpleQueue[None] = SimpleQueue()
         self._stuck = False
 
     def set(self) -> None:
-        """Also in a signal handler. Idempotent."""
+        """Set it. May be called in a signal handler. Idempotent."""
         self._ended.put(None)
 
-    def hurry(self) -> None:
-        """End `pause`. Also in a signal handler. Idempotent."""
-        self._hurried.put(None)
+    def end_delay(self) -> None:
+        """End `wait_delay`. May be called in a signal handler. Idempotent."""
+        self._delay_over.put(None)
 
-    def at_once(self) -> None:
-        """Set it, without a `pause`. Idempotent."""
-        self.hurry()
+    def set_without_delay(self) -> None:
+        """Set it, and end `wait_delay`. Idempotent."""
+        self.end_delay()
         self.set()
 
-    def pause(self, seconds: float) -> None:
-        """Wait so long, or until `hurry`."""
-        self._wait(self._hurried, seconds)
+    def wait_delay(self, seconds: float) -> None:
+        """Wait for these seconds, or until `end_delay`."""
+        self._wait(self._delay_over, seconds)
 
     def wait(self) -> None:
-        """Until it is set."""
+        """Wait until it is set."""
         self._wait(self._ended, inf)
 
     def _wait(self, queue: SimpleQueue[None], seconds: float) -> None:
-        # SAFETY: with an end to each wait: a signal that comes between Python's last look for one
-        # and the waiting interrupts nothing, and its handler runs when the wait is over.
+        # SAFETY: every wait is bounded: a signal that arrives after Python's last check and before
+        # the system call does not interrupt it, and its handler runs only when the wait is over.
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             with suppress(Empty):
-                queue.get(timeout=min(left, _LOOK))
+                queue.get(timeout=min(left, _POLL_INTERVAL))
                 break
 
-    def stuck(self) -> None:
-        """Hand back what can be, and let the supervisor start another process."""
-        log.error("jobs do not end though their time is over; the process makes way for another")
+    def set_stuck(self) -> None:
+        """End the process after handing back jobs, so that the supervisor starts another one."""
+        log.error("jobs do not end after their time-out; the process exits to be started again")
         self._stuck = True
         self.set()
 
-    def code(self) -> int:
-        """The process's exit code. With stuck threads it exits at once: nothing can end them."""
+    def exit_code(self) -> int:
+        """Return the process's exit code. Exits at once if threads are stuck: nothing ends them."""
         if self._stuck:
             logging.shutdown()
             os._exit(STUCK)
@@ -104,32 +104,33 @@ class Ended:
 class _Process:
     """One process of a site.
 
-    admin: whether it has the admin server. admin_listener: the socket of that, if a parent process
-    has bound it. link: to its parent, if it has one.
+    admin: whether it has the admin server.
+    admin_listener: the socket of the admin server, if a parent process has bound it.
+    channel: the connection to its parent, if it has one.
     """
 
     project: Project
     health: Health
     admin: bool
     admin_listener: socket.socket | None = None
-    link: ParentChannel | None = None
+    channel: ParentChannel | None = None
 
     @contextmanager
-    def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
-        """What ends with the process, and the signal that it shall end."""
+    def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, StopSignal]]:
+        """Yield the stack of what ends with the process, and the signal that it shall end."""
         lines = line_writer(sys.stderr)
-        with _signals(self.link is not None, delays) as ended, ExitStack() as stack:
+        with _signals(self.channel is not None, delays) as ended, ExitStack() as stack:
             lines.start()  # not before a fork
             stack.callback(lines.stop)
             yield stack, ended
 
     def start(self, stack: ExitStack, *, serving: bool) -> Runtime:
-        """Start the admin server, if there is one, and then the application.
+        """Start the admin server, if the process has one, and then the application.
 
         The admin server stops last: probes see the start and the end of the application.
         """
         health = self.health
-        gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
+        gc.disable()  # PERF: a tenth of the start; the loaded objects are frozen below.
         try:
             if self.admin:
                 server = self._admin_server()
@@ -150,24 +151,19 @@ class _Process:
     def _admin_server(self) -> AdminServer:
         from ..admin import AdminServer
 
-        c = self.project.config.admin
+        c, name = self.project.config.admin, self.project.config.project.name
         return AdminServer(
-            c.host,
-            c.port,
-            self.health,
-            project=self.project.config.project.name,
-            token=c.token,
-            listener=self.admin_listener,
+            c.host, c.port, self.health, project=name, token=c.token, listener=self.admin_listener
         )
 
     def serve(self, settings: Mapping[str, Any], *, jobs: bool) -> int:
-        """Answer requests, and work jobs, until a signal comes; the exit code."""
+        """Serve requests, and run jobs, until a signal arrives; return the exit code."""
         config, delay = self.project.config, self.project.config.server.drain_delay
         with self.until_ended(delays=delay > 0) as (stack, ended):
             server = stack.enter_context(Server(**settings))
-            if self.link is not None:
-                self.link.start(self.health, ended.at_once)
-            # The ports are bound: a probe gets "starting" while the slow imports run.
+            if self.channel is not None:
+                self.channel.start(self.health, ended.set_without_delay)
+            # The ports are bound first, so that a probe gets "starting" during the slow imports.
             running = self.start(stack, serving=True)
             running.metrics.watch("forge_http_connections", lambda: server.connections)
             server.set_app(running.application, running.on_server_response)
@@ -175,21 +171,21 @@ class _Process:
             stack.callback(server.stop, config.server.shutdown_timeout)
             stack.callback(self.health.drain)
             if jobs:
-                running.new_worker(config.jobs.queues, ended.stuck).start()
+                running.new_worker(config.jobs.queues, ended.set_stuck).start()
             log.info("serving on %s", server.url)
             if behind := running.ready()[1].get("migrations"):
-                log.warning("migrations are %s; run: migrate up", behind)
+                log.warning("migrations are %s; run `migrate up`", behind)
             elif jobs:
                 _warn_of_unserved(running, config.jobs.queues)
-            if self.link is not None:
-                self.link.serving()
+            if self.channel is not None:
+                self.channel.report_started()
             ended.wait()
             if delay:
-                log.info("not ready any more; the port stays open for %g s", delay)
+                log.info("draining; the port stays open for %g s", delay)
                 self.health.drain()
                 server.end_connections()
-                ended.pause(delay)
-        return ended.code()
+                ended.wait_delay(delay)
+        return ended.exit_code()
 
 
 def serve_processes(
@@ -199,22 +195,25 @@ def serve_processes(
     jobs: bool = True,
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
-    link: ParentChannel | None = None,
+    channel: ParentChannel | None = None,
 ) -> int:
-    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
+    """Serve requests until a signal arrives.
 
-    listener, admin_listener: sockets that a parent process has bound. link: notices its end.
+    processes: number of server processes, default: server.processes.
+    jobs: also run the jobs of jobs.queues.
+    listener, admin_listener: sockets that a parent process has bound.
+    channel: the connection to the parent; this process ends with it.
 
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
-    ConfigError, Unavailable (no database).
+    ConfigError, and Unavailable if the database cannot be reached.
     """
     config = project.config
     _log_to_stderr(config)
     c = config.server
     if config.env == "production" and config.sources["server.trusted_proxies"] == "default":
         log.warning(
-            "server.trusted_proxies is not set: behind a proxy every client counts as one address; "
-            "name the proxy's address, or set [] when there is none"
+            "server.trusted_proxies is not set: behind a proxy all clients count as one address; "
+            "set it to the proxy's address, or to [] if the site has none"
         )
     settings = {name: getattr(c, name) for name in _SERVER}
     listener = listener or inherited_listener(os.environ)
@@ -223,104 +222,105 @@ def serve_processes(
     if count > 1:
         return _serve_many(project, settings, count, jobs)
     admin = has_admin(config, worker=False)
-    process = _Process(project, Health(project.build), admin, admin_listener, link)
+    process = _Process(project, Health(project.build), admin, admin_listener, channel)
     return process.serve(settings, jobs=jobs)
 
 
 def serve_site(project: Project, args: argparse.Namespace) -> int:
-    """The command `serve`."""
+    """Run the command `serve`."""
     return serve_processes(project, processes=args.processes, jobs=not args.no_jobs)
 
 
 def work_jobs(project: Project, args: argparse.Namespace) -> int:
-    """Work jobs until a signal comes. args.queues: "default=10,mail=2" in place of jobs.queues."""
+    """Run jobs until a signal arrives.
+
+    args.queues: queues and their threads, such as "default=10,mail=2", default: jobs.queues.
+    """
     config = project.config
     _log_to_stderr(config)
     chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
     process = _Process(project, Health(project.build), has_admin(config, worker=True))
     with process.until_ended() as (stack, ended):
         running = process.start(stack, serving=False)
-        running.new_worker(chosen, ended.stuck).start()
+        running.new_worker(chosen, ended.set_stuck).start()
         _warn_of_unserved(running, chosen)
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
-    return ended.code()
+    return ended.exit_code()
 
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
-    """A parent with `count` processes, and one for the admin server."""
-    from .processes import ADMIN, CounterMemory, HealthOfMany, ParentChannel, Supervisor, pairs
+    """Run a parent with `count` serving processes, and one for the admin server."""
+    from .processes import ADMIN, CounterMemory, ParentChannel, SiteHealth, Supervisor, socket_pairs
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_Process.start`, which switches it on again in each child
     project.preload()
-    gc.freeze()  # what is loaded is shared with all that are forked
-    questions = pairs(count)
+    gc.freeze()  # forked processes share the loaded modules
+    pairs = socket_pairs(count)
     memory = CounterMemory()
 
     def serve(slot: int, life: int, ready: int) -> int:
-        link = ParentChannel(life, ready, questions[slot][1])
-        return _Process(project, Health(build), False, link=link).serve(settings, jobs=jobs)
+        channel = ParentChannel(life, ready, pairs[slot][1])
+        return _Process(project, Health(build), False, channel=channel).serve(settings, jobs=jobs)
 
-    def tell(life: int, ready: int) -> int:
-        health = HealthOfMany(build, [pair[0] for pair in questions], memory)
-        link = ParentChannel(life, ready)
-        process = _Process(project, health, True, link=link)
+    def run_admin(life: int, ready: int) -> int:
+        health = SiteHealth(build, [pair[0] for pair in pairs], memory)
+        channel = ParentChannel(life, ready)
+        process = _Process(project, health, True, channel=channel)
         with process.until_ended() as (stack, ended):
-            link.start(health, ended.set)
+            channel.start(health, ended.set)
             process.start(stack, serving=False)
-            link.serving()
+            channel.report_started()
             ended.wait()
         return DONE
 
-    # No thread before a fork, and a slow stream must not block the parent.
-    line_writer(sys.stderr).blocks = False
+    line_writer(sys.stderr).blocks = False  # no thread before a fork
     with Server(**settings) as first:
         if settings["listener"] or config.server.unix_socket:
             settings["listener"] = first.socket
         else:
-            # The port is free, or we would not be here: now each process gets a queue of its own
+            # The bind has shown that the port is free. Each process gets its own accept queue
             # there (socket(7), SO_REUSEPORT).
             settings |= {"address": (config.server.host, first.server_port), "reuse_port": True}
             first.socket.close()
         c, delay = config.server, config.server.drain_delay
         patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        lives = {ADMIN: tell} if config.admin.enabled else {}
+        lives = {ADMIN: run_admin} if config.admin.enabled else {}
         lives |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
         return Supervisor(lives, patience, delays=delay > 0).run()
 
 
 def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
-    """Warn of queues whose jobs would wait: none of ours, and no living worker has them."""
-    with suppress(ForgeError):  # the database is away: others report that
+    """Warn of queues that get jobs and that neither this process nor a living worker serves."""
+    with suppress(ForgeError):  # the readiness check reports a missing database
         for queue, kinds in running.unserved(queues).items():
-            log.warning(
-                "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues, or start"
-                " `worker --queues %s=2` (help F727)", queue, ", ".join(kinds), queue
-            )  # fmt: skip
+            message = "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues,"
+            log.warning(f"{message} or start a worker (help F727)", queue, ", ".join(kinds))
 
 
 def read_queues(text: str) -> Mapping[str, int]:
-    """ "default=10,mail=2" as a mapping. Raises UsageError."""
-    found: dict[str, int] = {}
+    """Parse "default=10,mail=2" into a mapping of queues to threads. Raises UsageError."""
+    queues: dict[str, int] = {}
     for part in text.split(","):
         name, _, threads = part.strip().partition("=")
         if not name or not threads.isascii() or not threads.isdigit() or int(threads) < 1:
             message = f"--queues {text}: {part!r} is not queue=threads"
             raise UsageError(message, hint="for example default=10")
-        found[name] = int(threads)
-    return found
+        queues[name] = int(threads)
+    return queues
 
 
 @contextmanager
-def _signals(child: bool, delays: bool) -> Iterator[Ended]:
-    """Set at the first SIGTERM or SIGINT; the second one has its usual effect again.
+def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
+    """Yield a StopSignal that the first SIGTERM or SIGINT sets; a second one has its usual effect.
 
-    delays: the second one ends the delay, the third one has its usual effect. child: no further one
-    has any. A supervisor may send the first to all that it has started, and our parent sends one of
-    its own; SIGUSR1 of the parent ends the delay, and what does not end, the parent kills.
+    delays: the second signal ends the delay, and the third one has its usual effect.
+    child: no later signal has an effect. A supervisor may signal all processes while our parent
+    signals them, too. SIGUSR1 of the parent ends the delay, and the parent kills processes that do
+    not end.
     """
-    ended, first = Ended(), delays and not child
+    ended, first = StopSignal(), delays and not child
 
     def end(number: int, frame: Any) -> None:
         nonlocal first
@@ -329,14 +329,14 @@ def _signals(child: bool, delays: bool) -> Iterator[Ended]:
         else:
             signal.signal(number, signal.SIG_IGN if child else before[number])
             if not child:
-                ended.hurry()
+                ended.end_delay()
         ended.set()
 
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, end)
     if child:
-        signal.signal(signal.SIGUSR1, lambda *_: ended.hurry())
+        signal.signal(signal.SIGUSR1, lambda *_: ended.end_delay())
     try:
         yield ended
     finally:
@@ -351,20 +351,20 @@ def _log_to_stderr(config: Config) -> None:
     handler = new_handler(sys.stderr, format=c.log_format, level=c.log_level, queued=False)
     root.handlers = [handler]
     root.setLevel(c.log_level.upper())
-    # Python itself writes these to stderr: whole, in many lines, and waiting for who reads them.
+    # Python itself writes these to stderr in many lines, unmasked, and blocks if nothing reads.
     logging.captureWarnings(True)
-    threading.excepthook = _thread_ended
-    sys.unraisablehook = _not_raised
+    threading.excepthook = _log_thread_error
+    sys.unraisablehook = _log_unraisable
     for warning in config.warnings:
         log.warning("%s", warning)
 
 
-def _thread_ended(told: threading.ExceptHookArgs) -> None:
-    name = told.thread.name if told.thread else "unknown"
-    if told.exc_value is not None and not isinstance(told.exc_value, SystemExit):
-        log.error("the thread %s ended by an exception", name, exc_info=told.exc_value)
+def _log_thread_error(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else "unknown"
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        log.error("the thread %s ended by an exception", name, exc_info=args.exc_value)
 
 
-def _not_raised(told: sys.UnraisableHookArgs) -> None:
-    what = told.err_msg or "Exception ignored in"
-    log.error("%s: %r", what, told.object, exc_info=told.exc_value)
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
+    message = args.err_msg or "Exception ignored in"
+    log.error("%s: %r", message, args.object, exc_info=args.exc_value)

@@ -21,7 +21,7 @@ from wsgiref.types import StartResponse
 from ..auth import current_identity
 from ..errors import BadRequest, NotFound
 from ..fanout import Counter
-from ..i18n import LANGUAGES, choose, in_language
+from ..i18n import LANGUAGES, in_language, negotiate
 from ..observe import log_fields
 from .contract import (
     ERROR,
@@ -365,7 +365,7 @@ def _instrument(outer: Middleware, inner: Handler) -> Handler:
 def _current_language(request: Request) -> str:
     """Return the language of the identity, else the one that the client prefers."""
     preferred = current_identity().language or request.header("Accept-Language") or ""
-    language = request.environ["forge.language"] = choose(preferred)
+    language = request.environ["forge.language"] = negotiate(preferred)
     return language
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote
 
 from ..auth import Identity
 from ..errors import BadRequest
-from ..i18n import NoNumber, exact, text
+from ..i18n import NumberError, parse_number, text
 from .contract import environ_key
 from .problem import HTTPProblem
 
@@ -19,11 +19,11 @@ _MAX_PAIRS = 1000
 
 
 def _not_json(word: str) -> NoReturn:
-    raise NoNumber(text("{word} is not a number in JSON", word=word))
+    raise NumberError(text("{word} is not a number in JSON", word=word))
 
 
 # PERF: json.loads with any option creates a decoder at each call.
-_decode = json.JSONDecoder(parse_constant=_not_json, parse_float=exact).decode
+_decode = json.JSONDecoder(parse_constant=_not_json, parse_float=parse_number).decode
 
 
 def _pairs(line: str | bytes) -> dict[str, list[str]]:
@@ -53,7 +53,7 @@ def _json_error(err: Exception) -> str:
         return text("it is not UTF-8")
     if isinstance(err, RecursionError):
         return text("it is nested too deeply")
-    return str(err) if isinstance(err, NoNumber) else text("a number has too many digits")
+    return str(err) if isinstance(err, NumberError) else text("a number has too many digits")
 
 
 def first(pairs: Mapping[str, Sequence[str]], name: str) -> str:

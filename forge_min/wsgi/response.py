@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 
 from ..fanout import try_encode_json
-from ..i18n import shortest
+from ..i18n import shortest_number
 
 Headers = Iterable[tuple[str, str]]
 
@@ -128,7 +128,7 @@ def _with_short_numbers(value: object) -> object:
         return {name: _with_short_numbers(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_with_short_numbers(item) for item in value]
-    return shortest(value) if isinstance(value, int) else value
+    return shortest_number(value) if isinstance(value, int) else value
 
 
 def to_json(value: object) -> bytes:

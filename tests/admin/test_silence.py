@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from forge_min.ops.health import Health
-from forge_min.ops.processes.parent_channel import ManyProcesses, answer_all, pairs
+from forge_min.ops.processes.parent_channel import ChildInspector, serve_requests, socket_pairs
 
 
 @pytest.fixture
 def desk(desk_of: Any) -> Iterator[Any]:
     """The admin server of two processes: the first hangs, the second answers."""
-    questions = pairs(2)
-    threading.Thread(target=answer_all, args=[questions[1][1], Health({})], daemon=True).start()
-    yield desk_of(inspector=ManyProcesses([asking for asking, _ in questions]))
+    questions = socket_pairs(2)
+    threading.Thread(target=serve_requests, args=[questions[1][1], Health({})], daemon=True).start()
+    yield desk_of(inspector=ChildInspector([asking for asking, _ in questions]))
     for end in (end for pair in questions for end in pair):
         end.shutdown(socket.SHUT_RDWR)
         end.close()

@@ -62,7 +62,7 @@ def test_a_start_that_fails_leaves_neither_a_connection_nor_a_thread(
     def failing(self: Runtime, app: object) -> None:
         raise ForgeError("a worker does not fit", code="F703")
 
-    monkeypatch.setattr(Runtime, "_know_jobs", failing)
+    monkeypatch.setattr(Runtime, "_fill_catalogue", failing)
     before = {thread.ident for thread in threading.enumerate()}
     with db.connect(wide_database.owner_url) as owner:
         for _ in range(5):
@@ -95,7 +95,7 @@ def test_the_catalogues_of_the_project_are_known_when_it_serves(
     write_catalogue(wide_code / "locale", "de", {"is required": "wird gebraucht"})
     try:
         with running_app(wide_database) as running:
-            assert i18n.known() == ("de",)
+            assert i18n.LANGUAGES == ["de"]
             german = {"Accept-Language": "de"}
             answer = Client(running).post("/api/v1/lines", json={"slug": "u1"}, headers=german)
             assert answer.json["errors"][0]["message"] == "wird gebraucht"

@@ -245,11 +245,11 @@ def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
     """`auth create-key … | head -1` with PYTHONUNBUFFERED, where the second line finds no pipe."""
     shown: list[str] = []
 
-    def tell(_: object, lines: Any, *, as_json: bool) -> None:
+    def print_result(_: object, lines: Any, *, as_json: bool) -> None:
         shown.append(lines[0])
         raise BrokenPipeError
 
-    monkeypatch.setattr(command, "tell", tell)
+    monkeypatch.setattr(command, "print_result", print_result)
     with pytest.raises(BrokenPipeError):
         command.manage_accounts(*asked(fresh_database, anna))
     assert credentials.identify_key(conn, shown[0]).user == str(anna)

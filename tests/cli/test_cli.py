@@ -266,4 +266,4 @@ def test_a_full_disk_behind_stdout_is_no_defect() -> None:
             stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 1
-    assert "No space left" in done.stderr and "hint: make room" in done.stderr
+    assert "No space left" in done.stderr and "hint: free disk space" in done.stderr

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
+from forge_min.doctor import DoctorReport, Finding, check_environment, codes, new_finding, run_check
 from forge_min.doctor.configuration import weakness
 from forge_min.doctor.database.server import check_passwords
-from forge_min.doctor.machine import enough_files, room_at
+from forge_min.doctor.machine import check_free_space, enough_files
 from forge_min.errors import ConfigError
 from forge_min.manifest import INFO, NAME, Manifest
 
@@ -39,10 +39,10 @@ def test_a_check_that_raises_is_a_failure_and_what_it_had_found_counts(
     error: BaseException,
 ) -> None:
     def look() -> Iterator[Finding]:
-        yield found("D101", "ok", "first")
+        yield new_finding("D101", "ok", "first")
         raise error
 
-    first, second = attempt("D402", look)
+    first, second = run_check("D402", look)
     assert (first.message, second.state, second.code) == ("first", "failed", "D402")
     assert str(error) in second.message and second.why and second.next
 
@@ -53,23 +53,23 @@ def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
             try:
                 time.sleep(60)
             except Exception:  # as somebody's code may
-                yield found("D401", "ok", "caught")
+                yield new_finding("D401", "ok", "caught")
 
-    (one,) = attempt("D401", look, 0.05)  # without an end to it, this would not return
+    (one,) = run_check("D401", look, 0.05)  # without an end to it, this would not return
     assert one.state == "failed" and "within 0.05 s" in one.message
-    assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
+    assert run_check("D401", lambda: [new_finding("D401", "ok", "fast")], 0.05)[0].state == "ok"
     time.sleep(0.1)  # an alarm that was left behind would end the test here
 
 
 def test_what_raises_no_exception_is_a_failure_and_ctrl_c_is_none() -> None:
     def look(end: BaseException) -> Iterator[Finding]:
-        yield found("D101", "ok", "first")
+        yield new_finding("D101", "ok", "first")
         raise end
 
-    _, one = attempt("D402", partial(look, CancelledError()))
+    _, one = run_check("D402", partial(look, CancelledError()))
     assert (one.state, one.message) == ("failed", "CancelledError")
     with pytest.raises(KeyboardInterrupt):
-        attempt("D402", partial(look, KeyboardInterrupt()))
+        run_check("D402", partial(look, KeyboardInterrupt()))
 
 
 def test_every_code_has_its_reason_and_its_command() -> None:
@@ -104,14 +104,16 @@ def test_each_altered_missing_and_added_member_is_named(
     zipped: bool, tmp_path: Path, make_site: MakeSite
 ) -> None:
     site = make_site(artifact=written(tmp_path, members(), zipped=zipped))
-    assert states(check_alone(site))["D201"] == states(check_alone(site))["D202"] == "ok"
+    assert (
+        states(check_environment(site))["D201"] == states(check_environment(site))["D202"] == "ok"
+    )
     wrong = members() | {"a.py": b"x = 2\n", "sitecustomize.py": b""}
     del wrong["static/b.css"]
     (tmp_path / "other").mkdir()
-    told = check_alone(make_site(artifact=written(tmp_path / "other", wrong, zipped=zipped)))
+    told = check_environment(make_site(artifact=written(tmp_path / "other", wrong, zipped=zipped)))
     assert of(told, "D201").state == of(told, "D202").state == "failed"
     assert "a.py (altered), static/b.css (missing)" in of(told, "D201").message
-    assert of(told, "D202").message == "the manifest does not know sitecustomize.py"
+    assert of(told, "D202").message == "not in the manifest: sitecustomize.py"
 
 
 def test_a_manifest_made_anew_for_altered_members_is_seen(
@@ -119,7 +121,7 @@ def test_a_manifest_made_anew_for_altered_members_is_seen(
 ) -> None:
     files = members() | {"a.py": b"x = 2\n"}
     files[NAME] = Manifest.of(files).write().encode()
-    told = check_alone(make_site(artifact=written(tmp_path, files, zipped=True)))
+    told = check_environment(make_site(artifact=written(tmp_path, files, zipped=True)))
     assert of(told, "D201").message.endswith(f"{NAME} (not the one of {INFO})")
 
 
@@ -133,7 +135,7 @@ def test_a_damaged_stream_is_named_and_the_others_are_looked_at(
     place = offset + 30 + len("static/b.css") + 3
     data[place] ^= 0xFF
     path.write_bytes(data)
-    one = of(check_alone(make_site(artifact=path)), "D201")
+    one = of(check_environment(make_site(artifact=path)), "D201")
     assert one.message == "not as they were built: static/b.css (unreadable)"
 
 
@@ -143,10 +145,10 @@ def test_unpacked_parts_are_compared_with_the_artifact(tmp_path: Path, make_site
     native.mkdir(parents=True)
     (native / "c.so").write_bytes(b"so")
     site = make_site(artifact=artifact, native=native)
-    assert of(check_alone(site), "D203").state == "ok"
+    assert of(check_environment(site), "D203").state == "ok"
     (native / "c.so").write_bytes(b"SO")
     (native / "d.so").write_bytes(b"")
-    one = of(check_alone(site), "D203")
+    one = of(check_environment(site), "D203")
     assert one.state == "failed" and "_native/c.so, _native/d.so" in one.message
     assert one.next == f"rm -r {native.parent}"
 
@@ -169,7 +171,7 @@ def test_a_secret_that_can_be_guessed_is_told_without_it(
     assert why in weakness(secret, 32)
     for profile, state in (("dev", "warning"), ("prod", "failed")):
         site = make_site("", {"auth.secret": secret}, profile=profile)
-        told = check_alone(site)
+        told = check_environment(site)
         assert of(told, "D303").state == state and why in of(told, "D303").message
         assert secret not in str(told)
 
@@ -181,8 +183,8 @@ def test_random_secrets_are_good() -> None:
 
 
 def test_no_secret_is_fine_in_development_alone(make_site: MakeSite) -> None:
-    assert of(check_alone(make_site()), "D303").state == "ok"
-    assert of(check_alone(make_site(profile="prod")), "D303").state == "failed"
+    assert of(check_environment(make_site()), "D303").state == "ok"
+    assert of(check_environment(make_site(profile="prod")), "D303").state == "failed"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_the_admin_server_needs_a_token_off_loopback(
 ) -> None:
     for profile, state in (("dev", dev), ("prod", prod)):
         site = make_site("", {"admin.host": host, "admin.token": token}, profile=profile)
-        told = check_alone(site)
+        told = check_environment(site)
         assert of(told, "D304").state == state
         assert not token or token not in str(told)
 
@@ -247,22 +249,24 @@ def test_production_is_asked_for_more(make_site: MakeSite) -> None:
         "server.trusted_proxies": ("0.0.0.0/0", "unix"),
     }
     sources = {"server.trusted_proxies": "forge.toml:2"}
-    dev = states(check_alone(make_site("", settings)))
-    found = check_alone(make_site("", settings, "production", profile="prod", sources=sources))
-    prod = states(found)
-    (wordy,) = [one for one in found if one.code == "D307" and one.state == "warning"]
+    dev = states(check_environment(make_site("", settings)))
+    findings = check_environment(
+        make_site("", settings, "production", profile="prod", sources=sources)
+    )
+    prod = states(findings)
+    (wordy,) = [one for one in findings if one.code == "D307" and one.state == "warning"]
     assert "config --sources" in wordy.next, "the mode is production already"
     assert [dev[c] for c in ("D306", "D307", "D308")] == ["warning", "ok", "ok"]
     assert [prod[c] for c in ("D306", "D307", "D308")] == ["failed", "warning", "warning"]
-    assert states(check_alone(make_site("", settings, profile="prod")))["D307"] == "failed"
+    assert states(check_environment(make_site("", settings, profile="prod")))["D307"] == "failed"
 
 
 @pytest.mark.parametrize(
     "host, proxies, source, state, said",
     [
         ("127.0.0.1", (), "default", "failed", "server.trusted_proxies is not set"),
-        ("0.0.0.0", (), "default", "failed", "HTTPS is missing"),
-        ("0.0.0.0", (), "forge.toml:3", "warning", "HTTPS is missing"),
+        ("0.0.0.0", (), "default", "failed", "without HTTPS"),
+        ("0.0.0.0", (), "forge.toml:3", "warning", "without HTTPS"),
         ("127.0.0.1", (), "forge.toml:3", "ok", "none"),
         ("0.0.0.0", ("10.0.0.1",), "FORGE_SERVER_TRUSTED_PROXIES", "ok", "10.0.0.1"),
     ],
@@ -272,17 +276,19 @@ def test_a_proxy_is_named_or_left_out_on_purpose(
 ) -> None:
     settings = {"server.host": host, "server.trusted_proxies": proxies}
     sources = {"server.trusted_proxies": source}
-    one = of(check_alone(make_site("", settings, profile="prod", sources=sources)), "D308")
+    one = of(check_environment(make_site("", settings, profile="prod", sources=sources)), "D308")
     assert one.state == state and said in one.message
     assert bool(one.next) == (state != "ok")
-    assert states(check_alone(make_site("", settings, sources=sources)))["D308"] == "ok"
+    assert states(check_environment(make_site("", settings, sources=sources)))["D308"] == "ok"
 
 
 def test_every_mistake_and_warning_of_the_configuration_is_one_finding(
     make_site: MakeSite,
 ) -> None:
     mistakes = [ConfigError("a is no number", hint="give digits"), ConfigError("b is unknown")]
-    told = check_alone(make_site(mistakes=mistakes, warnings=["FORGE_SEVER_PORT is not known"]))
+    told = check_environment(
+        make_site(mistakes=mistakes, warnings=["FORGE_SEVER_PORT is not known"])
+    )
     messages = [one.message for one in told if one.code == "D301"]
     assert messages == ["a is no number (give digits)", "b is unknown"]
     assert states(told)["D301"] == "failed" and of(told, "D302").state == "warning"
@@ -292,11 +298,11 @@ def test_every_mistake_and_warning_of_the_configuration_is_one_finding(
 
 
 def test_a_disk_that_is_nearly_full_warns_and_a_full_one_fails(tmp_path: Path) -> None:
-    assert room_at(tmp_path, 1 << 40, 10).state == "ok"
-    assert room_at(tmp_path, 100 << 20, 10).state == "warning"
-    assert room_at(tmp_path, 1 << 20, 10).state == "failed"
-    assert room_at(tmp_path, 1 << 40, 0).state == "failed"
-    one = room_at(tmp_path, 1 << 40, 10, writable=False)
+    assert check_free_space(tmp_path, 1 << 40, 10).state == "ok"
+    assert check_free_space(tmp_path, 100 << 20, 10).state == "warning"
+    assert check_free_space(tmp_path, 1 << 20, 10).state == "failed"
+    assert check_free_space(tmp_path, 1 << 40, 0).state == "failed"
+    one = check_free_space(tmp_path, 1 << 40, 10, writable=False)
     assert one.state == "warning" and one.next == f"ls -ld {tmp_path}"
 
 
@@ -305,7 +311,7 @@ def test_a_folder_that_is_not_there_is_named_with_what_to_type(
 ) -> None:
     gone = tmp_path / "not there"
     monkeypatch.setenv("TMPDIR", str(gone))
-    one = of(check_alone(make_site()), "D401")
+    one = of(check_environment(make_site()), "D401")
     assert one.state == "failed" and one.message == f"{gone}: No such file or directory"
     assert one.next == f"ls -ld '{gone}'"
 
@@ -327,7 +333,7 @@ def test_the_room_that_is_told_is_that_of_the_disk(
     for place in places:
         monkeypatch.setenv("TMPDIR", str(place))
         free = shutil.disk_usage(place).free / (1 << 30)
-        one = of(check_alone(make_site()), "D401")
+        one = of(check_environment(make_site()), "D401")
         told = re.match(r"(\d+\.\d) GiB free at (.*)", one.message)
         assert told and told[2] == str(place), one
         assert float(told[1]) == pytest.approx(free, rel=0.2, abs=0.3)
@@ -339,10 +345,10 @@ def test_the_limit_of_files_that_is_told_is_that_of_the_process(make_site: MakeS
     for few in (300, 301):
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
         try:
-            one = of(check_alone(make_site(profile="prod")), "D402")
+            one = of(check_environment(make_site(profile="prod")), "D402")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert one.state == "warning" and one.message.startswith(f"a process may open {few};")
+        assert one.state == "warning" and one.message.startswith(f"a process may open {few} files;")
 
 
 # -- the report ------------------------------------------------------------------------------------
@@ -350,12 +356,12 @@ def test_the_limit_of_files_that_is_told_is_that_of_the_process(make_site: MakeS
 
 def test_the_report_is_grouped_and_tells_what_to_type_here() -> None:
     results = [
-        found("D510", "failed", "not applied: a"),
-        found("D101", "ok", "3"),
-        found("D211", "warning", "stale"),
-        found("D502", "skipped", "no database"),
+        new_finding("D510", "failed", "not applied: a"),
+        new_finding("D101", "ok", "3"),
+        new_finding("D211", "warning", "stale"),
+        new_finding("D502", "skipped", "no database"),
     ]
-    report = Report(results, "prod", strict=False, command="python3 dist/shop.pyz")
+    report = DoctorReport(results, "prod", strict=False, command="python3 dist/shop.pyz")
     lines = list(report.lines(colour=False))
     assert lines[:2] == ["program", "  ok       D101  Python: 3"]
     assert "                 next: python3 dist/shop.pyz migrate up" in lines
@@ -372,15 +378,20 @@ def test_the_report_is_grouped_and_tells_what_to_type_here() -> None:
 
 
 def test_what_was_found_begins_no_line_of_its_own_and_moves_no_cursor() -> None:
-    one = found("D401", "failed", "a\x1b[31m\n  ok \udc80\x85", path="/x\n  ok       D101  fine")
-    lines = list(Report([one], "dev", strict=False).lines(colour=False))
+    one = new_finding(
+        "D401", "failed", "a\x1b[31m\n  ok \udc80\x85", path="/x\n  ok       D101  fine"
+    )
+    lines = list(DoctorReport([one], "dev", strict=False).lines(colour=False))
     assert all(line.isprintable() for line in lines) and "".join(lines).encode()
     assert lines[1] == "  failed   D401  disk: a\\x1b[31m\\n  ok \\udc80\\x85"
     assert lines[-2].endswith("next: df -h /x\\n  ok       D101  fine")
 
 
 def test_strict_counts_warnings() -> None:
-    warned = [found("D101", "warning", "new")]
-    assert Report(warned, "dev", strict=False).good and not Report(warned, "dev", strict=True).good
-    assert not Report([found("D101", "failed", "old")], "dev", strict=False).good
-    assert Report([found("D501", "skipped", "")], "dev", strict=True).good
+    warned = [new_finding("D101", "warning", "new")]
+    assert (
+        DoctorReport(warned, "dev", strict=False).good
+        and not DoctorReport(warned, "dev", strict=True).good
+    )
+    assert not DoctorReport([new_finding("D101", "failed", "old")], "dev", strict=False).good
+    assert DoctorReport([new_finding("D501", "skipped", "")], "dev", strict=True).good

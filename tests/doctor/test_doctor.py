@@ -88,7 +88,7 @@ def test_a_project_that_is_well_passes_and_stays_as_it_is(
     done = run(project, "doctor", fresh_database)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 failed" in done.stdout and "D211  generated code: is up to date" in done.stdout
-    assert "\x1b" not in done.stdout and "LISTEN hears a notification" in done.stdout
+    assert "\x1b" not in done.stdout and "LISTEN receives notifications" in done.stdout
     assert folder_state(project) == before
 
 
@@ -304,7 +304,7 @@ def test_a_corrupted_artifact_names_what_was_altered_and_checks_the_rest(site: S
     done = site.run("doctor", "--json")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "app.py (altered)" in told(done)["D201"][0]["message"]
-    assert told(done)["D202"][0]["message"] == "the manifest does not know evil.py"
+    assert told(done)["D202"][0]["message"] == "not in the manifest: evil.py"
     assert "tampered" in told(done)["D105"][0]["message"]
     assert {state(done, code) for code in ("D501", "D504", "D510", "D601")} == {"ok"}
 

@@ -60,7 +60,7 @@ def test_a_site_that_is_well_has_no_failure(
     wrong = [one for one in found if one.state in ("failed", "warning")]
     assert wrong == [], wrong
     assert all(one.why and not one.next for one in found)
-    assert of(found, "D504").message == "LISTEN hears a notification"
+    assert of(found, "D504").message == "LISTEN receives notifications"
 
 
 def test_without_a_database_one_thing_failed_and_the_rest_is_skipped(make_site: MakeSite) -> None:
@@ -114,7 +114,7 @@ def test_a_server_that_falls_silent_midway_is_not_asked_again(
             each.close()
     told = states(found)
     assert told["D501"] == "ok" and told["D502"] == "failed" and told["D701"] == "skipped"
-    assert "no answer within" in of(found, "D502").message
+    assert "not finished within" in of(found, "D502").message
 
 
 def test_nothing_is_written_where_nothing_may_be(
@@ -195,7 +195,7 @@ def test_code_that_waits_for_ever_is_given_up(make_site: MakeSite) -> None:
                 pass
 
     found = check_services(make_site(code=load))
-    assert of(found, "D105").message == "no answer within 8 s"
+    assert of(found, "D105").message == "not finished within 8 s"
     assert states(found)["D106"] == states(found)["D107"] == states(found)["D701"] == "skipped"
 
 
@@ -213,7 +213,7 @@ class Mute(Exception):
     [
         (asyncio.CancelledError(), "CancelledError"),
         (Own("x"), "Own: x"),
-        (Mute(), "Mute: (it cannot say why)"),
+        (Mute(), "Mute: (its message cannot be read)"),
     ],
 )
 def test_whatever_code_raises_is_one_failure(
@@ -315,7 +315,7 @@ def test_policies_that_bind_let_no_row_be_seen(
 ) -> None:
     settings = {"database.migrate_url": fresh_database.owner_url}
     found = check_services(make_site(fresh_database.app_url, settings, code=code()))
-    assert of(found, "D605").message == "no row is seen of notes; 2 are empty"
+    assert of(found, "D605").message == "no rows are visible of notes; 2 are empty"
     assert states(found)["D604"] == states(found)["D605"] == states(found)["D601"] == "ok"
     unknown = check_services(make_site(fresh_database.app_url, code=code()))
     assert of(unknown, "D605").state == "skipped"  # nobody says that there are rows
@@ -374,7 +374,7 @@ def test_a_search_path_without_our_tables_is_a_failure(
     for path in ("elsewhere", ""):
         url = make_conninfo(fresh_database.app_url, options=f"-c search_path={path}")
         one = of(check_services(make_site(url, code=code())), "D509")
-        assert one.state == "failed" and "no table of public is found" in one.message
+        assert one.state == "failed" and "without the schema public" in one.message
         assert one.next == "forge-min config --sources"
 
 
@@ -570,7 +570,7 @@ def test_a_limit_of_the_role_or_the_database_is_lifted_by_the_command_that_is_to
             for what in mine:
                 conn.execute(f"alter {what} connection limit 3".encode())
             one = of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
-            assert one.state == "warning" and "2 can be had" in one.message  # the owner has one
+            assert one.state == "warning" and "2 are free" in one.message  # the owner has one
             conn.execute(shlex.split(one.next)[2].encode())
             one = of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
             assert one.state == "ok", one
@@ -592,7 +592,7 @@ def test_of_such_a_limit_the_sessions_of_others_are_no_room(
         database = f'database "{owner.info.dbname}"'
         owner.execute(f"alter {database} connection limit {needed + 3}".encode())
         one = look()
-        assert one.state == "warning" and f"{needed - 1} can be had" in one.message
+        assert one.state == "warning" and f"{needed - 1} are free" in one.message
         owner.execute(shlex.split(one.next)[2].encode())
         assert look().state == "ok"
 
@@ -620,7 +620,7 @@ def test_other_time_limits_than_configured_are_told(
     url = make_conninfo(fresh_database.app_url, options="-c timezone=Europe/Vienna")
     one = of(check_services(make_site(url, code=code())), "D509")
     assert "the time zone is Europe/Vienna" in one.message
-    assert "options= of its address" in one.message and one.next == "forge-min config --sources"
+    assert "options= in database.url" in one.message and one.next == "forge-min config --sources"
 
 
 def test_what_migrate_would_not_mend_is_mended_by_the_command_that_is_told(
@@ -667,7 +667,7 @@ def test_what_others_hold_is_not_to_be_had(
 ) -> None:
     def figures() -> tuple[int, int]:
         message = of(check_services(make_site(fresh_database.app_url, code=code())), "D508").message
-        found = re.search(r"and (\d+) can be had; others hold (\d+)", message)
+        found = re.search(r"and (\d+) are free; other sessions use (\d+)", message)
         assert found, message
         return int(found[1]), int(found[2])
 
@@ -701,7 +701,7 @@ def test_a_database_elsewhere_wants_tls_in_production(
     url = make_conninfo(fresh_database.app_url, host="db.example", hostaddr="127.0.0.1")
     for profile, state in (("dev", "ok"), ("prod", "warning")):
         one = of(check_services(make_site(url, code=code(), profile=profile)), "D505")
-        assert one.state == state and one.message == "there is none on the way to db.example"
+        assert one.state == state and one.message == "the connection to db.example is not encrypted"
     assert one.next.startswith("psql 'sslmode=require host=db.example port=")
     near = make_site(fresh_database.app_url, code=code(), profile="prod")
     assert of(check_services(near), "D505").message == "the database is on this machine"
@@ -722,7 +722,7 @@ def test_a_server_that_follows_another_takes_no_writes(tmp_path: Path, make_site
     (tmp_path / "pg" / "pg" / "standby.signal").touch()
     with Standby(tmp_path / "pg", settings={"fsync": "off"}) as standby:
         one = of(check_services(make_site(standby.app_url, code=code())), "D507")
-    assert one.state == "failed" and one.message.startswith("this server follows another")
+    assert one.state == "failed" and one.message.startswith("this server is a standby")
 
 
 # -- jobs ------------------------------------------------------------------------------------------
@@ -737,10 +737,13 @@ def test_jobs_that_nobody_works_and_paused_queues_are_named(
         jobs.control.pause(conn, "slow")
     found = check_services(make_site(fresh_database.app_url, code=code("a")))
     told = {one.message: one for one in found if one.state in ("warning", "failed")}
-    assert told["jobs of kind gone wait for nobody"].state == "failed"
-    assert told["jobs of kind gone wait for nobody"].next == "forge-min jobs list --kind gone"
-    assert told["jobs of kind a wait, and no worker that lives has it"].state == "warning"
-    queue = told["jobs of the queue mail wait, and no worker that lives works it"]
+    assert told["no worker class for waiting jobs of kind gone"].state == "failed"
+    assert (
+        told["no worker class for waiting jobs of kind gone"].next
+        == "forge-min jobs list --kind gone"
+    )
+    assert told["jobs of kind a wait, and no living worker has it"].state == "warning"
+    queue = told["jobs of the queue mail wait, and no living worker serves it"]
     assert queue.next == "forge-min worker --queues mail=2"
     assert of(found, "D703").next == "forge-min jobs resume slow"
 

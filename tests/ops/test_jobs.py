@@ -74,8 +74,8 @@ def test_queues_are_paused_limited_and_shown(queue: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "hint"),
     [
-        (["show", "x"], 2, "'x' is no job's number"),
-        (["show"], 2, "needs a number"),
+        (["show", "x"], 2, "'x' is not a job id"),
+        (["show"], 2, "needs a job id"),
         (["show", "7"], 1, "error[F722]"),
         (["retry"], 2, "needs ids, or --state"),
         (["pause"], 2, "needs a queue"),

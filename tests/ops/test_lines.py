@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BadRequest
 from forge_min.ops.rows import reader as lines
-from forge_min.ops.rows.reader import Line, read_lines
+from forge_min.ops.rows.reader import InputLine, read_lines
 
 TYPES = {"code": "string", "n": "int", "good": "bool", "data": "json", "tag_ids": "many"}
 
 
-def read(folder: Path, name: str, content: str | bytes) -> list[Line]:
+def read(folder: Path, name: str, content: str | bytes) -> list[InputLine]:
     file = folder / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return list(read_lines(file, TYPES))
@@ -22,7 +22,7 @@ def read(folder: Path, name: str, content: str | bytes) -> list[Line]:
 
 def test_json_lines_keep_their_numbers_and_numbers_are_exact(tmp_path: Path) -> None:
     found = read(tmp_path, "a.jsonl", '\ufeff{"n": 1.10}\r\n\n  \n{"n": "x"}')
-    assert found == [Line(1, {"n": Decimal("1.10")}), Line(4, {"n": "x"})]
+    assert found == [InputLine(1, {"n": Decimal("1.10")}), InputLine(4, {"n": "x"})]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_line_that_is_no_object_is_told_and_the_next_one_is_read(
 ) -> None:
     first, second = read(tmp_path, "a.jsonl", line + b'\n{"n": 1}\n')
     assert error in first.error and (first.number, first.item) == (1, {})
-    assert second == Line(2, {"n": 1})
+    assert second == InputLine(2, {"n": 1})
 
 
 def test_cells_are_read_by_type_and_empty_ones_are_null(tmp_path: Path) -> None:
@@ -55,21 +55,21 @@ def test_cells_are_read_by_type_and_empty_ones_are_null(tmp_path: Path) -> None:
         "data": {"x": [Decimal("1.5")]},
         "tag_ids": ["t"],
     }
-    assert found == [Line(2, full), Line(4, dict.fromkeys(TYPES))]
+    assert found == [InputLine(2, full), InputLine(4, dict.fromkeys(TYPES))]
 
 
 def test_an_empty_text_is_quoted_and_what_is_no_text_is_null_all_the_same(tmp_path: Path) -> None:
     found = read(tmp_path, "a.csv", 'code,n,good,data\n"","","",""\n,"",,\n"",1,,"""""" \n')
     assert found[:2] == [
-        Line(2, {"code": "", "n": None, "good": None, "data": None}),
-        Line(3, dict.fromkeys(("code", "n", "good", "data"))),
+        InputLine(2, {"code": "", "n": None, "good": None, "data": None}),
+        InputLine(3, dict.fromkeys(("code", "n", "good", "data"))),
     ]
     assert (found[2].number, "cell 4" in found[2].error) == (4, True)
 
 
 def test_a_quoted_cell_without_an_end_is_told_by_its_first_line(tmp_path: Path) -> None:
     found = read(tmp_path, "a.csv", 'code,n\na,1\n"b,2\nc,3\n')
-    assert found[0] == Line(2, {"code": "a", "n": 1})
+    assert found[0] == InputLine(2, {"code": "a", "n": 1})
     assert [(line.number, bool(line.error)) for line in found[1:]] == [(3, True)]
 
 
@@ -87,7 +87,7 @@ def test_a_wrong_row_is_told_and_the_next_one_is_read(
 ) -> None:
     first, second = read(tmp_path, "a.csv", b"code,n\n" + row + b"\nz,3\n")
     assert error in first.error and first.number == 2
-    assert second == Line(3, {"code": "z", "n": 3})
+    assert second == InputLine(3, {"code": "z", "n": 3})
 
 
 def test_a_cell_may_be_longer_than_pythons_usual_limit(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_line_that_is_too_long_is_named_and_passed_over(
     header, row = "code,n\n", f"{'b' * length}xxxxxxxxxx\n"
     long, last = read(tmp_path, "a.csv", header + row + "z,3\n")
     assert ("1000 characters" in long.error) == (len(row) >= 1000) and long.number == 2
-    assert last == Line(3, {"code": "z", "n": 3})
+    assert last == InputLine(3, {"code": "z", "n": 3})
     with pytest.raises(BadRequest, match=r"a\.csv:1: .*1000 characters"):
         read(tmp_path, "a.csv", "c" * length + "c" * 100)
 

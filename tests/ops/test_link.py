@@ -13,22 +13,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from forge_min.ops.processes import CounterMemory, HealthOfMany, pairs
-from forge_min.ops.processes.site_health import Counted
+from forge_min.ops.processes import CounterMemory, SiteHealth, socket_pairs
+from forge_min.ops.processes.site_health import Counters
 
 READY = (True, {})
 Answers = Callable[[Connection], None]
 
 
 @pytest.fixture
-def health_of() -> Iterator[Callable[[list[Answers]], HealthOfMany]]:
+def health_of() -> Iterator[Callable[[list[Answers]], SiteHealth]]:
     """The admin process's view of processes that answer as these functions do."""
     ends: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
-    def made(answers: list[Answers]) -> HealthOfMany:
-        questions = pairs(len(answers))
-        health = HealthOfMany({}, [asking for asking, _ in questions], CounterMemory())
+    def made(answers: list[Answers]) -> SiteHealth:
+        questions = socket_pairs(len(answers))
+        health = SiteHealth({}, [asking for asking, _ in questions], CounterMemory())
         health.running = SimpleNamespace(ready=lambda: READY)  # type: ignore[assignment]
         for pair, answer in zip(questions, answers):
             ends.extend(pair)
@@ -69,7 +69,7 @@ def late(seconds: float) -> Answers:
     return answer
 
 
-def asked(health: HealthOfMany, times: int) -> list[tuple[bool, Any]]:
+def asked(health: SiteHealth, times: int) -> list[tuple[bool, Any]]:
     with ThreadPoolExecutor(times) as pool:
         asks = []
         for _ in range(times):
@@ -120,9 +120,9 @@ def test_a_process_that_ends_meanwhile_is_not_waited_for(health_of: Any) -> None
 
 def test_what_is_left_is_taken_whole_or_not_at_all() -> None:
     memory = CounterMemory()
-    assert memory.take() == Counted([], {}, {})
-    memory.leave(Counted([], {"1": 11, "2": 12}, {}))
-    memory.leave(Counted([], {"1": 11}, {}))
-    assert memory.take() == Counted([], {"1": 11}, {})
+    assert memory.load() == Counters([], {}, {})
+    memory.save(Counters([], {"1": 11, "2": 12}, {}))
+    memory.save(Counters([], {"1": 11}, {}))
+    assert memory.load() == Counters([], {"1": 11}, {})
     os.pwrite(memory._fd, b"\xff", 40)  # as a writer that was killed in between
-    assert memory.take() == Counted([], {}, {})
+    assert memory.load() == Counters([], {}, {})

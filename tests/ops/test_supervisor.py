@@ -88,7 +88,7 @@ def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) 
         assert site.ask("GET", "/api/v1/countries")[0] == 200
     assert counted(site) == 90
     assert process.stop() == 0, process.log
-    assert f"(pid {serving[0]}) ended with -9; another begins" in process.log
+    assert f"(pid {serving[0]}) ended with exit code -9; it is started again" in process.log
 
 
 @pytest.mark.thorough

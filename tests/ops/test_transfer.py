@@ -57,7 +57,7 @@ def test_a_wrong_line_undoes_the_file_and_each_is_named(library: Library) -> Non
         "books.jsonl:7: isbn is already taken",
         "books.jsonl:8: isbn is already taken",
         "books.jsonl:9: tag_ids",
-        "books.jsonl: nothing of it was imported",
+        "books.jsonl: nothing was imported",
     ):
         assert expected in said, said
     assert "jsonl:1:" not in said and "jsonl:5:" not in said and "jsonl:10:" not in said

@@ -1,6 +1,6 @@
-"""Checks that need the parts of a running site: its code, the compiled core, psycopg, a database.
+"""Checks that need parts of a running site: its code, the compiled core, psycopg, a database.
 
-One connection serves all that ask the database; when it is lost, the rest is skipped.
+All checks share one database connection; if it is lost, the rest is skipped.
 """
 
 from __future__ import annotations
@@ -12,24 +12,15 @@ import psycopg
 
 from ... import db
 from ...errors import ForgeError
-from ..finding import Finding, found, skipped, told
+from ..finding import Finding, format_error, new_finding
 from ..site import Site
-from ..time_limit import attempt
+from ..time_limit import run_check
+from . import server
 from .capacity import check_connections, check_limits
-from .code import Declared, check_code, check_core, check_driver
+from .code import ProjectCode, check_code, check_core, check_driver
 from .jobs import check_jobs
-from .queries import open_connection, place_of
+from .queries import host_and_port, open_connection
 from .roles import check_isolation, check_role
-from .server import (
-    check_clock,
-    check_events,
-    check_migrations,
-    check_owner,
-    check_passwords,
-    check_room,
-    check_server,
-    check_way,
-)
 
 _HOLDERS = (
     'psql -c "select pid, relation::regclass, mode from pg_locks '
@@ -39,78 +30,78 @@ Check = Callable[[db.Connection], Iterable[Finding]]
 
 
 def check_services(site: Site) -> list[Finding]:
-    """All of them, in order."""
-    declared = Declared()
-    results = [found("D104", "ok", "every part loads")]
-    results += attempt("D102", partial(check_core, site))
-    results += attempt("D103", partial(check_driver, site))
-    results += attempt("D105", partial(check_code, site, declared))
-    results += attempt("D305", partial(check_passwords, site))
-    opened: list[db.Connection] = []
-    results += attempt("D501", partial(_reach, site, opened))
+    """Run all of them, in order."""
+    declared = ProjectCode()
+    results = [new_finding("D104", "ok", "every part loads")]
+    results += run_check("D102", partial(check_core, site))
+    results += run_check("D103", partial(check_driver, site))
+    results += run_check("D105", partial(check_code, site, declared))
+    results += run_check("D305", partial(server.check_passwords, site))
+    conns: list[db.Connection] = []
+    results += run_check("D501", partial(_connect, site, conns))
     checks: dict[str, Check] = {
-        "D502": partial(check_server, site),
-        "D503": partial(check_way, site),
-        "D504": lambda conn: check_events(site),
-        "D506": partial(check_clock, site),
+        "D502": partial(server.check_server, site),
+        "D503": partial(server.check_route, site),
+        "D504": lambda conn: server.check_events(site),
+        "D506": partial(server.check_clock, site),
         "D508": partial(check_connections, site),
         "D509": partial(check_limits, site),
-        "D510": partial(check_migrations, site),
-        "D513": partial(check_room, site),
-        "D514": lambda conn: check_owner(site),
+        "D510": partial(server.check_migrations, site),
+        "D513": partial(server.check_size, site),
+        "D514": lambda conn: server.check_owner(site),
         "D601": partial(check_role, site, declared),
         "D604": partial(check_isolation, site, declared),
         "D701": partial(check_jobs, site, declared),
     }
     try:
         for code, check in checks.items():
-            results += _asked(code, check, opened)
+            results += _check_on_connection(code, check, conns)
     finally:
-        for conn in opened:
+        for conn in conns:
             conn.close()
     return results
 
 
-def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
+def _connect(site: Site, conns: list[db.Connection]) -> Iterator[Finding]:
     url = site.settings["database.url"]
     if not url:
-        message, step = "no database is named", "export FORGE_DATABASE_URL=postgresql://..."
+        message, step = "database.url is not set", "export FORGE_DATABASE_URL=postgresql://..."
         if not site.prod:
-            message, step = f"{message}, and the one of development does not run", "forge-min serve"
-        yield found("D501", site.graver, message, next=step)
+            message, step = f"{message}, and no embedded database is running", "forge-min serve"
+        yield new_finding("D501", site.if_unsafe, message, next=step)
         return
     try:
         conn = open_connection(site)
     except Exception as err:
-        yield found("D501", "failed", told(err), **place_of(url))
+        yield new_finding("D501", "failed", format_error(err), **host_and_port(url))
         return
-    opened.append(conn)
+    conns.append(conn)
     host, port = conn.info.host or "the local socket", conn.info.port
-    yield found("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
+    yield new_finding("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
 
 
-def _asked(code: str, check: Check, opened: list[db.Connection]) -> list[Finding]:
-    if not opened:
-        return [skipped(code, "no database")]
-    conn = opened[0]
-    results = attempt(code, partial(_understood, code, check, conn))
-    if conn.closed or not db.is_idle(conn):  # it was lost, or stands still: nobody asks it again
-        opened.clear()
+def _check_on_connection(code: str, check: Check, conns: list[db.Connection]) -> list[Finding]:
+    if not conns:
+        return [new_finding(code, "skipped", "no database")]
+    conn = conns[0]
+    results = run_check(code, partial(_translating, code, check, conn))
+    if conn.closed or not db.is_idle(conn):  # it was lost, or hangs: no check uses it again
+        conns.clear()
         conn.close()
     return results
 
 
-def _understood(code: str, check: Check, conn: db.Connection) -> Iterator[Finding]:
-    """What is asked of a table that no migration has made yet is skipped."""
+def _translating(code: str, check: Check, conn: db.Connection) -> Iterator[Finding]:
+    """Run a check; it is skipped if no migration has created its tables yet."""
     try:
         with db.errors_translated():
             yield from check(conn)
     except (psycopg.Error, ForgeError) as err:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
-            yield skipped(code, "its tables are not there yet (D510)")
+            yield new_finding(code, "skipped", "its tables do not exist yet (D510)")
         elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
             message = "another session has locked its tables"
-            yield found(code, "failed", message, next=_HOLDERS)
+            yield new_finding(code, "failed", message, next=_HOLDERS)
         else:
             raise
 

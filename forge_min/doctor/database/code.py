@@ -1,4 +1,4 @@
-"""The code that runs: its implementations, and what the project declares to other checks."""
+"""The running code: its implementations, and the declarations that other checks need."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from ... import fanout
 from ...app import App, Generated, declared_queues, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, found, skipped, told, verdict
+from ..finding import Finding, format_error, new_finding, verdict
 from ..site import Site
-from ..time_limit import Late
+from ..time_limit import CheckTimeout
 
-_OUT = "the project's code does not load"
+_NOT_LOADED = "the project's code does not load"
 
 
 @dataclass
-class Declared:
-    """What the code says; None where it does not load. kinds: it has workers for. queues: of
-    `declared_queues`. scoped: tables of tenants.
+class ProjectCode:
+    """The declarations of the code; None if it does not load.
+
+    kinds: the kinds of jobs with workers.
+    queues: as of `declared_queues`.
+    scoped: the tables of tenants.
     """
 
     kinds: Mapping[str, Kind] | None = None
@@ -34,47 +37,44 @@ class Declared:
 
 
 def check_core(site: Site) -> Iterator[Finding]:
-    """The compiled core, or its twin."""
-    state, wrong = site.lighter, "its Python twin runs"
+    """Check whether the compiled core or its Python twin runs."""
+    state, wrong = site.if_unusual, "its Python twin runs"
     if site.build.get("impl") == "c":
-        state, wrong = site.graver, "the artifact has it, and its Python twin runs"
+        state, wrong = site.if_unsafe, "the artifact has it, and its Python twin runs"
     forced = os.environ.get("FORGE_IMPL") == "python"
     step = "unset FORGE_IMPL" if forced else ""
     yield verdict("D102", state, "" if fanout.IMPL == "c" else wrong, "runs", next=step)
 
 
 def check_driver(site: Site) -> Iterator[Finding]:
-    """psycopg's implementation."""
-    told = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
+    """Check psycopg's implementation."""
+    version = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
     pure = psycopg.pq.__impl__ == "python"
-    yield found("D103", "warning" if pure else "ok", told)
+    yield new_finding("D103", "warning" if pure else "ok", version)
 
 
-def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
-    """Import it as `serve` does, with what it prints on stderr, and fill `declared`."""
+def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
+    """Import the code as `serve` does, with its output on stderr, and fill `declared`."""
     try:
         with redirect_stdout(sys.stderr):
             app, generated = site.code()
     except KeyboardInterrupt:
         raise
     except BaseException as err:
-        why = str(err) if isinstance(err, Late) else f"{_place(site, err)}{told(err)}"
-        yield found("D105", "failed", why)
-        yield skipped("D106", _OUT)
-        yield skipped("D107", _OUT)
+        timed_out = isinstance(err, CheckTimeout)
+        why = str(err) if timed_out else f"{_location(site, err)}{format_error(err)}"
+        yield new_finding("D105", "failed", why)
+        yield new_finding("D106", "skipped", _NOT_LOADED)
+        yield new_finding("D107", "skipped", _NOT_LOADED)
         return
-    yield found("D105", "ok", "gen/registry.py and app.py load")
-    yield _evaluating(app)
+    yield new_finding("D105", "ok", "gen/registry.py and app.py load")
+    pages = ", ".join(path for path, _, evaluating in app.pages if evaluating)
+    yield verdict("D106", "warning", pages and f"on {pages}", "on no page")
     yield from _declare(app, generated, declared)
 
 
-def _evaluating(app: App) -> Finding:
-    pages = [path for path, _, evaluating in app.pages if evaluating]
-    return verdict("D106", "warning", f"on {', '.join(pages)}" if pages else "", "on no page")
-
-
-def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Finding]:
-    """Kinds and tables are known even where hooks do not fit."""
+def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[Finding]:
+    """Fill `declared`: kinds and tables also if the hooks do not fit."""
     try:
         registry = declared_registry(app, generated)
         resources = [actions.resource for actions in registry.actions.values()]
@@ -85,13 +85,13 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
         declared.queues = declared_queues(registry, app.schedules)
     except Exception as err:
         code = err.code if isinstance(err, ForgeError) else "D107"
-        yield found("D107", "failed", told(err), code=code)
+        yield new_finding("D107", "failed", format_error(err), code=code)
     else:
-        yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")
+        yield new_finding("D107", "ok", f"they fit; kinds: {len(kinds)}")
 
 
-def _place(site: Site, err: BaseException) -> str:
-    """The last line of the project that was reached, else the last one of all: "app.py:3: "."""
+def _location(site: Site, err: BaseException) -> str:
+    """Return the last line of the project in the traceback, else the last of all: "app.py:3: "."""
     if isinstance(err, SyntaxError) and err.filename:
         frames = [(err.filename, err.lineno)]
     else:

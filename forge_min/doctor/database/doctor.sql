@@ -1,4 +1,4 @@
-What doctor asks of a database. Each statement reads the catalog or a clock, in a transaction that is read-only.
+The queries of doctor. Each statement reads the catalog or a clock, in a read-only transaction.
 
 -- name: limits
 select set_config('statement_timeout', %(patience)s, true), set_config('lock_timeout', '1s', true),
@@ -10,8 +10,8 @@ select current_setting('server_version'), pg_is_in_recovery(), current_setting('
 -- name: clock
 select extract(epoch from clock_timestamp())::float8
 
--- What a new session of this role has: `setting` is that of our transaction. beyond: whether `alter role … in database`
--- says so, which goes before what the role itself has.
+-- The settings of a new session of this role; `setting` is the value in our transaction. beyond: whether the value is
+-- set by `alter role … in database`, which overrides the role's own.
 -- name: session
 select name, reset_val, exists (
     select from pg_db_role_setting s, unnest(s.setconfig) entry
@@ -24,8 +24,8 @@ from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
 -- name: search_path
 select current_setting('search_path'), 'public' = any(current_schemas(false))
 
--- Sessions that may be open: by the server, to roles without a privilege; by this role; in this database; -1: no
--- limit. Of each those that are open and cannot be ours. reserved_connections: PostgreSQL 16.
+-- The limits of sessions: of the server, for roles without a privilege; of this role; of this database; -1 is
+-- unlimited. Then, for each, the open sessions that cannot be ours. reserved_connections: since PostgreSQL 16.
 -- name: sessions
 select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true)::int, 0),
@@ -38,7 +38,7 @@ from (
   where usesysid is not null and datid is not null and not (usename = current_user and datname = current_database())
 ) others
 
--- data_directory is shown to superusers and members of pg_read_all_settings alone.
+-- data_directory is visible only to superusers and members of pg_read_all_settings.
 -- name: size
 select pg_database_size(current_database()), (select setting from pg_settings where name = 'data_directory')
 
@@ -48,8 +48,8 @@ select string_agg(relname, ', ' order by relname) from (
   where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and pg_has_role(relowner, 'USAGE')
   order by relname limit 4) owned
 
--- What makes this role one that policies bind, where another one owns the site's tables; null where nothing does, or the
--- role is a superuser, who is another one's.
+-- The statements after which policies bind this role, if another role owns the site's tables; null if none would, or if
+-- this role is a superuser, which is not altered.
 -- name: bound
 select string_agg(step, '; ' order by step) from (
   select format('alter role %I nobypassrls', rolname) step from pg_roles where rolname = current_user and rolbypassrls
@@ -60,8 +60,8 @@ select string_agg(step, '; ' order by step) from (
 where not exists (select from pg_roles where rolname = current_user and rolsuper) and not exists (
   select from pg_class where oid = to_regclass('public.forge_migration') and pg_get_userbyid(relowner) = current_user)
 
--- Tables and views with tenants' rows: those with policies, those of the code, and views of them. policies: that hold
--- for this role. Of our own tables, those with a policy.
+-- Tables and views with tenants' rows: those with policies, those that the code declares, and views with tenant_id.
+-- policies: number of policies for this role. Of forge_min's own tables, only those with a policy.
 -- name: scoped
 select c.relname, c.relkind in ('r', 'p'), c.relrowsecurity,
   (select count(*) from pg_policy p where p.polrelid = c.oid

@@ -1,4 +1,4 @@
-"""The queue's health: who works it, what waits, what was given up, what is stuck."""
+"""The queue's health: workers, waiting jobs, discarded jobs and stuck jobs."""
 
 from __future__ import annotations
 
@@ -7,76 +7,78 @@ from shlex import quote
 
 from ... import db
 from ...jobs import Kind, control
-from ..finding import Finding, State, found, listed, skipped, verdict
+from ..finding import Finding, State, join_names, new_finding, verdict
 from ..site import Site
-from .code import Declared
-from .queries import reading
+from .code import ProjectCode
+from .queries import read_only
 
-OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs of a queue that may
+OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs that may wait in a queue
 
 
-def check_jobs(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
-    """Everything of D7."""
+def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
+    """Check D701 to D708."""
     s = site.settings
     kinds = declared.kinds or {}
     own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
-    with reading(conn):
+    with read_only(conn):
         seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
         served = {*s["jobs.queues"], *control.served(conn)}
     known = declared.kinds
-    nobodys = [kind for kind in seen["unknown"] if known is not None and kind not in known]
+    unknown = [kind for kind in seen["unknown"] if known is not None and kind not in known]
     paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
-    yield from _all("D701", _nobodys(nobodys), "every kind that waits is known")
-    yield from _all("D702", _unworked(seen, nobodys, known or {}), "every waiting job has a worker")
-    yield from _all("D703", _paused(paused), "there are none")
+    yield from _all("D701", _unknown(unknown), "every kind that waits is known")
+    yield from _all("D702", _unworked(seen, unknown, known or {}), "every waiting job has a worker")
+    yield from _all("D703", _paused(paused), "none")
     yield from _all("D704", _backlog(seen, paused), _depth(seen))
-    given_up = ", ".join(f"{one['count']} of {one['kind']}" for one in seen["discarded"])
-    yield verdict("D705", "warning", given_up and f"within a day: {given_up}", "none within a day")
-    dead = [one for one in seen["stuck"] if one["dead"]]
-    lives = "a worker that lives takes them over" if seen["alive"] else "no worker lives"
+    discarded = ", ".join(f"{row['count']} of {row['kind']}" for row in seen["discarded"])
+    recent = discarded and f"within a day: {discarded}"
+    yield verdict("D705", "warning", recent, "none within a day")
+    dead = [job for job in seen["stuck"] if job["dead"]]
+    rescue = "a living worker takes them over" if seen["alive"] else "no worker is alive"
     state: State = "warning" if seen["alive"] else "failed"
-    yield verdict("D706", state, f"{_listed(dead)}: {lives}" if dead else "", "there are none")
-    late = [one for one in seen["stuck"] if not one["dead"]]
-    first = late[0]["id"] if late else ""
-    yield verdict("D707", "warning", _listed(late), "there are none", id=first)
+    yield verdict("D706", state, f"{_stuck_jobs(dead)}: {rescue}" if dead else "", "none")
+    overdue = [job for job in seen["stuck"] if not job["dead"]]
+    first = overdue[0]["id"] if overdue else ""
+    yield verdict("D707", "warning", _stuck_jobs(overdue), "none", id=first)
     if declared.queues is None:
-        yield skipped("D708", "the project's code does not load")
+        yield new_finding("D708", "skipped", "the project's code does not load")
     else:
         yield from _all("D708", _unserved(declared.queues, served), "every queue has a worker")
 
 
 def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
-    yield from list(wrong) or [found(code, "ok", well)]
+    yield from list(wrong) or [new_finding(code, "ok", well)]
 
 
-def _nobodys(kinds: list[str]) -> Iterator[Finding]:
+def _unknown(kinds: list[str]) -> Iterator[Finding]:
     for kind in kinds:
-        yield found("D701", "failed", f"jobs of kind {kind} wait for nobody", kind=quote(kind))
+        message = f"no worker class for waiting jobs of kind {kind}"
+        yield new_finding("D701", "failed", message, kind=quote(kind))
 
 
 def _unworked(
-    seen: control.Shown, nobodys: list[str], known: Mapping[str, Kind]
+    seen: control.Shown, unknown: list[str], known: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     for kind in seen["unknown"]:
-        if kind not in nobodys:
+        if kind not in unknown:
             queue = known[kind].queue if kind in known else ""
-            message = f"jobs of kind {kind} wait, and no worker that lives has it"
-            yield found("D702", "warning", message, queue=quote(queue) if queue else "")
+            message = f"jobs of kind {kind} wait, and no living worker has it"
+            yield new_finding("D702", "warning", message, queue=quote(queue) if queue else "")
     for queue in seen["unworked"]:
-        message = f"jobs of the queue {queue} wait, and no worker that lives works it"
-        yield found("D702", "warning", message, queue=quote(queue))
+        message = f"jobs of the queue {queue} wait, and no living worker serves it"
+        yield new_finding("D702", "warning", message, queue=quote(queue))
 
 
 def _unserved(queues: Mapping[str, Sequence[str]], served: Collection[str]) -> Iterator[Finding]:
     for queue, kinds in queues.items():
         if queue not in served:
             message = f"no worker serves {queue}, so jobs of {', '.join(kinds)} will wait"
-            yield found("D708", "warning", message, queue=quote(queue))
+            yield new_finding("D708", "warning", message, queue=quote(queue))
 
 
 def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
     for queue, since in queues.items():
-        yield found("D703", "warning", f"{queue} is paused since {since}", queue=quote(queue))
+        yield new_finding("D703", "warning", f"{queue}, since {since}", queue=quote(queue))
 
 
 def _depth(seen: control.Shown) -> str:
@@ -90,10 +92,9 @@ def _backlog(seen: control.Shown, paused: Mapping[str, str]) -> Iterator[Finding
         waiting, oldest = seen["counts"][queue].get("available", 0), seen["oldest"].get(queue, 0.0)
         if oldest > OLD or waiting > MANY:
             message = f"{waiting} jobs of {queue} wait, the oldest for {control.duration(oldest)}"
-            yield found("D704", "warning", message)
+            yield new_finding("D704", "warning", message)
 
 
-def _listed(stuck: list[control.Shown]) -> str:
-    return listed(
-        f"{one['kind']} {one['id']} ({control.duration(one['seconds'])})" for one in stuck
-    )
+def _stuck_jobs(stuck: list[control.Shown]) -> str:
+    times = ((job, control.duration(job["seconds"])) for job in stuck)
+    return join_names(f"{job['kind']} {job['id']} ({time})" for job, time in times)

@@ -1,6 +1,6 @@
-"""Connections that only read, and soon give up.
+"""Read-only connections with short time-outs.
 
-No setting outlives its transaction: behind a pooler the session is the next one's.
+No setting outlives its transaction: behind a pooler the session is shared with other clients.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ CONNECT = 3  # seconds, for each host of an address
 
 
 def open_connection(site: Site, key: str = "database.url") -> db.Connection:
-    """A connection to the address that this setting has. Raises as `db.connect`."""
+    """Connect to the address of this setting. Raises as `db.connect`."""
     url = site.settings[key]
     try:
         url = make_conninfo(url, connect_timeout=CONNECT)
     except psycopg.Error:
-        pass  # db.connect says what is wrong with it
+        pass  # db.connect raises the error
     name = f"{site.settings['project.name']} doctor"
     return db.connect(url, application_name=name, prepare="off")
 
 
 @contextmanager
-def reading(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
-    """A transaction in which nothing can be written, no tenant is set, and a statement may take
-    `patience` seconds.
+def read_only(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
+    """Run a read-only transaction without a tenant.
+
+    patience: the statement time-out, seconds.
     """
     with conn.transaction(force_rollback=True):
         conn.execute("set transaction read only")
@@ -44,32 +45,33 @@ def reading(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
 
 
 def parts_of(url: str) -> dict[str, Any]:
-    """What an address says, as libpq reads it; nothing where it cannot be read."""
+    """Return the parts of an address as libpq reads it; {} if it cannot be read."""
     try:
         return conninfo_to_dict(url)
     except psycopg.Error:
         return {}
 
 
-def place_of(url: str) -> dict[str, str]:
-    """host and port of an address, as psql takes them."""
-    given = parts_of(url)
-    host, port = given.get("host") or "localhost", given.get("port") or 5432
+def host_and_port(url: str) -> dict[str, str]:
+    """Return host and port of an address, as arguments of psql."""
+    parts = parts_of(url)
+    host, port = parts.get("host") or "localhost", parts.get("port") or 5432
     return {"host": str(host), "port": str(port)}
 
 
 def psql(*statements: str) -> str:
-    """The command that sends them."""
+    """Return the command that runs these statements."""
     return f"psql -c {shlex.quote('; '.join(statements))}"
 
 
-def role_here(conn: db.Connection) -> str:
-    """Us in this database, as ALTER ROLE names it: what is set there goes before what the role, the
-    database or the server's file says.
+def role_in_database(conn: db.Connection) -> str:
+    """Return our role in this database, for ALTER ROLE.
+
+    Its settings override those of the role, the database and the server's file.
     """
     return f"{quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
 
 
 def quoted(name: str) -> str:
-    """As SQL takes it; plain where it can be."""
+    """Return an SQL identifier, quoted if that is necessary."""
     return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'

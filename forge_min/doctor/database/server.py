@@ -1,4 +1,4 @@
-"""The server: its version, the way to it, how its events arrive, its clock, migrations and disk."""
+"""The server: its version, the route to it, events, clock, migrations and disk space."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from pathlib import Path
 
 from ... import db
 from ...db import is_pooled
-from ..configuration import is_near, weakness
-from ..finding import Finding, State, found, listed, told, verdict
-from ..machine import room_at
+from ..configuration import is_local, weakness
+from ..finding import Finding, State, format_error, join_names, new_finding, verdict
+from ..machine import check_free_space
 from ..site import Site
-from .queries import SQL, open_connection, parts_of, place_of, psql, reading, role_here
+from .queries import (
+    SQL,
+    host_and_port,
+    open_connection,
+    parts_of,
+    psql,
+    read_only,
+    role_in_database,
+)
 
 NEWEST = 18
 SKEW = 2.0  # seconds
-PASSWORD = 8  # characters at least
+PASSWORD = 8  # minimum characters
 PATIENCE = 2.0  # seconds that a notification may take
-POOLER = "a pooler stands before the database, and LISTEN does not pass through it"
+POOLER = "a pooler is in front of the database and does not support LISTEN"
 _ADDRESSES = ("database.url", "database.direct_url", "database.migrate_url")
 _STATES: dict[str, tuple[tuple[str, ...], State, str]] = {
     "D510": (("pending", "half applied"), "failed", "not applied"),
@@ -31,122 +39,122 @@ _STATES: dict[str, tuple[tuple[str, ...], State, str]] = {
 
 
 def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """Its version, and whether it takes writes."""
-    with reading(conn):
-        ((version, follows, refuses),) = db.run(conn, SQL["server"])
+    """Check its version, and whether it accepts writes."""
+    with read_only(conn):
+        ((version, is_standby, is_read_only),) = db.run(conn, SQL["server"])
     newer = conn.info.server_version // 10_000 > NEWEST
-    yield found("D502", "warning" if newer else "ok", f"PostgreSQL {version}")
-    if follows:
-        yield found("D507", "failed", "this server follows another, and takes no writes")
-    elif refuses:
+    yield new_finding("D502", "warning" if newer else "ok", f"PostgreSQL {version}")
+    if is_standby:
+        yield new_finding("D507", "failed", "this server is a standby, which accepts no writes")
+    elif is_read_only:
         message = f"transactions of {conn.info.user} are read-only (default_transaction_read_only)"
-        yield found("D507", "failed", message, next=_writing(conn))
+        yield new_finding("D507", "failed", message, next=_writing(conn))
     else:
-        yield found("D507", "ok", "the server takes writes")
+        yield new_finding("D507", "ok", "the server accepts writes")
 
 
 def _writing(conn: db.Connection) -> str:
-    """The session that changes it must be no such one itself."""
-    change = psql(f"alter role {role_here(conn)} set default_transaction_read_only = off")
+    """Return the command that repairs it, in a session that is not read-only itself."""
+    change = psql(f"alter role {role_in_database(conn)} set default_transaction_read_only = off")
     return f"PGOPTIONS='-c default_transaction_read_only=off' {change}"
 
 
-def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """What stands between: a pooler, a network that could listen."""
+def check_route(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """Check for a pooler, and for a network route without encryption."""
     s = site.settings
     if not is_pooled(conn):
-        yield found("D503", "ok", "there is none")
+        yield new_finding("D503", "ok", "none")
     elif s["database.direct_url"] == s["database.url"]:
-        yield found("D503", "warning", "there is one, and no address past it")
+        yield new_finding("D503", "warning", "in use, without an address past it")
     else:
         with open_connection(site, "database.direct_url") as direct:
             behind = is_pooled(direct)
-        where = "and database.direct_url leads to one, too" if behind else "with an address past it"
-        yield found("D503", "warning" if behind else "ok", f"there is one, {where}")
+        route = "and database.direct_url leads to one, too" if behind else "with an address past it"
+        yield new_finding("D503", "warning" if behind else "ok", f"in use, {route}")
     host = conn.info.host
     if conn.pgconn.ssl_in_use:
-        yield found("D505", "ok", "by TLS")
-    elif is_near(host):
-        yield found("D505", "ok", "the database is on this machine")
+        yield new_finding("D505", "ok", "by TLS")
+    elif is_local(host):
+        yield new_finding("D505", "ok", "the database is on this machine")
     else:
-        message = f"there is none on the way to {host}"
-        yield found("D505", site.lighter, message, host=host, port=conn.info.port)
+        message = f"the connection to {host} is not encrypted"
+        yield new_finding("D505", site.if_unusual, message, host=host, port=conn.info.port)
 
 
 def check_events(site: Site) -> Iterator[Finding]:
-    """Whether a notification arrives on a connection of the hub's kind.
+    """Check whether a notification arrives on a connection like the hub's.
 
-    It goes to a channel that only this check uses, and needs no right and no row.
+    Its channel is only used by this check, and needs neither a privilege nor a row.
     """
     late = f"events are found by polling, up to {site.settings['notify.poll_interval']:g} s late"
     if not site.settings["notify.listen"]:
-        yield found("D504", "warning", f"notify.listen is off: {late}")
+        yield new_finding("D504", "warning", f"notify.listen is off: {late}")
         return
     with open_connection(site, "database.direct_url") as conn:
         if is_pooled(conn):
-            yield found("D504", "warning", f"{POOLER}: {late}")
+            yield new_finding("D504", "warning", f"{POOLER}: {late}")
             return
         channel = "forge_doctor_" + secrets.token_hex(4)
         conn.execute(f"listen {channel}")
         conn.execute("select pg_notify(%s, '')", [channel])
         if list(conn.notifies(timeout=PATIENCE, stop_after=1)):
-            yield found("D504", "ok", "LISTEN hears a notification")
+            yield new_finding("D504", "ok", "LISTEN receives notifications")
         else:
-            yield found("D504", "warning", f"LISTEN hears nothing: {late}")
+            yield new_finding("D504", "warning", f"LISTEN receives no notification: {late}")
 
 
 def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """This machine's clock against the database's, in the middle of a round trip."""
+    """Compare this machine's clock with the database's, in the middle of a round trip."""
     before = time.time()
-    with reading(conn):
-        ((there,),) = db.run(conn, SQL["clock"])
-    skew = there - (before + time.time()) / 2
-    way = "ahead of" if skew > 0 else "behind"
-    message = f"the database's is {abs(skew):.1f} s {way} this machine's"
-    yield found("D506", "warning" if abs(skew) > SKEW else "ok", message)
+    with read_only(conn):
+        ((database_time,),) = db.run(conn, SQL["clock"])
+    skew = database_time - (before + time.time()) / 2
+    relation = "ahead of" if skew > 0 else "behind"
+    message = f"the database's clock is {abs(skew):.1f} s {relation} this machine's"
+    yield new_finding("D506", "warning" if abs(skew) > SKEW else "ok", message)
 
 
 def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """Pending, edited, and unknown ones."""
+    """Find pending, edited and unknown migrations."""
     files = [*db.FORGE_MIGRATIONS]
     if site.root is not None:
         files += db.read_migrations(site.root / "migrations", "app")
-    with reading(conn):
+    with read_only(conn):
         rows = db.migration_status(conn, files)
     for code, (states, state, what) in _STATES.items():
-        names = listed(f"{row.source}/{row.name}" for row in rows if row.state in states)
-        well = f"all {len(files)} are applied" if code == "D510" else "there are none"
+        names = join_names(f"{row.source}/{row.name}" for row in rows if row.state in states)
+        well = f"all {len(files)} are applied" if code == "D510" else "none"
         yield verdict(code, state, names and f"{what}: {names}", well)
 
 
-def check_room(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """How large the database is, and the room of its disk where that can be seen from here."""
-    with reading(conn):
+def check_size(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """Check the size of the database, and the free space of its disk if it is on this machine."""
+    with read_only(conn):
         ((size, folder),) = db.run(conn, SQL["size"])
-    told = f"the database has {size / (1 << 30):.2f} GiB"
-    if not folder or not is_near(conn.info.host) or not os.path.isdir(folder):
-        yield found("D513", "ok", f"{told}; the room of its disk cannot be seen from here")
+    used = f"the database has {size / (1 << 30):.2f} GiB"
+    if not folder or not is_local(conn.info.host) or not os.path.isdir(folder):
+        yield new_finding("D513", "ok", f"{used}; the free space of its disk is not known here")
         return
-    free = shutil.disk_usage(folder).free
-    seen = room_at(Path(folder), free, 1)
-    yield found("D513", seen.state, f"{told}; {seen.message}", path=folder)
+    disk = check_free_space(Path(folder), shutil.disk_usage(folder).free, 1)
+    yield new_finding("D513", disk.state, f"{used}; {disk.message}", path=folder)
 
 
 def check_owner(site: Site) -> Iterator[Finding]:
-    """Whether database.migrate_url lets us in, where it is another one."""
+    """Check whether database.migrate_url works, if it differs from the other addresses."""
     s = site.settings
     if s["database.migrate_url"] in (s["database.url"], s["database.direct_url"]):
-        yield found("D514", "ok", "database.migrate_url is not set here")
+        yield new_finding("D514", "ok", "database.migrate_url is not set here")
         return
     try:
         with open_connection(site, "database.migrate_url") as conn:
-            yield found("D514", "ok", f"lets {conn.info.user} in")
+            yield new_finding("D514", "ok", f"{conn.info.user} can sign in")
     except Exception as err:
-        yield found("D514", "warning", told(err), **place_of(s["database.migrate_url"]))
+        address = host_and_port(s["database.migrate_url"])
+        yield new_finding("D514", "warning", format_error(err), **address)
 
 
 def check_passwords(site: Site) -> Iterator[Finding]:
-    """Passwords in the addresses of the database."""
+    """Check the passwords in the addresses of the database."""
     wrong = {}
     for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
         user, password = (str(parts_of(url).get(name) or "") for name in ("user", "password"))
@@ -154,6 +162,6 @@ def check_passwords(site: Site) -> Iterator[Finding]:
         if weak or (password and password.lower() == user.lower()):
             wrong[key] = user, weak or "is the role's name"
     for key, (user, weak) in wrong.items():
-        yield found("D305", site.lighter, f"the one of {key} {weak}", role=user)
+        yield new_finding("D305", site.if_unusual, f"the password of {key} {weak}", role=user)
     if not wrong:
-        yield found("D305", "ok", "none that is guessed first")
+        yield new_finding("D305", "ok", "no password is easy to guess")

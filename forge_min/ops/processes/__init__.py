@@ -1,11 +1,11 @@
-"""`serve` in several processes: the parent, and what the others tell the admin server."""
+"""`serve` in several processes: their parent, and the state that they send to the admin process."""
 
 from .children import Child, ChildProcesses
-from .parent_channel import ADMIN, ParentChannel, pairs
-from .site_health import CounterMemory, HealthOfMany
+from .parent_channel import ADMIN, ParentChannel, socket_pairs
+from .site_health import CounterMemory, SiteHealth
 from .supervisor import Supervisor
 
 __all__ = [
-    "ADMIN", "Child", "ChildProcesses", "CounterMemory", "HealthOfMany", "ParentChannel",
-    "Supervisor", "pairs",
+    "ADMIN", "Child", "ChildProcesses", "CounterMemory", "ParentChannel", "SiteHealth",
+    "Supervisor", "socket_pairs",
 ]  # fmt: skip

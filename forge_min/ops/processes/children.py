@@ -1,4 +1,4 @@
-"""The child processes of a parent that has no threads: forked, told of news, ended, waited for."""
+"""The child processes of a parent without threads: fork, send, read, end and reap."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ..console import FAILED, run
 
 log = logging.getLogger("forge_min")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_MOST_ENDING = 4  # processes that finish what they do while the next one serves
-_TICK = 0.01  # seconds between looks after processes that end
+
+_MOST_ENDING = 4  # processes that finish their work while the next one serves
+_TICK = 0.01  # seconds between two checks for ended processes
 
 Run = Callable[[int, int], int]
-"""A child's life: takes the descriptor of the news, which ends with the parent, and the one that it
-reports by; returns its exit code.
+"""The main function of a child. It takes two file descriptors: the reading end of the pipe from the
+parent, which ends with the parent, and the writing end of the pipe for reports. Returns the exit
+code.
 """
 
 
@@ -28,24 +30,27 @@ reports by; returns its exit code.
 class Child:
     """One process.
 
-    name: what it does. news, told: the parent's ends of two pipes. until: when it is killed, once
-    it has been asked to end. page: the number of what it serves.
+    name: its purpose.
+    to_child, from_child: the parent's ends of two pipes.
+    received: bytes that the child has reported.
+    until: time.monotonic() at which it is killed; 0.0 unless it has been asked to end.
+    page: number of the state that it serves, in development.
     """
 
     name: str
     pid: int
-    news: int
-    told: int
-    said: bytes = b""
+    to_child: int
+    from_child: int
+    received: bytes = b""
     until: float = 0.0
     page: int = 0
     started: float = field(default_factory=time.monotonic)
 
 
 class ChildProcesses:
-    """All child processes of this one.
+    """All child processes of this process.
 
-    patience: seconds to end in. The children get the signal mask of now.
+    patience: seconds that a child has to end. The children get the current signal mask.
     """
 
     def __init__(self, patience: float) -> None:
@@ -54,76 +59,77 @@ class ChildProcesses:
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def fork(self, name: str, live: Run) -> Child:
-        """A new process."""
-        (news, ours), (theirs, told) = os.pipe(), os.pipe()
+        """Start a process that runs `live`."""
+        (inbox, to_child), (from_child, reports) = os.pipe(), os.pipe()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
         def begin() -> int:
-            for fd in (ours, theirs, *(fd for c in self.running for fd in (c.news, c.told))):
+            others = [fd for c in self.running for fd in (c.to_child, c.from_child)]
+            for fd in (to_child, from_child, *others):
                 with suppress(OSError):  # closed already
                     os.close(fd)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            return live(news, told)
+            return live(inbox, reports)
 
-        child = Child(name, _fork(begin), ours, theirs)
+        child = Child(name, _fork(begin), to_child, from_child)
         self.running.append(child)
-        os.close(news)
-        os.close(told)
-        os.set_blocking(theirs, False)
+        os.close(inbox)
+        os.close(reports)
+        os.set_blocking(from_child, False)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
 
     def send(self, child: Child, line: bytes) -> None:
-        """Write to it, if it still reads."""
+        """Write to the child, if it still reads."""
         with suppress(OSError):
-            os.write(child.news, line)
+            os.write(child.to_child, line)
 
     def read(self, child: Child) -> bool:
-        """Read its reports into `said`; whether that was the end of them."""
+        """Read the child's reports into `received`; return whether they have ended."""
         with suppress(BlockingIOError):
-            while data := os.read(child.told, 65536):
-                child.said += data
+            while data := os.read(child.from_child, 65536):
+                child.received += data
             return True
         return False
 
     def end(self, child: Child) -> None:
-        """Ask it to end, by the end of its news; of those that do not, only the newest are left."""
-        os.close(child.news)
-        child.news = -1
+        """Ask a child to end by closing its pipe. Only the newest of the ending ones are kept."""
+        os.close(child.to_child)
+        child.to_child = -1
         child.until = time.monotonic() + self.patience
         for late in [child for child in self.running if child.until][:-_MOST_ENDING]:
             self.kill(late)
 
     def kill(self, child: Child) -> None:
-        """End it now."""
+        """Kill the child and wait for it."""
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
         self._forget(child)
 
     def reap(self) -> dict[Child, int]:
-        """Those that have ended since, with their exit codes. Kills those that are late."""
-        found = {}
+        """Return the ended children with their exit codes. Kills those past their deadline."""
+        ended = {}
         for child in list(self.running):
             if 0 < child.until < time.monotonic():
-                log.error("pid %d does not end and is killed", child.pid)
+                log.error("pid %d did not end in time and is killed", child.pid)
                 os.kill(child.pid, signal.SIGKILL)
                 child.until += self.patience
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 self.read(child)
                 self._forget(child)
-                found[child] = os.waitstatus_to_exitcode(status)
-        return found
+                ended[child] = os.waitstatus_to_exitcode(status)
+        return ended
 
     def end_all(self) -> None:
-        """Ask all, and wait. A KeyboardInterrupt kills them, and is not raised."""
+        """Ask all children to end, and wait. A KeyboardInterrupt kills them, and is not raised."""
         try:
             for child in self.running:
                 with suppress(OSError):
-                    os.close(child.news)
-                child.news, child.until = -1, time.monotonic() + self.patience
+                    os.close(child.to_child)
+                child.to_child, child.until = -1, time.monotonic() + self.patience
                 os.kill(child.pid, signal.SIGTERM)
             while self.running:
                 self.reap()
@@ -134,21 +140,21 @@ class ChildProcesses:
 
     def _forget(self, child: Child) -> None:
         self.running.remove(child)
-        for fd in (child.news, child.told):
+        for fd in (child.to_child, child.from_child):
             with suppress(OSError):
                 os.close(fd)
-        child.news = child.told = -1
+        child.to_child = child.from_child = -1
 
 
 def _fork(live: Callable[[], int]) -> int:
-    """A process that does `live`, and nothing of what its parent does; its pid."""
+    """Start a process that runs `live` and none of the parent's code; return its pid."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid:
         return pid
     code = FAILED
-    # SAFETY: nothing may go on from here into what the parent does when it ends.
+    # SAFETY: the child must not return into the parent's code or its exit handlers.
     try:
         code = run(live)
     except SystemExit as end:  # of user code

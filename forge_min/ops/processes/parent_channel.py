@@ -1,8 +1,9 @@
-"""Questions from the admin process to the serving processes.
+"""Requests of the admin process to the serving processes.
 
-The parent makes a pair of sockets for each serving process before it forks, and keeps both ends:
-whatever process takes a slot's place later reads from the same one. Each question brings a pipe for
-its answer, so a profile of a minute delays no other answer; the asker closes it to end a profile.
+The parent makes a pair of sockets for each serving process before it forks, and keeps both ends, so
+that a process that is started later reads from the socket of the one that it replaces. Each request
+carries a pipe for its response: a profile that takes a minute delays no other response, and the
+admin process closes the pipe to end a profile.
 """
 
 from __future__ import annotations
@@ -23,36 +24,36 @@ from ..health import Health
 
 ADMIN = "admin"
 STATE = Inspection("state")
-"""Whether the process is ready, why not, and all its metrics."""
+"""Whether the process is ready, the reasons if it is not, and all its metrics."""
 COUNTED = Inspection("counted")
-"""The series of the plots; asks no database."""
+"""The series of the plots. Sends no query to the database."""
 
-PATIENCE = 2.0  # seconds to answer a question that needs no work
-# The same for a process that did not answer the last time: longer than a database has to answer.
+PATIENCE = 2.0  # seconds to wait for a response that needs no work
+# As PATIENCE, for a process that did not respond last time. Longer than the database may take.
 _BRIEF = 1.25
-_LOOK = 0.1  # seconds between looks whether an answer is still wanted
-_MESSAGE = 4096  # bytes of a question, at most
+_POLL_INTERVAL = 0.1  # seconds between two checks whether the response is still wanted
+_MESSAGE = 4096  # maximum bytes of a request
 
 
-def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
-    """For each slot the end of the admin process and the end of the serving process."""
-    made = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
-    for asking, _ in made:
-        asking.setblocking(False)  # it is full when a process hangs
-    return made
+def socket_pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """Return, for each slot, the end of the admin process and the end of the serving process."""
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
+    for admin_end, _ in pairs:
+        admin_end.setblocking(False)  # its buffer is full when a process hangs
+    return pairs
 
 
-def answer_all(questions: socket.socket, health: Health) -> None:
-    """Answer until the process ends, each question on a thread `inspector`."""
+def serve_requests(requests: socket.socket, health: Health) -> None:
+    """Respond to requests until the process ends, each on a thread `inspector`."""
     inspector = Inspector()
-    while (received := socket.recv_fds(questions, _MESSAGE, 1))[1]:
+    while (received := socket.recv_fds(requests, _MESSAGE, 1))[1]:
         question: Inspection = pickle.loads(received[0])
         args = (health, inspector, question, Connection(received[1][0]))
-        threading.Thread(target=_answer, args=args, name="inspector", daemon=True).start()
+        threading.Thread(target=_respond, args=args, name="inspector", daemon=True).start()
 
 
-def _answer(health: Health, inspector: Inspector, question: Inspection, asker: Connection) -> None:
-    with asker, suppress(OSError):  # nobody waits any more
+def _respond(health: Health, inspector: Inspector, question: Inspection, reply: Connection) -> None:
+    with reply, suppress(OSError):  # the admin process no longer waits
         if question == STATE:
             running = health.running
             answer: Any = snapshot(running.metrics.registry) if running else []
@@ -60,108 +61,116 @@ def _answer(health: Health, inspector: Inspector, question: Inspection, asker: C
         elif question == COUNTED:
             answer = health.counted()
         else:
-            answer = inspector.inspect(question, asker.poll)
-        asker.send((os.getpid(), answer))
+            answer = inspector.inspect(question, reply.poll)
+        reply.send((os.getpid(), answer))
 
 
 class ParentChannel:
-    """A child's side of its parent.
+    """A child's connection to its parent.
 
-    life: a pipe that the parent alone can write to. ready: a pipe to say that the process has
-    started. questions: where a serving process reads them; `health` answers.
+    life: a pipe that only the parent can write to, so that it ends with the parent.
+    ready: a pipe to report that the process has started.
+    requests: the socket from which a serving process reads requests.
     """
 
-    def __init__(self, life: int, ready: int, questions: socket.socket | None = None) -> None:
-        self._life, self._ready, self._questions = life, ready, questions
+    def __init__(self, life: int, ready: int, requests: socket.socket | None = None) -> None:
+        self._life, self._ready, self._requests = life, ready, requests
 
     def start(self, health: Health, ended: Callable[[], object]) -> None:
-        """Begin to listen, on the threads `parent` and `answers`.
+        """Start the threads `parent`, and `answers` if there are requests to serve.
 
-        ended: called when the parent is gone.
+        health: responds to the requests.
+        ended: called when the parent has ended.
         """
         threading.Thread(target=self._watch, args=[ended], name="parent", daemon=True).start()
-        if self._questions is not None:
-            args = [self._questions, health]
-            threading.Thread(target=answer_all, args=args, name="answers", daemon=True).start()
+        if self._requests is not None:
+            args = [self._requests, health]
+            threading.Thread(target=serve_requests, args=args, name="answers", daemon=True).start()
 
-    def serving(self) -> None:
-        """Tell the parent that this process has started. A second call does nothing."""
+    def report_started(self) -> None:
+        """Report to the parent that this process has started. A second call does nothing."""
         ready, self._ready = self._ready, -1
         if ready >= 0:
             os.write(ready, b"1")
             os.close(ready)
 
     def _watch(self, ended: Callable[[], object]) -> None:
-        os.read(self._life, 1)  # nobody writes: it ends with the parent
+        os.read(self._life, 1)  # no data is ever written: it returns when the parent ends
         ended()
 
 
-class ManyProcesses:
-    """An `admin.ProcessInspector` of processes called "1" and so on; "admin" is this one.
+class ChildInspector:
+    """An `admin.ProcessInspector` of the serving processes "1", "2", and so on.
 
-    links: the asking end of each slot.
+    "admin" is this process itself. sockets: the admin process's end of each slot.
     """
 
-    def __init__(self, links: Sequence[socket.socket]) -> None:
-        self._links = {str(slot): link for slot, link in enumerate(links, 1)}
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = {str(slot): socket for slot, socket in enumerate(sockets, 1)}
         self._inspector = Inspector()
-        self._silent: frozenset[str] = frozenset()  # those that did not answer the last time
+        self._silent: frozenset[str] = frozenset()  # processes that did not respond last time
 
     def serving(self) -> Sequence[str]:
-        """As of `admin.ProcessInspector`."""
-        return list(self._links)
+        """Return the names of the serving processes."""
+        return list(self._sockets)
 
     def names(self) -> Sequence[str]:
-        """As of `admin.ProcessInspector`."""
-        return [*self._links, ADMIN]
+        """Return the names of all processes."""
+        return [*self._sockets, ADMIN]
 
     def inspect(
         self, names: Sequence[str], question: Inspection, wait: Wait = lambda _: False
     ) -> Mapping[str, Reply]:
-        """As of `admin.ProcessInspector`. A process that hangs makes only the first asker wait."""
+        """Send a request to processes and return their responses by name.
+
+        If a process hangs, only the first request waits for PATIENCE.
+        """
         if ADMIN in names:
             return {ADMIN: Reply(os.getpid(), self._inspector.inspect(question, wait))}
         with ExitStack() as stack:
-            asked: dict[Connection, str] = {}
+            pending: dict[Connection, str] = {}
             for name in names:
                 with suppress(OSError):
-                    ours = stack.enter_context(_sent(self._links[name], question))
-                    asked[ours] = name
-            found = dict(_answers(asked, question, wait, self._silent))
+                    reply = stack.enter_context(_send(self._sockets[name], question))
+                    pending[reply] = name
+            results = dict(_receive(pending, question, wait, self._silent))
         if not wait(0):
-            self._silent = self._silent - found.keys() | (set(names) - found.keys())
-        return {name: Reply(*found[name]) for name in names if name in found}
+            self._silent = self._silent - results.keys() | (set(names) - results.keys())
+        return {name: Reply(*results[name]) for name in names if name in results}
 
 
-def _sent(link: socket.socket, question: Inspection) -> Connection:
-    """Send a question; the pipe of its answer. Raises OSError when too many wait already."""
-    ours, theirs = Pipe()
-    with theirs:
+def _send(channel: socket.socket, question: Inspection) -> Connection:
+    """Send a request and return the pipe of its response.
+
+    Raises OSError if too many requests wait already.
+    """
+    reader, writer = Pipe()
+    with writer:
         try:
-            socket.send_fds(link, [pickle.dumps(question)], [theirs.fileno()])
+            socket.send_fds(channel, [pickle.dumps(question)], [writer.fileno()])
         except OSError:
-            ours.close()
+            reader.close()
             raise
-    return ours
+    return reader
 
 
-def _answers(
-    asked: Mapping[Connection, str], question: Inspection, stop: Wait, silent: frozenset[str]
+def _receive(
+    pending: Mapping[Connection, str], question: Inspection, stop: Wait, silent: frozenset[str]
 ) -> Iterator[tuple[str, Any]]:
-    """(name, answer) of each process that answers in time, until `stop` returns true.
+    """Yield (name, response) of each process that responds in time, until `stop` returns true.
 
     A process that takes far longer than the first one may hang.
     """
-    left = dict(asked)
+    left = dict(pending)
     due = time.monotonic() + question.options.get("seconds", 0)
     until = due + (10 * PATIENCE if question.options else PATIENCE)
     while left and time.monotonic() < until and not stop(0):
         if time.monotonic() > due + _BRIEF and silent.issuperset(left.values()):
             return
-        for link in wait(list(left), _LOOK):
-            assert isinstance(link, Connection)
-            name = left.pop(link)
+        for reply in wait(list(left), _POLL_INTERVAL):
+            assert isinstance(reply, Connection)
+            name = left.pop(reply)
             with suppress(OSError, EOFError, pickle.UnpicklingError):
-                yield name, link.recv()
+                yield name, reply.recv()
                 now = time.monotonic()
                 until = min(until, now + PATIENCE + 2 * max(now - due, 0.0))

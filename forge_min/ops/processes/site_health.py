@@ -15,19 +15,20 @@ from zlib import crc32
 from ...admin import Reply
 from ...observe import SingleFlight, Snapshot, aggregate, counters_only, scrape, snapshot
 from ..health import Health
-from .parent_channel import COUNTED, PATIENCE, STATE, ManyProcesses
+from .parent_channel import COUNTED, PATIENCE, STATE, ChildInspector
 
 _HEAD = Struct("<QI")  # bytes, and their checksum
 
 
-class Counted(NamedTuple):
-    """What an admin process has counted.
+class Counters(NamedTuple):
+    """The metrics that an admin process has collected.
 
-    gone: the sums of processes that have ended. pids, latest: by name, the process that answered
-    last, and its metrics.
+    ended: the sums of processes that have ended.
+    pids: by name, the process id that responded last.
+    latest: by name, the metrics of that response.
     """
 
-    gone: Snapshot
+    ended: Snapshot
     pids: dict[str, int]
     latest: dict[str, Snapshot]
 
@@ -35,81 +36,83 @@ class Counted(NamedTuple):
 class CounterMemory:
     """Memory of the parent (memfd_create(2)), so that no counter falls when the admin process dies.
 
-    One process writes at a time.
+    Only one process writes at a time.
     """
 
     def __init__(self) -> None:
         self._fd = os.memfd_create("forge-counted")
 
-    def leave(self, counted: Counted) -> None:
-        """Keep this in place of the earlier one, which stays when there is no memory."""
-        data = pickle.dumps(counted)
+    def save(self, counters: Counters) -> None:
+        """Replace the stored counters; keep the earlier ones if memory cannot be allocated."""
+        data = pickle.dumps(counters)
         with suppress(OSError):
             os.pwrite(self._fd, _HEAD.pack(len(data), crc32(data)) + data, 0)
 
-    def take(self) -> Counted:
-        """The latest one; an empty one if a kill interrupted its writing."""
+    def load(self) -> Counters:
+        """Return the stored counters; empty ones if a kill interrupted their writing."""
         if head := os.pread(self._fd, _HEAD.size, 0):
             size, checksum = _HEAD.unpack(head)
             data = os.pread(self._fd, size, _HEAD.size)
             if crc32(data) == checksum:
-                counted: Counted = pickle.loads(data)
-                return counted
-        return Counted([], {}, {})
+                counters: Counters = pickle.loads(data)
+                return counters
+        return Counters([], {}, {})
 
 
-class HealthOfMany(Health):
-    """The health of the admin process, which answers no request, and of all that serve.
+class SiteHealth(Health):
+    """The health of the admin process, which serves no requests, and of all serving processes.
 
-    links: as of `ManyProcesses`. memory: the counts that the admin process before this one left.
+    sockets: as of `ChildInspector`.
+    memory: the counters that the previous admin process stored.
     """
 
     def __init__(
-        self, build: Mapping[str, Any], links: Sequence[socket.socket], memory: CounterMemory
+        self, build: Mapping[str, Any], sockets: Sequence[socket.socket], memory: CounterMemory
     ) -> None:
         super().__init__(build)
-        self.inspector = self._others = ManyProcesses(links)
+        self.inspector = self._children = ChildInspector(sockets)
         self._states = SingleFlight(self._ask, 2 * PATIENCE)
-        self._lock = threading.Lock()  # LOCK: the counts
+        self._lock = threading.Lock()  # LOCK: _ended, _pids, _latest and the memory
         self._memory = memory
-        self._gone, self._pids, latest = memory.take()
+        self._ended, self._pids, latest = memory.load()
         self._latest = {name: counters_only(taken) for name, taken in latest.items()}
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
-        """Ready when each process is."""
+        """Return whether every process is ready, and the reasons of those that are not."""
         _, reasons = super().ready()
-        found = dict(reasons)
-        told = self._states.result() or {}
-        for name in self._others.serving():
-            why = told[name].result[0][1] if name in told else {"process": "does not answer"}
-            found |= {f"process {name}: {what}": reason for what, reason in why.items()}
-        return not found, found
+        states = self._states.result() or {}
+        result = dict(reasons)
+        for name in self._children.serving():
+            why = states[name].result[0][1] if name in states else {"process": "does not answer"}
+            result |= {f"process {name}: {what}": reason for what, reason in why.items()}
+        return not result, result
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
-        """The metrics of all processes, those that have ended included."""
-        # Its forge_ready asks all of them.
+        """Return the metrics of all processes, including those that have ended."""
+        # The callback of forge_ready in `own` requests the state of all processes.
         own = snapshot(self.running.metrics.registry) if self.running else []
         if self.running is None:
             self._states.result()
         with self._lock:
-            # As it will be when this process is killed.
-            gone = aggregate([counters_only(own), self._gone])
-            self._memory.leave(Counted(gone, self._pids, self._latest))
-            return scrape(aggregate([own, self._gone, *self._latest.values()]), accept)
+            ended = aggregate(
+                [counters_only(own), self._ended]
+            )  # as it is when this process is killed
+            self._memory.save(Counters(ended, self._pids, self._latest))
+            return scrape(aggregate([own, self._ended, *self._latest.values()]), accept)
 
     def counted(self) -> Snapshot:
-        """The series of the plots of all processes that answer now."""
-        told = self._others.inspect(self._others.serving(), COUNTED)
-        return aggregate([super().counted(), *(of.result for of in told.values())])
+        """Return the series of the plots, of all processes that respond now."""
+        responses = self._children.inspect(self._children.serving(), COUNTED)
+        return aggregate([super().counted(), *(of.result for of in responses.values())])
 
     def _ask(self) -> Mapping[str, Reply]:
-        """Ask all for their state, and count."""
-        told = self._others.inspect(self._others.serving(), STATE)
+        """Request the state of all processes, and store their metrics."""
+        states = self._children.inspect(self._children.serving(), STATE)
         with self._lock:
             for name, taken in self._latest.items():
-                self._latest[name] = counters_only(taken)  # gauges of those that do not answer
-            for name, (pid, (_, taken)) in told.items():
+                self._latest[name] = counters_only(taken)  # drops the gauges of silent processes
+            for name, (pid, (_, taken)) in states.items():
                 if self._pids.get(name, pid) != pid:
-                    self._gone = aggregate([self._gone, self._latest[name]])
+                    self._ended = aggregate([self._ended, self._latest[name]])
                 self._pids[name], self._latest[name] = pid, taken
-        return told
+        return states

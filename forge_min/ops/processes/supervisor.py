@@ -1,7 +1,7 @@
-"""The parent of several processes: starts them, starts another where one dies, ends them all.
+"""The parent of several processes: starts them, restarts those that die, and ends them all.
 
-It has no threads, because it forks; it opens no database and answers no request. Where it dies, its
-children hear of that and end.
+It has no threads, because it forks, opens no database connection and serves no requests. If it
+dies, its children notice and end.
 """
 
 from __future__ import annotations
@@ -17,47 +17,52 @@ from .children import Child, ChildProcesses, Run
 from .parent_channel import ADMIN
 
 log = logging.getLogger("forge_min")
-AGAIN = 1.0  # seconds between two starts of one process, at least
-LOOK = 0.2  # seconds between looks after children without a signal
+RESTART_INTERVAL = 1.0  # minimum seconds between two starts of one process
+POLL_INTERVAL = 0.2  # seconds between two checks of the children without a signal
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class Supervisor:
-    """Runs the processes of `lives`, by name, until a signal comes. "admin" ends last.
+    """Runs named processes until a signal arrives.
 
-    A process reports when it has started. patience: seconds that they have to end. delays: they
-    wait before they do, until a second signal comes. `run` gives the exit code: not 0 where a
-    process ends before it has once started, whose error it has told itself, or has to be killed.
+    lives: by name, the main function of each process, which reports when it has started. The
+    process "admin" ends last.
+    patience: seconds that the processes have to end.
+    delays: the processes wait before they end, until a second signal arrives.
     """
 
     def __init__(self, lives: Mapping[str, Run], patience: float, *, delays: bool) -> None:
         self._lives, self._delays = lives, delays
         self._children = ChildProcesses(patience)
-        self._again: dict[str, float] = {}  # name → when to start it
-        self._known: set[str] = set()  # names of processes that have started once
+        self._restarts: dict[str, float] = {}  # name → when it starts (time.monotonic())
+        self._started: set[str] = set()  # names of processes that have reported once
         self._code = DONE
-        self._ending = self._admin_told = False
+        self._ending = self._admin_ending = False
 
     def run(self) -> int:
-        """Returns when every process has ended."""
+        """Run until every process has ended, and return the exit code.
+
+        It is not 0 if a process has to be killed or ends before its first start, in which case the
+        process prints the error itself.
+        """
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             for name in self._lives:
                 self._start(name)
-            while self._children.running or (self._again and not self._ending):
-                got = signal.sigtimedwait(_SIGNALS, LOOK)
-                if got is not None and got.si_signo != signal.SIGCHLD:
+            while self._children.running or (self._restarts and not self._ending):
+                received = signal.sigtimedwait(_SIGNALS, POLL_INTERVAL)
+                if received is not None and received.si_signo != signal.SIGCHLD:
                     self._signalled()
                 for child, code in self._children.reap().items():
                     self._ended(child, code)
-                self._go_on()
+                self._continue()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return self._code
 
     def _start(self, name: str) -> None:
         def live(life: int, ready: int) -> int:
-            os.setpgid(0, 0)  # Ctrl-C is for the parent, which tells us
+            os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which ends the children
             return self._lives[name](life, ready)
 
         self._children.fork(name, live)
@@ -66,37 +71,37 @@ class Supervisor:
         if self._ending and self._delays:
             self._delays = False
             self._send_all(signal.SIGUSR1)
-        elif self._ending:  # at once
+        elif self._ending:
             for child in self._children.running:
                 child.until = time.monotonic()
         self._end()
 
     def _ended(self, child: Child, code: int) -> None:
-        if child.said:
-            self._known.add(child.name)
+        if child.received:
+            self._started.add(child.name)
         if self._ending:
             self._code = self._code or (FAILED if code < 0 else code)
-        elif child.name not in self._known:
+        elif child.name not in self._started:
             self._code = code if code > 0 else FAILED
             self._end()
         else:
-            told = (child.name, child.pid, code)
-            log.error("process %s (pid %d) ended with %d; another begins", *told)
-            self._again[child.name] = child.started + AGAIN
+            names = (child.name, child.pid, code)
+            log.error("process %s (pid %d) ended with exit code %d; it is started again", *names)
+            self._restarts[child.name] = child.started + RESTART_INTERVAL
 
-    def _go_on(self) -> None:
-        """Start what is due again; end the admin process last."""
+    def _continue(self) -> None:
+        """Restart processes that are due, or end the admin process when it is the last one."""
         if not self._ending:
             now = time.monotonic()
-            for name in [name for name, at in self._again.items() if now >= at]:
-                del self._again[name]
+            for name in [name for name, at in self._restarts.items() if now >= at]:
+                del self._restarts[name]
                 self._start(name)
-        elif [child.name for child in self._children.running] == [ADMIN] and not self._admin_told:
-            self._admin_told = True
+        elif [child.name for child in self._children.running] == [ADMIN] and not self._admin_ending:
+            self._admin_ending = True
             os.kill(self._children.running[0].pid, signal.SIGTERM)
 
     def _end(self) -> None:
-        """Ask the serving processes to end; the admin process tells of that meanwhile."""
+        """Ask the serving processes to end, while the admin process still reports their state."""
         self._ending = True
         for child in self._children.running:
             child.until = child.until or time.monotonic() + self._children.patience

@@ -1,6 +1,6 @@
 """Rows in and out of files: import and export."""
 
 from .export import export_rows
-from .importer import AnyActions, Load, import_file, opened
+from .importer import AnyActions, FileImport, import_file, open_actions
 
-__all__ = ["AnyActions", "Load", "export_rows", "import_file", "opened"]
+__all__ = ["AnyActions", "FileImport", "export_rows", "import_file", "open_actions"]

@@ -1,4 +1,4 @@
-"""export: the rows of a resource as JSON lines or CSV, streamed; what `import` reads back."""
+"""export: the rows of a resource as JSON lines or CSV, streamed, as `import` reads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...actions import ListQuery, Relation, Sort, quote, scope
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
 from ..project import Project
-from .importer import BATCH, AnyActions, opened, operator
+from .importer import BATCH, AnyActions, open_actions, operator
 from .reader import STRUCTURED
 
 Items = Iterable[Mapping[str, Any]]
@@ -26,22 +26,24 @@ _PLAIN = lazy_pattern(r'[^",\r\n]+')
 
 
 def export_rows(project: Project, args: argparse.Namespace) -> int:
-    """Write every row of `resource` that the filters `where` leave.
+    """Write every row of `resource` that matches the filters `where`.
 
-    output: the file; None is stdout. format: "jsonl", "csv", or "" for what the file's name says.
-    Raises as `opened`, BadRequest for a wrong query, ForgeError F612 for a file that cannot be
-    written.
+    output: the file, default: stdout.
+    format: "jsonl" or "csv"; "" is the format that the file's name ends with, else "jsonl".
+
+    Raises as `open_actions`, BadRequest for a wrong query, and ForgeError F612 if the file cannot
+    be written.
     """
     started, output = time.monotonic(), args.output
     format = "jsonl" if args.json else args.format or (output or Path()).suffix[1:].lower()
     query: dict[str, list[str]] = {"sort": [args.sort]} if args.sort else {}
     for name, value in args.where:
         query.setdefault(name, []).append(value)
-    with opened(project, args.resource, operator(project, args, args.all_fields)) as actions:
-        asked = ListQuery.parse(actions.resource, query)
-        # The oldest first: an import has to have a row before those that refer to it.
-        sorts = asked.sorts or (Sort(actions.resource.key),)
-        rows = actions.stream(replace(asked, sorts=sorts))
+    with open_actions(project, args.resource, operator(project, args, args.all_fields)) as actions:
+        parsed = ListQuery.parse(actions.resource, query)
+        # The oldest first: an import needs a row before the rows that refer to it.
+        sorts = parsed.sorts or (Sort(actions.resource.key),)
+        rows = actions.stream(replace(parsed, sorts=sorts))
         with _writing(output) as stream:
             types = actions.shown() if format == "csv" else None
             count = _write(stream, _items(actions, rows), types)
@@ -51,25 +53,26 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
 
 
 def _items(actions: AnyActions, rows: Iterator[Any]) -> Items:
-    """The rows as JSON objects, with the ids of their many_to_many relations."""
-    links = actions.lists_of_keys()
+    """Yield the rows as JSON objects, with the ids of their many_to_many relations."""
+    relations = actions.lists_of_keys()
     while batch := list(islice(rows, BATCH)):
         items = actions.to_json_many(batch)
         keys = [actions.key_of(row) for row in batch]
-        for link in links:
-            found = _ids(actions, link, keys)
+        for relation in relations:
+            ids = _ids(actions, relation, keys)
             for key, item in zip(keys, items):
-                item[link.field] = found.get(key, [])
+                item[relation.field] = ids.get(key, [])
         yield from items
 
 
-def _ids(actions: AnyActions, link: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
-    """Key of a row → those of the living rows that it is joined to, as JSON has them."""
-    target, tenant = actions.registry.actions[link.target].resource, actions.tenant()
-    this, other, key = (quote(n) for n in (link.column, link.target_column, target.key.name))
+def _ids(actions: AnyActions, relation: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
+    """Map the key of each row to the keys of its related living rows, as JSON values."""
+    target, tenant = actions.registry.actions[relation.target].resource, actions.tenant()
+    names = (relation.column, relation.target_column, target.key.name)
+    this, other, key = (quote(name) for name in names)
     where = " and ".join([f"j.{this} = any(%(keys)s)", *scope(target, "t")])
     sql = f"""select j.{this}, jsonb_agg(j.{other} order by j.{other})
-from {quote(link.join)} j join {quote(target.source or target.table)} t on t.{key} = j.{other}
+from {quote(relation.join)} j join {quote(target.source or target.table)} t on t.{key} = j.{other}
 where {where} group by j.{this}"""
     params = {"keys": keys, "forge_tenant": tenant}
     return dict(db.run(actions.connection(), sql, params, tenant=tenant))
@@ -77,9 +80,9 @@ where {where} group by j.{this}"""
 
 @contextmanager
 def _writing(output: Path | None) -> Iterator[IO[str]]:
-    where, closing = output or sys.stdout.fileno(), output is not None
+    file, closing = output or sys.stdout.fileno(), output is not None
     try:
-        with open(where, "w", encoding="utf-8", newline="", closefd=closing) as stream:
+        with open(file, "w", encoding="utf-8", newline="", closefd=closing) as stream:
             yield stream
     except OSError as err:
         if output is None:
@@ -88,7 +91,10 @@ def _writing(output: Path | None) -> Iterator[IO[str]]:
 
 
 def _write(stream: IO[str], items: Items, types: Mapping[str, str] | None) -> int:
-    """The number of items. types: the columns of a CSV (RFC 4180) with their types."""
+    """Write the items and return their number.
+
+    types: the columns of a CSV (RFC 4180) with their types; None writes JSON lines.
+    """
     count = 0
     if types is not None:
         stream.write(",".join(types) + "\r\n")
@@ -102,7 +108,7 @@ def _write(stream: IO[str], items: Items, types: Mapping[str, str] | None) -> in
 
 
 def _cell(kind: str, value: object) -> str:
-    """NULL is an empty cell, an empty text a quoted one, a JSON value its text."""
+    """Format a CSV cell: NULL is empty, an empty text is quoted, a JSON value is its text."""
     if value is None:
         return ""
     structured = kind in STRUCTURED or isinstance(value, bool)

@@ -1,6 +1,7 @@
 """import: a file of JSON lines or CSV through the actions, in bulk.
 
-Every wrong line is named by its number. Nothing of its file is kept, or with `skip` all the others.
+Every wrong line is reported with its number. Unless wrong lines are skipped, they undo the whole
+import.
 """
 
 from __future__ import annotations
@@ -24,42 +25,47 @@ from ...auth import Identity, accounts, as_identity
 from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
 from .. import console
 from ..project import Project
-from .reader import Line, read_lines
+from .reader import InputLine, read_lines
 
 AnyActions = Actions[Any, Any, Any]
 Send = Callable[..., int | tuple[int, int, int]]
 BATCH = 1000  # lines of one statement, and between two reports of progress
-SHOWN = 1000  # errors that --json lists; all are counted
+MAX_ERRORS = 1000  # errors that --json lists; all are counted
 DONE = ("created", "updated", "unchanged")
-KEPT = {"version", "created_at", "updated_at", "deleted_at"}  # the table's own: passed over
+# Columns that the table sets itself: ignored in the file.
+AUTOMATIC = {"version", "created_at", "updated_at", "deleted_at"}
 
 
 def import_file(project: Project, args: argparse.Namespace) -> int:
     """Create a row of a resource from each line of a file.
 
-    file: .csv with a header line, else JSON lines. on_error: "skip" keeps the good lines; else a
-    wrong one undoes all. update: the unique field by which a row that is there is found, and
-    updated; "" creates only. Returns 1 when a line was refused. Raises as `opened`, BadRequest for
-    a file (F610) and for a field to update by that is not unique.
+    file: NAME.csv with a header line, else JSON lines.
+    on_error: "skip" imports the other lines; "stop" imports nothing if a line is wrong.
+    update: the unique field by which an existing row is found and updated; "" only creates rows.
+
+    Returns 1 if a line was refused. Raises as `open_actions`, and BadRequest for a file that cannot
+    be read (F610) and for a field `update` that is not unique.
     """
     started = time.monotonic()
-    with opened(project, args.resource, operator(project, args, not args.as_role)) as actions:
+    with open_actions(project, args.resource, operator(project, args, not args.as_role)) as actions:
         key = args.update
         send: Send = partial(actions.upsert_many, key=key) if key else actions.create_many
-        load = Load(actions, args.file, send, quiet=args.json)
+        load = FileImport(actions, args.file, send, quiet=args.json)
         load.run(skip=args.on_error == "skip")
     counts, seconds = load.counts, time.monotonic() - started
     report = {"resource": args.resource, "rows": sum(counts[n] for n in DONE), **counts}
     report |= {"seconds": round(seconds, 3), "errors": load.errors}
     words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
-    console.tell(report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json)
+    console.print_result(
+        report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json
+    )
     return 1 if counts["refused"] else 0
 
 
 def operator(project: Project, args: argparse.Namespace, system: bool) -> Identity:
-    """The identity that does this.
+    """Return the identity of the command: the operator, with the tenant and roles of the options.
 
-    tenant: a slug, or an id, which is not looked up. Raises NotFound F634 for an unknown slug.
+    tenant: a slug, or an id, which is not checked. Raises NotFound F634 for an unknown slug.
     """
     tenant = args.tenant and accounts.as_id(args.tenant)
     if args.tenant and not tenant:
@@ -70,43 +76,48 @@ def operator(project: Project, args: argparse.Namespace, system: bool) -> Identi
 
 
 @contextmanager
-def opened(project: Project, topic: str, who: Identity) -> Iterator[AnyActions]:
-    """The actions of `topic` in a running project, as `who`.
+def open_actions(project: Project, topic: str, identity: Identity) -> Iterator[AnyActions]:
+    """Start the project, and yield the actions of `topic` with the given identity.
 
-    Raises ForgeError F601 where there is no such resource; Forbidden gets a hint.
+    Raises ForgeError F601 if no resource has this topic. Forbidden gets a hint.
     """
     running = project.start(serving=False)
     try:
         if topic not in running.registry.actions:
             known = ", ".join(running.registry.actions)
-            raise ForgeError(f"no resource {topic}", code="F601", hint=f"resources: {known}")
-        with as_identity(who):
+            message = f"resource {topic!r} not found"
+            raise ForgeError(message, code="F601", hint=f"resources: {known}")
+        with as_identity(identity):
             yield running.registry.actions[topic]
     except Forbidden as err:
-        err.hint = "--as-role, --tenant and --all-fields (export) say as whom this is done"
+        err.hint = "set the role or tenant: --as-role, --tenant, --all-fields (only export)"
         raise
     finally:
         running.stop()
 
 
-class Load:
-    """One file on its way into one resource.
+class FileImport:
+    """The import of one file into one resource.
 
-    counts: lines by what became of them. errors: {line, field, code, message} of the first wrong
-    values. quiet: tell nobody of them.
+    counts: the number of lines by outcome.
+    errors: {line, field, code, message} of the first wrong values.
+    quiet: print no errors.
     """
 
     def __init__(self, actions: AnyActions, file: Path, send: Send, *, quiet: bool) -> None:
         self.counts = dict.fromkeys((*DONE, "refused"), 0)
         self.errors: list[dict[str, object]] = []
         self._actions, self._file, self._send, self._quiet = actions, file, send, quiet
-        # A row may refer to one of the same table in a later line: what is refused for that waits.
+        # A row may refer to a row of the same table in a later line: refused lines wait for that.
         relations = actions.resource.relations
         self._patience = 2 * any(r.target == actions.resource.topic for r in relations)
-        self._waiting: list[Line] = []
+        self._waiting: list[InputLine] = []
 
     def run(self, *, skip: bool) -> None:
-        """All batches. skip: each is committed by itself; else all are, or none."""
+        """Import all batches.
+
+        skip: commit each batch by itself; else commit all, or nothing.
+        """
         conn = self._actions.connection()
         with nullcontext() if skip else db.transaction(conn):
             self._write_all(self._lines(), conn, skip)
@@ -118,32 +129,35 @@ class Load:
                     self._write_all(iter(waiting), conn, skip)
             if self.counts["refused"] and not skip:
                 self.counts.update(dict.fromkeys(DONE, 0))
-                self._tell("nothing of it was imported", hint="correct it, or use --on-error skip")
+                self._report("nothing was imported", hint="correct it, or use --on-error skip")
                 raise Rollback
 
-    def _write_all(self, lines: Iterator[Line], conn: db.Connection, skip: bool) -> None:
+    def _write_all(self, lines: Iterator[InputLine], conn: db.Connection, skip: bool) -> None:
         for batch in iter(lambda: list(islice(lines, BATCH)), []):
             with db.transaction(conn):
                 self._write(batch, conn)
             if self.counts["refused"] and not skip:
                 return
 
-    def _lines(self) -> Iterator[Line]:
-        """The lines that can be read; the others are refused. Tells a terminal how many."""
+    def _lines(self) -> Iterator[InputLine]:
+        """Yield the readable lines, and refuse the others. Shows the progress on a terminal."""
         resource = self._actions.resource
-        kept = KEPT & {column.name for column in resource.columns}
+        automatic = AUTOMATIC & {column.name for column in resource.columns}
         show = sys.stderr.isatty() and not self._quiet
         for count, line in enumerate(read_lines(self._file, field_types(resource)), 1):
             if line.error:
                 self._refuse(line, [FieldError("", "malformed", line.error)])
             else:
-                yield Line(line.number, {n: v for n, v in line.item.items() if n not in kept})
+                yield InputLine(
+                    line.number, {n: v for n, v in line.item.items() if n not in automatic}
+                )
             if show and count % BATCH == 0:
                 print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
 
-    def _write(self, lines: Sequence[Line], conn: db.Connection) -> None:
-        """Write these lines but for those that are refused, which are halved out of the others, or
-        wait: with patience 2 as a whole, with 1 line by line.
+    def _write(self, lines: Sequence[InputLine], conn: db.Connection) -> None:
+        """Write these lines, except for refused ones, which bisection separates from the others.
+
+        Lines that refer to missing rows wait: with patience 2 the whole batch, with 1 single lines.
         """
         if not lines:
             return
@@ -154,7 +168,7 @@ class Load:
             if any(e.code == "no_such_row" for e in errors) and self._patience > (len(lines) > 1):
                 self._waiting += lines
                 return
-            wrong = _by_place(errors) or ({0: errors} if len(lines) == 1 else {})
+            wrong = _by_line(errors) or ({0: errors} if len(lines) == 1 else {})
             for n in sorted(wrong):
                 self._refuse(lines[n], wrong[n])
             rest = [line for n, line in enumerate(lines) if n not in wrong]
@@ -165,32 +179,32 @@ class Load:
             for name, count in zip(DONE, done if isinstance(done, tuple) else (done,)):
                 self.counts[name] += count
 
-    def _refuse(self, line: Line, errors: Iterable[FieldError]) -> None:
+    def _refuse(self, line: InputLine, errors: Iterable[FieldError]) -> None:
         self.counts["refused"] += 1
         for error in errors:
             field, why = error.pointer[1:], error.message
-            self._tell(f"{field} {why}".strip(), f":{line.number}")
-            if len(self.errors) < SHOWN:
-                one = {"line": line.number, "field": field, "code": error.code, "message": why}
-                self.errors.append(one)
+            self._report(f"{field} {why}".strip(), f":{line.number}")
+            if len(self.errors) < MAX_ERRORS:
+                row = {"line": line.number, "field": field, "code": error.code, "message": why}
+                self.errors.append(row)
 
-    def _tell(self, what: str, place: str = "", hint: str = "") -> None:
+    def _report(self, message: str, line: str = "", hint: str = "") -> None:
         if not self._quiet:
-            error = ForgeError(f"{self._file}{place}: {what}", code="F611", hint=hint)
-            console.report(error, sys.stderr)
+            error = ForgeError(f"{self._file}{line}: {message}", code="F611", hint=hint)
+            console.print_error(error, sys.stderr)
 
 
 def field_types(resource: Resource[Any]) -> Mapping[str, str]:
-    """Every field of the JSON object with its type; "many" for the ids of a many_to_many."""
+    """Return the type of every field of the JSON object; "many" for the ids of a many_to_many."""
     columns = {column.name: column.type for column in resource.columns}
     return columns | {r.field: "many" for r in resource.relations if r.field}
 
 
-def _by_place(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
-    """Errors whose pointer begins with an item's place: "/17/name" is "/name" of the 17th."""
-    found: defaultdict[int, list[FieldError]] = defaultdict(list)
+def _by_line(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
+    """Group errors by the index that their pointer begins with: "/17/name" is "/name" of 17."""
+    result: defaultdict[int, list[FieldError]] = defaultdict(list)
     for error in errors:
-        place, _, field = error.pointer[1:].partition("/")
-        if place.isdigit():
-            found[int(place)].append(FieldError("/" + field, error.code, error.message))
-    return found
+        index, _, field = error.pointer[1:].partition("/")
+        if index.isdigit():
+            result[int(index)].append(FieldError("/" + field, error.code, error.message))
+    return result

@@ -1,4 +1,7 @@
-"""The lines of a file to import, JSON lines or CSV: one object each. Nothing here writes rows."""
+"""The lines of a file to import, JSON lines or CSV, as one object each.
+
+Nothing here writes rows.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +12,40 @@ from typing import IO, Any, NamedTuple
 
 from ...actions import TYPES
 from ...errors import BadRequest
-from ...i18n import exact
+from ...i18n import parse_number
 from ...lazy import lazy_pattern
 
 MAX_LINE = 1 << 24  # characters
-STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
-# PERF: json.loads with any option builds a decoder at each call.
-_decode = json.JSONDecoder(parse_float=exact).decode
-# A cell of RFC 4180 and what ends it; and one whose quotes do not end in this text.
+STRUCTURED = ("json", "many")  # types with JSON text in their CSV cell
+# PERF: json.loads with any option creates a decoder at each call.
+_decode = json.JSONDecoder(parse_float=parse_number).decode
+# A cell of RFC 4180 with its end; a quoted cell without its closing quote.
 _CELL = lazy_pattern(r'(?:"([^"]*(?:""[^"]*)*)"|((?:[^",\r\n][^,\r\n]*)?))(,|[\r\n]*\Z)')
 _OPEN = lazy_pattern(r'"[^"]*(?:""[^"]*)*\Z')
 
 
-class Line(NamedTuple):
-    """number: from 1; of a CSV row that spans several, the first. error: why there is no item."""
+class InputLine(NamedTuple):
+    """One line of the file.
+
+    number: counted from 1; of a CSV row of several lines, the first.
+    error: why the line has no item.
+    """
 
     number: int
     item: dict[str, Any]
     error: str = ""
 
 
-def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
-    """The lines of `file` (.csv, else JSON lines) without the empty ones; one in memory at a time.
+def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[InputLine]:
+    """Yield the lines of `file` (.csv, else JSON lines) except empty ones, one in memory at a time.
 
-    types: field → type, for the cells of a CSV; an empty cell is NULL, but a text where it is
-    quoted, as in PostgreSQL's COPY. Raises BadRequest F610 for
-    a file that cannot be read, and for a CSV whose header is wrong.
+    types: the type of each field, for the cells of a CSV. An empty cell is NULL, but a quoted empty
+    cell is an empty text, as in PostgreSQL's COPY.
+
+    Raises BadRequest F610 for a file that cannot be read, and for a CSV with a wrong header.
     """
     try:
-        # Bytes that are no UTF-8 become lone surrogates, so that their line can be named.
+        # Bytes that are not UTF-8 become lone surrogates, so that their line can be reported.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             texts = _texts(stream)
             yield from _csv(file, texts, types) if file.suffix.lower() == ".csv" else _json(texts)
@@ -46,7 +54,7 @@ def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
 
 
 def _texts(stream: IO[str]) -> Iterator[str]:
-    """The lines; of one that is too long its first MAX_LINE characters."""
+    """Yield the lines; of a line that is too long, only its first MAX_LINE characters."""
     while text := stream.readline(MAX_LINE):
         yield text
         rest = text
@@ -54,27 +62,27 @@ def _texts(stream: IO[str]) -> Iterator[str]:
             rest = stream.readline(MAX_LINE)
 
 
-def _fitting(text: str) -> str:
+def _check_length(text: str) -> str:
     if len(text) == MAX_LINE:
-        raise ValueError(f"it has {MAX_LINE} characters or more")
+        raise ValueError(f"the line has {MAX_LINE} characters or more")
     return text
 
 
-def _json(texts: Iterator[str]) -> Iterator[Line]:
+def _json(texts: Iterator[str]) -> Iterator[InputLine]:
     for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
-            _fitting(text).encode()
+            _check_length(text).encode()
             item = _decode(text)
         except (ValueError, RecursionError) as err:
-            yield Line(number, {}, f"malformed JSON: {err}")
+            yield InputLine(number, {}, f"malformed JSON: {err}")
         else:
             good = isinstance(item, dict)
-            yield Line(number, item) if good else Line(number, {}, "not a JSON object")
+            yield InputLine(number, item) if good else InputLine(number, {}, "not a JSON object")
 
 
-def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[Line]:
+def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[InputLine]:
     numbered = enumerate(texts, 1)
     names: list[str] = []
     for number, text in numbered:
@@ -82,18 +90,19 @@ def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator
             if not names:
                 names = _header(file, [cell or "" for cell in _cells(text, numbered)], types)
             elif text.strip("\r\n"):
-                yield Line(number, _row(names, _cells(text, numbered), types))
+                yield InputLine(number, _row(names, _cells(text, numbered), types))
         except (ValueError, RecursionError) as err:
             if not names:
                 raise BadRequest(f"{file}:{number}: malformed CSV: {err}", code="F610") from None
-            yield Line(number, {}, f"malformed CSV: {err}")
+            yield InputLine(number, {}, f"malformed CSV: {err}")
 
 
 def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
-    """The cells of the record that begins with this line, and takes more of them where a quoted
-    cell goes on. A cell with nothing in it is None, a quoted one "". Raises ValueError.
+    """Split a record into cells; a quoted cell may span lines, which are taken from `numbered`.
+
+    An empty cell is None, a quoted empty cell "". Raises ValueError.
     """
-    _fitting(text)
+    _check_length(text)
     cells: list[str | None] = []
     at, end = 0, ","
     while end == ",":
@@ -102,7 +111,7 @@ def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
             text += _until_a_quote(numbered)
             continue
         if match is None:
-            raise ValueError(f"cell {len(cells) + 1} goes on behind its quotes")
+            raise ValueError(f"cell {len(cells) + 1} has text after its closing quote")
         quoted, plain, end = match.groups()
         cells.append(plain or None if quoted is None else quoted.replace('""', '"'))
         at = match.end()
@@ -112,19 +121,19 @@ def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
 def _until_a_quote(numbered: Iterator[tuple[int, str]]) -> str:
     lines, length = [], 0
     for _, text in numbered:
-        lines.append(_fitting(text))
+        lines.append(_check_length(text))
         length += len(text)
         if '"' in text:
             return "".join(lines)
         if length > MAX_LINE:
             break
-    raise ValueError("a quoted cell does not end")
+    raise ValueError("a quoted cell has no closing quote")
 
 
 def _header(file: Path, names: list[str], types: Mapping[str, str]) -> list[str]:
     if wrong := [n for i, n in enumerate(names) if n not in types or n in names[:i]]:
         hint = f"the first line names the fields, each once: {', '.join(types)}"
-        raise BadRequest(f"{file}:1: not a field, or twice: {wrong}", code="F610", hint=hint)
+        raise BadRequest(f"{file}:1: unknown or repeated: {wrong}", code="F610", hint=hint)
     return names
 
 
@@ -143,4 +152,4 @@ def _cell(type_name: str, text: str | None) -> object:
     try:
         return _decode(text)
     except (ValueError, RecursionError):
-        return data  # which no reader takes, so that the whole line is checked
+        return data  # bytes, which the action refuses together with all errors of the line

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import BuildError
 from ...generate import exchange
-from ...manifest import INFO, NAME, Manifest, listed
+from ...manifest import INFO, NAME, Manifest, list_files
 from ..errors import failure
 
 SUMS = "SHA256SUMS"
@@ -153,7 +153,7 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
         raise failure("not_ours", path=path, why="it is no folder")
     if root.resolve().is_relative_to(path.resolve()):
         raise failure("not_ours", path=path, why=f"it holds the project {root}")
-    names = listed(path) if path.is_dir() else []
+    names = list_files(path) if path.is_dir() else []
     if names and (strange := sorted(set(names) - _known(path, listing))):
         more = ", ..." if len(strange) > 3 else ""
         raise failure("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from ... import __version__
 from ...errors import BuildError
-from ...manifest import listed
+from ...manifest import list_files
 from ..artifact import package
 from ..artifact.archive import write_folder, zip_bytes
 from ..artifact.distributions import (
@@ -250,5 +250,5 @@ def _is_as_copied(folder: Path) -> bool:
         recorded = recorded_files(PathDistribution(records[0]), lambda path: True)
     except BuildError:
         return False
-    names = {f"{top.name}/{name}" for top in (copied, records[0]) for name in listed(top)}
+    names = {f"{top.name}/{name}" for top in (copied, records[0]) for name in list_files(top)}
     return {name for name in names if not name.endswith(".pyc")} <= recorded.keys()
