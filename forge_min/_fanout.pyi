@@ -10,7 +10,7 @@ from typing import Any, TypeVar, final
 
 T = TypeVar("T")
 
-def access_line(
+def try_format_access_line(
     now: float,
     method: str,
     path: str,
@@ -28,7 +28,9 @@ def access_line(
     """
 
 def escape(value: object) -> str: ...
-def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]: ...
+def make_rows(
+    kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]
+) -> list[T]: ...
 def iso_utc(moment: datetime) -> str: ...
 def try_format_response(
     head: tuple[int, bytes, int | None, bool], body: list[bytes]

@@ -265,7 +265,7 @@ cdef int put_clock(Text* text, long long second) except -1:
     return put(text, CLOCK, 19)
 
 
-def access_line(double now, method, path, status, double seconds, fields, place):
+def try_format_access_line(double now, method, path, status, double seconds, fields, place):
     """See _fanout.pyi."""
     cdef Text text
     if type(fields) is not dict or not 0 <= now < 253402300800:
@@ -334,8 +334,8 @@ cdef int put_place(Text* text, object place) except -1:
     return put(text, b'"', 1)
 
 
-def filled(type kind, tuple names, rows):
-    """As _fanout_py.filled."""
+def make_rows(type kind, tuple names, rows):
+    """As _fanout_py.make_rows."""
     cdef Py_ssize_t n, count = len(names)
     cdef object made
     cdef list found = []

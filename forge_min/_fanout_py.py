@@ -809,7 +809,7 @@ def uuid_text(value: object) -> str:
     return str(value)
 
 
-def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]:
+def make_rows(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]:
     """Objects of a class that only keeps what it is given, as a frozen dataclass does: of each row
     the first values, by these names. Its __init__ is not called. Raises TypeError for a row that is
     too short.
@@ -907,7 +907,9 @@ def _unsure(*arguments: object) -> None:
     """What the compiled core's fast paths return when Python has to look closer. See the stub."""
 
 
-try_parse_head = try_format_head = try_format_response = try_encode_json = access_line = _unsure
+try_parse_head = try_format_head = try_format_response = try_encode_json = (
+    try_format_access_line
+) = _unsure
 
 
 # -- metric cells ----------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "IoThread", "Histogram", "Lease", "Limiter", "StreamWriter",
-    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "ready", "rearm",
-    "receive", "transmit", "try_encode_json", "try_format_head", "try_format_response",
-    "try_parse_head", "uuid_text",
+    "IMPL", "Counter", "Histogram", "IoThread", "Lease", "Limiter", "StreamWriter",
+    "Subscription", "Topic", "escape", "iso_utc", "make_rows", "ready", "rearm", "receive",
+    "transmit", "try_encode_json", "try_format_access_line", "try_format_head",
+    "try_format_response", "try_parse_head", "uuid_text",
 ]  # fmt: skip
 
 

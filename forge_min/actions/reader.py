@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from .. import db
 from ..errors import BadRequest, DomainError
-from ..fanout import filled, iso_utc
+from ..fanout import iso_utc, make_rows
 from ..i18n import text
 from . import query as queries
 from .base import Base, Conn, Rows
@@ -204,7 +204,7 @@ class Reader(Base[R]):
         """Rows of what `statement` gave."""
         hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
         if not hidden and self._attributes:
-            return filled(cast("type[R]", row), self._attributes, found)
+            return make_rows(cast("type[R]", row), self._attributes, found)
         return [self._row(values[:width], hidden) for values in found]
 
     def _numbered(self, query: ListQuery, found: Rows, conn: Conn) -> Page[R]:

@@ -180,7 +180,7 @@ class Runtime:
         """Queues that jobs of this project go to, beside `queues`, and that no living worker works;
         each with the kinds of its jobs. Raises as `db.connect`, and the errors of `db.translate`.
         """
-        served = {*queues, *control.served(self.database.connection())}
+        served = {*queues, *control.served_queues(self.database.connection())}
         declared = declared_queues(self.registry, self.schedules)
         return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
@@ -263,7 +263,7 @@ class Runtime:
         """What the admin server shows of the database, on connections of its own threads."""
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
-        counted = observe.SingleFlight(lambda: control.counted(database.connection()))
+        counted = observe.SingleFlight(lambda: control.job_counts(database.connection()))
         self.metrics.watch("forge_jobs", lambda: counted.answer() or {})
 
     @cached_property
@@ -271,7 +271,7 @@ class Runtime:
         """Handler of the admin server's /jobs, created by the first request."""
         from ..admin import JobsPages
 
-        reporting = partial(jobs.told_of, self._catalogue.kinds)
+        reporting = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, reporting)
 
     def _know_jobs(self, app: App) -> None:

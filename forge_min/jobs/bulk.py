@@ -19,10 +19,26 @@ import psycopg
 
 from .. import db
 from ..errors import ForgeError
-from .insert import catalogue_of, caused_by, insert_tx, metadata_of, produced, told
+from .insert import (
+    catalogue_of,
+    current_cause,
+    insert_tx,
+    metadata_of,
+    notify_workers,
+    producer_span,
+)
 from .job import SQL
 from .kinds import Catalogue, Kind
-from .new import NO_MORE, NONE, Checked, NewJob, args_of, array, checked, kind_in
+from .new_job import (
+    NO_EXTRAS,
+    NO_KINDS,
+    CheckedJob,
+    NewJob,
+    array_literal,
+    check_job,
+    encode_args,
+    find_kind,
+)
 
 CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
 # What COPY's text format gives another meaning (PostgreSQL manual, COPY).
@@ -44,7 +60,7 @@ def insert_many_tx(
     Those that are unique go by a statement each, at their places, and count as inserted when they
     were there already. Raises as `insert_tx`; ForgeError F724 where what makes `jobs` uses `conn`.
     """
-    with db.errors_translated(), db.transaction(conn), produced("jobs"):
+    with db.errors_translated(), db.transaction(conn), producer_span("jobs"):
         found: list[int] = []
         if ids:
             jobs = list(jobs)
@@ -58,8 +74,8 @@ def insert_many_tx(
             _copy(conn, _MORE, bulk.full(now), numbers)
         for place, job in bulk.unique:
             found.insert(place, insert_tx(conn, **job._asdict()))
-        told(conn, bulk.due)
-        told(conn, bulk.waiting, quiet=True)
+        notify_workers(conn, bulk.due)
+        notify_workers(conn, bulk.waiting, quiet=True)
     return found if ids else bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
 
 
@@ -80,14 +96,14 @@ class _Bulk:
         self.waiting: Counter[tuple[str, str]] = Counter()
         self._jobs = enumerate(jobs)
         self._catalogue = catalogue
-        self._cause = caused_by()
+        self._cause = current_cause()
 
     def plain(self) -> Iterator[str]:
         """kind, queue, args, priority, max_attempts, metadata."""
         known: dict[tuple[Any, ...], _Same] = {}
         for numbered in self._jobs:
             job = numbered[1]
-            if job[5:] != NO_MORE:
+            if job[5:] != NO_EXTRAS:
                 if job.unique is None:
                     self.left.append(numbered)
                     break
@@ -98,7 +114,7 @@ class _Bulk:
                 kind, place, head, tail = known[says]
             except (KeyError, TypeError):  # what has no hash is refused
                 kind, place, head, tail = known[says] = self._same(job)
-            args = args_of(kind, job.args)
+            args = encode_args(kind, job.args)
             self.due[place] += 1
             yield head + _escaped(args) + tail
 
@@ -109,24 +125,24 @@ class _Bulk:
             if job.unique is not None:
                 self.unique.append(numbered)
                 continue
-            good = checked(job, self._catalogue)
+            good = check_job(job, self._catalogue)
             at = max(now, good.scheduled_at or now + timedelta(seconds=good.delay))
             of, state = (self.waiting, "scheduled") if at > now else (self.due, "available")
             of[good.kind, good.queue] += 1
-            tags = _escaped(array(good.tags)) if good.tags else "{}"
+            tags = _escaped(array_literal(good.tags)) if good.tags else "{}"
             key = r"\N" if good.limit_key is None else _escaped(good.limit_key)
             line = self._head(good) + _escaped(good.args) + self._tail(good)
             yield f"{line}\t{state}\t{at.isoformat()}\t{tags}\t{key}"
 
     def _same(self, job: NewJob) -> _Same:
-        good = checked(job, self._catalogue)
-        kind = kind_in(self._catalogue or NONE, job.kind)
+        good = check_job(job, self._catalogue)
+        kind = find_kind(self._catalogue or NO_KINDS, job.kind)
         return kind, (kind.name, good.queue), self._head(good), self._tail(good)
 
-    def _head(self, job: Checked) -> str:
+    def _head(self, job: CheckedJob) -> str:
         return f"{_escaped(job.kind)}\t{_escaped(job.queue)}\t"
 
-    def _tail(self, job: Checked) -> str:
+    def _tail(self, job: CheckedJob) -> str:
         metadata = _escaped(metadata_of(job, self._cause))
         return f"\t{job.priority}\t{job.max_attempts}\t{metadata}"
 

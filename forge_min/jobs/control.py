@@ -15,16 +15,16 @@ import psycopg
 from .. import db
 from ..errors import Invalid, NotFound
 from .job import LONGEST, with_notice
-from .maintenance.loop import count_if_old, look
-from .new import ENDED, LIVE, fits
+from .maintenance.loop import count_jobs, refresh_counts
+from .new_job import ENDED, LIVE, is_valid_text
 
 SQL = db.load_sql("forge_min.jobs", "control.sql")
 SQL["discard"] = with_notice(SQL["discard"])
 STATES = (*LIVE, *ENDED)
 _MOST, _MANY = 2**63 - 1, 10_000  # a job's number; rows of a list
-DOES = ("retry", "cancel", "discard")
+ACTIONS = ("retry", "cancel", "discard")
 Conn = psycopg.Connection[Any]
-Shown = dict[str, Any]
+Row = dict[str, Any]
 """A row as JSON says it, its columns by name."""
 
 
@@ -38,7 +38,7 @@ def list_jobs(
     tag: str | None = None,
     before: int | None = None,
     limit: int = 50,
-) -> list[Shown]:
+) -> list[Row]:
     """Jobs, the newest first, each with its last error instead of all. before: ids below it.
 
     Raises Invalid F721 for a state that is none, F725 for what no job can have.
@@ -58,12 +58,12 @@ def list_jobs(
     return [row[0] for row in db.run(conn, SQL["list"], params)]
 
 
-def show_job(conn: Conn, id: int) -> Shown:
+def show_job(conn: Conn, id: int) -> Row:
     """One job with everything that is known of it. Raises NotFound F722."""
     rows = db.run(conn, SQL["show"], {"id": id}) if id <= _MOST else []
     if not rows:
         raise NotFound(f"there is no job {id}", code="F722")
-    shown: Shown = rows[0][0]
+    shown: Row = rows[0][0]
     return shown
 
 
@@ -76,7 +76,7 @@ def change_jobs(
     as does one that is unique, and retried when another has taken its place. told: kinds whose
     worker is told of a discarded job. A job that is not there is left out.
     """
-    assert does in DOES
+    assert does in ACTIONS
     given = [id for id in dict.fromkeys(ids) if id <= _MOST]
     rows = db.run(conn, SQL[does], {"ids": given, "told": list(told)})
     if does == "cancel" and any(state == "running" for _, _, state in rows):
@@ -128,28 +128,28 @@ def limit(
     db.nudge(conn, "j:" + queue)
 
 
-def stats(conn: Conn) -> Shown:
+def stats(conn: Conn) -> Row:
     """Queues with their depth and last hour, workers and what each runs, kinds and queues that
     nobody works, schedules, and the table's size.
     """
-    count_if_old(conn)
-    shown: Shown = {
+    refresh_counts(conn)
+    shown: Row = {
         name: [row[0] for row in db.run(conn, SQL[name])]
         for name in ("queues", "workers", "unknown", "unworked", "periodic")
     }
     return shown | {"storage": db.run(conn, SQL["storage"])[0][0]}
 
 
-def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Shown:
+def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Row:
     """The queue as it is now: counts and the oldest of each queue, kinds and queues that nobody
     works, what was discarded within a day, runs of dead workers and runs beyond their time, how
     many workers live. Only reads.
 
     timeouts: seconds of a kind that has its own; timeout: of all others; grace: seconds beyond it.
     """
-    counts, oldest = look(conn)
+    counts, oldest = count_jobs(conn)
     params = {"timeouts": json.dumps(dict(timeouts)), "timeout": timeout, "grace": grace}
-    shown: Shown = {
+    shown: Row = {
         name: [row[0] for row in db.run(conn, SQL[name], params if name == "stuck" else None)]
         for name in ("queues", "unknown", "unworked", "discarded", "stuck")
     }
@@ -157,7 +157,7 @@ def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: flo
     return shown | {"counts": counts, "oldest": oldest, "alive": alive}
 
 
-def served(conn: Conn) -> set[str]:
+def served_queues(conn: Conn) -> set[str]:
     """The queues that living workers work."""
     return {name for (name,) in db.run(conn, SQL["served"])}
 
@@ -172,15 +172,15 @@ def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:
     return found
 
 
-def counted(conn: Conn) -> dict[tuple[str, str], float]:
+def job_counts(conn: Conn) -> dict[tuple[str, str], float]:
     """(queue, state) → how many, as the leader counted last; where none does, as it is now."""
-    count_if_old(conn)
+    refresh_counts(conn)
     return {(queue, state): number for queue, state, number in db.run(conn, SQL["counted"])}
 
 
 def _check(**texts: str | None) -> None:
     for name, text in texts.items():
-        if text is not None and not fits(name, text):
+        if text is not None and not is_valid_text(name, text):
             said = f"{text[:40]!a} is no {name.removesuffix('s')} that a job can have"
             raise Invalid([], said, code="F725")
 
@@ -189,7 +189,7 @@ def _no_limit(value: float) -> Invalid:
     return Invalid([], f"{str(value)[:40]} is no limit that a queue can have", code="F725")
 
 
-def moment(text: str | None) -> str:
+def format_time(text: str | None) -> str:
     """For a person: a time of the database, to the second, in UTC."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}" if text else ""
@@ -197,16 +197,16 @@ def moment(text: str | None) -> str:
         return text or ""
 
 
-def limits(queue: Mapping[str, Any]) -> str:
+def format_limits(queue: Mapping[str, Any]) -> str:
     """For a person, of a queue as `stats` has it."""
     parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
     parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
     if queue["rate_count"]:
-        parts.append(f"{queue['rate_count']} in {duration(queue['rate_seconds'])}")
+        parts.append(f"{queue['rate_count']} in {format_duration(queue['rate_seconds'])}")
     return ", ".join(parts)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """For a person, roughly."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

@@ -21,14 +21,14 @@ from ..notify import check_names
 from ..observe import current_trace, recording, span
 from .job import SQL
 from .kinds import Catalogue
-from .new import Checked, NewJob, checked, encode
+from .new_job import CheckedJob, NewJob, check_job, encode
 
 _SENDS = {
     "messaging.system": "forge",
     "messaging.operation.type": "send",
     "messaging.operation.name": "insert",
 }
-# Of a Checked, from delay on.
+# Of a CheckedJob, from delay on.
 _PLAIN: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
 
 
@@ -39,29 +39,29 @@ def insert_tx(
 
     kind, args, options: as of `NewJob`. If it is `unique` and such a job waits already, none is
     inserted, and the id is that job's, which no worker takes before the caller's transaction ends.
-    Raises as `new.checked`, else the errors of `db.translate`.
+    Raises as `new_job.check_job`, else the errors of `db.translate`.
     """
     catalogue = catalogue_of(conn)
-    job = checked(NewJob(kind, args, **options), catalogue)
+    job = check_job(NewJob(kind, args, **options), catalogue)
     quiet = job.delay > 0 or job.scheduled_at is not None
     notifies_in_transaction = (
         not quiet and job.unique_key is None and db.notifies_in_transaction(conn, "j:" + job.queue)
     )
-    with produced(job.kind, job.queue):
-        metadata = metadata_of(job, caused_by())
+    with producer_span(job.kind, job.queue):
+        metadata = metadata_of(job, current_cause())
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
             rows = db.run(conn, *_statement(job, metadata, catalogue, notifies_in_transaction))
     ((id, new),) = rows
     if new:
-        told(conn, {(job.kind, job.queue): 1}, quiet=quiet or notifies_in_transaction)
+        notify_workers(conn, {(job.kind, job.queue): 1}, quiet=quiet or notifies_in_transaction)
     elif not quiet:  # a worker may have passed over it because it was locked
         db.nudge(conn, "j:" + job.queue)
     return int(id)
 
 
 def _statement(
-    job: Checked, metadata: str, catalogue: Catalogue | None, notifies_in_transaction: bool
+    job: CheckedJob, metadata: str, catalogue: Catalogue | None, notifies_in_transaction: bool
 ) -> tuple[str, Mapping[str, Any]]:
     """The one that inserts the job, and its values. notifies_in_transaction: a NOTIFY with it."""
     kind = catalogue.kinds.get(job.kind) if catalogue else None
@@ -97,20 +97,20 @@ def _insert(
     )
 
 
-def caused_by() -> dict[str, str]:
+def current_cause() -> dict[str, str]:
     """What a job keeps of its cause: {"traceparent", "tracestate", "user", "tenant"} of this
     context, without what is unknown.
     """
     return current_trace() | to_metadata(current_identity())
 
 
-def metadata_of(job: Checked, cause: Mapping[str, str]) -> str:
+def metadata_of(job: CheckedJob, cause: Mapping[str, str]) -> str:
     """As JSON text: what the job says itself, beside its cause."""
     return encode(cause if job.metadata is None else {**cause, **json.loads(job.metadata)})
 
 
-def produced(kind: str, queue: str = "") -> AbstractContextManager[object]:
-    """The producer span around an insert, which `caused_by` names as the job's cause
+def producer_span(kind: str, queue: str = "") -> AbstractContextManager[object]:
+    """The producer span around an insert, which `current_cause` names as the job's cause
     (OpenTelemetry's conventions for messaging). queue: "" where it may be several.
     """
     if not recording():  # then the trace that the job belongs to goes on through it
@@ -119,7 +119,7 @@ def produced(kind: str, queue: str = "") -> AbstractContextManager[object]:
     return span(f"insert {kind}", kind="producer", attributes=_SENDS | where)
 
 
-def told(
+def notify_workers(
     conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], *, quiet: bool = False
 ) -> None:
     """After the commit, wake the workers of these jobs, (kind, queue) → how many, and count them.
@@ -188,8 +188,8 @@ def job_fragment(
     version} and, with `before` (an SQL expression
     over `source`, written by our own code, that gives jsonb), also before. operation: create,
     update, delete or restore. The key of a unique job is its limit_key, too. metadata_param: the
-    placeholder with the JSON of `caused_by`; tenant_param: the one with the tenant of a row whose
-    key another tenant's row may have too.
+    placeholder with the JSON of `current_cause`; tenant_param: the one with the tenant of a row
+    whose key another tenant's row may have too.
     Raises ValueError for a name that is none.
     """
     check_names(source, metadata_param, key, tenant_param or "none")

@@ -227,7 +227,7 @@ def failed(
     return Result(job, "retried", "retryable", refund, delay, text)
 
 
-def judge(
+def result_of_error(
     job: Job, err: BaseException, retry: Retry | None = None, *, lost: bool = False
 ) -> Result:
     """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds. lost:
@@ -244,11 +244,11 @@ def judge(
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
             return Result(job, state, state, error=_error(tidied(str(err.reason or state), err)))
     trace = trace_of(err, limit=-20)
-    delay = own_delay(retry, job, err)
+    delay = retry_delay(retry, job, err)
     return failed(job, tidied(_describe(err), err), trace[-TRACE:], delay, lost=lost)
 
 
-def own_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:
+def retry_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:
     """Seconds until the next attempt by the kind's own curve; None = it has none that works."""
     if retry is None:
         return None
@@ -328,7 +328,7 @@ def log_rescue(run: Sequence[Any], why: str) -> None:
     log.log(level, "job %d (%s) %s: %s", id, kind, what, why, extra=fields)
 
 
-def ids_of(job: Job, who: Identity) -> dict[str, object]:
+def log_ids(job: Job, who: Identity) -> dict[str, object]:
     """What names the job, and who caused it, in the log. who: as of `for_job`."""
     ids: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "user_id": who.user}
     if who.tenant is not None:
@@ -339,5 +339,5 @@ def ids_of(job: Job, who: Identity) -> dict[str, object]:
 def _fields(job: Job) -> dict[str, object]:
     fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
     with suppress(ValueError):  # a tenant that is none, which is why it failed
-        fields = ids_of(job, for_job(job.metadata))
+        fields = log_ids(job, for_job(job.metadata))
     return fields | {"attempt": job.attempt} | span_fields(job.span)

@@ -118,7 +118,7 @@ def _check(kind: Kind) -> None:
         )
 
 
-def told_of(kinds: Mapping[str, Kind]) -> list[str]:
+def kinds_with_discarded(kinds: Mapping[str, Kind]) -> list[str]:
     """The kinds whose worker wants to be told of a job that is given up."""
     return [name for name, kind in kinds.items() if kind.discarded is not None]
 

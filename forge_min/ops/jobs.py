@@ -11,7 +11,7 @@ from typing import Any
 from .. import db
 from ..config import parse_rate
 from ..errors import UsageError
-from ..jobs import control, told_of
+from ..jobs import control, kinds_with_discarded
 from .console import FAILED, tell
 from .project import Project
 
@@ -41,7 +41,7 @@ def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> in
 
 def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     """By ids, or of all that the filters find. What could not be changed is a failure."""
-    told = [] if args.does != "discard" else told_of(project.kinds())
+    told = [] if args.does != "discard" else kinds_with_discarded(project.kinds())
     states: dict[int, str] = {}
     if args.of:
         ids = _ids(args)
@@ -97,7 +97,7 @@ def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
 _DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
     "list": _list,
     "show": _show,
-    **dict.fromkeys(control.DOES, _change),
+    **dict.fromkeys(control.ACTIONS, _change),
     **dict.fromkeys(("pause", "resume", "limit"), _queue),
     "stats": _stats,
 }
@@ -161,15 +161,17 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if name == "attempt":
         return f"{row['attempt']}/{row['max_attempts']}"
     if name == "oldest":
-        return control.duration(row["oldest_seconds"])
+        return control.format_duration(row["oldest_seconds"])
     if name == "limits":
-        return ", ".join(filter(None, ["paused" * bool(row["paused_at"]), control.limits(row)]))
+        return ", ".join(
+            filter(None, ["paused" * bool(row["paused_at"]), control.format_limits(row)])
+        )
     if name.endswith("/h"):
         return str(row[name.removesuffix("/h") + "_per_hour"])
     value = row["counts"].get(name, 0) if "counts" in row and name != "name" else row[name]
     text = "" if value is None else str(value)
     if name.endswith("_at") and text:
-        text = control.moment(text)
+        text = control.format_time(text)
     return text.splitlines()[0][:80] if text else ""
 
 
@@ -190,7 +192,7 @@ def _overview(found: Mapping[str, Any]) -> Iterator[str]:
         says = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
         yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {says}".rstrip()
         for run in worker["running"]:
-            yield f"    {run['id']}  {run['kind']}  {control.duration(run['seconds'])}"
+            yield f"    {run['id']}  {run['kind']}  {control.format_duration(run['seconds'])}"
     if found["unknown"]:
         yield f"kinds that no living worker has: {', '.join(found['unknown'])}"
     if found["unworked"]:

@@ -16,7 +16,7 @@ from ..actions import Registry
 from ..auth import as_identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
-from ..jobs import Cancelled, Result, insert_due, judge, pack, run_kind, write_down
+from ..jobs import Cancelled, Result, insert_due, pack, record_results, result_of_error, run_kind
 from .database import SQL
 
 LOOK = 0.005  # seconds between looks at the queue
@@ -137,7 +137,7 @@ def _by_worker(
 def _in_transaction(
     conn: Connection, kinds: Mapping[str, jobs.Kind], asked: Mapping[str, Any], deadline: float
 ) -> Iterator[Drained]:
-    told = jobs.told_of(kinds)
+    told = jobs.kinds_with_discarded(kinds)
     me = uuid.uuid4()
     while rows := db.run(conn, SQL["take"], {**asked, "worker": me}):
         job = jobs.Job(*rows[0])
@@ -148,9 +148,9 @@ def _in_transaction(
                 run_kind(kinds[job.kind], job)
             result = Result(job, "completed", "completed")
         except (Exception, SystemExit, Cancelled) as err:
-            result = judge(job, err, kinds[job.kind].retry)
+            result = result_of_error(job, err, kinds[job.kind].retry)
         if not job.completed:
-            write_down(conn, me, told, [result])
+            record_results(conn, me, told, [result])
         yield Drained(job, result.outcome)
 
 

@@ -22,10 +22,12 @@ def check_jobs(site: Site, declared: Declared, conn: db.Connection) -> Iterator[
     own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
     with reading(conn):
         seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
-        served = {*s["jobs.queues"], *control.served(conn)}
+        served = {*s["jobs.queues"], *control.served_queues(conn)}
     known = declared.kinds
     nobodys = [kind for kind in seen["unknown"] if known is not None and kind not in known]
-    paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
+    paused = {
+        q["name"]: control.format_time(q["paused_at"]) for q in seen["queues"] if q["paused_at"]
+    }
     yield from _all("D701", _nobodys(nobodys), "every kind that waits is known")
     yield from _all("D702", _unworked(seen, nobodys, known or {}), "every waiting job has a worker")
     yield from _all("D703", _paused(paused), "there are none")
@@ -55,7 +57,7 @@ def _nobodys(kinds: list[str]) -> Iterator[Finding]:
 
 
 def _unworked(
-    seen: control.Shown, nobodys: list[str], known: Mapping[str, Kind]
+    seen: control.Row, nobodys: list[str], known: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     for kind in seen["unknown"]:
         if kind not in nobodys:
@@ -79,21 +81,23 @@ def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
         yield found("D703", "warning", f"{queue} is paused since {since}", queue=quote(queue))
 
 
-def _depth(seen: control.Shown) -> str:
+def _depth(seen: control.Row) -> str:
     waiting = sum(states.get("available", 0) for states in seen["counts"].values())
     oldest = max(seen["oldest"].values(), default=0.0)
-    return f"{waiting} jobs wait, the oldest for {control.duration(oldest)}"
+    return f"{waiting} jobs wait, the oldest for {control.format_duration(oldest)}"
 
 
-def _backlog(seen: control.Shown, paused: Mapping[str, str]) -> Iterator[Finding]:
+def _backlog(seen: control.Row, paused: Mapping[str, str]) -> Iterator[Finding]:
     for queue in sorted(seen["counts"].keys() - paused.keys()):
         waiting, oldest = seen["counts"][queue].get("available", 0), seen["oldest"].get(queue, 0.0)
         if oldest > OLD or waiting > MANY:
-            message = f"{waiting} jobs of {queue} wait, the oldest for {control.duration(oldest)}"
+            message = (
+                f"{waiting} jobs of {queue} wait, the oldest for {control.format_duration(oldest)}"
+            )
             yield found("D704", "warning", message)
 
 
-def _listed(stuck: list[control.Shown]) -> str:
+def _listed(stuck: list[control.Row]) -> str:
     return listed(
-        f"{one['kind']} {one['id']} ({control.duration(one['seconds'])})" for one in stuck
+        f"{one['kind']} {one['id']} ({control.format_duration(one['seconds'])})" for one in stuck
     )

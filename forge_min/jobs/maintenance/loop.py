@@ -1,4 +1,4 @@
-"""The thread `job-house`: what the leader does for all workers. Without the lead it only waits.
+"""The thread `job-maintenance`: the leader's work for all workers. Other workers only wait.
 
 Each action is one statement, or one transaction, that asks again whether this worker leads.
 """
@@ -46,7 +46,7 @@ class Maintainer(DatabaseThread):
         retention: Retention,
         leading: Callable[[], bool],
     ) -> None:
-        super().__init__("job-house", self._step, options.connect_by_index)
+        super().__init__("job-maintenance", self._step, options.connect_by_index)
         self._worker, self._periodic, self._leading = options.id, periodic, leading
         told = {"worker": options.id, "told": options.discarded_kinds, "batch": BATCH}
         self._params = told | retention._asdict()
@@ -93,16 +93,16 @@ class Maintainer(DatabaseThread):
             if full:
                 return 0.0
         else:
-            count(conn, self._worker)
+            store_counts(conn, self._worker)
         return self._every[name]
 
 
-def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
+def store_counts(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
     """Count anew.
 
     worker: the leader; None = the caller, if no worker leads.
     """
-    found, oldest = look(conn)
+    found, oldest = count_jobs(conn)
     params = {
         "names": list(found),
         "counts": [
@@ -113,7 +113,7 @@ def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
     db.run(conn, SQL["counted"], params)
 
 
-def look(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
+def count_jobs(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
     """queue → state → how many, and queue → seconds that its oldest job waits. Only reads."""
     found: dict[str, dict[str, int]] = {}
     oldest: dict[str, float] = {}
@@ -129,8 +129,8 @@ def look(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict
     return found, oldest
 
 
-def count_if_old(conn: psycopg.Connection[Any]) -> None:
+def refresh_counts(conn: psycopg.Connection[Any]) -> None:
     """Count where no leader does, at most every few seconds."""
     ((old,),) = db.run(conn, SQL["old"])
     if old:
-        count(conn)
+        store_counts(conn)

@@ -17,7 +17,7 @@ from ...db import Connection
 from ...errors import ForgeError
 from ..insert import insert_tx
 from ..kinds import Catalogue
-from ..new import ENDED, NewJob, Unique, checked
+from ..new_job import ENDED, NewJob, Unique, check_job
 from .cron import Cron, Interval
 
 log = logging.getLogger("forge_min.jobs")
@@ -72,7 +72,7 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
         if each.name in names:
             raise ForgeError(f"two periodic jobs are called {each.name!r}", code="F720")
         names.add(each.name)
-        checked(NewJob(each.kind, each.args, **each.options), strict)
+        check_job(NewJob(each.kind, each.args, **each.options), strict)
 
 
 def register(conn: Connection, periodic: Sequence[Periodic]) -> None:

@@ -1,4 +1,4 @@
-"""The thread `job-ack`: writes down how runs ended, many in one statement, each fenced by its
+"""The thread `job-complete`: writes down how runs ended, many in one statement, each fenced by its
 claim.
 
 It flushes when no fetched job is waiting, and within 5 ms otherwise: fixed timers halve the speed.
@@ -25,7 +25,7 @@ SETTLE = with_notice(SQL["settle"])
 LINGER = 0.005  # seconds
 
 
-class Acknowledger(DatabaseThread):
+class Completer(DatabaseThread):
     """Takes results from any thread. backlog: whether fetched jobs wait. written: called with the
     results that are dealt with.
     """
@@ -36,7 +36,7 @@ class Acknowledger(DatabaseThread):
         backlog: Callable[[], bool],
         written: Callable[[Sequence[Result]], object],
     ) -> None:
-        super().__init__("job-ack", self._step, options.connect_by_index)
+        super().__init__("job-complete", self._step, options.connect_by_index)
         self._options = options
         self._backlog, self._written = backlog, written
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
@@ -73,7 +73,7 @@ class Acknowledger(DatabaseThread):
     def _write(self, batch: Sequence[Result]) -> None:
         try:
             told = self._options.discarded_kinds
-            stale = write_down(self.connection(), self._options.id, told, batch)
+            stale = record_results(self.connection(), self._options.id, told, batch)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:
@@ -89,7 +89,7 @@ class Acknowledger(DatabaseThread):
                 log.warning("job %d was taken from this worker meanwhile", result.job.id)
 
 
-def write_down(
+def record_results(
     conn: psycopg.Connection[Any], worker: UUID, told: Sequence[str], results: Sequence[Result]
 ) -> list[Result]:
     """Write the results of runs. Returns those whose runs were taken from this worker."""

@@ -24,7 +24,7 @@ from ...db import Connection, ThreadConnection
 from ...errors import ForgeError
 from ...observe import noting
 from ..args import read_args
-from ..job import Cancelled, Job, Result, failed, ids_of, judge, log_failure, own_delay
+from ..job import Cancelled, Job, Result, failed, log_failure, log_ids, result_of_error, retry_delay
 from ..kinds import Kind, WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
@@ -84,7 +84,7 @@ class JobThread:
             self._fired = True
             _raise_in(self.thread, TimedOut)
         if conn is not None:
-            # On its own thread: all lanes may wait for a server that stands still.
+            # On its own thread: all threads may wait for a server that stands still.
             threading.Thread(target=_cancel, args=(conn,), name="job-cancel", daemon=True).start()
         return False
 
@@ -146,7 +146,7 @@ class JobThread:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
         if job.cancelled:
-            result = judge(job, Cancelled())
+            result = result_of_error(job, Cancelled())
             log_failure(result, Cancelled())
             return result
         ended: Ended | None = None
@@ -174,7 +174,7 @@ class JobThread:
 
     def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
         error = TimeoutError(why)
-        delay = own_delay(self._options.kinds[job.kind].retry, job, error)
+        delay = retry_delay(self._options.kinds[job.kind].retry, job, error)
         conn = self._link.conn
         lost = self._lost or (conn is not None and conn.broken)
         return failed(job, why, delay=delay, lost=lost), error
@@ -184,7 +184,7 @@ class JobThread:
         kind = self._options.kinds[job.kind]
         try:
             who = for_job(job.metadata)
-            with as_identity(who), noting(**ids_of(job, who)), self._options.around(job):
+            with as_identity(who), noting(**log_ids(job, who)), self._options.around(job):
                 run_kind(kind, job)
                 if not self._clean():
                     raise ForgeError(
@@ -200,7 +200,7 @@ class JobThread:
             if not self._clean():
                 self._link.close()
             try:
-                return judge(job, err, kind.retry, lost=lost), err
+                return result_of_error(job, err, kind.retry, lost=lost), err
             except TimedOut:
                 raise
             except BaseException as worse:  # an error that cannot even be told

@@ -16,7 +16,7 @@ from ...db import Connect, Connection, DatabaseThread
 from ...notify import Listener
 from ..job import SQL, Job, Result, hand_back
 from ..kinds import WorkerOptions
-from ..new import array
+from ..new_job import array_literal
 from .pool import Pool
 
 REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
@@ -48,11 +48,11 @@ class Fetcher(DatabaseThread):
         give_back: Callable[[Result], object],
     ) -> None:
         super().__init__("job-fetch", self._step, connect, options.rescue_after, wake=ears)
-        self._pools, self._held, self._ears = pools, held, ears
+        self._pools, self._held, self._listener = pools, held, ears
         self._ready, self._nudge, self._give_back = ready, nudge, give_back
         self._poll_interval = options.poll_interval
         # PERF: as PostgreSQL writes them: psycopg takes 80 us for a list after a rest.
-        kinds, queues = array(list(options.kinds)), array(list(pools))
+        kinds, queues = array_literal(list(options.kinds)), array_literal(list(pools))
         self._params = {"worker": str(options.id), "kinds": kinds, "queues": queues}
         self._due = 0.0  # when to look next
         self._claim: int | None = None  # of the next fetch, None = ask for one
@@ -77,15 +77,15 @@ class Fetcher(DatabaseThread):
         fetched = sum([self._fetch(pool) for pool in self._pools.values()])
         self._due = due
         if not fetched and not self.stopping.is_set():
-            self._ears.rest(self.connection(), max(0.0, due - time.monotonic()))
-            self._ears.clear()
+            self._listener.rest(self.connection(), max(0.0, due - time.monotonic()))
+            self._listener.clear()
 
     def connection(self) -> Connection:
         """Return the connection; a new one listens first, then looks for jobs that it missed."""
         fresh = self.conn is None or self.conn.closed
         conn = super().connection()
         if fresh:
-            self._ears.attach(conn)
+            self._listener.attach(conn)
             self._due = 0.0
         return conn
 
@@ -118,7 +118,7 @@ class Fetcher(DatabaseThread):
 
     def _fetch(self, pool: Pool) -> int:
         limited, free = pool.name in self._limited, pool.free
-        limit = pool.room() if pool.more and self._ready() else 0
+        limit = pool.fetch_limit() if pool.more and self._ready() else 0
         if limited:  # what waits here counts as running, and holds up other workers
             limit = min(limit, free)
         if not limit:

@@ -1,5 +1,5 @@
-"""The thread `job-heart`: says that this worker lives and what it has done, asks to be the leader,
-hears whose runs shall end, watches time.
+"""The thread `job-heartbeat`: says that this worker lives and what it has done, asks to be the
+leader, hears whose runs shall end, watches time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Heartbeat(DatabaseThread):
     ) -> None:
         # A statement that waits for a lock must not keep it from saying that it lives.
         patience = options.rescue_after / 3
-        super().__init__("job-heart", self._step, options.connect_by_index, patience)
+        super().__init__("job-heartbeat", self._step, options.connect_by_index, patience)
         self._heartbeat = options.heartbeat
         lease = min(options.rescue_after, LEASE * options.heartbeat)
         self._cancel, self._holds, self._changed = cancel, holds, changed
@@ -66,7 +66,7 @@ class Heartbeat(DatabaseThread):
         self._done: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])
         self.leave = False
         self.leading = False
-        self.beaten = threading.Event()
+        self.registered = threading.Event()
 
     def ended(self, result: Result, seconds: float) -> None:
         """Count a run for the plots; written with the next beat."""
@@ -101,8 +101,8 @@ class Heartbeat(DatabaseThread):
 
     def _beat(self) -> list[Run]:
         self._execute("beat")
-        if not self.beaten.is_set():
-            self.beaten.set()
+        if not self.registered.is_set():
+            self.registered.set()
             self._changed()
         before, found = self.leading, self._execute("lead")
         self.leading = found[0][0]

@@ -21,8 +21,8 @@ Observer = Callable[[Job, str, float], None]
 
 
 class Pool:
-    """The lanes of a queue, which share an inbox. done: takes each result. hungry: called when it
-    is time to fetch.
+    """The threads of a queue, which share an inbox. done: takes each result. wants_jobs: called
+    when it is time to fetch.
 
     more: whether the queue is thought to hold jobs. Set by anyone, cleared by the fetching thread.
     careful: whether to fetch no more than threads are free.
@@ -35,7 +35,7 @@ class Pool:
         first_number: int,
         *,
         done: Callable[[Result, float], None],
-        hungry: Callable[[], None],
+        wants_jobs: Callable[[], None],
     ) -> None:
         self.name = name
         self.size = size = options.queues[name]
@@ -45,19 +45,19 @@ class Pool:
         self.careful = False
         self._ahead = size * options.prefetch
         self._done = done
-        self._hungry = hungry
-        self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
+        self._wants_jobs = wants_jobs
+        self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and threads
         self._in_hand = 0
         self._mean = QUICK / 2  # until it is known
         self._left: list[JobThread] = []  # replaced, and still in their jobs
-        self.lanes = [self._lane(first_number + n) for n in range(size)]
+        self.threads = [self._new_thread(first_number + n) for n in range(size)]
 
     def start(self) -> None:
-        """Start the lanes' threads."""
-        for lane in self.lanes:
+        """Start the threads' threads."""
+        for lane in self.threads:
             lane.thread.start()
 
-    def room(self) -> int:
+    def fetch_limit(self) -> int:
         """How many jobs to fetch now; 0 while it is better to wait until more can be fetched at
         once.
         """
@@ -72,7 +72,7 @@ class Pool:
         return max(0, self.size - self._in_hand)
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Hand fetched jobs to the lanes."""
+        """Hand fetched jobs to the threads."""
         with self._lock:
             self._in_hand += len(jobs)
         for job in jobs:
@@ -83,21 +83,21 @@ class Pool:
         with self._lock:
             self._in_hand -= 1
             self._mean += (seconds - self._mean) / 16
-            hungry = self.more and 2 * self._in_hand <= self.size + self._ahead_now()
-        if hungry:
-            self._hungry()
+            wants_jobs = self.more and 2 * self._in_hand <= self.size + self._ahead_now()
+        if wants_jobs:
+            self._wants_jobs()
         self._done(result, seconds)
 
     def check(self, now: float) -> None:
         """Enforce time limits; a lane whose job never returns is replaced."""
-        for lane in list(self.lanes):
+        for lane in list(self.threads):
             if lane.check(now):
                 self._replace(lane)
 
-    def too_many(self, now: float) -> list[Result]:
+    def surplus(self, now: float) -> list[Result]:
         """Jobs to give back: they were fetched ahead of short ones, and long ones run."""
         waiting = self.inbox.qsize() - self._ahead
-        if waiting <= 0 or min(lane.busy_for(now) for lane in list(self.lanes)) < QUICK:
+        if waiting <= 0 or min(lane.busy_for(now) for lane in list(self.threads)) < QUICK:
             return []
         with self._lock:
             self._mean = max(self._mean, QUICK)
@@ -124,7 +124,7 @@ class Pool:
 
     def close(self) -> None:
         """Let each lane end after its job."""
-        for _ in self.lanes:
+        for _ in self.threads:
             self.inbox.put(None)
 
     def _ahead_now(self) -> int:
@@ -135,7 +135,7 @@ class Pool:
             return 0
         return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
 
-    def _lane(self, number: int) -> JobThread:
+    def _new_thread(self, number: int) -> JobThread:
         return JobThread(number, self._options, self.inbox, self.finished)
 
     def _replace(self, lane: JobThread) -> None:
@@ -143,9 +143,9 @@ class Pool:
         if result is None:
             return  # it has just returned
         log.error("job-%d does not return from its job; it is replaced", lane.number)
-        fresh = self._lane(lane.number)
+        fresh = self._new_thread(lane.number)
         with self._lock:
-            self.lanes[self.lanes.index(lane)] = fresh
+            self.threads[self.threads.index(lane)] = fresh
             self._left.append(lane)
         fresh.thread.start()
         self.finished(result, self._options.seconds(result.job))

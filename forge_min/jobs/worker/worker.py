@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from ...db import Connect, Connection, DatabaseThread, is_pooled
 from ...notify import Listener, Nudger
 from ..job import Job, Result
-from ..kinds import Around, Handler, Kind, WorkerOptions, told_of
+from ..kinds import Around, Handler, Kind, WorkerOptions, kinds_with_discarded
 from ..maintenance import Maintainer, Periodic, Retention
-from .completer import Acknowledger
+from .completer import Completer
 from .fetcher import Fetcher
 from .heartbeat import Heartbeat
 from .pool import Observer, Pool
@@ -65,7 +65,7 @@ class Worker:
             connect=connect,
             connect_by_index=_by_index(connect),
             kinds=made,
-            discarded_kinds=told_of(made),
+            discarded_kinds=kinds_with_discarded(made),
             queues=queues,
             around=around or nullcontext,
             prefetch=prefetch,
@@ -82,15 +82,17 @@ class Worker:
         self._pools: dict[str, Pool] = {}
         first = 1
         for name, size in queues.items():
-            self._pools[name] = Pool(name, options, first, done=self._done, hungry=self._hungry)
+            self._pools[name] = Pool(
+                name, options, first, done=self._done, wants_jobs=self._wants_jobs
+            )
             first += size
-        self._acks = Acknowledger(options, self._backlog, self._written)
-        self._heart = Heartbeat(options, self._cancel, self._holds, self._wake_all)
-        self._house = Maintainer(options, periodic, retention, lambda: self._heart.leading)
-        self._watch = DatabaseThread("job-watch", self._look_after, None)
+        self._completer = Completer(options, self._backlog, self._written)
+        self._heartbeat = Heartbeat(options, self._cancel, self._holds, self._wake_all)
+        self._maintainer = Maintainer(options, periodic, retention, lambda: self._heartbeat.leading)
+        self._timeouts = DatabaseThread("job-timeouts", self._look_after, None)
         limits = [options.timeout, *(kind.timeout for kind in made.values() if kind.timeout)]
         self._tick = min(0.5, heartbeat, min(limits) / 4)
-        self._ears = Listener(
+        self._listener = Listener(
             ["c", *("j:" + name for name in queues)],
             heard=self._heard,
             listen=listen is not None,
@@ -101,10 +103,10 @@ class Worker:
             _by_index(listen) if listen else options.connect_by_index,
             self._pools,
             self._held,
-            self._ears,
+            self._listener,
             ready=self._ready,
             nudge=nudger.nudge if nudger is not None else lambda payload: None,
-            give_back=self._acks.put,
+            give_back=self._completer.put,
         )
 
     @property
@@ -115,7 +117,7 @@ class Worker:
     @property
     def leading(self) -> bool:
         """Whether it does what one worker does for all."""
-        return self._heart.leading
+        return self._heartbeat.leading
 
     @property
     def stuck(self) -> int:
@@ -123,17 +125,17 @@ class Worker:
         return sum(pool.stuck for pool in self._pools.values())
 
     def start(self) -> None:
-        """Start the threads `job-fetch`, `job-N`, `job-ack`, `job-heart`, `job-watch` and
-        `job-house`. Idempotent. Raises RuntimeError after `stop`: make another worker.
+        """Start the threads `job-fetch`, `job-N`, `job-complete`, `job-heartbeat`, `job-timeouts`
+        and `job-maintenance`. Idempotent. Raises RuntimeError after `stop`: make another worker.
         """
         if self._running:
             return
         for pool in self._pools.values():  # first: a thread cannot be started twice
             pool.start()
         self._running = True
-        for part in (self._acks, self._heart, self._watch, self._house):
+        for part in (self._completer, self._heartbeat, self._timeouts, self._maintainer):
             part.start()
-        self._ears.open()
+        self._listener.open()
         self._fetcher.start()
 
     def stop(self, timeout: float = 20.0) -> None:
@@ -146,18 +148,18 @@ class Worker:
             return
         deadline = time.monotonic() + timeout
         self._fetcher.stop()
-        self._ears.close()
+        self._listener.close()
         for pool in self._pools.values():
             for result in pool.take_back():
-                self._acks.put(result)
+                self._completer.put(result)
             pool.close()
         for pool in self._pools.values():
             self._end(pool, deadline)
-        self._acks.stop(patience=max(1.0, deadline - time.monotonic()))
-        self._watch.stop()
-        self._house.stop()
-        self._heart.leave = not self._acks.pending
-        self._heart.stop()
+        self._completer.stop(patience=max(1.0, deadline - time.monotonic()))
+        self._timeouts.stop()
+        self._maintainer.stop()
+        self._heartbeat.leave = not self._completer.pending
+        self._heartbeat.stop()
         self._running = False
 
     def wake(self, queue: str = "") -> None:
@@ -171,18 +173,18 @@ class Worker:
 
     def _heard(self, payload: str) -> None:
         if payload == "c":
-            self._heart.look()
+            self._heartbeat.look()
         else:
             self._pools[payload[2:]].more = True
 
     def _wake_all(self) -> None:
         self._fetcher.wake.set()
-        self._house.wake.set()
+        self._maintainer.wake.set()
 
     def _ready(self) -> bool:
-        return self._heart.beaten.is_set() and self._acks.pending < MOST_PENDING
+        return self._heartbeat.registered.is_set() and self._completer.pending < MOST_PENDING
 
-    def _hungry(self) -> None:
+    def _wants_jobs(self) -> None:
         if not self._fetcher.wake.is_set():  # PERF: a look costs less than the lock
             self._fetcher.wake.set()
 
@@ -192,8 +194,8 @@ class Worker:
             # without its effect. Then nobody holds it, so it is rescued.
             self._written([result])
         else:
-            self._acks.put(result)
-        self._heart.ended(result, seconds)
+            self._completer.put(result)
+        self._heartbeat.ended(result, seconds)
         if self._observer is not None:
             try:
                 self._observer(result.job, result.outcome, seconds)
@@ -213,17 +215,17 @@ class Worker:
         """Time limits, which no wait for the database may delay; and what was fetched too far
         ahead.
         """
-        if self._watch.stopping.is_set():
+        if self._timeouts.stopping.is_set():
             return
         now = time.monotonic()
         for pool in self._pools.values():
             pool.check(now)
-            for result in pool.too_many(now):
-                self._acks.put(result)
+            for result in pool.surplus(now):
+                self._completer.put(result)
         if self._on_stuck is not None and self.stuck >= MOST_STUCK:
             on_stuck, self._on_stuck = self._on_stuck, None
             on_stuck()
-        self._watch.rest(self._tick)
+        self._timeouts.rest(self._tick)
 
     def _holds(self, id: int, claim: int) -> bool:
         job = self._held.get(id)
@@ -235,7 +237,7 @@ class Worker:
             job.cancelled = True
 
     def _end(self, pool: Pool, deadline: float) -> None:
-        for lane in pool.lanes:
+        for lane in pool.threads:
             lane.thread.join(max(0.0, deadline - time.monotonic()))
             if lane.thread.is_alive():
                 ran = lane.busy_for(time.monotonic())

@@ -12,7 +12,7 @@ import time
 from math import floor, isfinite
 from typing import TextIO
 
-from ...fanout import access_line
+from ...fanout import try_format_access_line
 from ..tracing import current
 from .fields import log_fields
 from .handler import Format, Level, is_text, new_formatter
@@ -54,7 +54,7 @@ class AccessLog:
         if self._json:
             # PERF: plain values are written in one pass; a LogRecord and its formatter cost as much
             # as the rest of a request (benchmarks/http, hello).
-            line = access_line(
+            line = try_format_access_line(
                 time.time(), method, path, status, seconds, log_fields.get(), current.get()
             )
         self._put(line or self._line(method, path, status, seconds))

@@ -21,7 +21,7 @@ _LONGEST_TEXT = {"kind": 200, "queue": 100, "unique": 500, "limit_key": 200, "ta
 _MOST_TAGS = 20
 _NO_TEXT = lazy_pattern("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
 NUL = lazy_pattern(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
-NONE = Catalogue()
+NO_KINDS = Catalogue()
 
 
 class Unique(NamedTuple):
@@ -64,11 +64,11 @@ class NewJob(NamedTuple):  # PERF: a frozen dataclass takes 0.7 us longer, of th
     limit_key: str | None = None
 
 
-NO_MORE = NewJob("")[5:]
+NO_EXTRAS = NewJob("")[5:]
 """What a job says, from delay on, that says no more than its kind, queue, priority and attempts."""
 
 
-class Checked(NamedTuple):
+class CheckedJob(NamedTuple):
     """A job as the table takes it. args, metadata: JSON text; metadata None = the cause."""
 
     kind: str
@@ -86,20 +86,20 @@ class Checked(NamedTuple):
     limit_key: str | None
 
 
-def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
+def check_job(job: NewJob, catalogue: Catalogue | None) -> CheckedJob:
     """The job with every default filled in.
 
     Raises Invalid F711 for arguments that JSON cannot say, or the kind does not take, and for
     options out of range; ForgeError F716 for a kind that no worker has, where that is refused.
     """
-    known = catalogue or NONE
-    kind = kind_in(known, job.kind)
+    known = catalogue or NO_KINDS
+    kind = find_kind(known, job.kind)
     queue = kind.queue if job.queue is None else job.queue
     priority = kind.priority if job.priority is None else job.priority
     attempts = job.max_attempts
     if attempts is None:
         attempts = known.max_attempts if kind.max_attempts is None else kind.max_attempts
-    args = args_of(kind, job.args)
+    args = encode_args(kind, job.args)
     key, states, window = None, None, None
     if job.unique is not None:
         unique = job.unique if isinstance(job.unique, Unique) else Unique(str(job.unique))
@@ -111,13 +111,13 @@ def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
     metadata = None if job.metadata is None else to_json(job.metadata, "/metadata")
     if metadata is not None and "discarded" in job.metadata:  # type: ignore[operator]
         _raise([("metadata", "may not have `discarded`, which tells of a job that was given up")])
-    return Checked(
+    return CheckedJob(
         kind.name, queue, args, priority, attempts, job.delay, job.scheduled_at,
         list(job.tags) if job.tags else [], metadata, key, states, window, job.limit_key,
     )  # fmt: skip
 
 
-def kind_in(known: Catalogue, given: str | type[Any]) -> Kind:
+def find_kind(known: Catalogue, given: str | type[Any]) -> Kind:
     """The kind of a NewJob. Raises as `checked`."""
     if isinstance(given, str):
         return known.kind(given)
@@ -145,13 +145,13 @@ def to_json(value: Mapping[str, Any], pointer: str) -> str:
     return text
 
 
-def array(texts: Sequence[str]) -> str:
+def array_literal(texts: Sequence[str]) -> str:
     """A text[] as PostgreSQL reads it (its manual, section 8.15.2)."""
     quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
-def args_of(kind: Kind, given: Any) -> str:
+def encode_args(kind: Kind, given: Any) -> str:
     """The arguments as JSON text, checked against the kind's dataclass. Raises as `checked`."""
     given = {} if given is None else given
     if kind.args is None and not is_dataclass(given):
@@ -177,7 +177,7 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
     if job.limit_key is not None:
         texts.append(("limit_key", job.limit_key))
     for name, given in texts:
-        if not fits(name, given):
+        if not is_valid_text(name, given):
             wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
     for name, given, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
         if not (type(given) is int and 1 <= given <= most):
@@ -194,7 +194,7 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
 
 def _check_unique(unique: Unique, key: object) -> None:
     wrong = []
-    if not fits("unique", key):
+    if not is_valid_text("unique", key):
         wrong.append(("unique", "must have a key of 1 to 500 characters"))
     within = LONGEST if unique.within is None else unique.within
     if not (isinstance(within, int | float) and 0 < within <= LONGEST):
@@ -204,7 +204,7 @@ def _check_unique(unique: Unique, key: object) -> None:
     _raise(wrong)
 
 
-def fits(name: str, given: object) -> bool:
+def is_valid_text(name: str, given: object) -> bool:
     """Whether it is a text that a job can have under this name."""
     good = isinstance(given, str) and not _NO_TEXT.search(given)
     return good and 1 <= len(str(given)) <= _LONGEST_TEXT[name]
