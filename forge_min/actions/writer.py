@@ -323,9 +323,9 @@ class Writer(Base[R]):
         """
         operations = written([])
         hooked = any(statement.hooks(self.resource, name) for name in operations)
-        with jobs.producer_span(self.resource.name) if hooked else nullcontext():
+        with jobs.insert_span(self.resource.name) if hooked else nullcontext():
             cause = {
-                "forge_metadata": hooked and json.dumps(jobs.current_cause()),
+                "forge_metadata": hooked and json.dumps(jobs.job_cause()),
                 "forge_actor": current_identity().user,
                 "forge_request": str(log_fields.get().get("request_id", "")),
             }

@@ -1,4 +1,4 @@
-"""A job that is to be inserted: what may be said of it, checked where its caller can still act."""
+"""The options of a job to insert, checked before the statement runs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ LIVE = ("available", "scheduled", "running", "retryable")
 ENDED = ("completed", "discarded", "cancelled")
 _LONGEST_TEXT = {"kind": 200, "queue": 100, "unique": 500, "limit_key": 200, "tags": 100}
 _MOST_TAGS = 20
-_NO_TEXT = lazy_pattern("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
-NUL = lazy_pattern(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
-NO_KINDS = Catalogue()
+_INVALID = lazy_pattern("[\0\ud800-\udfff]")  # not valid in UTF-8, or rejected by PostgreSQL
+NUL = lazy_pattern(
+    r"(?<!\\)(?:\\\\)*\\u0000"
+)  # the escape of NUL, but not an escaped backslash before u0000
 
 
 class Unique(NamedTuple):
-    """Which jobs count as the same one: only one of them may wait.
+    """Defines which jobs count as the same one, of which only one may wait.
 
-    A job counts until a worker takes it, and again when it waits for another attempt. If its key
-    is inserted while it runs, one successor is added.
+    A job counts until a worker fetches it, and again when it waits for another attempt. If a job
+    with its key is inserted while it runs, one successor is added.
 
-    key: a text; None = the job's kind with its arguments. within: seconds; the key counts anew in
-    each such window of the database's clock, which begin at multiples of it since 1970. ended:
-    states of ended jobs that count too (completed, discarded, cancelled), as long as they are kept;
-    a job that says so counts while it runs, too.
+    key: a text; None = the job's kind with its arguments.
+    within: seconds; the key is valid in one such window of the database's clock. Windows begin at
+        multiples of it since 1970.
+    ended: states of ended jobs that count too (completed, discarded, cancelled), until retention
+        deletes them. A job with this option also counts while it runs.
     """
 
     key: str | None = None
@@ -44,11 +46,17 @@ class Unique(NamedTuple):
 class NewJob(NamedTuple):  # PERF: a frozen dataclass takes 0.7 us longer, of the 4 for a job
     """A job to insert.
 
-    kind: a worker class, or its `kind`. args: what JSON can say, or the kind's dataclass. queue,
-    priority (1, first, to 4), max_attempts: None = as the worker class says, else "default", 2 and
-    jobs.max_attempts. delay: seconds from now; scheduled_at: a time instead, with its zone. tags:
-    for people who look for it. metadata: beside who inserts it, and in which trace. unique: a text
-    alone is Unique's key. limit_key: what a queue's limit per key counts by.
+    kind: a worker class, or its `kind`.
+    args: a JSON object, or an instance of the kind's dataclass.
+    queue: None = the queue of the worker class, else "default".
+    priority: 1 (first) to 4; None = the priority of the worker class, else 2.
+    max_attempts: None = the number of the worker class, else jobs.max_attempts.
+    delay: seconds from now.
+    scheduled_at: a time with its zone, instead of a delay.
+    tags: texts to find the job by.
+    metadata: stored with the cause of the job: its user, tenant and trace.
+    unique: a Unique, or the text of its key.
+    limit_key: the key that a queue's limit per key counts.
     """
 
     kind: str | type[Any]
@@ -65,11 +73,14 @@ class NewJob(NamedTuple):  # PERF: a frozen dataclass takes 0.7 us longer, of th
 
 
 NO_EXTRAS = NewJob("")[5:]
-"""What a job says, from delay on, that says no more than its kind, queue, priority and attempts."""
+"""The fields from delay on of a job without further options."""
 
 
 class CheckedJob(NamedTuple):
-    """A job as the table takes it. args, metadata: JSON text; metadata None = the cause."""
+    """A job with the values of its row.
+
+    args, metadata: JSON text; metadata None = only the cause.
+    """
 
     kind: str
     queue: str
@@ -87,100 +98,97 @@ class CheckedJob(NamedTuple):
 
 
 def check_job(job: NewJob, catalogue: Catalogue | None) -> CheckedJob:
-    """The job with every default filled in.
+    """Return the job with its defaults.
 
-    Raises Invalid F711 for arguments that JSON cannot say, or the kind does not take, and for
-    options out of range; ForgeError F716 for a kind that no worker has, where that is refused.
+    Raises Invalid F711 for arguments without a JSON form or not valid for the kind, and for options
+    out of range. Raises ForgeError F716 for a kind without a worker, if the catalogue is strict.
     """
-    known = catalogue or NO_KINDS
-    kind = find_kind(known, job.kind)
+    catalogue = catalogue or Catalogue()
+    kind = find_kind(catalogue, job.kind)
     queue = kind.queue if job.queue is None else job.queue
     priority = kind.priority if job.priority is None else job.priority
     attempts = job.max_attempts
     if attempts is None:
-        attempts = known.max_attempts if kind.max_attempts is None else kind.max_attempts
+        attempts = catalogue.max_attempts if kind.max_attempts is None else kind.max_attempts
     args = encode_args(kind, job.args)
-    key, states, window = None, None, None
-    if job.unique is not None:
-        unique = job.unique if isinstance(job.unique, Unique) else Unique(str(job.unique))
-        key = _same(kind.name, args) if unique.key is None else unique.key
-        states = [*LIVE, *unique.ended] if unique.ended else None
-        window = unique.within
-        _check_unique(unique, key)
+    unique = _check_unique(job.unique, kind.name, args)
     _check(job, kind.name, queue, priority, attempts)
     metadata = None if job.metadata is None else to_json(job.metadata, "/metadata")
     if metadata is not None and "discarded" in job.metadata:  # type: ignore[operator]
-        _raise([("metadata", "may not have `discarded`, which tells of a job that was given up")])
-    return CheckedJob(
-        kind.name, queue, args, priority, attempts, job.delay, job.scheduled_at,
-        list(job.tags) if job.tags else [], metadata, key, states, window, job.limit_key,
-    )  # fmt: skip
+        _raise([("metadata", "may not have `discarded`, which reports a discarded job")])
+    tags = list(job.tags) if job.tags else []
+    options = (priority, attempts, job.delay, job.scheduled_at, tags, metadata)
+    return CheckedJob(kind.name, queue, args, *options, *unique, job.limit_key)
 
 
-def find_kind(known: Catalogue, given: str | type[Any]) -> Kind:
-    """The kind of a NewJob. Raises as `checked`."""
-    if isinstance(given, str):
-        return known.kind(given)
-    if not hasattr(given, "kind"):
+def find_kind(catalogue: Catalogue | None, kind: str | type[Any]) -> Kind:
+    """Return the kind of a NewJob. Raises the errors of `check_job`."""
+    catalogue = catalogue or Catalogue()
+    catalogue = catalogue or Catalogue()
+    if isinstance(kind, str):
+        return catalogue.kind(kind)
+    if not hasattr(kind, "kind"):
         _raise([("kind", "must be a worker class, or its kind")])
-    kind = kind_of(given)
-    known.kind(kind.name)  # it has a worker, where that is asked for
-    return kind
+    result = kind_of(kind)
+    catalogue.kind(result.name)  # raises F716 if it needs a worker and has none
+    return result
 
 
 encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def to_json(value: Mapping[str, Any], pointer: str) -> str:
-    """JSON text that PostgreSQL's jsonb takes. Raises Invalid F711 naming what cannot be said."""
+    """Return an object as JSON text that jsonb accepts. Raises Invalid F711 with the reason."""
     try:
         text = encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as err:
-        raise _refused(pointer, str(err)) from None
+        raise _not_json(pointer, str(err)) from None
     if not text.startswith("{"):
-        raise _refused(pointer, "they are no object")
+        raise _not_json(pointer, "it is not an object")
     if "\\u0000" in text and NUL.search(text):
-        raise _refused(pointer, "a string holds the character NUL, which PostgreSQL refuses")
+        raise _not_json(pointer, "a string holds the character NUL, which PostgreSQL rejects")
     return text
 
 
-def array_literal(texts: Sequence[str]) -> str:
-    """A text[] as PostgreSQL reads it (its manual, section 8.15.2)."""
+def sql_array(texts: Sequence[str]) -> str:
+    """Return a text[] literal (PostgreSQL manual, section 8.15.2)."""
     quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
-def encode_args(kind: Kind, given: Any) -> str:
-    """The arguments as JSON text, checked against the kind's dataclass. Raises as `checked`."""
-    given = {} if given is None else given
-    if kind.args is None and not is_dataclass(given):
-        return to_json(given, "/args")
-    if kind.args is not None and is_dataclass(given) and not isinstance(given, kind.args):
-        raise _refused(
-            "/args", f"{kind.name} takes {kind.args.__name__}, not {type(given).__name__}"
-        )
+def encode_args(kind: Kind, args: Any) -> str:
+    """Return the arguments as JSON text, checked against the kind's dataclass.
+
+    Raises the errors of `check_job`.
+    """
+    args = {} if args is None else args
+    if kind.args is None and not is_dataclass(args):
+        return to_json(args, "/args")
+    if kind.args is not None and is_dataclass(args) and not isinstance(args, kind.args):
+        why = f"{kind.name} takes {kind.args.__name__}, not {type(args).__name__}"
+        raise _not_json("/args", why)
     try:
-        said = pack(given)
+        packed = pack(args)
         if kind.args is not None:
-            read_args(kind.args, said, kind.name)
+            read_args(kind.args, packed, kind.name)
     except RecursionError as err:
-        raise _refused("/args", str(err)) from None
-    return to_json(said, "/args")
+        raise _not_json("/args", str(err)) from None
+    return to_json(packed, "/args")
 
 
 def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: object) -> None:
-    """The table guards changes only (db/forge/0004_cheap_writes.sql)."""
+    """Check the options of an insert. The table checks updates only (0004_cheap_writes.sql)."""
     wrong = []
     tags = job.tags if isinstance(job.tags, list | tuple) else []
     texts = [("kind", kind), ("queue", queue), *(("tags", tag) for tag in tags)]
     if job.limit_key is not None:
         texts.append(("limit_key", job.limit_key))
-    for name, given in texts:
-        if not is_valid_text(name, given):
+    for name, text in texts:
+        if not is_valid_text(name, text):
             wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
-    for name, given, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
-        if not (type(given) is int and 1 <= given <= most):
+    for name, number, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
+        if not (type(number) is int and 1 <= number <= most):
             wrong.append((name, f"must be a whole number from 1 to {most}"))
     if not (isinstance(job.delay, int | float) and abs(job.delay) <= LONGEST):
         wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
@@ -188,11 +196,18 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
         wrong.append(("tags", f"must be a list of at most {_MOST_TAGS} texts"))
     at = job.scheduled_at
     if at is not None and (not isinstance(at, datetime) or at.tzinfo is None or job.delay):
-        wrong.append(("scheduled_at", "must be a time with its zone, and no delay beside it"))
+        wrong.append(("scheduled_at", "must be a time with its zone, without a delay"))
     _raise(wrong)
 
 
-def _check_unique(unique: Unique, key: object) -> None:
+def _check_unique(
+    option: Unique | str | None, kind: str, args: str
+) -> tuple[str | None, list[str] | None, float | None]:
+    """Return unique_key, unique_states and window of a CheckedJob."""
+    if option is None:
+        return None, None, None
+    unique = option if isinstance(option, Unique) else Unique(str(option))
+    key = _default_key(kind, args) if unique.key is None else unique.key
     wrong = []
     if not is_valid_text("unique", key):
         wrong.append(("unique", "must have a key of 1 to 500 characters"))
@@ -200,30 +215,31 @@ def _check_unique(unique: Unique, key: object) -> None:
     if not (isinstance(within, int | float) and 0 < within <= LONGEST):
         wrong.append(("unique", f"must be within seconds above 0, at most {LONGEST:.0f}"))
     if set(unique.ended) - set(ENDED):
-        wrong.append(("unique", f"may count, of what has ended: {', '.join(ENDED)}"))
+        wrong.append(("unique", f"may only count ended jobs that are {', '.join(ENDED)}"))
     _raise(wrong)
+    return key, [*LIVE, *unique.ended] if unique.ended else None, unique.within
 
 
-def is_valid_text(name: str, given: object) -> bool:
-    """Whether it is a text that a job can have under this name."""
-    good = isinstance(given, str) and not _NO_TEXT.search(given)
-    return good and 1 <= len(str(given)) <= _LONGEST_TEXT[name]
+def is_valid_text(name: str, value: object) -> bool:
+    """Return whether the value is a text that a job can have under this name."""
+    valid = isinstance(value, str) and not _INVALID.search(value)
+    return valid and 1 <= len(str(value)) <= _LONGEST_TEXT[name]
 
 
 def _raise(wrong: Sequence[tuple[str, str]]) -> None:
     if wrong:
         errors = [FieldError("/" + name, "out_of_range", message) for name, message in wrong]
-        said = "; ".join(f"{name} {message}" for name, message in wrong)
-        raise Invalid(errors, f"the job cannot be inserted: {said}", code="F711")
+        reasons = "; ".join(f"{name} {message}" for name, message in wrong)
+        raise Invalid(errors, f"the job cannot be inserted: {reasons}", code="F711")
 
 
-def _refused(pointer: str, why: str) -> Invalid:
+def _not_json(pointer: str, why: str) -> Invalid:
     error = FieldError(pointer, "not_json", f"cannot be stored as JSON: {why}")
     return Invalid([error], f"a job's {pointer[1:]} cannot be stored as JSON: {why}", code="F711")
 
 
-def _same(kind: str, args: str) -> str:
-    """The key of what has this kind and these arguments, in whatever order they are named."""
+def _default_key(kind: str, args: str) -> str:
+    """Return the key of a kind with its arguments. Their order does not matter."""
     text = json.dumps(json.loads(args), sort_keys=True)
     if len(kind) + len(text) >= _LONGEST_TEXT["unique"]:
         text = hashlib.sha256(text.encode()).hexdigest()

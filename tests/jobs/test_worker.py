@@ -251,7 +251,7 @@ def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_a
     shop.wait_for(lambda: ended == ["completed"] * 2)
     assert runs == [1, 2]
     assert shop.states() == {"completed": 1, "available": 1}
-    assert "knows nothing" in shop.row(job, "errors")[0][0]["error"]
+    assert "does not know" in shop.row(job, "errors")[0][0]["error"]
 
 
 def test_after_a_completion_that_was_rolled_back_the_return_completes_the_job(shop: Any) -> None:

@@ -1,4 +1,4 @@
-"""The threads of a worker: they fetch jobs, run them, record the results and send heartbeats."""
+"""The threads of a worker: they fetch and run jobs, record results and send heartbeats."""
 
 from .completer import record_results
 from .executor import run_kind
