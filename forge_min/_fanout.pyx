@@ -161,20 +161,16 @@ cdef class Limiter:
     def acquire(self, str user not None):
         """Return a lease. Raises TooManyConnections (F501), TooManyConnectionsForUser (F502)."""
         cdef Lease lease = Lease.__new__(Lease)
-        cdef PyObject* known
-        cdef _Slot slot
+        cdef _Slot slot = self.slots.get(user)
         if self.active >= self.max_total:
             raise TooManyConnections(f"all {self.max_total} live connections are taken")
-        known = PyDict_GetItemWithError(self.slots, user)
-        if known == NULL:
+        if slot is None:
             slot = _Slot.__new__(_Slot)
-        else:
-            slot = <_Slot>known
         if slot.count >= self.max_per_user:
             raise TooManyConnectionsForUser(
                 f"all {self.max_per_user} live connections of one user are taken"
             )
-        if known == NULL:
+        if slot.count == 0:
             self.slots[user] = slot
         slot.count += 1
         self.active += 1
@@ -359,7 +355,7 @@ cdef class StreamWriter:
     # For the writer's thread only. Other threads read the counters, atomically.
     cdef int epoll
     cdef Waker waker
-    cdef Stream* streams
+    cdef Node* streams
     cdef Queue ready
     cdef Stream* ended
     cdef bint stopping
@@ -416,8 +412,7 @@ cdef class StreamWriter:
                 PyErr_SetFromErrno(OSError)
             finally:
                 close(self.epoll)
-                if self.waker.fd >= 0:
-                    close(self.waker.fd)
+                close(self.waker.fd)  # or -1, which does nothing
         self.stopping = False
         self.stop_requested = False
         self.live = True
@@ -474,9 +469,7 @@ cdef class StreamWriter:
                 release(claimed, lease if isinstance(lease, Lease) else None)
         return stream
 
-    cdef uint64_t enqueue(
-        self, int fd, tuple subscriptions, Lease lease, bytes first
-    ) except? 0:
+    cdef uint64_t enqueue(self, int fd, tuple subscriptions, Lease lease, bytes first) except? 0:
         """Return the number of the stream; 0 if the writer does not run, or with an error."""
         cdef _Entry entry = _Entry.__new__(_Entry)
         cdef Stream* stream = stream_new(fd, <size_t>len(subscriptions))
@@ -673,7 +666,7 @@ cdef class StreamWriter:
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
         cdef uint32_t index
-        stream_link(stream, &self.streams)
+        list_add(&self.streams, &stream.node)
         stream.sent_at = self.now
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.ptr = stream
@@ -700,14 +693,16 @@ cdef class StreamWriter:
             interest.watch.waker = &self.waker
             interest.ring = cursor.ring
             ring_attach(cursor.ring, &interest.watch)
-        cursor_link(cursor, interest)
+        cursor.interest = interest
+        list_add(&interest.cursors, &cursor.node)
         return True
 
     cdef void unwatch(self, Cursor* cursor) noexcept nogil:
         cdef Interest* interest = cursor.interest
         if interest == NULL:
             return
-        cursor_unlink(cursor)
+        cursor.interest = NULL
+        list_remove(&interest.cursors, &cursor.node)
         if interest.cursors == NULL:
             ring_detach(interest.ring, &interest.watch)
             interest.ring = NULL
@@ -728,10 +723,10 @@ cdef class StreamWriter:
             self.queue(stream)
 
     cdef void dismiss_all(self, Frame* farewell) noexcept nogil:
-        cdef Stream* stream = self.streams
+        cdef Stream* stream = <Stream*>self.streams
         cdef Stream* following
         while stream != NULL:
-            following = stream.next
+            following = <Stream*>stream.node.next
             self.dismiss(stream, farewell)
             stream = following
 
@@ -748,11 +743,11 @@ cdef class StreamWriter:
             else:
                 forge_swap(&interest.watch.listed, 0)
                 head = forge_load(&interest.ring.head)
-                cursor = interest.cursors if head != interest.seen else NULL
+                cursor = <Cursor*>interest.cursors if head != interest.seen else NULL
                 interest.seen = head
                 while cursor != NULL:
                     self.queue(cursor.stream)
-                    cursor = cursor.next
+                    cursor = <Cursor*>cursor.node.next
             interest = following
 
     cdef inline void queue(self, Stream* stream) noexcept nogil:
@@ -882,12 +877,12 @@ cdef class StreamWriter:
 
     cdef void sweep(self, double now) noexcept nogil:
         """Send heartbeats and enforce deadlines."""
-        cdef Stream* stream = self.streams
+        cdef Stream* stream = <Stream*>self.streams
         cdef Stream* following
         cdef bint over = self.stopping and now >= self.deadline
         cdef double patience
         while stream != NULL:
-            following = stream.next
+            following = <Stream*>stream.node.next
             patience = min(self.write_timeout, STALLED) if stream.closing else self.write_timeout
             if over or self.is_unread(stream, now) or (
                 stream.blocked_since != 0.0 and now - stream.blocked_since >= patience
@@ -926,7 +921,7 @@ cdef class StreamWriter:
         for index in range(stream.count):
             self.unwatch(&stream.cursors[index])
         close_gently(stream.fd)
-        stream_unlink(stream, &self.streams)
+        list_remove(&self.streams, &stream.node)
         stream.ended = True
         stream.next_ended = self.ended
         self.ended = stream

@@ -272,12 +272,8 @@ def try_format_response(head, list body not None):
         size += PyBytes_GET_SIZE(piece)
     if not size or not (length is None or length == size):
         return None
-    digits = snprintf(
-        length_line, sizeof(length_line), b"Content-Length: %zd\r\n\r\n", size
-    )
-    response = PyBytes_FromStringAndSize(
-        NULL, PyBytes_GET_SIZE(lines) + DATE_LINE + digits + size
-    )
+    digits = snprintf(length_line, sizeof(length_line), b"Content-Length: %zd\r\n\r\n", size)
+    response = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(lines) + DATE_LINE + digits + size)
     out = append(PyBytes_AS_STRING(response), PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
     out = append(out, date_line(time(NULL)), DATE_LINE)
     out = append(out, length_line, digits)

@@ -6,7 +6,6 @@ docstrings describe both. Nothing here depends on HTTP or events: a frame is byt
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import itertools
 import math
@@ -294,12 +293,7 @@ class _Piece:
     view: memoryview
     subscription: Subscription | None = None
     next: int = 0
-    order: int = 0
-
-    @property
-    def refresh(self) -> bool:
-        """Whether this is the refresh frame of a subscription that missed frames."""
-        return self.subscription is not None and self.order == 0
+    order: int = 0  # 0: not published, as a refresh
 
 
 @dataclass(slots=True, eq=False)
@@ -544,7 +538,8 @@ class StreamWriter:
 
     def _on_event(self, stream: _Stream | None, mask: int) -> None:
         if stream is None:
-            self._drain_wakes()
+            with suppress(BlockingIOError):
+                self._wake_out.recv(4096)
             return
         if mask & selectors.EVENT_READ and not self._read_input(stream):
             self._end(stream)
@@ -553,10 +548,6 @@ class StreamWriter:
             stream.blocked_since = 0.0
             self._selector.modify(stream.sock, selectors.EVENT_READ, stream)
             self._queue(stream)
-
-    def _drain_wakes(self) -> None:
-        with suppress(BlockingIOError):
-            self._wake_out.recv(4096)
 
     def _read_input(self, stream: _Stream) -> bool:
         """Read and discard input of the client. False if the client is gone or sends too much."""
@@ -703,8 +694,8 @@ class StreamWriter:
             counts = stream.current_counts
             if piece.subscription is not None:
                 piece.subscription._next = piece.next
-                counts = not piece.refresh
-                self._refreshes += piece.refresh
+                counts = piece.order > 0
+                self._refreshes += not counts
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
@@ -788,11 +779,8 @@ def _close_fd(sock: socket.socket | None, fd: int) -> None:
     if sock is not None:
         sock.close()
     elif fd >= 0:
-        try:
+        with suppress(OSError):
             os.close(fd)
-        except OSError as err:
-            if err.errno != errno.EBADF:
-                raise
 
 
 def _release(subscriptions: Iterable[Subscription], lease: Lease | None) -> None:

@@ -54,10 +54,32 @@ cdef struct Waker:
     Watch* news  # atomic: a stack of the watches of rings with new frames
 
 
+cdef struct Node:  # of a doubly linked list; the first member of its items
+    Node* prev
+    Node* next
+
+
+cdef inline void list_add(Node** first, Node* node) noexcept nogil:
+    """Add an item at the front."""
+    node.prev = NULL
+    node.next = first[0]
+    if node.next != NULL:
+        node.next.prev = node
+    first[0] = node
+
+
+cdef inline void list_remove(Node** first, Node* node) noexcept nogil:
+    if node.prev != NULL:
+        node.prev.next = node.next
+    else:
+        first[0] = node.next
+    if node.next != NULL:
+        node.next.prev = node.prev
+
+
 cdef struct Watch:  # one waker's interest in one ring
+    Node node
     Waker* waker
-    Watch* prev
-    Watch* next
     Watch* next_news
     int listed  # atomic: 1 while it is in the news of its waker
 
@@ -69,7 +91,7 @@ cdef struct Ring:
     Frame** slots
     uint64_t size
     uint64_t head
-    Watch* watches
+    Node* watches
     long subscribers  # atomic
 
 
@@ -93,11 +115,7 @@ cdef inline void waker_clear(Waker* waker) noexcept nogil:
 
 cdef inline void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
     pthread_mutex_lock(&ring.lock)
-    watch.prev = NULL
-    watch.next = ring.watches
-    if watch.next != NULL:
-        watch.next.prev = watch
-    ring.watches = watch
+    list_add(&ring.watches, &watch.node)
     pthread_mutex_unlock(&ring.lock)
 
 
@@ -105,9 +123,9 @@ cdef inline Watch* ring_find(Ring* ring, Waker* waker) noexcept nogil:
     """Return the watch of this waker, or NULL. Only for its owner, which alone ends the watch."""
     cdef Watch* watch
     pthread_mutex_lock(&ring.lock)
-    watch = ring.watches
+    watch = <Watch*>ring.watches
     while watch != NULL and watch.waker != waker:
-        watch = watch.next
+        watch = <Watch*>watch.node.next
     pthread_mutex_unlock(&ring.lock)
     return watch
 
@@ -115,23 +133,18 @@ cdef inline Watch* ring_find(Ring* ring, Waker* waker) noexcept nogil:
 cdef inline void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
     """Remove a watch. SAFETY: no publisher uses it afterwards, because they wake inside the lock."""
     pthread_mutex_lock(&ring.lock)
-    if watch.prev != NULL:
-        watch.prev.next = watch.next
-    else:
-        ring.watches = watch.next
-    if watch.next != NULL:
-        watch.next.prev = watch.prev
+    list_remove(&ring.watches, &watch.node)
     pthread_mutex_unlock(&ring.lock)
 
 
 cdef inline void ring_wake(Ring* ring) noexcept nogil:
     """Wake all watches. The caller holds the lock."""
-    cdef Watch* watch = ring.watches
+    cdef Watch* watch = <Watch*>ring.watches
     while watch != NULL:
         if not forge_swap(&watch.listed, 1):
             forge_push(<void**>&watch.waker.news, watch, <void**>&watch.next_news)
         waker_wake(watch.waker)
-        watch = watch.next
+        watch = <Watch*>watch.node.next
 
 
 cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:

@@ -11,23 +11,23 @@ cdef enum:
 
 
 cdef struct Cursor:  # one subscription of one stream; for the writer's thread only
+    Node node  # in the cursors of the interest
     Ring* ring
     int* shut  # of the Subscription, which the entry keeps alive
     uint64_t number  # of the next frame to begin
     Stream* stream
     Interest* interest
-    Cursor* prev  # among the interest's cursors
-    Cursor* next
 
 
 cdef struct Interest:  # the thread's watch on one ring, and the cursors that read it
     Watch watch  # comes first: a Watch of this waker is an Interest
     Ring* ring  # NULL: no cursor reads it, and it is freed when the thread finds it in the news
-    Cursor* cursors
+    Node* cursors
     uint64_t seen  # the head when the thread last looked
 
 
 cdef struct Stream:
+    Node node  # in all streams; for the writer's thread only
     long refs
     uint64_t id
     int fd
@@ -35,8 +35,6 @@ cdef struct Stream:
     Stream* next_incoming
     Stream* next_dropping
     # The rest is for the writer's thread only.
-    Stream* prev
-    Stream* next
     Stream* next_ready
     Stream* next_ended
     Frame* current  # the frame that is partly sent, or the next one
@@ -71,41 +69,6 @@ cdef inline void stream_drop(Stream* stream) noexcept nogil:
         frame_drop(stream.farewell)
         frame_drop(stream.drop_farewell)
         free(stream)
-
-
-cdef inline void stream_link(Stream* stream, Stream** first) noexcept nogil:
-    """Add to the list of all streams."""
-    stream.next = first[0]
-    if stream.next != NULL:
-        stream.next.prev = stream
-    first[0] = stream
-
-
-cdef inline void stream_unlink(Stream* stream, Stream** first) noexcept nogil:
-    if stream.prev != NULL:
-        stream.prev.next = stream.next
-    else:
-        first[0] = stream.next
-    if stream.next != NULL:
-        stream.next.prev = stream.prev
-
-
-cdef inline void cursor_link(Cursor* cursor, Interest* interest) noexcept nogil:
-    cursor.interest = interest
-    cursor.next = interest.cursors
-    if cursor.next != NULL:
-        cursor.next.prev = cursor
-    interest.cursors = cursor
-
-
-cdef inline void cursor_unlink(Cursor* cursor) noexcept nogil:
-    if cursor.prev != NULL:
-        cursor.prev.next = cursor.next
-    else:
-        cursor.interest.cursors = cursor.next
-    if cursor.next != NULL:
-        cursor.next.prev = cursor.prev
-    cursor.interest = NULL
 
 
 cdef struct Queue:  # streams that may have something to send, each counted

@@ -18,7 +18,8 @@ from uuid import UUID
 
 from ..errors import FieldError, Invalid
 
-Read = Callable[[Any, str, list[FieldError]], Any]
+Errors = list[FieldError]
+Read = Callable[[Any, str, Errors], Any]
 """(value, pointer, list of errors to append to) → the value of the field."""
 
 _PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
@@ -62,7 +63,7 @@ def pack(value: Any) -> Any:
 
 def read_args(cls: type, value: Any, kind: str) -> Any:
     """Return the arguments of a job as its kind's dataclass. Raises Invalid F711."""
-    wrong: list[FieldError] = []
+    wrong: Errors = []
     result = reader(cls)(value, "/args", wrong)
     if wrong:
         reasons = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
@@ -100,36 +101,32 @@ def reader(hint: Any) -> Read:
     raise TypeError(f"{getattr(hint, '__name__', hint)} is not a type for the arguments of a job")
 
 
-def _refuse(wrong: list[FieldError], at: str, code: str, message: str) -> None:
+def _refuse(wrong: Errors, at: str, code: str, message: str) -> None:
     wrong.append(FieldError(at, code, message))
 
 
-def _plain(
-    types: tuple[type, ...], message: str, value: Any, at: str, wrong: list[FieldError]
-) -> Any:
+def _plain(types: tuple[type, ...], message: str, value: Any, at: str, wrong: Errors) -> Any:
     # True is an int in Python, but not a number in JSON.
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         _refuse(wrong, at, "type", message)
     return value
 
 
-def _from_text(
-    make: Callable[[str], Any], name: str, value: Any, at: str, wrong: list[FieldError]
-) -> Any:
+def _from_text(make: Callable[[str], Any], name: str, value: Any, at: str, wrong: Errors) -> Any:
     try:
         return make(value if isinstance(value, str) else "")
     except (ValueError, ArithmeticError):
         return _refuse(wrong, at, "type", f"must be the text of a {name}")
 
 
-def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: list[FieldError]) -> Any:
+def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: Errors) -> Any:
     for each, result in values.items():
         if value == each and type(value) is type(each):
             return result
     return _refuse(wrong, at, "choice", f"must be one of {', '.join(map(repr, values))}")
 
 
-def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: list[FieldError]) -> Any:
+def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: Errors) -> Any:
     for arm in arms:
         errors: list[FieldError] = []
         result = arm(value, at, errors)
@@ -138,15 +135,13 @@ def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: list[FieldEr
     return _refuse(wrong, at, "type", f"must be {hint}")
 
 
-def _many(
-    item: Read, into: Callable[[list[Any]], Any], value: Any, at: str, wrong: list[FieldError]
-) -> Any:
+def _many(item: Read, into: Callable[[list[Any]], Any], value: Any, at: str, wrong: Errors) -> Any:
     if not isinstance(value, list):
         return _refuse(wrong, at, "type", "must be a list")
     return into([item(each, f"{at}/{n}", wrong) for n, each in enumerate(value)])
 
 
-def _named(item: Read, value: Any, at: str, wrong: list[FieldError]) -> Any:
+def _named(item: Read, value: Any, at: str, wrong: Errors) -> Any:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         return _refuse(wrong, at, "type", "must be an object")
     return {name: item(each, f"{at}/{name}", wrong) for name, each in value.items()}
@@ -159,7 +154,7 @@ def _fields(cls: type) -> Read:
     missing = dataclasses.MISSING
     needed = {n for n, f in fields.items() if f.default is f.default_factory is missing}
 
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
+    def read(value: Any, at: str, wrong: Errors) -> Any:
         if not isinstance(value, dict):
             return _refuse(wrong, at, "type", "must be an object")
         before = len(wrong)

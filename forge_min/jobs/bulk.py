@@ -125,20 +125,20 @@ class _Bulk:
             of[good.kind, good.queue] += 1
             tags = _escaped(sql_array(good.tags)) if good.tags else "{}"
             key = r"\N" if good.limit_key is None else _escaped(good.limit_key)
-            line = self._head(good) + _escaped(good.args) + self._tail(good)
+            head, tail = self._around(good)
+            line = head + _escaped(good.args) + tail
             yield f"{line}\t{state}\t{at.isoformat()}\t{tags}\t{key}"
 
     def _shared(self, job: NewJob) -> _Shared:
         good = check_job(job, self._catalogue)
         kind = find_kind(self._catalogue, job.kind)
-        return kind, (kind.name, good.queue), self._head(good), self._tail(good)
+        return kind, (kind.name, good.queue), *self._around(good)
 
-    def _head(self, job: CheckedJob) -> str:
-        return f"{_escaped(job.kind)}\t{_escaped(job.queue)}\t"
-
-    def _tail(self, job: CheckedJob) -> str:
+    def _around(self, job: CheckedJob) -> tuple[str, str]:
+        """Return the text of the line before and after the arguments."""
         metadata = _escaped(metadata_of(job, self._cause))
-        return f"\t{job.priority}\t{job.max_attempts}\t{metadata}"
+        head = f"{_escaped(job.kind)}\t{_escaped(job.queue)}\t"
+        return head, f"\t{job.priority}\t{job.max_attempts}\t{metadata}"
 
 
 def _copy(

@@ -145,11 +145,8 @@ def stats(conn: Conn) -> Row:
     kinds and queues that wait without a worker. periodic: schedules. storage: size of the table.
     """
     refresh_counts(conn)
-    rows: Row = {
-        name: [row[0] for row in db.run(conn, SQL[name])]
-        for name in ("queues", "workers", "unknown", "unworked", "periodic")
-    }
-    return rows | {"storage": db.run(conn, SQL["storage"])[0][0]}
+    names = ("queues", "workers", "unknown", "unworked", "periodic")
+    return _first_columns(conn, names) | {"storage": db.run(conn, SQL["storage"])[0][0]}
 
 
 def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Row:
@@ -165,12 +162,14 @@ def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: flo
     """
     counts, oldest = count_jobs(conn)
     params = {"timeouts": json.dumps(dict(timeouts)), "timeout": timeout, "grace": grace}
-    rows: Row = {
-        name: [row[0] for row in db.run(conn, SQL[name], params if name == "stuck" else None)]
-        for name in ("queues", "unknown", "unworked", "discarded", "stuck")
-    }
+    rows = _first_columns(conn, ("queues", "unknown", "unworked", "discarded"))
+    stuck = [row[0] for row in db.run(conn, SQL["stuck"], params)]
     ((alive,),) = db.run(conn, SQL["alive"])
-    return rows | {"counts": counts, "oldest": oldest, "alive": alive}
+    return rows | {"stuck": stuck, "counts": counts, "oldest": oldest, "alive": alive}
+
+
+def _first_columns(conn: Conn, names: Sequence[str]) -> Row:
+    return {name: [row[0] for row in db.run(conn, SQL[name])] for name in names}
 
 
 def served_queues(conn: Conn) -> set[str]:

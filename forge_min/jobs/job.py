@@ -321,32 +321,28 @@ def log_failure(result: Result, error: BaseException) -> None:
     error: raised by the run.
     """
     with suppress(Exception, SystemExit):  # a filter of the project may raise
-        _log_failure(result, error)
-
-
-def _log_failure(result: Result, error: BaseException) -> None:
-    job = result.job
-    if result.outcome == "retried":
-        level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
-        text = f"failed at attempt {{attempt}} of {job.max_attempts}, and {again}"
-    elif result.outcome in _ENDS:
-        level, text = _ENDS[result.outcome]
-    else:
-        return
-    text = text.format(attempt=job.attempt)
-    if job.completed:
-        text += ", unless the transaction that completed it is committed"
-    # An error that the job raised to end itself needs no traceback: its reason is enough.
-    own = isinstance(error, Cancel | Discard) and result.outcome != "retried"
-    reason = json.loads(result.error)["error"] if own and result.error else result.state
-    if reason != result.state:
-        text += f": {reason}"
-    trace = None if own or result.outcome == "cancelled" else error
-    fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
-    with suppress(ValueError):  # an invalid tenant, which is why the job failed
-        fields = log_ids(job, for_job(job.metadata))
-    fields = {**fields, "attempt": job.attempt, **span_fields(job.span)}
-    log.log(level, "job %d (%s) %s", job.id, job.kind, text, exc_info=trace, extra=fields)
+        job = result.job
+        if result.outcome == "retried":
+            level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
+            text = f"failed at attempt {job.attempt} of {job.max_attempts}, and {again}"
+        elif result.outcome in _ENDS:
+            level, text = _ENDS[result.outcome]
+            text = text.format(attempt=job.attempt)
+        else:
+            return
+        if job.completed:
+            text += ", unless the transaction that completed it is committed"
+        # An error that the job raised to end itself needs no traceback: its reason is enough.
+        own = isinstance(error, Cancel | Discard) and result.outcome != "retried"
+        reason = json.loads(result.error)["error"] if own and result.error else result.state
+        if reason != result.state:
+            text += f": {reason}"
+        trace = None if own or result.outcome == "cancelled" else error
+        fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
+        with suppress(ValueError):  # an invalid tenant, which is why the job failed
+            fields = log_ids(job, for_job(job.metadata))
+        fields = {**fields, "attempt": job.attempt, **span_fields(job.span)}
+        log.log(level, "job %d (%s) %s", job.id, job.kind, text, exc_info=trace, extra=fields)
 
 
 def log_rescue(run: Sequence[Any], why: str) -> None:

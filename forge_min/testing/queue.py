@@ -39,11 +39,7 @@ class JobsFailed(ForgeError, AssertionError):
 
 
 def drain_jobs(
-    site: Any,
-    queues: Sequence[str] | None = None,
-    timeout: float = 30.0,
-    *,
-    failures: bool = False,
+    site: Any, queues: Sequence[str] | None = None, timeout: float = 30.0, *, failures: bool = False
 ) -> list[Drained]:
     """Run every due job, and the jobs that these enqueue.
 

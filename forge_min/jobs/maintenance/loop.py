@@ -48,12 +48,8 @@ class Maintainer(DatabaseThread):
     ) -> None:
         super().__init__("job-maintenance", self._step, options.connect_by_index)
         self._worker, self._periodic, self._leading = options.id, periodic, leading
-        self._params = {
-            "worker": options.id,
-            "discarded_kinds": options.discarded_kinds,
-            "batch": BATCH,
-            **retention._asdict(),
-        }
+        params = {"worker": options.id, "discarded_kinds": options.discarded_kinds, "batch": BATCH}
+        self._params = params | retention._asdict()
         self._every = {"rescue": options.heartbeat, "sweep": SWEEP, "count": COUNT}
         self._due: dict[str, float] = {}
         self._registered = False

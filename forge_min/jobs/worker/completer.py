@@ -92,14 +92,11 @@ class Completer(DatabaseThread):
 
 
 def record_results(
-    conn: psycopg.Connection[Any],
-    worker: UUID,
-    discarded_kinds: Sequence[str],
-    results: Sequence[Result],
+    conn: psycopg.Connection[Any], worker: UUID, kinds: Sequence[str], results: Sequence[Result]
 ) -> list[Result]:
     """Record the results of runs.
 
-    discarded_kinds: kinds whose discarded jobs are reported to `discarded(job)`.
+    kinds: names of the kinds with `discarded`, to which discarded jobs are reported.
 
     Returns the stale results: their runs were taken from this worker.
     """
@@ -115,7 +112,7 @@ def record_results(
                 "ids": [r.job.id for r in part],
                 "claims": [r.job.claim for r in part],
                 # Only FINISH uses these.
-                "discarded_kinds": list(discarded_kinds),
+                "discarded_kinds": list(kinds),
                 "states": [r.state for r in part],
                 "refunds": [r.refund for r in part],
                 "delays": [r.delay for r in part],

@@ -101,12 +101,8 @@ class Worker:
         self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
         limits = [options.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
         self._tick = min(0.5, heartbeat, min(limits) / 4)
-        self._listener = Listener(
-            ["c", *("j:" + name for name in queues)],
-            heard=self._notified,
-            listen=listen is not None,
-            nudger=nudger,
-        )
+        names = ["c", *("j:" + name for name in queues)]
+        self._listener = Listener(names, heard=self._notified, listen=bool(listen), nudger=nudger)
         self._fetcher = Fetcher(
             options,
             _by_index(listen) if listen else options.connect_by_index,
