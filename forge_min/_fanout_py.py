@@ -847,9 +847,9 @@ def make_rows(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[obj
 
 
 def receive(fd: int, size: int) -> bytes:
-    """Read from a socket that does not block: at most `size` and 65,536 bytes; b"" at its end.
+    """Read at most `size` and 65,536 bytes from a socket that does not block.
 
-    Raises OSError.
+    Returns b"" at the end of input. Raises OSError.
     """
     return os.read(fd, min(size, 65536))
 

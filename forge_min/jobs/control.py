@@ -208,7 +208,7 @@ def _invalid_limit(value: float) -> Invalid:
     return Invalid([], f"{str(value)[:40]} is not a valid limit of a queue", code="F725")
 
 
-def format_time(text: str | None) -> str:
+def moment(text: str | None) -> str:
     """Return a time of the database for display: in UTC, to the second."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}" if text else ""
@@ -216,16 +216,16 @@ def format_time(text: str | None) -> str:
         return text or ""
 
 
-def format_limits(queue: Mapping[str, Any]) -> str:
+def limits(queue: Mapping[str, Any]) -> str:
     """Return the limits of a queue of `stats` for display."""
     parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
     parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
     if queue["rate_count"]:
-        parts.append(f"{queue['rate_count']} in {format_duration(queue['rate_seconds'])}")
+        parts.append(f"{queue['rate_count']} in {duration(queue['rate_seconds'])}")
     return ", ".join(parts)
 
 
-def format_duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a rounded duration for display."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

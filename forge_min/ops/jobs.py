@@ -161,17 +161,15 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if name == "attempt":
         return f"{row['attempt']}/{row['max_attempts']}"
     if name == "oldest":
-        return control.format_duration(row["oldest_seconds"])
+        return control.duration(row["oldest_seconds"])
     if name == "limits":
-        return ", ".join(
-            filter(None, ["paused" * bool(row["paused_at"]), control.format_limits(row)])
-        )
+        return ", ".join(filter(None, ["paused" * bool(row["paused_at"]), control.limits(row)]))
     if name.endswith("/h"):
         return str(row[name.removesuffix("/h") + "_per_hour"])
     value = row["counts"].get(name, 0) if "counts" in row and name != "name" else row[name]
     text = "" if value is None else str(value)
     if name.endswith("_at") and text:
-        text = control.format_time(text)
+        text = control.moment(text)
     return text.splitlines()[0][:80] if text else ""
 
 
@@ -192,7 +190,7 @@ def _overview(found: Mapping[str, Any]) -> Iterator[str]:
         says = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
         yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {says}".rstrip()
         for run in worker["running"]:
-            yield f"    {run['id']}  {run['kind']}  {control.format_duration(run['seconds'])}"
+            yield f"    {run['id']}  {run['kind']}  {control.duration(run['seconds'])}"
     if found["unknown"]:
         yield f"kinds that no living worker has: {', '.join(found['unknown'])}"
     if found["unworked"]:

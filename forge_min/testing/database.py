@@ -27,7 +27,7 @@ QUICK |= {
     "jit": "off",
 }  # JIT would compile longer than a test's query runs
 MEMORY = "/dev/shm"
-MIN_FREE = 4 << 30  # bytes of memory: with less, the folder is on disk
+FREE = 4 << 30  # bytes of memory: with less, the folder is on disk
 PATIENCE = 0.1  # seconds that a closed session may take to end
 
 
@@ -55,7 +55,7 @@ def fast_server(folder: str | None = None, bin: Path | None = None) -> Iterator[
 
     Raises the errors of `EmbeddedServer.start`.
     """
-    if folder is None and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MIN_FREE:
+    if folder is None and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > FREE:
         folder = MEMORY
     with tempfile.TemporaryDirectory("-tests", "forge-", folder) as parent:
         with db.EmbeddedServer(Path(parent, "pg"), settings=QUICK, bin=bin) as server:

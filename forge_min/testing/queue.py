@@ -103,12 +103,12 @@ def assert_enqueued(
     """
     count = len(enqueued(site, kind, args, **columns))
     if count != times:
-        jobs_of_kind = [
+        rows = [
             f"  {job['args']} in {job['queue']}, {job['state']}" for job in enqueued(site, kind)
         ]
         wanted = ", ".join([f"{kind} {args}", *(f"{n}={v!r}" for n, v in columns.items())])
         head = f"{wanted}: enqueued {count} times, not {times}; jobs of this kind:"
-        raise AssertionError("\n".join([head, *(jobs_of_kind or ["  none"])]))
+        raise AssertionError("\n".join([head, *(rows or ["  none"])]))
 
 
 def travel(site: Any, **delta: float) -> None:

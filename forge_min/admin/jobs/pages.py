@@ -79,11 +79,7 @@ class JobsPages:
             queues=[_queue(row, minutes.get(row["name"], ()), now) for row in stats["queues"]],
             workers=list(map(_worker, stats["workers"])),
             schedules=[
-                Item(
-                    **row,
-                    due=control.format_time(row["due_at"]),
-                    last=control.format_time(row["last_at"]),
-                )
+                Item(**row, due=control.moment(row["due_at"]), last=control.moment(row["last_at"]))
                 for row in stats["periodic"]
             ],
             relations=_relations(stats["storage"]),
@@ -111,7 +107,7 @@ class JobsPages:
             jobs=[
                 Item(
                     **row,
-                    due=control.format_time(row["scheduled_at"]),
+                    due=control.moment(row["scheduled_at"]),
                     last_error=_first_line(row["error"]),
                 )
                 for row in found
@@ -173,10 +169,10 @@ def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item
     return Item(
         name=queue["name"],
         paused_at=queue["paused_at"],
-        limits=control.format_limits(queue),
+        limits=control.limits(queue),
         query=urlencode({"queue": queue["name"]}),
         counts=Item(**{**dict.fromkeys(control.STATES, 0), **queue["counts"]}),
-        oldest=control.format_duration(queue["oldest_seconds"]),
+        oldest=control.duration(queue["oldest_seconds"]),
         ended=ended,
         bars=bars,
         mean=f"{queue['seconds_per_hour'] / runs * 1000:.1f} ms" if runs else "",
@@ -206,10 +202,8 @@ def _worker(worker: Mapping[str, Any]) -> Item:
     return Item(
         **worker,
         threads=", ".join(f"{name} {size}" for name, size in worker["queues"].items()),
-        started=control.format_time(worker["started_at"]),
-        runs=[
-            Item(**run, time=control.format_duration(run["seconds"])) for run in worker["running"]
-        ],
+        started=control.moment(worker["started_at"]),
+        runs=[Item(**run, time=control.duration(run["seconds"])) for run in worker["running"]],
     )
 
 
@@ -236,11 +230,11 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
         "Queue": job["queue"],
         "Priority": job["priority"],
         "Attempt": f"{job['attempt']} of {job['max_attempts']}",
-        "Created": control.format_time(job["created_at"]),
-        "Due": control.format_time(job["scheduled_at"]),
-        "Last taken": control.format_time(job["attempted_at"]),
-        "Ended": control.format_time(job["finalized_at"]),
-        "Asked to cancel": control.format_time(job["cancel_requested_at"]),
+        "Created": control.moment(job["created_at"]),
+        "Due": control.moment(job["scheduled_at"]),
+        "Last taken": control.moment(job["attempted_at"]),
+        "Ended": control.moment(job["finalized_at"]),
+        "Asked to cancel": control.moment(job["cancel_requested_at"]),
         "Runs on": worker and f"{worker['host']}, process {worker['pid']}",
         "By": metadata.get("user"),
         "Tenant": metadata.get("tenant"),
@@ -252,8 +246,9 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: Mapping[str, Any]) -> Item:
-    time = control.format_time(error.get("at"))
-    head = f"Attempt {error.get('attempt')} at {time}: {error.get('error')}"
+    head = (
+        f"Attempt {error.get('attempt')} at {control.moment(error.get('at'))}: {error.get('error')}"
+    )
     return Item(head=head, trace=error.get("trace"))
 
 

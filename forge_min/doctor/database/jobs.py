@@ -25,9 +25,7 @@ def check_jobs(site: Site, declared: Declared, conn: db.Connection) -> Iterator[
         served = {*s["jobs.queues"], *control.served_queues(conn)}
     known = declared.kinds
     nobodys = [kind for kind in seen["unknown"] if known is not None and kind not in known]
-    paused = {
-        q["name"]: control.format_time(q["paused_at"]) for q in seen["queues"] if q["paused_at"]
-    }
+    paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
     yield from _all("D701", _nobodys(nobodys), "every kind that waits is known")
     yield from _all("D702", _unworked(seen, nobodys, known or {}), "every waiting job has a worker")
     yield from _all("D703", _paused(paused), "there are none")
@@ -84,20 +82,18 @@ def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
 def _depth(seen: control.Row) -> str:
     waiting = sum(states.get("available", 0) for states in seen["counts"].values())
     oldest = max(seen["oldest"].values(), default=0.0)
-    return f"{waiting} jobs wait, the oldest for {control.format_duration(oldest)}"
+    return f"{waiting} jobs wait, the oldest for {control.duration(oldest)}"
 
 
 def _backlog(seen: control.Row, paused: Mapping[str, str]) -> Iterator[Finding]:
     for queue in sorted(seen["counts"].keys() - paused.keys()):
         waiting, oldest = seen["counts"][queue].get("available", 0), seen["oldest"].get(queue, 0.0)
         if oldest > OLD or waiting > MANY:
-            message = (
-                f"{waiting} jobs of {queue} wait, the oldest for {control.format_duration(oldest)}"
-            )
+            message = f"{waiting} jobs of {queue} wait, the oldest for {control.duration(oldest)}"
             yield found("D704", "warning", message)
 
 
 def _listed(stuck: list[control.Row]) -> str:
     return listed(
-        f"{one['kind']} {one['id']} ({control.format_duration(one['seconds'])})" for one in stuck
+        f"{one['kind']} {one['id']} ({control.duration(one['seconds'])})" for one in stuck
     )
