@@ -22,10 +22,8 @@ from .. import db
 
 SQL = db.load_sql("forge_min.testing", "testing.sql")
 QUICK = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
-QUICK |= {
-    "max_connections": "200",
-    "jit": "off",
-}  # JIT would compile longer than a test's query runs
+# JIT would compile longer than a query of a test runs.
+QUICK |= {"max_connections": "200", "jit": "off"}
 MEMORY = "/dev/shm"
 FREE = 4 << 30  # bytes of memory: with less, the folder is on disk
 PATIENCE = 0.1  # seconds that a closed session may take to end
@@ -111,7 +109,7 @@ def _owner(url: str) -> db.Database:
 
 
 def _make_template(server: Server, migrations: Sequence[db.MigrationFile], name: str) -> None:
-    """Create a template. It has another name until its migrations are done."""
+    """Create a template under a draft name, so that failed migrations leave no template."""
     draft, conn = name + "_draft", _owner(server.owner_url).connection()
     with db.migration_lock(conn):
         if db.run(conn, SQL["template"], [name])[0][0]:
