@@ -175,7 +175,7 @@ cdef class IoThread:
     # -- the caller's side, with the GIL -----------------------------------------------------------
 
     cdef bint gather(self) noexcept:
-        """Move finished parcels to the queue, which is empty. Returns False if there are none."""
+        """Move finished parcels to the queue, which is empty. Returns False for none."""
         self.queue = in_order(&self.back)
         return self.queue != NULL
 
@@ -213,7 +213,7 @@ cdef class IoThread:
                 since = 0
 
     cdef bint send_all(self) noexcept nogil:
-        """Send all new parcels, in their order. Returns False if there are none."""
+        """Send all new parcels, in their order. Returns False for none."""
         cdef Parcel* parcel = in_order(&self.news)
         cdef bint is_any = parcel != NULL
         cdef Parcel* next
@@ -250,7 +250,7 @@ cdef class IoThread:
         return errno == ENOENT and epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) == 0
 
     cdef bint receive_all(self, int milliseconds) noexcept nogil:
-        """Read from all readable sockets, and wait for them. Returns False if there are none."""
+        """Read from all readable sockets, and wait for them. Returns False for none."""
         cdef epoll_event events[AT_ONCE]
         cdef int ready = epoll_wait(self.epoll, events, AT_ONCE, milliseconds)
         cdef int i, rings = 0

@@ -141,13 +141,13 @@ picked as (
 )
 
 -- PERF: as `pick`, from the end of the last fetch in each priority. Index entries of jobs fetched since the oldest
--- snapshot stay in the index, and `pick` reads them at each fetch (traps: 11 to 830 buffers). A mark is only a hint: `pick`
--- finds a job that was committed late, below the mark.
+-- snapshot stay in the index, and `pick` reads them at each fetch (traps: 11 to 830 buffers). A mark is only a hint:
+-- `pick` finds a job that was committed late, below the mark.
 -- name: pick_on
 picked as (
   select id from (
 $scans
-  ) found
+  ) scanned
   where exists (select from forge_worker where id = %(worker)s and expires_at > now())
     and not exists (select from forge_queue where name = %(queue)s and (paused_at is not null or limited))
   limit %(limit)s
