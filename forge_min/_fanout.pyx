@@ -710,7 +710,7 @@ cdef class StreamWriter:
                 free(interest)
 
     cdef void dismiss(self, Stream* stream, Frame* farewell) noexcept nogil:
-        """End a stream at the next frame boundary; at once if it is blocked with nothing to send."""
+        """End a stream at the next frame boundary, or at once if it is blocked without a frame."""
         if stream.ended or stream.closing:
             return
         stream.closing = True
@@ -731,7 +731,7 @@ cdef class StreamWriter:
             stream = following
 
     cdef void look_at_rings(self) noexcept nogil:
-        """Queue the readers of every ring with new frames. Ends none, so the lists do not change."""
+        """Queue the readers of every ring with new frames. Ends none, so the lists are stable."""
         cdef Interest* interest = <Interest*>forge_take(<void**>&self.waker.news)
         cdef Interest* following
         cdef uint64_t head

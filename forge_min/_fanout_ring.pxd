@@ -131,7 +131,7 @@ cdef inline Watch* ring_find(Ring* ring, Waker* waker) noexcept nogil:
 
 
 cdef inline void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
-    """Remove a watch. SAFETY: no publisher uses it afterwards, because they wake inside the lock."""
+    """Remove a watch. SAFETY: no publisher uses it afterwards: they wake inside the lock."""
     pthread_mutex_lock(&ring.lock)
     list_remove(&ring.watches, &watch.node)
     pthread_mutex_unlock(&ring.lock)

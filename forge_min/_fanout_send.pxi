@@ -1,8 +1,8 @@
 # Sends responses and receives requests while the interpreter runs. Part of _fanout.pyx.
 #
-# PERF: send(2) runs up to the peer's socket and wakes the reader there; with recv(2) it takes 5 to 12
-# us. On a thread without the GIL the server handles a third to two thirds more requests for a hello,
-# an eighth more for a row (benchmarks/http).
+# PERF: send(2) runs up to the peer's socket and wakes the reader there; with recv(2) it takes 5 to
+# 12 us. On a thread without the GIL the server handles a third to two thirds more requests for a
+# hello, an eighth more for a row (benchmarks/http).
 
 cdef enum:
     DESCRIPTORS = 65536
@@ -206,7 +206,7 @@ cdef class IoThread:
                 sched_yield()
             else:
                 forge_swap(&self.asleep, 1)
-                # SAFETY: checked again: a caller that pushed before `asleep` was set did not wake us.
+                # SAFETY: checked again: a push before `asleep` was set did not wake this thread.
                 if not self.send_all() and not forge_flag(&self.stopped):
                     self.receive_all(-1)
                 forge_swap(&self.asleep, 0)
@@ -231,8 +231,8 @@ cdef class IoThread:
         cdef ssize_t count = send(parcel.fd, parcel.data, parcel.size, MSG_DONTWAIT | MSG_NOSIGNAL)
         if count < 0:
             count = 0 if is_temporary() else PEER_GONE
-        # SAFETY: this thread owns it until epoll has it: a caller that takes it back may close it at
-        # once, and its descriptor may then be of another socket.
+        # SAFETY: this thread owns it until epoll has it: a caller that takes it back may close it
+        # at once, and its descriptor may then be of another socket.
         if count == parcel.size and self.watch(parcel.fd, NEXT):
             forge_swap(&parcel.owner, WAITING)
             return False

@@ -19,8 +19,8 @@ returning 1
 -- name: inserted
 update forge_periodic set last_at = %(run)s, last_job = %(job)s where name = %(name)s
 
--- Runs that ended without a result: `which` is `silent` or `strays`. Each counts as an attempt, and the job is available
--- at once: the class's retry() is for errors of its work. Dead workers without runs are deleted.
+-- Runs that ended without a result: `which` is `silent` or `strays`. Each counts as an attempt, and the job is
+-- available at once: the class's retry() is for errors of its work. Dead workers without runs are deleted.
 -- name: rescue
 with ended as (
   update forge_job set
