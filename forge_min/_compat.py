@@ -24,6 +24,8 @@ RENAMED_MODULES = {"forge_min.text": "forge_min.i18n"}
 
 RENAMED = {
     "forge_min.app.Running": "Runtime",
+    "forge_min.jobs.Job.given": "raw_args",
+    "forge_min.testing.Answer": "ClientResponse",
     "forge_min.app.App.identifies": "authenticator",
     "forge_min.app.App.renews": "revalidate_identity",
     "forge_min.app.App.sends_reset": "password_reset_sender",

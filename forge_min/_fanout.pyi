@@ -1,6 +1,6 @@
-# The contract of both twins, _fanout.pyx and _fanout_py.py: same names, same behaviour.
-# The promises are written in the docstrings of _fanout_py.py; those of the fast paths, which only
-# the compiled core has, here.
+# The interface of both twins, _fanout.pyx and _fanout_py.py: same names, same behaviour.
+# The docstrings of _fanout_py.py describe both. The fast paths, which only the compiled core has,
+# are described here.
 
 import select
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,44 +10,53 @@ from typing import Any, TypeVar, final
 
 T = TypeVar("T")
 
-def access_line(
+def try_format_access_line(
     now: float,
     method: str,
     path: str,
     status: int,
     seconds: float,
     fields: Mapping[str, object],
-    place: tuple[int, int, bool] | None,
+    span: tuple[int, int, bool] | None,
 ) -> str | None:
-    """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
-    closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
-    has a space, an escape or a sign of a pair), at a field that is not plain or not one of
-    request_id, route, user_id and tenant_id, at a status or a time that is none.
+    """Return a line of the access log as ASCII JSON with its line end, or None when unsure.
 
-    now: Unix time. place: ids of a trace and of a span in it, and whether it is sampled.
+    Unsure are: text that is not ASCII or may hold a secret (such as "Bearer …" or "token%3D…": any
+    with a space, an escape or a sign of a pair), a field that is not a simple value or not one of
+    request_id, route, user_id and tenant_id, an invalid status or time.
+
+    now: Unix time.
+    seconds: duration of the request.
+    span: ids of a trace and of a span in it, and whether it is sampled.
     """
 
 def escape(value: object) -> str: ...
-def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]: ...
+def make_rows(
+    kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]
+) -> list[T]: ...
 def iso_utc(moment: datetime) -> str: ...
 def try_format_response(
     head: tuple[int, bytes, int | None, bool], body: list[bytes]
 ) -> bytes | None:
-    """A whole answer, with a Date of now and the length of its body, over which the connection goes
-    on; None where `wsgi.server.exchange` has to look closer: at a body that is empty, not bytes, or
-    not as long as its head says, at a status that has none, at a head with a Date.
+    """Return a complete response with Date and Content-Length, or None when unsure.
+
+    The connection stays open after it. Unsure are: a body that is empty, not bytes, or of another
+    length than its head has, a status without a body, a head with a Date. Then
+    `wsgi.server.exchange` sends the response.
     """
 
 def try_parse_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the head of a request from the front of `data`: `base` and what `parse_head` of
-    `wsgi.message.head` makes of it. None, with nothing taken, where Python has to look closer, or
-    there is no whole head.
+    """Remove the head of a request from the front of `data` and return its environ.
+
+    The environ is `base` with the values of `parse_head` in `wsgi.http1`. Returns None, and removes
+    nothing, when unsure or if the head is not complete.
     """
 
 def try_encode_json(value: object) -> bytes | None:
-    """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
-    closer: at what is not plain text, number, list or object. Raises UnicodeEncodeError
-    for half of a surrogate pair.
+    """Return the value as JSON (RFC 8259) in UTF-8 without spaces, or None when unsure.
+
+    Unsure are values other than simple texts, numbers, lists and objects: Python's `json` encodes
+    them. Raises UnicodeEncodeError for half of a surrogate pair.
     """
 
 def try_format_head(
@@ -56,11 +65,10 @@ def try_format_head(
     statuses: Mapping[str, tuple[int, bytes]],
     kinds: Mapping[str, str],
 ) -> tuple[int, bytes, int | None, bool] | None:
-    """The head of an answer as `wsgi.message.answer.checked_head` gives it; None where that has to
-    look closer.
+    """Return the checked head of a response, as `wsgi.http1` does in Python, or None when unsure.
 
-    statuses, kinds: what was found good of statuses and of names: the number and the line; the name
-    in lower case for a field that the server looks at, "" for others.
+    statuses: valid statuses → number and status line.
+    kinds: valid names of fields → the name in lower case if the server uses the field, else "".
     """
 
 def ready(epoll: select.epoll) -> int: ...

@@ -2,28 +2,29 @@
 # cython: embedsignature=True, auto_pickle=False
 """The compiled core: topics, stream writer, limiter, metric cells. Linux only.
 
-Same names and same behaviour as `_fanout_py.py`; `_fanout.pyi` is the contract, and the docstrings
-of the Python twin hold its promises: here they are cut to a line. What this one adds: the writer's
-thread runs without the GIL, so that a busy Python thread never delays a frame. The plain C below
-is in `_fanout_ring.pxd` and `_fanout_stream.pxd`, the system's part in `_fanout_os.pxd`; what only
-counts is in `_fanout_cells.pxi`.
+It has the names and the behaviour of `_fanout_py.py`. `_fanout.pyi` declares both, and the
+docstrings of the Python twin describe both: here they have one line. The writer's thread runs
+without the GIL, so that a busy Python thread never delays a frame. Plain C is in
+`_fanout_ring.pxd` and `_fanout_stream.pxd`, the interface to Linux in `_fanout_os.pxd`, metric
+cells in `_fanout_cells.pxi`.
 
-Who owns what
-* A Frame is a counted block of bytes. The ring owns one count, a stream that still has to send it
-  another. Counts are atomic, so the last owner frees it, on any thread and without the GIL.
-* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions,
-  and an entry goes only after the writer's thread has let go of the stream: the thread may
-  therefore use plain Ring pointers.
-* A Stream is counted: one for the entry, one for the thread, one for each queue it stands in.
+Ownership
+* A Frame is a counted block of bytes. The ring owns one count, each stream that still has to send
+  it another. Counts are atomic, so the last owner frees it, on any thread and without the GIL.
+* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions.
+  An entry is deleted only after the writer's thread has released the stream, so the thread may use
+  plain Ring pointers.
+* A Stream is counted: one for the entry, one for the thread, one for each queue with it.
 
 LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one
-writer. Neither is taken inside the other. No Python object is made, dropped or called while one is
-held, and nobody who holds one asks for the GIL; so a thread that waits for one while it holds the
-GIL waits for a few copied pointers only, and no cycle is possible.
+writer. Neither is taken inside the other. While one is held, no Python object is created, dropped
+or called, and no thread waits for the GIL. So a thread that waits for one while it holds the GIL
+waits for a few copied pointers only, and no cycle is possible.
 
-LOCK: what leans on the GIL: Limiter (a lock would cost as much as it does), Topic.objects, a Subscription's number, StreamWriter.entries, last_id and thread. So the module does
-not call itself free-threaded, and such a Python turns the GIL on when it is imported (PEP 703); its
-twin leans on locks and on single operations of dict, set and deque, and runs there without.
+LOCK: the GIL guards Limiter (a lock would double its cost), Topic.objects, a Subscription's number,
+StreamWriter.entries, last_id and thread. So the module does not declare itself free-threaded, and
+a free-threaded Python turns the GIL on when it imports the module (PEP 703). The twin relies on
+locks and on single operations of dict, set and deque, and runs without the GIL.
 """
 
 cimport cython
@@ -50,18 +51,18 @@ from .errors import TooManyConnections, TooManyConnectionsForUser
 
 cdef enum:
     EVENTS = 128
-    MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
+    MAX_RECEIVED = 65536  # bytes: a client of a stream has no reason to send more
 
-cdef uint64_t published = 0  # atomic: frames that this process has published, of any topic
+cdef uint64_t published = 0  # atomic: number of frames that this process has published
 cdef double UNREAD_HEARTBEATS = 3, UNREAD_SECONDS = 5  # as in _fanout_py
-cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
+cdef double STALLED = 1.0  # seconds without progress after which a closing stream is dropped
 cdef double LONGEST_WAIT = 1e6  # seconds
 
 
 # -- frames ----------------------------------------------------------------------------------------
 
 cdef Frame* frame_of(bytes data) except? NULL:
-    """NULL without an error for empty bytes, which mean "no frame"."""
+    """Return a new frame; NULL without an error for empty bytes, which mean "no frame"."""
     cdef Frame* frame
     if PyBytes_GET_SIZE(data) == 0:
         return NULL
@@ -72,14 +73,14 @@ cdef Frame* frame_of(bytes data) except? NULL:
 
 
 cdef bytes _frame(frame):
-    """`frame`, when it is bytes; TypeError otherwise."""
+    """Return `frame`. Raises TypeError unless it is bytes."""
     if not isinstance(frame, bytes):
         raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
     return bytes(frame)  # the same object, unless it is a subclass
 
 
 cdef object _whole(str name, value, least, most):
-    """`value`, when it is an int in the range; TypeError or ValueError otherwise."""
+    """Return `value`. Raises TypeError unless it is an int, ValueError outside the range."""
     if not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not least <= value <= most:
@@ -88,7 +89,7 @@ cdef object _whole(str name, value, least, most):
 
 
 cdef double _seconds(str name, double value) except -1:
-    """`value` clipped to what a clock can wait for; ValueError when it is not a number."""
+    """Return `value` clipped to 0 and LONGEST_WAIT. Raises ValueError for nan."""
     if value != value:
         raise ValueError(f"{name} must be a number of seconds, not {value}")
     return min(max(value, 0.0), LONGEST_WAIT)
@@ -96,10 +97,10 @@ cdef double _seconds(str name, double value) except -1:
 
 # -- limiter ---------------------------------------------------------------------------------------
 
-# LOCK: the limiter has none of its own; the GIL is it. Between the check and the count nothing may
-# give the GIL away. A dict with keys of exactly type str calls no Python code, and neither class
-# below takes part in garbage collection (no_gc: they can form no cycle), so making one runs no
-# finalizer. PERF: a lock of our own would double the cost (benchmarks/limiter.py).
+# LOCK: the GIL guards the limiter. Between the check and the count no operation may release the
+# GIL. A dict with keys of exactly type str calls no Python code, and the classes below do not take
+# part in garbage collection (no_gc: they cannot form a cycle), so creating one runs no finalizer.
+# PERF: a lock of its own would double the cost (benchmarks/limiter.py).
 
 
 @cython.final
@@ -115,7 +116,7 @@ cdef class _Slot:
 @cython.no_gc
 @cython.freelist(256)
 cdef class Lease:
-    """One place in a Limiter."""
+    """A slot of a Limiter."""
 
     cdef Limiter limiter
     cdef _Slot slot  # None once released
@@ -125,7 +126,7 @@ cdef class Lease:
         raise TypeError("a Lease comes from Limiter.acquire()")
 
     def release(self):
-        """Give the place back: True the first time, False (and nothing happens) ever after."""
+        """Release the slot. Returns True the first time, False (and does nothing) afterwards."""
         cdef _Slot slot = self.slot
         if slot is None:
             return False
@@ -145,10 +146,10 @@ cdef class Lease:
 
 @cython.final
 cdef class Limiter:
-    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact."""
+    """Limits live streams: `max_total` at once and `max_per_user` of one user, exactly."""
 
     cdef dict slots
-    cdef readonly int active  # leases that are held now
+    cdef readonly int active  # number of leases that are held now
     cdef readonly int max_total, max_per_user
 
     # __cinit__ here and below: unlike __init__ it always runs, and only once.
@@ -158,22 +159,18 @@ cdef class Limiter:
         self.slots = {}
 
     def acquire(self, str user not None):
-        """A place for `user`, or TooManyConnections (F501), TooManyConnectionsForUser (F502)."""
+        """Return a lease. Raises TooManyConnections (F501), TooManyConnectionsForUser (F502)."""
         cdef Lease lease = Lease.__new__(Lease)
-        cdef PyObject* found
-        cdef _Slot slot
+        cdef _Slot slot = self.slots.get(user)
         if self.active >= self.max_total:
             raise TooManyConnections(f"all {self.max_total} live connections are taken")
-        found = PyDict_GetItemWithError(self.slots, user)
-        if found == NULL:
+        if slot is None:
             slot = _Slot.__new__(_Slot)
-        else:
-            slot = <_Slot>found
         if slot.count >= self.max_per_user:
             raise TooManyConnectionsForUser(
                 f"all {self.max_per_user} live connections of one user are taken"
             )
-        if found == NULL:
+        if slot.count == 0:
             self.slots[user] = slot
         slot.count += 1
         self.active += 1
@@ -183,25 +180,25 @@ cdef class Limiter:
         return lease
 
     def active_for(self, user):
-        """Leases that `user` holds now."""
+        """Return the number of leases that `user` holds now."""
         cdef _Slot slot = self.slots.get(user)
         return 0 if slot is None else slot.count
 
     @property
     def users(self):
-        """Users that hold a lease now."""
+        """Number of users that hold a lease now."""
         return len(self.slots)
 
 
 # -- topics ----------------------------------------------------------------------------------------
 
 @cython.final
-@cython.no_gc  # it holds bytes only, and a take() must find them to the end
+@cython.no_gc  # it holds only bytes, which take() needs until the end
 cdef class Topic:
-    """A ring of the last `size` frames (1 to 65536), numbered from 1."""
+    """A ring buffer of the last `size` frames (1 to 65536), numbered from 1."""
 
     cdef Ring ring
-    # PERF: the same frames as Python's objects, guarded by the GIL, so that take() makes none.
+    # PERF: the same frames as Python objects, guarded by the GIL, so that take() creates none.
     cdef list objects
 
     def __cinit__(self, size=64):
@@ -215,7 +212,7 @@ cdef class Topic:
         self.objects = [None] * <Py_ssize_t>count
 
     def __dealloc__(self):
-        # SAFETY: no subscription is left, hence no watch of a writer.
+        # SAFETY: no subscription is left, so no writer watches the ring.
         cdef uint64_t index
         if self.ring.slots != NULL:
             for index in range(self.ring.size):
@@ -225,16 +222,16 @@ cdef class Topic:
 
     @property
     def size(self):
-        """Frames that the ring keeps."""
+        """Number of frames that the ring keeps."""
         return self.ring.size
 
     @property
     def subscribers(self):
-        """Subscriptions that are open now."""
+        """Number of open subscriptions."""
         return self.ring.subscribers
 
     def publish(self, frame):
-        """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
+        """Append a frame and return its number. Never blocks on a reader."""
         cdef bytes whole = _frame(frame)
         cdef Frame* block = frame_of(whole)
         cdef uint64_t number
@@ -245,14 +242,14 @@ cdef class Topic:
         return number
 
     def subscribe(self, after=None):
-        """A cursor: None gives what comes next, a number what came after it and is still there."""
+        """Return a cursor: for new frames only, or for the frames after a number."""
         return Subscription.__new__(Subscription, self, after)
 
 
 @cython.final
-@cython.no_gc  # it can form no cycle, and __dealloc__ needs the topic
+@cython.no_gc  # it cannot form a cycle, and __dealloc__ needs the topic
 cdef class Subscription:
-    """One reader's place in a topic. Made by Topic.subscribe()."""
+    """The cursor of one reader in a topic, created by Topic.subscribe()."""
 
     cdef Topic topic
     cdef uint64_t number  # of the next frame to take
@@ -271,35 +268,35 @@ cdef class Subscription:
         forge_ref(&topic.ring.subscribers)
 
     def __dealloc__(self):
-        # SAFETY: the topic is still there: Cython drops object fields after __dealloc__.
+        # SAFETY: the topic still exists: Cython drops object fields after __dealloc__.
         if self.topic is not None and not self.shut:
             forge_unref(&self.topic.ring.subscribers)
 
     def take(self, limit=64):
-        """(missed, frames): at most `limit` frames, or (missed, []) once after falling off."""
+        """Return (missed, frames): at most `limit` frames, or (missed, []) after missed ones."""
         cdef uint64_t wanted = _whole("limit", limit, 1, 2**31 - 1)
         cdef Ring* ring = &self.topic.ring
         cdef uint64_t waiting = forge_load(&ring.head) + 1 - self.number
-        cdef Py_ssize_t count, index, place
+        cdef Py_ssize_t count, index, slot
         if self.adopted:
             raise RuntimeError("this subscription belongs to a StreamWriter")
         if self.shut:
             return 0, []
         count = <Py_ssize_t>min(min(waiting, wanted), ring.size)
-        # SAFETY: a new list may run the collector (Python 3.11), and with that anything: so it
-        # comes first. publish() holds the GIL from the new head to the object in its place, and
-        # from here it is not given away, so each place holds the frame of its number.
+        # SAFETY: a new list may run the garbage collector (Python 3.11), and so any code: it comes
+        # first. publish() holds the GIL from the new head to the object in its slot, and from here
+        # on this function does not release it, so each slot holds the frame of its number.
         frames = PyList_New(count)
         waiting = forge_load(&ring.head) + 1 - self.number
         if waiting > ring.size:
             self.number += waiting
             return waiting, []
-        place = <Py_ssize_t>(self.number % ring.size)
+        slot = <Py_ssize_t>(self.number % ring.size)
         for index in range(count):
-            frame = <object>PyList_GET_ITEM(self.topic.objects, place)
+            frame = <object>PyList_GET_ITEM(self.topic.objects, slot)
             Py_INCREF(frame)
             PyList_SET_ITEM(frames, index, frame)
-            place = place + 1 if place + 1 < <Py_ssize_t>ring.size else 0
+            slot = slot + 1 if slot + 1 < <Py_ssize_t>ring.size else 0
         self.number += <uint64_t>count
         return 0, frames
 
@@ -310,8 +307,9 @@ cdef class Subscription:
 
     @property
     def closed(self):
-        """Whether close() was called."""
+        """Whether `close` was called."""
         return self.shut != 0
+
 
 # -- stream writer ---------------------------------------------------------------------------------
 
@@ -328,7 +326,7 @@ cdef Stream* stream_new(int fd, size_t count) except NULL:
 
 @cython.final
 cdef class _Entry:
-    """What Python holds for one stream, until the thread has let go of it."""
+    """The Python objects of one stream, until the thread has released it."""
 
     cdef tuple subscriptions
     cdef Lease lease
@@ -338,7 +336,7 @@ cdef class _Entry:
 
 @cython.final
 cdef class StreamWriter:
-    """One thread (`stream-writer`) that writes topics' frames to every socket it was given."""
+    """One thread (`stream-writer`) that writes the frames of topics to adopted sockets."""
 
     cdef double heartbeat, write_timeout, patience
     cdef uint64_t buffer_size
@@ -350,14 +348,14 @@ cdef class StreamWriter:
     # LOCK: lock guards the commands: everything down to stop_farewell.
     cdef pthread_mutex_t lock
     cdef Stream* incoming
-    cdef Stream* asked
-    cdef bint live, stop_asked
+    cdef Stream* dropping
+    cdef bint live, stop_requested
     cdef double stop_deadline
     cdef Frame* stop_farewell
-    # The writer's thread alone; the counters are read by others, atomically.
+    # For the writer's thread only. Other threads read the counters, atomically.
     cdef int epoll
     cdef Waker waker
-    cdef Stream* streams
+    cdef Node* streams
     cdef Queue ready
     cdef Stream* ended
     cdef bint stopping
@@ -379,7 +377,7 @@ cdef class StreamWriter:
         self.starting = threading.Lock()
 
     def __dealloc__(self):
-        # SAFETY: the running thread holds this object, so there is none, and no stream either.
+        # SAFETY: a running thread holds this object, so no thread and no stream is left.
         frame_drop(self.heartbeat_frame)
         pthread_mutex_destroy(&self.lock)
 
@@ -414,15 +412,14 @@ cdef class StreamWriter:
                 PyErr_SetFromErrno(OSError)
             finally:
                 close(self.epoll)
-                if self.waker.fd >= 0:
-                    close(self.waker.fd)
+                close(self.waker.fd)  # or -1, which does nothing
         self.stopping = False
-        self.stop_asked = False
+        self.stop_requested = False
         self.live = True
         return 0
 
     cdef void close_files(self) noexcept:
-        pthread_mutex_lock(&self.lock)  # adopt, drop and stop wake us inside it
+        pthread_mutex_lock(&self.lock)  # adopt, drop and stop wake the thread inside it
         self.live = False
         close(self.epoll)
         close(self.waker.fd)
@@ -431,15 +428,15 @@ cdef class StreamWriter:
         pthread_mutex_unlock(&self.lock)
 
     def stop(self, timeout=5.0, farewell=b""):
-        """Send `farewell` to all who can read; close all; end the thread. Idempotent."""
+        """Send `farewell` to all clients, close their streams and end the thread. Idempotent."""
         cdef Frame* frame = frame_of(_frame(farewell))
         cdef double wait
         try:
             wait = _seconds("timeout", timeout)
             thread = self.thread
             pthread_mutex_lock(&self.lock)
-            if self.live and not self.stop_asked:
-                self.stop_asked = True
+            if self.live and not self.stop_requested:
+                self.stop_requested = True
                 self.stop_deadline = forge_now() + wait
                 self.stop_farewell = frame
                 frame = NULL
@@ -451,10 +448,10 @@ cdef class StreamWriter:
             thread.join()
 
     def adopt(self, fd, subscriptions, lease=None, first=b""):
-        """Own a connected socket, its subscriptions and its lease; the stream's number, or 0."""
-        cdef list found = []
+        """Take ownership of a socket, its subscriptions and its lease. Returns the number, or 0."""
+        cdef list claimed = []
         cdef int number = -1
-        cdef uint64_t made = 0
+        cdef uint64_t stream = 0
         try:
             number = _whole("fd", fd, -1, 2**31 - 1)
             _frame(first)
@@ -462,20 +459,18 @@ cdef class StreamWriter:
                 raise TypeError("lease must be a Lease")
             if number >= 0:
                 check_socket(number)
-            claim(subscriptions, found)
+            claim(subscriptions, claimed)
             if number >= 0:
-                made = self.enqueue(number, tuple(found), lease, _frame(first))
+                stream = self.enqueue(number, tuple(claimed), lease, _frame(first))
         finally:
-            if made == 0:
+            if stream == 0:
                 if number >= 0:
                     close(number)
-                give_back(found, lease if isinstance(lease, Lease) else None)
-        return made
+                release(claimed, lease if isinstance(lease, Lease) else None)
+        return stream
 
-    cdef uint64_t enqueue(
-        self, int fd, tuple subscriptions, Lease lease, bytes first
-    ) except? 0:
-        """The stream's number, or 0 when the writer does not run (or with an error)."""
+    cdef uint64_t enqueue(self, int fd, tuple subscriptions, Lease lease, bytes first) except? 0:
+        """Return the number of the stream; 0 if the writer does not run, or with an error."""
         cdef _Entry entry = _Entry.__new__(_Entry)
         cdef Stream* stream = stream_new(fd, <size_t>len(subscriptions))
         cdef bint accepted
@@ -487,14 +482,14 @@ cdef class StreamWriter:
             entry.subscriptions = subscriptions
             entry.lease = lease
             entry.stream = stream
-            # SAFETY: before the thread can see the stream; ending one looks its entry up.
+            # SAFETY: before the thread can see the stream, because its end needs the entry.
             self.entries[stream.id] = entry
         except BaseException:
             stream_drop(stream)
             raise
         number = stream.id
         pthread_mutex_lock(&self.lock)
-        accepted = self.live and not self.stop_asked
+        accepted = self.live and not self.stop_requested
         if accepted:
             forge_ref(&stream.refs)
             stream.next_incoming = self.incoming
@@ -508,19 +503,19 @@ cdef class StreamWriter:
         return number
 
     def drop(self, stream, farewell=b""):
-        """End one stream at the next frame boundary, after `farewell`. True: this call ends it."""
-        # SAFETY: first: it may run code of the caller's, and with that anything.
+        """End one stream at the next frame boundary. Returns whether this call ends it."""
+        # SAFETY: these come first, because they may run any code of the caller.
         cdef Frame* frame = frame_of(_frame(farewell))
         cdef _Entry entry = self.entries.get(stream)
         cdef bint accepted = False
         if entry is not None and not entry.dropped:
             pthread_mutex_lock(&self.lock)
-            if self.live and not self.stop_asked:
+            if self.live and not self.stop_requested:
                 accepted = True
                 forge_ref(&entry.stream.refs)
-                entry.stream.asked_farewell = frame
-                entry.stream.next_asked = self.asked
-                self.asked = entry.stream
+                entry.stream.drop_farewell = frame
+                entry.stream.next_dropping = self.dropping
+                self.dropping = entry.stream
                 waker_wake(&self.waker)
             pthread_mutex_unlock(&self.lock)
             entry.dropped = accepted
@@ -529,32 +524,32 @@ cdef class StreamWriter:
         return accepted
 
     def alive(self, stream):
-        """Whether a stream of this number is not ended."""
+        """Return whether the stream with this number has not ended."""
         return stream in self.entries
 
     @property
     def connections(self):
-        """Streams that are not ended; each holds its lease."""
+        """Number of streams that have not ended. Each holds its lease."""
         return len(self.entries)
 
     @property
     def frames_sent(self):
-        """Topics' frames that left completely: no heartbeats, refreshes, `first` or farewells."""
+        """Number of frames of topics that were sent completely."""
         return forge_load(&self.frames)
 
     @property
     def refreshes(self):
-        """Refresh frames begun because a subscription fell off."""
+        """Number of refresh frames begun because a subscription missed frames."""
         return forge_load(&self.refresh_count)
 
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self):
-        """The thread. It holds the GIL only to give back what ended streams held.
+        """Run the thread, which holds the GIL only to release the objects of ended streams.
 
-        SAFETY: at the end of the process it is a daemon thread inside `nogil`: it touches no Python
-        object, and the interpreter stops it for good when it asks for the GIL again. This object
-        and all that its streams use stay alive through this very call, which then never returns.
+        SAFETY: at the end of the process it is a daemon thread inside `nogil`. It uses no Python
+        object, and the interpreter stops it when it requests the GIL again. This call, which then
+        never returns, keeps this object and all objects of its streams alive.
         """
         cdef bint done = False
         with nogil:
@@ -575,15 +570,15 @@ cdef class StreamWriter:
             entry = self.entries.pop(stream.id)
             stream_drop(stream)  # the entry's count
             stream_drop(stream)  # the thread's
-            give_back(entry.subscriptions, entry.lease)
+            release(entry.subscriptions, entry.lease)
 
     cdef bint loop(self) noexcept nogil:
-        """Work until a stream ended (False) or everything is done (True)."""
+        """Work until a stream ended (False) or the writer has stopped (True)."""
         cdef epoll_event events[EVENTS]
         cdef int count, index
         while True:
             count = epoll_wait(self.epoll, events, EVENTS, self.pause())
-            self.now = forge_now()  # PERF: one look at the clock a round, not one a frame
+            self.now = forge_now()  # PERF: read the clock once per round, not per frame
             for index in range(count):
                 self.on_event(<Stream*>events[index].data.ptr, events[index].events)
             self.take_commands()
@@ -595,7 +590,7 @@ cdef class StreamWriter:
             if self.stopping and self.streams == NULL:
                 while self.ready.first != NULL:
                     stream_drop(queue_pop(&self.ready))
-                self.look_at_rings()  # frees the interests that stand among the news
+                self.look_at_rings()  # frees the interests in the news
                 return True
             if self.ended != NULL:
                 return False
@@ -604,7 +599,7 @@ cdef class StreamWriter:
         return min(max(min(self.heartbeat, self.write_timeout) / 4, 0.01), 1.0)
 
     cdef int pause(self) noexcept nogil:
-        """Milliseconds to sleep; -1 for ever."""
+        """Return the milliseconds to wait for events; -1 = without limit."""
         if self.ready.first != NULL:
             return 0
         if self.stopping:
@@ -617,7 +612,7 @@ cdef class StreamWriter:
             return
         if stream.ended:
             return
-        if mask & EPOLLIN and not self.listen(stream):
+        if mask & EPOLLIN and not self.read_input(stream):
             mask |= EPOLLHUP
         if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             self.end(stream)
@@ -626,29 +621,29 @@ cdef class StreamWriter:
             stream.blocked_since = 0.0
             self.queue(stream)
 
-    cdef bint listen(self, Stream* stream) noexcept nogil:
-        """Read and forget what the client says. False when it is gone, or says too much."""
+    cdef bint read_input(self, Stream* stream) noexcept nogil:
+        """Read and discard input of the client. False if the client is gone or sends too much."""
         cdef char scratch[4096]
-        cdef ssize_t got
-        while True:  # edge-triggered: until nothing is left; MAX_RECEIVED bounds it
-            got = recv(stream.fd, scratch, sizeof(scratch), MSG_DONTWAIT)
-            if got < 0:
+        cdef ssize_t count
+        while True:  # edge-triggered: until nothing is left; MAX_RECEIVED limits it
+            count = recv(stream.fd, scratch, sizeof(scratch), MSG_DONTWAIT)
+            if count < 0:
                 return errno == EAGAIN or errno == EINTR
-            stream.received += <uint32_t>got
-            if got == 0 or stream.received > MAX_RECEIVED:
+            stream.received += <uint32_t>count
+            if count == 0 or stream.received > MAX_RECEIVED:
                 return False
 
     cdef void take_commands(self) noexcept nogil:
         cdef Stream* incoming
-        cdef Stream* asked
+        cdef Stream* dropping
         cdef Stream* stream
         cdef Frame* farewell = NULL
         cdef bint stop
         pthread_mutex_lock(&self.lock)
         incoming = self.incoming
-        asked = self.asked
-        self.incoming = self.asked = NULL
-        stop = self.stop_asked and not self.stopping
+        dropping = self.dropping
+        self.incoming = self.dropping = NULL
+        stop = self.stop_requested and not self.stopping
         self.deadline = self.stop_deadline
         if stop:
             farewell = self.stop_farewell
@@ -658,10 +653,10 @@ cdef class StreamWriter:
             stream = incoming
             incoming = stream.next_incoming
             self.begin(stream)
-        while asked != NULL:
-            stream = asked
-            asked = stream.next_asked
-            self.dismiss(stream, stream.asked_farewell)
+        while dropping != NULL:
+            stream = dropping
+            dropping = stream.next_dropping
+            self.dismiss(stream, stream.drop_farewell)
             stream_drop(stream)
         if stop:
             self.stopping = True
@@ -671,7 +666,7 @@ cdef class StreamWriter:
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
         cdef uint32_t index
-        stream_link(stream, &self.streams)
+        list_add(&self.streams, &stream.node)
         stream.sent_at = self.now
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.ptr = stream
@@ -686,9 +681,9 @@ cdef class StreamWriter:
         self.queue(stream)
 
     cdef bint watch(self, Cursor* cursor) noexcept nogil:
-        """Put a cursor under the interest in its ring, made when there is none; False: no memory.
+        """Add a cursor to the interest in its ring, which is created if needed; False: no memory.
 
-        PERF: found through the ring, which few watch, whatever the number of topics.
+        PERF: found through the ring, which few writers watch, not among all topics.
         """
         cdef Interest* interest = <Interest*>ring_find(cursor.ring, &self.waker)
         if interest == NULL:
@@ -698,14 +693,16 @@ cdef class StreamWriter:
             interest.watch.waker = &self.waker
             interest.ring = cursor.ring
             ring_attach(cursor.ring, &interest.watch)
-        cursor_link(cursor, interest)
+        cursor.interest = interest
+        list_add(&interest.cursors, &cursor.node)
         return True
 
     cdef void unwatch(self, Cursor* cursor) noexcept nogil:
         cdef Interest* interest = cursor.interest
         if interest == NULL:
             return
-        cursor_unlink(cursor)
+        cursor.interest = NULL
+        list_remove(&interest.cursors, &cursor.node)
         if interest.cursors == NULL:
             ring_detach(interest.ring, &interest.watch)
             interest.ring = NULL
@@ -713,7 +710,7 @@ cdef class StreamWriter:
                 free(interest)
 
     cdef void dismiss(self, Stream* stream, Frame* farewell) noexcept nogil:
-        """Let a stream end at the next frame boundary; at once when it waits to say nothing."""
+        """End a stream at the next frame boundary, or at once if it is blocked without a frame."""
         if stream.ended or stream.closing:
             return
         stream.closing = True
@@ -726,15 +723,15 @@ cdef class StreamWriter:
             self.queue(stream)
 
     cdef void dismiss_all(self, Frame* farewell) noexcept nogil:
-        cdef Stream* stream = self.streams
+        cdef Stream* stream = <Stream*>self.streams
         cdef Stream* following
         while stream != NULL:
-            following = stream.next
+            following = <Stream*>stream.node.next
             self.dismiss(stream, farewell)
             stream = following
 
     cdef void look_at_rings(self) noexcept nogil:
-        """Queue the readers of every ring that has news. Ends none: the lists hold still."""
+        """Queue the readers of every ring with new frames. Ends none, so the lists are stable."""
         cdef Interest* interest = <Interest*>forge_take(<void**>&self.waker.news)
         cdef Interest* following
         cdef uint64_t head
@@ -746,11 +743,11 @@ cdef class StreamWriter:
             else:
                 forge_swap(&interest.watch.listed, 0)
                 head = forge_load(&interest.ring.head)
-                cursor = interest.cursors if head != interest.seen else NULL
+                cursor = <Cursor*>interest.cursors if head != interest.seen else NULL
                 interest.seen = head
                 while cursor != NULL:
                     self.queue(cursor.stream)
-                    cursor = cursor.next
+                    cursor = <Cursor*>cursor.node.next
             interest = following
 
     cdef inline void queue(self, Stream* stream) noexcept nogil:
@@ -758,17 +755,17 @@ cdef class StreamWriter:
             queue_push(&self.ready, stream)
 
     cdef void serve_ready(self) noexcept nogil:
-        """One system call for each stream that is ready now; those with more to say queue again."""
+        """Do one system call for each ready stream. Streams with more to send queue again."""
         cdef Stream* last = self.ready.last
         cdef Stream* stream = NULL
         while stream != last:
             stream = queue_pop(&self.ready)
             if not stream.ended:
                 self.service(stream)
-            stream_drop(stream)  # the queue's count; the thread's own is still there
+            stream_drop(stream)  # the queue's count; the thread still has its own
 
     cdef void service(self, Stream* stream) noexcept nogil:
-        """Everything that is due for one stream, as far as its socket takes it."""
+        """Send everything that is due for one stream, in one system call."""
         cdef Piece pieces[2 * BATCH]
         cdef iovec vectors[BATCH]
         cdef msghdr message
@@ -796,8 +793,8 @@ cdef class StreamWriter:
             sent = sendmsg(stream.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
         if sent >= 0:
             self.account(stream, pieces, count, <size_t>sent)
-            # Until there is nothing to send or the socket is full. PERF: one that sent all that
-            # there was waits for the next look at the rings.
+            # Until nothing is left to send or the socket is full. PERF: a stream that has sent all
+            # its frames waits for the next frames of its rings.
             if stream.slow or stream.closing or count == BATCH:
                 self.queue(stream)
         elif errno == EAGAIN:
@@ -811,11 +808,11 @@ cdef class StreamWriter:
             frame_drop(pieces[index].frame)
 
     cdef int gather(self, Stream* stream, Piece* pieces) noexcept nogil:
-        """Fill `pieces` with up to BATCH frames, each with a count; -1 when out of memory.
+        """Fill `pieces` with up to BATCH frames, each with a count; -1 if out of memory.
 
-        SAFETY: in the order of publication, whatever their topics: an id that a client returns with
-        stands for all that was published before. One thread publishes what has ids, so a frame
-        before the horizon is in its ring by now, and none after it is taken.
+        SAFETY: in the order of publication across topics, because a client that reconnects with an
+        id must have received all frames published before it. One thread publishes the frames with
+        ids, so frames before the horizon are in their rings by now. Later ones are left out.
         """
         cdef Cursor* cursor
         cdef uint64_t allowed
@@ -849,7 +846,7 @@ cdef class StreamWriter:
         return count
 
     cdef void account(self, Stream* stream, Piece* pieces, int count, size_t sent) noexcept nogil:
-        """Move cursors past every frame whose first byte left; keep the rest of the last one."""
+        """Move cursors past each frame with a sent byte, and keep the rest of the last one."""
         cdef int index
         cdef size_t left
         cdef bint counts
@@ -879,13 +876,13 @@ cdef class StreamWriter:
             forge_add(&self.frames, <uint64_t>counts)
 
     cdef void sweep(self, double now) noexcept nogil:
-        """Heartbeats and deadlines."""
-        cdef Stream* stream = self.streams
+        """Send heartbeats and enforce deadlines."""
+        cdef Stream* stream = <Stream*>self.streams
         cdef Stream* following
         cdef bint over = self.stopping and now >= self.deadline
         cdef double patience
         while stream != NULL:
-            following = stream.next
+            following = <Stream*>stream.node.next
             patience = min(self.write_timeout, STALLED) if stream.closing else self.write_timeout
             if over or self.is_unread(stream, now) or (
                 stream.blocked_since != 0.0 and now - stream.blocked_since >= patience
@@ -901,7 +898,7 @@ cdef class StreamWriter:
             stream = following
 
     cdef bint is_unread(self, Stream* stream, double now) noexcept nogil:
-        """As _fanout_py.StreamWriter._is_unread."""
+        """Return the same as _fanout_py.StreamWriter._is_unread."""
         cdef int held = 0
         cdef int64_t taken
         if stream.taken == stream.sent:
@@ -914,24 +911,24 @@ cdef class StreamWriter:
         return stream.unread_since != 0.0 and now - stream.unread_since >= self.patience
 
     cdef void end(self, Stream* stream) noexcept nogil:
-        """Close one stream: the one place where it ends. release_ended() gives back its things."""
+        """Close one stream. Every stream ends here, and release_ended() releases its objects."""
         cdef uint32_t index
         cdef epoll_event unused
         if stream.begun:
-            # SAFETY: not left to close(): a child process that is just being started may hold a
-            # copy of the socket, and epoll would go on to report a stream that is freed.
+            # SAFETY: close() does not suffice: a child process that is being started may hold a
+            # copy of the socket, and epoll would still report a stream that is freed.
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, &unused)
         for index in range(stream.count):
             self.unwatch(&stream.cursors[index])
         close_gently(stream.fd)
-        stream_unlink(stream, &self.streams)
+        list_remove(&self.streams, &stream.node)
         stream.ended = True
         stream.next_ended = self.ended
         self.ended = stream
 
 
 cdef int check_socket(int fd) except -1:
-    """OSError when `fd` is not an open socket."""
+    """Raise OSError unless `fd` is an open socket."""
     cdef int kind
     cdef unsigned int size = sizeof(kind)
     if getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &size) < 0:
@@ -939,15 +936,15 @@ cdef int check_socket(int fd) except -1:
     return 0
 
 
-cdef int claim(subscriptions, list found) except -1:
-    """Mark each subscription as the writer's; `found` holds those, also when it raises."""
+cdef int claim(subscriptions, list claimed) except -1:
+    """Mark each subscription as adopted and append it to `claimed`, also before an error."""
     for subscription in subscriptions:
         if not isinstance(subscription, Subscription):
             raise TypeError("subscriptions must be Subscription objects")
         if (<Subscription>subscription).adopted:
             raise ValueError("a subscription can be adopted only once")
         (<Subscription>subscription).adopted = True
-        found.append(subscription)
+        claimed.append(subscription)
     return 0
 
 
@@ -962,7 +959,7 @@ cdef void fill_cursors(Stream* stream, tuple subscriptions) noexcept:
         cursor += 1
 
 
-cdef void give_back(subscriptions, Lease lease) noexcept:
+cdef void release(subscriptions, Lease lease) noexcept:
     cdef Subscription subscription
     for subscription in subscriptions:
         subscription.close()

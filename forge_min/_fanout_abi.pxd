@@ -1,5 +1,6 @@
-# Python's own C API, also its stable part (PEP 384): one file for every Python from 3.11 on. There
-# the fast macros are functions, and a text is known as UTF-8 only. Part of _fanout.pyx.
+# Python's C API, also its stable part (PEP 384), with which one file is for every Python from 3.11
+# on. In the stable part the fast macros are functions, and texts are available as UTF-8 only. Part
+# of _fanout.pyx.
 
 cdef extern from *:
     """
@@ -36,13 +37,13 @@ cdef extern from *:
         };
         static PyObject* interned[7];
         for (int n = 0; n < 7; n++) {
-            PyObject* found;
+            PyObject* value;
             if (interned[n] == NULL) interned[n] = PyUnicode_InternFromString(names[n]);
             if (interned[n] == NULL) return -1;
-            found = PyObject_GetAttr(moment, interned[n]);
-            if (found == NULL) return -1;
-            parts[n] = (int)PyLong_AsLong(found);
-            Py_DECREF(found);
+            value = PyObject_GetAttr(moment, interned[n]);
+            if (value == NULL) return -1;
+            parts[n] = (int)PyLong_AsLong(value);
+            Py_DECREF(value);
         }
         return 0;
     }
@@ -67,8 +68,8 @@ cdef extern from *:
     }
     #endif
     """
-    # The characters of a text as bytes, where each is one for sure: at most Latin-1, at least
-    # ASCII. Else NULL; nothing is raised.
+    # Return the characters of a text as bytes, if each is one byte: ASCII, and Latin-1 outside the
+    # stable part. Else return NULL. Raises nothing.
     const unsigned char* narrow(object text, Py_ssize_t* size)
-    # Year to microsecond of a datetime, into seven ints.
+    # Write year to microsecond of a datetime into seven ints.
     int read_moment(object moment, int* parts) except -1

@@ -1,7 +1,7 @@
-# Heads and whole answers of the plainest kind, read and written in one pass. Part of _fanout.pyx.
+# Reads simple request heads and writes simple responses, in one pass. Part of _fanout.pyx.
 #
-# What is not plain is left to the Python that knows all the rules (wsgi/http1/request_head.py and
-# answer.py): nothing is refused here, and nothing is accepted that is not accepted there.
+# All other heads and responses are left to the Python code with all rules (wsgi/http1). Nothing is
+# rejected here, and nothing is accepted here that is rejected there.
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -14,19 +14,20 @@ from libc.time cimport time, time_t, tm
 cdef extern from *:
     void* memmem(const void*, size_t, const void*, size_t) nogil
     tm* gmtime_r(const time_t*, tm*) nogil
+    int strncasecmp(const char*, const char*, size_t) nogil
 
 cdef enum:
-    NAME = 1  # may stand in a field's name; no underscore (RFC 9110 section 5.6.2)
+    NAME = 1  # valid in the name of a field; no underscore (RFC 9110 section 5.6.2)
     METHOD = 2
     TARGET = 4
     VALUE = 8
-    HOST = 16  # of a host that is a name or an IPv4 address
-    # Of a line of the access log, as it is: no escape, nothing that `observe.logs.masks` looks for
-    # ("Bearer …", "token%3D…"); and of a route, which is the project's own word.
-    TOLD = 32
+    HOST = 16  # valid in a host that is a name or an IPv4 address
+    # Valid unchanged in a line of the access log: no escape, and nothing that the redaction of logs
+    # searches for ("Bearer …", "token%3D…"). Then the same for a route, a text of the project.
+    LOGGED = 32
     ROUTE = 64
     MOST_FIELDS = 40
-    MOST_BYTES = 8190  # of a head; what is longer is not looked at
+    MOST_BYTES = 8190  # of a head; longer heads are not read here
     DATE_LINE = 37
 
 # Module state: constant after import.
@@ -42,17 +43,17 @@ cdef void classify() noexcept:
             KIND[byte] = NAME | METHOD | HOST
         elif byte != 0 and byte < 127 and chr(byte) in "!#$%&'*+^_`|~":
             KIND[byte] = METHOD if byte == c"_" else NAME | METHOD
-        if 0x21 <= byte <= 0x7e and byte != c'"' and byte != c"#":  # a fragment is not sent
+        if 0x21 <= byte <= 0x7e and byte != c'"' and byte != c"#":  # clients do not send fragments
             KIND[byte] |= TARGET
         if byte == 9 or 32 <= byte != 127:
             KIND[byte] |= VALUE
         if 0x21 <= byte <= 0x7e and chr(byte) not in '%"\\':
-            KIND[byte] |= ROUTE if chr(byte) in "=:'" else ROUTE | TOLD
+            KIND[byte] |= ROUTE if chr(byte) in "=:'" else ROUTE | LOGGED
 
 classify()
 
-# LOCK: the GIL. From a field's name to its key in an environ: the first 1,000 of at most 64 bytes,
-# the others are made anew each time.
+# LOCK: the GIL. Name of a field → its key in an environ: the first 1,000 names of at most 64 bytes.
+# The keys of other names are created each time.
 cdef dict KEYS = {}
 
 
@@ -64,7 +65,7 @@ cdef struct Field:
 
 
 cdef inline const unsigned char* past(const unsigned char* at, int kind) noexcept nogil:
-    """The first byte that is not of this kind; a head ends with one of none."""
+    """Return the first byte that is not of this kind. The end of a head is of no kind."""
     while KIND[at[0]] & kind:
         at += 1
     return at
@@ -107,16 +108,8 @@ cdef str key_of(Field* field):
     return key
 
 
-cdef inline int same_word(const unsigned char* name, const char* lower) noexcept nogil:
-    cdef int n
-    for n in range(4):
-        if (name[n] | 0x20) != <unsigned char>lower[n]:
-            return 0
-    return 1
-
-
 cdef inline Py_ssize_t read_field(Field* field, const unsigned char* at) noexcept nogil:
-    """The bytes of the field line at `at`, its end included; 0 when it is not plain."""
+    """Return the size of the field line at `at` with its end; 0 if it is not simple."""
     cdef const unsigned char* start = at
     field.name = at
     at = past(at, NAME)
@@ -146,7 +139,7 @@ def try_parse_head(bytearray data not None, dict base not None):
     """See _fanout.pyi."""
     cdef Field fields[MOST_FIELDS]
     cdef Field* field
-    # SAFETY: a bytearray has a NUL behind its end, and every scan below ends at one.
+    # SAFETY: a bytearray has a NUL after its end, and every scan below stops at a NUL.
     cdef const unsigned char* start = <const unsigned char*>PyByteArray_AS_STRING(data)
     cdef const unsigned char* at = start
     cdef const unsigned char* end
@@ -184,7 +177,7 @@ def try_parse_head(bytearray data not None, dict base not None):
         for n in range(count):
             if same_name(&fields[n], field):
                 return None
-        if field.length == 4 and same_word(field.name, b"host"):
+        if field.length == 4 and not strncasecmp(<const char*>field.name, b"host", 4):
             hosts += 1
             if not is_host(field):
                 return None
@@ -209,9 +202,9 @@ def try_parse_head(bytearray data not None, dict base not None):
 
 def try_format_head(status, headers, dict statuses not None, dict kinds not None):
     """See _fanout.pyi."""
-    cdef char room[MOST_BYTES]
-    cdef char* out = room
-    cdef const char* end = room + MOST_BYTES
+    cdef char buffer[MOST_BYTES]
+    cdef char* out = buffer
+    cdef const char* end = buffer + MOST_BYTES
     cdef const unsigned char* name
     cdef const unsigned char* value
     cdef Py_ssize_t length_of_name = 0, length_of_value = 0
@@ -225,7 +218,7 @@ def try_format_head(status, headers, dict statuses not None, dict kinds not None
     number, line = <tuple>kind
     if PyBytes_GET_SIZE(line) > MOST_BYTES // 2:
         return None
-    out = added(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+    out = append(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
     for pair in <list>headers:
         if type(pair) is not tuple or len(<tuple>pair) != 2:
             return None
@@ -247,20 +240,20 @@ def try_format_head(status, headers, dict statuses not None, dict kinds not None
             return None
         if has_control(value, length_of_value):
             return None
-        out = added(out, <const char*>name, length_of_name)
-        out = added(out, b": ", 2)
-        out = added(out, <const char*>value, length_of_value)
-        out = added(out, b"\r\n", 2)
-    return number, PyBytes_FromStringAndSize(room, out - room), length, False
+        out = append(out, <const char*>name, length_of_name)
+        out = append(out, b": ", 2)
+        out = append(out, <const char*>value, length_of_value)
+        out = append(out, b"\r\n", 2)
+    return number, PyBytes_FromStringAndSize(buffer, out - buffer), length, False
 
 
 cdef inline bint has_control(const unsigned char* at, Py_ssize_t size) noexcept nogil:
-    """Whether it holds a control character other than HTAB (RFC 9110 section 5.5)."""
+    """Return whether it has a control character other than HTAB (RFC 9110 section 5.5)."""
     cdef Py_ssize_t n
-    cdef int found = 0
+    cdef int result = 0
     for n in range(size):  # to the end: without a branch the compiler does sixteen at a time
-        found |= (at[n] < 0x20 and at[n] != c"\t") | (at[n] == 0x7F)
-    return found != 0
+        result |= (at[n] < 0x20 and at[n] != c"\t") | (at[n] == 0x7F)
+    return result != 0
 
 
 def try_format_response(head, list body not None):
@@ -269,7 +262,7 @@ def try_format_response(head, list body not None):
     cdef int digits
     cdef char length_line[48]
     cdef char* out
-    cdef bytes made
+    cdef bytes response
     number, lines, length, dated = head
     if dated or number == 204 or number == 304 or type(lines) is not bytes:
         return None
@@ -279,21 +272,17 @@ def try_format_response(head, list body not None):
         size += PyBytes_GET_SIZE(piece)
     if not size or not (length is None or length == size):
         return None
-    digits = snprintf(
-        length_line, sizeof(length_line), b"Content-Length: %zd\r\n\r\n", size
-    )
-    made = PyBytes_FromStringAndSize(
-        NULL, PyBytes_GET_SIZE(lines) + DATE_LINE + digits + size
-    )
-    out = added(PyBytes_AS_STRING(made), PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
-    out = added(out, date_line(time(NULL)), DATE_LINE)
-    out = added(out, length_line, digits)
+    digits = snprintf(length_line, sizeof(length_line), b"Content-Length: %zd\r\n\r\n", size)
+    response = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(lines) + DATE_LINE + digits + size)
+    out = append(PyBytes_AS_STRING(response), PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
+    out = append(out, date_line(time(NULL)), DATE_LINE)
+    out = append(out, length_line, digits)
     for piece in body:
-        out = added(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-    return made
+        out = append(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+    return response
 
 
-# LOCK: the GIL. The last second that was written, and its line.
+# LOCK: the GIL. The last formatted second, and its line.
 cdef time_t DATED = -1
 cdef char DATE[64]
 cdef const char* DAYS = b"SunMonTueWedThuFriSat"
@@ -301,7 +290,7 @@ cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 cdef const char* date_line(time_t now) noexcept:
-    """The Date field (RFC 9110 section 5.6.7), in no language but its own."""
+    """Return the Date field (RFC 9110 section 5.6.7), which does not depend on the locale."""
     global DATED
     cdef tm parts
     if now != DATED:
@@ -315,6 +304,6 @@ cdef const char* date_line(time_t now) noexcept:
     return DATE
 
 
-cdef inline char* added(char* out, const char* data, Py_ssize_t size) noexcept:
+cdef inline char* append(char* out, const char* data, Py_ssize_t size) noexcept:
     memcpy(out, data, size)
     return out + size

@@ -1,11 +1,10 @@
-# Rows as objects, and JSON of the plainest kind, written in one pass. Part of _fanout.pyx.
+# Creates objects of rows, and writes simple JSON in one pass. Part of _fanout.pyx.
 #
-# What is not plain is left to the encoder of Python's json: nothing is refused here.
+# All other values are left to the encoder of Python's json: nothing is rejected here.
 
 from cpython.float cimport PyFloat_AS_DOUBLE
 from libc.math cimport floor, fmod, isfinite
 from libc.stdlib cimport realloc
-from libc.string cimport strlen
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, object) except -1
@@ -19,26 +18,28 @@ cdef extern from "Python.h":
 cdef enum:
     DEEPEST = 50
 
+cdef const char* ESCAPES = b"uuuuuuuubtnufruuuuuuuuuuuuuuuuuu"  # of control characters
+
 cdef const char* ACCESS = b'+00:00","level":"info","logger":"forge_min.access","message":"'
-# Those that need no masking where they are plain; any other is written by Python.
+# Fields that need no redaction if their values are simple. Python writes lines with other fields.
 cdef frozenset FIELDS = frozenset(("request_id", "route", "user_id", "tenant_id"))
 
 
 cdef struct Text:
     char* at
     Py_ssize_t size
-    Py_ssize_t room
+    Py_ssize_t capacity
 
 
 cdef inline int need(Text* text, Py_ssize_t more) except -1:
-    cdef Py_ssize_t room = text.room
+    cdef Py_ssize_t capacity = text.capacity
     cdef char* at
-    if text.size + more > room:
-        room = 2 * room + more
-        at = <char*>realloc(text.at, room)
+    if text.size + more > capacity:
+        capacity = 2 * capacity + more
+        at = <char*>realloc(text.at, capacity)
         if at is NULL:
             raise MemoryError
-        text.at, text.room = at, room
+        text.at, text.capacity = at, capacity
     return 0
 
 
@@ -56,7 +57,7 @@ cdef inline int put_string(Text* text, object value) except -1:
 
 
 cdef int put_escaped(Text* text, object value) except -1:
-    """RFC 8259 section 7; what is not ASCII stays as it is."""
+    """Write a string with the escapes of RFC 8259 section 7. Non-ASCII characters stay."""
     cdef Py_ssize_t size, n
     cdef const unsigned char* raw = <const unsigned char*>PyUnicode_AsUTF8AndSize(value, &size)
     need(text, 6 * size)
@@ -69,23 +70,12 @@ cdef int put_escaped(Text* text, object value) except -1:
             out += 1
             continue
         out[0] = c"\\"
-        if byte == c"\n":
-            out[1] = c"n"
-        elif byte == c"\r":
-            out[1] = c"r"
-        elif byte == c"\t":
-            out[1] = c"t"
-        elif byte == 8:
-            out[1] = c"b"
-        elif byte == 12:
-            out[1] = c"f"
-        elif byte < 32:
-            out[1], out[2], out[3] = c"u", c"0", c"0"
+        out[1] = byte if byte >= 32 else ESCAPES[byte]
+        if out[1] == c"u":
+            out[2] = out[3] = c"0"
             out[4] = b"0123456789abcdef"[byte >> 4]
             out[5] = b"0123456789abcdef"[byte & 15]
             out += 4
-        else:
-            out[1] = byte
         out += 2
     text.size = out - text.at
     return 0
@@ -100,7 +90,7 @@ cdef int put_number(Text* text, double value, char format, int digits) except -1
 
 
 cdef int put_whole(Text* text, unsigned long long value, int least) except -1:
-    """In decimal, with zeros before it where it has fewer digits."""
+    """Write in decimal, with leading zeros up to `least` digits."""
     cdef char digits[24]
     cdef int n = 24
     while value or least > 0:
@@ -112,10 +102,10 @@ cdef int put_whole(Text* text, unsigned long long value, int least) except -1:
 
 
 cdef int put_tenths(Text* text, double value) except -1:
-    """As Python's `.1f`, of 0 <= value < 1e9."""
+    """Write as Python's `.1f`, for 0 <= value < 1e9."""
     cdef unsigned long long whole = <unsigned long long>(value * 10)
     cdef double rest = value * 10 - whole
-    # PERF: exact decimals of a double take ten times as long; near a tie they alone can tell.
+    # PERF: exact decimals of a double take ten times as long, and are needed only near a tie.
     if 0.4999 < rest < 0.5001:
         return put_number(text, value, c"f", 1)
     whole += rest > 0.5
@@ -125,10 +115,10 @@ cdef int put_tenths(Text* text, double value) except -1:
 
 
 cdef int put_micros(Text* text, double seconds) except -1:
-    """As Python's repr, rounded to microseconds, of 0 <= seconds < 1e6."""
+    """Write as Python's repr, rounded to microseconds, for 0 <= seconds < 1e6."""
     cdef double rounded = floor(seconds * 1e6 + 0.5)
     cdef unsigned long long micros = <unsigned long long>rounded
-    # PERF: of at most 15 digits all but the zeros at the end are needed to read it back.
+    # PERF: with at most 15 digits, repr has all of them except trailing zeros.
     if micros < 100:
         return put_few(text, micros)
     put_whole(text, micros // 1000000, 1)
@@ -140,7 +130,7 @@ cdef int put_micros(Text* text, double seconds) except -1:
 
 
 cdef int put_few(Text* text, unsigned long long micros) except -1:
-    """As `put_micros`, of 0 to 99: from here down repr has an exponent."""
+    """Write as `put_micros`, for 0 to 99 microseconds, where repr has an exponent."""
     if not micros:
         return put(text, b"0.0", 3)
     if micros < 10:
@@ -154,7 +144,7 @@ cdef int put_few(Text* text, unsigned long long micros) except -1:
 
 
 cdef int put_hex(Text* text, unsigned long long value) except -1:
-    """Of 16 digits."""
+    """Write 16 hexadecimal digits."""
     cdef char digits[16]
     cdef int n
     for n in range(15, -1, -1):
@@ -164,7 +154,7 @@ cdef int put_hex(Text* text, unsigned long long value) except -1:
 
 
 cdef bint put_value(Text* text, object value, int depth) except -1:
-    """Whether the value was plain."""
+    """Write a value. Returns whether it was simple."""
     cdef long long whole
     cdef int overflow = 0
     cdef bint first = True
@@ -219,8 +209,8 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
 def try_encode_json(value):
     """See _fanout.pyi."""
     cdef Text text
-    text.size, text.room = 0, 1024
-    text.at = <char*>malloc(text.room)
+    text.size, text.capacity = 0, 1024
+    text.at = <char*>malloc(text.capacity)
     if text.at is NULL:
         raise MemoryError
     try:
@@ -230,7 +220,7 @@ def try_encode_json(value):
 
 
 cdef bint put_plain(Text* text, object value, int kind) except -1:
-    """Put a text as it is; False, with nothing put, where a byte is not of this kind."""
+    """Write a text unchanged. Returns False, and writes nothing, if a byte is of another kind."""
     cdef Py_ssize_t n, size = 0
     cdef const unsigned char* at
     if type(value) is not str:
@@ -245,13 +235,13 @@ cdef bint put_plain(Text* text, object value, int kind) except -1:
     return True
 
 
-# LOCK: the GIL. The last moment that was written, and as text to the second.
+# LOCK: the GIL. The last formatted second, and its text.
 cdef long long WRITTEN = -1
 cdef char CLOCK[64]
 
 
 cdef int put_clock(Text* text, long long second) except -1:
-    """UTC, ISO 8601 to the second, of Unix time before the year 10000."""
+    """Write Unix time before the year 10000 in UTC, as ISO 8601 to the second."""
     global WRITTEN
     cdef tm parts
     cdef time_t moment = second
@@ -265,15 +255,15 @@ cdef int put_clock(Text* text, long long second) except -1:
     return put(text, CLOCK, 19)
 
 
-def access_line(double now, method, path, status, double seconds, fields, place):
+def try_format_access_line(double now, method, path, status, double seconds, fields, span):
     """See _fanout.pyi."""
     cdef Text text
     if type(fields) is not dict or not 0 <= now < 253402300800:
         return None
     if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
-    text.size, text.room = 0, 1024
-    text.at = <char*>malloc(text.room)
+    text.size, text.capacity = 0, 1024
+    text.at = <char*>malloc(text.capacity)
     if text.at is NULL:
         raise MemoryError
     try:
@@ -282,10 +272,10 @@ def access_line(double now, method, path, status, double seconds, fields, place)
         put(&text, b".", 1)
         put_whole(&text, <unsigned long long>(fmod(now, 1.0) * 1e3), 3)
         put(&text, ACCESS, strlen(ACCESS))
-        if not put_plain(&text, method, TOLD):
+        if not put_plain(&text, method, LOGGED):
             return None
         put(&text, b" ", 1)
-        if not put_plain(&text, path, TOLD):
+        if not put_plain(&text, path, LOGGED):
             return None
         put(&text, b" ", 1)
         put_whole(&text, status, 1)
@@ -299,17 +289,17 @@ def access_line(double now, method, path, status, double seconds, fields, place)
             put_plain(&text, key, ROUTE)
             if type(item) is str:
                 put(&text, b'":"', 3)
-                if not put_plain(&text, item, ROUTE if key == "route" else TOLD):
+                if not put_plain(&text, item, ROUTE if key == "route" else LOGGED):
                     return None
                 put(&text, b'"', 1)
             else:
                 put(&text, b'":', 2)
                 if not put_value(&text, item, DEEPEST):
-                    return None  # a list or an object is written as Python would
-        if place is not None:
-            put_place(&text, place)
+                    return None  # Python writes lists and objects
+        if span is not None:
+            put_span(&text, span)
         put(&text, b',"method":"', 11)
-        put_plain(&text, method, TOLD)
+        put_plain(&text, method, LOGGED)
         put(&text, b'","status":', 11)
         put_whole(&text, status, 1)
         put(&text, b',"duration":', 12)
@@ -320,30 +310,30 @@ def access_line(double now, method, path, status, double seconds, fields, place)
         free(text.at)
 
 
-cdef int put_place(Text* text, object place) except -1:
-    """The ids of a span."""
-    if not isinstance(place, tuple) or len(place) != 3:
-        raise TypeError("a place in a trace is a tuple of three")
-    cdef object trace = <object>PyTuple_GET_ITEM(place, 0)
-    cdef object span = <object>PyTuple_GET_ITEM(place, 1)
+cdef int put_span(Text* text, object span) except -1:
+    """Write the ids of a span and its trace."""
+    if not isinstance(span, tuple) or len(span) != 3:
+        raise TypeError("a span is a tuple of three")
+    cdef object trace_id = <object>PyTuple_GET_ITEM(span, 0)
+    cdef object span_id = <object>PyTuple_GET_ITEM(span, 1)
     put(text, b',"trace_id":"', 13)
-    put_hex(text, PyLong_AsUnsignedLongLongMask(trace >> 64))
-    put_hex(text, PyLong_AsUnsignedLongLongMask(trace))
+    put_hex(text, PyLong_AsUnsignedLongLongMask(trace_id >> 64))
+    put_hex(text, PyLong_AsUnsignedLongLongMask(trace_id))
     put(text, b'","span_id":"', 13)
-    put_hex(text, PyLong_AsUnsignedLongLongMask(span))
+    put_hex(text, PyLong_AsUnsignedLongLongMask(span_id))
     return put(text, b'"', 1)
 
 
-def filled(type kind, tuple names, rows):
-    """As _fanout_py.filled."""
+def make_rows(type kind, tuple names, rows):
+    """See _fanout_py.make_rows."""
     cdef Py_ssize_t n, count = len(names)
-    cdef object made
-    cdef list found = []
+    cdef object row
+    cdef list result = []
     for values in rows:
         if len(values) < count:
             raise TypeError(f"{len(values)} values for {count} names")
-        made = kind.__new__(kind)
+        row = kind.__new__(kind)
         for n in range(count):
-            PyObject_GenericSetAttr(made, <object>PyTuple_GET_ITEM(names, n), values[n])
-        found.append(made)
-    return found
+            PyObject_GenericSetAttr(row, <object>PyTuple_GET_ITEM(names, n), values[n])
+        result.append(row)
+    return result

@@ -1,18 +1,18 @@
-# Sockets that do not block, asked without giving up the GIL. Part of _fanout.pyx.
+# Calls on sockets that do not block, without releasing the GIL. Part of _fanout.pyx.
 #
-# PERF: the calls of Python's sockets let go of the GIL, and with eight busy threads whoever lets go
-# waits for its turn again: 14 futex calls a request, of 22 system calls (benchmarks/http, row). Here
-# the kernel takes 1 to 20 microseconds, and nobody waits.
+# PERF: Python's sockets release the GIL, and with eight busy threads each release waits for its
+# turn again: 14 futex calls a request, of 22 system calls (benchmarks/http, row). Here the kernel takes
+# 1 to 20 microseconds, and no other thread waits for long.
 
 cdef enum:
-    RECEIVED = 65536  # bytes that one call takes at most
+    RECEIVED = 65536  # bytes that one call reads at most
 
-# SAFETY: one for all threads: it is used with the GIL held only.
+# SAFETY: one buffer for all threads, used only with the GIL.
 cdef char received[RECEIVED]
 
 
 def receive(int fd, Py_ssize_t size):
-    """As _fanout_py.receive."""
+    """See _fanout_py.receive."""
     cdef ssize_t count = recv(fd, received, min(size, RECEIVED), MSG_DONTWAIT)
     if count < 0:
         PyErr_SetFromErrno(OSError)
@@ -20,7 +20,7 @@ def receive(int fd, Py_ssize_t size):
 
 
 def transmit(int fd, const unsigned char[::1] data):
-    """As _fanout_py.transmit."""
+    """See _fanout_py.transmit."""
     cdef ssize_t count = 0
     if data.shape[0]:
         count = send(fd, &data[0], data.shape[0], MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -30,7 +30,7 @@ def transmit(int fd, const unsigned char[::1] data):
 
 
 def rearm(epoll, int fd, uint32_t events):
-    """As _fanout_py.rearm."""
+    """See _fanout_py.rearm."""
     cdef epoll_event event
     cdef int own = epoll.fileno()
     event.data.u64 = 0
@@ -41,7 +41,7 @@ def rearm(epoll, int fd, uint32_t events):
 
 
 def ready(epoll):
-    """As _fanout_py.ready."""
+    """See _fanout_py.ready."""
     cdef epoll_event event
     cdef int count = epoll_wait(epoll.fileno(), &event, 1, 0)
     if count < 0 and errno != EINTR:

@@ -1,6 +1,7 @@
-# What the compiled core borrows from Linux, and the atomic operations of GCC and Clang.
+# The interface to Linux, and the atomic operations of GCC and Clang.
 
 from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport close, read, write
 
 cdef extern from *:
     """
@@ -15,7 +16,7 @@ cdef extern from *:
     static inline void forge_ref(long *count) {
         __atomic_fetch_add(count, 1, __ATOMIC_RELAXED);
     }
-    /* True for the last one. What others did to the block comes before its free(). */
+    /* True for the last owner. Writes of other owners to the block happen before its free(). */
     static inline int forge_unref(long *count) {
         return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL) == 0;
     }
@@ -40,11 +41,11 @@ cdef extern from *:
     static inline int forge_step(int *cell, int n) {
         return __atomic_add_fetch(cell, n, __ATOMIC_SEQ_CST);
     }
-    /* From one value to another; 0 where it was not the one. */
+    /* Change one value into another. Returns 0 if it was a third one. */
     static inline int forge_change(int *cell, int from, int to) {
         return __atomic_compare_exchange_n(cell, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     }
-    /* A stack that any thread pushes to, and one takes whole. next: the item's own link. */
+    /* A stack: any thread pushes, and one takes all items at once. next: the link of the item. */
     static inline void forge_push(void **stack, void *item, void **next) {
         *next = __atomic_load_n(stack, __ATOMIC_RELAXED);
         while (!__atomic_compare_exchange_n(
@@ -60,7 +61,7 @@ cdef extern from *:
         return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
     }
 
-    /* Python's handlers run in the main thread: let the kernel give its signals to another one. */
+    /* Block signals: Python's handlers run in the main thread, so another thread must get them. */
     static void forge_enter_thread(const char *name) {
         sigset_t all;
         sigfillset(&all);
@@ -136,8 +137,3 @@ cdef extern from "<sys/ioctl.h>" nogil:
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
-
-cdef extern from "<unistd.h>" nogil:
-    int close(int)
-    ssize_t read(int, void*, size_t)
-    ssize_t write(int, void*, size_t)

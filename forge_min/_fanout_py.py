@@ -1,12 +1,11 @@
 """The Python twin of the compiled core: topics, stream writer, limiter, metric cells.
 
-Same names and same behaviour as `_fanout.pyx`; `_fanout.pyi` is the contract, and these docstrings
-hold its promises. Knows neither HTTP nor events: a frame is some bytes.
+It has the names and the behaviour of `_fanout.pyx`. `_fanout.pyi` declares both, and these
+docstrings describe both. Nothing here depends on HTTP or events: a frame is bytes.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import itertools
 import math
@@ -33,19 +32,22 @@ T = TypeVar("T")
 HEARTBEAT = b": hb\n\n"
 _published = itertools.count(1)  # frames that this process has published, of any topic
 BATCH = 64  # frames in one system call
-MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
-STALLED = 1.0  # seconds without progress after which a client that shall go is given up
-UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0  # for which a client may take nothing, both at least
+MAX_RECEIVED = 65536  # bytes: a client of a stream has no reason to send more
+STALLED = 1.0  # seconds without progress after which a stream that shall end is closed
+UNREAD_HEARTBEATS, UNREAD_SECONDS = (
+    3,
+    5.0,
+)  # both must pass before a client that reads nothing is dropped
 LONGEST_WAIT = 1e6  # seconds
 
 
 def _refresh(missed: int) -> bytes:
-    """The frame that tells a client to read everything again (contract.md, HTTP)."""
+    """Return the frame that asks a client to reload everything (contract.md, HTTP)."""
     return b'event: refresh\ndata: {"reason":"overflow","missed":%d}\n\n' % missed
 
 
 def _whole(name: str, value: int, least: int, most: int) -> int:
-    """`value`, when it is an int in the range; TypeError or ValueError otherwise."""
+    """Return `value`. Raises TypeError unless it is an int, ValueError outside the range."""
     if not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not least <= value <= most:
@@ -54,7 +56,7 @@ def _whole(name: str, value: int, least: int, most: int) -> int:
 
 
 def _frame(frame: bytes) -> bytes:
-    """`frame`, when it is bytes; TypeError otherwise."""
+    """Return `frame`. Raises TypeError unless it is bytes."""
     if not isinstance(frame, bytes):
         raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
     return frame
@@ -65,7 +67,7 @@ def _frame(frame: bytes) -> bytes:
 
 @final
 class Lease:
-    """One place in a Limiter. Whoever ends the stream releases it; so does leaving a `with`."""
+    """A slot of a Limiter. The code that ends the stream, or a `with` block, releases it."""
 
     __slots__ = ("_limiter", "_released", "user")
 
@@ -75,7 +77,7 @@ class Lease:
         self.user = user
 
     def release(self) -> bool:
-        """Give the place back: True the first time, False (and nothing happens) ever after."""
+        """Release the slot. Returns True the first time, False (and does nothing) afterwards."""
         return self._limiter._release(self)
 
     def __enter__(self) -> Lease:
@@ -87,7 +89,7 @@ class Lease:
 
 @final
 class Limiter:
-    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact."""
+    """Limits live streams: `max_total` at once and `max_per_user` of one user, exactly."""
 
     __slots__ = ("_active", "_counts", "_lock", "max_per_user", "max_total")
 
@@ -99,8 +101,11 @@ class Limiter:
         self._lock = threading.Lock()  # LOCK: _active, _counts and every Lease._released
 
     def acquire(self, user: str) -> Lease:
-        """A place for `user`. TooManyConnections (F501) at the global cap, which is looked at
-        first; TooManyConnectionsForUser (F502) at the user's."""
+        """Return a lease for `user`.
+
+        Raises TooManyConnections (F501) at the global limit, which is checked first, and
+        TooManyConnectionsForUser (F502) at the limit of the user.
+        """
         if type(user) is not str:
             raise TypeError(f"user must be a str, not {type(user).__name__}")
         lease = Lease(self, user)
@@ -131,16 +136,16 @@ class Limiter:
 
     @property
     def active(self) -> int:
-        """Leases that are held now."""
+        """Number of leases that are held now."""
         return self._active
 
     def active_for(self, user: str) -> int:
-        """Leases that `user` holds now."""
+        """Return the number of leases that `user` holds now."""
         return self._counts.get(user, 0)
 
     @property
     def users(self) -> int:
-        """Users that hold a lease now."""
+        """Number of users that hold a lease now."""
         return len(self._counts)
 
 
@@ -149,8 +154,10 @@ class Limiter:
 
 @final
 class Topic:
-    """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
-    however many subscribe."""
+    """A ring buffer of the last `size` frames (1 to 65536), numbered from 1.
+
+    The cost of publishing does not depend on the number of subscriptions.
+    """
 
     __slots__ = ("_head", "_lock", "_order", "_ring", "_subscribers", "_wakers", "size")
 
@@ -159,19 +166,22 @@ class Topic:
         self._head = 0
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
-        self._order = [0] * size  # of each frame among all that this process has published
+        self._order = [0] * size  # number of each frame among all frames of this process
         self._wakers: list[StreamWriter] = []
         # LOCK: _head, _ring, _wakers, _subscribers, the cursors of this topic's subscriptions.
-        # Re-entrant: the collector may close a lost subscription while this thread holds it.
+        # Re-entrant: the garbage collector may close a subscription while this thread holds it.
         self._lock = threading.RLock()
 
     @property
     def subscribers(self) -> int:
-        """Subscriptions that are open now."""
+        """Number of open subscriptions."""
         return self._subscribers
 
     def publish(self, frame: bytes) -> int:
-        """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
+        """Append a frame and return its number. Never blocks on a reader.
+
+        Raises ValueError if the frame is empty, TypeError unless it is bytes.
+        """
         if not _frame(frame):
             raise ValueError("a frame must not be empty")
         with self._lock:
@@ -184,8 +194,10 @@ class Topic:
         return number
 
     def subscribe(self, after: int | None = None) -> Subscription:
-        """A cursor on this topic: None gives what comes next; a number gives the frames after it,
-        as far as the ring still has them."""
+        """Return a cursor on this topic.
+
+        after: None = only new frames; a number = the frames after it that are still in the ring.
+        """
         if after is not None:
             _whole("after", after, 0, 2**63 - 1)
         with self._lock:
@@ -204,17 +216,17 @@ class Topic:
             self._wakers.remove(waker)
 
     def _read(self, start: int, limit: int) -> list[bytes]:
-        """Up to `limit` frames from `start`, which the ring has. The caller holds the lock."""
+        """Return up to `limit` frames from `start`, which the ring has. The caller has the lock."""
         stop = min(self._head + 1, start + limit)
         return [self._ring[number % self.size] for number in range(start, stop)]
 
 
 @final
 class Subscription:
-    """One reader's place in a topic. Made by Topic.subscribe().
+    """The cursor of one reader in a topic, created by Topic.subscribe().
 
-    `take` is for one reader at a time; once a StreamWriter has adopted the subscription it raises
-    RuntimeError. Closing an adopted one stops its frames; the stream lives on.
+    `take` is for one reader at a time. Once a StreamWriter has adopted the subscription, `take`
+    raises RuntimeError. Closing an adopted subscription stops its frames, but not the stream.
     """
 
     __slots__ = ("_adopted", "_closed", "_next", "_topic")
@@ -226,10 +238,10 @@ class Subscription:
         self._adopted = False
 
     def take(self, limit: int = 64) -> tuple[int, list[bytes]]:
-        """(missed, frames): at most `limit` frames, in order, without waiting.
+        """Return (missed, frames): at most `limit` frames, in order, without waiting.
 
-        A reader that fell off the ring gets (missed, []) once, missed > 0, and goes on at the head:
-        what it shows is stale, so it reads everything again anyway.
+        A reader that missed overwritten frames gets (missed, []) once, with missed > 0, and then
+        continues at the head: its data is stale, so it must reload everything.
         """
         _whole("limit", limit, 1, 2**31 - 1)
         topic = self._topic
@@ -257,7 +269,7 @@ class Subscription:
 
     @property
     def closed(self) -> bool:
-        """Whether close() was called."""
+        """Whether `close` was called."""
         return self._closed
 
     def __del__(self) -> None:
@@ -265,7 +277,7 @@ class Subscription:
 
 
 def _seconds(name: str, value: float) -> float:
-    """`value` clipped to what a clock can wait for; ValueError when it is not a number."""
+    """Return `value` clipped to 0 and LONGEST_WAIT. Raises ValueError for nan."""
     if value != value:
         raise ValueError(f"{name} must be a number of seconds, not {value}")
     return min(max(float(value), 0.0), LONGEST_WAIT)
@@ -276,35 +288,30 @@ def _seconds(name: str, value: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Piece:
-    """A frame on its way out, and what changes when its first byte leaves."""
+    """A frame to send, and the cursor that moves when its first byte is sent."""
 
     view: memoryview
     subscription: Subscription | None = None
     next: int = 0
-    order: int = 0
-
-    @property
-    def refresh(self) -> bool:
-        """Whether it is a refresh of a subscription that fell off."""
-        return self.subscription is not None and self.order == 0
+    order: int = 0  # 0: not published, as a refresh
 
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """One client: its socket, its cursors, and the frame that is only partly out."""
+    """One client: its socket, its cursors, and the partly sent frame."""
 
     id: int
     sock: socket.socket
     subscriptions: tuple[Subscription, ...]
     lease: Lease | None
     current: memoryview | None
-    current_counts: bool = False  # whether `current` is a topic's frame
+    current_counts: bool = False  # whether `current` is a frame of a topic
     farewell: bytes = b""
     closing: bool = False
-    slow: bool = False  # the socket was full, and the backlog is not yet worked off
+    slow: bool = False  # the socket was full, and a backlog is left
     blocked_since: float = 0.0  # 0.0: not waiting for the socket
     sent_at: float = 0.0
-    unread_since: float = 0.0  # 0.0: the client has taken all that was sent
+    unread_since: float = 0.0  # 0.0: the client has read everything sent
     received: int = 0
     sent: int = 0
     taken: int = 0
@@ -313,13 +320,14 @@ class _Stream:
 
 @final
 class StreamWriter:
-    """One thread (`stream-writer`) that writes topics' frames to every socket it was given.
+    """One thread (`stream-writer`) that writes the frames of topics to adopted sockets.
 
-    heartbeat: seconds of silence after which `: hb` is sent. write_timeout: seconds without
-    progress after which a client is given up; three heartbeats, at least 5 s, if that is less.
-    buffer_size: frames that a client whose socket is
-    full may lag behind; one that keeps up may use the whole ring. A subscription that lags more
-    gets ONE refresh frame, at a frame boundary, and goes on at the head.
+    heartbeat: seconds without a frame after which `: hb` is sent.
+    write_timeout: seconds without progress after which a client is dropped; three heartbeats, but
+        at least 5 s, if that is less.
+    buffer_size: frames that a client may lag behind while its socket is full. A client that keeps
+        up may use the whole ring. A subscription that lags more gets ONE refresh frame, at a frame
+        boundary, and continues at the head.
     """
 
     def __init__(
@@ -366,10 +374,10 @@ class StreamWriter:
             self._thread.start()
 
     def stop(self, timeout: float = 5.0, farewell: bytes = b"") -> None:
-        """Send `farewell`, at a frame boundary, to all who can read; close all; end the thread.
+        """Send `farewell` to all clients, close their streams and end the thread. Idempotent.
 
-        Idempotent. A client that makes no progress for a second is closed without it; all others
-        after `timeout` seconds at the latest.
+        A stream without progress for a second is closed without the farewell, all others after
+        `timeout` seconds at the latest. The farewell is sent at a frame boundary.
         """
         _frame(farewell)
         wait = _seconds("timeout", timeout)
@@ -389,14 +397,19 @@ class StreamWriter:
         lease: Lease | None = None,
         first: bytes = b"",
     ) -> int:
-        """Take over a connected stream socket; returns the stream's number, from 1.
+        """Take ownership of a connected stream socket, its subscriptions and its lease.
 
-        `first` is sent before anything else. From this call on, whatever happens, fd, subscriptions
-        and lease are the writer's to give back: also when it does not run, or when fd is -1 (the
-        peer was already gone); then it returns 0. Raises after giving back: OSError when fd is no
-        socket, ValueError when a subscription was adopted before, TypeError.
+        From this call on the writer closes and releases them in every case: also if it does not
+        run, or if fd is -1 (the peer was already gone).
+
+        first: bytes to send before any frame.
+
+        Returns the number of the stream, from 1; 0 if there is no stream.
+
+        Raises after the release: OSError unless fd is a socket, ValueError if a subscription was
+        adopted before, TypeError.
         """
-        found: list[Subscription] = []
+        claimed: list[Subscription] = []
         sock: socket.socket | None = None
         stream = None
         try:
@@ -407,20 +420,20 @@ class StreamWriter:
             if fd >= 0:
                 sock = socket.socket(fileno=fd)
                 sock.setblocking(False)
-            self._claim(subscriptions, found)
+            self._claim(subscriptions, claimed)
             if sock is not None:
-                stream = self._enqueue(sock, tuple(found), lease, first)
+                stream = self._enqueue(sock, tuple(claimed), lease, first)
         finally:
             if stream is None:
                 _close_fd(sock, fd if isinstance(fd, int) else -1)
-                _give_back(found, lease if isinstance(lease, Lease) else None)
+                _release(claimed, lease if isinstance(lease, Lease) else None)
         if stream is None:
             return 0
         self._wake()
         return stream.id
 
-    def _claim(self, subscriptions: Iterable[Subscription], found: list[Subscription]) -> None:
-        """Mark each subscription as the writer's; `found` holds those, also when it raises."""
+    def _claim(self, subscriptions: Iterable[Subscription], claimed: list[Subscription]) -> None:
+        """Mark each subscription as adopted and append it to `claimed`, also before an error."""
         for subscription in subscriptions:
             if not isinstance(subscription, Subscription):
                 raise TypeError("subscriptions must be Subscription objects")
@@ -428,7 +441,7 @@ class StreamWriter:
                 if subscription._adopted:
                     raise ValueError("a subscription can be adopted only once")
                 subscription._adopted = True
-            found.append(subscription)
+            claimed.append(subscription)
 
     def _enqueue(
         self,
@@ -448,44 +461,50 @@ class StreamWriter:
             return stream
 
     def drop(self, stream: int, farewell: bytes = b"") -> bool:
-        """End one stream at the next frame boundary, after `farewell`. True: this call ends it."""
+        """End one stream at the next frame boundary, after `farewell`.
+
+        Returns whether this call ends it.
+        """
         _frame(farewell)
         with self._lock:
-            found = self._entries.get(stream)
-            if found is None or found.closing or self._stop is not None:
+            entry = self._entries.get(stream)
+            if entry is None or entry.closing or self._stop is not None:
                 return False
-            found.farewell = farewell
-            found.closing = True
-            self._incoming.append(found)
+            entry.farewell = farewell
+            entry.closing = True
+            self._incoming.append(entry)
         self._wake()
         return True
 
     def _wake(self, topic: Topic | None = None) -> None:
-        """Make the thread look around. For topics, which name themselves; never blocks."""
+        """Wake the thread, for a topic with new frames or for a command. Never blocks."""
         if topic is not None:
             self._news.add(topic)
         if not self._pending:
             self._pending = True
-            with suppress(OSError):  # full means awake; closed means stopped
+            with suppress(OSError):  # a full pipe: it wakes anyway; a closed one: it has stopped
                 self._wake_in.send(b"\0")
 
     def alive(self, stream: int) -> bool:
-        """Whether a stream of this number is not ended."""
+        """Return whether the stream with this number has not ended."""
         return stream in self._entries
 
     @property
     def connections(self) -> int:
-        """Streams that are not ended; each holds its lease."""
+        """Number of streams that have not ended. Each holds its lease."""
         return len(self._entries)
 
     @property
     def frames_sent(self) -> int:
-        """Topics' frames that left completely: no heartbeats, refreshes, `first` or farewells."""
+        """Number of frames of topics that were sent completely.
+
+        Heartbeats, refreshes, `first` and farewells do not count.
+        """
         return self._frames
 
     @property
     def refreshes(self) -> int:
-        """Refresh frames begun because a subscription fell off."""
+        """Number of refresh frames begun because a subscription missed frames."""
         return self._refreshes
 
     # -- the thread --------------------------------------------------------------------------------
@@ -519,9 +538,10 @@ class StreamWriter:
 
     def _on_event(self, stream: _Stream | None, mask: int) -> None:
         if stream is None:
-            self._drain_wakes()
+            with suppress(BlockingIOError):
+                self._wake_out.recv(4096)
             return
-        if mask & selectors.EVENT_READ and not self._listen(stream):
+        if mask & selectors.EVENT_READ and not self._read_input(stream):
             self._end(stream)
             return
         if mask & selectors.EVENT_WRITE and stream.blocked_since:
@@ -529,12 +549,8 @@ class StreamWriter:
             self._selector.modify(stream.sock, selectors.EVENT_READ, stream)
             self._queue(stream)
 
-    def _drain_wakes(self) -> None:
-        with suppress(BlockingIOError):
-            self._wake_out.recv(4096)
-
-    def _listen(self, stream: _Stream) -> bool:
-        """Read and forget what the client says. False when it is gone, or says too much."""
+    def _read_input(self, stream: _Stream) -> bool:
+        """Read and discard input of the client. False if the client is gone or sends too much."""
         try:
             data = stream.sock.recv(4096)
         except (BlockingIOError, InterruptedError):
@@ -545,7 +561,7 @@ class StreamWriter:
         return bool(data) and stream.received <= MAX_RECEIVED
 
     def _take_commands(self) -> None:
-        self._pending = False  # before looking: whoever comes later wakes us again
+        self._pending = False  # before the look, so that a later command wakes us again
         with self._lock:
             incoming, self._incoming = self._incoming, []
             stop = self._stop
@@ -556,12 +572,12 @@ class StreamWriter:
                 self._hurry(stream)
         if stop is not None and not self._stopping:
             self._stopping = True
-            self._say_goodbye(stop[1])
+            self._end_all(stop[1])
 
     def _begin(self, stream: _Stream) -> None:
         try:
             self._selector.register(stream.sock, selectors.EVENT_READ, stream)
-        except (OSError, ValueError, KeyError):  # closed behind our back, or out of kernel memory
+        except (OSError, ValueError, KeyError):  # closed by other code, or out of kernel memory
             self._end(stream)
             return
         stream.sent_at = time.monotonic()
@@ -572,7 +588,7 @@ class StreamWriter:
                 topic._attach(self)
             self._topics[topic][0][stream] = None
 
-    def _say_goodbye(self, farewell: bytes) -> None:
+    def _end_all(self, farewell: bytes) -> None:
         for stream in self._all():
             with self._lock:
                 if not stream.closing:
@@ -581,13 +597,13 @@ class StreamWriter:
             self._hurry(stream)
 
     def _all(self) -> tuple[_Stream, ...]:
-        with self._lock:  # others adopt meanwhile
+        with self._lock:  # other threads may adopt a stream
             return tuple(self._entries.values())
 
     def _hurry(self, stream: _Stream) -> None:
-        """Serve a stream soon; end it now when it only waits for a full socket to say nothing."""
-        mute = stream.closing and not stream.farewell and stream.current is None
-        if mute and stream.blocked_since:
+        """Serve a stream soon. End it now if its socket is full and nothing is left to send."""
+        done = stream.closing and not stream.farewell and stream.current is None
+        if done and stream.blocked_since:
             self._end(stream)
         else:
             self._queue(stream)
@@ -607,7 +623,7 @@ class StreamWriter:
             self._ready.append(stream)
 
     def _service(self, stream: _Stream) -> None:
-        """One system call for one stream: everything that is due, as far as the socket takes it."""
+        """Send everything that is due for one stream, in one system call."""
         if stream.id not in self._entries or stream.blocked_since:
             return
         pieces = self._gather(stream)
@@ -627,7 +643,7 @@ class StreamWriter:
             self._end(stream)
             return
         self._account(stream, pieces, sent)
-        self._queue(stream)  # until there is nothing to send or the socket is full
+        self._queue(stream)  # until nothing is left to send or the socket is full
 
     def _gather(self, stream: _Stream) -> list[_Piece]:
         if stream.current is None and stream.farewell:
@@ -638,15 +654,15 @@ class StreamWriter:
             pieces.append(_Piece(stream.current))
         if stream.closing:
             return pieces
-        # SAFETY: in the order of publication, whatever their topics: an id that a client returns
-        # with stands for all that was published before. One thread publishes what has ids, so a
-        # frame before the horizon is in its ring by now, and none after it is taken.
-        found: list[_Piece] = []
+        # SAFETY: in the order of publication across topics, because a client that reconnects with
+        # an id must have received all frames published before it. One thread publishes the frames
+        # with ids, so frames before the horizon are in their rings by now. Later ones are left out.
+        new: list[_Piece] = []
         horizon = next(_published)
         for subscription in stream.subscriptions:
-            self._gather_from(subscription, stream.slow, horizon, found)
-        found.sort(key=lambda piece: piece.order)
-        return pieces + found[: BATCH - len(pieces)]
+            self._gather_from(subscription, stream.slow, horizon, new)
+        new.sort(key=lambda piece: piece.order)
+        return pieces + new[: BATCH - len(pieces)]
 
     def _gather_from(
         self, subscription: Subscription, slow: bool, horizon: int, pieces: list[_Piece]
@@ -668,7 +684,7 @@ class StreamWriter:
                 pieces.append(_Piece(memoryview(frame), subscription, number + 1, order))
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
-        """Move cursors past every frame whose first byte left; keep the rest of the last one."""
+        """Move cursors past each frame with a sent byte, and keep the rest of the last one."""
         stream.sent += sent
         stream.sent_at = time.monotonic()
         for piece in pieces:
@@ -678,8 +694,8 @@ class StreamWriter:
             counts = stream.current_counts
             if piece.subscription is not None:
                 piece.subscription._next = piece.next
-                counts = not piece.refresh
-                self._refreshes += piece.refresh
+                counts = piece.order > 0
+                self._refreshes += not counts
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
@@ -690,11 +706,11 @@ class StreamWriter:
         stream.slow = False
 
     def _sweep(self, now: float) -> None:
-        """Heartbeats and deadlines."""
+        """Send heartbeats and enforce deadlines."""
         late = self._stop is not None and now >= self._stop[0]
         for stream in self._all():
             if not stream.sent_at:
-                continue  # adopted this moment: still among the commands
+                continue  # just adopted: its command is not processed yet
             patience = self._write_timeout
             if stream.closing:
                 patience = min(patience, STALLED)
@@ -707,8 +723,10 @@ class StreamWriter:
                 self._queue(stream)
 
     def _is_unread(self, stream: _Stream, now: float) -> bool:
-        """Whether the client has taken nothing of what the kernel holds for too long (tcp(7),
-        SIOCOUTQ). Small frames would fill its buffer for hours before a send blocks."""
+        """Return whether the client has read nothing for too long (tcp(7), SIOCOUTQ).
+
+        Small frames could fill the kernel's buffer for hours before a send blocks.
+        """
         if stream.taken == stream.sent:
             return False
         held = bytes(4)
@@ -721,7 +739,7 @@ class StreamWriter:
         return bool(stream.unread_since) and now - stream.unread_since >= self._patience
 
     def _end(self, stream: _Stream) -> None:
-        """Close one stream and give back what it held. The one place where a stream ends."""
+        """Close one stream and release its resources. Every stream ends here."""
         if stream.sent_at:
             self._selector.unregister(stream.sock)
             for subscription in stream.subscriptions:
@@ -729,7 +747,7 @@ class StreamWriter:
         _close_gently(stream.sock)
         with self._lock:
             del self._entries[stream.id]
-        _give_back(stream.subscriptions, stream.lease)
+        _release(stream.subscriptions, stream.lease)
 
     def _forget(self, topic: Topic, stream: _Stream) -> None:
         streams, _ = self._topics.get(topic, (None, None))
@@ -749,7 +767,7 @@ class StreamWriter:
 
 
 def _close_gently(sock: socket.socket) -> None:
-    """Read, then close: unread input turns the last frames into a reset (RFC 1122, 4.2.2.13)."""
+    """Read, then close: unread input would reset the connection (RFC 1122, 4.2.2.13)."""
     with suppress(OSError):
         while sock.recv(4096, socket.MSG_DONTWAIT):
             pass
@@ -757,34 +775,31 @@ def _close_gently(sock: socket.socket) -> None:
 
 
 def _close_fd(sock: socket.socket | None, fd: int) -> None:
-    """Close what adopt() was given and could not use."""
+    """Close the socket of a failed adopt()."""
     if sock is not None:
         sock.close()
     elif fd >= 0:
-        try:
+        with suppress(OSError):
             os.close(fd)
-        except OSError as err:
-            if err.errno != errno.EBADF:
-                raise
 
 
-def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> None:
+def _release(subscriptions: Iterable[Subscription], lease: Lease | None) -> None:
     for subscription in subscriptions:
         subscription.close()
     if lease is not None:
         lease.release()
 
 
-# -- text, sockets, fast paths that only the compiled core has -------------------------------------
+# -- text, sockets, fast paths of the compiled core only -------------------------------------------
 
 
 def escape(value: object) -> str:
-    """A value, also a Raw, as HTML text for an element or a quoted attribute; None is ""."""
+    """Return a value, also a Raw, as HTML text for an element or a quoted attribute; None is ""."""
     if type(value) is not str:
         if value is None:
             return ""
         value = str(value)
-    # PERF: most values are one word; this saves five scans (benchmarks/http/render.py).
+    # PERF: most values are one word: this saves five scans (benchmarks/http/render.py).
     if value.isalnum():
         return value
     return (
@@ -797,7 +812,7 @@ def escape(value: object) -> str:
 
 
 def iso_utc(moment: datetime) -> str:
-    """RFC 3339 in UTC with "Z"; a fraction only where there is one."""
+    """Return RFC 3339 in UTC with "Z". There is a fraction only if it is not zero."""
     written = moment.isoformat()
     if not written.endswith("+00:00"):
         written = moment.astimezone(UTC).isoformat()
@@ -805,109 +820,129 @@ def iso_utc(moment: datetime) -> str:
 
 
 def uuid_text(value: object) -> str:
-    """A UUID as RFC 9562 section 4 writes it; whatever else it is, str() of it."""
+    """Return a UUID in the format of RFC 9562 section 4, and str() of any other value."""
     return str(value)
 
 
-def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]:
-    """Objects of a class that only keeps what it is given, as a frozen dataclass does: of each row
-    the first values, by these names. Its __init__ is not called. Raises TypeError for a row that is
-    too short.
+def make_rows(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]:
+    """Return one object per row, with the first values of the row as attributes.
 
-    PERF: that sets one attribute after the other by a call (benchmarks/http, list).
+    kind: a class whose __init__ only sets attributes, as a frozen dataclass. It is not called.
+    names: of the attributes.
+
+    Raises TypeError for a row with too few values.
+
+    PERF: a generated __init__ of a frozen class sets each attribute by a call (benchmarks/http,
+    list).
     """
-    found = []
+    result = []
     for values in rows:
         if len(values) < len(names):
             raise TypeError(f"{len(values)} values for {len(names)} names")
-        made = kind.__new__(kind)
+        row = kind.__new__(kind)
         for name, value in zip(names, values, strict=False):
-            object.__setattr__(made, name, value)
-        found.append(made)
-    return found
+            object.__setattr__(row, name, value)
+        result.append(row)
+    return result
 
 
 def receive(fd: int, size: int) -> bytes:
-    """Up to `size` and 65,536 bytes of a socket that does not block, b"" at its end; OSError."""
+    """Read at most `size` and 65,536 bytes from a socket that does not block.
+
+    Returns b"" at the end of input. Raises OSError.
+    """
     return os.read(fd, min(size, 65536))
 
 
 def transmit(fd: int, data: bytes | memoryview) -> int:
-    """How many of these bytes a socket that does not block took. Raises OSError."""
+    """Write to a socket that does not block. Returns the number of bytes sent. Raises OSError."""
     return os.write(fd, data)
 
 
 def ready(epoll: select.epoll) -> int:
-    """A file descriptor with an event, without waiting, or -1. Raises OSError, ValueError."""
-    found = epoll.poll(0, 1)
-    return found[0][0] if found else -1
+    """Return a file descriptor with an event, without waiting, or -1.
+
+    Raises OSError, and ValueError for a closed epoll.
+    """
+    events = epoll.poll(0, 1)
+    return events[0][0] if events else -1
 
 
 def rearm(epoll: select.epoll, fd: int, events: int) -> None:
-    """epoll_ctl(2), EPOLL_CTL_MOD. Raises OSError, ValueError for an epoll that is closed."""
+    """Call epoll_ctl(2) with EPOLL_CTL_MOD. Raises OSError, and ValueError for a closed epoll."""
     epoll.modify(fd, events)
 
 
 @final
 class IoThread:
-    """Sends answers and reads what is asked next on a thread, http-io, without the GIL. This twin
-    has none, and takes no socket.
+    """Sends responses and reads the next requests on a thread, http-io, without the GIL.
 
-    A socket that was given is the courier's until it is fetched or recalled. Its descriptor is
-    readable when somebody who rests is to fetch. most: sockets with a lower number are taken.
+    This twin has no thread, and accepts no socket. An accepted socket belongs to the thread until
+    the caller fetches or recalls it. `fileno` is readable when a waiting thread should fetch.
+
+    most: descriptors below this number are accepted.
     """
 
     most = 0
 
     def fileno(self) -> int:
-        """What to wait for, level-triggered, while one waits; its observer calls `acknowledge`."""
+        """Return the descriptor to wait for, level-triggered. Its reader calls `acknowledge`."""
         return -1
 
     def submit(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
-        """Have these bytes sent on a socket that does not block, and then what comes read, once.
-        The caller keeps data meanwhile, touches the socket no more, and owner stands in keep[fd]
-        before anybody can fetch it. False, with nothing done, where the thread is behind or has
-        stopped. Raises ValueError for a socket that is not taken.
+        """Send bytes on a socket that does not block, and then read once.
+
+        Until the socket is fetched, the caller keeps `data` alive and does not use the socket.
+        keep[fd] is `owner` before any thread can fetch it.
+
+        Returns False, and does nothing, if the thread is behind or has stopped. Raises ValueError
+        for a socket that is not accepted.
         """
         raise ValueError("no such socket is taken")
 
     def completed(self, keep: dict[int, Any]) -> tuple[Any, bytes | int] | None:
-        """Take out of keep whose socket was given and is the caller's again, and what came: bytes,
-        none at the peer's end; or, where all of data was not sent, how many bytes were; -1 where
-        the peer is gone. None where there is nothing.
+        """Remove a finished socket from `keep`, which is the caller's again.
+
+        Returns its owner and the bytes received, b"" at the end of input. If not all data was sent,
+        returns the owner and the number of bytes sent, or -1 if the peer is gone. Returns None if
+        no socket is finished.
         """
         return None
 
     def reclaim(self, fd: int, keep: dict[int, Any]) -> Any:
-        """Take keep[fd] out, with the socket where that was given, its data sent, and nothing has
-        come; None where there is none, or it is to be fetched, later if not now.
+        """Remove keep[fd] and its socket, if its data was sent and nothing was received.
+
+        Returns None if there is no such socket, or if it is or will be finished for `completed`.
         """
         return keep.pop(fd, None)
 
     def arm(self) -> bool:
-        """Say that the caller is about to wait for `fileno`; False, and unsaid, where it need not,
-        as something came.
+        """Register the caller as waiting for `fileno`.
+
+        Returns False, without registration, if a socket is finished already.
         """
         return True
 
     def disarm(self) -> None:
-        """The caller waits no more, and it is not `fileno` that woke it."""
+        """Unregister the caller, which another event than `fileno` woke."""
 
     def acknowledge(self) -> None:
-        """Somebody saw `fileno`, and fetches."""
+        """Clear one event of `fileno`, before the caller calls `completed`."""
 
     def run(self) -> None:
-        """The life of its thread; returns after `stop`, when all that was given is sent."""
+        """Run the loop of the thread. Returns after `stop`, when all accepted data is sent."""
 
     def stop(self) -> None:
-        """End the thread, which touches no socket any more; what was not fetched is lost."""
+        """End the thread. It then uses no socket; results that were not taken are lost."""
 
 
 def _unsure(*arguments: object) -> None:
-    """What the compiled core's fast paths return when Python has to look closer. See the stub."""
+    """Return None, as the fast paths of the compiled core do when unsure. See the stub."""
 
 
-try_parse_head = try_format_head = try_format_response = try_encode_json = access_line = _unsure
+try_parse_head = try_format_head = try_format_response = try_encode_json = (
+    try_format_access_line
+) = _unsure
 
 
 # -- metric cells ----------------------------------------------------------------------------------
@@ -915,7 +950,7 @@ try_parse_head = try_format_head = try_format_response = try_encode_json = acces
 
 @final
 class Counter:
-    """A cell that adds, exact under threads."""
+    """A sum of numbers, exact with several threads."""
 
     __slots__ = ("_lock", "_value")
 
@@ -924,9 +959,9 @@ class Counter:
         self._lock = threading.Lock()  # LOCK: _value
 
     def inc(self, n: float = 1.0) -> None:
-        """Add `n`. ValueError below 0."""
-        if not (n := 0.0 + n) >= 0.0:  # a number, not a text of one
-            raise ValueError(f"a counter does not fall: {n}")
+        """Add `n`. Raises ValueError below 0."""
+        if not (n := 0.0 + n) >= 0.0:  # raises TypeError for a text
+            raise ValueError(f"a counter cannot decrease: {n}")
         with self._lock:
             self._value += n
 
@@ -938,9 +973,9 @@ class Counter:
 
 @final
 class Histogram:
-    """Counts observations by upper bound (inclusive; the last bucket is +Inf), exact under threads.
+    """Counts observations in buckets, exact with several threads.
 
-    bounds: finite and rising.
+    bounds: upper bounds of the buckets, inclusive, finite and rising. A last bucket is +Inf.
     """
 
     __slots__ = ("_buckets", "_lock", "_total", "bounds")
@@ -948,7 +983,7 @@ class Histogram:
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(float(bound) for bound in bounds)
         if not all(map(math.isfinite, self.bounds)):
-            raise ValueError("bounds must be finite; +Inf is always there")
+            raise ValueError("bounds must be finite; +Inf is added")
         if any(a >= b for a, b in zip(self.bounds, self.bounds[1:], strict=False)):
             raise ValueError("bounds must rise")
         self._buckets = [0] * (len(self.bounds) + 1)
@@ -956,7 +991,7 @@ class Histogram:
         self._lock = threading.Lock()  # LOCK: _buckets, _total
 
     def observe(self, x: float) -> None:
-        """Count one observation. ValueError when it is not a number."""
+        """Count one observation. Raises ValueError for nan."""
         x = 0.0 + x
         if x != x:
             raise ValueError("an observation must be a number, not nan")
@@ -965,7 +1000,10 @@ class Histogram:
             self._total += x
 
     def snapshot(self) -> tuple[list[int], float, int]:
-        """(count of each bucket, +Inf last, not cumulative; sum; count)."""
+        """Return (count of each bucket, sum of observations, count of all).
+
+        The bucket +Inf is the last one. Counts are not cumulative.
+        """
         with self._lock:
             buckets, total = list(self._buckets), self._total
         return buckets, total, sum(buckets)

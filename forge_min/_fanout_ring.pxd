@@ -13,7 +13,7 @@ from forge_min._fanout_os cimport *
 cdef struct Frame:
     long refs
     size_t size  # bytes that follow this header
-    uint64_t order  # among all frames that this process has published; 0: not published
+    uint64_t order  # number among all frames of this process; 0: not published
 
 
 cdef inline char* frame_data(Frame* frame) noexcept nogil:
@@ -21,7 +21,7 @@ cdef inline char* frame_data(Frame* frame) noexcept nogil:
 
 
 cdef inline Frame* frame_new(const char* data, size_t size) noexcept nogil:
-    """A frame with one count, or NULL."""
+    """Return a frame with one count, or NULL."""
     cdef Frame* frame = <Frame*>malloc(sizeof(Frame) + size)
     if frame != NULL:
         frame.refs = 1
@@ -37,7 +37,7 @@ cdef inline void frame_drop(Frame* frame) noexcept nogil:
 
 
 cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
-    """The frame that tells a client to read everything again (contract.md, HTTP), or NULL."""
+    """Return the frame that asks a client to reload everything (contract.md, HTTP), or NULL."""
     cdef char text[128]
     cdef int size = snprintf(
         text, sizeof(text), b'event: refresh\ndata: {"reason":"overflow","missed":%llu}\n\n',
@@ -50,39 +50,61 @@ cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
 
 cdef struct Waker:
     int fd  # an eventfd
-    int pending  # 1 from the first wake until its owner looks around again
-    Watch* news  # atomic: a stack of the watches whose rings woke it
+    int pending  # 1 from the first wake until its owner reads the news
+    Watch* news  # atomic: a stack of the watches of rings with new frames
+
+
+cdef struct Node:  # of a doubly linked list; the first member of its items
+    Node* prev
+    Node* next
+
+
+cdef inline void list_add(Node** first, Node* node) noexcept nogil:
+    """Add an item at the front."""
+    node.prev = NULL
+    node.next = first[0]
+    if node.next != NULL:
+        node.next.prev = node
+    first[0] = node
+
+
+cdef inline void list_remove(Node** first, Node* node) noexcept nogil:
+    if node.prev != NULL:
+        node.prev.next = node.next
+    else:
+        first[0] = node.next
+    if node.next != NULL:
+        node.next.prev = node.prev
 
 
 cdef struct Watch:  # one waker's interest in one ring
+    Node node
     Waker* waker
-    Watch* prev
-    Watch* next
     Watch* next_news
-    int listed  # atomic: 1 while it stands among its waker's news
+    int listed  # atomic: 1 while it is in the news of its waker
 
 
 cdef struct Ring:
-    uint64_t* published  # the process's count of published frames
+    uint64_t* published  # number of frames that the process has published
     # LOCK: lock guards slots, head (which may also be read atomically without it) and watches.
     pthread_mutex_t lock
     Frame** slots
     uint64_t size
     uint64_t head
-    Watch* watches
+    Node* watches
     long subscribers  # atomic
 
 
 cdef inline void waker_wake(Waker* waker) noexcept nogil:
-    """PERF: one system call per look-around of the owner, not one per frame.
+    """Wake the owner. PERF: one system call each time the owner reads the news, not one per frame.
 
     SAFETY: the owner clears `pending` BEFORE it takes the news and `listed` BEFORE it reads the
-    head, we set both AFTER the head is written, all sequentially consistent. So we see 0 and list
-    and write, or it will still read our head.
+    head. Publishers set both AFTER the head is written. All are sequentially consistent. So either
+    a publisher reads 0, lists and writes, or the owner still reads the new head.
     """
     cdef uint64_t one = 1
     if not forge_swap(&waker.pending, 1):
-        write(waker.fd, &one, sizeof(one))  # cannot block; full means awake
+        write(waker.fd, &one, sizeof(one))  # cannot block; if it is full, the owner wakes anyway
 
 
 cdef inline void waker_clear(Waker* waker) noexcept nogil:
@@ -93,45 +115,36 @@ cdef inline void waker_clear(Waker* waker) noexcept nogil:
 
 cdef inline void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
     pthread_mutex_lock(&ring.lock)
-    watch.prev = NULL
-    watch.next = ring.watches
-    if watch.next != NULL:
-        watch.next.prev = watch
-    ring.watches = watch
+    list_add(&ring.watches, &watch.node)
     pthread_mutex_unlock(&ring.lock)
 
 
 cdef inline Watch* ring_find(Ring* ring, Waker* waker) noexcept nogil:
-    """This waker's watch, or NULL. Its owner alone may ask: nobody else ends the watch."""
+    """Return the watch of this waker, or NULL. Only for its owner, which alone ends the watch."""
     cdef Watch* watch
     pthread_mutex_lock(&ring.lock)
-    watch = ring.watches
+    watch = <Watch*>ring.watches
     while watch != NULL and watch.waker != waker:
-        watch = watch.next
+        watch = <Watch*>watch.node.next
     pthread_mutex_unlock(&ring.lock)
     return watch
 
 
 cdef inline void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
-    """SAFETY: no publisher can reach the watch or its waker any more: they wake inside the lock."""
+    """Remove a watch. SAFETY: no publisher uses it afterwards: they wake inside the lock."""
     pthread_mutex_lock(&ring.lock)
-    if watch.prev != NULL:
-        watch.prev.next = watch.next
-    else:
-        ring.watches = watch.next
-    if watch.next != NULL:
-        watch.next.prev = watch.prev
+    list_remove(&ring.watches, &watch.node)
     pthread_mutex_unlock(&ring.lock)
 
 
 cdef inline void ring_wake(Ring* ring) noexcept nogil:
-    """The caller holds the lock."""
-    cdef Watch* watch = ring.watches
+    """Wake all watches. The caller holds the lock."""
+    cdef Watch* watch = <Watch*>ring.watches
     while watch != NULL:
         if not forge_swap(&watch.listed, 1):
             forge_push(<void**>&watch.waker.news, watch, <void**>&watch.next_news)
         waker_wake(watch.waker)
-        watch = watch.next
+        watch = <Watch*>watch.node.next
 
 
 cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
@@ -154,8 +167,9 @@ cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
 cdef inline size_t ring_read(
     Ring* ring, uint64_t start, uint64_t horizon, size_t limit, Frame** out
 ) noexcept nogil:
-    """Up to `limit` counted frames from number `start`, none published after `horizon`. The caller
-    holds the lock.
+    """Read up to `limit` counted frames from number `start`, none published after `horizon`.
+
+    The caller holds the lock.
     """
     cdef size_t count = 0
     while count < limit and start <= ring.head:

@@ -10,55 +10,53 @@ cdef enum:
     BATCH = 64  # frames in one system call
 
 
-cdef struct Cursor:  # one subscription of one stream; the writer's thread alone
+cdef struct Cursor:  # one subscription of one stream; for the writer's thread only
+    Node node  # in the cursors of the interest
     Ring* ring
     int* shut  # of the Subscription, which the entry keeps alive
     uint64_t number  # of the next frame to begin
     Stream* stream
     Interest* interest
-    Cursor* prev  # among the interest's cursors
-    Cursor* next
 
 
-cdef struct Interest:  # the thread's watch on one ring, and who reads it
+cdef struct Interest:  # the thread's watch on one ring, and the cursors that read it
     Watch watch  # comes first: a Watch of this waker is an Interest
-    Ring* ring  # NULL: nobody reads it any more, it goes when it is met among the news
-    Cursor* cursors
+    Ring* ring  # NULL: no cursor reads it, and it is freed when the thread finds it in the news
+    Node* cursors
     uint64_t seen  # the head when the thread last looked
 
 
 cdef struct Stream:
+    Node node  # in all streams; for the writer's thread only
     long refs
     uint64_t id
     int fd
-    Frame* asked_farewell  # LOCK: StreamWriter.lock, until the thread takes the command
+    Frame* drop_farewell  # LOCK: StreamWriter.lock, until the thread takes the command
     Stream* next_incoming
-    Stream* next_asked
-    # The rest is for the writer's thread alone.
-    Stream* prev
-    Stream* next
+    Stream* next_dropping
+    # The rest is for the writer's thread only.
     Stream* next_ready
     Stream* next_ended
-    Frame* current  # the frame that is partly out (or shall go first)
-    size_t offset  # bytes of it that left
+    Frame* current  # the frame that is partly sent, or the next one
+    size_t offset  # bytes of it that were sent
     Frame* farewell
     double blocked_since  # 0.0: not waiting for the socket
     double sent_at
-    double unread_since  # 0.0: the client has taken all that was sent
+    double unread_since  # 0.0: the client has read everything sent
     int64_t sent  # bytes
     int64_t taken  # of them, when the thread last looked
     uint32_t received
     uint32_t count
-    bint current_counts  # whether `current` is a topic's frame
+    bint current_counts  # whether `current` is a frame of a topic
     bint closing
-    bint slow  # the socket was full, and the backlog is not yet worked off
+    bint slow  # the socket was full, and a backlog is left
     bint queued
     bint begun
     bint ended
     Cursor* cursors  # `count` of them, in the same block
 
 
-cdef struct Piece:  # a frame on its way out, and what changes when its first byte leaves
+cdef struct Piece:  # a frame to send, and the cursor that moves when its first byte is sent
     Frame* frame
     Cursor* cursor
     uint64_t next
@@ -69,43 +67,8 @@ cdef inline void stream_drop(Stream* stream) noexcept nogil:
     if forge_unref(&stream.refs):
         frame_drop(stream.current)
         frame_drop(stream.farewell)
-        frame_drop(stream.asked_farewell)
+        frame_drop(stream.drop_farewell)
         free(stream)
-
-
-cdef inline void stream_link(Stream* stream, Stream** first) noexcept nogil:
-    """Into the list of all streams."""
-    stream.next = first[0]
-    if stream.next != NULL:
-        stream.next.prev = stream
-    first[0] = stream
-
-
-cdef inline void stream_unlink(Stream* stream, Stream** first) noexcept nogil:
-    if stream.prev != NULL:
-        stream.prev.next = stream.next
-    else:
-        first[0] = stream.next
-    if stream.next != NULL:
-        stream.next.prev = stream.prev
-
-
-cdef inline void cursor_link(Cursor* cursor, Interest* interest) noexcept nogil:
-    cursor.interest = interest
-    cursor.next = interest.cursors
-    if cursor.next != NULL:
-        cursor.next.prev = cursor
-    interest.cursors = cursor
-
-
-cdef inline void cursor_unlink(Cursor* cursor) noexcept nogil:
-    if cursor.prev != NULL:
-        cursor.prev.next = cursor.next
-    else:
-        cursor.interest.cursors = cursor.next
-    if cursor.next != NULL:
-        cursor.next.prev = cursor.prev
-    cursor.interest = NULL
 
 
 cdef struct Queue:  # streams that may have something to send, each counted
@@ -125,7 +88,7 @@ cdef inline void queue_push(Queue* queue, Stream* stream) noexcept nogil:
 
 
 cdef inline Stream* queue_pop(Queue* queue) noexcept nogil:
-    """The first one, with the queue's count."""
+    """Remove and return the first stream, with the queue's count."""
     cdef Stream* stream = queue.first
     queue.first = stream.next_ready
     if queue.first == NULL:
@@ -137,20 +100,20 @@ cdef inline Stream* queue_pop(Queue* queue) noexcept nogil:
 cdef inline int cursor_gather(
     Cursor* cursor, uint64_t allowed, uint64_t horizon, Piece* pieces, int count
 ) noexcept nogil:
-    """Append what the cursor has to say: up to BATCH frames that were published until `horizon`, or
-    one refresh when more than `allowed` wait. The new count; -1 when out of memory, and then
-    `pieces` holds nothing."""
+    """Append the frames of a cursor: up to BATCH published until `horizon`, or one refresh if more
+    than `allowed` wait. Returns the new count; -1 if out of memory, and then `pieces` is empty.
+    """
     cdef Frame* blocks[BATCH]
     cdef Ring* ring = cursor.ring
     cdef uint64_t after, waiting
-    cdef int got = 0, index
+    cdef int new = 0, index
     if forge_flag(cursor.shut) or forge_load(&ring.head) < cursor.number:
         return count
     pthread_mutex_lock(&ring.lock)
     after = ring.head + 1
     waiting = after - cursor.number
     if waiting <= allowed:
-        got = <int>ring_read(ring, cursor.number, horizon, BATCH, blocks)
+        new = <int>ring_read(ring, cursor.number, horizon, BATCH, blocks)
     pthread_mutex_unlock(&ring.lock)
     if waiting > allowed:
         blocks[0] = frame_refresh(waiting)
@@ -158,8 +121,8 @@ cdef inline int cursor_gather(
             for index in range(count):
                 frame_drop(pieces[index].frame)
             return -1
-        got = 1
-    for index in range(got):
+        new = 1
+    for index in range(new):
         pieces[count].frame = blocks[index]
         pieces[count].cursor = cursor
         pieces[count].refresh = waiting > allowed
@@ -169,8 +132,9 @@ cdef inline int cursor_gather(
 
 
 cdef inline int pieces_order(Piece* pieces, int start, int count) noexcept nogil:
-    """Put what stands from `start` on into the order of publication, refreshes first, and drop what
-    is beyond BATCH. The new count."""
+    """Sort the pieces from `start` on by publication, refreshes first, and drop those beyond BATCH.
+    Returns the new count.
+    """
     cdef int index, place
     cdef Piece piece
     for index in range(start + 1, count):
@@ -187,7 +151,7 @@ cdef inline int pieces_order(Piece* pieces, int start, int count) noexcept nogil
 
 
 cdef inline void stream_keep(Stream* stream, Frame* frame, size_t sent, bint counts) noexcept nogil:
-    """`sent` more bytes of this frame left; the rest goes first next time."""
+    """Keep a frame after `sent` more bytes of it; the rest is sent first next time."""
     if frame == stream.current:
         stream.offset += sent
         return
@@ -198,7 +162,7 @@ cdef inline void stream_keep(Stream* stream, Frame* frame, size_t sent, bint cou
 
 
 cdef inline void close_gently(int fd) noexcept nogil:
-    """Read, then close: unread input turns the last frames into a reset (RFC 1122, 4.2.2.13)."""
+    """Read, then close: unread input would reset the connection (RFC 1122, 4.2.2.13)."""
     cdef char scratch[4096]
     cdef int rounds = 16
     while rounds > 0 and recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0:

@@ -1,4 +1,6 @@
-# Text for pages: escaping, the one thing that every value of a page goes through. Part of _fanout.pyx.
+# Texts: HTML escaping of every value of a page, UUIDs and times. Part of _fanout.pyx.
+
+from libc.string cimport strlen
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -7,7 +9,7 @@ cdef object UUID_TEXT = UUID.__str__
 
 
 def escape(value):
-    """As _fanout_py.escape."""
+    """See _fanout_py.escape."""
     cdef str text
     if type(value) is str:
         text = value
@@ -23,16 +25,16 @@ def escape(value):
 
 
 def uuid_text(value):
-    """As _fanout_py.uuid_text."""
+    """See _fanout_py.uuid_text."""
     if type(value) is UUID:
         return hex_text(value.int.to_bytes(16, "big"))
     return str(value)
 
 
 cdef str hex_text(bytes data):
-    """RFC 9562 section 4: 32 digits in lower case with four hyphens."""
-    cdef unsigned char made[36]
-    cdef unsigned char* out = made
+    """Return a UUID by RFC 9562 section 4: 32 digits in lower case with four hyphens."""
+    cdef unsigned char text[36]
+    cdef unsigned char* out = text
     cdef const unsigned char* raw = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef const char* digits = b"0123456789abcdef"
     cdef int n
@@ -43,11 +45,11 @@ cdef str hex_text(bytes data):
         out[0] = digits[raw[n] >> 4]
         out[1] = digits[raw[n] & 15]
         out += 2
-    return PyUnicode_DecodeLatin1(<const char*>made, 36, NULL)
+    return PyUnicode_DecodeLatin1(<const char*>text, 36, NULL)
 
 
 def iso_utc(moment):
-    """As _fanout_py.iso_utc."""
+    """See _fanout_py.iso_utc."""
     if type(moment) is datetime and moment.tzinfo is UTC:
         return moment_text(moment, c"T", b"Z", 1)
     written = moment.isoformat()
@@ -56,14 +58,14 @@ def iso_utc(moment):
     return written[: len(written) - 6] + "Z"
 
 
-cdef str moment_text(object moment, unsigned char between, const char* zone, int long_zone):
-    """A moment of UTC: 2030-01-31 12:00:00.000001 with what stands between, and its zone."""
+cdef str moment_text(object moment, unsigned char separator, const char* zone, int zone_size):
+    """Return a time of UTC, such as 2030-01-31 12:00:00.000001, with a separator and a zone."""
     cdef int parts[7]
     cdef int rest, n, size = 19
     cdef unsigned char out[40]
     read_moment(moment, parts)
     memcpy(out, b"0000-00-00 00:00:00", 19)
-    out[10] = between
+    out[10] = separator
     two_digits(out, parts[0] // 100)
     two_digits(out + 2, parts[0] % 100)
     for n in range(1, 6):
@@ -75,8 +77,8 @@ cdef str moment_text(object moment, unsigned char between, const char* zone, int
             out[25 - n] = c"0" + rest % 10
             rest //= 10
         size = 26
-    memcpy(out + size, zone, long_zone)
-    return PyUnicode_DecodeLatin1(<const char*>out, size + long_zone, NULL)
+    memcpy(out + size, zone, zone_size)
+    return PyUnicode_DecodeLatin1(<const char*>out, size + zone_size, NULL)
 
 
 cdef void two_digits(unsigned char* out, int number) noexcept:
@@ -84,52 +86,41 @@ cdef void two_digits(unsigned char* out, int number) noexcept:
     out[1] = c"0" + number % 10
 
 
+cdef const char* ENTITIES[63]  # up to ">", the last of them
+memset(ENTITIES, 0, sizeof(ENTITIES))
+ENTITIES[c"&"], ENTITIES[c"<"], ENTITIES[c">"] = b"&amp;", b"&lt;", b"&gt;"
+ENTITIES[c'"'], ENTITIES[c"'"] = b"&#34;", b"&#39;"
+
+
 cdef str escaped(str text):
-    """The same object where there is nothing to escape."""
+    """Return HTML text; the same object if there is nothing to escape."""
     cdef Py_ssize_t size, more = 0, n
-    cdef const unsigned char* given = narrow(text, &size)
-    cdef unsigned char* made
-    cdef unsigned char* out
+    cdef const unsigned char* raw = narrow(text, &size)
+    cdef char* html
+    cdef char* out
     cdef unsigned char c
-    if given is NULL:
+    if raw is NULL:
         return replaced(text)
     for n in range(size):
-        c = given[n]
-        if c > 62:  # ">" is the last of them
-            continue
-        if c == c"&" or c == c'"' or c == c"'":
-            more += 4
-        elif c == c"<" or c == c">":
-            more += 3
+        c = raw[n]
+        if c <= c">" and ENTITIES[c] is not NULL:
+            more += <Py_ssize_t>strlen(ENTITIES[c]) - 1
     if more == 0:
         return text
-    out = made = <unsigned char*>malloc(size + more)
-    if made is NULL:
+    out = html = <char*>malloc(size + more)
+    if html is NULL:
         raise MemoryError
     for n in range(size):
-        c = given[n]
-        if c == c"&":
-            memcpy(out, b"&amp;", 5)
-            out += 5
-        elif c == c"<":
-            memcpy(out, b"&lt;", 4)
-            out += 4
-        elif c == c">":
-            memcpy(out, b"&gt;", 4)
-            out += 4
-        elif c == c'"':
-            memcpy(out, b"&#34;", 5)
-            out += 5
-        elif c == c"'":
-            memcpy(out, b"&#39;", 5)
-            out += 5
+        c = raw[n]
+        if c <= c">" and ENTITIES[c] is not NULL:
+            out = append(out, ENTITIES[c], strlen(ENTITIES[c]))
         else:
-            out[0] = c
+            out[0] = <char>c
             out += 1
     try:
-        return PyUnicode_DecodeLatin1(<const char*>made, size + more, NULL)
+        return PyUnicode_DecodeLatin1(html, size + more, NULL)
     finally:
-        free(made)
+        free(html)
 
 
 cdef str replaced(str text):

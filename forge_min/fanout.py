@@ -1,11 +1,11 @@
 """Chooses the compiled core (`_fanout`) or its Python twin (`_fanout_py`) once, at import.
 
-`IMPL` is "c" or "python". FORGE_IMPL=c or =python forces one: a missing compiled core is then a
-ConfigError (F280) instead of the twin. The contract of both is `_fanout.pyi`. For the rooms, not
-for users: the limiter's public home is `forge_min.sse`.
+`IMPL` is "c" or "python". FORGE_IMPL=c or FORGE_IMPL=python forces one of them: without a compiled
+core, c raises ConfigError (F280) instead of loading the twin. `_fanout.pyi` declares both. This
+module is for other packages, not for users. They import Limiter from `forge_min.sse`.
 """
 
-# ruff: noqa: F403, F405 (mypy takes the names from the stub)
+# ruff: noqa: F403, F405 (mypy reads the names from the stub)
 from __future__ import annotations
 
 import os
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "IoThread", "Histogram", "Lease", "Limiter", "StreamWriter",
-    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "ready", "rearm",
-    "receive", "transmit", "try_encode_json", "try_format_head", "try_format_response",
-    "try_parse_head", "uuid_text",
+    "IMPL", "Counter", "Histogram", "IoThread", "Lease", "Limiter", "StreamWriter",
+    "Subscription", "Topic", "escape", "iso_utc", "make_rows", "ready", "rearm", "receive",
+    "transmit", "try_encode_json", "try_format_access_line", "try_format_head",
+    "try_format_response", "try_parse_head", "uuid_text",
 ]  # fmt: skip
 
 
@@ -26,7 +26,7 @@ if _wanted not in ("", "c", "python"):
     raise ConfigError(
         f"FORGE_IMPL must be 'c' or 'python', not {_wanted!r}",
         code="F280",
-        hint="unset FORGE_IMPL to take the compiled core where it is there",
+        hint="unset FORGE_IMPL to use the compiled core if it is installed",
     )
 
 IMPL = "python"

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from .. import db
 from ..errors import BadRequest, DomainError
-from ..fanout import filled, iso_utc
+from ..fanout import iso_utc, make_rows
 from ..i18n import text
 from . import query as queries
 from .base import BaseActions, Conn, Rows
@@ -216,7 +216,7 @@ class ReadActions(BaseActions[R]):
         """Rows of the results of `query.statement`."""
         hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
         if not hidden and self._attributes:
-            return filled(cast("type[R]", row), self._attributes, results)
+            return make_rows(cast("type[R]", row), self._attributes, results)
         return [self._row(values[:width], hidden) for values in results]
 
     def _numbered(self, query: ListQuery, results: Rows, conn: Conn) -> Page[R]:

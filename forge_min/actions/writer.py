@@ -329,9 +329,9 @@ class WriteActions(BaseActions[R]):
         """
         operations = written([])
         hooked = any(statement.hooks(self.resource, name) for name in operations)
-        with jobs.produced(self.resource.name) if hooked else nullcontext():
+        with jobs.insert_span(self.resource.name) if hooked else nullcontext():
             cause = {
-                "forge_metadata": hooked and json.dumps(jobs.caused_by()),
+                "forge_metadata": hooked and json.dumps(jobs.job_cause()),
                 "forge_actor": current_identity().user,
                 "forge_request": str(log_fields.get().get("request_id", "")),
             }
@@ -352,7 +352,7 @@ class WriteActions(BaseActions[R]):
         for operation, number in written.items():
             for hook in statement.hooks(self.resource, operation) if number else ():
                 count = {(hook.kind, hook.queue): 0 if hook.unique else number}
-                jobs.told(conn, count, quiet=hook.delay > 0)
+                jobs.notify_workers(conn, count, quiet=hook.delay > 0)
 
     def _write_row(
         self, conn: Conn, sql: str, params: Params, operation: str

@@ -164,7 +164,7 @@ class Runtime:
 
         Raises as `db.connect`, and the errors of `db.translate`.
         """
-        served = {*queues, *control.served(self.database.connection())}
+        served = {*queues, *control.served_queues(self.database.connection())}
         declared = declared_queues(self.registry, self.schedules)
         return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
@@ -241,7 +241,7 @@ class Runtime:
         """Open the database of the admin server: each of its threads has its own connection."""
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
-        counted = observe.SingleFlight(lambda: control.counted(database.connection()))
+        counted = observe.SingleFlight(lambda: control.job_counts(database.connection()))
         self.metrics.watch("forge_jobs", lambda: counted.result() or {})
 
     @cached_property
@@ -249,7 +249,7 @@ class Runtime:
         """The handler of the admin server's /jobs, created by the first request."""
         from ..admin import JobsPages
 
-        notified = partial(jobs.told_of, self._catalogue.kinds)
+        notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, notified)
 
     def _fill_catalogue(self, app: App) -> None:

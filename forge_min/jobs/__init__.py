@@ -1,33 +1,29 @@
-"""Background jobs in PostgreSQL: inserted with the row that caused them, worked by threads, never
-lost.
-"""
+"""Background jobs in PostgreSQL: inserted with the row that causes them, run by threads."""
 
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
 from .args import pack
 from .bulk import insert_many_tx
-from .insert import Client, JobHook, caused_by, insert_tx, job_fragment, produced, told
-from .job import Cancel, Cancelled, Change, Discard, Job, Result, Snooze, StaleClaim, judge
-from .kinds import Catalogue, Kind, kind_of, told_of
+from .insert import Client, JobHook, insert_span, insert_tx, job_cause, job_fragment, notify_workers
+from .job import Cancel, Cancelled, Change, Discard, Job, Result, Snooze, StaleClaim, error_result
+from .kinds import Catalogue, Kind, kind_of, kinds_with_discarded
 from .maintenance import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
 from .maintenance.periodic import insert_due
-from .new import NewJob, Unique
+from .new_job import NewJob, Unique
 
 if TYPE_CHECKING:
     from . import control
-    from .worker import Worker, run_kind, write_down
+    from .worker import Worker, record_results, run_kind
 
-__getattr__ = lazy_exports(
-    __name__,
-    {"worker": ["Worker", "run_kind", "write_down"]},
-)
+__getattr__ = lazy_exports(__name__, {"worker": ["Worker", "record_results", "run_kind"]})
 
 
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
     "JobHook", "Kind", "NewJob", "Periodic", "Result", "Retention", "Snooze", "StaleClaim",
-    "Unique", "Worker", "caused_by", "check_periodic", "control", "insert_due", "insert_many_tx",
-    "insert_tx", "job_fragment", "judge", "kind_of", "pack", "produced", "register_periodic",
-    "run_kind", "told", "told_of", "write_down",
+    "Unique", "Worker", "check_periodic", "control", "error_result", "insert_due",
+    "insert_many_tx", "insert_span", "insert_tx", "job_cause", "job_fragment", "kind_of",
+    "kinds_with_discarded", "notify_workers", "pack", "record_results", "register_periodic",
+    "run_kind",
 ]  # fmt: skip

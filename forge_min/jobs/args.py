@@ -1,6 +1,6 @@
-"""A job's arguments as a dataclass: what JSON says of one, and back, every value checked.
+"""The arguments of a job as a dataclass: its JSON form, and back with a check of every value.
 
-What a field may be: str, int, float, bool, None, UUID, Decimal, datetime, date, an Enum, a
+A field may have these types: str, int, float, bool, None, UUID, Decimal, datetime, date, an Enum, a
 Literal, Any, list[T], tuple[T, ...], dict[str, T], a union of these, another such dataclass.
 """
 
@@ -18,8 +18,9 @@ from uuid import UUID
 
 from ..errors import FieldError, Invalid
 
-Read = Callable[[Any, str, list[FieldError]], Any]
-"""(value, pointer, errors to add to) → what the field holds."""
+Errors = list[FieldError]
+Read = Callable[[Any, str, Errors], Any]
+"""(value, pointer, list of errors to append to) → the value of the field."""
 
 _PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "must be a text"),
@@ -31,19 +32,22 @@ _PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
 _FROM_TEXT: dict[type, Callable[[str], Any]] = {
     UUID: UUID,
     Decimal: Decimal,
-    datetime: lambda text: _moment(text),
+    datetime: lambda text: _datetime(text),
     date: date.fromisoformat,
 }
 
 
-def _moment(text: str) -> datetime:
+def _datetime(text: str) -> datetime:
     if len(text) <= len("2000-01-01"):
-        raise ValueError("a date, which has no time")
+        raise ValueError("a date without a time")
     return datetime.fromisoformat(text)
 
 
 def pack(value: Any) -> Any:
-    """The value as JSON says it: dataclasses as objects, a UUID as text. What is unknown stays."""
+    """Return the JSON form of a value. Values of unknown types are returned unchanged.
+
+    A dataclass becomes an object, a tuple a list, a UUID, Decimal or time a text.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     if isinstance(value, Mapping):
@@ -59,7 +63,7 @@ def pack(value: Any) -> Any:
 
 def read_args(cls: type, value: Any, kind: str) -> Any:
     """Return the arguments of a job as its kind's dataclass. Raises Invalid F711."""
-    wrong: list[FieldError] = []
+    wrong: Errors = []
     result = reader(cls)(value, "/args", wrong)
     if wrong:
         reasons = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
@@ -67,16 +71,13 @@ def read_args(cls: type, value: Any, kind: str) -> Any:
     return result
 
 
+@lru_cache(None)
+@lru_cache(None)
 def reader(hint: Any) -> Read:
     """Return the function that reads a value of this type from JSON.
 
     Raises TypeError for a type that arguments cannot have.
     """
-    return _reader(hint)
-
-
-@lru_cache(None)
-def _reader(hint: Any) -> Read:
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return lambda value, at, wrong: value
@@ -97,39 +98,35 @@ def _reader(hint: Any) -> Read:
             return partial(_plain, *_PLAIN[hint])
         if hint in _FROM_TEXT:
             return partial(_from_text, _FROM_TEXT[hint], hint.__name__)
-    raise TypeError(f"{getattr(hint, '__name__', hint)} is no type that a job's arguments have")
+    raise TypeError(f"{getattr(hint, '__name__', hint)} is not a type for the arguments of a job")
 
 
-def _refuse(wrong: list[FieldError], at: str, code: str, message: str) -> None:
+def _refuse(wrong: Errors, at: str, code: str, message: str) -> None:
     wrong.append(FieldError(at, code, message))
 
 
-def _plain(
-    types: tuple[type, ...], message: str, value: Any, at: str, wrong: list[FieldError]
-) -> Any:
-    # True is an int to Python, and none to JSON.
+def _plain(types: tuple[type, ...], message: str, value: Any, at: str, wrong: Errors) -> Any:
+    # True is an int in Python, but not a number in JSON.
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         _refuse(wrong, at, "type", message)
     return value
 
 
-def _from_text(
-    make: Callable[[str], Any], name: str, value: Any, at: str, wrong: list[FieldError]
-) -> Any:
+def _from_text(make: Callable[[str], Any], name: str, value: Any, at: str, wrong: Errors) -> Any:
     try:
         return make(value if isinstance(value, str) else "")
     except (ValueError, ArithmeticError):
         return _refuse(wrong, at, "type", f"must be the text of a {name}")
 
 
-def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: list[FieldError]) -> Any:
-    for each, meant in values.items():
+def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: Errors) -> Any:
+    for each, result in values.items():
         if value == each and type(value) is type(each):
-            return meant
+            return result
     return _refuse(wrong, at, "choice", f"must be one of {', '.join(map(repr, values))}")
 
 
-def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: list[FieldError]) -> Any:
+def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: Errors) -> Any:
     for arm in arms:
         errors: list[FieldError] = []
         result = arm(value, at, errors)
@@ -138,15 +135,13 @@ def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: list[FieldEr
     return _refuse(wrong, at, "type", f"must be {hint}")
 
 
-def _many(
-    item: Read, into: Callable[[list[Any]], Any], value: Any, at: str, wrong: list[FieldError]
-) -> Any:
+def _many(item: Read, into: Callable[[list[Any]], Any], value: Any, at: str, wrong: Errors) -> Any:
     if not isinstance(value, list):
         return _refuse(wrong, at, "type", "must be a list")
     return into([item(each, f"{at}/{n}", wrong) for n, each in enumerate(value)])
 
 
-def _named(item: Read, value: Any, at: str, wrong: list[FieldError]) -> Any:
+def _named(item: Read, value: Any, at: str, wrong: Errors) -> Any:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         return _refuse(wrong, at, "type", "must be an object")
     return {name: item(each, f"{at}/{name}", wrong) for name, each in value.items()}
@@ -159,21 +154,21 @@ def _fields(cls: type) -> Read:
     missing = dataclasses.MISSING
     needed = {n for n, f in fields.items() if f.default is f.default_factory is missing}
 
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
+    def read(value: Any, at: str, wrong: Errors) -> Any:
         if not isinstance(value, dict):
             return _refuse(wrong, at, "type", "must be an object")
         before = len(wrong)
         for name in sorted(needed - value.keys()):
             _refuse(wrong, f"{at}/{name}", "required", "is required")
         for name in value.keys() - fields.keys():
-            _refuse(wrong, f"{at}/{name}", "unknown", "is no argument of this kind")
+            _refuse(wrong, f"{at}/{name}", "unknown", "is not an argument of this kind")
         known = fields.keys() & value.keys()
-        given = {name: readers[name](value[name], f"{at}/{name}", wrong) for name in known}
+        values = {name: readers[name](value[name], f"{at}/{name}", wrong) for name in known}
         if len(wrong) > before:
             return None
         try:
-            return cls(**given)
-        except Exception as err:  # what its __post_init__ says
+            return cls(**values)
+        except Exception as err:  # raised by its __post_init__
             return _refuse(wrong, at, "value", str(err) or type(err).__name__)
 
     return read

@@ -1,7 +1,8 @@
-"""Inserting many jobs by COPY, in the caller's transaction. Nothing here commits.
+"""Inserts many jobs by COPY, in the caller's transaction. Nothing here commits.
 
-PERF: lines of COPY's text format, made by hand: psycopg's `write_row` takes twice as long as the
-server, and to check each job anew as long as the server's COPY (benchmarks/jobs).
+PERF: this module writes the lines of COPY's text format itself: `write_row` of psycopg takes twice
+as long as the server. Jobs that differ only in their arguments are checked once, because a check of
+each job takes as long as the server's COPY (benchmarks/jobs).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import psycopg
 
 from .. import db
 from ..errors import ForgeError
-from .insert import catalogue_of, caused_by, insert_tx, metadata_of, produced, told
+from .insert import catalogue_of, insert_span, insert_tx, job_cause, metadata_of, notify_workers
 from .job import SQL
 from .kinds import Catalogue, Kind
-from .new import NO_MORE, NONE, Checked, NewJob, args_of, array, checked, kind_in
+from .new_job import NO_EXTRAS, CheckedJob, NewJob, check_job, encode_args, find_kind, sql_array
 
-CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
-# What COPY's text format gives another meaning (PostgreSQL manual, COPY).
+CHUNK = 200  # jobs sent at once: the server stores them while the next lines are formatted
+# Characters with a meaning in COPY's text format (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _MORE = ", state, scheduled_at, tags, limit_key"
 
@@ -39,38 +40,47 @@ def insert_many_tx(
 def insert_many_tx(
     conn: psycopg.Connection[Any], jobs: Iterable[NewJob], *, ids: bool = False
 ) -> int | list[int]:
-    """Insert many jobs by COPY; how many, or their ids in the order of `jobs`. All or none of them.
+    """Insert many jobs by COPY, all of them or none.
 
-    Those that are unique go by a statement each, at their places, and count as inserted when they
-    were there already. Raises as `insert_tx`; ForgeError F724 where what makes `jobs` uses `conn`.
+    Each unique job has a statement of its own, and counts as inserted if it existed already.
+
+    ids: whether to return ids.
+
+    Returns the number of jobs, or their ids in the order of `jobs`.
+
+    Raises the errors of `insert_tx`, and ForgeError F724 if the iterator of `jobs` uses `conn`.
     """
-    with db.errors_translated(), db.transaction(conn), produced("jobs"):
-        found: list[int] = []
+    with db.errors_translated(), db.transaction(conn), insert_span("jobs"):
+        result: list[int] = []
         if ids:
             jobs = list(jobs)
             wanted = sum(job.unique is None for job in jobs)
-            found = [row[0] for row in db.run(conn, SQL["ids"], {"count": wanted})]
+            result = [row[0] for row in db.run(conn, SQL["ids"], {"count": wanted})]
         bulk = _Bulk(jobs, catalogue_of(conn))
-        numbers = iter(found) if ids else None
+        numbers = iter(result) if ids else None
         _copy(conn, "", bulk.plain(), numbers)
         if bulk.left:
             ((now,),) = db.run(conn, "select now()")
             _copy(conn, _MORE, bulk.full(now), numbers)
-        for place, job in bulk.unique:
-            found.insert(place, insert_tx(conn, **job._asdict()))
-        told(conn, bulk.due)
-        told(conn, bulk.waiting, quiet=True)
-    return found if ids else bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
+        for index, job in bulk.unique:
+            result.insert(index, insert_tx(conn, **job._asdict()))
+        notify_workers(conn, bulk.due)
+        notify_workers(conn, bulk.waiting, quiet=True)
+    return result if ids else bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
 
 
-# Of jobs that differ only in their arguments: kind, (kind, queue), a line's text around these.
-_Same = tuple[Kind, tuple[str, str], str, str]
+# Shared by jobs that differ only in arguments: kind, (kind, queue), the line's text around them.
+_Shared = tuple[Kind, tuple[str, str], str, str]
 
 
 class _Bulk:
-    """The jobs as lines of COPY: `plain` up to the first that says more than its columns hold,
-    `full` from that one on. unique: those that no COPY can take, with their places. due, waiting:
-    (kind, queue) → how many.
+    """Formats jobs as lines of COPY.
+
+    `plain` yields lines up to the first job with an option that needs more columns, `full` the
+    lines from this job on.
+
+    unique: (index, job) of the unique jobs, which COPY cannot insert.
+    due, waiting: (kind, queue) → number of jobs.
     """
 
     def __init__(self, jobs: Iterable[NewJob], catalogue: Catalogue | None) -> None:
@@ -80,61 +90,65 @@ class _Bulk:
         self.waiting: Counter[tuple[str, str]] = Counter()
         self._jobs = enumerate(jobs)
         self._catalogue = catalogue
-        self._cause = caused_by()
+        self._cause = job_cause()
 
     def plain(self) -> Iterator[str]:
-        """kind, queue, args, priority, max_attempts, metadata."""
-        known: dict[tuple[Any, ...], _Same] = {}
+        """Yield kind, queue, args, priority, max_attempts, metadata."""
+        known: dict[tuple[Any, ...], _Shared] = {}
         for numbered in self._jobs:
             job = numbered[1]
-            if job[5:] != NO_MORE:
+            if job[5:] != NO_EXTRAS:
                 if job.unique is None:
                     self.left.append(numbered)
                     break
                 self.unique.append(numbered)
                 continue
-            says = (job[0], job[2], job[3], job[4])
+            options = (job[0], job[2], job[3], job[4])
             try:
-                kind, place, head, tail = known[says]
-            except (KeyError, TypeError):  # what has no hash is refused
-                kind, place, head, tail = known[says] = self._same(job)
-            args = args_of(kind, job.args)
-            self.due[place] += 1
+                kind, label, head, tail = known[options]
+            except (KeyError, TypeError):  # the check rejects an unhashable option
+                kind, label, head, tail = known[options] = self._shared(job)
+            args = encode_args(kind, job.args)
+            self.due[label] += 1
             yield head + _escaped(args) + tail
 
     def full(self, now: datetime) -> Iterator[str]:
-        """state, scheduled_at, tags and limit_key too."""
+        """Yield the columns of `plain`, state, scheduled_at, tags and limit_key."""
         for numbered in chain(self.left, self._jobs):
             job = numbered[1]
             if job.unique is not None:
                 self.unique.append(numbered)
                 continue
-            good = checked(job, self._catalogue)
+            good = check_job(job, self._catalogue)
             at = max(now, good.scheduled_at or now + timedelta(seconds=good.delay))
             of, state = (self.waiting, "scheduled") if at > now else (self.due, "available")
             of[good.kind, good.queue] += 1
-            tags = _escaped(array(good.tags)) if good.tags else "{}"
+            tags = _escaped(sql_array(good.tags)) if good.tags else "{}"
             key = r"\N" if good.limit_key is None else _escaped(good.limit_key)
-            line = self._head(good) + _escaped(good.args) + self._tail(good)
+            head, tail = self._around(good)
+            line = head + _escaped(good.args) + tail
             yield f"{line}\t{state}\t{at.isoformat()}\t{tags}\t{key}"
 
-    def _same(self, job: NewJob) -> _Same:
-        good = checked(job, self._catalogue)
-        kind = kind_in(self._catalogue or NONE, job.kind)
-        return kind, (kind.name, good.queue), self._head(good), self._tail(good)
+    def _shared(self, job: NewJob) -> _Shared:
+        good = check_job(job, self._catalogue)
+        kind = find_kind(self._catalogue, job.kind)
+        return kind, (kind.name, good.queue), *self._around(good)
 
-    def _head(self, job: Checked) -> str:
-        return f"{_escaped(job.kind)}\t{_escaped(job.queue)}\t"
-
-    def _tail(self, job: Checked) -> str:
+    def _around(self, job: CheckedJob) -> tuple[str, str]:
+        """Return the text of the line before and after the arguments."""
         metadata = _escaped(metadata_of(job, self._cause))
-        return f"\t{job.priority}\t{job.max_attempts}\t{metadata}"
+        head = f"{_escaped(job.kind)}\t{_escaped(job.queue)}\t"
+        return head, f"\t{job.priority}\t{job.max_attempts}\t{metadata}"
 
 
 def _copy(
     conn: psycopg.Connection[Any], more: str, lines: Iterator[str], ids: Iterator[int] | None
 ) -> None:
-    """more: columns behind the usual. ids: of the lines; None = the server's."""
+    """Send the lines, unless there are none.
+
+    more: columns after the usual ones.
+    ids: of the lines; None = the server assigns them.
+    """
     first = next(lines, None)
     if first is None:
         return
@@ -149,7 +163,7 @@ def _copy(
 
 @contextmanager
 def _in_use(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Have this thread's statements on `conn` raise: they would wait for the COPY to end."""
+    """Let statements of this thread on `conn` raise. They would wait for the COPY to end."""
     lock, me = conn.lock, threading.get_ident()
 
     class Taken:
@@ -158,7 +172,7 @@ def _in_use(conn: psycopg.Connection[Any]) -> Iterator[None]:
                 raise ForgeError(
                     "insert_many_tx is in the middle of its COPY on this connection",
                     code="F724",
-                    hint="what makes the jobs needs another connection, or comes first: list(...)",
+                    hint="create the jobs on another connection, or before the call: list(...)",
                 )
             lock.acquire()
 

@@ -1,6 +1,6 @@
-"""The queue in a person's hands: looking at jobs, and retrying, cancelling, pausing, limiting.
+"""Operations on jobs and queues: list, retry, cancel and discard jobs, pause and limit queues.
 
-Every function takes a connection and works in the caller's transaction, if there is one.
+Every function takes a connection and joins the caller's transaction, if one is open.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import psycopg
 from .. import db
 from ..errors import Invalid, NotFound
 from .job import LONGEST, with_notice
-from .maintenance.loop import count_if_old, look
-from .new import ENDED, LIVE, fits
+from .maintenance.loop import count_jobs, refresh_counts
+from .new_job import ENDED, LIVE, is_valid_text
 
 SQL = db.load_sql("forge_min.jobs", "control.sql")
 SQL["discard"] = with_notice(SQL["discard"])
 STATES = (*LIVE, *ENDED)
-_MOST, _MANY = 2**63 - 1, 10_000  # a job's number; rows of a list
-DOES = ("retry", "cancel", "discard")
+_MOST_ID, _MOST_ROWS = 2**63 - 1, 10_000
+ACTIONS = ("retry", "cancel", "discard")
 Conn = psycopg.Connection[Any]
-Shown = dict[str, Any]
-"""A row as JSON says it, its columns by name."""
+Row = dict[str, Any]
+"""The JSON form of a row: its columns by name."""
 
 
 def list_jobs(
@@ -38,62 +38,70 @@ def list_jobs(
     tag: str | None = None,
     before: int | None = None,
     limit: int = 50,
-) -> list[Shown]:
-    """Jobs, the newest first, each with its last error instead of all. before: ids below it.
+) -> list[Row]:
+    """Return jobs, the newest first, each with its last error instead of all errors.
 
-    Raises Invalid F721 for a state that is none, F725 for what no job can have.
+    before: only ids below this one.
+    limit: 1 to 10,000 jobs.
+
+    Raises Invalid F721 for an unknown state, F725 for a text that no job can have.
     """
     _check(queue=queue, kind=kind, tags=tag)
     wrong = sorted(set(states or ()) - set(STATES))
     if wrong:
-        told = f"{wrong[0]!r} is no state of a job; these are: {', '.join(STATES)}"
-        raise Invalid([], told, code="F721")
+        message = f"{wrong[0]!r} is not a state of a job; states are {', '.join(STATES)}"
+        raise Invalid([], message, code="F721")
     params = {
-        "ids": None if ids is None else [id for id in ids if id <= _MOST],
+        "ids": None if ids is None else [id for id in ids if id <= _MOST_ID],
         "states": states and list(states),
         "queue": queue, "kind": kind, "tag": tag,
-        "before": None if before is None else min(before, _MOST),
-        "limit": min(max(limit, 1), _MANY),
+        "before": None if before is None else min(before, _MOST_ID),
+        "limit": min(max(limit, 1), _MOST_ROWS),
     }  # fmt: skip
     return [row[0] for row in db.run(conn, SQL["list"], params)]
 
 
-def show_job(conn: Conn, id: int) -> Shown:
-    """One job with everything that is known of it. Raises NotFound F722."""
-    rows = db.run(conn, SQL["show"], {"id": id}) if id <= _MOST else []
+def show_job(conn: Conn, id: int) -> Row:
+    """Return one job with all its columns and its worker. Raises NotFound F722."""
+    rows = db.run(conn, SQL["show"], {"id": id}) if id <= _MOST_ID else []
     if not rows:
-        raise NotFound(f"there is no job {id}", code="F722")
-    shown: Shown = rows[0][0]
-    return shown
+        raise NotFound(f"job {id} was not found", code="F722")
+    row: Row = rows[0][0]
+    return row
 
 
 def change_jobs(
-    conn: Conn, does: str, ids: Sequence[int], told: Sequence[str] = ()
+    conn: Conn, action: str, ids: Sequence[int], discarded_kinds: Sequence[str] = ()
 ) -> dict[int, str]:
-    """Retry, cancel or discard these jobs; id → the state each has now.
+    """Retry, cancel or discard jobs.
 
-    One that runs is asked to end by cancel, and left alone by the others: its state stays running;
-    as does one that is unique, and retried when another has taken its place. told: kinds whose
-    worker is told of a discarded job. A job that is not there is left out.
+    A running job is asked to end by cancel, and not changed by the other actions: its state stays
+    running. A unique job is not retried if another job with its key waits or runs.
+
+    action: one of ACTIONS.
+    discarded_kinds: kinds whose discarded jobs are reported to `discarded(job)`.
+
+    Returns id → state after the change, without ids that were not found.
     """
-    assert does in DOES
-    given = [id for id in dict.fromkeys(ids) if id <= _MOST]
-    rows = db.run(conn, SQL[does], {"ids": given, "told": list(told)})
-    if does == "cancel" and any(state == "running" for _, _, state in rows):
+    assert action in ACTIONS
+    known = [id for id in dict.fromkeys(ids) if id <= _MOST_ID]
+    params = {"ids": known, "discarded_kinds": list(discarded_kinds)}
+    rows = db.run(conn, SQL[action], params)
+    if action == "cancel" and any(state == "running" for _, _, state in rows):
         db.nudge(conn, "c")
-    for queue in {queue for _, queue, _ in rows} if does != "cancel" else ():
+    for queue in {queue for _, queue, _ in rows} if action != "cancel" else ():
         db.nudge(conn, "j:" + queue)
-    return dict(db.run(conn, SQL["states"], {"ids": given}))
+    return dict(db.run(conn, SQL["states"], {"ids": known}))
 
 
 def pause(conn: Conn, queue: str) -> None:
-    """Let no worker take jobs of the queue until `resume`. What runs, runs on."""
+    """Pause a queue until `resume`. Its running jobs continue."""
     _check(queue=queue)
     db.run(conn, SQL["pause"], {"queue": queue})
 
 
 def resume(conn: Conn, queue: str) -> None:
-    """Undo `pause`."""
+    """Let workers fetch jobs of a paused queue again."""
     _check(queue=queue)
     db.run(conn, SQL["resume"], {"queue": queue})
     db.nudge(conn, "j:" + queue)
@@ -107,19 +115,21 @@ def limit(
     per_key: int | None = None,
     rate: tuple[int, float] | None = None,
 ) -> None:
-    """Limit a queue over all workers; None = no such limit.
+    """Set the limits of a queue over all workers; None = no such limit.
 
-    running: jobs at once. per_key: jobs of the same `limit_key` at once. rate: (jobs, seconds):
-    that many may start at once, and as many again in the course of the seconds. Raises Invalid
-    F725.
+    running: jobs at once.
+    per_key: jobs with the same `limit_key` at once.
+    rate: (jobs, seconds): so many jobs may start at once, and as many again during the seconds.
+
+    Raises Invalid F725.
     """
     number, seconds = rate or (None, None)
     _check(queue=queue)
     for value, least in ((running, 0), (per_key, 1), (number, 1)):
         if value is not None and not least <= value < 2**31:
-            raise _no_limit(value)
+            raise _invalid_limit(value)
     if seconds is not None and not 0 < seconds <= LONGEST:
-        raise _no_limit(seconds)
+        raise _invalid_limit(seconds)
     params = {
         "queue": queue, "max_running": running, "max_per_key": per_key,
         "rate_count": number, "rate_seconds": seconds,
@@ -128,77 +138,86 @@ def limit(
     db.nudge(conn, "j:" + queue)
 
 
-def stats(conn: Conn) -> Shown:
-    """Queues with their depth and last hour, workers and what each runs, kinds and queues that
-    nobody works, schedules, and the table's size.
+def stats(conn: Conn) -> Row:
+    """Return the figures of the jobs page and of `jobs stats`.
+
+    queues: with their depth and last hour. workers: with their running jobs. unknown, unworked:
+    kinds and queues that wait without a worker. periodic: schedules. storage: size of the table.
     """
-    count_if_old(conn)
-    shown: Shown = {
-        name: [row[0] for row in db.run(conn, SQL[name])]
-        for name in ("queues", "workers", "unknown", "unworked", "periodic")
-    }
-    return shown | {"storage": db.run(conn, SQL["storage"])[0][0]}
+    refresh_counts(conn)
+    names = ("queues", "workers", "unknown", "unworked", "periodic")
+    return _first_columns(conn, names) | {"storage": db.run(conn, SQL["storage"])[0][0]}
 
 
-def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Shown:
-    """The queue as it is now: counts and the oldest of each queue, kinds and queues that nobody
-    works, what was discarded within a day, runs of dead workers and runs beyond their time, how
-    many workers live. Only reads.
+def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Row:
+    """Return the present state of all queues. Only reads.
 
-    timeouts: seconds of a kind that has its own; timeout: of all others; grace: seconds beyond it.
+    timeouts: kind → seconds, for kinds with a limit of their own.
+    timeout: seconds, for all other kinds.
+    grace: seconds that a run may exceed its limit.
+
+    Returns queues, unknown, unworked (as `stats`), discarded (within a day, by kind), stuck (runs
+    of dead workers and runs beyond their limit), counts and oldest (as `count_jobs`), and alive
+    (number of living workers).
     """
-    counts, oldest = look(conn)
+    counts, oldest = count_jobs(conn)
     params = {"timeouts": json.dumps(dict(timeouts)), "timeout": timeout, "grace": grace}
-    shown: Shown = {
-        name: [row[0] for row in db.run(conn, SQL[name], params if name == "stuck" else None)]
-        for name in ("queues", "unknown", "unworked", "discarded", "stuck")
-    }
+    rows = _first_columns(conn, ("queues", "unknown", "unworked", "discarded"))
+    stuck = [row[0] for row in db.run(conn, SQL["stuck"], params)]
     ((alive,),) = db.run(conn, SQL["alive"])
-    return shown | {"counts": counts, "oldest": oldest, "alive": alive}
+    return rows | {"stuck": stuck, "counts": counts, "oldest": oldest, "alive": alive}
 
 
-def served(conn: Conn) -> set[str]:
-    """The queues that living workers work."""
+def _first_columns(conn: Conn, names: Sequence[str]) -> Row:
+    return {name: [row[0] for row in db.run(conn, SQL[name])] for name in names}
+
+
+def served_queues(conn: Conn) -> set[str]:
+    """Return the queues of living workers."""
     return {name for (name,) in db.run(conn, SQL["served"])}
 
 
 def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:
-    """queue → (seconds since 1970, completed, failed, seconds they took) of each minute of the last
-    hour in which something ended.
+    """Return the minutes of the last hour in which jobs ended, by queue.
+
+    Each is (seconds since 1970, completed jobs, failed jobs, seconds that they ran).
     """
-    found: dict[str, list[tuple[int, int, int, float]]] = {}
+    result: dict[str, list[tuple[int, int, int, float]]] = {}
     for queue, *row in db.run(conn, SQL["minutes"]):
-        found.setdefault(queue, []).append(tuple(row))
-    return found
+        result.setdefault(queue, []).append(tuple(row))
+    return result
 
 
-def counted(conn: Conn) -> dict[tuple[str, str], float]:
-    """(queue, state) → how many, as the leader counted last; where none does, as it is now."""
-    count_if_old(conn)
+def job_counts(conn: Conn) -> dict[tuple[str, str], float]:
+    """Return (queue, state) → number of jobs, from the last count of the leader.
+
+    Counts now if no worker leads.
+    """
+    refresh_counts(conn)
     return {(queue, state): number for queue, state, number in db.run(conn, SQL["counted"])}
 
 
 def _check(**texts: str | None) -> None:
     for name, text in texts.items():
-        if text is not None and not fits(name, text):
-            said = f"{text[:40]!a} is no {name.removesuffix('s')} that a job can have"
-            raise Invalid([], said, code="F725")
+        if text is not None and not is_valid_text(name, text):
+            message = f"{text[:40]!a} is not a valid {name.removesuffix('s')} of a job"
+            raise Invalid([], message, code="F725")
 
 
-def _no_limit(value: float) -> Invalid:
-    return Invalid([], f"{str(value)[:40]} is no limit that a queue can have", code="F725")
+def _invalid_limit(value: float) -> Invalid:
+    return Invalid([], f"{str(value)[:40]} is not a valid limit of a queue", code="F725")
 
 
 def moment(text: str | None) -> str:
-    """For a person: a time of the database, to the second, in UTC."""
+    """Return a time of the database for display: in UTC, to the second."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}" if text else ""
-    except (ValueError, OverflowError):  # beyond what Python has
+    except (ValueError, OverflowError):  # outside the range of Python
         return text or ""
 
 
 def limits(queue: Mapping[str, Any]) -> str:
-    """For a person, of a queue as `stats` has it."""
+    """Return the limits of a queue of `stats` for display."""
     parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
     parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
     if queue["rate_count"]:
@@ -207,7 +226,7 @@ def limits(queue: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """For a person, roughly."""
+    """Return a rounded duration for display."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

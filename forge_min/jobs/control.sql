@@ -1,6 +1,6 @@
-What a person at the queue reads and does: lists, one job, retry, cancel, discard; queues; figures.
+The statements of control.py: lists of jobs, one job, retry, cancel, discard, queues and figures.
 
--- As JSON. ids, states, queue, kind, tag: null = any. before: ids below it.
+-- Jobs as JSON. ids, states, queue, kind, tag: null = any. before: only ids below this one.
 -- name: list
 select to_jsonb(j) - 'errors' || jsonb_build_object('error', errors -> -1 ->> 'error') from forge_job j
 where (%(ids)s::bigint[] is null or id = any(%(ids)s::bigint[]))
@@ -17,8 +17,8 @@ select to_jsonb(j) || jsonb_build_object('worker', (select jsonb_build_object('h
   from forge_worker w where w.id = j.worker_id and j.state = 'running'))
 from forge_job j where id = %(id)s
 
--- As new, but for what is known of its attempts; it gets one more where none was left. What runs is left alone,
--- and a unique one whose place another has taken.
+-- Resets jobs, except their attempts and errors. A job without attempts left gets one more. Running jobs are not
+-- changed, nor unique jobs while another job with their key waits or runs.
 -- name: retry
 update forge_job j set state = 'available', scheduled_at = now(), finalized_at = null, cancel_requested_at = null,
   max_attempts = greatest(max_attempts, attempt + 1)
@@ -34,7 +34,7 @@ where id = any(%(ids)s::bigint[]) and state not in ('running', 'available') and 
     where other.begun_key = j.unique_key and other.state in ('available', 'scheduled', 'retryable')))
 returning id, queue, state
 
--- What runs is asked to end.
+-- Running jobs are asked to end.
 -- name: cancel
 update forge_job set
   state = case when state = 'running' then state else 'cancelled' end,
@@ -70,7 +70,7 @@ values (%(queue)s, %(max_running)s, %(max_per_key)s, %(rate_count)s, %(rate_seco
 on conflict (name) do update set max_running = excluded.max_running, max_per_key = excluded.max_per_key,
   rate_count = excluded.rate_count, rate_seconds = excluded.rate_seconds, tokens = null, refilled_at = null
 
--- Queues that are known: to somebody who paused or limited them, to the leader who counted, to a worker.
+-- Queues that were paused, limited or counted, or that a living worker has.
 -- name: queues
 with known as (
   select name from forge_queue
@@ -105,7 +105,7 @@ from forge_worker w order by started_at
 select queue, extract(epoch from minute)::bigint, completed, failed, seconds
 from forge_job_minute where minute > now() - interval '60 minutes' order by minute, queue
 
--- Kinds that wait and that no living worker has.
+-- Kinds of waiting jobs that no living worker has.
 -- name: unknown
 select kind from (
   select kind from (select kind from forge_job where state = 'available' limit 10000) seen
@@ -113,7 +113,7 @@ select kind from (
   select kind from (select kind from forge_job where state in ('scheduled', 'retryable') limit 10000) later) waiting
 where not exists (select from forge_worker where expires_at > now() and kind = any(kinds)) order by kind
 
--- Queues with waiting jobs that no living worker works.
+-- Queues with waiting jobs that no living worker has.
 -- name: unworked
 with recursive waiting(queue) as (
   (select queue from forge_job where state = 'available' order by queue limit 1)
@@ -125,7 +125,7 @@ select queue from waiting
 where queue is not null and not exists (
   select from forge_worker where expires_at > now() and jsonb_exists(queues, queue))
 
--- Given up within a day, by kind.
+-- Jobs discarded within a day, by kind.
 -- name: discarded
 select jsonb_build_object('kind', kind, 'count', count(*)) from (
   select kind from forge_job
@@ -138,7 +138,7 @@ select distinct jsonb_object_keys(queues) from forge_worker where expires_at > n
 -- name: alive
 select count(*) from forge_worker where expires_at > now()
 
--- Runs of workers that are gone or silent, and runs beyond their time.
+-- Runs of dead workers, and runs beyond their time limit.
 -- name: stuck
 select jsonb_build_object('id', j.id, 'kind', j.kind, 'queue', j.queue, 'dead', w.id is null,
   'seconds', extract(epoch from now() - j.attempted_at)::float8)
@@ -147,7 +147,7 @@ where j.state = 'running' and (w.id is null or j.attempted_at < now() - interval
   * (%(grace)s::float8 + coalesce((%(timeouts)s::jsonb ->> j.kind)::float8, %(timeout)s::float8)))
 order by j.attempted_at limit 100
 
--- The table and its indexes: bytes, and what vacuum has left to do.
+-- The table and its indexes: bytes, and the work left for vacuum.
 -- name: storage
 select jsonb_build_object(
   'table_bytes', pg_relation_size('forge_job'),
@@ -160,6 +160,6 @@ from pg_stat_user_tables s where s.relname = 'forge_job'
 -- name: periodic
 select to_jsonb(p) from forge_periodic p order by name
 
--- How many of each queue and state, as the leader counted last.
+-- Jobs of each queue and state, from the last count of the leader.
 -- name: counted
 select q.name, c.key, c.value::text::float8 from forge_queue q, jsonb_each(q.counts) c where c.key <> 'oldest'

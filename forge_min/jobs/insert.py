@@ -1,6 +1,6 @@
-"""Inserting a job in the caller's transaction. Nothing here commits.
+"""Inserts a job in the caller's transaction. Nothing here commits.
 
-By a statement of its own, or as a part of the one that writes a row.
+The job has a statement of its own, or is a part of the statement that writes a row.
 """
 
 from __future__ import annotations
@@ -21,75 +21,67 @@ from ..notify import check_names
 from ..observe import is_recording, span, trace_headers
 from .job import SQL
 from .kinds import Catalogue
-from .new import Checked, NewJob, checked, encode
+from .new_job import CheckedJob, NewJob, check_job, encode
 
-_SENDS = {
+_ATTRIBUTES = {
     "messaging.system": "forge",
     "messaging.operation.type": "send",
     "messaging.operation.name": "insert",
 }
-# Of a Checked, from delay on.
-_PLAIN: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
+# Fields of a CheckedJob from delay on, of a job with only the options of "insert_usual".
+_USUAL: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
 
 
 def insert_tx(
     conn: psycopg.Connection[Any], kind: str | type[Any], args: Any = None, **options: Any
 ) -> int:
-    """Insert a job that exists if and when the caller's transaction commits; its id.
+    """Insert a job that exists if and when the caller's transaction commits.
 
-    kind, args, options: as of `NewJob`. If it is `unique` and such a job waits already, none is
-    inserted, and the id is that job's, which no worker takes before the caller's transaction ends.
-    Raises as `new.checked`, else the errors of `db.translate`.
+    If the job is `unique` and such a job waits already, none is inserted. No worker fetches that
+    job before the caller's transaction ends.
+
+    kind, args, options: as for `NewJob`.
+
+    Returns the id of the new job, or of the one that waits.
+
+    Raises the errors of `new_job.check_job` and of `db.translate`.
     """
     catalogue = catalogue_of(conn)
-    job = checked(NewJob(kind, args, **options), catalogue)
-    quiet = job.delay > 0 or job.scheduled_at is not None
-    notifies_in_transaction = (
-        not quiet and job.unique_key is None and db.notifies_in_transaction(conn, "j:" + job.queue)
-    )
-    with produced(job.kind, job.queue):
-        metadata = metadata_of(job, caused_by())
+    job = check_job(NewJob(kind, args, **options), catalogue)
+    due = job.delay <= 0 and job.scheduled_at is None
+    # Whether the statement has a NOTIFY, instead of a wake-up after the commit.
+    notify = due and job.unique_key is None and db.notifies_in_transaction(conn, "j:" + job.queue)
+    with insert_span(job.kind, job.queue):
+        metadata = metadata_of(job, job_cause())
         rows: list[tuple[Any, ...]] = []
-        while not rows:  # none: the job that was in the way ended while we looked
-            rows = db.run(conn, *_statement(job, metadata, catalogue, notifies_in_transaction))
-    ((id, new),) = rows
-    if new:
-        told(conn, {(job.kind, job.queue): 1}, quiet=quiet or notifies_in_transaction)
-    elif not quiet:  # a worker may have passed over it because it was locked
+        while not rows:  # no row if the job that counts as the same ended during the statement
+            rows = db.run(conn, *_statement(job, metadata, catalogue, notify))
+    ((id, is_new),) = rows
+    if is_new:
+        notify_workers(conn, {(job.kind, job.queue): 1}, quiet=notify or not due)
+    elif due:  # a worker may have passed over the job while it was locked
         db.nudge(conn, "j:" + job.queue)
     return int(id)
 
 
 def _statement(
-    job: Checked, metadata: str, catalogue: Catalogue | None, notifies_in_transaction: bool
+    job: CheckedJob, metadata: str, catalogue: Catalogue | None, notify: bool
 ) -> tuple[str, Mapping[str, Any]]:
-    """The one that inserts the job, and its values. notifies_in_transaction: a NOTIFY with it."""
+    """Return the statement that inserts the job, and its values."""
     kind = catalogue.kinds.get(job.kind) if catalogue else None
-    if kind is not None and job[5:] == _PLAIN and job.queue == kind.queue:
-        usual = _insert(
-            "insert_usual",
-            notifies_in_transaction,
-            kind.name,
-            kind.queue,
-            job.priority,
-            job.max_attempts,
-        )
-        return usual, {"args": job.args, "metadata": metadata}
+    if kind is not None and job[5:] == _USUAL and job.queue == kind.queue:
+        sql = _insert("insert_usual", notify, kind.name, kind.queue, job.priority, job.max_attempts)
+        return sql, {"args": job.args, "metadata": metadata}
     name = "insert" if job.unique_key is None else "insert_unique"
-    return _insert(name, notifies_in_transaction), job._asdict() | {"metadata": metadata}
+    return _insert(name, notify), job._asdict() | {"metadata": metadata}
 
 
 @lru_cache(1000)
 def _insert(
-    name: str,
-    notifies_in_transaction: bool,
-    kind: str = "",
-    queue: str = "",
-    priority: int = 0,
-    attempts: int = 0,
+    name: str, notify: bool, kind: str = "", queue: str = "", priority: int = 0, attempts: int = 0
 ) -> str:
     return Template(SQL[name]).safe_substitute(
-        is_new=SQL["riding"] if notifies_in_transaction else "true",
+        is_new=SQL["notify"] if notify else "true",
         kind=db.literal(kind),
         queue=db.literal(queue),
         priority=priority,
@@ -97,43 +89,49 @@ def _insert(
     )
 
 
-def caused_by() -> dict[str, str]:
-    """What a job keeps of its cause: {"traceparent", "tracestate", "user", "tenant"} of this
-    context, without what is unknown.
+def job_cause() -> dict[str, str]:
+    """Return the cause that a job inserted in this context records in its metadata.
+
+    Its keys are "traceparent", "tracestate", "user" and "tenant", without the unknown ones.
     """
     return trace_headers() | to_metadata(current_identity())
 
 
-def metadata_of(job: Checked, cause: Mapping[str, str]) -> str:
-    """As JSON text: what the job says itself, beside its cause."""
+def metadata_of(job: CheckedJob, cause: Mapping[str, str]) -> str:
+    """Return the cause and the job's own metadata as JSON text."""
     return encode(cause if job.metadata is None else {**cause, **json.loads(job.metadata)})
 
 
-def produced(kind: str, queue: str = "") -> AbstractContextManager[object]:
-    """The producer span around an insert, which `caused_by` names as the job's cause
-    (OpenTelemetry's conventions for messaging). queue: "" where it may be several.
+def insert_span(kind: str, queue: str = "") -> AbstractContextManager[object]:
+    """Return the producer span around an insert, which `job_cause` then names.
+
+    Follows OpenTelemetry's conventions for messaging.
+
+    queue: "" if the jobs may be in several queues.
     """
-    if not is_recording():  # then the trace that the job belongs to goes on through it
+    if not is_recording():  # the job then belongs to the trace of the caller
         return nullcontext()
-    where = {"messaging.destination.name": queue} if queue else {}
-    return span(f"insert {kind}", kind="producer", attributes=_SENDS | where)
+    destination = {"messaging.destination.name": queue} if queue else {}
+    return span(f"insert {kind}", kind="producer", attributes=_ATTRIBUTES | destination)
 
 
-def told(
-    conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], *, quiet: bool = False
+def notify_workers(
+    conn: psycopg.Connection[Any], counts: Mapping[tuple[str, str], int], *, quiet: bool = False
 ) -> None:
-    """After the commit, wake the workers of these jobs, (kind, queue) → how many, and count them.
+    """After the commit, wake the workers of inserted jobs, and count the jobs for metrics.
 
-    quiet: wake nobody, as for those that are not due yet. Of use to whoever inserts jobs by a
-    statement of its own (`job_fragment`).
+    Code that inserts jobs in its own statement (`job_fragment`) calls this.
+
+    counts: (kind, queue) → number of jobs.
+    quiet: whether to wake no worker, for jobs that are not due yet.
     """
 
     def report() -> None:
         nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
         inserted = catalogue.inserted if (catalogue := catalogue_of(conn)) else None
-        for (kind, queue), number in count.items():
+        for (kind, queue), number in counts.items():
             if nudger is not None:
-                nudger.nudge("j:" + queue)  # twice the same one is one
+                nudger.nudge("j:" + queue)  # which merges equal payloads
             if inserted is not None:
                 inserted(kind, queue, number)
 
@@ -141,26 +139,27 @@ def told(
 
 
 class Client:
-    """Inserts jobs outside any transaction of the caller's, on the thread's own connection."""
+    """Inserts jobs on the connection of the current thread, without a transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def insert(self, kind: str | type[Any], args: Any = None, **options: Any) -> int:
-        """As `insert_tx`, committed at once unless the thread's connection is in a transaction."""
+        """Insert a job as `insert_tx`, and commit it unless the connection is in a transaction."""
         return insert_tx(self._database.connection(), kind, args, **options)
 
 
 def catalogue_of(conn: psycopg.Connection[Any]) -> Catalogue | None:
-    """The kinds that an application put with its connections."""
+    """Return the catalogue of the application that opened the connection, if it has one."""
     return conn.jobs if isinstance(conn, db.Connection) else None
 
 
 class JobHook(NamedTuple):
     """A job that a write enqueues in its own statement.
 
-    delay: seconds. max_attempts: None = the default. unique: none is added while one for the
-    same row waits.
+    max_attempts: None = 25.
+    delay: seconds.
+    unique: whether no job is added while one for the same row waits.
     """
 
     kind: str
@@ -184,13 +183,16 @@ def job_fragment(
 ) -> str:
     """Return the body of a CTE that inserts one job per row of the CTE `source`.
 
-    `source` has version and the column `key`. The job's args are {resource, id, operation,
-    version} and, with `before` (an SQL expression
-    over `source`, written by our own code, that gives jsonb), also before. operation: create,
-    update, delete or restore. The key of a unique job is its limit_key, too. metadata_param: the
-    placeholder with the JSON of `caused_by`; tenant_param: the one with the tenant of a row whose
-    key another tenant's row may have too.
-    Raises ValueError for a name that is none.
+    The args of the job are {resource, id, operation, version}, and also before if it is set. The
+    key of a unique job is its limit_key, too.
+
+    source: name of the CTE, which has the columns `version` and `key`.
+    operation: create, update, delete or restore.
+    metadata_param: the placeholder with the JSON of `job_cause`.
+    before: an SQL expression over `source` that returns jsonb, written by our own code.
+    tenant_param: the placeholder with the tenant, for rows whose key is unique only per tenant.
+
+    Raises ValueError for an invalid name.
     """
     check_names(source, metadata_param, key, tenant_param or "none")
     id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""

@@ -1,6 +1,6 @@
-"""A job as its handler sees it, how its run ends, and its line in the log.
+"""A job as its handler gets it, the result of its run, and its log record.
 
-A run that fails is a warning if it is tried again, an error if the job is discarded.
+A failed run is logged as a warning if the job is retried, as an error if it is discarded.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import psycopg
 
 from .. import db
+from .._compat import renamed
 from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
@@ -36,25 +37,27 @@ SQL = db.load_sql("forge_min.jobs", "jobs.sql")
 
 
 def with_notice(sql: str, **parts: str) -> str:
-    """A statement whose CTE `ended` has jobs that ended, with the notices of those given up, and
-    its other parts.
+    """Complete a statement that ends jobs: its CTE `notice` reports those that are discarded.
+
+    sql: its CTE `ended` returns the jobs that ended.
+    parts: values of its other placeholders.
     """
     return Template(sql).substitute(notice=SQL["notice"], **parts)
 
 
 CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's job
-LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
+LONGEST = 10 * 365 * 86_400.0  # seconds, well inside the range of PostgreSQL's timestamps
 Retry = Callable[["Job", BaseException], float]
 log = logging.getLogger("forge_min.jobs")
-MOST_REFUNDS = 5  # of a job whose connection was lost; it may be the job that breaks it
-MESSAGE = 1_000  # characters kept of an error's own text
-TRACE = 4_000  # characters kept of its traceback, the end of it
+MOST_REFUNDS = 5  # of a job that lost its connection: the job itself may break it
+MESSAGE = 1_000  # characters of an error's message that are stored
+TRACE = 4_000  # characters of its traceback that are stored, from its end
 
 
 class Outcome(Exception):
-    """Raised by a handler to say how the run ends; anything else that it raises means retry."""
+    """Raised by a handler to end its run in this way. Other exceptions lead to a retry."""
 
-    reason = ""  # where a subclass has an __init__ of its own
+    reason = ""  # for a subclass with an __init__ of its own
 
     def __init__(self, reason: object = "") -> None:
         super().__init__(reason)
@@ -62,15 +65,15 @@ class Outcome(Exception):
 
 
 class Cancel(Outcome):
-    """End the job as cancelled. reason: kept with it."""
+    """End the job as cancelled. reason: stored with the job."""
 
 
 class Discard(Outcome):
-    """Give the job up, whatever attempts are left. reason: kept with it."""
+    """Discard the job, even if attempts are left. reason: stored with the job."""
 
 
 class Snooze(Outcome):
-    """Run the job again in `seconds`; this run does not count as an attempt."""
+    """Run the job again in `seconds`. This run does not count as an attempt."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"snoozed for {seconds} s")
@@ -78,23 +81,26 @@ class Snooze(Outcome):
 
 
 class Cancelled(BaseException):
-    """Raised at a checkpoint of a job that somebody has asked to cancel. No Exception: `except
-    Exception` must not hide it.
+    """Raised at a checkpoint of a job that an operator asked to cancel.
+
+    Not an Exception, because `except Exception` must not hide it.
     """
 
 
 class StaleClaim(ForgeError):
-    """The job was taken from this run: rescued, or finished by somebody else."""
+    """The job was taken from this run: it was rescued, or another run finished it."""
 
     default_code = "F713"
 
 
 class Change(NamedTuple):
-    """What a hook's job tells about the write that enqueued it.
+    """The write whose hook enqueued a job.
 
-    resource: its name ("Flight"). id: the row's key as JSON says it: a uuid is text. operation:
-    create, update, delete or restore. version: of the row after it. before: the row's columns
-    before an update or a delete, as JSON.
+    resource: its name, such as "Flight".
+    id: the key of the row in its JSON form; a uuid is text.
+    operation: create, update, delete or restore.
+    version: of the row after the write.
+    before: the columns of the row before an update or a delete, in their JSON form.
     """
 
     resource: str
@@ -106,18 +112,21 @@ class Change(NamedTuple):
 
 @dataclass(eq=False)
 class Job(Generic[A]):
-    """One run of a job. args: of the kind's dataclass, or what JSON says where it has none. attempt
-    counts from 1. claim: the number of the fetch that gave it, never used again.
+    """One run of a job. Its times are from the clock of the database.
 
-    The times are the database's. metadata may hold "traceparent" and "tracestate" (W3C Trace
-    Context), and "user" and "tenant" of who caused the job. given: the arguments as JSON says them.
-    waited: seconds from when it was due until it was taken.
+    args: an instance of the kind's dataclass, or the JSON object if the kind has none.
+    raw_args: the arguments as a JSON object.
+    attempt: counts from 1.
+    claim: the number of the fetch that claimed the job, never used again.
+    metadata: may hold "traceparent" and "tracestate" (W3C Trace Context), and "user" and "tenant"
+        of the user that caused the job.
+    waited: seconds from its due time until the fetch.
     """
 
     id: int
     kind: str
     queue: str
-    given: dict[str, Any]
+    raw_args: dict[str, Any]
     attempt: int
     max_attempts: int
     claim: int
@@ -127,41 +136,50 @@ class Job(Generic[A]):
     priority: int = 2
     waited: float = 0.0
     connect: Callable[[], Connection] | None = field(default=None, repr=False)
-    unreadable: str = field(default="", init=False)  # why `given` is not what was inserted
+    unreadable: str = field(default="", init=False)  # why the row could not be read
     failures: int = field(default=0, init=False)  # errors recorded before this run
-    completed: bool = field(default=False, init=False)  # by itself, in a transaction
-    committed: bool = field(default=False, init=False)  # that transaction, as far as is known
+    completed: bool = field(default=False, init=False)  # by the job itself, in a transaction
+    committed: bool = field(
+        default=False, init=False
+    )  # whether that transaction is known to be committed
     cancelled: bool = field(default=False, init=False)
     span: SpanContext | None = field(default=None, init=False, repr=False)  # around its run
     args: A = field(init=False)
 
+    if not TYPE_CHECKING:  # a typed __getattr__ would hide misspelled names
+
+        def __getattr__(self, name):
+            return getattr(self, renamed("forge_min.jobs.Job", name))
+
     def __post_init__(self) -> None:
-        self.args = self.given  # type: ignore[assignment]  # until a worker knows the dataclass
+        self.args = self.raw_args  # type: ignore[assignment]  # until run_kind reads them
 
     @property
     def change(self) -> Change:
         """The write that enqueued the job. Raises ForgeError F715 when no hook did."""
         try:
-            known = {name: self.given[name] for name in CHANGE}
+            known = {name: self.raw_args[name] for name in CHANGE}
         except KeyError:
             raise ForgeError(
-                f"job {self.id} ({self.kind}) tells of no change: no hook enqueued it",
+                f"job {self.id} ({self.kind}) has no change: no hook enqueued it",
                 code="F715",
-                hint="read job.args, which holds what was inserted",
+                hint="read job.args, which holds the inserted arguments",
             ) from None
-        return Change(**known, before=self.given.get("before"))
+        return Change(**known, before=self.raw_args.get("before"))
 
     def checkpoint(self) -> None:
-        """A place where the job can end. Raises Cancelled once somebody has asked for it: then
-        `cancelled` is true.
+        """Let the job end here if an operator asked to cancel it.
+
+        Raises Cancelled if `cancelled` is true.
         """
         if self.cancelled:
             raise Cancelled
 
     @property
     def conn(self) -> Connection:
-        """The connection of the thread that runs the job; asking for it is a checkpoint. Raises
-        Unavailable F401, or F712 outside a worker.
+        """The connection of the thread that runs the job. Reading it is a checkpoint.
+
+        Raises Unavailable F401, or ForgeError F712 outside a worker.
         """
         self.checkpoint()
         if self.connect is None:
@@ -169,10 +187,10 @@ class Job(Generic[A]):
         return self.connect()
 
     def complete_tx(self, conn: psycopg.Connection[Any]) -> None:
-        """Complete the job in the caller's transaction: its effects happen exactly once.
+        """Complete the job in the caller's transaction, so its effects happen exactly once.
 
-        Raises StaleClaim F713 when the job is not this run's any more: let it leave the
-        transaction.
+        Raises StaleClaim F713 if the job was taken from this run: do not catch it inside the
+        transaction, which must roll back.
         """
         with db.errors_translated():
             row = conn.execute(SQL["complete_tx"], {"id": self.id, "claim": self.claim}).fetchone()
@@ -181,7 +199,7 @@ class Job(Generic[A]):
         self.completed = True
         if isinstance(conn, Connection) and (conn.hooks is not None or db.is_idle(conn)):
             db.after_commit(conn, self._commit)
-        else:  # where no hook runs
+        else:  # no hook runs on this connection
             self._commit()
 
     def _commit(self) -> None:
@@ -189,10 +207,13 @@ class Job(Generic[A]):
 
 
 class Result(NamedTuple):
-    """state: the job's next one. refund: attempts given back. delay: seconds from now, None = as
-    it was.
+    """The result of a run.
 
-    error: JSON text of {"error", "trace"?}, or None. outcome: the word for metrics.
+    outcome: the label of metrics.
+    state: the next state of the job.
+    refund: attempts to give back.
+    delay: seconds until the next attempt; None = the job's time stays.
+    error: JSON text of {"error", "trace"?}, or None.
     """
 
     job: Job
@@ -204,21 +225,23 @@ class Result(NamedTuple):
 
 
 def hand_back(job: Job) -> Result:
-    """Return the result of a job that this worker does not begin: another one may."""
+    """Return the result of a job that this worker does not start, so another one may run it."""
     return Result(job, "handed_back", "available", refund=1)
 
 
 def failed(
     job: Job, message: str, trace: str = "", delay: float | None = None, *, lost: bool = False
 ) -> Result:
-    """Try again, or give up after the last attempt. delay: seconds; None = attempt⁴ ± 10 %. lost:
-    our connection to the database was lost, which does not count as an attempt up to MOST_REFUNDS
-    times.
+    """Return the result of a failed run: a retry, or a discarded job after the last attempt.
+
+    delay: seconds until the next attempt; None = attempt⁴ ± 10 %.
+    lost: whether the connection to the database was lost, which does not count as an attempt up to
+        MOST_REFUNDS times.
     """
     text = _error(message, trace)
     if job.cancelled:
         return Result(job, "cancelled", "cancelled", error=text)
-    # Every attempt that counts has left an error.
+    # Every attempt that counts has recorded an error.
     refund = int(lost and job.failures - (job.attempt - 1) < MOST_REFUNDS)
     if job.attempt - refund >= job.max_attempts:
         return Result(job, "discarded", "discarded", error=text)
@@ -227,13 +250,16 @@ def failed(
     return Result(job, "retried", "retryable", refund, delay, text)
 
 
-def judge(
+def error_result(
     job: Job, err: BaseException, retry: Retry | None = None, *, lost: bool = False
 ) -> Result:
-    """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds. lost:
-    as of `failed`.
+    """Return the result of a run that raised `err`.
 
-    Told without secrets, and without the rows that a database's error repeats: people read it.
+    Its text has no secrets and none of the rows that an error of the database repeats, because
+    operators read it.
+
+    retry: the `retry` of the kind.
+    lost: as for `failed`.
     """
     match err:
         case Cancelled():
@@ -242,31 +268,32 @@ def judge(
             return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
-            reason = redact_error(str(err.reason or state), err)
-            return Result(job, state, state, error=_error(reason))
+            return Result(
+                job, state, state, error=_error(redact_error(str(err.reason or state), err))
+            )
     trace = format_traceback(err, limit=-20)
-    delay = own_delay(retry, job, err)
+    delay = retry_delay(retry, job, err)
     return failed(job, redact_error(_describe(err), err), trace[-TRACE:], delay, lost=lost)
 
 
-def own_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:
-    """Seconds until the next attempt by the kind's own curve; None = it has none that works."""
+def retry_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:
+    """Return the seconds until the next attempt by the kind's `retry`; None without a valid one."""
     if retry is None:
         return None
     try:
         delay = float(retry(job, err))
         return min(max(delay, 0.0), LONGEST) if delay == delay else None
     except (Exception, SystemExit):
-        log.exception("retry of %s failed; the usual delay is taken", job.kind)
+        log.exception("retry of %s failed; the default delay is used", job.kind)
         return None
 
 
 def _error(message: str, trace: str = "") -> str:
-    """JSON text that PostgreSQL always takes, whatever an exception says."""
-    kept = {"error": _printable(message[:MESSAGE])}
+    """Return JSON text that PostgreSQL accepts for any message of an exception."""
+    error = {"error": _printable(message[:MESSAGE])}
     if trace:
-        kept["trace"] = _printable(trace)
-    return json.dumps(kept)
+        error["trace"] = _printable(trace)
+    return json.dumps(error)
 
 
 def _describe(err: BaseException) -> str:
@@ -277,68 +304,65 @@ def _describe(err: BaseException) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without NUL and lone surrogates, which jsonb refuses."""
+    """Replace NUL and lone surrogates, which jsonb rejects."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-# What ends a job without success → the level and text of its line.
+# State of a job that ended without success → the level and text of its log record.
 _ENDS = {
-    "discarded": (logging.ERROR, "is given up after attempt {attempt}"),
+    "discarded": (logging.ERROR, "was discarded after attempt {attempt}"),
     "cancelled": (logging.INFO, "was cancelled"),
 }
 
 
-def log_failure(result: Result, why: BaseException) -> None:
-    """A line for a run that ended so, with the ids of its job and of its span. why: what it raised.
+def log_failure(result: Result, error: BaseException) -> None:
+    """Log a run that failed, with the ids of its job and of its span. Never raises.
 
-    Nothing of a snooze; a job that somebody has cancelled is a line of level info. Never raises.
+    A snoozed job is not logged. A job that an operator cancelled is logged at level info.
+
+    error: raised by the run.
     """
-    with suppress(Exception, SystemExit):  # a filter of somebody's
-        _tell(result, why, result.job)
-
-
-def _tell(result: Result, why: BaseException, job: Job) -> None:
-    fields = _fields(job)
-    # What a job decided itself needs no traceback: its reason says all, as its row has it.
-    own = isinstance(why, Cancel | Discard) and result.outcome != "retried"
-    error = None if own else why
-    said = json.loads(result.error)["error"] if own and result.error else result.state
-    reason = f": {said}" if said != result.state else ""
-    beside = ", unless what completed it is committed" if job.completed else ""
-    if result.outcome == "retried":
-        level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
-        what = f"failed at attempt {{attempt}} of {job.max_attempts}, and {again}"
-    elif result.outcome in _ENDS:
-        level, what = _ENDS[result.outcome]
-    else:
-        return
-    what = what.format(attempt=job.attempt) + beside + reason
-    trace = None if result.outcome == "cancelled" else error
-    log.log(level, "job %d (%s) %s", job.id, job.kind, what, exc_info=trace, extra=fields)
+    with suppress(Exception, SystemExit):  # a filter of the project may raise
+        job = result.job
+        if result.outcome == "retried":
+            level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
+            text = f"failed at attempt {job.attempt} of {job.max_attempts}, and {again}"
+        elif result.outcome in _ENDS:
+            level, text = _ENDS[result.outcome]
+            text = text.format(attempt=job.attempt)
+        else:
+            return
+        if job.completed:
+            text += ", unless the transaction that completed it is committed"
+        # An error that the job raised to end itself needs no traceback: its reason is enough.
+        own = isinstance(error, Cancel | Discard) and result.outcome != "retried"
+        reason = json.loads(result.error)["error"] if own and result.error else result.state
+        if reason != result.state:
+            text += f": {reason}"
+        trace = None if own or result.outcome == "cancelled" else error
+        fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
+        with suppress(ValueError):  # an invalid tenant, which is why the job failed
+            fields = log_ids(job, for_job(job.metadata))
+        fields = {**fields, "attempt": job.attempt, **span_fields(job.span)}
+        log.log(level, "job %d (%s) %s", job.id, job.kind, text, exc_info=trace, extra=fields)
 
 
 def log_rescue(run: Sequence[Any], why: str) -> None:
-    """Log a run that ended without a word.
+    """Log a run that was rescued.
 
-    run: a row of `keeping`'s RESCUE. why: as the job's row says.
+    run: a row of RESCUE in maintenance/loop.py.
+    why: the error that the job's row has.
     """
     id, kind, attempt, state = run
     fields = {"job_id": id, "job_kind": kind, "attempt": attempt}
-    level, what = _ENDS.get(state, (logging.WARNING, "was rescued"))
-    what = what.format(attempt=attempt)
-    log.log(level, "job %d (%s) %s: %s", id, kind, what, why, extra=fields)
+    level, text = _ENDS.get(state, (logging.WARNING, "was rescued"))
+    text = text.format(attempt=attempt)
+    log.log(level, "job %d (%s) %s: %s", id, kind, text, why, extra=fields)
 
 
-def ids_of(job: Job, who: Identity) -> dict[str, object]:
-    """What names the job, and who caused it, in the log. who: as of `for_job`."""
-    ids: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "user_id": who.user}
-    if who.tenant is not None:
-        ids["tenant_id"] = str(who.tenant)
+def log_ids(job: Job, identity: Identity) -> dict[str, object]:
+    """Return the log fields that name the job, and the user that caused it."""
+    ids: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "user_id": identity.user}
+    if identity.tenant is not None:
+        ids["tenant_id"] = str(identity.tenant)
     return ids
-
-
-def _fields(job: Job) -> dict[str, object]:
-    fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
-    with suppress(ValueError):  # a tenant that is none, which is why it failed
-        fields = ids_of(job, for_job(job.metadata))
-    return fields | {"attempt": job.attempt} | span_fields(job.span)

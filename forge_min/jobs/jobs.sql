@@ -1,8 +1,8 @@
-Every statement on forge_job and forge_worker.
-Times are the database's. A statement that ends a run is fenced by the run's claim.
+The statements of workers and of inserts on forge_job and forge_worker.
+Times are from the clock of the database. A statement that ends a run is fenced by the claim of the run.
 
--- The new job, and that it is new: `is_new` is true, or one of the next. PERF: most jobs are as their kind says, which
--- is constant here: each placeholder costs 2 us (benchmarks/jobs).
+-- Returns the id of the new job and true. $is_new is true, or the statement `notify`. PERF: most jobs have the options
+-- of their kind, which are constants here: each placeholder costs 2 us (benchmarks/jobs).
 -- name: insert_usual
 insert into forge_job (kind, queue, priority, max_attempts, args, metadata)
 values ($kind, $queue, $priority, $max_attempts, %(args)s::jsonb, %(metadata)s::jsonb)
@@ -18,12 +18,14 @@ values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(
   %(tags)s::text[], %(limit_key)s::text)
 returning id, $is_new;
 
--- The NOTIFY of a job's queue that notifies_in_transaction in its transaction; not where it could have the commit fail.
--- name: riding
+-- The NOTIFY of a job's queue inside the transaction, unless the notification queue is half full: a full one makes the
+-- commit fail.
+-- name: notify
 not case when pg_notification_queue_usage() < 0.5 then pg_notify('forge', 'j:' || queue) is null else false end
 
--- The same, or the id of the job that counts as the same. That one is locked until the caller's transaction ends: if it
--- began before, it would not see what the caller has written. No row: it came or went meanwhile.
+-- As `insert`, or the id of the job that counts as the same, and false. That job is locked until the caller's
+-- transaction ends, because a run that began before would not see the caller's writes. No row: the other job was
+-- inserted or ended during the statement.
 -- name: insert_unique
 with wanted as (
   select %(unique_key)s::text || coalesce(
@@ -57,8 +59,8 @@ limit 1;
 -- name: ids
 select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
--- A part of a write's statement: one job per row of $source. What stands for a $word comes from insert.py, which
--- checks every name and quotes every constant.
+-- A part of a write's statement: one job per row of $source. The values of $words come from insert.py, which checks
+-- every name and quotes every constant.
 -- PERF: a constant costs nothing here, a placeholder half a microsecond at either end (benchmarks/writes.py).
 -- name: fragment
 insert into forge_job
@@ -70,7 +72,7 @@ from $source
 $unless_waiting
 
 -- name: unless_waiting
--- For a unique job. Both parts lock the job that counts as the same, as in insert_unique. The second one states the
+-- For a unique job. Both parts lock the job that counts as the same, as in insert_unique. The second part repeats the
 -- condition of the index forge_job_unique, and changes nothing.
 where not exists (select from forge_job b
     where b.begun_key = $unique_key and b.state in ('available', 'scheduled', 'retryable') for share)
@@ -79,13 +81,13 @@ on conflict (unique_key)
   do update set kind = excluded.kind where false
 
 -- name: copy
--- Columns that no job of a run of them says are left to their defaults. PERF: the server takes 3.4 us for a job in
--- place of 4.1 (benchmarks/jobs).
+-- Columns that no job sets keep their defaults. PERF: the server takes 3.4 us for a job instead of 4.1
+-- (benchmarks/jobs).
 copy forge_job (kind, queue, args, priority, max_attempts, metadata$more) from stdin;
 
--- Which queues a fetch would find something in, which of them have limits, and whether one is paused. What is due
--- becomes available, where this worker is the leader.
--- name: look
+-- The queues with available jobs, without paused ones: name, whether it has limits, whether jobs became due. If this
+-- worker is the leader, due jobs become available.
+-- name: poll
 with due as (
   update forge_job set state = 'available'
   where id = any(array(
@@ -110,10 +112,10 @@ select queue, false, true from woken where queue <> all(%(queues)s::text[]);
 -- name: claim
 select nextval('forge_job_claim');
 
--- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back. The last two
--- columns: the claim of the next fetch, and how many errors the job has. `picked` is one of the next three.
--- PERF: its commit does not wait for the disk. A crash of the server may undo it, and then what these runs answer
--- is refused; an answer that was kept stands behind it in the log (PostgreSQL manual, section 28.4).
+-- The claim is known before the statement runs, so a fetch without a response can be released. The last two columns:
+-- the claim of the next fetch, and the number of errors of the job. `picked` is pick, pick_on or pick_limited.
+-- PERF: its commit does not wait for the disk. A crash of the server may undo it: then the results of these runs are
+-- refused. A result that survived the crash is behind this commit in the WAL (PostgreSQL manual, section 28.4).
 -- name: fetch
 with eager as (select set_config('synchronous_commit', 'off', true)),
 $picked
@@ -122,12 +124,12 @@ update forge_job set
 from eager
 where id = any(array(select id from picked))
 returning id, kind, queue, args::text, attempt, max_attempts, claim, metadata::text,
-  greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
+  greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- the range of Python
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
   extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim')),
   case when jsonb_typeof(errors) = 'array' then jsonb_array_length(errors) else 0 end;
 
--- A worker whose heartbeat has run out gets nothing: what it took would be rescued from it at once.
+-- A worker without a recent heartbeat gets no jobs, because its runs would be rescued at once.
 -- name: pick
 picked as (
   select id from forge_job
@@ -138,20 +140,20 @@ picked as (
   limit %(limit)s for update skip locked
 )
 
--- PERF: the same from where the last fetch ended in each priority: the entries of what has been taken since the
--- oldest snapshot stay in the index, and "pick" reads them again and again (traps: 11 to 830 buffers). A mark is
--- a hint: a job that was committed late lies below it, and "pick" finds it.
+-- PERF: as `pick`, from the end of the last fetch in each priority. Index entries of jobs fetched since the oldest
+-- snapshot stay in the index, and `pick` reads them at each fetch (traps: 11 to 830 buffers). A mark is only a hint:
+-- `pick` finds a job that was committed late, below the mark.
 -- name: pick_on
 picked as (
   select id from (
 $scans
-  ) found
+  ) scanned
   where exists (select from forge_worker where id = %(worker)s and expires_at > now())
     and not exists (select from forge_queue where name = %(queue)s and (paused_at is not null or limited))
   limit %(limit)s
 )
 
--- One of its scans, of one priority.
+-- A scan of one priority, for pick_on.
 -- name: scan
   select * from (
     select id from forge_job
@@ -159,11 +161,11 @@ $scans
       and (scheduled_at, id) > (%(at_$n)s::timestamptz, %(id_$n)s::bigint)
     order by scheduled_at, id limit %(limit)s for update skip locked) p$n
 
--- A limited queue is fetched from by one worker at a time: the next statement of the transaction counts what runs.
+-- One worker at a time fetches from a limited queue: the next statement of the transaction counts its running jobs.
 -- name: lock_queue
 select from forge_queue where name = %(queue)s for update;
 
--- Within the queue's limits.
+-- As `pick`, within the limits of the queue.
 -- name: pick_limited
 rules as (
   select *, least(rate_count, tokens + rate_count *
@@ -204,7 +206,7 @@ chosen as (
   order by priority, scheduled_at, id
   limit (select greatest(number, 0) from allowed)
 ),
--- No index may help with the state here: it is looked at again once the row is locked.
+-- No index may be used for the state here: it is compared again after the row is locked.
 picked as (
   select id from forge_job
   where id = any(array(select id from chosen)) and state || '' = 'available'
@@ -222,25 +224,25 @@ update forge_job set attempt = attempt - 1, claim = null,
   finalized_at = case when cancel_requested_at is not null then now() end
 where worker_id = %(worker)s and state = 'running' and claim = any(%(claims)s::bigint[]);
 
--- Only what runs has a claim. PERF: to ask for the state as well would have it read the index of states, with an
--- entry for each job that ran since the oldest snapshot; a join is planned by a guess of how many ids there are,
--- once as a loop in a loop (benchmarks/jobs). `is true` keeps the pairs in a hash of their own.
+-- Only running jobs have a claim. PERF: a condition on the state would read the index of states, which has an entry
+-- for each job that ran since the oldest snapshot. The plan of a join depends on an estimate of the number of ids, and
+-- was once a nested loop (benchmarks/jobs). `is true` keeps the pairs in a hash table of their own.
 -- name: complete
 update forge_job j set state = 'completed', finalized_at = now(), claim = null
 where id = any(%(ids)s::bigint[]) and worker_id = %(worker)s
   and ((id, claim) in (select * from unnest(%(ids)s::bigint[], %(claims)s::bigint[]))) is true
 returning id;
 
--- Every outcome but success; no id twice. refund: attempts given back. delay: seconds from now, NULL = as it was.
--- One that somebody has asked to cancel does not run again.
--- name: settle
+-- Every outcome but success. Each id is there once. refunds: attempts to give back. delays: seconds from now, NULL =
+-- the time stays. A job that an operator asked to cancel does not run again.
+-- name: finish
 with mine as materialized (
   select id, cancel_requested_at, array_position(%(ids)s::bigint[], id) as n from forge_job
   where id = any(%(ids)s::bigint[]) and worker_id = %(worker)s
     and claim = (%(claims)s::bigint[])[array_position(%(ids)s::bigint[], id)]
   for update
 ),
-told as materialized (
+results as materialized (
   select id, case when cancel_requested_at is not null
       and (%(states)s::text[])[n] in ('available', 'scheduled', 'retryable') then 'cancelled'
       else (%(states)s::text[])[n] end as state,
@@ -255,15 +257,15 @@ ended as (
     scheduled_at = coalesce(now() + s.delay * interval '1 second', j.scheduled_at),
     errors = case when s.error is null then j.errors
       else j.errors || jsonb_build_array(s.error || jsonb_build_object('at', now(), 'attempt', j.attempt)) end
-  from told s
+  from results s
   where j.id = s.id
   returning j.*
 ),
 $notice
 select id from ended;
 
--- A part of whatever ends jobs, the CTE `ended`: one of the kinds `told` that is given up leaves a job of its kind
--- that tells of it, for the worker's `discarded`.
+-- A part of each statement that ends jobs, which are in the CTE `ended`. If a worker has a `discarded` for the kind,
+-- a discarded job enqueues a job of the same kind that reports it.
 -- name: notice
 notice as (
   insert into forge_job (kind, queue, priority, args, metadata, tags)
@@ -271,7 +273,7 @@ notice as (
     metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
   from ended
   where state = 'discarded' and not metadata ? 'discarded'
-    and (kind = any(%(told)s::text[]) or exists (select from forge_worker w where ended.kind = any(w.told)))
+    and (kind = any(%(discarded_kinds)s::text[]) or exists (select from forge_worker w where ended.kind = any(w.told)))
 )
 
 -- name: complete_tx
@@ -279,16 +281,16 @@ update forge_job set state = 'completed', finalized_at = now(), claim = null
 where id = %(id)s and claim = %(claim)s and state = 'running'
 returning id;
 
--- name: beat
+-- name: heartbeat
 insert into forge_worker (id, host, pid, queues, kinds, told, expires_at)
-values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[], %(told)s::text[],
+values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[], %(discarded_kinds)s::text[],
   now() + %(rescue_after)s * interval '1 second')
 on conflict (id) do update set expires_at = excluded.expires_at;
 
--- Whether this worker is the leader from now on, beside what is said to run here and whether somebody has
--- asked to cancel it, or beside nulls. If no worker has renewed
--- the lease for so long that live workers may have expired, the database was away: no run is rescued before they
--- have had the time to send a heartbeat.
+-- Requests or renews the leader's lease. Returns whether this worker is the leader, with each run recorded as its own
+-- and whether an operator asked to cancel it, or with nulls. If no worker has renewed the lease for so long that live
+-- workers may have expired, the database was unavailable: then no run is rescued before they had the time to send a
+-- heartbeat.
 -- name: lead
 with lead as (
   insert into forge_leader as l (name, worker_id, expires_at)
@@ -304,7 +306,7 @@ with lead as (
 select exists (select from lead), id, claim, cancel_requested_at is not null
 from (values (1)) one left join forge_job on state = 'running' and worker_id = %(worker)s;
 
--- The row stays, with its rescues_from.
+-- The row stays, because it has rescues_from.
 -- name: step_down
 update forge_leader set expires_at = now() where name = 'jobs' and worker_id = %(worker)s;
 

@@ -1,8 +1,11 @@
-"""What an application knows of each kind of job: who works it, and what holds for all of its jobs.
+"""The kinds of jobs of an application, and the options of each kind.
 
-A worker is a class with `kind` and `work(job)`. It may say more, each under its own name: `args`
-(a dataclass), `queue`, `priority`, `max_attempts`, `timeout` (seconds), `retry(job, error)` →
-seconds until the next attempt, `discarded(job)`, called once a job of the kind is given up.
+A worker class has `kind` and `work(job)`. These attributes are optional:
+
+* `args`: a dataclass
+* `queue`, `priority`, `max_attempts`, `timeout` (seconds)
+* `retry(job, error)`: returns the seconds until the next attempt
+* `discarded(job)`: called when a job of the kind was discarded
 """
 
 from __future__ import annotations
@@ -24,18 +27,22 @@ if TYPE_CHECKING:
 Handler = Callable[["Job[Any]"], object]
 Around = Callable[["Job[Any]"], AbstractContextManager[object]]
 Inserted = Callable[[str, str, int], None]
-_DO_NOT_RUN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
-_NAMES = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
+_NOT_PLAIN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+_OPTIONS = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
 
 
 class Kind(NamedTuple):
-    """One kind of job. timeout: seconds; None = the worker's, as max_attempts None = the
-    application's.
+    """One kind of job.
+
+    max_attempts: None = the default of the application.
+    timeout: seconds that a job may run; None = the default of the worker.
+    retry: returns the seconds until the next attempt; None = a default that grows.
+    discarded: called with a job that reports a discarded one.
     """
 
     name: str
     work: Handler | None = None
-    args: type[Any] | None = None
+    args: type | None = None
     queue: str = "default"
     priority: int = 2
     max_attempts: int | None = None
@@ -45,12 +52,18 @@ class Kind(NamedTuple):
 
 
 class WorkerOptions(NamedTuple):
-    """How a worker runs its jobs, for all of its threads. Times are seconds.
+    """The options that all threads of a worker share. Times are seconds.
 
-    connect: opens a connection for jobs; connect_by_index: one for the worker's own statements.
-    discarded_kinds: those with `discarded`. queues: name → threads. around: as of `jobs.Worker`.
-    prefetch: jobs that wait per thread. timeout: of a job, if its kind has none. heartbeat: between
-    two of them. rescue_after: since the last one, until the worker counts as dead.
+    connect: opens a connection for jobs.
+    connect_by_index: opens a connection for the worker's own statements.
+    kinds: by name.
+    discarded_kinds: names of the kinds with `discarded`.
+    queues: name → number of threads.
+    around: a context manager around each run.
+    prefetch: jobs that wait for each thread.
+    timeout: of a job whose kind has no own limit.
+    heartbeat: between two heartbeats.
+    rescue_after: since the last heartbeat, until the worker counts as dead.
     """
 
     id: UUID
@@ -67,23 +80,23 @@ class WorkerOptions(NamedTuple):
     rescue_after: float
 
     def seconds(self, job: Job) -> float:
-        """Return how long the job may run."""
+        """Return for how many seconds the job may run."""
         own = self.kinds[job.kind].timeout
         return self.timeout if own is None else own
 
 
 def kind_of(worker: Any) -> Kind:
-    """What a worker, an instance or its class, says of its kind.
+    """Return the kind of a worker class or of an instance of one.
 
-    Raises ForgeError F717 for arguments of a type that JSON has no word for, F723 for a worker that
-    cannot work.
+    Raises ForgeError F717 if a field of its arguments has a type without a form in JSON, F723 if
+    the worker has no `work` or an invalid option.
     """
     return _kind_of_class(worker) if isinstance(worker, type) else _kind(worker)
 
 
 def _kind(worker: Any) -> Kind:
-    said = {name: getattr(worker, name) for name in _NAMES if hasattr(worker, name)}
-    kind = Kind(worker.kind, getattr(worker, "work", None), **said)
+    options = {name: getattr(worker, name) for name in _OPTIONS if hasattr(worker, name)}
+    kind = Kind(worker.kind, getattr(worker, "work", None), **options)
     _check(kind)
     if kind.args is not None:
         try:
@@ -92,7 +105,7 @@ def _kind(worker: Any) -> Kind:
             raise ForgeError(
                 f"the arguments of {kind.name} cannot be read from JSON: {err}",
                 code="F717",
-                hint="help F717 lists what a field may be; a module defines the dataclass",
+                hint="help F717 lists the types of a field; define the dataclass in a module",
             ) from None
     return kind
 
@@ -105,11 +118,11 @@ def _check(kind: Kind) -> None:
     for name, call in (("work", kind.work), ("discarded", kind.discarded)):
         if name == "work" and not callable(call):
             wrong = "has no work(job)"
-        elif any(test(call) for test in _DO_NOT_RUN):
-            wrong = f"has a `{name}` that gives back something to be awaited or iterated"
+        elif any(test(call) for test in _NOT_PLAIN):
+            wrong = f"has a `{name}` that returns a coroutine or a generator"
     seconds = kind.timeout
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
-        wrong = f"has a timeout of {seconds!r}, which is no number of seconds above 0"
+        wrong = f"has a timeout of {seconds!r}, which is not a number of seconds above 0"
     if wrong:
         raise ForgeError(
             f"the worker of {kind.name} {wrong}",
@@ -118,16 +131,20 @@ def _check(kind: Kind) -> None:
         )
 
 
-def told_of(kinds: Mapping[str, Kind]) -> list[str]:
-    """The kinds whose worker wants to be told of a job that is given up."""
+def kinds_with_discarded(kinds: Mapping[str, Kind]) -> list[str]:
+    """Return the names of the kinds with `discarded`, which is called for discarded jobs."""
     return [name for name, kind in kinds.items() if kind.discarded is not None]
 
 
 class Catalogue:
-    """The kinds of one application, for whoever inserts on its connections (`Connection.jobs`).
+    """The kinds of one application, for the code that inserts on its connections.
 
-    kinds: by name. max_attempts: where nothing else is said. strict: refuse a kind that is not
-    here. inserted: told (kind, queue, how many) after the commit.
+    `Connection.jobs` holds it.
+
+    kinds: their names are unique.
+    max_attempts: default of jobs and kinds without a number.
+    strict: whether to reject unknown kinds.
+    inserted: called with (kind, queue, number of jobs) after the commit.
     """
 
     def __init__(
@@ -144,11 +161,11 @@ class Catalogue:
         self.inserted = inserted
 
     def kind(self, name: str) -> Kind:
-        """What is known of a kind. Raises ForgeError F716 where unknown ones are refused."""
+        """Return a kind by its name. Raises ForgeError F716 for an unknown one if `strict`."""
         known = self.kinds.get(name)
         if known is None and self.strict:
             raise ForgeError(
-                f"no worker has the kind {name!r}, so its job would wait for ever",
+                f"no worker has the kind {name!r}, so its job would never run",
                 code="F716",
                 hint=f"kinds here: {', '.join(sorted(self.kinds)) or 'none'}; "
                 "list the class in WORKERS of a jobs.py",

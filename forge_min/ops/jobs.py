@@ -11,7 +11,7 @@ from typing import Any
 from .. import db
 from ..config import parse_rate
 from ..errors import UsageError
-from ..jobs import control, told_of
+from ..jobs import control, kinds_with_discarded
 from .console import FAILED, print_result
 from .project import Project
 
@@ -41,7 +41,7 @@ def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> in
 
 def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     """Change jobs by id, or all that match the filters; fail if any could not be changed."""
-    notified = [] if args.does != "discard" else told_of(project.kinds())
+    notified = [] if args.does != "discard" else kinds_with_discarded(project.kinds())
     states: dict[int, str] = {}
     if args.of:
         ids = _ids(args)
@@ -98,7 +98,7 @@ def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
 _COMMANDS: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
     "list": _list,
     "show": _show,
-    **dict.fromkeys(control.DOES, _change),
+    **dict.fromkeys(control.ACTIONS, _change),
     **dict.fromkeys(("pause", "resume", "limit"), _queue),
     "stats": _stats,
 }

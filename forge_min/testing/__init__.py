@@ -1,10 +1,12 @@
-"""What tests of forge_min and of projects stand on: databases of their own, made in milliseconds;
-rows, requests, jobs and events without a server.
+"""Tools for tests of projects: a database for each test, rows, requests, jobs and events.
+
+A database takes milliseconds. No tool needs a running server of the application.
 """
 
 from __future__ import annotations
 
-from .client import Answer, Client, running_app
+from .._compat import renamed
+from .client import Client, ClientResponse, running_app
 from .database import TestDatabase, fast_server, fresh_database
 from .factory import Factory
 from .queue import (
@@ -19,7 +21,11 @@ from .queue import (
 )
 
 __all__ = [
-    "Answer", "Client", "Drained", "Factory", "JobsFailed", "TestDatabase", "assert_enqueued",
-    "drain_jobs", "enqueued", "event_position", "fast_server", "fresh_database", "read_events",
-    "running_app", "travel",
+    "Client", "ClientResponse", "Drained", "Factory", "JobsFailed", "TestDatabase",
+    "assert_enqueued", "drain_jobs", "enqueued", "event_position", "fast_server", "fresh_database",
+    "read_events", "running_app", "travel",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    return globals()[renamed(__name__, name)]

@@ -1,4 +1,4 @@
-"""A project's application inside this process: started, and called without sockets."""
+"""Starts a project's application inside this process, and calls it without sockets."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from .database import TestDatabase
 
 @contextmanager
 def running_app(database: TestDatabase, **environ: str) -> Iterator[Runtime]:
-    """The project whose gen/ and app.py can be imported, started on `database`; no worker runs.
+    """Start the project with the importable gen/ and app.py on a database, without workers.
 
-    environ: configuration as in the environment, FORGE_API_PREFIX="/api". Raises as `Runtime`.
+    environ: configuration as in the environment, such as FORGE_API_PREFIX="/api".
+
+    Yields the runtime, which is stopped afterwards. Raises the errors of `Runtime`.
     """
     environ["FORGE_DATABASE_URL"] = database.app_url
     running = load_project(environ).start(serving=True)
@@ -33,9 +35,11 @@ def running_app(database: TestDatabase, **environ: str) -> Iterator[Runtime]:
         running.stop()
 
 
-class Answer(NamedTuple):
-    """headers: names in any case; get_all for repeated ones. body: b"" for a stream of events,
-    which is closed at once.
+class ClientResponse(NamedTuple):
+    """A response of the application.
+
+    headers: their names in any case; `get_all` returns repeated ones.
+    body: b"" for a stream of events, which is closed at once.
     """
 
     status: int
@@ -49,15 +53,16 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError when it is none."""
+        """The body as JSON. Raises ValueError if it is not JSON."""
         return jsonlib.loads(self.body)
 
 
 class Client:
-    """application: a PEP 3333 callable, or what has one as `.application`, as a started App does.
+    """Sends requests to an application.
 
-    identity: who calls; None = whoever the test is. Middleware of the application may say
-    otherwise.
+    application: a PEP 3333 callable, or an object with one as `.application`, as a started App has.
+    identity: of the client; None = the identity of the test. Middleware of the application may set
+        another one.
     """
 
     def __init__(self, application: Any, identity: Identity | None = None) -> None:
@@ -72,19 +77,21 @@ class Client:
         json: Any = None,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """One request and its whole answer. path: with its query, percent-encoded. json: sent as
-        the body; what JSON has no word for (UUID, Decimal, date) as its text.
+    ) -> ClientResponse:
+        """Send a request and return the whole response.
+
+        path: with its query, percent-encoded.
+        json: sent as the body; values without a JSON form (UUID, Decimal, date) are sent as text.
         """
-        given = dict(headers or {})
+        fields = dict(headers or {})
         if json is not None:
             body = jsonlib.dumps(json, default=str).encode()
-            given = {"Content-Type": "application/json"} | given
-        name, _, query = path.partition("?")
-        environ: dict[str, Any] = {environ_key(header): given[header] for header in given}
+            fields = {"Content-Type": "application/json"} | fields
+        target, _, query = path.partition("?")
+        environ: dict[str, Any] = {environ_key(name): fields[name] for name in fields}
         environ |= {
             "REQUEST_METHOD": method,
-            "PATH_INFO": unquote_to_bytes(name).decode("latin-1"),
+            "PATH_INFO": unquote_to_bytes(target).decode("latin-1"),
             "QUERY_STRING": query,
             "REMOTE_ADDR": "127.0.0.1",
             "CONTENT_LENGTH": str(len(body)) if body else "",
@@ -100,16 +107,16 @@ class Client:
     patch = partialmethod(request, "PATCH")
     delete = partialmethod(request, "DELETE")
 
-    def _call(self, environ: dict[str, Any]) -> Answer:
-        begun: list[tuple[int, Headers]] = []
+    def _call(self, environ: dict[str, Any]) -> ClientResponse:
+        heads: list[tuple[int, Headers]] = []
 
         def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> None:
-            begun.append((int(status[:3]), Headers(headers)))
+            heads.append((int(status[:3]), Headers(headers)))
 
         result = self._application(environ, start)
-        status, named = begun[-1]
+        status, fields = heads[-1]
         try:
-            stream = str(named["Content-Type"]).startswith("text/event-stream")
-            return Answer(status, named, b"" if stream else b"".join(result))
+            stream = str(fields["Content-Type"]).startswith("text/event-stream")
+            return ClientResponse(status, fields, b"" if stream else b"".join(result))
         finally:
             getattr(result, "close", lambda: None)()

@@ -1,4 +1,4 @@
-"""A database for one test: a copy of a template in which the migrations are applied already."""
+"""A database for one test: a copy of a template with all migrations."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from .. import db
 
 SQL = db.load_sql("forge_min.testing", "testing.sql")
 QUICK = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
-QUICK |= {"max_connections": "200", "jit": "off"}  # JIT: longer to compile than to run, here
+# JIT would compile longer than a query of a test runs.
+QUICK |= {"max_connections": "200", "jit": "off"}
 MEMORY = "/dev/shm"
-ROOM = 4 << 30  # bytes: below it a folder in memory is left to others
-PATIENCE = 0.1  # seconds in which a session that was closed may end
+FREE = 4 << 30  # bytes of memory: with less, the folder is on disk
+PATIENCE = 0.1  # seconds that a closed session may take to end
 
 
 @dataclass(frozen=True, slots=True)
 class TestDatabase:
-    """An address for each role of one database: the owner, who may create others, and the app."""
+    """The URLs of a database: as its owner, which may create databases, and as the app role."""
 
-    __test__ = False  # pytest: this is no test class
+    __test__ = False  # pytest: not a test class
 
     name: str
     owner_url: str
@@ -40,27 +41,30 @@ class TestDatabase:
 
 
 Server = db.EmbeddedServer | TestDatabase
-"""What runs already; a TestDatabase of yours stands for one that is not embedded."""
+"""A running server. For one that is not embedded, a TestDatabase on it."""
 
 
 @contextmanager
 def fast_server(folder: str | None = None, bin: Path | None = None) -> Iterator[db.EmbeddedServer]:
-    """A PostgreSQL for one run of tests, without what makes data outlive a power cut.
+    """Start a PostgreSQL for one run of tests, whose data do not survive a power failure.
 
-    folder: where its data lie meanwhile; None = in memory, where there is room. bin: PostgreSQL's
-    programs, as for `EmbeddedServer`. Raises as `EmbeddedServer.start`.
+    folder: parent folder of its data; None = in memory, with 4 GiB free, else on disk.
+    bin: folder of PostgreSQL's programs, as for `EmbeddedServer`.
+
+    Raises the errors of `EmbeddedServer.start`.
     """
-    if folder is None and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    if folder is None and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > FREE:
         folder = MEMORY
-    with tempfile.TemporaryDirectory("-tests", "forge-", folder) as place:
-        with db.EmbeddedServer(Path(place, "pg"), settings=QUICK, bin=bin) as server:
-            _greet_quickly(server)
+    with tempfile.TemporaryDirectory("-tests", "forge-", folder) as parent:
+        with db.EmbeddedServer(Path(parent, "pg"), settings=QUICK, bin=bin) as server:
+            _speed_up_sign_in(server)
             yield server
 
 
-def _greet_quickly(server: db.EmbeddedServer) -> None:
-    """Have passwords hashed once instead of 4,096 times at each connect, from PostgreSQL 16 on:
-    those of this server are random, so nobody can guess them.
+def _speed_up_sign_in(server: db.EmbeddedServer) -> None:
+    """Hash passwords once instead of 4,096 times at each connect, from PostgreSQL 16 on.
+
+    The passwords of this server are random and long, so they cannot be guessed.
     """
     with db.connect(server.admin_url) as conn:
         if conn.info.server_version < 160000:
@@ -78,16 +82,15 @@ def _greet_quickly(server: db.EmbeddedServer) -> None:
 def fresh_database(
     server: Server, migrations: Sequence[db.MigrationFile] = db.FORGE_MIGRATIONS
 ) -> Iterator[TestDatabase]:
-    """A database with `migrations` applied and the app role's rights given; dropped afterwards.
+    """Create a database with `migrations` and the rights of the app role; drop it afterwards.
 
-    The first call for a set of migrations makes a template on the server; each further one copies
-    it.
+    The first call for a set of migrations creates a template on the server, later calls copy it.
     """
     name, owner = "test_" + os.urandom(6).hex(), _owner(server.owner_url)
     text = "\n".join(f"{file.label} {file.checksum}" for file in migrations)
     template = "template_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    ((made, strategy),) = db.run(owner.connection(), SQL["template"], [template])
-    if not made:
+    ((exists, strategy),) = db.run(owner.connection(), SQL["template"], [template])
+    if not exists:
         _make_template(server, migrations, template)
     owner.connection().execute(f"create database {name} template {template} strategy {strategy}")
     try:
@@ -99,38 +102,38 @@ def fresh_database(
 
 @lru_cache
 def _owner(url: str) -> db.Database:
-    """The owner's connections, kept open: to connect takes as long as to drop a database."""
+    """Return the owner's database, with open connections: to connect takes as long as a drop."""
     owner = db.Database(url, application_name="fresh_database")
     atexit.register(owner.close)
     return owner
 
 
 def _make_template(server: Server, migrations: Sequence[db.MigrationFile], name: str) -> None:
-    """Made under another name, so that a template whose migrations failed is never used."""
+    """Create a template under a draft name, so that failed migrations leave no template."""
     draft, conn = name + "_draft", _owner(server.owner_url).connection()
     with db.migration_lock(conn):
         if db.run(conn, SQL["template"], [name])[0][0]:
-            return  # somebody else was faster
+            return  # another process was faster
         conn.execute(f"drop database if exists {draft} with (force)")
         conn.execute(f"create database {draft}")
-        with db.connect(make_conninfo(server.owner_url, dbname=draft)) as inside:
-            db.migrate(inside, migrations)
+        with db.connect(make_conninfo(server.owner_url, dbname=draft)) as draft_conn:
+            db.migrate(draft_conn, migrations)
             role = str(conninfo_to_dict(server.app_url)["user"])
-            db.ensure_app_role(inside, role, password=None, database=draft)
+            db.ensure_app_role(draft_conn, role, password=None, database=draft)
         conn.execute(f"alter database {draft} rename to {name}")
 
 
 def _drop(conn: db.Connection, app_url: str, name: str) -> None:
-    """Drop a database, whoever is connected to it."""
+    """Drop a database, even with sessions in it."""
     until = time.monotonic() + PATIENCE
-    # PERF: PostgreSQL sleeps for 100 ms when it meets a session that is about to end.
+    # PERF: PostgreSQL sleeps for 100 ms if a session of the database is about to end.
     while db.run(conn, SQL["sessions"], [name]) and time.monotonic() < until:
         time.sleep(0.001)
     try:
         conn.execute(f"drop database {name} with (force)")
     except psycopg.errors.InsufficientPrivilege:
-        # The owner may end neither the sessions of the app's role, as that role itself may, nor
-        # autovacuum's, as DROP does without FORCE.
+        # The owner may not end the sessions of the app role, but that role may. Nor may the owner
+        # end autovacuum, but DROP without FORCE does.
         with db.connect(app_url, application_name="fresh_database") as app:
             app.execute(SQL["end_sessions"], [name])
         conn.execute(SQL["end_sessions"], [name])

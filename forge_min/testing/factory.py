@@ -1,4 +1,7 @@
-"""The base of factories, which make rows for tests; gen/<resource>/factory.py knows the values."""
+"""The base class of factories, which create rows for tests.
+
+gen/<resource>/factory.py has the values of a resource.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,17 @@ from ..auth import SYSTEM, as_identity, current_identity
 from ..errors import ForgeError
 
 R = TypeVar("R")
-# Rows made by topic: two factories of one resource never give the same unique value.
+# Row numbers by topic: two factories of one resource never use the same unique value.
 _numbers: WeakKeyDictionary[Registry, dict[str, Iterator[int]]] = WeakKeyDictionary()
 
 
 class Factory(Generic[R]):
-    """Makes rows of one resource through its actions, as the system in the test's own tenant.
+    """Creates rows of one resource through its actions, as the system in the tenant of the test.
 
-    site: a started application, or its registry. Subclasses set `topic` and give `defaults`; a
-    subclass of a project's own takes the place of the generated one for related rows too.
+    Subclasses set `topic` and define `defaults`. A subclass in a project replaces the generated
+    factory, for related rows too.
+
+    site: a started application, or its registry.
     """
 
     topic: ClassVar[str]
@@ -35,51 +40,49 @@ class Factory(Generic[R]):
 
     @staticmethod
     def of(site: Any, topic: str) -> Factory[Any]:
-        """The factory of a topic: gen/'s, or the last one that was written on top of it.
+        """Return the factory of a topic: the generated one, or its last subclass.
 
-        Raises ForgeError F413 where there is none.
+        Raises ForgeError F413 if no factory was generated.
         """
         actions = getattr(site, "registry", site).actions[topic]
         lineage = type(actions).__mro__
         module = lineage[lineage.index(Actions) - 1].__module__.rpartition(".")[0] + ".factory"
         try:
-            made = getattr(importlib.import_module(module), f"{actions.resource.name}Factory")
+            cls = getattr(importlib.import_module(module), f"{actions.resource.name}Factory")
         except ModuleNotFoundError:
             hint = f"run `forge-min generate`, which writes {module.replace('.', '/')}.py"
-            raise ForgeError(f"there is no factory for {topic}", code="F413", hint=hint) from None
-        while below := made.__subclasses__():
-            made = below[-1]
-        factory: Factory[Any] = made(site)
+            raise ForgeError(f"no factory for {topic} was found", code="F413", hint=hint) from None
+        while subclasses := cls.__subclasses__():
+            cls = subclasses[-1]
+        factory: Factory[Any] = cls(site)
         return factory
 
     def defaults(self, n: int) -> dict[str, Any]:
-        """A value for each field that a create must give. n: 1, 2, ..."""
+        """Return a value for each required field. n: number of the row, from 1."""
         raise NotImplementedError
 
     def related(self, topic: str) -> Any:
-        """In `defaults`: the key of a row of `topic`, which is made unless the test gives one."""
+        """Return a value for `defaults`: the key of a new row, unless the test sets one."""
         return partial(self._related, topic)
 
     def build(self, **fields: Any) -> dict[str, Any]:
-        """What `create` would send: the defaults, with `fields` in their places. Makes the related
-        rows.
-        """
+        """Return the values for `create`: the defaults and `fields`. Creates related rows."""
         numbers = _numbers.setdefault(self.registry, {}).setdefault(self.topic, count(1))
         values = self.defaults(next(numbers)) | fields
         return {n: v() if isinstance(v, partial) else v for n, v in values.items()}
 
     def create(self, **fields: Any) -> R:
-        """A new row. Raises what `Actions.create` raises."""
+        """Create a row. Raises the errors of `Actions.create`."""
         values = self.build(**fields)
         with as_identity(replace(SYSTEM, tenant=current_identity().tenant)):
             row: R = self.actions.create(values)
         return row
 
     def create_many(self, n: int, **fields: Any) -> list[R]:
-        """n new rows, all of them or none."""
+        """Create n rows, all of them or none."""
         with db.transaction(self.actions.connection()):
             return [self.create(**fields) for _ in range(n)]
 
     def _related(self, topic: str) -> Any:
-        made = Factory.of(self.registry, topic)
-        return made.actions.key_of(made.create())
+        factory = Factory.of(self.registry, topic)
+        return factory.actions.key_of(factory.create())

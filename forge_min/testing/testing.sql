@@ -1,6 +1,7 @@
-What tests ask of a server and of a database: copies of a template, the queue, the event log.
+The statements of forge_min.testing: copies of a template, the queue, the event log.
 
--- Whether the template is there. To copy its files is twice as fast as to log their pages, unless each is synced.
+-- Whether the template exists, and how to copy it: copied files are twice as fast as logged pages, unless each is
+-- synced.
 -- name: template
 select exists (select from pg_database where datname = %s),
   case current_setting('fsync') when 'off' then 'file_copy' else 'wal_log' end;
@@ -11,13 +12,13 @@ select pid from pg_stat_activity where datname = %s and usename is not null;
 -- name: end_sessions
 select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user;
 
--- Queues with a job that a worker would run now, among those that are asked about.
+-- Queues with a job that a worker would run now; of some queues, or of all.
 -- name: waiting
 select distinct queue from forge_job
 where kind = any(%(kinds)s::text[]) and (%(queues)s::text[] is null or queue = any(%(queues)s::text[]))
   and (state in ('available', 'running') or state in ('scheduled', 'retryable') and scheduled_at <= now());
 
--- The next job that is due, taken by a test.
+-- Claims the next due job.
 -- name: take
 update forge_job set state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s,
   claim = nextval('forge_job_claim')
@@ -33,8 +34,7 @@ select to_jsonb(j) from forge_job j
 where kind = %(kind)s and args @> %(args)s::jsonb
   and state in ('available', 'scheduled', 'running', 'retryable') order by id
 
--- What waits for a time waits for an earlier one; a run that was inserted for the time it comes to again is not
--- in its way.
+-- Moves due times back. Periodic jobs lose their unique key, so that a run at the same time can be inserted again.
 -- name: travel
 with jobs as (
   update forge_job set
@@ -52,7 +52,7 @@ on conflict (name) do update set worker_id = excluded.worker_id, expires_at = ex
 -- name: follow
 delete from forge_leader where worker_id = %(worker)s
 
--- What was wrong with these jobs, and those due that no worker will ever take.
+-- The errors of these jobs, and the due jobs without a worker.
 -- name: failures
 select kind || ' (job ' || id || '): ' || case when id = any(%(ids)s::bigint[])
   then coalesce(errors -> -1 ->> 'error', state) else 'no worker has this kind' end
@@ -62,7 +62,7 @@ where id = any(%(ids)s::bigint[])
     and (state = 'available' or state in ('scheduled', 'retryable') and scheduled_at <= now())
 order by id;
 
--- A snapshot that sees nothing of the transaction that asks, either: its own events are not committed.
+-- A snapshot without the current transaction, whose events are not committed.
 -- name: position
 select case when own < pg_snapshot_xmax(seen)
   then concat_ws(':', least(own, pg_snapshot_xmin(seen)), pg_snapshot_xmax(seen),

@@ -105,7 +105,7 @@ def test_every_page_shows_what_there_is_and_lets_nothing_become_markup(desk: Any
     )  # fmt: skip
     worker.start()
     try:
-        while not control.counted(site.conn):
+        while not control.job_counts(site.conn):
             site.conn.execute("select pg_sleep(0.05)")
         paths = (
             "/jobs",
@@ -173,7 +173,7 @@ def test_a_person_retries_cancels_discards_pauses_and_resumes(desk: Any) -> None
     ids = [jobs.insert_tx(site.conn, kind) for kind in ("a", "b", "told")]
     for id in ids:
         fail(site.conn, id, "no")
-    for id, does, state in zip(ids, control.DOES, ("available", "cancelled", "discarded")):
+    for id, does, state in zip(ids, control.ACTIONS, ("available", "cancelled", "discarded")):
         csrf = site.ask(f"/jobs/{id}").forms[f"/jobs/{id}/{does}"]
         done = site.ask(f"/jobs/{id}/{does}", {"_csrf_token": csrf})
         assert (done.status, done.headers["location"]) == (303, f"/jobs/{id}")

@@ -48,7 +48,7 @@ def test_wrong_bounds_and_values_are_refused(core: ModuleType) -> None:
         core.Counter().inc("1")
     counter = core.Counter()
     for n in (-1.0, -1e-300, -math.inf, math.nan):
-        with pytest.raises(ValueError, match="does not fall"):
+        with pytest.raises(ValueError, match="cannot decrease"):
             counter.inc(n)
     assert counter.value == 0
 

@@ -133,9 +133,9 @@ def test_counters_and_histograms(
 
 
 FUNCTIONS = (
-    "access_line",
+    "try_format_access_line",
     "escape",
-    "filled",
+    "make_rows",
     "iso_utc",
     "try_format_response",
     "try_parse_head",
@@ -184,7 +184,7 @@ def test_a_socket_that_does_not_block(twins: tuple[ModuleType, ModuleType]) -> N
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What `filled` makes."""
+    """What `make_rows` makes."""
 
     x: int
     y: object
@@ -193,15 +193,15 @@ class Point:
 def test_objects_are_filled_from_the_first_values(twins: tuple[ModuleType, ModuleType]) -> None:
     for core in twins:
         rows = [(1, "a"), [2, None, "more"], (UUID(int=3), 4.5)]
-        made = core.filled(Point, ("x", "y"), rows)
+        made = core.make_rows(Point, ("x", "y"), rows)
         assert made == [Point(1, "a"), Point(2, None), Point(UUID(int=3), 4.5)]  # type: ignore[arg-type]
-        assert core.filled(Point, ("x", "y"), []) == []
+        assert core.make_rows(Point, ("x", "y"), []) == []
         with pytest.raises(FrozenInstanceError):
             made[0].x = 5
         with pytest.raises(TypeError, match="1 values for 2 names"):
-            core.filled(Point, ("x", "y"), [(1, 2), (3,)])
+            core.make_rows(Point, ("x", "y"), [(1, 2), (3,)])
         with pytest.raises(AttributeError):
-            core.filled(Point, ("x", "z"), [(1, 2)])
+            core.make_rows(Point, ("x", "z"), [(1, 2)])
 
 
 @given(st.uuids() | st.text() | st.integers())

@@ -106,13 +106,13 @@ def test_of_two_ended_jobs_of_one_key_a_retry_brings_one_back_and_the_others_all
 def test_what_there_is_is_counted_where_nobody_leads(shop: Any) -> None:
     """And not again at once: whoever scrapes may do so often."""
     shop.insert(queue="mail")
-    assert control.counted(shop.conn) == {("mail", "available"): 1}
+    assert control.job_counts(shop.conn) == {("mail", "available"): 1}
     (queue,) = control.stats(shop.conn)["queues"]
     assert queue["name"] == "mail" and queue["counts"]["available"] == 1
     shop.insert(queue="mail")
-    assert control.counted(shop.conn) == {("mail", "available"): 1}
+    assert control.job_counts(shop.conn) == {("mail", "available"): 1}
     shop.conn.execute("update forge_queue set counted_at = now() - interval '1 minute'")
-    assert control.counted(shop.conn) == {("mail", "available"): 2}
+    assert control.job_counts(shop.conn) == {("mail", "available"): 2}
 
 
 def test_kinds_that_nobody_works_are_seen_while_they_are_not_due_too(shop: Any) -> None:
@@ -350,7 +350,7 @@ def test_stats_show_queues_workers_runs_and_kinds_that_nobody_has(shop: Any) -> 
     worker = shop.worker({"a": lambda job: (started.set(), go.wait(10))}, heartbeat=0.1)
     assert started.wait(10)
     shop.wait_for(lambda: worker.leading)
-    shop.wait_for(lambda: bool(control.counted(shop.conn)))
+    shop.wait_for(lambda: bool(control.job_counts(shop.conn)))
     found = control.stats(shop.conn)
     go.set()
     assert found["unknown"] == ["future"]

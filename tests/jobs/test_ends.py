@@ -288,7 +288,7 @@ def test_a_time_out_that_comes_late_reaches_no_query_of_the_next_job(
 
         def __exit__(self, *error: object) -> None:
             self._lock.release()
-            if threading.current_thread().name == "job-watch" and late.is_set():
+            if threading.current_thread().name == "job-timeouts" and late.is_set():
                 late.clear()
                 began.wait(10)
 
@@ -306,7 +306,7 @@ def test_a_time_out_that_comes_late_reaches_no_query_of_the_next_job(
 
     worker = shop.worker({"a": Kind("a", slow, timeout=0.2), "b": next_one}, queues={"default": 1})
     for pool in worker._pools.values():
-        for lane in pool.lanes:
+        for lane in pool.threads:
             lane._lock = Held()
     shop.insert("a", max_attempts=1)
     second = shop.insert("b", max_attempts=1)

@@ -18,6 +18,8 @@ from forge_min.jobs import Cancel, Discard, Job, Kind, Snooze, control
 pytestmark = pytest.mark.db
 Lines = Callable[[], list[dict[str, Any]]]
 
+UNLESS = ", unless the transaction that completed it is committed"
+
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
@@ -53,7 +55,7 @@ def test_each_attempt_that_fails_is_a_line_with_the_ids_and_the_last_one_an_erro
     first, last = lines()
     assert first["level"] == "warning" and last["level"] == "error"
     assert first["message"] == f"job {job} (a) failed at attempt 1 of 2, and runs again in 0 s"
-    assert last["message"] == f"job {job} (a) is given up after attempt 2"
+    assert last["message"] == f"job {job} (a) was discarded after attempt 2"
     for number, line in enumerate((first, last), 1):
         assert (line["job_id"], line["job_kind"], line["attempt"]) == (job, "a", number)
         assert (line["user_id"], line["tenant_id"]) == ("ann", tenant)
@@ -79,8 +81,8 @@ def only(shop: Any, lines: Lines, raised: Exception) -> tuple[int, dict[str, Any
 @pytest.mark.parametrize(
     ("raised", "level", "said"),
     [
-        (Discard("no such card"), "error", "is given up after attempt 1: no such card"),
-        (Discard(), "error", "is given up after attempt 1"),
+        (Discard("no such card"), "error", "was discarded after attempt 1: no such card"),
+        (Discard(), "error", "was discarded after attempt 1"),
         (Cancel("gone"), "info", "was cancelled: gone"),
     ],
 )
@@ -174,15 +176,17 @@ def test_one_that_raises_after_it_completed_itself_is_told_as_what_is_known(
     shop.wait_for(lines)
     assert shop.row(job, "attempt") == (1 if commits else 2,)
     (line,) = lines()
-    assert line["message"].endswith("runs again in 0 s, unless what completed it is committed")
+    assert line["message"].endswith(
+        "runs again in 0 s, unless the transaction that completed it is committed"
+    )
 
 
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (RuntimeError("x"), "is given up after attempt 1, unless what completed it is committed"),
-        (Discard("no"), "is given up after attempt 1, unless what completed it is committed: no"),
-        (Cancel("no"), "was cancelled, unless what completed it is committed: no"),
+        (RuntimeError("x"), f"was discarded after attempt 1{UNLESS}"),
+        (Discard("no"), f"was discarded after attempt 1{UNLESS}: no"),
+        (Cancel("no"), f"was cancelled{UNLESS}: no"),
     ],
 )
 def test_one_that_completed_itself_is_not_told_as_given_up_for_sure(
@@ -229,7 +233,7 @@ def test_a_log_that_raises_ends_no_thread(shop: Any, monkeypatch: pytest.MonkeyP
     ("most", "cancels", "level", "said"),
     [
         (2, False, "warning", "was rescued"),
-        (1, False, "error", "is given up after attempt 1"),
+        (1, False, "error", "was discarded after attempt 1"),
         (1, True, "info", "was cancelled"),
     ],
 )
@@ -247,7 +251,7 @@ def test_who_rescues_a_job_tells_what_became_of_it(
     shop.worker({"a": lambda job: None})
     shop.wait_for(lines)
     (line,) = lines()
-    told = f"job {job} (a) {said}: the worker died or fell silent"
+    told = f"job {job} (a) {said}: the worker died or sent no heartbeat"
     assert (line["level"], line["message"]) == (level, told)
     assert (line["job_id"], line["job_kind"], line["attempt"]) == (job, "a", 1)
 
@@ -292,5 +296,5 @@ def test_a_discard_of_a_class_of_the_sites_is_one_and_told(
     shop: Any, lines: Lines, raised: Discard
 ) -> None:
     job, line = only(shop, lines, raised)
-    assert line["message"].startswith(f"job {job} (a) is given up after attempt 1")
+    assert line["message"].startswith(f"job {job} (a) was discarded after attempt 1")
     assert len(line["message"]) < 1100 and shop.row(job, "attempt") == (1,)

@@ -24,7 +24,7 @@ from forge_min.db import EmbeddedServer
 from forge_min.errors import ForgeError
 from forge_min.jobs import Job, Kind, NewJob, Snooze
 from forge_min.jobs.job import Result
-from forge_min.jobs.worker.completer import write_down
+from forge_min.jobs.worker.completer import record_results
 
 pytestmark = pytest.mark.db
 DEADLINE = 30.0
@@ -207,7 +207,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_batch_loses_no_answer(shop:
                 end = 0.0
         lock.execute("commit")
     shop.settle()
-    assert shop.states() == {"completed": 200} and worker._acks.stale == 0
+    assert shop.states() == {"completed": 200} and worker._completer.stale == 0
 
 
 @pytest.fixture
@@ -366,7 +366,7 @@ def test_a_disk_that_is_full_costs_no_job(shop: Any) -> None:
             owner.execute("alter table forge_job disable trigger full_disk")
         shop.settle()
     assert shop.states() == {"completed": 300}
-    assert sorted(set(ran)) == list(range(300)) and worker._acks.stale == 0
+    assert sorted(set(ran)) == list(range(300)) and worker._completer.stale == 0
     assert json.dumps(sorted(ran)) == json.dumps(list(range(300))), "none ran twice"
 
 
@@ -481,11 +481,11 @@ def test_answers_of_two_runs_of_one_job_are_written_in_one_go(shop: Any) -> None
         Result(second, "retried", "retryable", delay=60.0, error='{"error": "no"}'),
         Result(third, "cancelled", "cancelled", error='{"error": "enough"}'),
     ]
-    assert write_down(shop.conn, me, [], results) == results[:1], "the first was taken away"
+    assert record_results(shop.conn, me, [], results) == results[:1], "the first was taken away"
     assert shop.row(id, "state", "jsonb_array_length(errors)") == ("cancelled", 1)
     assert shop.row(other, "state", "errors -> 0 ->> 'error'") == ("retryable", "no")
     id = shop.insert()
     fourth, fifth = taken(id, 4), taken(id, 5)
     results = [Result(fourth, "completed", "completed"), Result(fifth, "completed", "completed")]
-    assert write_down(shop.conn, me, [], results) == results[:1]
+    assert record_results(shop.conn, me, [], results) == results[:1]
     assert shop.row(id, "state") == ("completed",)

@@ -48,7 +48,9 @@ def test_four_workers_behind_a_pooler_do_each_job_once(
     finally:
         for worker in workers:
             worker.stop()
-    assert sorted(ran) == list(range(340)) and sum(worker._acks.stale for worker in workers) == 0
+    assert (
+        sorted(ran) == list(range(340)) and sum(worker._completer.stale for worker in workers) == 0
+    )
 
 
 def test_listening_past_a_pooler_wakes_a_worker_at_once(

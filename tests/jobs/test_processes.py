@@ -43,7 +43,7 @@ worker.start()
 print("started", flush=True)
 sys.stdin.read()
 worker.stop()
-print(worker._acks.stale, flush=True)
+print(worker._completer.stale, flush=True)
 """
 
 # Works jobs that end when a file tells them to, with the settings that are usual.

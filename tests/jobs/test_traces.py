@@ -102,7 +102,7 @@ def test_a_span_names_the_queue_that_it_is_about_and_none_besides(shop: Any, spa
     with span("request"):
         jobs.insert_many_tx(shop.conn, [NewJob("a"), NewJob("a", queue="mail")])
         jobs.insert_tx(shop.conn, "a", queue="mail")
-        with jobs.produced("Item"):  # as the actions' create
+        with jobs.insert_span("Item"):  # as the actions' create
             pass
     found = spans()
     told = [dict(found[f"insert {what}"][0].attributes or {}) for what in ("jobs", "a", "Item")]

@@ -18,7 +18,7 @@ from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
 from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim
 from forge_min.jobs.job import MOST_REFUNDS
-from forge_min.jobs.worker import executor as lane_module
+from forge_min.jobs.worker import executor
 
 from round_trips import counting_proxy
 
@@ -200,7 +200,7 @@ def test_a_delayed_job_runs_when_it_is_due_and_not_before(shop: Any) -> None:
 
 def test_waking_is_quicker_than_polling(shop: Any) -> None:
     worker = shop.worker({"a": nothing}, poll_interval=30.0)
-    shop.wait_for(lambda: worker._heart.beaten.is_set())
+    shop.wait_for(lambda: worker._heartbeat.registered.is_set())
     started = time.monotonic()
     for _ in range(5):
         job = shop.insert()
@@ -223,7 +223,7 @@ def test_complete_tx_commits_effect_and_completion_together(shop: Any) -> None:
     worker = shop.worker({"a": work})
     shop.until(job, "completed")
     worker.stop()
-    assert shop.states() == {"completed": 1, "available": 1} and worker._acks.stale == 0
+    assert shop.states() == {"completed": 1, "available": 1} and worker._completer.stale == 0
 
 
 def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_again(
@@ -251,7 +251,7 @@ def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_a
     shop.wait_for(lambda: ended == ["completed"] * 2)
     assert runs == [1, 2]
     assert shop.states() == {"completed": 1, "available": 1}
-    assert "knows nothing" in shop.row(job, "errors")[0][0]["error"]
+    assert "does not know" in shop.row(job, "errors")[0][0]["error"]
 
 
 def test_after_a_completion_that_was_rolled_back_the_return_completes_the_job(shop: Any) -> None:
@@ -263,7 +263,7 @@ def test_after_a_completion_that_was_rolled_back_the_return_completes_the_job(sh
     job = shop.insert(max_attempts=1)
     worker = shop.worker({"a": work}, heartbeat=0.1)
     shop.until(job, "completed")
-    assert shop.row(job, "attempt", "errors") == (1, []) and worker._acks.stale == 0
+    assert shop.row(job, "attempt", "errors") == (1, []) and worker._completer.stale == 0
 
 
 def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None:
@@ -282,7 +282,7 @@ def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None
 
     job = shop.insert()
     worker = shop.worker({"a": work}, heartbeat=60.0)
-    shop.wait_for(lambda: worker._acks.stale == 1)
+    shop.wait_for(lambda: worker._completer.stale == 1)
     assert len(caught) == 1 and shop.states() == {"running": 1}
     assert shop.row(job, "state") == ("running",)
 
@@ -306,7 +306,7 @@ def test_a_stale_claim_rolls_the_effect_back(shop: Any) -> None:
     job = shop.insert()
     worker = shop.worker({"a": work})
     shop.until(job, "completed")
-    shop.wait_for(lambda: worker._acks.stale == 1)
+    shop.wait_for(lambda: worker._completer.stale == 1)
     assert len(caught) == 1 and shop.states() == {"completed": 1}
 
 
@@ -331,7 +331,7 @@ def test_a_late_answer_of_an_earlier_run_never_completes_a_later_one(shop: Any) 
     )
     shop.until(job, "scheduled")
     gate.set()
-    shop.wait_for(lambda: worker._acks.stale == 1)
+    shop.wait_for(lambda: worker._completer.stale == 1)
     assert runs[0].attempt == runs[1].attempt and runs[0].claim != runs[1].claim
     assert shop.row(job, "state") == ("scheduled",)
 
@@ -470,7 +470,7 @@ def test_a_job_that_takes_too_long_is_ended_and_counted_as_a_failed_attempt(shop
     assert "longer than 0.2 s" in shop.row(job, "errors")[0][0]["error"]
     after = shop.insert("b")
     shop.until(after, "completed")
-    assert worker._acks.stale == 0
+    assert worker._completer.stale == 0
 
 
 def test_a_query_that_takes_too_long_is_cancelled(shop: Any) -> None:
@@ -491,7 +491,7 @@ def test_a_query_that_takes_too_long_is_cancelled(shop: Any) -> None:
 def test_a_job_that_does_not_react_to_its_time_out_costs_its_thread_only(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "GRACE", 0.2)
+    monkeypatch.setattr(executor, "GRACE", 0.2)
     libc = ctypes.CDLL(None)
     job = shop.insert(max_attempts=1)
     shop.worker(
@@ -522,7 +522,7 @@ def behind_a_proxy(shop: Any, work: Any, **options: Any) -> Iterator[tuple[jobs.
 def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
     shop: Any, monkeypatch: pytest.MonkeyPatch, execute: Any
 ) -> None:
-    monkeypatch.setattr(lane_module, "CUT", 0.3, raising=False)
+    monkeypatch.setattr(executor, "CUT", 0.3, raising=False)
     stuck: list[int] = []
 
     def work(job: Job) -> None:
@@ -548,7 +548,7 @@ def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
 def test_no_job_begins_on_a_connection_that_stands_still(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "IDLE", 0.0, raising=False)
+    monkeypatch.setattr(executor, "IDLE", 0.0, raising=False)
     runs: list[int] = []
 
     def work(job: Job) -> None:
@@ -585,7 +585,7 @@ def test_time_outs_never_hit_the_next_job(shop: Any) -> None:
     for job in last:
         shop.until(job, "completed")
     found = shop.states()
-    assert found["completed"] + found.get("discarded", 0) == 220 and worker._acks.stale == 0
+    assert found["completed"] + found.get("discarded", 0) == 220 and worker._completer.stale == 0
 
 
 def test_the_observer_and_the_context_hear_of_every_run(shop: Any) -> None:
@@ -675,7 +675,7 @@ def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(s
     worker = shop.worker({"a": nothing})
     shop.until(poison, "discarded")
     shop.until(ok, "completed")
-    assert worker._house.rescued == 2 and shop.row(ok, "attempt") == (2,)
+    assert worker._maintainer.rescued == 2 and shop.row(ok, "attempt") == (2,)
     assert "died" in shop.row(ok, "errors")[0][0]["error"]
 
 
@@ -725,7 +725,7 @@ def test_a_long_job_of_a_living_worker_is_never_rescued(shop: Any) -> None:
     other = shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
     shop.wait_for(lambda: len(runs) == 1)
     shop.conn.execute("select pg_sleep(1.5)")
-    assert shop.row(job, "state") == ("running",) and other._house.rescued == 0
+    assert shop.row(job, "state") == ("running",) and other._maintainer.rescued == 0
     gate.set()
     shop.until(job, "completed")
     assert runs == [1]

@@ -15,7 +15,7 @@ from math import floor
 from typing import Any
 
 import pytest
-from forge_min.fanout import access_line
+from forge_min.fanout import try_format_access_line
 from forge_min.observe import log_fields, new_handler, span
 from forge_min.observe.logs.access import AccessLog
 from hypothesis import example, given
@@ -98,7 +98,7 @@ PLACE = (2**127 + 1, 2**63, False)
 
 
 def test_a_plain_line_is_written_in_one_pass() -> None:
-    line = access_line(1e9, "GET", "/a/1", 200, 0.001, PLAIN, PLACE)
+    line = try_format_access_line(1e9, "GET", "/a/1", 200, 0.001, PLAIN, PLACE)
     assert line is None or json.loads(line) == {
         "time": "2001-09-09T01:46:40.000+00:00",
         "level": "info",
@@ -117,21 +117,21 @@ def test_a_plain_line_is_written_in_one_pass() -> None:
     "odd", ["a b", "a%3Db", "a\\b", "a=b", "a:b", 'a"b', "a'b", "a\nb", "\x7f"]
 )
 def test_what_may_hold_a_secret_or_an_escape_is_not_written_in_one_pass(odd: str) -> None:
-    lines = [access_line(1e9, "GET", f"/{odd}", 200, 0.1, PLAIN, None)]
-    lines += [access_line(1e9, "GET", "/", 200, 0.1, {"user_id": odd}, None)]
+    lines = [try_format_access_line(1e9, "GET", f"/{odd}", 200, 0.1, PLAIN, None)]
+    lines += [try_format_access_line(1e9, "GET", "/", 200, 0.1, {"user_id": odd}, None)]
     if odd not in ("a=b", "a:b", "a'b"):  # a route is the project's own word
-        lines += [access_line(1e9, "GET", "/", 200, 0.1, {"route": odd}, None)]
+        lines += [try_format_access_line(1e9, "GET", "/", 200, 0.1, {"route": odd}, None)]
     assert lines == [None] * len(lines)
 
 
 @pytest.mark.parametrize("now", [-1.0, 253402300800.0, float("nan"), float("inf")])
 def test_a_moment_that_is_no_date_is_not_written_in_one_pass(now: float) -> None:
-    assert access_line(now, "GET", "/", 200, 0.1, {}, None) is None
+    assert try_format_access_line(now, "GET", "/", 200, 0.1, {}, None) is None
 
 
 @given(st.floats(0, 4e9))
 def test_each_line_has_its_own_second(now: float) -> None:
-    line = access_line(now, "GET", "/", 200, 0.1, {}, None)
+    line = try_format_access_line(now, "GET", "/", 200, 0.1, {}, None)
     clock = datetime.fromtimestamp(int(now), UTC).isoformat()[:19]
     assert line is None or json.loads(line)["time"] == f"{clock}.{int(now % 1 * 1000):03d}+00:00"
 

@@ -83,7 +83,7 @@ def test_queues_are_paused_limited_and_shown(queue: Any) -> None:
         (["list", "--state", "asleep"], 1, "error[F721]"),
         (["frobnicate"], 2, "invalid choice"),
         (["show", "9" * 5000], 1, "error[F722]"),
-        (["show", "0" * 20 + "7"], 1, "no job 7"),
+        (["show", "0" * 20 + "7"], 1, "job 7 was not found"),
         (["pause", ""], 1, "error[F725]"),
         (["pause", "q" * 101], 1, "error[F725]"),
         (["pause", "\udcff"], 1, "error[F725]"),

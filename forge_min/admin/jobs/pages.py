@@ -55,7 +55,7 @@ class JobsPages:
         router.add("GET", "/jobs", self._overview)
         router.add("GET", "/jobs/list", self._list)
         router.add("GET", "/jobs/{id}", self._detail)
-        for action in control.DOES:
+        for action in control.ACTIONS:
             router.add("POST", f"/jobs/{{id}}/{action}", partial(self._change, action))
         for change in (control.pause, control.resume):
             router.add("POST", f"/jobs/queues/{change.__name__}", partial(self._queue, change))

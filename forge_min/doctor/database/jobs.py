@@ -22,7 +22,7 @@ def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterat
     own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
     with read_only(conn):
         seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
-        served = {*s["jobs.queues"], *control.served(conn)}
+        served = {*s["jobs.queues"], *control.served_queues(conn)}
     known = declared.kinds
     unknown = [kind for kind in seen["unknown"] if known is not None and kind not in known]
     paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
@@ -57,7 +57,7 @@ def _unknown(kinds: list[str]) -> Iterator[Finding]:
 
 
 def _unworked(
-    seen: control.Shown, unknown: list[str], known: Mapping[str, Kind]
+    seen: control.Row, unknown: list[str], known: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     for kind in seen["unknown"]:
         if kind not in unknown:
@@ -81,13 +81,13 @@ def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
         yield new_finding("D703", "warning", f"{queue}, since {since}", queue=quote(queue))
 
 
-def _depth(seen: control.Shown) -> str:
+def _depth(seen: control.Row) -> str:
     waiting = sum(states.get("available", 0) for states in seen["counts"].values())
     oldest = max(seen["oldest"].values(), default=0.0)
     return f"{waiting} jobs wait, the oldest for {control.duration(oldest)}"
 
 
-def _backlog(seen: control.Shown, paused: Mapping[str, str]) -> Iterator[Finding]:
+def _backlog(seen: control.Row, paused: Mapping[str, str]) -> Iterator[Finding]:
     for queue in sorted(seen["counts"].keys() - paused.keys()):
         waiting, oldest = seen["counts"][queue].get("available", 0), seen["oldest"].get(queue, 0.0)
         if oldest > OLD or waiting > MANY:
@@ -95,6 +95,6 @@ def _backlog(seen: control.Shown, paused: Mapping[str, str]) -> Iterator[Finding
             yield new_finding("D704", "warning", message)
 
 
-def _stuck_jobs(stuck: list[control.Shown]) -> str:
+def _stuck_jobs(stuck: list[control.Row]) -> str:
     times = ((job, control.duration(job["seconds"])) for job in stuck)
     return join_names(f"{job['kind']} {job['id']} ({time})" for job, time in times)

@@ -1,4 +1,4 @@
-"""What one worker, the leader, does for all: schedules, rescue, retention, figures."""
+"""Maintenance that one worker, the leader, does for all: schedules, rescue, retention, counts."""
 
 from .cron import Cron, Interval
 from .loop import Maintainer, Retention

@@ -1,6 +1,6 @@
-"""The thread `job-house`: what the leader does for all workers. Without the lead it only waits.
+"""The thread `job-maintenance`: the leader's work for all workers. Other workers only wait.
 
-Each action is one statement, or one transaction, that asks again whether this worker leads.
+Each action is one statement or transaction, which checks again that this worker is the leader.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ..kinds import WorkerOptions
 from .periodic import SQL, Periodic, insert_due, register
 
 BATCH = 5_000  # rows that one statement deletes
-MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; of more the planner's guess
-SWEEP = 30.0  # seconds between looks for what is old
+MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; above it, an estimate
+SWEEP = 30.0  # seconds between deletions of old jobs
 COUNT = 15.0  # seconds between counts
 
 RESCUE = {which: with_notice(SQL["rescue"], which=SQL[which]) for which in ("silent", "strays")}
-SILENT, STRAY = "the worker died or fell silent", "the worker knows nothing of this run"
+SILENT, STRAY = "the worker died or sent no heartbeat", "the worker does not know this run"
 
 
 class Retention(NamedTuple):
-    """Seconds that ended jobs are kept, and the figures of the plots."""
+    """Seconds until ended jobs and the figures of the plots are deleted."""
 
     completed: float = 86_400.0
     discarded: float = 7 * 86_400.0
@@ -37,7 +37,7 @@ class Retention(NamedTuple):
 
 
 class Maintainer(DatabaseThread):
-    """Rescues, deletes, counts and inserts what is periodic, while `leading()`."""
+    """Rescues, deletes and counts jobs, and inserts periodic ones, while `leading()` is true."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Maintainer(DatabaseThread):
         retention: Retention,
         leading: Callable[[], bool],
     ) -> None:
-        super().__init__("job-house", self._step, options.connect_by_index)
+        super().__init__("job-maintenance", self._step, options.connect_by_index)
         self._worker, self._periodic, self._leading = options.id, periodic, leading
-        told = {"worker": options.id, "told": options.discarded_kinds, "batch": BATCH}
-        self._params = told | retention._asdict()
+        params = {"worker": options.id, "discarded_kinds": options.discarded_kinds, "batch": BATCH}
+        self._params = params | retention._asdict()
         self._every = {"rescue": options.heartbeat, "sweep": SWEEP, "count": COUNT}
         self._due: dict[str, float] = {}
         self._registered = False
@@ -72,17 +72,17 @@ class Maintainer(DatabaseThread):
             try:
                 if time.monotonic() >= due:
                     self._due[name] = time.monotonic() + self._do(name)
-            except Exception as err:  # one must not keep the others from being done
+            except Exception as err:  # a failed action must not delay the others
                 failed = err
         if failed is not None:
             raise failed
         self.rest(max(0.0, min(self._due.values()) - time.monotonic()))
 
     def _do(self, name: str) -> float:
-        """One action; seconds until it is due again."""
+        """Do one action. Returns the seconds until it is due again."""
         conn = self.connection()
         if name == "periodic":
-            # Others may lead meanwhile, with schedules of theirs: look now and then.
+            # Another leader with other schedules may change the rows in the meantime.
             return min(insert_due(conn, self._worker, self._periodic), SWEEP)
         if name == "rescue":
             for run in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
@@ -93,44 +93,42 @@ class Maintainer(DatabaseThread):
             if full:
                 return 0.0
         else:
-            count(conn, self._worker)
+            store_counts(conn, self._worker)
         return self._every[name]
 
 
-def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
-    """Count anew.
+def store_counts(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
+    """Count jobs and store the counts.
 
     worker: the leader; None = the caller, if no worker leads.
     """
-    found, oldest = look(conn)
-    params = {
-        "names": list(found),
-        "counts": [
-            json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
-        ],
-        "worker": worker,
-    }
-    db.run(conn, SQL["counted"], params)
+    counts, oldest = count_jobs(conn)
+    rows = [json.dumps(counts[name] | {"oldest": oldest.get(name, 0.0)}) for name in counts]
+    params = {"names": list(counts), "counts": rows, "worker": worker}
+    db.run(conn, SQL["store_counts"], params)
 
 
-def look(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
-    """queue → state → how many, and queue → seconds that its oldest job waits. Only reads."""
-    found: dict[str, dict[str, int]] = {}
+def count_jobs(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
+    """Return queue → state → number of jobs, and queue → age of its oldest job. Only reads.
+
+    Ages are seconds, of queues with available jobs.
+    """
+    counts: dict[str, dict[str, int]] = {}
     oldest: dict[str, float] = {}
     for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
         if number > MOST_COUNTED:
-            # The state and the queue are two conditions that the statistics know.
+            # The statistics of PostgreSQL know both conditions, the state and the queue.
             params = {"queue": queue, "state": state}
             ((plan,),) = conn.execute(SQL["estimate"], params).fetchall()
             number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
-        found.setdefault(queue, {})[state] = number
+        counts.setdefault(queue, {})[state] = number
         if age is not None:
             oldest[queue] = age
-    return found, oldest
+    return counts, oldest
 
 
-def count_if_old(conn: psycopg.Connection[Any]) -> None:
-    """Count where no leader does, at most every few seconds."""
-    ((old,),) = db.run(conn, SQL["old"])
+def refresh_counts(conn: psycopg.Connection[Any]) -> None:
+    """Count if no worker leads, at most every 10 seconds."""
+    ((old,),) = db.run(conn, SQL["counts_are_old"])
     if old:
-        count(conn)
+        store_counts(conn)

@@ -1,6 +1,6 @@
-What the leader does. Each statement asks whether this worker is it.
+The statements of the leader. Each checks that this worker is the leader.
 
--- A schedule that is new, or says something else than before, begins with its next run.
+-- A new or changed schedule begins with its next run.
 -- name: register
 insert into forge_periodic as p (name, schedule, due_at) values (%(name)s, %(schedule)s, %(due_at)s)
 on conflict (name) do update set schedule = excluded.schedule, due_at = excluded.due_at
@@ -9,7 +9,7 @@ where p.schedule <> excluded.schedule
 -- name: schedules
 select name, due_at, now() from forge_periodic where name = any(%(names)s::text[]) and paused_at is null
 
--- Nobody else can have moved it on: each run is inserted once.
+-- No row if another process moved it on: each run is inserted once.
 -- name: advance
 update forge_periodic set due_at = %(next)s
 where name = %(name)s and due_at = %(expected)s and paused_at is null
@@ -19,8 +19,8 @@ returning 1
 -- name: inserted
 update forge_periodic set last_at = %(run)s, last_job = %(job)s where name = %(name)s
 
--- Runs that ended without a word: `which` is one of the next two. Each costs its attempt, and the job is available at
--- once: the class's retry() is for errors of its work. Workers of which nothing runs any more are forgotten.
+-- Runs that ended without a result: `which` is `silent` or `strays`. Each counts as an attempt, and the job is
+-- available at once: the class's retry() is for errors of its work. Dead workers without runs are deleted.
 -- name: rescue
 with ended as (
   update forge_job set
@@ -35,7 +35,7 @@ $which
   returning *
 ),
 $notice,
-forgotten as (
+deleted as (
   delete from forge_worker w
   where w.expires_at <= now()
     and not exists (select 1 from forge_job j where j.worker_id = w.id and j.state = 'running')
@@ -44,7 +44,7 @@ forgotten as (
 select id, kind, attempt, state from ended
 
 -- name: silent
-  -- Of a worker that is gone or silent.
+  -- Of workers without a heartbeat.
   select j.id from forge_job j
   where j.state = 'running' and not exists (
       select 1 from forge_worker w where w.id = j.worker_id and w.expires_at > now())
@@ -53,18 +53,18 @@ select id, kind, attempt, state from ended
   limit 1000 for update of j skip locked
 
 -- name: strays
-  -- Of a worker that knows nothing of them: a crash of the server undid what it had answered.
+  -- Unknown to their worker: a crash of the server undid their results.
   select j.id from forge_job j
   where j.state = 'running' and j.worker_id = %(worker)s
     and (j.id, j.claim) in (select * from unnest(%(ids)s::bigint[], %(claims)s::bigint[]))
   for update of j skip locked
 
--- What is old; whether there may be more of it.
+-- Deletes old jobs and figures. Returns whether there may be more of them.
 -- name: sweep
 with leads as (
   select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now()
 ),
-gone as (
+ended as (
   delete from forge_job
   where exists (select from leads) and id = any(array(
     select id from forge_job
@@ -73,7 +73,7 @@ gone as (
     order by coalesce(finalized_at, scheduled_at) limit %(batch)s for update skip locked))
   returning 1
 ),
-given_up as (
+discarded as (
   delete from forge_job
   where exists (select from leads) and id = any(array(
     select id from forge_job
@@ -85,15 +85,15 @@ figures as (
   delete from forge_job_minute
   where exists (select from leads) and minute < now() - %(minutes)s * interval '1 second'
 )
-select (select count(*) from gone) >= %(batch)s or (select count(*) from given_up) >= %(batch)s
+select (select count(*) from ended) >= %(batch)s or (select count(*) from discarded) >= %(batch)s
 
--- name: old
--- Whether no leader counts, and nobody else has of late.
+-- name: counts_are_old
+-- Whether there is no leader to count, and no count in the last 10 seconds.
 select not exists (select from forge_leader where name = 'jobs' and expires_at > now())
   and coalesce((select max(counted_at) from forge_queue) < now() - interval '10 seconds', true)
 
--- Jobs by queue and state, none counted further than `most`, and the age of the oldest that waits. What waits is
--- counted queue by queue, so that a long one hides no other.
+-- Jobs by queue and state, each count at most `most`, and the age of the oldest available job. Available jobs are
+-- counted queue by queue, so that a long queue hides no other.
 -- name: count
 with recursive waiting(queue) as (
   (select queue from forge_job where state = 'available' order by queue limit 1)
@@ -103,7 +103,7 @@ with recursive waiting(queue) as (
 )
 select w.queue, 'available' as state,
   (select count(*) from (
-    select 1 from forge_job j where j.state = 'available' and j.queue = w.queue limit %(most)s) found),
+    select 1 from forge_job j where j.state = 'available' and j.queue = w.queue limit %(most)s) counted),
   (select extract(epoch from now() - min(at))::float8 from (values (1), (2), (3), (4)) p(priority), lateral (
     select j.scheduled_at as at from forge_job j
     where j.state = 'available' and j.queue = w.queue and j.priority = p.priority
@@ -112,16 +112,16 @@ from waiting w where w.queue is not null
 union all
 select queue, s.state, count(*), null
 from (values ('scheduled'), ('running'), ('retryable'), ('completed'), ('discarded'), ('cancelled')) s(state),
-  lateral (select j.queue from forge_job j where j.state = s.state limit %(most)s) found
+  lateral (select j.queue from forge_job j where j.state = s.state limit %(most)s) counted
 group by queue, s.state
 
 -- name: estimate
 explain (format json) select from forge_job where queue = %(queue)s and state = %(state)s
 
--- Queues without any job are forgotten, unless somebody has said something of them.
--- name: counted
+-- Deletes queues without jobs, unless they are paused or limited.
+-- name: store_counts
 with leads as (
-  select from (select true) one
+  select from (select true) always
   where exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
     or (%(worker)s::uuid is null
       and not exists (select from forge_leader where name = 'jobs' and expires_at > now()))

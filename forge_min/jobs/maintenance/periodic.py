@@ -1,6 +1,6 @@
-"""Periodic jobs: what is due by a schedule becomes a job, once, whichever process leads.
+"""Periodic jobs: each run that is due by a schedule becomes one job, on whichever worker leads.
 
-The time is the database's; what was missed while no leader was there is dealt with as each says.
+The clock is the database's. `missed` decides about runs that were due while no worker was leader.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...db import Connection
 from ...errors import ForgeError
 from ..insert import insert_tx
 from ..kinds import Catalogue
-from ..new import ENDED, NewJob, Unique, checked
+from ..new_job import ENDED, NewJob, Unique, check_job
 from .cron import Cron, Interval
 
 log = logging.getLogger("forge_min.jobs")
@@ -29,11 +29,14 @@ MOST_MISSED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """A job that is inserted when its schedule says so.
+    """A job that is inserted by a schedule.
 
-    name: unique in the application. missed: of the runs that were due while no leader was there,
-    "once" inserts the last one, "all" each (at most 1,000), "skip" none. options: as of `NewJob`.
     Its metadata has "periodic", the name, and "due_at", the time in UTC (RFC 3339).
+
+    name: unique in the application.
+    missed: of the runs that were due while no worker was leader, "once" inserts the last one,
+        "all" each (at most 1,000), "skip" none.
+    options: as for `NewJob`.
     """
 
     name: str
@@ -44,41 +47,41 @@ class Periodic:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def runs(self, due: datetime, now: datetime) -> tuple[list[datetime], datetime]:
-        """The runs to insert at `now`, when `due` was the next; and the one that comes then."""
+        """Return the runs to insert at `now`, from `due` on, and the time of the next run."""
         if self.missed != "all" and now - due > _DAY:
-            # The last of them counts: none of the others is worked out, unless it is that rare.
+            # Only the last run counts, so earlier ones are not computed.
             near = self.schedule.after(now - _DAY)
             due = near if near <= now else due
-        found: list[datetime] = []
+        runs: list[datetime] = []
         while due <= now:
-            if len(found) == MOST_MISSED:
+            if len(runs) == MOST_MISSED:
                 log.warning("%s: more than %d runs were missed", self.name, MOST_MISSED)
                 due = self.schedule.after(now)
                 break
-            found = [*found, due] if self.missed == "all" else [due]
+            runs = [*runs, due] if self.missed == "all" else [due]
             due = self.schedule.after(due)
         if self.missed == "skip":
-            found = [run for run in found if now - run <= timedelta(seconds=LATE)]
-        return found, due
+            runs = [run for run in runs if now - run <= timedelta(seconds=LATE)]
+        return runs, due
 
 
 def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
-    """Raise ForgeError F720 for a name that comes twice, F716 for a kind that no worker has, and
-    Invalid F711 for arguments that it does not take.
+    """Check periodic jobs.
+
+    Raises ForgeError F720 for a repeated name, F716 for a kind without a worker, and Invalid F711
+    for arguments that are not valid for the kind.
     """
     strict = Catalogue(catalogue.kinds.values(), strict=True)
     names: set[str] = set()
     for each in periodic:
         if each.name in names:
-            raise ForgeError(f"two periodic jobs are called {each.name!r}", code="F720")
+            raise ForgeError(f"two periodic jobs have the name {each.name!r}", code="F720")
         names.add(each.name)
-        checked(NewJob(each.kind, each.args, **each.options), strict)
+        check_job(NewJob(each.kind, each.args, **each.options), strict)
 
 
 def register(conn: Connection, periodic: Sequence[Periodic]) -> None:
-    """Make the rows of these schedules, each due next as it says; one whose schedule has changed
-    begins anew.
-    """
+    """Insert the rows of schedules, each with its next run. A changed schedule starts anew."""
     ((now,),) = db.run(conn, "select now()")
     for each in periodic:
         due = each.schedule.after(now)
@@ -87,15 +90,15 @@ def register(conn: Connection, periodic: Sequence[Periodic]) -> None:
 
 
 def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> float:
-    """Insert what is due, if `worker` leads; seconds until the next is."""
-    known = {each.name: each for each in periodic}
+    """Insert due jobs, if `worker` is the leader. Returns the seconds until the next one is due."""
+    by_name = {each.name: each for each in periodic}
     wait = 3600.0
-    if not known:
+    if not by_name:
         return wait
-    for name, due, now in db.run(conn, SQL["schedules"], {"names": list(known)}):
+    for name, due, now in db.run(conn, SQL["schedules"], {"names": list(by_name)}):
         try:
             if due <= now:
-                due = _insert(conn, worker, known[name], due, now)
+                due = _insert(conn, worker, by_name[name], due, now)
         except ForgeError as err:
             log.error("the periodic job %s was not inserted: %s", name, err)
             due = now + timedelta(seconds=LATE / 4)
@@ -106,21 +109,21 @@ def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> 
 def _insert(
     conn: Connection, worker: UUID, each: Periodic, due: datetime, now: datetime
 ) -> datetime:
-    chosen, after = each.runs(due, now)
+    runs, next = each.runs(due, now)
     with db.transaction(conn):
-        params = {"name": each.name, "expected": due, "next": after, "worker": worker}
+        params = {"name": each.name, "expected": due, "next": next, "worker": worker}
         if not db.run(conn, SQL["advance"], params):
-            return after  # another leads now, or has done it
+            return next  # another worker leads now, or has inserted them
         job = None
-        for run in chosen:
-            told = {"periodic": each.name, "due_at": run.isoformat()}
+        for run in runs:
+            metadata = {"periodic": each.name, "due_at": run.isoformat()}
             options = {
                 "unique": Unique(f"periodic:{each.name}:{run.isoformat()}", ended=ENDED),
                 **each.options,
-                "metadata": dict(each.options.get("metadata") or {}) | told,
+                "metadata": dict(each.options.get("metadata") or {}) | metadata,
             }
             job = insert_tx(conn, each.kind, each.args, **options)
         if job is not None:
-            params = {"name": each.name, "run": chosen[-1], "job": job}
+            params = {"name": each.name, "run": runs[-1], "job": job}
             db.run(conn, SQL["inserted"], params)
-    return after
+    return next

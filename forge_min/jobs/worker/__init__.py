@@ -1,7 +1,7 @@
-"""The threads of a worker: they fetch jobs, run them, record the results and send heartbeats."""
+"""The threads of a worker: they fetch and run jobs, record results and send heartbeats."""
 
-from .completer import write_down
+from .completer import record_results
 from .executor import run_kind
 from .worker import Worker
 
-__all__ = ["Worker", "run_kind", "write_down"]
+__all__ = ["Worker", "run_kind", "record_results"]

@@ -1,7 +1,7 @@
-"""The thread `job-ack`: writes down how runs ended, many in one statement, each fenced by its
-claim.
+"""The thread `job-complete` records how runs ended.
 
-It flushes when no fetched job is waiting, and within 5 ms otherwise: fixed timers halve the speed.
+One statement records many results, each fenced by the claim of its run. The thread writes when no
+fetched job waits, and within 5 ms otherwise: fixed timers halve the throughput.
 """
 
 from __future__ import annotations
@@ -21,96 +21,103 @@ from ..job import SQL, Result, with_notice
 from ..kinds import WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
-SETTLE = with_notice(SQL["settle"])
+FINISH = with_notice(SQL["finish"])
 LINGER = 0.005  # seconds
 
 
-class Acknowledger(DatabaseThread):
-    """Takes results from any thread. backlog: whether fetched jobs wait. written: called with the
-    results that are dealt with.
+class Completer(DatabaseThread):
+    """Records results, which any thread may add.
+
+    backlog: returns whether fetched jobs wait.
+    recorded: called with the results that were recorded or refused.
     """
 
     def __init__(
         self,
         options: WorkerOptions,
         backlog: Callable[[], bool],
-        written: Callable[[Sequence[Result]], object],
+        recorded: Callable[[Sequence[Result]], object],
     ) -> None:
-        super().__init__("job-ack", self._step, options.connect_by_index)
+        super().__init__("job-complete", self._step, options.connect_by_index)
         self._options = options
-        self._backlog, self._written = backlog, written
+        self._backlog, self._recorded = backlog, recorded
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
         self.stale = 0
 
     def put(self, result: Result) -> None:
-        """Write `result` down soon. Never blocks."""
+        """Queue a result, which is recorded soon. Never blocks."""
         self._inbox.put(result)
-        if not self.wake.is_set():  # PERF: a look costs less than the lock
+        if not self.wake.is_set():  # PERF: reading the flag costs less than taking the lock
             self.wake.set()
 
     @property
     def pending(self) -> int:
-        """Results that are not written yet."""
+        """Number of results that are not recorded yet."""
         return self._inbox.qsize() + len(self._batch)
 
     def _step(self) -> None:
         if not self._batch:
             self.rest()
         self._collect()
-        self._write(self._batch)
+        self._record(self._batch)
         batch, self._batch = self._batch, []
-        self._written(batch)
+        self._recorded(batch)
 
     def _collect(self) -> None:
-        """Add what has come, which is bounded: above MOST_PENDING the worker fetches nothing."""
+        """Add queued results. The batch is bounded: above MOST_PENDING no job is fetched."""
         deadline = time.monotonic() + LINGER
         with suppress(queue.Empty):
             while True:
                 wait = deadline - time.monotonic() if self._backlog() else 0.0
                 self._batch.append(self._inbox.get(wait > 0, max(wait, 0.0)))
 
-    def _write(self, batch: Sequence[Result]) -> None:
+    def _record(self, batch: Sequence[Result]) -> None:
+        kinds = self._options.discarded_kinds
         try:
-            told = self._options.discarded_kinds
-            stale = write_down(self.connection(), self._options.id, told, batch)
+            stale = record_results(self.connection(), self._options.id, kinds, batch)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:
             if len(batch) == 1:
                 log.exception("job %d stays running: its result was refused", batch[0].job.id)
                 return
-            for result in batch:  # the one that was refused must not hold up the others
-                self._write([result])
+            for result in batch:  # a refused result must not hold up the others
+                self._record([result])
             return
         for result in stale:
             if not result.job.completed:
                 self.stale += 1
-                log.warning("job %d was taken from this worker meanwhile", result.job.id)
+                log.warning("job %d was taken from this worker before it ended", result.job.id)
 
 
-def write_down(
-    conn: psycopg.Connection[Any], worker: UUID, told: Sequence[str], results: Sequence[Result]
+def record_results(
+    conn: psycopg.Connection[Any], worker: UUID, kinds: Sequence[str], results: Sequence[Result]
 ) -> list[Result]:
-    """Write the results of runs. Returns those whose runs were taken from this worker."""
+    """Record the results of runs.
+
+    kinds: names of the kinds with `discarded`, to which discarded jobs are reported.
+
+    Returns the stale results: their runs were taken from this worker.
+    """
     # A run that was snoozed or rescued may have run again: only the last claim can be valid.
     last = {result.job.id: result for result in sorted(results, key=lambda r: r.job.claim)}
     stale = [result for result in results if last[result.job.id] is not result]
     done = [result for result in last.values() if result.state == "completed"]
     others = [result for result in last.values() if result.state != "completed"]
-    for sql, part in ((SQL["complete"], done), (SETTLE, others)):
+    for sql, part in ((SQL["complete"], done), (FINISH, others)):
         if part:
             params = {
                 "worker": worker,
                 "ids": [r.job.id for r in part],
                 "claims": [r.job.claim for r in part],
-                # Only SETTLE uses these.
-                "told": list(told),
+                # Only FINISH uses these.
+                "discarded_kinds": list(kinds),
                 "states": [r.state for r in part],
                 "refunds": [r.refund for r in part],
                 "delays": [r.delay for r in part],
                 "errors": [r.error for r in part],
             }
-            written = {row[0] for row in conn.execute(sql, params)}
-            stale += [r for r in part if r.job.id not in written]
+            recorded = {row[0] for row in conn.execute(sql, params)}
+            stale += [r for r in part if r.job.id not in recorded]
     return stale

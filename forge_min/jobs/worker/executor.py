@@ -1,9 +1,9 @@
-"""One thread `job-N`: runs a job after the other, each within its time limit, as the system in the
-name and the tenant of who caused it. Knows an inbox, and whom to tell of a result.
+"""The threads `job-N` run one job after the other, each within its time limit.
 
-When the time is over another thread calls `check`: an exception is raised in this one and its
-query is cancelled; if no answer comes, its connection is cut. Code that does not even react to that
-is left behind: its attempt is recorded, its thread replaced.
+A job runs as the system, in the name and the tenant of the user that caused it. When its time is
+over, another thread calls `check`: TimedOut is raised in the job's thread and its query is
+cancelled. If the query does not end, the connection is cut. Code that does not react to that either
+is abandoned: its attempt is recorded and its thread is replaced.
 """
 
 from __future__ import annotations
@@ -24,29 +24,31 @@ from ...db import Connection, ThreadConnection
 from ...errors import ForgeError
 from ...observe import log_context
 from ..args import read_args
-from ..job import Cancelled, Job, Result, failed, ids_of, judge, log_failure, own_delay
+from ..job import Cancelled, Job, Result, error_result, failed, log_failure, log_ids, retry_delay
 from ..kinds import Kind, WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
-WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
+WARM_UP = 0.2  # seconds without a job after which a thread opens its connection
 CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
-IDLE = 1.0  # seconds without an answer after which a connection is asked before a job begins
-RECENT = 0.01  # seconds since its last use or check in which a connection is not checked
-DATABASE_ERRORS = 1.0  # seconds until a job is taken again that found no connection to the database
+IDLE = 1.0  # seconds without traffic after which a connection is tested before a job begins
+RECENT = 0.01  # seconds since its last use or test in which a connection is not checked
+DATABASE_ERRORS = 1.0  # seconds until a job without a connection to the database is fetched again
 
-Ended = tuple[Result, BaseException | None]  # None where it succeeded
+Ended = tuple[Result, BaseException | None]  # None if it succeeded
 
 
 class TimedOut(BaseException):
-    """Raised inside a job that ran for too long. No Exception: `except Exception` must not hide
-    it.
+    """Raised inside a job that ran for too long.
+
+    Not an Exception, because `except Exception` must not hide it.
     """
 
 
 class JobThread:
-    """A thread that works what comes through `inbox`, until None does, on the connection that the
-    options give to it. finished: called with each result and its seconds.
+    """Runs the jobs from `inbox` until it gets None, on its own connection.
+
+    finished: called with each result and its seconds.
     """
 
     def __init__(
@@ -57,26 +59,27 @@ class JobThread:
         finished: Callable[[Result, float], None],
     ) -> None:
         self._options, self._inbox, self._finished = options, inbox, finished
-        self._link = ThreadConnection(options.connect)
+        self._own = ThreadConnection(options.connect)
         # LOCK: guards the six below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._deadline = self._started = 0.0
         self._fired = False
-        self._lost = False  # the connection gave no answer
+        self._lost = False  # the connection did not respond
         self._abandoned = False
         self.number = number
         self.thread = threading.Thread(target=self._run, name=f"job-{number}", daemon=True)
 
     def check(self, now: float) -> bool:
-        """Act when this lane's job is over its time. True: it does not react, so replace
-        the lane.
+        """Enforce the time limit of the current job.
+
+        Returns True if the job does not react, so the thread must be replaced.
         """
         with self._lock:
             if self._job is None or now < self._deadline:
                 return False
-            # SAFETY: taken here: once the lock is free the thread may open one for its next job.
-            conn = self._link.conn
+            # SAFETY: read inside the lock: after it, the thread may open one for its next job.
+            conn = self._own.conn
             if self._fired:
                 if conn is not None and not self._lost and now >= self._deadline + CUT:
                     self._lost = conn.shut_down()
@@ -84,26 +87,27 @@ class JobThread:
             self._fired = True
             _raise_in(self.thread, TimedOut)
         if conn is not None:
-            # On its own thread: all lanes may wait for a server that stands still.
+            # On its own thread: all threads may wait for a server that does not respond.
             threading.Thread(target=_cancel, args=(conn,), name="job-cancel", daemon=True).start()
         return False
 
     def busy_for(self, now: float) -> float:
-        """Seconds that its job has run."""
+        """Return for how many seconds the current job has run, 0.0 without one."""
         with self._lock:
             return now - self._started if self._job is not None else 0.0
 
     def abandon(self, why: str) -> Result | None:
-        """Give the lane up: the failed result of its job; its thread ends when it can.
+        """Abandon the thread, which ends when it can.
 
-        None, and nothing changes, when it is in no job: then it goes on or ends by itself.
+        Returns the failed result of its job. Returns None, and changes nothing, if it runs no job:
+        then it continues or ends by itself.
         """
         with self._lock:
             job, self._job = self._job, None
             self._abandoned = job is not None
         if job is None:
             return None
-        result, error = self._late(job, why)
+        result, error = self._timed_out(job, why)
         log_failure(result, error)
         return result
 
@@ -111,7 +115,7 @@ class JobThread:
         try:
             job = self._inbox.get(timeout=WARM_UP)
         except Empty:
-            self._open()  # while there is time for it: the first job need not wait
+            self._open()  # while there is time: the first job need not wait for it
             job = self._inbox.get()
         while job is not None:
             started = time.monotonic()
@@ -120,33 +124,36 @@ class JobThread:
                 break
             self._finished(result, time.monotonic() - started)
             job = self._inbox.get()
-        self._link.close()
+        self._own.close()
 
     def _open(self) -> ForgeError | None:
-        """Have a connection whose server has not closed it, and answers if it was idle for long;
-        the job's actions may use it without asking here. Returns why there is none.
+        """Ensure that the thread has a working connection.
+
+        Its server has not closed it, and a connection that was idle for long is tested. The actions
+        of the job may use it without a test of their own. Returns the error if there is no
+        connection.
         """
-        conn = self._link.conn
+        conn = self._own.conn
         if conn is not None and not conn.closed:
             idle = time.perf_counter() - conn.last_used
             if idle < RECENT:  # PERF: a sixth of a drain. A job that finds it lost is refunded.
                 return None
             if idle > IDLE:
-                conn.losses = -1  # so that it is asked
+                conn.losses = -1  # so that it is tested
             if conn.is_alive():
                 return None
             conn.mark_lost()
         try:
-            self._link.connection()
+            self._own.connection()
         except ForgeError as err:
             return err
         return None
 
     def _attempt(self, job: Job, started: float) -> Result:
-        # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
-        # the second _disarm, after it came, cannot be interrupted.
+        # SAFETY: TimedOut is raised at most once per job, and never after a _disarm() that
+        # returned. So the second _disarm, after it was raised, cannot be interrupted.
         if job.cancelled:
-            result = judge(job, Cancelled())
+            result = error_result(job, Cancelled())
             log_failure(result, Cancelled())
             return result
         ended: Ended | None = None
@@ -157,36 +164,38 @@ class JobThread:
         try:
             try:
                 self._arm(job, started + seconds)
-                ended = self._handle(job)
+                ended = self._run_job(job)
             finally:
                 self._disarm()
         except TimedOut:
             self._disarm()
         if ended is None or (self._fired and ended[0].state != "completed"):
-            ended = self._late(job, f"the job took longer than {seconds:g} s")
+            ended = self._timed_out(job, f"the job took longer than {seconds:g} s")
         if self._fired:
-            self._link.close()
+            self._own.close()
         result, error = ended
         if error is not None and not self._abandoned:
-            # SAFETY: here, not where it was caught: TimedOut must not come inside of a log's lock.
+            # SAFETY: logged here, not in _run_job: TimedOut must not be raised inside the lock of a
+            # log handler.
             log_failure(result, error)
         return result
 
-    def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
+    def _timed_out(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
         error = TimeoutError(why)
-        delay = own_delay(self._options.kinds[job.kind].retry, job, error)
-        conn = self._link.conn
+        delay = retry_delay(self._options.kinds[job.kind].retry, job, error)
+        conn = self._own.conn
         lost = self._lost or (conn is not None and conn.broken)
         return failed(job, why, delay=delay, lost=lost), error
 
-    def _handle(self, job: Job) -> Ended:
-        job.connect = self._link.connection
+    def _run_job(self, job: Job) -> Ended:
+        job.connect = self._own.connection
         kind = self._options.kinds[job.kind]
         try:
-            who = for_job(job.metadata)
-            with as_identity(who), log_context(**ids_of(job, who)), self._options.around(job):
+            identity = for_job(job.metadata)
+            fields = log_ids(job, identity)
+            with as_identity(identity), log_context(**fields), self._options.around(job):
                 run_kind(kind, job)
-                if not self._clean():
+                if not self._is_idle():
                     raise ForgeError(
                         "the job left a transaction open, which was rolled back",
                         code="F714",
@@ -196,19 +205,20 @@ class JobThread:
         except TimedOut:
             raise
         except BaseException as err:
-            lost = self._link.conn is not None and self._link.conn.closed  # who finds it closes it
-            if not self._clean():
-                self._link.close()
+            lost = self._own.conn is not None and self._own.conn.closed  # its user closes it
+            if not self._is_idle():
+                self._own.close()
             try:
-                return judge(job, err, kind.retry, lost=lost), err
+                return error_result(job, err, kind.retry, lost=lost), err
             except TimedOut:
                 raise
-            except BaseException as worse:  # an error that cannot even be told
-                said = f"{type(err).__name__}, and {type(worse).__name__} over it"
-                return failed(job, said), err
+            except BaseException as worse:  # an error whose text cannot be formatted
+                message = f"{type(err).__name__}, and {type(worse).__name__} while it was formatted"
+                return failed(job, message), err
 
-    def _clean(self) -> bool:
-        conn = self._link.conn
+    def _is_idle(self) -> bool:
+        """Return whether no transaction is open on the connection."""
+        conn = self._own.conn
         return conn is None or conn.closed or conn.info.transaction_status == TransactionStatus.IDLE
 
     def _arm(self, job: Job, deadline: float) -> None:
@@ -224,26 +234,24 @@ class JobThread:
 
 
 def run_kind(kind: Kind, job: Job) -> None:
-    """Call what the job is for: the kind's `work`, or `discarded` where it tells of a job that was
-    given up.
-    """
+    """Call the kind's `work`, or its `discarded` if the job reports a discarded one."""
     if job.unreadable:
         raise ForgeError(job.unreadable, code="F711")
     if kind.args is not None:
-        job.args = read_args(kind.args, job.given, kind.name)
+        job.args = read_args(kind.args, job.raw_args, kind.name)
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)
 
 
 def _cancel(conn: Connection) -> None:
-    # An error: it ended by itself, or the server is gone: it will not go on either.
+    # An error means that the query ended by itself or the server is gone: both end the wait.
     with suppress(psycopg.Error):
         conn.cancel_safe(timeout=CUT)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
-    """Raise `error` in `thread` at its next bytecode, or take back what was not raised yet."""
+    """Raise `error` in `thread` at its next bytecode; None withdraws an error not raised yet."""
     ident = ctypes.c_ulong(thread.ident or 0)
-    what = ctypes.py_object(error) if error is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, what)
+    reference = ctypes.py_object(error) if error is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, reference)

@@ -1,5 +1,6 @@
-"""The thread `job-fetch`: takes as many jobs as threads are free, each fetch under a claim of its
-own.
+"""The thread `job-fetch` claims as many jobs as threads are free.
+
+Each fetch has a claim of its own.
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ from ...db import Connect, Connection, DatabaseThread
 from ...notify import Listener
 from ..job import SQL, Job, Result, hand_back
 from ..kinds import WorkerOptions
-from ..new import array
+from ..new_job import sql_array
 from .pool import Pool
 
-REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
+REMEMBER = 600.0  # seconds in which a fetch without a response is released
 NOT_CONNECTED = (False, "the worker is not connected to the database")
-UNHINDERED = 0.005  # seconds of a fetch that found nothing in its way
+QUICK_FETCH = 0.005  # seconds: a fetch that took less passed over few dead index entries
 PRIORITIES = (1, 2, 3, 4)
 Row = tuple[Any, ...]
 
 
 class Fetcher(DatabaseThread):
-    """Feeds the pools, by queue.
+    """Claims jobs and passes them to the pools of their queues.
 
-    held: where each fetched job is put, by id. ears: what it rests on, its connection LISTENs.
-    ready: whether the worker may take jobs now. nudge: called with "j:<queue>" where jobs have
-    become due that other processes may wait for. give_back: called with what was fetched and shall
-    not be run here.
+    held: job id → job, filled with each fetched job.
+    listener: the event that the thread waits for; its connection LISTENs.
+    ready: returns whether the worker may fetch jobs now.
+    nudge: called with "j:<queue>" when jobs become due that other processes may wait for.
+    give_back: called with fetched jobs that shall not run here.
     """
 
     def __init__(
@@ -41,28 +43,28 @@ class Fetcher(DatabaseThread):
         connect: Connect,
         pools: Mapping[str, Pool],
         held: dict[int, Job],
-        ears: Listener,
+        listener: Listener,
         *,
         ready: Callable[[], bool],
         nudge: Callable[[str], object],
         give_back: Callable[[Result], object],
     ) -> None:
-        super().__init__("job-fetch", self._step, connect, options.rescue_after, wake=ears)
-        self._pools, self._held, self._ears = pools, held, ears
+        super().__init__("job-fetch", self._step, connect, options.rescue_after, wake=listener)
+        self._pools, self._held, self._listener = pools, held, listener
         self._ready, self._nudge, self._give_back = ready, nudge, give_back
         self._poll_interval = options.poll_interval
-        # PERF: as PostgreSQL writes them: psycopg takes 80 us for a list after a rest.
-        kinds, queues = array(list(options.kinds)), array(list(pools))
+        # PERF: literals of PostgreSQL: after an idle time psycopg takes 80 us to adapt a list.
+        kinds, queues = sql_array(list(options.kinds)), sql_array(list(pools))
         self._params = {"worker": str(options.id), "kinds": kinds, "queues": queues}
-        self._due = 0.0  # when to look next
-        self._claim: int | None = None  # of the next fetch, None = ask for one
-        self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
+        self._due = 0.0  # when to poll next
+        self._claim: int | None = None  # of the next fetch, None = select one first
+        self._lost: dict[int, float] = {}  # claim of a fetch without a response → when to forget it
         self._limited: set[str] = set()
-        # queue → where the last fetch ended in each priority, as parameters
+        # queue → parameters with the end of the last fetch in each priority
         self._marks: dict[str, dict[str, object]] = {}
         self.fetched = 0
         self.state = NOT_CONNECTED
-        """Whether the last look succeeded, and why not."""
+        """Whether the last poll succeeded, and the reason if not."""
 
     def _step(self) -> None:
         if self.stopping.is_set():
@@ -71,45 +73,45 @@ class Fetcher(DatabaseThread):
             self.rest(0.05)
             return
         if time.monotonic() >= self._due:
-            self._look()
+            self._poll()
             self._due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
-        due, self._due = self._due, 0.0  # a fetch that fails is followed by a look
+        due, self._due = self._due, 0.0  # a failed fetch is followed by a poll
         fetched = sum([self._fetch(pool) for pool in self._pools.values()])
         self._due = due
         if not fetched and not self.stopping.is_set():
-            self._ears.rest(self.connection(), max(0.0, due - time.monotonic()))
-            self._ears.clear()
+            self._listener.rest(self.connection(), max(0.0, due - time.monotonic()))
+            self._listener.clear()
 
     def connection(self) -> Connection:
-        """Return the connection; a new one listens first, then looks for jobs that it missed."""
+        """Return the connection. A new one listens first and then polls for the jobs it missed."""
         fresh = self.conn is None or self.conn.closed
         conn = super().connection()
         if fresh:
-            self._ears.attach(conn)
+            self._listener.attach(conn)
             self._due = 0.0
         return conn
 
     def close(self) -> None:
-        """As `ThreadConnection.close`."""
+        """Close the connection, as `ThreadConnection.close`."""
         super().close()
         self.state = NOT_CONNECTED
 
     def freed(self, queues: set[str]) -> None:
-        """Runs of these queues have ended: what limits held back may run, here or elsewhere."""
+        """Wake the workers of limited queues in which runs ended, here and in other processes."""
         for queue in queues & self._limited & self._pools.keys():
             self._pools[queue].more = True
             self._nudge("j:" + queue)
             self.wake.set()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         conn, now = self.connection(), time.monotonic()
         self._lost = {claim: until for claim, until in self._lost.items() if until > now}
         if self._lost:
-            # Its statement may commit after we asked, so ask for a while.
+            # The statement of a lost fetch may commit later, so this is repeated for a while.
             db.run(conn, SQL["release"], self._params | {"claims": list(self._lost)})
         self._marks.clear()
         self.state = (True, "")
-        for queue, limited, woken in db.run(conn, SQL["look"], self._params):
+        for queue, limited, woken in db.run(conn, SQL["poll"], self._params):
             if woken:
                 self._nudge("j:" + queue)
             if queue in self._pools:
@@ -118,43 +120,42 @@ class Fetcher(DatabaseThread):
 
     def _fetch(self, pool: Pool) -> int:
         limited, free = pool.name in self._limited, pool.free
-        limit = pool.room() if pool.more and self._ready() else 0
-        if limited:  # what waits here counts as running, and holds up other workers
+        limit = pool.fetch_limit() if pool.more and self._ready() else 0
+        if limited:  # jobs that wait here count as running and would block other workers
             limit = min(limit, free)
         if not limit:
             return 0
-        pool.more = False  # before the statement: a wake during it means another look
+        pool.more = False  # before the statement: a wake during it means another fetch
         began = time.monotonic()
-        rows = self._take(pool.name, limit)
-        # Within limits a fetch takes what they allow of the first that wait, not of all.
+        rows = self._claim_jobs(pool.name, limit)
+        # With limits a fetch considers only the first waiting jobs, so there may be more.
         if len(rows) == limit or (rows and limited):
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
-        self._mark(
-            pool.name, rows, quick=len(rows) < limit and time.monotonic() - began < UNHINDERED
-        )
+        quick = len(rows) < limit and time.monotonic() - began < QUICK_FETCH
+        self._mark(pool.name, rows, quick=quick)
         self.fetched += len(rows)
         jobs = [_job(row) for row in rows]
         self._held.update((job.id, job) for job in jobs)
-        if rows:  # SAFETY: now that these are held: `asks_for` answers for them until here
+        if rows:  # SAFETY: after `held` has them; until here `is_fetching` covers them
             self._claim = rows[0][12]
-        # A job that waits here when this process dies has lost an attempt: not its last one.
+        # A job that waits here when the process dies loses an attempt, which must not be its last.
         last = {job.id for job in jobs if job.attempt >= job.max_attempts}
         back = [job for job in jobs[free:] if job.id in last] if last else []
         pool.careful = bool(last)
         for job in back:
             pool.more = True
             self._give_back(hand_back(job))
-        # PERF: last, because a lane wants to run now.
+        # PERF: last, because the threads start to run now.
         pool.add([job for job in jobs if job not in back] if back else jobs)
         return len(rows)
 
-    def asks_for(self, claim: int) -> bool:
-        """Whether the answer to this fetch may be on its way."""
+    def is_fetching(self, claim: int) -> bool:
+        """Return whether the response to this fetch may still arrive."""
         return claim == self._claim or claim in self._lost
 
-    def _take(self, queue: str, limit: int) -> list[Row]:
-        """Claim up to `limit` jobs. A fetch whose answer is lost is remembered and taken back."""
+    def _claim_jobs(self, queue: str, limit: int) -> list[Row]:
+        """Claim up to `limit` jobs. The jobs of a fetch without a response are released later."""
         conn = self.connection()
         if self._claim is None:
             ((self._claim,),) = db.run(conn, SQL["claim"])
@@ -176,8 +177,10 @@ class Fetcher(DatabaseThread):
         return rows
 
     def _mark(self, queue: str, rows: Sequence[Row], *, quick: bool) -> None:
-        """Remember where to go on. rows: in their order. quick: nothing stood in the way, so begin
-        at the front again, which is the quicker statement.
+        """Remember where the next fetch begins.
+
+        rows: in the order of the queue.
+        quick: the next fetch begins at the front again, which is the quicker statement.
         """
         if quick:
             self._marks.pop(queue, None)
@@ -188,8 +191,9 @@ class Fetcher(DatabaseThread):
 
 
 def _job(row: Row) -> Job:
-    """The row as a job. PostgreSQL takes numbers that Python does not: that is the job's fault, and
-    not its neighbours'.
+    """Return the row as a job.
+
+    PostgreSQL stores numbers that Python cannot read: only the job with such a number fails.
     """
     id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
     try:

@@ -1,5 +1,6 @@
-"""The thread `job-heart`: says that this worker lives and what it has done, asks to be the leader,
-hears whose runs shall end, watches time.
+"""The thread `job-heartbeat`: sends heartbeats, and requests or renews the leader's lease.
+
+It also records the figures of the plots, cancels runs on request and ends abandoned runs.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ from ..job import SQL, Result, log_rescue
 from ..kinds import WorkerOptions
 from ..maintenance.loop import RESCUE, STRAY
 
-Run = tuple[int, int, bool]  # job, claim, whether it shall be cancelled
-LEASE = 3  # heartbeats that a leader stays one without another
+Run = tuple[int, int, bool]  # job, claim, whether an operator asked to cancel it
+LEASE = 3  # heartbeats that a lease lasts without renewal
 
 
 class Heartbeat(DatabaseThread):
-    """Beats every `heartbeat` seconds; silent for `rescue_after` seconds, the worker counts as
-    dead. A run that is said to be this worker's, and that it does not hold at two beats, ends as if
-    it had died.
+    """Sends a heartbeat every `heartbeat` seconds, with a request for the leader's lease.
 
-    cancel: called with (id, claim) of each run that an operator cancelled. holds: whether the
-    worker knows the run (id, claim). changed: called at the first heartbeat, and when this worker
-    becomes the leader. leave: to strike the worker off the list at `stop`, because nothing of it
-    runs.
+    A worker without a heartbeat for `rescue_after` seconds counts as dead. A run recorded as ours
+    but unknown to us at two heartbeats is treated as abandoned.
+
+    cancel: called with (id, claim) of each run that an operator asked to cancel.
+    holds: returns whether the worker knows the run (id, claim).
+    changed: called at the first heartbeat, and when this worker becomes the leader.
+
+    Set `leave` before `stop` to delete the worker's row, when none of its runs is left.
     """
 
     def __init__(
@@ -41,58 +44,58 @@ class Heartbeat(DatabaseThread):
         holds: Callable[[int, int], bool],
         changed: Callable[[], object],
     ) -> None:
-        # A statement that waits for a lock must not keep it from saying that it lives.
+        # A statement that waits for a lock must not delay the heartbeats.
         patience = options.rescue_after / 3
-        super().__init__("job-heart", self._step, options.connect_by_index, patience)
-        self._heartbeat = options.heartbeat
+        super().__init__("job-heartbeat", self._step, options.connect_by_index, patience)
+        self._interval = options.heartbeat
         lease = min(options.rescue_after, LEASE * options.heartbeat)
         self._cancel, self._holds, self._changed = cancel, holds, changed
-        self._strays: set[tuple[int, int]] = set()  # runs that were not held at the last beat
+        self._strays: set[tuple[int, int]] = set()  # runs unknown to us at the last heartbeat
         self._params = {
             "worker": options.id,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "queues": json.dumps(dict(options.queues)),
             "kinds": sorted(options.kinds),
-            "told": options.discarded_kinds,
+            "discarded_kinds": options.discarded_kinds,
             "rescue_after": options.rescue_after,
             "lease": lease,
-            # From the end of a lease until a worker that beat with its holder can have expired.
+            # From the end of a lease until a worker with a heartbeat as old can have expired.
             "gap": max(0.0, options.rescue_after - lease - options.heartbeat),
         }
         self._due = 0.0
-        self._look = False
-        self._lock = threading.Lock()  # LOCK: guards _done
-        self._done: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        self._check = False
+        self._lock = threading.Lock()  # LOCK: guards _ended
+        self._ended = _new_counts()
         self.leave = False
         self.leading = False
-        self.beaten = threading.Event()
+        self.registered = threading.Event()
 
     def ended(self, result: Result, seconds: float) -> None:
-        """Count a run for the plots; written with the next beat."""
+        """Count a run for the plots. The next heartbeat records it."""
         if result.outcome == "handed_back":
             return
         failed = result.outcome in ("retried", "discarded")
         with self._lock:
-            row = self._done[result.job.queue]
+            row = self._ended[result.job.queue]
             row[failed] += 1
             row[2] += seconds
 
-    def look(self) -> None:
-        """Ask soon whether a run shall end. Never blocks."""
-        self._look = True
+    def check_cancelled(self) -> None:
+        """Find the runs to cancel now, not at the next heartbeat. Never blocks."""
+        self._check = True
         self.wake.set()
 
     def _step(self) -> None:
         if self.stopping.is_set():
-            self._count()
+            self._record_counts()
             self._execute("leave" if self.leave else "step_down")
             return
-        look, self._look = self._look, False
-        if look or time.monotonic() >= self._due:
+        check, self._check = self._check, False
+        if check or time.monotonic() >= self._due:
             runs = self._beat()
-            self._due = time.monotonic() + self._heartbeat
-            self._count()
+            self._due = time.monotonic() + self._interval
+            self._record_counts()
             for id, claim, cancelled in runs:
                 if cancelled:
                     self._cancel(id, claim)
@@ -100,18 +103,18 @@ class Heartbeat(DatabaseThread):
         self.rest(max(0.0, self._due - time.monotonic()))
 
     def _beat(self) -> list[Run]:
-        self._execute("beat")
-        if not self.beaten.is_set():
-            self.beaten.set()
+        self._execute("heartbeat")
+        if not self.registered.is_set():
+            self.registered.set()
             self._changed()
-        before, found = self.leading, self._execute("lead")
-        self.leading = found[0][0]
-        if self.leading > before:
+        led, rows = self.leading, self._execute("lead")
+        self.leading = rows[0][0]
+        if self.leading and not led:
             self._changed()
-        return [(id, claim, cancelled) for _, id, claim, cancelled in found if id is not None]
+        return [(id, claim, cancelled) for _, id, claim, cancelled in rows if id is not None]
 
     def _end_strays(self, runs: Sequence[Run]) -> None:
-        """Compare what is said to run here with what does."""
+        """End the runs that are recorded as ours and were unknown to us twice."""
         strays = {(id, claim) for id, claim, _ in runs if not self._holds(id, claim)}
         again, self._strays = strays & self._strays, strays
         if again:
@@ -120,15 +123,20 @@ class Heartbeat(DatabaseThread):
             for run in db.run(self.connection(), RESCUE["strays"], params):
                 log_rescue(run, STRAY)
 
-    def _count(self) -> None:
+    def _record_counts(self) -> None:
         with self._lock:
-            done, self._done = self._done, defaultdict(lambda: [0, 0, 0.0])
-        if done:
+            ended, self._ended = self._ended, _new_counts()
+        if ended:
             names = ("completed", "failed", "seconds")
-            columns = dict(zip(names, map(list, zip(*done.values()))))
-            # A failure loses these figures, no job.
-            self.connection().execute(SQL["count_minute"], {"names": list(done), **columns})
+            columns = dict(zip(names, map(list, zip(*ended.values()))))
+            # An error here loses these figures, but no job.
+            self.connection().execute(SQL["count_minute"], {"names": list(ended), **columns})
 
     def _execute(self, name: str) -> list[tuple[Any, ...]]:
         cursor = self.connection().execute(SQL[name], self._params)
         return cursor.fetchall() if cursor.description else []
+
+
+def _new_counts() -> dict[str, list[float]]:
+    """Return an empty dict: queue → [completed, failed, seconds]."""
+    return defaultdict(lambda: [0, 0, 0.0])

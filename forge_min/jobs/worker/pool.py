@@ -1,4 +1,4 @@
-"""One queue's threads in this process, and what is known about them: how many jobs are in hand."""
+"""The threads of one queue in this process, and the number of jobs that they hold."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from .executor import JobThread
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
-AHEAD = 0.02  # seconds of work that short jobs are fetched ahead for, whatever `prefetch` says
+AHEAD = 0.02  # seconds of work that short jobs are fetched ahead for, beyond `prefetch`
 MOST_AHEAD = 500
 
 Observer = Callable[[Job, str, float], None]
 
 
 class Pool:
-    """The lanes of a queue, which share an inbox. done: takes each result. hungry: called when it
-    is time to fetch.
+    """The threads of a queue, which share an inbox.
 
-    more: whether the queue is thought to hold jobs. Set by anyone, cleared by the fetching thread.
-    careful: whether to fetch no more than threads are free.
+    done: called with each result and its seconds.
+    wants_jobs: called when it is time to fetch.
+
+    more: whether the queue probably holds jobs. Any thread sets it, the fetcher clears it.
+    careful: whether to fetch no more jobs than threads are free.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class Pool:
         first_number: int,
         *,
         done: Callable[[Result, float], None],
-        hungry: Callable[[], None],
+        wants_jobs: Callable[[], None],
     ) -> None:
         self.name = name
         self.size = size = options.queues[name]
@@ -45,59 +47,60 @@ class Pool:
         self.careful = False
         self._ahead = size * options.prefetch
         self._done = done
-        self._hungry = hungry
-        self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
-        self._in_hand = 0
-        self._mean = QUICK / 2  # until it is known
-        self._left: list[JobThread] = []  # replaced, and still in their jobs
-        self.lanes = [self._lane(first_number + n) for n in range(size)]
+        self._wants_jobs = wants_jobs
+        self._lock = threading.Lock()  # LOCK: guards _held, _mean and threads
+        self._held = 0
+        self._mean = QUICK / 2  # seconds of a job, until it is known
+        self._abandoned: list[JobThread] = []  # replaced, and still in their jobs
+        self.threads = [self._new_thread(first_number + n) for n in range(size)]
 
     def start(self) -> None:
-        """Start the lanes' threads."""
-        for lane in self.lanes:
-            lane.thread.start()
+        """Start the threads."""
+        for each in self.threads:
+            each.thread.start()
 
-    def room(self) -> int:
-        """How many jobs to fetch now; 0 while it is better to wait until more can be fetched at
-        once.
+    def fetch_limit(self) -> int:
+        """Return how many jobs to fetch now.
+
+        0 while it is better to wait until more can be fetched at once.
         """
         with self._lock:
             most = self.size + (0 if self.careful else self._ahead_now())
-            room = most - self._in_hand
-            return room if self._in_hand < self.size or 2 * room >= most else 0
+            limit = most - self._held
+            return limit if self._held < self.size or 2 * limit >= most else 0
 
     @property
     def free(self) -> int:
-        """Threads without a job."""
-        return max(0, self.size - self._in_hand)
+        """Number of threads without a job."""
+        return max(0, self.size - self._held)
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Hand fetched jobs to the lanes."""
+        """Pass fetched jobs to the threads."""
         with self._lock:
-            self._in_hand += len(jobs)
+            self._held += len(jobs)
         for job in jobs:
             self.inbox.put(job)
 
     def finished(self, result: Result, seconds: float) -> None:
-        """Called by a lane after each run."""
+        """Count the end of a run. Its thread calls this."""
         with self._lock:
-            self._in_hand -= 1
+            self._held -= 1
             self._mean += (seconds - self._mean) / 16
-            hungry = self.more and 2 * self._in_hand <= self.size + self._ahead_now()
-        if hungry:
-            self._hungry()
+            wants_jobs = self.more and 2 * self._held <= self.size + self._ahead_now()
+        if wants_jobs:
+            self._wants_jobs()
         self._done(result, seconds)
 
     def check(self, now: float) -> None:
-        """Enforce time limits; a lane whose job never returns is replaced."""
-        for lane in list(self.lanes):
-            if lane.check(now):
-                self._replace(lane)
+        """Enforce time limits, and replace threads whose job never returns."""
+        for each in list(self.threads):
+            if each.check(now):
+                self._replace(each)
 
-    def too_many(self, now: float) -> list[Result]:
-        """Jobs to give back: they were fetched ahead of short ones, and long ones run."""
+    def surplus(self, now: float) -> list[Result]:
+        """Return results that hand back jobs fetched ahead, while long jobs run before them."""
         waiting = self.inbox.qsize() - self._ahead
-        if waiting <= 0 or min(lane.busy_for(now) for lane in list(self.lanes)) < QUICK:
+        if waiting <= 0 or min(each.busy_for(now) for each in list(self.threads)) < QUICK:
             return []
         with self._lock:
             self._mean = max(self._mean, QUICK)
@@ -105,17 +108,17 @@ class Pool:
         for result in results[: self._ahead]:
             self.inbox.put(result.job)
         with self._lock:
-            self._in_hand -= len(results[self._ahead :])
+            self._held -= len(results[self._ahead :])
         return results[self._ahead :]
 
     @property
     def stuck(self) -> int:
-        """Threads that were replaced and are still in their jobs."""
-        self._left = [lane for lane in self._left if lane.thread.is_alive()]
-        return len(self._left)
+        """Number of threads that were replaced and are still in their jobs."""
+        self._abandoned = [each for each in self._abandoned if each.thread.is_alive()]
+        return len(self._abandoned)
 
     def take_back(self) -> list[Result]:
-        """The jobs that no lane has started, given back."""
+        """Return results that hand back the jobs that no thread has started."""
         jobs: list[Job | None] = []
         with suppress(queue.Empty):
             while True:
@@ -123,29 +126,30 @@ class Pool:
         return [hand_back(job) for job in jobs if job is not None]
 
     def close(self) -> None:
-        """Let each lane end after its job."""
-        for _ in self.lanes:
+        """Let each thread end after its job."""
+        for _ in self.threads:
             self.inbox.put(None)
 
     def _ahead_now(self) -> int:
-        """How many jobs may wait: none behind long ones, `prefetch` for each thread, or as many as
-        short ones take AHEAD for.
+        """Return how many jobs may wait.
+
+        None behind long ones; else `prefetch` for each thread, or as many as take AHEAD seconds.
         """
         if self._mean >= QUICK:
             return 0
         return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
 
-    def _lane(self, number: int) -> JobThread:
+    def _new_thread(self, number: int) -> JobThread:
         return JobThread(number, self._options, self.inbox, self.finished)
 
-    def _replace(self, lane: JobThread) -> None:
-        result = lane.abandon("the job took too long and does not return")
+    def _replace(self, old: JobThread) -> None:
+        result = old.abandon("the job took too long and does not return")
         if result is None:
             return  # it has just returned
-        log.error("job-%d does not return from its job; it is replaced", lane.number)
-        fresh = self._lane(lane.number)
+        log.error("job-%d does not return from its job; it is replaced", old.number)
+        new = self._new_thread(old.number)
         with self._lock:
-            self.lanes[self.lanes.index(lane)] = fresh
-            self._left.append(lane)
-        fresh.thread.start()
+            self.threads[self.threads.index(old)] = new
+            self._abandoned.append(old)
+        new.thread.start()
         self.finished(result, self._options.seconds(result.job))

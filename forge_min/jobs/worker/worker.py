@@ -1,4 +1,4 @@
-"""The worker: its threads, and their order of starting and stopping."""
+"""The worker: its threads, and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -11,33 +11,42 @@ from contextlib import nullcontext
 from ...db import Connect, Connection, DatabaseThread, is_pooled
 from ...notify import Listener, Nudger
 from ..job import Job, Result
-from ..kinds import Around, Handler, Kind, WorkerOptions, told_of
+from ..kinds import Around, Handler, Kind, WorkerOptions, kinds_with_discarded
 from ..maintenance import Maintainer, Periodic, Retention
-from .completer import Acknowledger
+from .completer import Completer
 from .fetcher import Fetcher
 from .heartbeat import Heartbeat
 from .pool import Observer, Pool
 
 log = logging.getLogger("forge_min.jobs")
-MOST_PENDING = 2_000  # results not written yet; above it nothing is fetched
-MOST_STUCK = 3  # threads that do not return from their jobs; then the process is better ended
+MOST_PENDING = 2_000  # results that are not recorded yet; above it no job is fetched
+MOST_STUCK = 3  # threads that do not return from their jobs; then the process should end
 
 
 class Worker:
-    """Works jobs of `queues` (name → threads) whose kind is in `kinds`; others wait.
+    """Runs the jobs of `queues` whose kind is in `kinds`. All other jobs wait.
 
-    kinds: what each kind is, or a function that works it. One that returns completes its job; one
-    that raises has it tried again, unless it raises Cancel, Discard or Snooze. connect: opens a
-    connection; each thread has its own. poll_interval: seconds between looks when nothing wakes the
-    worker. prefetch: jobs waiting per thread; more while they take a few milliseconds, none while
-    they take 0.1 s. timeout: seconds per job. heartbeat, rescue_after: seconds; a worker silent for
-    longer than the second loses its jobs. periodic, retention: what it does for all while it is the
-    leader. observer: told (job, outcome, seconds) after each run, with outcome completed, retried,
-    discarded, cancelled, snoozed or handed_back. around: a context manager around each run. listen:
-    opens the connection on which it fetches, past any pooler, to hear there of new jobs; None = on
-    one of `connect`, by polling. nudger: of this process, to wake other workers and hear of its own
-    commits. on_stuck: called once when MOST_STUCK threads do not return from jobs whose time is
-    over.
+    A function that returns completes its job. If it raises, the job is retried, unless it raises
+    Cancel, Discard or Snooze.
+
+    connect: opens a connection; each thread has its own.
+    kinds: name → Kind, or a function that runs the jobs of this kind.
+    queues: name → number of threads.
+    poll_interval: seconds between polls, when nothing wakes the worker.
+    prefetch: jobs that wait for each thread; more while jobs take a few milliseconds, none while
+        they take 0.1 s or more.
+    timeout: seconds that a job may run, if its kind has no own limit.
+    heartbeat: seconds between two heartbeats.
+    rescue_after: seconds without a heartbeat after which the worker loses its jobs.
+    periodic: jobs with a schedule, which the leader inserts.
+    retention: how long the leader keeps ended jobs.
+    observer: called with (job, outcome, seconds) after each run. outcome: completed, retried,
+        discarded, cancelled, snoozed or handed_back.
+    around: a context manager around each run.
+    listen: opens the connection that fetches jobs and LISTENs, past any pooler; None = use
+        `connect`, and poll.
+    nudger: of this process; wakes other workers, and this one after commits of this process.
+    on_stuck: called once, when MOST_STUCK threads do not return from jobs whose time is over.
     """
 
     def __init__(
@@ -59,13 +68,13 @@ class Worker:
         nudger: Nudger | None = None,
         on_stuck: Callable[[], object] | None = None,
     ) -> None:
-        made = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
+        known = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
         options = WorkerOptions(
             id=uuid.uuid4(),
             connect=connect,
             connect_by_index=_by_index(connect),
-            kinds=made,
-            discarded_kinds=told_of(made),
+            kinds=known,
+            discarded_kinds=kinds_with_discarded(known),
             queues=queues,
             around=around or nullcontext,
             prefetch=prefetch,
@@ -75,93 +84,95 @@ class Worker:
             rescue_after=rescue_after,
         )
         self.id = options.id
-        """Fresh for each worker, never a host name, so that old claims stay old."""
+        """New for each worker, never a host name, so that old claims stay invalid."""
         self._observer, self._on_stuck = observer, on_stuck
         self._running = False
-        self._held: dict[int, Job] = {}  # from the fetch until its end is written down, by id
+        self._held: dict[int, Job] = {}  # by id, from the fetch until its result is recorded
         self._pools: dict[str, Pool] = {}
         first = 1
         for name, size in queues.items():
-            self._pools[name] = Pool(name, options, first, done=self._done, hungry=self._hungry)
+            self._pools[name] = Pool(
+                name, options, first, done=self._done, wants_jobs=self._wants_jobs
+            )
             first += size
-        self._acks = Acknowledger(options, self._backlog, self._written)
-        self._heart = Heartbeat(options, self._cancel, self._holds, self._wake_all)
-        self._house = Maintainer(options, periodic, retention, lambda: self._heart.leading)
-        self._watch = DatabaseThread("job-watch", self._look_after, None)
-        limits = [options.timeout, *(kind.timeout for kind in made.values() if kind.timeout)]
+        self._completer = Completer(options, self._has_backlog, self._recorded)
+        self._heartbeat = Heartbeat(options, self._cancel, self._holds, self._wake_all)
+        self._maintainer = Maintainer(options, periodic, retention, lambda: self._heartbeat.leading)
+        self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
+        limits = [options.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
         self._tick = min(0.5, heartbeat, min(limits) / 4)
-        self._ears = Listener(
-            ["c", *("j:" + name for name in queues)],
-            on_payload=self._heard,
-            listen=listen is not None,
-            nudger=nudger,
+        names = ["c", *("j:" + name for name in queues)]
+        self._listener = Listener(
+            names, on_payload=self._notified, listen=bool(listen), nudger=nudger
         )
         self._fetcher = Fetcher(
             options,
             _by_index(listen) if listen else options.connect_by_index,
             self._pools,
             self._held,
-            self._ears,
+            self._listener,
             ready=self._ready,
             nudge=nudger.nudge if nudger is not None else lambda payload: None,
-            give_back=self._acks.put,
+            give_back=self._completer.put,
         )
 
     @property
     def ready(self) -> tuple[bool, str]:
-        """Whether its last look for jobs succeeded; else why not."""
+        """Whether its last poll for jobs succeeded, and the reason if not."""
         return self._fetcher.state
 
     @property
     def leading(self) -> bool:
-        """Whether it does what one worker does for all."""
-        return self._heart.leading
+        """Whether this worker is the leader, which does the maintenance for all."""
+        return self._heartbeat.leading
 
     @property
     def stuck(self) -> int:
-        """Threads that were replaced because their jobs do not end."""
+        """Number of threads that were replaced because their jobs do not end."""
         return sum(pool.stuck for pool in self._pools.values())
 
     def start(self) -> None:
-        """Start the threads `job-fetch`, `job-N`, `job-ack`, `job-heart`, `job-watch` and
-        `job-house`. Idempotent. Raises RuntimeError after `stop`: make another worker.
+        """Start the threads. Idempotent.
+
+        Their names are `job-fetch`, `job-N`, `job-complete`, `job-heartbeat`, `job-timeouts` and
+        `job-maintenance`. Raises RuntimeError after `stop`: create a new worker.
         """
         if self._running:
             return
         for pool in self._pools.values():  # first: a thread cannot be started twice
             pool.start()
         self._running = True
-        for part in (self._acks, self._heart, self._watch, self._house):
+        for part in (self._completer, self._heartbeat, self._timeouts, self._maintainer):
             part.start()
-        self._ears.open()
+        self._listener.open()
         self._fetcher.start()
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Fetch no more, hand back what has not started, wait for what has. Idempotent.
+        """Stop fetching, hand back jobs that have not started, wait for the others. Idempotent.
 
-        What still runs after `timeout` seconds counts as a failed attempt; its thread is left
-        behind.
+        A job that still runs after `timeout` seconds counts as a failed attempt, and its thread is
+        abandoned.
         """
         if not self._running:
             return
         deadline = time.monotonic() + timeout
         self._fetcher.stop()
-        self._ears.close()
+        self._listener.close()
         for pool in self._pools.values():
             for result in pool.take_back():
-                self._acks.put(result)
+                self._completer.put(result)
             pool.close()
         for pool in self._pools.values():
             self._end(pool, deadline)
-        self._acks.stop(patience=max(1.0, deadline - time.monotonic()))
-        self._watch.stop()
-        self._house.stop()
-        self._heart.leave = not self._acks.pending
-        self._heart.stop()
+        self._completer.stop(patience=max(1.0, deadline - time.monotonic()))
+        self._timeouts.stop()
+        self._maintainer.stop()
+        self._heartbeat.leave = not self._completer.pending
+        self._heartbeat.stop()
         self._running = False
 
     def wake(self, queue: str = "") -> None:
-        """Look into `queue` now, "" = into all. Never blocks."""
+        """Fetch from `queue` now, "" = from all. Never blocks."""
         for pool in list(self._pools.values()):
             if queue in ("", pool.name):
                 pool.more = True
@@ -169,65 +180,68 @@ class Worker:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _heard(self, payload: str) -> None:
+    def _notified(self, payload: str) -> None:
         if payload == "c":
-            self._heart.look()
+            self._heartbeat.check_cancelled()
         else:
             self._pools[payload[2:]].more = True
 
     def _wake_all(self) -> None:
         self._fetcher.wake.set()
-        self._house.wake.set()
+        self._maintainer.wake.set()
 
     def _ready(self) -> bool:
-        return self._heart.beaten.is_set() and self._acks.pending < MOST_PENDING
+        return self._heartbeat.registered.is_set() and self._completer.pending < MOST_PENDING
 
-    def _hungry(self) -> None:
-        if not self._fetcher.wake.is_set():  # PERF: a look costs less than the lock
+    def _wants_jobs(self) -> None:
+        if (
+            not self._fetcher.wake.is_set()
+        ):  # PERF: reading the flag costs less than taking the lock
             self._fetcher.wake.set()
 
     def _done(self, result: Result, seconds: float) -> None:
         if result.state == "completed" and result.job.committed:
-            # SAFETY: if a crash undoes that commit, a late acknowledgement would complete the job
-            # without its effect. Then nobody holds it, so it is rescued.
-            self._written([result])
+            # SAFETY: if a crash undoes that commit, a result recorded later would complete the job
+            # without its effect. Without one no worker holds the job, so it is rescued.
+            self._recorded([result])
         else:
-            self._acks.put(result)
-        self._heart.ended(result, seconds)
+            self._completer.put(result)
+        self._heartbeat.ended(result, seconds)
         if self._observer is not None:
             try:
                 self._observer(result.job, result.outcome, seconds)
             except Exception:
                 log.exception("the observer of jobs failed")
 
-    def _backlog(self) -> bool:
+    def _has_backlog(self) -> bool:
         return any(not pool.inbox.empty() for pool in self._pools.values())
 
-    def _written(self, results: Sequence[Result]) -> None:
+    def _recorded(self, results: Sequence[Result]) -> None:
         for result in results:
             if self._held.get(result.job.id) is result.job:  # it may have been fetched again
                 del self._held[result.job.id]
         self._fetcher.freed({result.job.queue for result in results})
 
-    def _look_after(self) -> None:
-        """Time limits, which no wait for the database may delay; and what was fetched too far
-        ahead.
+    def _enforce_timeouts(self) -> None:
+        """Enforce time limits, and hand back jobs that were fetched too far ahead.
+
+        On its own thread, because no wait for the database may delay it.
         """
-        if self._watch.stopping.is_set():
+        if self._timeouts.stopping.is_set():
             return
         now = time.monotonic()
         for pool in self._pools.values():
             pool.check(now)
-            for result in pool.too_many(now):
-                self._acks.put(result)
+            for result in pool.surplus(now):
+                self._completer.put(result)
         if self._on_stuck is not None and self.stuck >= MOST_STUCK:
             on_stuck, self._on_stuck = self._on_stuck, None
             on_stuck()
-        self._watch.rest(self._tick)
+        self._timeouts.rest(self._tick)
 
     def _holds(self, id: int, claim: int) -> bool:
         job = self._held.get(id)
-        return (job is not None and job.claim == claim) or self._fetcher.asks_for(claim)
+        return (job is not None and job.claim == claim) or self._fetcher.is_fetching(claim)
 
     def _cancel(self, id: int, claim: int) -> None:
         job = self._held.get(id)
@@ -235,26 +249,26 @@ class Worker:
             job.cancelled = True
 
     def _end(self, pool: Pool, deadline: float) -> None:
-        for lane in pool.lanes:
-            lane.thread.join(max(0.0, deadline - time.monotonic()))
-            if lane.thread.is_alive():
-                ran = lane.busy_for(time.monotonic())
-                result = lane.abandon("the worker stopped before the job was done")
+        for each in pool.threads:
+            each.thread.join(max(0.0, deadline - time.monotonic()))
+            if each.thread.is_alive():
+                ran = each.busy_for(time.monotonic())
+                result = each.abandon("the worker stopped before the job was done")
                 if result is not None:
                     self._done(result, ran)
                 else:
-                    lane.thread.join(1.0)  # it was about to end
+                    each.thread.join(1.0)  # it was about to end
 
 
 def _by_index(connect: Connect) -> Connect:
-    """What opens connections on which statements are prepared and planned once, by indexes alone.
+    """Return a function that opens connections whose statements are planned once, with indexes.
 
-    PERF: a plan that is made while the table is empty reads all of it, and stays until the table is
-    analyzed: a tenth of the speed for a minute (tests/jobs/test_worker.py). A pooler would hand the
-    settings on to others.
+    PERF: a plan made while the table is empty reads the whole table, and stays until the table is
+    analyzed: a tenth of the speed for a minute (tests/jobs/test_worker.py). Not through a pooler,
+    which would pass the settings on to other clients.
     """
 
-    def opened() -> Connection:
+    def connect_by_index() -> Connection:
         conn = connect()
         if not is_pooled(conn):
             conn.prepared.prepare_immediately()
@@ -262,4 +276,4 @@ def _by_index(connect: Connect) -> Connect:
             conn.execute("set plan_cache_mode = force_generic_plan")
         return conn
 
-    return opened
+    return connect_by_index

@@ -12,7 +12,7 @@ import time
 from math import floor, isfinite
 from typing import TextIO
 
-from ...fanout import access_line
+from ...fanout import try_format_access_line
 from ..tracing import current
 from .handler import Format, Level, is_text, log_fields, new_formatter
 from .writer import line_writer
@@ -58,7 +58,7 @@ class AccessLog:
         if self._json:
             # PERF: plain values are formatted in one pass; a LogRecord and its formatter cost as
             # much as the rest of a request (benchmarks/http, hello).
-            line = access_line(
+            line = try_format_access_line(
                 time.time(), method, path, status, seconds, log_fields.get(), current.get()
             )
         self._put(line or self._line(method, path, status, seconds))

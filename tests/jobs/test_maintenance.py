@@ -140,8 +140,8 @@ def test_the_leader_counts_by_queue_and_state_without_reading_it_all(
     done = shop.insert()
     shop.worker({"a": nothing}, heartbeat=0.1)
     shop.until(done, "completed")
-    shop.wait_for(lambda: ("short", "scheduled") in jobs.control.counted(shop.conn))
-    found = jobs.control.counted(shop.conn)
+    shop.wait_for(lambda: ("short", "scheduled") in jobs.control.job_counts(shop.conn))
+    found = jobs.control.job_counts(shop.conn)
     assert found["short", "available"] == 3 and found["short", "scheduled"] == 1
     assert 4000 < found["long", "available"] < 6000
 
