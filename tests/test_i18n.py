@@ -57,7 +57,7 @@ def sentences(source: str) -> Iterator[tuple[int, ast.expr, set[str] | None]]:
     names = {
         alias.asname or alias.name: alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.level and node.module == "text"
+        if isinstance(node, ast.ImportFrom) and node.level and node.module == "i18n"
         for alias in node.names
         if alias.name in ("text", "later")
     }
@@ -122,7 +122,7 @@ def test_every_sentence_is_a_literal_that_asks_for_the_values_that_it_is_given()
 
 def test_the_scan_sees_sentences_under_any_name_and_no_method_of_that_name() -> None:
     source = (
-        "from ..text import later, text as said\nimport schema\n"
+        "from ..i18n import later, text as said\nimport schema\n"
         "x = said('a {b}', b=1)\ny = later('c')\nz = schema.text('d')\n"
     )
     found = [(m.value, v) for _, m, v in sentences(source) if isinstance(m, ast.Constant)]
