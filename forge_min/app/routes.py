@@ -11,7 +11,7 @@ from ..actions import Registry
 from ..api import ResourceAPI, document, handlers
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import AccountPages, Frame, Render, ResourcePages
+from ..html import AccountPages, Layout, Render, ResourcePages
 from ..resources import files
 from ..wsgi import (
     SECURITY_HEADERS,
@@ -48,7 +48,7 @@ def build_router(
     events: Handler,
     root: Traversable,
     config: Config,
-    frame: Frame,
+    layout: Layout,
     account: AccountPages | None = None,
     probe: Handler | None = None,
 ) -> Router:
@@ -87,7 +87,7 @@ def build_router(
     replaceable = [
         Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
         *(account.routes() if account is not None else ()),
-        *_pages(registry, generated.views, places, frame),
+        *_pages(registry, generated.views, places, layout),
     ]
     if probe is not None and config.server.ready_path:
         replaceable.append(Route("GET", config.server.ready_path, probe, ""))
@@ -98,14 +98,14 @@ def build_router(
 
 
 def _pages(
-    registry: Registry, views: Mapping[str, Render], places: Mapping[str, str], frame: Frame
+    registry: Registry, views: Mapping[str, Render], places: Mapping[str, str], layout: Layout
 ) -> Iterator[Route]:
     """The pages of every resource. places: topic → path."""
     for topic, path in places.items():
-        actions = frame.resources[path] = registry.actions[topic]
-        yield from ResourcePages(actions, path, frame, places, views).routes()
+        actions = layout.resources[path] = registry.actions[topic]
+        yield from ResourcePages(actions, path, layout, places, views).routes()
     if places:
-        yield Route("GET", "/", frame.start, "")
+        yield Route("GET", "/", layout.start, "")
 
 
 def _icon(own: StaticFiles, ours: StaticFiles, request: Request) -> Response:

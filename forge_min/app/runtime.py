@@ -21,7 +21,7 @@ from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import Config, parse_rate
 from ..errors import ForgeError
-from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
+from ..html import LISTING, SIGN_IN, Layout, PasswordResetSender, ProblemPages
 from ..jobs import control
 from ..wsgi import (
     CORS,
@@ -72,7 +72,7 @@ class Runtime:
     application: Application
     on_answered: OnAnswered
     hub: notify.PostgresHub | None = None
-    _links: Links | None = None
+    _links: PasswordResetSender | None = None
 
     def __init__(
         self,
@@ -292,8 +292,8 @@ class Runtime:
         self.metrics.watch_streams(hub, writer, limiter)
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
         own = generated.views.get("layout")
-        frame = Frame(config.project.name, own=own, stylesheets=sheets)
-        callers = Authentication(app, registry, config, frame, generated.views)
+        layout = Layout(config.project.name, own=own, stylesheets=sheets)
+        callers = Authentication(app, registry, config, layout, generated.views)
         self._links = callers.links
         patrol = StreamReauthorizer(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()
@@ -310,10 +310,10 @@ class Runtime:
         )
         probe = self._probe
         router = build_router(
-            app, registry, generated, routes, events, root, config, frame, callers.account, probe
+            app, registry, generated, routes, events, root, config, layout, callers.account, probe
         )
-        problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
-        limits = self._rate_limits(frame)
+        problems = ProblemPages(layout, config.api.prefix, SIGN_IN if app.signs_in else "")
+        limits = self._rate_limits(layout)
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
@@ -342,10 +342,10 @@ class Runtime:
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _rate_limits(self, frame: Frame) -> RateLimits:
+    def _rate_limits(self, layout: Layout) -> RateLimits:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
-        pages = [path + page for path in frame.resources for page in LISTING]
+        pages = [path + page for path in layout.resources for page in LISTING]
         return RateLimits(limits, c.prefix, caller, pages)
 
     def _concurrency(self) -> ConcurrencyLimit:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from .. import db
 from ..actions import Registry
 from ..app import build_router
-from ..html import Frame
+from ..html import Layout
 from ..ops import load_project, tell
 from ..wsgi import Request, Router
 from .project import find_root, use_code
@@ -40,9 +40,9 @@ def _router(args: argparse.Namespace) -> Router:
     app, generated = project.code()
     registry = Registry(db.Database(""), app.dependencies)
     made = generated.register(registry, project.config.api.prefix)
-    frame = Frame(project.config.project.name)
+    layout = Layout(project.config.project.name)
     return build_router(
-        app, registry, generated, made, _no_events, project.root, project.config, frame
+        app, registry, generated, made, _no_events, project.root, project.config, layout
     )
 
 

@@ -1,4 +1,4 @@
-"""The HTML templates and their words in the reader's language (`${words.save}`).
+"""The HTML templates, and their words in the current language (`${words.save}`).
 
 setup.py compiles each template to the module of its name when the package is built.
 """
@@ -28,12 +28,12 @@ _WORDS = {
     "history": later("History"),
     "new": later("New"),
     "next": later("Next"),
-    "not_live": later("This page is no longer live. Load it again."),
-    "nothing": later("There is nothing here that you may read."),
+    "not_live": later("This page no longer updates itself. Reload it."),
+    "nothing": later("You have no access to any list. Ask an administrator for a role."),
     "pages": later("Pages"),
     "password": later("Password"),
     "previous": later("Previous"),
-    "reconnecting": later("Reconnecting: what you see may be out of date."),
+    "reconnecting": later("Reconnecting: this page may be out of date."),
     "related": later("Related"),
     "required": later("required"),
     "resources": later("Resources"),
@@ -47,16 +47,18 @@ _WORDS = {
     "sign_out": later("Sign out"),
     "since": later("since"),
     "skip": later("Skip to the content"),
-    "start": later("To the start"),
+    "start": later("Go to the start page"),
     "this": later("this one"),
     "undo": later("Undo"),
-    "unknown": later("No answer came: it may have been done. Look before you send it again."),
+    "unknown": later(
+        "No response: your change may have been saved. Check before you submit again."
+    ),
     "wrong": later("This was not saved:"),
 }
 
 
 class Words:
-    """Each word as an attribute."""
+    """Each word as an attribute, in the current language."""
 
     def __getattr__(self, name: str) -> str:
         if name not in _WORDS:
