@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from ..errors import BuildError
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, joins
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, join_edges
 from .parts import Part, create, create_table, identifier, literal
 
 # Of columns that no schema declares.
@@ -95,7 +95,7 @@ def desired_parts(resources: Sequence[ResourceIR]) -> list[Part]:
     """Every part, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
-    tables += [_of_join(link) for link in joins(resources)]
+    tables += [_of_join(link) for link in join_edges(resources)]
     parts = [part for table in sorted(tables, key=lambda t: t.name) for part in table.parts]
     _check_names(parts)
     return parts
@@ -212,7 +212,7 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
     unique relation of rows that are deleted softly needs one of its own: the partial one does not
     serve the foreign key.
     """
-    for member in resource.others:
+    for member in resource.non_key_members:
         column = member.column
         if member.target:
             if not member.unique or resource.soft_delete:
