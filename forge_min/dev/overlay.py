@@ -44,7 +44,7 @@ class State(NamedTuple):
 
 
 class Overlay:
-    """Wraps `app`. state: the first state; `update` sets the following ones."""
+    """Wraps `app`. `update` replaces the first `state`."""
 
     def __init__(self, app: WSGIApplication, root: Path, state: State) -> None:
         self.app = app

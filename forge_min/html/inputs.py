@@ -213,15 +213,8 @@ def _relation(
     entry = void(
         "input", type="search", aria_label=text("Search: {what}", what=field.label), **about
     )
-    button = tag(
-        "button",
-        text("Search"),
-        type="submit",
-        name="_search",
-        value=field.name,
-        formnovalidate=True,
-        class_="quiet",
-    )
+    submit = {"type": "submit", "name": "_search", "value": field.name, "class_": "quiet"}
+    button = tag("button", text("Search"), formnovalidate=True, **submit)
     nothing = text("No matches. Try other words.")
     status = nothing if options.words and not options.found else ""
     parts = [

@@ -26,6 +26,7 @@ from ..wsgi import (
     check_csrf,
     csrf_field,
     first,
+    html_response,
     join,
     redirect,
     sent_form,
@@ -124,7 +125,9 @@ class ResourcePages:
             Route("GET", path + "/new", self.new, ""),
             Route("POST", path + "/new", self.create, ""),
             Route("GET", path + "/new/choices", self.choices, ""),
-            Route("GET", path + "/new/", self.show_new, ""),
+            Route(
+                "GET", path + "/new/", self.show, ""
+            ),  # the row with the key "new", see `row_url`
             Route("GET", row, self.show, ""),
             Route("GET", row + "/edit", self.edit, ""),
             Route("POST", row + "/edit", self.update, ""),
@@ -156,21 +159,11 @@ class ResourcePages:
         """Show all values of one row."""
         self._actions.allow("read")
         row = self._actions.get(self._key(request))
-        return self._live_page(
-            request,
-            "show",
-            self._actions.label(row),
-            row=row,
-            list=request.root + self._path,
-            edit=self._row_url(request, row, "edit") if self._may("update") else "",
-            delete=self._row_url(request, row, "delete") if self._may("delete") else "",
-            **self._detail.context(request, row),
-        )
-
-    def show_new(self, request: Request) -> Response:
-        """Show the row with the key "new", which has its own URL (`row_url`)."""
-        request.params["id"] = "new"
-        return self.show(request)
+        context = {"row": row, "list": request.root + self._path}
+        context["edit"] = self._row_url(request, row, "edit") if self._may("update") else ""
+        context["delete"] = self._row_url(request, row, "delete") if self._may("delete") else ""
+        context |= self._detail.context(request, row)
+        return self._live_page(request, "show", self._actions.label(row), **context)
 
     def choices(self, request: Request) -> Response:
         """Return the results of a search for a relation's targets, for `forms.js`."""
@@ -181,8 +174,7 @@ class ResourcePages:
             raise NotFound(text("nothing is at this address"))
         choices = inputs.search_choices(self._target(field), first(request.query, "q"))
         body = inputs.choice_list(field.name, field.kind, choices, ())
-        headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")]
-        return Response(200, body.encode(), headers)
+        return html_response(body, 200, [("Cache-Control", "no-store")])
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -363,21 +355,14 @@ class ResourcePages:
             url = url if row is None else row_url(url, key)
             base = form.seal(opened.base, self._owner(request), partial(sign_form, request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
-        return self._layout.page(
-            request,
-            self._templates["form"],
-            title,
-            status=status,
-            action=action,
-            cancel=url,
-            hidden=join(hidden),
-            fields=fields,
-            row=row,
-            problems=[
-                Item(name=name, label=labels.get(name, ""), message=message)
-                for name, messages in errors.items()
-                for message in messages
-            ],
+        problems = [
+            Item(name=name, label=labels.get(name, ""), message=message)
+            for name, messages in errors.items()
+            for message in messages
+        ]
+        context = {"action": action, "cancel": url, "hidden": join(hidden), "row": row}
+        return self._page(
+            request, "form", title, status, fields=fields, problems=problems, **context
         )
 
     def _form_item(
@@ -447,18 +432,12 @@ class ResourcePages:
         question = text("It disappears from all lists. You can restore it.")
         if not self._actions.resource.soft_delete:
             question = text("This cannot be undone.")
-        return self._layout.page(
-            request,
-            self._templates["delete"],
-            text("Delete: {what}", what=self._actions.label(row)),
-            status=status,
-            question=question,
-            problem=problem,
-            action=self._row_url(request, row, "delete"),
-            cancel=self._row_url(request, row),
-            hidden=join([csrf_field(request), version]),
-            row=row,
-        )
+        context = {"question": question, "problem": problem, "row": row}
+        context["action"] = self._row_url(request, row, "delete")
+        context["cancel"] = self._row_url(request, row)
+        context["hidden"] = join([csrf_field(request), version])
+        title = text("Delete: {what}", what=self._actions.label(row))
+        return self._page(request, "delete", title, status, **context)
 
     def _row_url(self, request: Request, row: Any, *more: str) -> str:
         return row_url(request.root + self._path, self._actions.key_of(row), *more)
@@ -487,6 +466,11 @@ class ResourcePages:
         context["live"] = f"{request.root}/events?topic={topic}"
         context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
         context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
+        return self._page(request, name, title, status, **context)
+
+    def _page(
+        self, request: Request, name: str, title: str, status: int, **context: Any
+    ) -> Response:
         return self._layout.page(request, self._templates[name], title, status=status, **context)
 
     def _may(self, operation: str) -> bool:
@@ -495,4 +479,4 @@ class ResourcePages:
         return False
 
     def _key(self, request: Request) -> Any:
-        return self._actions.read_key(request.params["id"])
+        return self._actions.read_key(request.params.get("id", "new"))

@@ -93,8 +93,8 @@ def diff(
     with scratch() as conn:
         wanted, managed = create_desired(conn, base, objects, files, decisions.statements())
     with scratch() as conn:
-        hand_made = replay(conn, [*base, *files])
-        difference = _Difference(conn, read_catalog(conn), wanted, managed, hand_made)
+        hand_written = replay(conn, [*base, *files])
+        difference = _Difference(conn, read_catalog(conn), wanted, managed, hand_written)
         sql, changes, risks = difference.sql(decisions, allow_destructive)
     if not changes:
         return None
@@ -126,21 +126,21 @@ class _Difference:
     start: that state.
     wanted: the state of the schemas.
     managed: the keys of objects that the schemas create.
-    hand_made: the identities of objects that hand-written files created.
+    hand_written: the identities of objects that hand-written files created.
     """
 
     conn: Executor
     start: State
     wanted: State
     managed: set[Key]
-    hand_made: set[str]
+    hand_written: set[str]
 
     def sql(self, decisions: Decisions, allowed: bool) -> tuple[str, list[str], list[Risk]]:
         """Return the file's text, the changes and the risks. allowed: accept the risks.
 
         Raises BuildError F331, F336 or F334 with the list of all such changes.
         """
-        renames = apply_renames(self.conn, self.wanted, self.hand_made, decisions)
+        renames = apply_renames(self.conn, self.wanted, self.hand_written, decisions)
         now = read_catalog(self.conn)
         up = Plan(now, self.wanted, self._compared(now), online=True)
         down = Plan(self.wanted, now, self._compared(now), online=False)
@@ -175,7 +175,7 @@ class _Difference:
         locked = [t for t in sorted(before) if before[t] != after.get(t, before[t])]
         why = "all its rows are rewritten under a lock"
         risks = [Risk("locking", f"rewrite table {table}", why) for table in locked]
-        dropped = self.hand_made - identities(self.conn)
+        dropped = self.hand_written - identities(self.conn)
         for obj in self.start.values():
             # A recreated view gets back its grants.
             if obj.identity in dropped and obj.kind != "grant":
@@ -185,7 +185,7 @@ class _Difference:
 
     def _compared(self, state: State) -> set[Key]:
         """Return the keys to compare, without grants, which are always hand-made."""
-        generated = {k for k, obj in state.items() if obj.identity not in self.hand_made}
+        generated = {k for k, obj in state.items() if obj.identity not in self.hand_written}
         return {key for key in self.managed | generated if key[0] != "grant"}
 
     def _try(self, statements: Sequence[str], wanted: State) -> str:

@@ -1,4 +1,4 @@
-"""Renames: decided by options or answers, never guessed; and derived names that follow them."""
+"""Renames: decided by options or answers, never guessed. Derived names follow them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Decisions:
 
 
 def apply_renames(
-    conn: Executor, wanted: State, hand_made: set[str], decisions: Decisions
+    conn: Executor, wanted: State, hand_written: set[str], decisions: Decisions
 ) -> list[Rename]:
     """Find the renames and apply them in this database. Returns them in order.
 
@@ -123,7 +123,7 @@ def apply_renames(
     """
     done: list[Rename] = []
     for find in (_tables, _columns, _names):
-        now = {k: p for k, p in read_catalog(conn).items() if p.identity not in hand_made}
+        now = {k: p for k, p in read_catalog(conn).items() if p.identity not in hand_written}
         for rename in list(find(now, wanted, decisions)):
             conn.execute(rename.sql())
             done.append(rename)

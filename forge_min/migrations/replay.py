@@ -61,14 +61,14 @@ def replay(conn: Executor, files: Sequence[File]) -> set[str]:
     Returns the identities of objects that hand-written files created. Raises BuildError F332 with
     the name of a file that fails.
     """
-    hand_made: set[str] = set()
+    hand_written: set[str] = set()
     for generated, group in groupby(files, lambda file: file.generated):
         before = set() if generated else identities(conn)
         for file in group:
             _apply(conn, file)
         if not generated:
-            hand_made |= identities(conn) - before
-    return hand_made
+            hand_written |= identities(conn) - before
+    return hand_written
 
 
 def create_desired(

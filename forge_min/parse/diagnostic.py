@@ -50,7 +50,11 @@ class SourceSpan:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic(SourceSpan):
-    """A problem at its position. code: "F1..", see codes.toml. hint: the next step, or ""."""
+    """A problem at its position.
+
+    code: "F1..", see codes.toml.
+    hint: the next step, or "".
+    """
 
     code: str
     message: str

@@ -357,7 +357,7 @@ Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks
 
 @dataclass(frozen=True, slots=True)
 class ResourceSchema:
-    """A resource in a schema. plural: default by rule: country → countries, bus → buses."""
+    """A resource in a schema. plural None means the rule (country → countries, bus → buses)."""
 
     name: str
     parts: tuple[Part, ...]

@@ -51,6 +51,8 @@ TEMPLATES: Mapping[str, Render] = {
 }
 """Templates that a project may replace with views/<name>.html."""
 SIGN_IN = f"{PREFIX}/sign-in"
+_FORGOT, _RESET, _PASSWORD = f"{PREFIX}/forgot", f"{PREFIX}/reset", f"{PREFIX}/password"
+_SESSIONS = f"{PREFIX}/sessions"
 
 log = logging.getLogger("forge_min.account")
 
@@ -91,18 +93,18 @@ class AccountPages:
         """Return the routes of these pages."""
         routes = [
             Route("GET", PREFIX, self.show, ""),
-            Route("POST", f"{PREFIX}/sessions", self.end, ""),
+            Route("POST", _SESSIONS, self.end, ""),
             Route("GET", SIGN_IN, self.ask, ""),
             Route("POST", SIGN_IN, self.sign_in, ""),
             Route("POST", f"{PREFIX}/sign-out", self.sign_out, ""),
-            Route("GET", f"{PREFIX}/password", self.ask_password, ""),
-            Route("POST", f"{PREFIX}/password", self.change_password, ""),
-            Route("GET", f"{PREFIX}/reset", self.ask_reset, ""),
-            Route("POST", f"{PREFIX}/reset", self.reset, ""),
+            Route("GET", _PASSWORD, self.ask_password, ""),
+            Route("POST", _PASSWORD, self.change_password, ""),
+            Route("GET", _RESET, self.ask_reset, ""),
+            Route("POST", _RESET, self.reset, ""),
         ]
         if self._sender is not None:
-            routes.append(Route("GET", f"{PREFIX}/forgot", self.ask_forgot, ""))
-            routes.append(Route("POST", f"{PREFIX}/forgot", self.forgot, ""))
+            routes.append(Route("GET", _FORGOT, self.ask_forgot, ""))
+            routes.append(Route("POST", _FORGOT, self.forgot, ""))
         return routes
 
     def identify(self, request: Request) -> Identity | None:
@@ -182,18 +184,18 @@ class AccountPages:
     def show(self, request: Request) -> Response:
         """Show the user's name, email, roles and sessions."""
         user, current = self._user_and_session()
-        url, done = request.root + PREFIX, first(request.query, "done")
+        done = first(request.query, "done")
         sessions = credentials.list_sessions(self._database.connection(), user.id)
         return self._page(
             request,
             "account",
             text("Account"),
+            _SESSIONS,
             heading=user.name or user.email,
             email=user.email,
             roles=", ".join(sorted(current_identity().roles)) or "–",
             notice=text("Signed out there.") if done == "ended" else "",
-            password=f"{url}/password",
-            action=f"{url}/sessions",
+            password=request.root + _PASSWORD,
             sessions=[
                 Item(
                     id=session.id,
@@ -317,49 +319,39 @@ class AccountPages:
         error: DomainError | None = None,
         notice: str = "",
     ) -> Response:
+        context: dict[str, Any] = {
+            "email": email,
+            "password": True,
+            "notice": notice,
+            "button": WORDS.sign_in,
+        }
+        context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
+        hidden = {"next": _local(following)}
         return self._page(
-            request,
-            "account_sign_in",
-            WORDS.sign_in,
-            error,
-            {"next": _local(following)},
-            action=f"{request.root}{SIGN_IN}",
-            email=email,
-            password=True,
-            notice=notice,
-            forgot=f"{request.root}{PREFIX}/forgot" if self._sender is not None else "",
-            button=WORDS.sign_in,
+            request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context
         )
 
     def _forgot(
         self, request: Request, error: DomainError | None = None, notice: str = ""
     ) -> Response:
+        context: dict[str, Any] = {
+            "email": "",
+            "password": False,
+            "notice": notice,
+            "button": WORDS.send,
+        }
         return self._page(
-            request,
-            "account_sign_in",
-            WORDS.forgot,
-            error,
-            action=f"{request.root}{PREFIX}/forgot",
-            email="",
-            password=False,
-            notice=notice,
-            forgot="",
-            button=WORDS.send,
+            request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
         )
 
     def _password(
         self, request: Request, user: accounts.User, error: DomainError | None = None, key: str = ""
     ) -> Response:
+        rule = text("At least {min} characters.", min=self._at_least)
+        context: dict[str, Any] = {"email": user.email, "current": not key, "rule": rule}
+        path, hidden = _RESET if key else _PASSWORD, {"key": key}
         response = self._page(
-            request,
-            "account_password",
-            WORDS.change,
-            error,
-            {"key": key},
-            action=f"{request.root}{PREFIX}/{'reset' if key else 'password'}",
-            email=user.email,
-            current=not key,
-            rule=text("At least {min} characters.", min=self._at_least),
+            request, "account_password", WORDS.change, path, error, hidden, **context
         )
         if isinstance(error, Unauthenticated):  # the user is known, the password is wrong
             response.status = 403
@@ -370,12 +362,18 @@ class AccountPages:
         request: Request,
         name: str,
         title: str,
+        action: str,
         error: DomainError | None = None,
         hidden: Mapping[str, str] = {},
         **context: Any,
     ) -> Response:
-        """Return a page with forms. hidden: their hidden inputs; empty ones are left out."""
+        """Return a page with forms.
+
+        action: the path to which they are sent.
+        hidden: their hidden inputs; empty ones are left out.
+        """
         inputs = [void("input", type="hidden", name=n, value=v) for n, v in hidden.items() if v]
+        context |= {"action": request.root + action}
         context |= {"hidden": join([csrf_field(request), *inputs]), "problem": _problem(error)}
         status = status_of(error) if error else 200
         page = self._layout.page(request, self._templates[name], title, status=status, **context)
