@@ -8,16 +8,15 @@ import io
 import json
 import re
 import tokenize
-import tomllib
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import printable
-from ..resources import files
+from ..resources import table
 
-_MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text(encoding="utf-8"))
+_MESSAGES = table(__package__, "messages.toml")
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
 
 

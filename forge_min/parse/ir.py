@@ -7,19 +7,17 @@ checked: code that contains them needs repr(), SQL that contains them needs quot
 from __future__ import annotations
 
 import keyword
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..resources import files
+from ..resources import table
 from ..schema import Field, FieldType, Hooks, ManyKind, OnDelete, Permission
 from .diagnostic import SourceSpan
 
-_TYPES = files(__package__).joinpath("types.toml").read_text("utf-8")
 ANYBODY = "anybody"
 """The role of a permission for anonymous users too; not listed in auth.roles."""
-TYPES: Mapping[str, Mapping[str, Any]] = tomllib.loads(_TYPES)
+TYPES: Mapping[str, Mapping[str, Any]] = table(__package__, "types.toml")
 _RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
 
 
