@@ -24,7 +24,6 @@ RENAMED_MODULES = {"forge_min.text": "forge_min.i18n"}
 
 RENAMED = {
     "forge_min.app.Running": "Runtime",
-    "forge_min.schema.Resource": "ResourceSchema",
     "forge_min.app.App.identifies": "authenticator",
     "forge_min.app.App.renews": "revalidate_identity",
     "forge_min.app.App.sends_reset": "password_reset_sender",

@@ -41,8 +41,7 @@ class Authentication:
         self.varies = [config.tenancy.header] if named else []
         self.methods = [*app.methods, self._by_key]
         if app.signs_in and app.reset_sender is not None:
-            sender = registry.fill(app.reset_sender, 2)
-            self.links = PasswordResetSender(registry.database, sender)
+            self.links = PasswordResetSender(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
             self.account = AccountPages(
                 layout,

@@ -10,11 +10,11 @@ from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from ..actions import Actions, Relation, to_text
+from ..actions import Relation, to_text
 from ..errors import DomainError, Forbidden, Unauthenticated
 from ..i18n import later, text
 from ..wsgi import Raw, Request, check_url, tag, time_tag
-from .fields import FormField, display_fields, label_of
+from .fields import AnyActions, Fields, FormField, display_fields, label_of
 
 PagePaths = Mapping[str, str]
 """Topic → path of the list page ("/flights"). A resource without an entry is not linked."""
@@ -30,12 +30,7 @@ class Cells:
     """Formats the values of some rows of one resource. Related rows are read in one query each."""
 
     def __init__(
-        self,
-        actions: Actions[Any, Any, Any],
-        rows: Sequence[Any],
-        fields: Sequence[FormField],
-        paths: PagePaths,
-        root: str,
+        self, actions: AnyActions, rows: Sequence[Any], fields: Fields, paths: PagePaths, root: str
     ) -> None:
         self._actions, self._paths, self._root = actions, paths, root
         self._related: dict[str, Mapping[Any, Any]] = {}
@@ -133,16 +128,17 @@ _MAX_VALUE = 60  # characters of a value in the history
 
 
 class Hyperlink(NamedTuple):
-    """A link to a list that belongs to a row."""
+    """A link to a list. here: whether the current page is that list or below it."""
 
     label: str
     href: str
+    here: bool = False
 
 
 class Detail:
     """The values, links and history of a row on its page."""
 
-    def __init__(self, actions: Actions[Any, Any, Any], paths: PagePaths) -> None:
+    def __init__(self, actions: AnyActions, paths: PagePaths) -> None:
         self._actions, self._paths = actions, paths
         self._fields = display_fields(actions.resource)
 

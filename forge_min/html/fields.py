@@ -5,13 +5,15 @@ The rules are those of the generated validator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from ..actions import Column, Relation, Resource, rules_of
+from ..actions import Actions, Column, Relation, Resource, rules_of
 from ..auth import current_identity
 from ..i18n import spoken, text
+
+AnyActions: TypeAlias = Actions[Any, Any, Any]
 
 
 class FormField(NamedTuple):
@@ -80,6 +82,9 @@ class FormField(NamedTuple):
         return getattr(row, self.column.attribute or self.column.name)
 
 
+Fields: TypeAlias = Sequence[FormField]
+
+
 def label_of(name: str) -> str:
     """Return a snake_case name as words of the current language (from gen/messages.pot)."""
     return text(spoken(name))
@@ -89,17 +94,12 @@ def input_fields(resource: Resource[Any]) -> tuple[FormField, ...]:
     """Return the fields that a create accepts, in the order of the schema."""
     columns = {c.name: c for c in resource.columns}
     relations = {r.column if r.kind == "belongs_to" else r.field: r for r in resource.relations}
-    return tuple(
-        FormField(
-            name,
-            kind,
-            rules,
-            relations.get(name),
-            columns.get(name),
-            immutable=name == resource.key.name or name in columns and columns[name].immutable,
-        )
-        for name, (kind, rules) in rules_of(resource.check).items()
-    )
+    fields = []
+    for name, (kind, rules) in rules_of(resource.check).items():
+        column = columns.get(name)
+        immutable = name == resource.key.name or column is not None and column.immutable
+        fields.append(FormField(name, kind, rules, relations.get(name), column, immutable))
+    return tuple(fields)
 
 
 def display_fields(resource: Resource[Any]) -> tuple[FormField, ...]:

@@ -12,12 +12,12 @@ from datetime import date, datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ..actions import Actions, Filter, ListQuery, Sort
+from ..actions import Filter, ListQuery, Sort
 from ..errors import NotFound
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import Raw, join, tag, void
-from .fields import FormField
+from .fields import AnyActions, FormField
 from .form import MINE, THEIRS
 
 SEARCH = ".q"  # the suffix of a relation's search field
@@ -44,7 +44,6 @@ _LONG = 200  # characters that fit one line
 _LIMITS = {"min_len": "minlength", "max_len": "maxlength", "min": "min", "max": "max"}
 MAX_LISTED = 50  # rows of a <select>; more need a search
 MAX_FOUND = 20  # rows that a search returns
-Target = Actions[Any, Any, Any]
 
 
 class Choice(NamedTuple):
@@ -249,7 +248,7 @@ def _select(choices: Sequence[Choice], texts: Sequence[str], about: dict[str, An
     return tag("select", join(options), **about)
 
 
-def all_choices(target: Target) -> list[Choice] | None:
+def all_choices(target: AnyActions) -> list[Choice] | None:
     """Return all rows by label; None if there are more than MAX_LISTED, or too large for one list.
 
     Raises Unauthenticated, Forbidden.
@@ -260,7 +259,7 @@ def all_choices(target: Target) -> list[Choice] | None:
     return sorted(_choices(target, page.rows), key=lambda choice: choice.label.casefold())
 
 
-def search_choices(target: Target, words: str) -> list[Choice]:
+def search_choices(target: AnyActions, words: str) -> list[Choice]:
     """Return the best rows for these words, at most MAX_FOUND.
 
     Full-text search comes first, if the resource has it, then a search in the label.
@@ -277,7 +276,7 @@ def search_choices(target: Target, words: str) -> list[Choice]:
     return _choices(target, rows)
 
 
-def choices_of_keys(target: Target, keys: Iterable[str]) -> list[Choice]:
+def choices_of_keys(target: AnyActions, keys: Iterable[str]) -> list[Choice]:
     """Return the existing rows of these keys. Raises Unauthenticated, Forbidden."""
     values = []
     for key in keys:
@@ -288,5 +287,5 @@ def choices_of_keys(target: Target, keys: Iterable[str]) -> list[Choice]:
     return _choices(target, target.stream(ListQuery((Filter(target.resource.key, "in", values),))))
 
 
-def _choices(target: Target, rows: Iterable[Any]) -> list[Choice]:
+def _choices(target: AnyActions, rows: Iterable[Any]) -> list[Choice]:
     return [Choice(str(target.key_of(row)), target.label(row)) for row in rows]

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ..actions import Actions
 from ..auth import as_identity, current_identity
 from ..errors import DomainError, Unauthenticated
 from ..i18n import current_language, text
@@ -27,7 +26,8 @@ from ..wsgi import (
     redirect,
     tag,
 )
-from .fields import label_of
+from .cells import Hyperlink
+from .fields import AnyActions, label_of
 from .templates import WORDS, index, layout, problem
 
 Render = Callable[..., str]
@@ -39,14 +39,6 @@ Account = Callable[[Request], Raw]
 """Renders the account part of the layout: a sign-in link, or the user's name and sign-out."""
 
 
-class NavItem(NamedTuple):
-    """A link of the navigation. here: whether the current page is below it."""
-
-    label: str
-    href: str
-    here: bool
-
-
 class LayoutContext(NamedTuple):
     """The variable `frame` of a layout template (docs/how-to/pages.md)."""
 
@@ -55,7 +47,7 @@ class LayoutContext(NamedTuple):
     root: str
     stylesheets: Sequence[str]
     scripts: Raw
-    places: Sequence[NavItem]
+    places: Sequence[Hyperlink]
     account: Raw
 
 
@@ -65,39 +57,26 @@ class Layout:
     project: its name.
     own: the project's own layout template, default the built-in one.
     stylesheets: paths below the root.
-    account: see Account, default nothing.
+    account: see Account; nothing until the application sets it.
     resources: path → actions of the resources that have pages; filled by the application.
     """
 
     def __init__(
-        self,
-        project: str,
-        *,
-        own: Render | None = None,
-        stylesheets: Sequence[str] = (),
-        account: Account | None = None,
+        self, project: str, *, own: Render | None = None, stylesheets: Sequence[str] = ()
     ) -> None:
         self.project = project
-        self.resources: dict[str, Actions[Any, Any, Any]] = {}
+        self.resources: dict[str, AnyActions] = {}
         self._layout, self._sheets = own or layout.render, tuple(stylesheets)
-        self.account: Account = account or (lambda _: Raw())
+        self.account: Account = lambda _: Raw()
 
     def page(
-        self,
-        request: Request,
-        template: Render,
-        title: str,
-        *,
-        status: int = 200,
-        live: str = "",
-        events: str = "",
-        **context: Any,
+        self, request: Request, template: Render, title: str, status: int = 200, **context: Any
     ) -> Response:
         """Return a whole page.
 
         template: its content, rendered with the title, our words and `context`.
-        live: the URL of the page's event stream.
-        events: names of the events after which the page reloads.
+        context: may have `live`, the URL of the page's event stream, and `events`, the names of the
+            events after which the page reloads.
         """
         body = template(title=title, words=WORDS, **context)
         root = request.root
@@ -110,19 +89,18 @@ class Layout:
             self.nav_items(request),
             self.account(request),
         )
-        document = self._layout(
-            title=title, body=Raw(body), frame=frame, live=live, events=events, words=WORDS
-        )
+        stream = {name: context.get(name, "") for name in ("live", "events")}
+        document = self._layout(title=title, body=Raw(body), frame=frame, words=WORDS, **stream)
         return html_response(document, status, [("Cache-Control", "no-store")])
 
-    def nav_items(self, request: Request) -> list[NavItem]:
+    def nav_items(self, request: Request) -> list[Hyperlink]:
         """Return a link to each resource that the user may read."""
         items = []
         for path, actions in self.resources.items():
             with suppress(DomainError):
                 actions.allow("read")
                 here = request.path == path or request.path.startswith(path + "/")
-                items.append(NavItem(label_of(actions.resource.topic), request.root + path, here))
+                items.append(Hyperlink(label_of(actions.resource.topic), request.root + path, here))
         return items
 
     def start(self, request: Request) -> Response:
@@ -167,14 +145,8 @@ class ProblemPages:
             return redirect(f"{request.root}{self._sign_in}?next={url}")
         context = {name: document[name] for name in ("detail", "code", "request_id")}
         with as_identity(request.identity or current_identity()):  # the navigation depends on it
-            page = self._layout.page(
-                request,
-                problem.render,
-                document["title"],
-                status=response.status,
-                home=f"{request.root}/",
-                **context,
-            )
+            context |= {"title": document["title"], "home": f"{request.root}/"}
+            page = self._layout.page(request, problem.render, status=response.status, **context)
         page.headers += [header for header in headers if header[0] not in _PAGE_HEADERS]
         return page
 

@@ -11,13 +11,13 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..actions import Actions, Column, ListQuery
+from ..actions import Column, ListQuery
 from ..errors import BadRequest
 from ..fanout import iso_utc
 from ..i18n import text
 from ..wsgi import Raw, Request, Response, first, join, tag, void
 from .cells import NUMBERS, Cells, PagePaths, csv_text, csv_value, row_url
-from .fields import FormField, display_fields
+from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
 from .inputs import SEARCH, RelationChoices, control, input_type
 
@@ -33,7 +33,7 @@ QueryParams = Mapping[str, Sequence[str]]
 class ListPage:
     """The list of one resource. path: of its page, without the application's root."""
 
-    def __init__(self, actions: Actions[Any, Any, Any], path: str, paths: PagePaths) -> None:
+    def __init__(self, actions: AnyActions, path: str, paths: PagePaths) -> None:
         self._actions, self._path, self._paths = actions, path, paths
         self._fields = display_fields(actions.resource)
 
@@ -159,9 +159,7 @@ class ListPage:
         entry = void("input", type="text", id=f"field-{name}", name=name, value=first(params, name))
         return _labelled(f"field-{name}", field.label, entry)
 
-    def _column_heads(
-        self, request: Request, params: QueryParams, columns: Sequence[FormField]
-    ) -> list[Item]:
+    def _column_heads(self, request: Request, params: QueryParams, columns: Fields) -> list[Item]:
         label = self._actions.label_column()
         name = next((f for f in self._fields if f.column is label), self._fields[0])
         return [self._column_head(request, params, field) for field in (name, *columns)]
@@ -177,9 +175,7 @@ class ListPage:
         href = self._url(request, _without(params, "cursor", "page", "per_page"), sort=sort)
         return Item(head=tag("a", field.label, href=href), kind=kind, order=order)
 
-    def _row_item(
-        self, request: Request, row: Any, columns: Sequence[FormField], cells: Cells
-    ) -> Item:
+    def _row_item(self, request: Request, row: Any, columns: Fields, cells: Cells) -> Item:
         key = self._actions.key_of(row)
         name = quote(str(key), safe="")  # an HTML id has no spaces
         return Item(
@@ -256,7 +252,7 @@ def _group(field: FormField, controls: Raw) -> Raw:
     return tag("fieldset", join([tag("legend", field.label), controls]), class_="field")
 
 
-def export(actions: Actions[Any, Any, Any], query: ListQuery) -> Response:
+def export(actions: AnyActions, query: ListQuery) -> Response:
     """Return the rows as a CSV response. Raises as `Actions.stream`, before the first byte."""
     hidden = actions.hidden()
     fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
@@ -280,7 +276,7 @@ def _in_context(context: Context, blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _csv_blocks(
-    actions: Actions[Any, Any, Any], batches: Iterator[list[Any]], fields: Sequence[FormField]
+    actions: AnyActions, batches: Iterator[list[Any]], fields: Fields
 ) -> Iterator[bytes]:
     head = []
     for field in fields:  # the key of a relation is followed by the label of its target
@@ -291,7 +287,7 @@ def _csv_blocks(
         yield _format_csv([_csv_row(cells, row, fields) for row in batch])
 
 
-def _csv_row(cells: Cells, row: Any, fields: Sequence[FormField]) -> list[str]:
+def _csv_row(cells: Cells, row: Any, fields: Fields) -> list[str]:
     values = []
     for field in fields:
         values.append(csv_value(field.kind, field.value(row)))

@@ -36,7 +36,7 @@ from ..wsgi import (
 )
 from . import form, inputs
 from .cells import Detail, PagePaths, row_url
-from .fields import FormField, display_fields, input_fields, label_of
+from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
 from .form import FormBase, Texts
 from .inputs import CHOICE, SEARCH, RelationChoices
 from .layout import Layout, Render
@@ -45,7 +45,10 @@ from .templates import WORDS, delete, show
 from .templates import form as form_page
 from .templates import list as list_page
 
-PAGES: Mapping[str, Render] = {
+Views = Mapping[str, Render]
+Options = Mapping[str, RelationChoices]  # field → choices
+
+PAGES: Views = {
     "list": list_page.render,
     "show": show.render,
     "form": form_page.render,
@@ -86,7 +89,7 @@ class OpenForm(NamedTuple):
     """
 
     row: Any
-    fields: Sequence[FormField]
+    fields: Fields
     texts: Texts
     base: FormBase | None = None
     now: Texts = {}
@@ -101,12 +104,7 @@ class ResourcePages:
     """
 
     def __init__(
-        self,
-        actions: Actions[Any, Any, Any],
-        path: str,
-        layout: Layout,
-        paths: PagePaths,
-        views: Mapping[str, Render],
+        self, actions: AnyActions, path: str, layout: Layout, paths: PagePaths, views: Views
     ) -> None:
         self._actions, self._path, self._layout = actions, path, layout
         topic = actions.resource.topic
@@ -323,7 +321,7 @@ class ResourcePages:
         assert field.relation is not None
         return self._actions.linked(self._actions.key_of(row), field.relation)
 
-    def _fields(self, *, new: bool) -> Sequence[FormField]:
+    def _fields(self, *, new: bool) -> Fields:
         readable = {relation.name for relation in self._actions.lists_of_keys()}
         return [
             field
@@ -366,12 +364,7 @@ class ResourcePages:
         )
 
     def _form_item(
-        self,
-        field: FormField,
-        opened: OpenForm,
-        options: Mapping[str, RelationChoices],
-        errors: Texts,
-        pairs: Texts,
+        self, field: FormField, opened: OpenForm, options: Options, errors: Texts, pairs: Texts
     ) -> Item:
         choices, messages = options.get(field.name), errors.get(field.name, ())
         texts = opened.texts.get(field.name, ())
@@ -393,14 +386,12 @@ class ResourcePages:
         decided = first(pairs, field.name + CHOICE)
         return inputs.conflict_choice(field, inputs.format_value(field, theirs, targets), decided)
 
-    def _options(
-        self, request: Request, fields: Sequence[FormField], pairs: Texts
-    ) -> dict[str, RelationChoices]:
+    def _options(self, request: Request, fields: Fields, pairs: Texts) -> Options:
         """Return the choices of each relation whose targets the user may read.
 
         An unreadable "many" has its current keys as choices, because a text input holds one key.
         """
-        options = {}
+        options: dict[str, RelationChoices] = {}
         for field in fields:
             if field.relation is not None:
                 if field.kind == "many":
@@ -420,9 +411,9 @@ class ResourcePages:
         chosen = inputs.choices_of_keys(target, pairs.get(field.name, ()))
         return RelationChoices(None, inputs.search_choices(target, words), chosen, words, fetch)
 
-    def _target(self, field: FormField) -> Actions[Any, Any, Any]:
+    def _target(self, field: FormField) -> AnyActions:
         assert field.relation is not None
-        target: Actions[Any, Any, Any] = self._actions.registry.actions[field.relation.target]
+        target: AnyActions = self._actions.registry.actions[field.relation.target]
         return target
 
     def _confirm(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR
-from .lowering import RelationEdge, join_edges, lower, relation_edges, resolve
+from .lowering import RelationEdge, edges_of, join_edges, lower, resolve
 from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 
 __all__ = [
     "ColumnIR", "Diagnostic", "MAX_NAME", "Parsed", "RelationEdge", "ResourceIR", "TYPES",
-    "constraint_name", "folder_of", "join_edges", "lower", "parse_project", "relation_edges",
+    "constraint_name", "folder_of", "join_edges", "lower", "parse_project", "edges_of",
     "resolve",
 ]  # fmt: skip

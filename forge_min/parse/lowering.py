@@ -120,9 +120,7 @@ class RelationEdge:
     on_delete: OnDelete = "restrict"
 
 
-def relation_edges(
-    resource: ResourceIR, resources: Mapping[str, ResourceIR]
-) -> tuple[RelationEdge, ...]:
+def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[RelationEdge, ...]:
     """Return the relations of a resource, belongs_to first. resources: all by name."""
     edges = []
     for relation in resource.relations:
@@ -151,7 +149,7 @@ def inverse_relations(resource: ResourceIR, many: ManyIR, target: ResourceIR) ->
 def join_edges(resources: Iterable[ResourceIR]) -> tuple[RelationEdge, ...]:
     """Return one edge per join table, by its name; the first one if both ends declare it."""
     by_name = {resource.name: resource for resource in resources}
-    edges = [edge for owner in by_name.values() for edge in relation_edges(owner, by_name)]
+    edges = [edge for owner in by_name.values() for edge in edges_of(owner, by_name)]
     by_table = {edge.join: edge for edge in reversed(edges) if edge.join}
     return tuple(by_table[table] for table in sorted(by_table))
 

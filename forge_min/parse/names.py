@@ -93,23 +93,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(names) if names else ""
 
 
-def word_problem(
-    name: str, what: str, reserved: tuple[str, ...] = ("forge_",)
-) -> SchemaProblem | None:
+def word_problem(name: str, what: str, reserved: str = "forge_") -> SchemaProblem | None:
     """Return the problem of a name that is not a lower-case identifier of PostgreSQL, else None.
 
     what: the thing that it names, for the message.
-    reserved: prefixes that are not allowed.
+    reserved: a prefix that is not allowed, besides "forge_".
     """
-    if not _SNAKE.fullmatch(name):
-        entry = "not_lower"
-    elif len(name) > MAX_NAME:
-        entry = "too_long"
-    elif name.startswith(reserved):
-        entry = "not_yours"
-    else:
-        return None
-    return problem(entry, what=what, name=quote(name), most=MAX_NAME)
+    entry = "not_yours" if name.startswith(("forge_", reserved)) else ""
+    entry = "too_long" if len(name) > MAX_NAME else entry
+    entry = entry if _SNAKE.fullmatch(name) else "not_lower"
+    return problem(entry, what=what, name=quote(name), most=MAX_NAME) if entry else None
 
 
 def table_problem(table: str, what: str = "the table name") -> SchemaProblem | None:
@@ -117,7 +110,7 @@ def table_problem(table: str, what: str = "the table name") -> SchemaProblem | N
 
     A table pg_x could not be read: PostgreSQL searches its catalog first.
     """
-    return word_problem(table, what, ("forge_", "pg_"))
+    return word_problem(table, what, "pg_")
 
 
 def field_problem(name: str, suffix: str = "", free: str = "") -> SchemaProblem | None:

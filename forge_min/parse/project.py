@@ -175,12 +175,10 @@ def cross_check(
         for part in definition.call.parts:
             _check_roles(definition, part, {*roles, ANYBODY})
     reliable = [d for d in definitions if d.is_reliable]
-    checks = _RelationChecks(
-        names={d.name for d in definitions},
-        unreliable=folders - {d.source.folder for d in reliable},
-        resources={d.name: d.resource() for d in reliable},
-        tables={table_of(d.call.value): d.name for d in definitions},
-    )
+    unreliable = folders - {d.source.folder for d in reliable}
+    resources = {d.name: d.resource() for d in reliable}
+    tables = {table_of(d.call.value): d.name for d in definitions}
+    checks = _RelationChecks({d.name for d in definitions}, unreliable, resources, tables)
     for definition in definitions:
         for part in definition.call.parts:
             if isinstance(part.value, RELATIONS):

@@ -5,9 +5,6 @@ Some names are those of builtins (`schema.int`): import the package, not `*`.
 
 from __future__ import annotations
 
-from typing import Any
-
-from .._compat import renamed
 from . import language
 from .language import *  # noqa: F403
 from .language import bool_ as bool
@@ -15,8 +12,3 @@ from .language import int_ as int
 
 __all__ = ["bool", "int"]
 __all__ += language.__all__
-
-
-def __getattr__(name: str) -> Any:
-    """Return the class of an earlier name, with a DeprecationWarning."""
-    return globals()[renamed(__name__, name)]

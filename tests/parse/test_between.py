@@ -95,7 +95,7 @@ def test_which_relation_leads_back_is_asked_with_its_answers() -> None:
     (found,) = two("schema.has_many('Other', via='orgin')", TWO).diagnostics
     assert found.hint == 'did you mean "origin"?'
     (found,) = two("schema.has_many('Other', via='goal')", "schema.int('x')").diagnostics
-    assert found.hint == "write it into resources/other/schema.py"
+    assert found.hint == "add it to resources/other/schema.py"
 
 
 def test_what_may_come_of_another_mistake_is_not_reported() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 
 from forge_min import schema
-from forge_min.parse import join_edges, lower, relation_edges, resolve
+from forge_min.parse import edges_of, join_edges, lower, resolve
 from forge_min.parse.ir import ResourceIR, SourceSpan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,7 +52,7 @@ def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str
     assert tuple(map(without_places, parsed.resources)) == same
     thing, other = parsed.resources
     by_name = {"Thing": thing, "Other": other}
-    assert {link.name for link in relation_edges(thing, by_name)} >= {"others", "other"}
+    assert {link.name for link in edges_of(thing, by_name)} >= {"others", "other"}
     one = next(relation for relation in other.relations if relation.name == "one")
     assert one.unique
     assert {link.join for link in join_edges(parsed.resources)} >= {
@@ -87,9 +87,7 @@ def survives(**files: bytes) -> None:
         by_name = {resource.name: resource for resource in parsed.resources}
         assert join_edges(parsed.resources) is not None
         for resource in parsed.resources:
-            assert len(relation_edges(resource, by_name)) == len(resource.relations) + len(
-                resource.many
-            )
+            assert len(edges_of(resource, by_name)) == len(resource.relations) + len(resource.many)
 
 
 @given(schema_files(), st.integers())

@@ -99,7 +99,8 @@ def test_a_problem_page_around_identify_knows_its_reader_and_says_once_what_it_d
             raise Unauthenticated("not believed")
         return Identity("anna")
 
-    layout = Layout("shop", account=lambda request: Raw(f"reader:{current_identity().user}"))
+    layout = Layout("shop")
+    layout.account = lambda request: Raw(f"reader:{current_identity().user}")
     around = ProblemPages(layout, "/api/v1")
     ask = made(middleware=[around, Identify([method], lambda request: None)])
     assert ask("/api/missing").of("Vary") == ["Accept"]

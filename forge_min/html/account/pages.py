@@ -186,28 +186,22 @@ class AccountPages:
         user, current = self._user_and_session()
         done = first(request.query, "done")
         sessions = credentials.list_sessions(self._database.connection(), user.id)
-        return self._page(
-            request,
-            "account",
-            text("Account"),
-            _SESSIONS,
-            heading=user.name or user.email,
-            email=user.email,
-            roles=", ".join(sorted(current_identity().roles)) or "–",
-            notice=text("Signed out there.") if done == "ended" else "",
-            password=request.root + _PASSWORD,
-            sessions=[
-                Item(
-                    id=session.id,
-                    agent=_browser(session.agent),
-                    address=session.address,
-                    since=time_tag(session.created_at),
-                    seen=time_tag(session.seen_at),
-                    here=session.id == current,
-                )
-                for session in sessions
-            ],
-        )
+        context: dict[str, Any] = {"heading": user.name or user.email, "email": user.email}
+        context["roles"] = ", ".join(sorted(current_identity().roles)) or "–"
+        context["notice"] = text("Signed out there.") if done == "ended" else ""
+        context["password"] = request.root + _PASSWORD
+        context["sessions"] = [
+            Item(
+                id=session.id,
+                agent=_browser(session.agent),
+                address=session.address,
+                since=time_tag(session.created_at),
+                seen=time_tag(session.seen_at),
+                here=session.id == current,
+            )
+            for session in sessions
+        ]
+        return self._page(request, "account", text("Account"), _SESSIONS, **context)
 
     def end(self, request: Request) -> Response:
         """End one other session, or all of them."""
