@@ -29,9 +29,8 @@ def openapi(args: argparse.Namespace) -> None:
     os.environ["FORGE_API_DOCS"] = "true"
     match = _router(args).match("GET", "/api/openapi.json")
     body = match.handler(Request({"REQUEST_METHOD": "GET"})).body
-    document = json.loads(b"".join([body] if isinstance(body, bytes) else body))
-    lines = json.dumps(document, indent=2, ensure_ascii=False).splitlines()
-    tell(document, lines, as_json=args.json)
+    spec = json.loads(b"".join([body] if isinstance(body, bytes) else body))
+    tell(spec, json.dumps(spec, indent=2, ensure_ascii=False).splitlines(), as_json=args.json)
 
 
 def _router(args: argparse.Namespace) -> Router:

@@ -39,12 +39,11 @@ def build(args: argparse.Namespace) -> None:
         "steps": {name: round(seconds, 4) for name, seconds in built.steps.items()},
         "info": dict(built.info),
         "warnings": [
-            {"code": error.code, "message": error.message, "hint": error.hint}
-            for error in built.warnings
+            {"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings
         ],
     }
-    for error in built.warnings:
-        warn(error)
+    for warning in built.warnings:
+        warn(warning)
     steps = [_line(name, seconds) for name, seconds in built.steps.items()]
     tell(output, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
 
@@ -117,11 +116,8 @@ def vendor(args: argparse.Namespace) -> None:
     lines = [f"{name:40} {licence or 'licence unknown'}" for name, licence in licences]
     lines += [f"wrote static/{name}: commit it" for name in vendored.scripts]
     lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
-    tell(
-        output,
-        [*lines, f"on the target machine: sh {vendored.path.name}/install.sh"],
-        as_json=args.json,
-    )
+    lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")
+    tell(output, lines, as_json=args.json)
 
 
 def verify(args: argparse.Namespace) -> None:

@@ -60,10 +60,7 @@ class StateChannel(ParentChannel):
 
     def report_failure(self, problems: Sequence[Problem]) -> bool:
         """Report why the process cannot start. Returns False if it has already started."""
-        starting = self._ready >= 0
-        if starting:
-            os.write(self._ready, pickle.dumps(problems))
-        return starting
+        return self._ready >= 0 and os.write(self._ready, pickle.dumps(problems)) > 0
 
     def _watch(self, ended: Callable[[], object]) -> None:
         with open(self._life, "rb") as states, suppress(EOFError):
@@ -88,23 +85,18 @@ class DevelopmentProject(Project):
 
 
 def serve(
-    root: Path,
-    config: Config,
-    secret: bytes,
-    listeners: Listeners,
-    state: State,
-    states: int,
-    report_to: int,
+    project: Project, secret: bytes, listeners: Listeners, state: State, states: int, report_to: int
 ) -> int:
     """Serve the project and run its jobs. Runs user code. Returns the exit code."""
+    root, config = Path(str(project.root)), project.config
     overlay = Overlay(explanation, root, state)
     channel = StateChannel(states, report_to, overlay.update)
     admin = listeners.admin if has_admin(config, worker=False) else None
     try:
         importlib.invalidate_caches()
-        project = DevelopmentProject(root, config, secret, overlay)
+        developed = DevelopmentProject(root, config, secret, overlay)
         return serve_processes(
-            project, processes=1, listener=listeners.site, admin_listener=admin, link=channel
+            developed, processes=1, listener=listeners.site, admin_listener=admin, link=channel
         )
     except KeyboardInterrupt:
         return DONE

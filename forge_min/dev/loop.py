@@ -235,7 +235,7 @@ class Development:
             if self._next is not None:
                 self._children.end(self._next)  # not killed: it may be serving requests already
             self._outdated = False
-            self._fork(CODE, partial(serve, self._root, self._config, self._secret))
+            self._fork(CODE, partial(serve, self._project(), self._secret))
         elif self._current is None and self._next is None:
             self._fork("explanation", partial(explain, self._root, self._config))
 

@@ -50,10 +50,8 @@ class Overlay:
         self.app = app
         # SAFETY: a page of this process has its number even if the next process serves already.
         self._root, self._state, self._own = root, state, state.page
-        self._failures, self._failed = (
-            0,
-            list[Problem](),
-        )  # failed requests: number, problems of the last
+        # Failed requests: their number, the problems of the last one.
+        self._failures, self._failed = 0, list[Problem]()
         self._errors = RequestErrors()
         logging.getLogger("forge_min").addHandler(self._errors)
 

@@ -83,15 +83,11 @@ def compare_schemas(project: Project) -> Problems:
     root = Path(str(project.root))
     files = db.read_migrations(root / "migrations", "app")
     resources = parse_project(root).resources
-    url = project.config.database.migrate_url
+    base = db.FORGE_MIGRATIONS
+    scratch = functools.partial(db.scratch_database, project.config.database.migrate_url)
     try:
         migration = difference(
-            root,
-            resources,
-            files,
-            base=db.FORGE_MIGRATIONS,
-            scratch=lambda: db.scratch_database(url),
-            allow_destructive=True,
+            root, resources, files, base=base, scratch=scratch, allow_destructive=True
         )
     except ForgeError as err:
         lines: Sequence[str] = [f"error[{err.code}]: {err.message}", err.hint or ""]

@@ -43,9 +43,8 @@ class Cells:
         """Return one value as HTML."""
         if field.relation is not None and field.relation.name in self._related:
             related = self._related[field.relation.name][self._actions.key_of(row)]
-            rows = (
-                related if isinstance(related, list) else [related] if related is not None else []
-            )
+            one = [related] if related is not None else []
+            rows = related if isinstance(related, list) else one
             links = [self._row_link(field.relation, target_row) for target_row in rows]
             return Raw(", ".join(links)) if links else _EMPTY
         if field.column is None:

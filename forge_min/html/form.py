@@ -26,7 +26,7 @@ from ..errors import Conflict, ConstraintViolation, Invalid
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import local_time, show_time
-from .fields import FormField
+from .fields import Fields, FormField
 
 Texts = Mapping[str, Sequence[str]]
 """Field → the texts of its inputs; a "many" may have several."""
@@ -54,7 +54,7 @@ def local_text(moment: datetime) -> str:
     return shown.removesuffix(":00") if local_time(moment).second == 0 else shown
 
 
-def defaults(fields: Iterable[FormField]) -> dict[str, list[str]]:
+def defaults(fields: Fields) -> dict[str, list[str]]:
     """Return the texts of an empty form."""
     result = {}
     for field in fields:
@@ -66,22 +66,18 @@ def defaults(fields: Iterable[FormField]) -> dict[str, list[str]]:
     return result
 
 
-def posted(fields: Iterable[FormField], pairs: Texts) -> dict[str, list[str]]:
+def posted(fields: Fields, pairs: Texts) -> dict[str, list[str]]:
     """Return the texts of the fields that were sent, with LF line ends."""
     result = {}
     for field in fields:
         if field.name in pairs:
             sent = [_LINE_END.sub("\n", value) for value in pairs[field.name]]
-            keeps_blanks = field.kind in ("string", "text")
-            result[field.name] = [
-                value for value in sent if (value if keeps_blanks else value.strip())
-            ]
+            strip = str if field.kind in ("string", "text") else str.strip
+            result[field.name] = [value for value in sent if strip(value)]
     return result
 
 
-def data_of(
-    fields: Iterable[FormField], texts: Texts, seen: Texts | None = None
-) -> dict[str, object]:
+def data_of(fields: Fields, texts: Texts, seen: Texts | None = None) -> dict[str, object]:
     """Return the data for an action, of the fields in `texts`.
 
     seen: the texts of the row that the client changed; None for a new row.
@@ -111,9 +107,8 @@ def errors_of(
     for field_error in () if isinstance(error, ConstraintViolation) else error.errors:
         name = field_error.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
         known = name in names
-        message = field_error.message if known else f"{name}: {field_error.message}"
-        if known and field_error.code == "required":
-            message = text("is required")
+        message = text("is required") if field_error.code == "required" else field_error.message
+        message = message if known else f"{name}: {field_error.message}"
         result.setdefault(name if known else "", []).append(message)
     return result or {"": [text(error.message)]}
 
@@ -167,16 +162,14 @@ class Merge(NamedTuple):
     conflicts: list[str]
 
 
-def new_base(
-    fields: Iterable[FormField], texts: Texts, zone: str, undecided: Collection[str] = ()
-) -> FormBase:
+def new_base(fields: Fields, texts: Texts, zone: str, undecided: Collection[str] = ()) -> FormBase:
     """Return the base of a form that shows `texts`."""
     shown = {field.name: _shown(field.kind == "many", texts[field.name]) for field in fields}
     return FormBase(zone, shown, [name for name in shown if name in undecided])
 
 
 def merge(
-    base: FormBase, fields: Iterable[FormField], sent: Texts, now: Texts, choices: Mapping[str, str]
+    base: FormBase, fields: Fields, sent: Texts, now: Texts, choices: Mapping[str, str]
 ) -> Merge:
     """Return the row `now` with the client's changes.
 
@@ -205,7 +198,7 @@ def merge(
     return merged
 
 
-def rendered(base: FormBase, fields: Iterable[FormField]) -> list[FormField]:
+def rendered(base: FormBase, fields: Fields) -> list[FormField]:
     """Return those of `fields` that the base rendered with values of the same shape."""
     return [
         field
@@ -215,7 +208,7 @@ def rendered(base: FormBase, fields: Iterable[FormField]) -> list[FormField]:
     ]
 
 
-def lost_changes(base: FormBase, fields: Iterable[FormField], sent: Texts) -> list[str]:
+def lost_changes(base: FormBase, fields: Fields, sent: Texts) -> list[str]:
     """Return the names of rendered fields that the client changed and that `fields` lacks."""
     known = {field.name for field in rendered(base, fields)}
     return [

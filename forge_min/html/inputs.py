@@ -208,20 +208,15 @@ def _relation(
     if options.all is not None:
         return tag("div", boxes, class_="pick", **about | {"id": about["id"], "tabindex": "-1"})
     about |= {"name": field.name + SEARCH, "value": options.words, "maxlength": 200}
-    about |= {"placeholder": text("Search"), "autocomplete": "off"}
-    entry = void(
-        "input", type="search", aria_label=text("Search: {what}", what=field.label), **about
-    )
+    about |= {"placeholder": text("Search"), "autocomplete": "off", "type": "search"}
+    entry = void("input", aria_label=text("Search: {what}", what=field.label), **about)
     submit = {"type": "submit", "name": "_search", "value": field.name, "class_": "quiet"}
     button = tag("button", text("Search"), formnovalidate=True, **submit)
     nothing = text("No matches. Try other words.")
     status = nothing if options.words and not options.found else ""
-    parts = [
-        tag("div", join([entry, button]), class_="search"),
-        boxes,
-        tag("p", status, class_="help", role="status"),
-    ]
-    return tag("div", join(parts), class_="pick", data_pick=options.fetch, data_none=nothing)
+    search = tag("div", join([entry, button]), class_="search")
+    content = join([search, boxes, tag("p", status, class_="help", role="status")])
+    return tag("div", content, class_="pick", data_pick=options.fetch, data_none=nothing)
 
 
 def _with_current(choices: Sequence[Choice], texts: Sequence[str]) -> list[Choice]:

@@ -25,7 +25,7 @@ _POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a 
 MAX_COLUMNS = 6  # beside the label; a detail page shows all
 _RESERVED = ("_done", "_undo", "_search")  # parameters of pages; no column starts with "_"
 _RANGED = ("int", "bigint", "decimal", "date", "datetime")
-_TOO_LONG = ("json", "text", "many")  # kinds that do not fit a cell
+_LONG = ("json", "text", "many")  # kinds that do not fit a cell
 _SYSTEM = ("version", "created_at", "updated_at", "deleted_at")
 QueryParams = Mapping[str, Sequence[str]]
 
@@ -40,12 +40,9 @@ class ListPage:
     def columns(self) -> list[FormField]:
         """Return the columns beside the label: the first short ones, then updated_at."""
         label = self._actions.label_column()
-        fields = [
-            field
-            for field in self._visible_fields()
-            if field.column is not label and field.kind not in _TOO_LONG
-        ]
-        times = [field for field in self._fields if field.name == "updated_at"]
+        visible = self._visible_fields()
+        fields = [f for f in visible if f.column is not label and f.kind not in _LONG]
+        times = [f for f in self._fields if f.name == "updated_at"]
         return (fields + times)[:MAX_COLUMNS]
 
     def _visible_fields(self) -> list[FormField]:
@@ -263,9 +260,8 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
         ("Content-Disposition", name),
         ("Cache-Control", "no-store"),
     ]
-    return Response(
-        200, _in_context(copy_context(), _csv_blocks(actions, batches, fields)), headers
-    )
+    blocks = _csv_blocks(actions, batches, fields)
+    return Response(200, _in_context(copy_context(), blocks), headers)
 
 
 def _in_context(context: Context, blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -372,8 +372,8 @@ class ResourcePages:
         control = inputs.control(field, texts, options=choices, wrong=bool(messages))
         html = join([marker, control, self._choice(field, opened, pairs)])
         shown = {name: getattr(field, name) for name in _ATTRIBUTES}
-        group = inputs.is_group(field, choices)
-        return Item(**shown, group=group, input=html, errors=messages)
+        shown["group"] = inputs.is_group(field, choices)
+        return Item(**shown, input=html, errors=messages)
 
     def _choice(self, field: FormField, opened: OpenForm, pairs: Texts) -> Raw:
         """Return the choice between two values, for a field that two users changed."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from ..errors import BuildError
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, join_edges
-from .objects import SchemaObject, create, create_table, identifier, literal
+from .objects import DbObject, create, create_table, identifier, literal
 
 # Defaults of implicit columns.
 DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
@@ -82,7 +82,7 @@ def desired_sql(resources: Sequence[ResourceIR]) -> str:
     return objects_sql(desired_objects(resources))
 
 
-def objects_sql(objects: Sequence[SchemaObject]) -> str:
+def objects_sql(objects: Sequence[DbObject]) -> str:
     """Return the DDL of these objects. Foreign keys come after tables: they may be cyclic."""
     tables = [create_table(obj.table, objects) for obj in objects if obj.kind == "table"]
     keys = [obj for obj in objects if obj.is_constraint("foreign key")]
@@ -91,7 +91,7 @@ def objects_sql(objects: Sequence[SchemaObject]) -> str:
     return "\n".join(block for block in blocks if block)
 
 
-def desired_objects(resources: Sequence[ResourceIR]) -> list[SchemaObject]:
+def desired_objects(resources: Sequence[ResourceIR]) -> list[DbObject]:
     """Return every objectect, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
@@ -108,14 +108,14 @@ class _Table:
         self.name = name
         self.tenant = tenant
         self.soft_delete = soft_delete
-        self.objects = [SchemaObject("table", name, "")]
+        self.objects = [DbObject("table", name, "")]
 
     def column(self, name: str, sql: str) -> None:
-        self.objects.append(SchemaObject("column", self.name, name, sql=sql))
+        self.objects.append(DbObject("column", self.name, name, sql=sql))
 
     def add(self, kind: str, column: str, suffix: str, sql: str) -> None:
         name = constraint_name(self.name, column, suffix)
-        self.objects.append(SchemaObject(kind, self.name, name, sql=sql))
+        self.objects.append(DbObject(kind, self.name, name, sql=sql))
 
     def of_tenant(self, *columns: str) -> str:
         """Return a column list, in a tenant's table with the tenant first: "(tenant_id, code)"."""
@@ -142,7 +142,7 @@ class _Table:
     def separate_tenants(self) -> None:
         """Add the policy. Not FORCEd: a backfill by the owner would silently change no row."""
         if self.tenant:
-            self.objects.append(SchemaObject("security", self.name, RLS, sql=f"enable {RLS}"))
+            self.objects.append(DbObject("security", self.name, RLS, sql=f"enable {RLS}"))
             self.add("policy", "", "tenant", f"using ({TENANT})")
 
     def view_of_tenant(self) -> None:
@@ -193,15 +193,11 @@ def _columns(table: _Table, resource: ResourceIR) -> None:
     if resource.searchable:
         sql = f"tsvector generated always as ({_search(resource.searchable)}) stored"
         table.column("forge_search", sql)
-    tenant_key = table.of_tenant(key.column)
-    table.add(
-        "constraint",
-        "",
-        "pkey",
-        f"primary key {tenant_key if key.declared else _listed(key.column)}",
-    )
+    full = table.of_tenant(key.column)
+    primary = full if key.declared else _listed(key.column)
+    table.add("constraint", "", "pkey", f"primary key {primary}")
     if table.tenant and not key.declared:
-        table.add("constraint", "", "tenant_key", f"unique {tenant_key}")
+        table.add("constraint", "", "tenant_key", f"unique {full}")
 
 
 def _search(fields: Sequence[ColumnIR]) -> str:
@@ -219,7 +215,7 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
     relation with soft deletion needs a second index: the partial one does not serve the foreign
     key.
     """
-    for member in resource.non_key_members:
+    for member in resource.other_members:
         column = member.column
         if member.target:
             if not member.unique or resource.soft_delete:
@@ -245,7 +241,7 @@ def _of_join(edge: RelationEdge) -> _Table:
     return table
 
 
-def _check_names(objects: Sequence[SchemaObject]) -> None:
+def _check_names(objects: Sequence[DbObject]) -> None:
     """Check the limits of PostgreSQL: unique names in a schema, MAX_COLUMNS per table.
 
     Tables, views, indexes and unique constraints share one namespace.
@@ -262,6 +258,5 @@ def _check_names(objects: Sequence[SchemaObject]) -> None:
         owner = f"{obj.table} ({obj.kind})"
         if key in seen:
             message = f"{seen[key]} and {owner} would both have the name {name}"
-            hint = "rename a field, or give a resource another plural"
-            raise BuildError(message, code="F330", hint=hint)
+            raise BuildError(message, code="F330", hint="rename a field, or set another plural")
         seen[key] = owner

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import BuildError
 from ..parse import ResourceIR
 from .desired import desired_objects, objects_sql
-from .objects import Executor, Key, SchemaObject, State, identifier, read_catalog, read_files
+from .objects import DbObject, Executor, Key, State, identifier, read_catalog, read_files
 from .plan import Plan, Risk, as_one_statement
 from .renames import Decisions, apply_renames, name_not_null
 from .replay import File, create_desired, identities, replay
@@ -101,9 +101,7 @@ def diff(
     return Migration(_path(root, files, name or changes[0]), sql, tuple(changes), tuple(risks))
 
 
-def _initial(
-    root: Path, objects: list[SchemaObject], files: Sequence[File], name: str
-) -> Migration:
+def _initial(root: Path, objects: list[DbObject], files: Sequence[File], name: str) -> Migration:
     sql = f"{HEAD}\n{objects_sql(objects)}{DOWN}"
     for kind in ("view", "table"):
         names = ", ".join(identifier(p.name or p.table) for p in objects if p.kind == kind)

@@ -74,7 +74,7 @@ STATEMENTS = read_statements("statements.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaObject:
+class DbObject:
     """One object of a database schema.
 
     kind: table, column, constraint, index, security, policy or view; also option, grant, function
@@ -125,10 +125,10 @@ class SchemaObject:
         return self.text.lower().startswith("unique ")
 
 
-State = Mapping[Key, SchemaObject]
+State = Mapping[Key, DbObject]
 
 
-def statement(entry: str, obj: SchemaObject, text: str | None = None, **names: str) -> str:
+def sql_for(entry: str, obj: DbObject, text: str | None = None, **names: str) -> str:
     """Return a statement of statements.sql for an object.
 
     text: replaces the object's own.
@@ -140,13 +140,13 @@ def statement(entry: str, obj: SchemaObject, text: str | None = None, **names: s
     return STATEMENTS[entry].format(**values, text=text, raw=names["name"]) + "\n"
 
 
-def create(obj: SchemaObject) -> str:
+def create(obj: DbObject) -> str:
     """Return the CREATE statement of any object except a table (`create_table`)."""
     unique = obj.kind == "index" and obj.unique
-    return statement(f"create {'unique ' * unique}{obj.kind}", obj, obj.indexed if unique else None)
+    return sql_for(f"create {'unique ' * unique}{obj.kind}", obj, obj.indexed if unique else None)
 
 
-def create_table(table: str, objects: Iterable[SchemaObject]) -> str:
+def create_table(table: str, objects: Iterable[DbObject]) -> str:
     """Return CREATE TABLE with the columns, and the constraints except foreign keys."""
     own = [obj for obj in objects if obj.table == table]
     lines = [f"{identifier(obj.name)} {obj.text}" for obj in own if obj.kind == "column"]
@@ -170,14 +170,14 @@ class Executor(Protocol):
         """Return a transaction, or a savepoint inside another one, as psycopg."""
 
 
-def read_catalog(conn: Executor) -> dict[Key, SchemaObject]:
+def read_catalog(conn: Executor) -> dict[Key, DbObject]:
     """Return every objectect, by kind; columns in their order. One query per kind."""
-    objects: dict[Key, SchemaObject] = {}
+    objects: dict[Key, DbObject] = {}
     for kind, query in QUERIES.items():
         for identity, table, name, *rest in conn.execute(query).fetchall():
             values: list[Any] = [one_line(x) if isinstance(x, str) else x for x in rest]
             definition, *column = values
-            obj = SchemaObject(kind, table, name, definition, "", identity, *column)
+            obj = DbObject(kind, table, name, definition, "", identity, *column)
             objects[obj.key] = obj
     return objects
 

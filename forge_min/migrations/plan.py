@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..parse import constraint_name
-from .objects import Key, SchemaObject, State, create, create_table, identifier, statement
+from .objects import DbObject, Key, State, create, create_table, identifier, sql_for
 
 WIDER = {
     ("integer", "bigint"),
@@ -169,9 +169,9 @@ class Plan:
             with_table = obj.table in self._dropped and obj.kind != "view"
             later = obj in self._lost or obj in self._swapped.values()
             if not (with_table or later or obj.kind in BY_HAND):
-                self.quick.append(statement(f"drop {obj.kind}", obj))
+                self.quick.append(sql_for(f"drop {obj.kind}", obj))
 
-    def _alter(self, old: SchemaObject, new: SchemaObject) -> None:
+    def _alter(self, old: DbObject, new: DbObject) -> None:
         what, name = f"{new.table}.{new.name}", identifier(new.name)
         clauses = []
         if old.type != new.type:
@@ -195,17 +195,17 @@ class Plan:
                 clauses.append("set not null" if new.required else "drop not null")
         if clauses:
             text = ",\n  ".join(f"alter column {name} {clause}" for clause in clauses)
-            self.quick.append(statement("alter column", new, text))
+            self.quick.append(sql_for("alter column", new, text))
 
-    def _require(self, obj: SchemaObject, name: str) -> None:
+    def _require(self, obj: DbObject, name: str) -> None:
         """Add a CHECK that is validated while clients write, so SET NOT NULL reads no row."""
         rule = constraint_name(obj.table, obj.name, "present")
-        check = SchemaObject("constraint", obj.table, rule, f"check ({name} is not null)")
+        check = DbObject("constraint", obj.table, rule, f"check ({name} is not null)")
         self._add_unchecked(check, self.quick)
-        self.steps += [statement("require column", obj), statement("drop constraint", check)]
-        self.leftovers.append(statement("drop leftover constraint", check))
+        self.steps += [sql_for("require column", obj), sql_for("drop constraint", check)]
+        self.leftovers.append(sql_for("drop leftover constraint", check))
 
-    def _create(self, obj: SchemaObject) -> None:
+    def _create(self, obj: DbObject) -> None:
         inside = obj.kind == "column" or (obj.kind == "constraint" and not _refers(obj))
         if obj.kind in BY_HAND or (obj.table in self._created and inside):
             return
@@ -223,36 +223,36 @@ class Plan:
         else:
             self._add_unchecked(obj, self.quick)
 
-    def _add_column(self, obj: SchemaObject) -> None:
+    def _add_column(self, obj: DbObject) -> None:
         lacks = obj.required and not obj.default
         if not self._online and lacks:
             text = obj.definition.removesuffix(" not null")
-            self.quick.append(statement("restore required column", obj, text))
+            self.quick.append(sql_for("restore required column", obj, text))
         else:
             self.missing += [f"{obj.table}.{obj.name}"] if lacks else []
-            self.quick.append(statement("create column" if self._online else "restore column", obj))
+            self.quick.append(sql_for("create column" if self._online else "restore column", obj))
 
-    def _add_unchecked(self, obj: SchemaObject, statements: list[str]) -> None:
+    def _add_unchecked(self, obj: DbObject, statements: list[str]) -> None:
         """Add a constraint for new rows now; a later step validates existing rows."""
-        statements.append(statement("create constraint", obj, f"{obj.text} not valid"))
-        self.steps.append(statement("validate constraint", obj))
+        statements.append(sql_for("create constraint", obj, f"{obj.text} not valid"))
+        self.steps.append(sql_for("validate constraint", obj))
 
-    def _build(self, obj: SchemaObject) -> None:
+    def _build(self, obj: DbObject) -> None:
         """Build an index while clients write. Its predecessor is dropped afterwards."""
         old = self._swapped.get(obj.name)
         name = constraint_name(obj.name, "", "new") if old else obj.name
         build = f"build {'unique ' * obj.unique}index"
-        self.steps.append(statement("clear index", obj, name=name))
-        self.steps.append(statement(build, obj, obj.indexed, name=name))
-        swap = [statement(f"drop {old.kind}", old)] if old else []
+        self.steps.append(sql_for("clear index", obj, name=name))
+        self.steps.append(sql_for(build, obj, obj.indexed, name=name))
+        swap = [sql_for(f"drop {old.kind}", old)] if old else []
         if old:
-            self.leftovers.append(statement("drop leftover index", obj, name=name))
+            self.leftovers.append(sql_for("drop leftover index", obj, name=name))
         elif obj.kind == "constraint" and obj.key not in self._removed:
-            self.remains.append(statement("drop leftover index", obj))
+            self.remains.append(sql_for("drop leftover index", obj))
         if obj.kind == "constraint":
-            swap.append(statement("attach index", obj, new=name))
+            swap.append(sql_for("attach index", obj, new=name))
         elif old:
-            swap.append(statement("rename index", obj, old=name, new=obj.name))
+            swap.append(sql_for("rename index", obj, old=name, new=obj.name))
         self.steps += [as_one_statement(swap)] if swap else []
 
     def _restore_grants(self, known: State) -> None:
@@ -265,7 +265,7 @@ class Plan:
         for obj in self._lost:
             what = f"drop column {obj.table}.{obj.name}"
             self.risks.append(Risk("destructive", what, "its values are lost"))
-            self.last.append(statement("drop column", obj))
+            self.last.append(sql_for("drop column", obj))
         tables = sorted(self._dropped)
         self.risks += [Risk("destructive", f"drop table {t}", "its rows are lost") for t in tables]
         if tables:
@@ -282,19 +282,19 @@ def as_one_statement(statements: list[str]) -> str:
     return f"do {quote} begin\n{body}end {quote};\n"
 
 
-def _rank(obj: SchemaObject) -> int:
+def _rank(obj: DbObject) -> int:
     rule = "foreign key" if _refers(obj) else "index" if obj.indexed else "check"
     kind = rule if obj.kind == "constraint" else obj.kind
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
-def _refers(obj: SchemaObject) -> str:
+def _refers(obj: DbObject) -> str:
     """Return the target of a foreign key: "countries(code)"; "" for other objects."""
     match = REFERENCES.search(obj.text) if obj.is_constraint("foreign key") else None
     return f"{match[1]}{match[2]}" if match else ""
 
 
-def _mentions(obj: SchemaObject, columns: Iterable[Key]) -> bool:
+def _mentions(obj: DbObject, columns: Iterable[Key]) -> bool:
     """Whether the definition contains one of these columns of its table."""
     names = [name for _, table, name in columns if table == obj.table]
     return any(re.search(rf"\b{re.escape(name)}\b", obj.definition) for name in names)

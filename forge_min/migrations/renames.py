@@ -9,17 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..errors import BuildError
-from .objects import Executor, SchemaObject, State, read_catalog, statement
+from .objects import DbObject, Executor, State, read_catalog, sql_for
 
 ByName: TypeAlias = Mapping[str, Any]  # table → columns, or column → type
 # Columns that every table may have: they do not identify a table.
 COMMON = {"id", "tenant_id", "version", "created_at", "updated_at", "deleted_at", "forge_search"}
-TYPE_GROUPS = {
-    "character varying": "text",
-    "integer": "number",
-    "bigint": "number",
-    "numeric": "number",
-}
+GROUPS = {"character varying": "text", "integer": "number", "bigint": "number", "numeric": "number"}
 DERIVED = ("constraint", "index", "policy", "view")
 
 
@@ -35,9 +30,8 @@ class Rename:
     def sql(self, *, back: bool = False) -> str:
         """Return the statement. back: rename it back."""
         old, new = (self.new, self.old) if back else (self.old, self.new)
-        return statement(
-            f"rename {self.kind}", SchemaObject(self.kind, self.table, old), old=old, new=new
-        )
+        obj = DbObject(self.kind, self.table, old)
+        return sql_for(f"rename {self.kind}", obj, old=old, new=new)
 
     def __str__(self) -> str:
         owner = f" of {self.table}" if self.kind == "column" else ""
@@ -109,8 +103,7 @@ class Decisions:
             raise BuildError(message, code="F335", hint="add " + ", ".join(flags))
         unused = sorted({*self.renames, *self.drops} - self.used)
         if unused:
-            hint = "an old name must be in the migrations only, a new name in the schemas only; "
-            hint += "reusing a name needs two migrations"
+            hint = "OLD must exist only in the migrations, and NEW only in the schemas"
             raise BuildError(f"{', '.join(unused)}: no change matches", code="F337", hint=hint)
 
 
@@ -139,10 +132,7 @@ def name_not_null(renames: Sequence[Rename], *, back: bool = False) -> list[str]
     """
     tables = {r.new: r.old if back else r.new for r in renames if r.kind == "table"}
     tables |= {r.table: tables.get(r.table, r.table) for r in renames if r.kind == "column"}
-    return [
-        statement("regular not null", SchemaObject("table", tables[table], ""))
-        for table in sorted(tables)
-    ]
+    return [sql_for("regular not null", DbObject("table", tables[t], "")) for t in sorted(tables)]
 
 
 def _tables(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
@@ -173,10 +163,10 @@ def _types(state: State) -> dict[str, dict[str, str]]:
     return tables
 
 
-def _type_group(obj: SchemaObject) -> str:
+def _type_group(obj: DbObject) -> str:
     """Return the group of a column's type; all texts are one group, and so are all numbers."""
     name = obj.type.partition("(")[0]
-    return TYPE_GROUPS.get(name, name)
+    return GROUPS.get(name, name)
 
 
 def _names(now: State, wanted: State, _: Decisions) -> Iterator[Rename]:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ..errors import BuildError
 from .desired import objects_sql
-from .objects import Executor, Key, SchemaObject, read_catalog
+from .objects import DbObject, Executor, Key, read_catalog
 
 # The state of a session before each file: settings of an earlier file have no effect.
 FRESH = "rollback; reset all; reset role; set time zone 'UTC'"
@@ -74,10 +74,10 @@ def replay(conn: Executor, files: Sequence[File]) -> set[str]:
 def create_desired(
     conn: Executor,
     base: Sequence[File],
-    objects: Sequence[SchemaObject],
+    objects: Sequence[DbObject],
     files: Sequence[File],
     renames: Sequence[str] = (),
-) -> tuple[dict[Key, SchemaObject], set[Key]]:
+) -> tuple[dict[Key, DbObject], set[Key]]:
     """Create the state of the schemas, then apply hand-written files, in an empty database.
 
     A hand-written file runs with the names of its time. Its statements may concern objects that no

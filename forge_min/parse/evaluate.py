@@ -39,20 +39,18 @@ class Signature:
 
 
 def _signature(function: Callable[..., Any]) -> Signature:
-    parameters = inspect.signature(function, eval_str=True).parameters
+    params = inspect.signature(function, eval_str=True).parameters
     hints: dict[str, Hint] = {}
     variadic = None
-    for name, parameter in parameters.items():
+    for name, parameter in params.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             variadic = parameter.annotation
         elif parameter.kind is parameter.VAR_KEYWORD:
             hints |= get_type_hints(get_args(parameter.annotation)[0])
         else:
             hints[name] = parameter.annotation
-    positional = tuple(p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
-    required = tuple(
-        p.name for p in parameters.values() if p.name in hints and p.default is p.empty
-    )
+    positional = tuple(p.name for p in params.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
+    required = tuple(p.name for p in params.values() if p.name in hints and p.default is p.empty)
     return Signature(function, positional, required, hints, variadic)
 
 

@@ -127,7 +127,7 @@ class ResourceIR:
         )
 
     @property
-    def non_key_members(self) -> tuple[ColumnIR, ...]:
+    def other_members(self) -> tuple[ColumnIR, ...]:
         """The members without the primary key."""
         return tuple(member for member in self.members if not member.primary_key)
 
@@ -137,8 +137,7 @@ class ResourceIR:
 
         tenant_id is not included: its value is always that of the current tenant.
         """
-        version = self._undeclared("version", "bigint", default=1)
-        columns = [self.key, *self.non_key_members, version]
+        columns = [self.key, *self.other_members, self._undeclared("version", "bigint", default=1)]
         for name in ("created_at", "updated_at") if self.timestamps else ():
             columns.append(self._undeclared(name, "datetime", sortable=True, filterable=True))
         if self.soft_delete:

@@ -59,7 +59,7 @@ MAX_PATHS = 100_000  # of an ambiguous pattern: some ms
 _LATIN = "".join(map(chr, range(256)))
 
 
-class _Fragment(NamedTuple):
+class _Part(NamedTuple):
     """A part of the pattern: its first and last positions, and the number of paths at most."""
 
     first: list[int]
@@ -88,7 +88,7 @@ class Automaton:
         pool = _LATIN + "".join(tokens)
         self._chars: list[set[str]] = []  # the characters that a position matches
         self._follow: list[list[int]] = []  # the next positions, one entry per path
-        groups: list[list[list[_Fragment]]] = [[[]]]  # the branches of each open group
+        groups: list[list[list[_Part]]] = [[[]]]  # the branches of each open group
         for token in tokens:
             if token[0] == "(":
                 groups.append([[]])
@@ -102,7 +102,7 @@ class Automaton:
                 groups[-1][-1].append(self._repeat(part, token))
             elif token not in ("^", "$", r"\b", r"\B"):
                 here = [len(self._chars)]
-                groups[-1][-1].append(_Fragment(here, here, nullable=False))
+                groups[-1][-1].append(_Part(here, here, nullable=False))
                 self._chars.append({*re.findall(token, pool, re.ASCII)})
                 self._follow.append([])
         self.paths = self._choose(groups.pop()).paths
@@ -126,28 +126,25 @@ class Automaton:
                     todo.append((x, y))
         return any(len(following) > len({*following}) for following in loops)
 
-    def _choose(self, branches: Iterable[Iterable[_Fragment]]) -> _Fragment:
-        parts = [
-            reduce(self._join, branch, _Fragment([], [], nullable=True)) for branch in branches
-        ]
+    def _choose(self, branches: Iterable[Iterable[_Part]]) -> _Part:
+        parts = [reduce(self._join, branch, _Part([], [], nullable=True)) for branch in branches]
         first = [p for part in parts for p in part.first]
         last = [p for part in parts for p in part.last]
         paths = sum(part.paths for part in parts)
-        return _Fragment(first, last, any(part.nullable for part in parts), paths)
+        return _Part(first, last, any(part.nullable for part in parts), paths)
 
-    def _join(self, one: _Fragment, other: _Fragment) -> _Fragment:
+    def _join(self, one: _Part, other: _Part) -> _Part:
         for before in one.last:
             self._follow[before] += other.first
         first = one.first + other.first if one.nullable else one.first
         last = one.last + other.last if other.nullable else other.last
-        return _Fragment(first, last, one.nullable and other.nullable, one.paths * other.paths)
+        return _Part(first, last, one.nullable and other.nullable, one.paths * other.paths)
 
-    def _repeat(self, part: _Fragment, token: str) -> _Fragment:
+    def _repeat(self, part: _Part, token: str) -> _Part:
         numbers = [int(number) for number in re.findall("[0-9]+", token)] or [int(token[0] == "+")]
         least = numbers[0]
-        paths = min(
-            part.paths ** min(least, COPIES) + part.paths * (token[0] == "?"), MAX_PATHS + 1
-        )
+        paths = part.paths ** min(least, COPIES) + part.paths * (token[0] == "?")
+        paths = min(paths, MAX_PATHS + 1)
         repeats = token[0] in "*+" or "," in token or least > COPIES
         if repeats or (least > 1 and part.paths > self._once):
             self._join(part, part)

@@ -239,9 +239,8 @@ class _RelationChecks:
             without = owner if there.tenant_scoped else part.target
             yield "target", problem("crosses_tenants", without=without)
         if isinstance(part, schema.Many) and not (join and invalid):
-            yield from (self._join_problems if join else _inverse_problems)(
-                here, many_ir(part, here.span), there
-            )
+            checks = self._join_problems if join else _inverse_problems
+            yield from checks(here, many_ir(part, here.span), there)
 
     def _join_problems(self, owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Problems:
         edge, option = many_to_many_edge(owner, many, target), "table" if many.table else "name"

@@ -153,16 +153,11 @@ class AccountPages:
         """Start a session, then redirect to the page that asked for it."""
         pairs = sent_form(request)
         email, following = first(pairs, "email"), first(pairs, "next")
+        conn, password = self._database.connection(), first(pairs, "password")
         try:
-            secret = signing.sign_in(
-                self._database.connection(),
-                email,
-                first(pairs, "password"),
-                self._lifetime,
-                before=self._cookie(request, SESSION_COOKIE),
-                device=self._device(request, email),
-                **_client(request),
-            )
+            about = {**_client(request), "device": self._device(request, email)}
+            about["before"] = self._cookie(request, SESSION_COOKIE)
+            secret = signing.sign_in(conn, email, password, self._lifetime, **about)
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", _network(request), err)
             return self._sign_in(request, following, email, err)

@@ -50,9 +50,7 @@ _WORDS = {
     "start": later("Go to the start page"),
     "this": later("this one"),
     "undo": later("Undo"),
-    "unknown": later(
-        "No response: your change may have been saved. Check before you submit again."
-    ),
+    "unknown": later("No response: it may have been saved. Check before you submit again."),
     "wrong": later("This was not saved:"),
 }
 
