@@ -103,7 +103,7 @@ class Decisions:
             raise BuildError(message, code="F335", hint="add " + ", ".join(flags))
         unused = sorted({*self.renames, *self.drops} - self.used)
         if unused:
-            hint = "OLD must exist only in the migrations, and NEW only in the schemas"
+            hint = "OLD must be in migrations only, NEW in schemas only; reuse needs two migrations"
             raise BuildError(f"{', '.join(unused)}: no change matches", code="F337", hint=hint)
 
 
