@@ -1,4 +1,4 @@
-"""The command line: the argparse tree. Errors leave through the one door, `ops.console`."""
+"""The command line: the argparse tree. `ops.console` reports errors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from .commands import RUNS, TABLE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, and return its exit code.
+    """Run one command. An error of the command is reported, not raised.
 
-    argv: the words behind the program's name, by default those of this process.
+    argv: the arguments after the program's name, default those of this process.
 
-    Returns 0 when it is done, 1 when it failed, 2 for wrong use. Never raises for an error of
-    the command.
+    Returns the exit code: 0 success, 1 failure, 2 wrong use.
     """
     return entry.run_command(new_parser(), argv)
 
 
 def new_parser() -> argparse.ArgumentParser:
-    """The tree of commands. Loads none of the rooms that the commands need."""
+    """Return the parser of all commands. Loads no package that a command needs."""
     parser = argparse.ArgumentParser(
         prog="forge-min",
         description="Resource schemas in, a running application out.",
@@ -32,7 +31,7 @@ def new_parser() -> argparse.ArgumentParser:
     everywhere = TABLE["everywhere"]
     entry.declare(parser.add_argument_group("everywhere"), everywhere)
     parser.add_argument("--version", action="version", version=f"forge-min {__version__}")
-    # A command that an artifact has, too, has its row in the artifact's table.
+    # A command that an artifact has too has its row in the artifact's table (entry.toml).
     operating = entry.operating()
     rows = {words: row or operating[words] for words, row in TABLE["command"].items()}
     entry.add_commands(parser, rows, RUNS, everywhere)

@@ -15,7 +15,7 @@ from wsgiref.util import setup_testing_defaults
 from forge_min import db
 from forge_min.actions import Actions, Check, Column, Registry, Relation
 from forge_min.auth import SYSTEM, Identity, as_identity
-from forge_min.html import Frame, ProblemPages, ResourcePages
+from forge_min.html import Layout, ProblemPages, ResourcePages
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import CSRF, Application, Router, StaticFiles
 
@@ -135,14 +135,14 @@ class Notebook:
         registry = Registry(self.database, {}, secret=b"of a notebook")
         for each in (of_notes, LABELS):
             registry.add(type(each.name + "Actions", (Actions,), {"resource": each}))
-        router, frame = Router(), Frame("notebook")
+        router, layout = Router(), Layout("notebook")
         ours = StaticFiles(files("forge_min.html") / "assets")
         router.add("GET", "/static/forge/{path...}", ours)
         places = {topic: f"/{topic}" for topic in registry.actions}
         for topic, path in places.items():
             actions = registry.actions[topic]
-            frame.resources[path] = actions
-            for route in ResourcePages(actions, path, frame, places, {}).routes():
+            layout.resources[path] = actions
+            for route in ResourcePages(actions, path, layout, places, {}).routes():
                 router.add(route.method, route.pattern, route.handler)
         self.actions[version] = registry.actions
 
@@ -150,7 +150,7 @@ class Notebook:
             with as_identity(self.person):
                 return handler(request)
 
-        around = [identify, ProblemPages(frame, "/api"), CSRF(b"secret", secure=False)]
+        around = [identify, ProblemPages(layout, "/api"), CSRF(b"secret", secure=False)]
         self.apps[version] = Application(router, middleware=around)
 
     def note(self, **values: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ..actions import Registry
 from ..auth import Identity, credentials, current_identity
 from ..config import Config
-from ..html import AccountPages, Frame, Links, Render
+from ..html import AccountPages, Layout, PasswordResetSender, Render
 from ..wsgi import Request, bearer, no_tenant, tenant_by_header, tenant_by_path, tenant_by_subdomain
 from .declaration import App
 
@@ -24,20 +24,20 @@ class Authentication:
     """
 
     account: AccountPages | None = None
-    links: Links | None = None
+    links: PasswordResetSender | None = None
 
     def __init__(
-        self, app: App, registry: Registry, config: Config, frame: Frame, views: Views
+        self, app: App, registry: Registry, config: Config, layout: Layout, views: Views
     ) -> None:
         self._app, self._database = app, registry.database
         self._tenant = tenant_reader(config)
         self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
         self.methods = [*app.methods, self._by_key]
         if app.signs_in and app.reset_sender is not None:
-            self.links = Links(registry.database, registry.fill(app.reset_sender, 2))
+            self.links = PasswordResetSender(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
             self.account = AccountPages(
-                frame,
+                layout,
                 registry.database,
                 lifetime=config.auth.session_lifetime,
                 at_least=config.auth.password_min_length,
@@ -45,9 +45,9 @@ class Authentication:
                 secret=registry.secret,
                 tenant=self._tenant,
                 views=views,
-                links=self.links,
+                sender=self.links,
             )
-            frame.account = self.account.head
+            layout.account = self.account.head
             self.methods.append(self.account.identify)
 
     def _by_key(self, request: Request) -> Identity | None:

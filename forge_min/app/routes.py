@@ -12,7 +12,7 @@ from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import AccountPages, Frame, Render, ResourcePages
+from ..html import AccountPages, Layout, Render, ResourcePages
 from ..resources import files
 from .declaration import App, Generated
 
@@ -38,7 +38,7 @@ def build_router(
     events: wsgi.Handler,
     root: Traversable,
     config: Config,
-    frame: Frame,
+    layout: Layout,
     account: AccountPages | None = None,
     probe: wsgi.Handler | None = None,
 ) -> wsgi.Router:
@@ -80,7 +80,7 @@ def build_router(
     replaceable = [
         wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
         *(account.routes() if account is not None else ()),
-        *_pages(registry, generated.views, paths, frame),
+        *_pages(registry, generated.views, paths, layout),
     ]
     if probe is not None and config.server.ready_path:
         replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
@@ -91,14 +91,14 @@ def build_router(
 
 
 def _pages(
-    registry: Registry, views: Mapping[str, Render], paths: Mapping[str, str], frame: Frame
+    registry: Registry, views: Mapping[str, Render], paths: Mapping[str, str], layout: Layout
 ) -> Iterator[wsgi.Route]:
     """Yield the routes of the pages of every resource. paths: topic → path."""
     for topic, path in paths.items():
-        actions = frame.resources[path] = registry.actions[topic]
-        yield from ResourcePages(actions, path, frame, paths, views).routes()
+        actions = layout.resources[path] = registry.actions[topic]
+        yield from ResourcePages(actions, path, layout, paths, views).routes()
     if paths:
-        yield wsgi.Route("GET", "/", frame.start, "")
+        yield wsgi.Route("GET", "/", layout.start, "")
 
 
 def _icon(own: wsgi.StaticFiles, ours: wsgi.StaticFiles, request: wsgi.Request) -> wsgi.Response:

@@ -20,7 +20,7 @@ from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import Config, parse_rate
 from ..errors import ForgeError
-from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
+from ..html import LISTING, SIGN_IN, Layout, PasswordResetSender, ProblemPages
 from ..jobs import control
 from .authentication import Authentication, rate_limit_key
 from .declaration import App, Generated, declared_queues
@@ -57,7 +57,7 @@ class Runtime:
     application: wsgi.Application
     on_server_response: wsgi.OnServerResponse
     hub: notify.PostgresHub | None = None
-    _links: Links | None = None
+    _links: PasswordResetSender | None = None
 
     def __init__(
         self,
@@ -269,9 +269,9 @@ class Runtime:
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch_streams(hub, writer, limiter)
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
-        layout = generated.views.get("layout")
-        frame = Frame(config.project.name, own=layout, stylesheets=sheets)
-        authentication = Authentication(app, registry, config, frame, generated.views)
+        own = generated.views.get("layout")
+        layout = Layout(config.project.name, own=own, stylesheets=sheets)
+        authentication = Authentication(app, registry, config, layout, generated.views)
         self._links = authentication.links
         reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
         reauthorizer.start()
@@ -288,10 +288,10 @@ class Runtime:
         )
         account, probe = authentication.account, self._probe
         router = build_router(
-            app, registry, generated, routes, events, root, config, frame, account, probe
+            app, registry, generated, routes, events, root, config, layout, account, probe
         )
-        problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
-        limits, in_production = self._rate_limits(frame), config.env == "production"
+        problems = ProblemPages(layout, config.api.prefix, SIGN_IN if app.signs_in else "")
+        limits, in_production = self._rate_limits(layout), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
@@ -320,10 +320,10 @@ class Runtime:
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _rate_limits(self, frame: Frame) -> wsgi.RateLimits:
+    def _rate_limits(self, layout: Layout) -> wsgi.RateLimits:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
-        pages = [path + page for path in frame.resources for page in LISTING]
+        pages = [path + page for path in layout.resources for page in LISTING]
         return wsgi.RateLimits(limits, c.prefix, rate_limit_key, pages)
 
     def _concurrency(self) -> wsgi.ConcurrencyLimit:

@@ -1,4 +1,4 @@
-"""The commands, one module per subject, which is loaded when one of its commands runs."""
+"""The commands, one module per subject. A module is loaded when one of its commands runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..resources import table
 from .project import find_root, use_code
 
 TABLE: Mapping[str, Any] = table(__name__, "commands.toml")
-_OWN = {
+_FUNCTIONS = {
     "init": "init.init",
     "generate": "generate.generate",
     "generate resource": "generate.resource",
@@ -34,16 +34,16 @@ _OWN = {
 }
 
 
-def _run_own(place: str, args: argparse.Namespace) -> int:
-    """A command of this package; place: its module and function, which may return an exit code."""
-    module, _, function = place.partition(".")
+def _run_own(path: str, args: argparse.Namespace) -> int:
+    """Run a command of this package. path: "module.function", which may return an exit code."""
+    module, _, function = path.partition(".")
     return int(getattr(import_module(f".{module}", __name__), function)(args) or 0)
 
 
 def _operate(run: entry.Run, args: argparse.Namespace) -> int:
-    """An operating command, which an artifact does by itself, from a project's folder.
+    """Run an operating command, which an artifact has too, in a project's folder.
 
-    Raises UsageError F011 where there is none; version needs none.
+    Raises UsageError F011 without a project, except for `version`.
     """
     try:
         root = find_root(args)
@@ -60,9 +60,9 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
 
 
 RUNS: Mapping[str, entry.Run] = {
-    **{words: partial(_run_own, place) for words, place in _OWN.items()},
+    **{words: partial(_run_own, path) for words, path in _FUNCTIONS.items()},
     **{words: partial(_operate, run) for words, run in entry.RUNS.items()},
 }
-"""A command → its function, which takes the arguments and returns the exit code."""
+"""Command → its function: parsed arguments → exit code."""
 
 __all__ = ["RUNS", "TABLE"]

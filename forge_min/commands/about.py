@@ -1,4 +1,4 @@
-"""The command line about itself: help, and completion in bash."""
+"""help, and completion in bash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ complete -o default -F _forge_min forge-min
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    """The commands behind a command, by name."""
+    """Return the subcommands of a command by name."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return action.choices
@@ -30,7 +30,7 @@ def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argume
 
 
 def help(args: argparse.Namespace) -> None:
-    """Of a command what its --help says; of a code its row. Raises UsageError for anything else."""
+    """Explain a command or an error code. Raises UsageError for anything else."""
     topic, commands = args.topic, subcommands(args.parser)
     if topic is None or topic in commands:
         commands.get(topic, args.parser).print_help()
@@ -39,7 +39,7 @@ def help(args: argparse.Namespace) -> None:
     if code not in CODES:
         close = get_close_matches(topic, [*commands, *CODES], 1)
         raise UsageError(
-            f"there is no command and no error code {topic!r}",
+            f"{topic!r} is not a command or an error code",
             hint=f"did you mean {close[0]}?" if close else "forge-min --help lists the commands",
         )
     row = CODES[code]
@@ -49,7 +49,7 @@ def help(args: argparse.Namespace) -> None:
 
 
 def completion(args: argparse.Namespace) -> None:
-    """Print the script for bash; with words what the script offers in the place of the last one."""
+    """Print the script for bash, or with a line the completions of its last word."""
     if args.line:
         print(*completions(args.parser, args.line), sep="\n")
     else:
@@ -57,10 +57,12 @@ def completion(args: argparse.Namespace) -> None:
 
 
 def completions(parser: argparse.ArgumentParser, line: Sequence[str]) -> list[str]:
-    """What may stand in the place of the last word of `line`, which begins behind forge-min.
+    """Return the completions of the last word.
 
-    Nothing where only the shell can know it, as names of files. --option=value is one word, or
-    three if "=" is among bash's COMP_WORDBREAKS.
+    Names of files are left to the shell.
+
+    line: the words after forge-min. --option=value is one word, or three if "=" is in bash's
+        COMP_WORDBREAKS.
     """
     *before, last = line
     prefix, assigned = "", True

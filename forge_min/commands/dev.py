@@ -1,4 +1,4 @@
-"""dev: the project, served while it is being written."""
+"""dev: serve the project, and reload it when files change."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .project import find_root, use_code
 
 
 def dev(args: argparse.Namespace) -> int:
-    """Until Ctrl-C. Raises as `dev.Development`."""
+    """Serve until Ctrl-C. Raises as `dev.Development`."""
     root = find_root(args)
     use_code(root)
     color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    say = partial(print, file=sys.stderr, flush=True)
-    return Development(root, os.environ, say, color=color).run()
+    log = partial(print, file=sys.stderr, flush=True)
+    return Development(root, os.environ, log, color=color).run()

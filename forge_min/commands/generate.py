@@ -1,4 +1,4 @@
-"""generate: gen/ from the schemas, and the files of a resource that are scaffolded once."""
+"""generate: write gen/ from the schemas, and scaffold the files of a resource once."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .project import find_root, read_resources
 
 
 def generate(args: argparse.Namespace) -> None:
-    """gen/ anew, or compared. Raises BuildError F305 when a check finds it stale."""
+    """Write or check gen/. Raises BuildError F305 if a check finds stale files."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
-    desired_sql(resources)  # what no database could hold is told before anything is written
-    # gen/ imports the files that are the user's.
+    desired_sql(resources)  # raises before any file is written
+    # gen/ imports the scaffolded files.
     written = [] if args.check else generator.scaffold_resource(root, *resources)
     report = generator.generate(root, resources, check=args.check)
     changes = {"written": report.written, "removed": report.removed, "scaffolded": written}
     count = len(report.written) + len(report.removed)
     if args.check:
-        found = {"stale": report.written, "left over": report.removed}
-        lines = [f"{word}: gen/{path}" for word in found for path in found[word]]
+        lines = [f"stale: gen/{path}" for path in report.written]
+        lines += [f"left over: gen/{path}" for path in report.removed]
     else:
-        lines = [f"wrote {path}: it is yours from now on" for path in written]
+        lines = [f"wrote {path}: yours to edit" for path in written]
         changed = f"{len(report.written)} written, {len(report.removed)} removed"
         lines.append(f"gen/: {changed}, {len(report.unchanged)} unchanged")
     print_result(changes, lines, as_json=args.json)
@@ -39,25 +39,25 @@ def generate(args: argparse.Namespace) -> None:
 
 
 def resource(args: argparse.Namespace) -> None:
-    """The files that are the user's: what is missing, or with --force all; --diff only compares."""
+    """Scaffold missing files of a resource, with --force all. --diff only compares."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     resource = _named(args.name, resources)
     states, changes = generator.compare_scaffold(root, resource, known=resources)
-    answer: dict[str, object] = {"files": states}
+    output: dict[str, object] = {"files": states}
     lines = [f"{path}: {state}" for path, state in states.items()]
     if args.diff:
-        answer["diff"] = changes
+        output["diff"] = changes
         lines += [changes.rstrip("\n")] if changes else []
     else:
         written = generator.scaffold_resource(root, resource, known=resources, overwrite=args.force)
         if args.views:
             written += generator.scaffold_views(root, resource, overwrite=args.force)
         generator.generate(root, resources)
-        answer["written"] = written
+        output["written"] = written
         lines = [f"wrote {path}: it was {states.get(path, 'ours')}" for path in written]
-        lines = lines or ["nothing to write: all is there"]
-    print_result(answer, lines, as_json=args.json)
+        lines = lines or ["nothing to write: all files exist"]
+    print_result(output, lines, as_json=args.json)
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:

@@ -1,4 +1,4 @@
-"""init: a new project."""
+"""init: create a project."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from .project import read_resources, use_code
 
 
 def init(args: argparse.Namespace) -> None:
-    """The project's files, its gen/ and its first migration; with --auth an admin too. Whole, or
-    nothing. Raises BuildError F301 where it cannot be written.
+    """Write a project with gen/ and its first migration, completely or not at all.
+
+    --auth adds sign-in pages and an admin. Raises BuildError F301 if the folder cannot be written.
     """
     if args.admin is not None and not args.auth:
-        raise UsageError("--admin is for a project with accounts", hint="add --auth")
+        raise UsageError("--admin needs a project with accounts", hint="add --auth")
     admin = args.admin or "admin@example.com"
     if args.auth:
         from ..auth import accounts
@@ -33,18 +34,18 @@ def init(args: argparse.Namespace) -> None:
 
     folder = Path(args.project or ".", args.name)
     check_new(folder, args.name)
-    with _whole(folder.resolve()) as new:
+    with _new_folder(folder.resolve()) as new:
         written = _write(new, args, admin if args.auth else "")
-    answer: dict[str, object] = {"project": str(folder), "written": written}
+    output: dict[str, object] = {"project": str(folder), "written": written}
     lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min dev"]
     if args.auth and (password := _make_admin(folder, admin)):
-        answer["admin"] = {"email": admin, "password": password}
-        lines.append(f"sign in as {admin} with the password {password}: it is shown this once")
-    print_result(answer, lines, as_json=args.json)
+        output["admin"] = {"email": admin, "password": password}
+        lines.append(f"sign in as {admin} with the password {password}, which is shown only once")
+    print_result(output, lines, as_json=args.json)
 
 
 def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:
-    """All that needs no database; the files' names."""
+    """Write all files that need no database. Returns their names."""
     written = scaffold_project(folder, args.name, admin=admin)
     resources = read_resources(folder, as_json=args.json)
     written += scaffold_resource(folder, *resources)
@@ -56,36 +57,38 @@ def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill: an empty one that is there, else one beside it, which takes its name at the
-    end. Raises BuildError F301; then, and after whatever else is raised, nothing is left in it.
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill: the existing one, else a new one that is renamed at the end.
+
+    After an exception nothing is left in the folder. Raises BuildError F301 for an OSError.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = folder  # with its owner and mode, and whatever may be mounted there
+        draft = folder  # keeps owner, mode and mounts
         if not folder.is_dir():
             beside = tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent)
-            made = Path(beside, folder.name)
+            draft = Path(beside, folder.name)
         try:
-            yield made
-            if made != folder:
-                os.rename(made, folder)  # rename(2): never over a folder that has a file
+            yield draft
+            if draft != folder:
+                os.rename(draft, folder)  # rename(2): never over a folder that has a file
         except BaseException:
-            for entry in folder.iterdir() if made == folder else ():
+            for entry in folder.iterdir() if draft == folder else ():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             raise
         finally:
-            if made != folder:
-                shutil.rmtree(made.parent, ignore_errors=True)
+            if draft != folder:
+                shutil.rmtree(draft.parent, ignore_errors=True)
     except OSError as err:
         why = f"{folder} cannot be written: {err.strerror or err}"
-        hint = "make room, or name another folder; nothing was left there"
+        hint = "free some space, or name another folder; no file was left there"
         raise BuildError(why, code="F301", hint=hint) from err
 
 
 def _make_admin(folder: Path, email: str) -> str:
-    """The password of a new admin, in the database of development; "" where there is none, and then
-    what to do is said.
+    """Create an admin in the development database. Returns the password.
+
+    Returns "" if the database is not available, and prints the command to run later.
     """
     from .. import db
     from ..auth import accounts, signing
@@ -98,7 +101,7 @@ def _make_admin(folder: Path, email: str) -> str:
             user = accounts.find_user(conn, email)
             signing.set_password(conn, user, password, project.config.auth.password_min_length)
     except ForgeError as err:
-        print(f"no admin yet: {err.message}", file=sys.stderr)
+        print(f"the admin was not created: {err.message}", file=sys.stderr)
         command = f"python -m forge_min auth create-user {email} --role admin --password"
         print(f"hint: migrate the database, then: {command}", file=sys.stderr)
         return ""

@@ -1,11 +1,11 @@
-"""migrate: the next migration file from the schemas; up, down and status as the artifact does."""
+"""migrate diff: write the next migration from the schemas."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from .. import db, migrations
@@ -15,30 +15,29 @@ from .project import find_root, read_resources, use_code
 
 
 def diff(args: argparse.Namespace) -> None:
-    """Write what is missing. Raises as `migrations.diff`."""
+    """Write the missing migration. Raises as `migrations.diff`."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     migration = _missing(root, resources, args)
-    path = migration.write() if migration else None
-    changes, risks = (migration.changes, migration.risks) if migration else ((), ())
-    found = [dataclasses.asdict(risk) for risk in risks]
-    lines = ["nothing to do: the migrations give what the schemas ask for"]
+    output: dict[str, object] = {"path": None, "changes": (), "risks": []}
+    lines = ["nothing to do: the migrations match the schemas"]
     if migration:
+        path, changes, risks = migration.write(), migration.changes, migration.risks
+        output = {"path": str(path), "changes": changes, "risks": [*map(asdict, risks)]}
         lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
-        lines.append(f"wrote {path}: review it, then migrate up")
-    answer = {"path": path and str(path), "changes": changes, "risks": found}
-    print_result(answer, lines, as_json=args.json)
+        lines.append(f"wrote {path}: review it, then run: forge-min migrate up")
+    print_result(output, lines, as_json=args.json)
 
 
 def _missing(
     root: Path, resources: Sequence[ResourceIR], args: argparse.Namespace
 ) -> migrations.Migration | None:
-    """Connects only where earlier files have to be compared with."""
+    """Return the missing migration. Connects only if there are earlier files to compare."""
     files = db.read_migrations(root / "migrations", "app")
     if not files:
         return migrations.diff(root, resources, files, name=args.name)
     use_code(root)
-    answered = sys.stdin.isatty() and not args.json
+    interactive = sys.stdin.isatty() and not args.json
     with with_database(migrated=False) as project:
         c = project.config.database
         return migrations.diff(
@@ -48,7 +47,7 @@ def _missing(
             base=db.FORGE_MIGRATIONS,
             scratch=lambda: db.scratch_database(c.migrate_url),
             name=args.name,
-            decisions=migrations.Decisions(args.rename, args.drop, _ask if answered else None),
+            decisions=migrations.Decisions(args.rename, args.drop, _ask if interactive else None),
             allow_destructive=args.allow_destructive,
         )
 

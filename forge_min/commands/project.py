@@ -1,4 +1,4 @@
-"""The project that a command works on: its folder, its place on sys.path, its schemas."""
+"""The project of a command: its folder, its code on sys.path, its schemas."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def find_root(args: argparse.Namespace) -> Path:
-    """The folder of --project, else the nearest one upwards that holds forge.toml.
+    """Return the folder of --project, else the nearest one upwards that has a forge.toml.
 
-    Raises UsageError F011 where there is none.
+    Raises UsageError F011 if no folder has one.
     """
     start = Path(args.project or ".").absolute()
     candidates = [start] if args.project else [start, *start.parents]
@@ -27,22 +27,21 @@ def find_root(args: argparse.Namespace) -> Path:
             return folder
     hint = "name the folder with --project DIR, or start a project: forge-min init NAME"
     if os.environ.get("FORGE_CONFIG"):
-        hint = (
-            "FORGE_CONFIG is read in its place, but a project has a forge.toml, which may be empty"
-        )
+        hint = "FORGE_CONFIG replaces forge.toml, but a project needs the file, which may be empty"
     where = f"{start}" if args.project else f"{start} or above it"
-    raise UsageError(f"no forge.toml in {where}", code="F011", hint=hint)
+    raise UsageError(f"forge.toml was not found in {where}", code="F011", hint=hint)
 
 
 def use_code(root: Path) -> None:
-    """Put the project's code first on sys.path, and what it vendors before that."""
+    """Put the project's code first on sys.path, and its _vendor/ before that."""
     vendor = root / "_vendor"
     sys.path[:0] = [str(vendor), str(root)] if vendor.is_dir() else [str(root)]
 
 
 def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
-    """The project's resources. Every diagnostic of a wrong schema is printed: for people on stderr,
-    as_json on stdout, {"diagnostics": [...]}. Raises an empty ErrorGroup then: all is told.
+    """Return the project's resources, or print all diagnostics and raise an empty ErrorGroup.
+
+    as_json: print {"diagnostics": [...]} on stdout instead of text on stderr.
     """
     from ..ship import parse_schemas
 
@@ -50,9 +49,9 @@ def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
     if not parsed.diagnostics:
         return parsed.resources
     if as_json:
-        print(json.dumps({"diagnostics": [found.as_json() for found in parsed.diagnostics]}))
+        print(json.dumps({"diagnostics": [one.as_json() for one in parsed.diagnostics]}))
     else:
-        color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # cli sets it, --no-color
+        color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # cli sets it for --no-color
         for diagnostic in parsed.diagnostics:
             print(diagnostic.format(color=color), file=sys.stderr)
-    raise ErrorGroup("a schema is wrong", ())
+    raise ErrorGroup("a schema has errors", ())

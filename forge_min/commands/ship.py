@@ -1,9 +1,10 @@
-"""build, deploy, vendor, verify: the artifact, and what carries it to where it runs."""
+"""build, deploy, vendor, verify: the artifact and its deployment files."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import ship
@@ -13,13 +14,13 @@ from .project import find_root, read_resources
 
 _SOURCES = {
     "vendor": "from the vendor folder",
-    "wheel": "the one that is installed here, as the wheel",
-    "pure": "without a core, as none here fits this base (see `vendor --wheel`), as the wheel",
+    "wheel": "the installed version, as the wheel",
+    "pure": "without the core, which does not fit this base (see `vendor --wheel`), as the wheel",
 }
 
 
 def build(args: argparse.Namespace) -> None:
-    """Tells of the steps on a terminal. Raises as `ship.build`."""
+    """Build the artifact; a terminal shows the steps. Raises as `ship.build`."""
     root = find_root(args)
     read_resources(root, as_json=args.json)
     built = ship.build(
@@ -29,38 +30,42 @@ def build(args: argparse.Namespace) -> None:
         offline=args.offline,
         skip_css=args.skip_css,
         verify=args.verify,
-        step=show if sys.stderr.isatty() and not args.quiet else None,
+        step=_progress(args),
     )
-    answer = {
+    output = {
         "path": str(built.path),
         "format": built.format,
         "size": built.size,
         "steps": {name: round(seconds, 4) for name, seconds in built.steps.items()},
         "info": dict(built.info),
         "warnings": [
-            {"code": one.code, "message": one.message, "hint": one.hint} for one in built.warnings
+            {"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings
         ],
     }
-    for one in built.warnings:
-        warn(one)
+    for warning in built.warnings:
+        warn(warning)
     steps = [_line(name, seconds) for name, seconds in built.steps.items()]
-    print_result(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
+    print_result(output, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
 
 
-def show(name: str, seconds: float | None) -> None:
-    """On stderr: a step begins (None) or has ended after so many seconds."""
+def _progress(args: argparse.Namespace) -> Callable[[str, float | None], None] | None:
+    return _show_step if sys.stderr.isatty() and not args.quiet else None
+
+
+def _show_step(name: str, seconds: float | None) -> None:
+    """Print a step to stderr when it starts (None), and its duration when it ends."""
     done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
     print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
 
 
 def _line(name: str, seconds: float) -> str:
-    """One finished step, for a person."""
+    """Return the line of a finished step."""
     return f"{name:10} {seconds:6.2f} s"
 
 
 def deploy(args: argparse.Namespace) -> None:
-    """Raises as `ship.deploy`."""
-    done = ship.deploy(
+    """Write the deployment files. Raises as `ship.deploy`."""
+    deployed = ship.deploy(
         find_root(args),
         base=args.base,
         vendor=args.vendor and args.vendor.absolute(),
@@ -68,75 +73,79 @@ def deploy(args: argparse.Namespace) -> None:
         force=args.force,
         check=args.check,
     )
-    wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
-    origin = {"source": done.source, "place": done.place}
-    answer = {"written": done.written, "unchanged": done.unchanged, "forge_min": origin}
-    lines = [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"]
-    print_result(answer, lines, as_json=args.json)
+    wrote = [f"wrote {name}" for name in deployed.written] or ["nothing to write"]
+    origin = {"source": deployed.source, "place": deployed.place}
+    output = {"written": deployed.written, "unchanged": deployed.unchanged, "forge_min": origin}
+    lines = [*wrote, f"forge_min: {_SOURCES[deployed.source]} {deployed.place}"]
+    print_result(output, lines, as_json=args.json)
 
 
 def vendor(args: argparse.Namespace) -> None:
-    """Tells of the steps on a terminal. Raises as `ship.vendor` and `ship.copy_source`."""
+    """Fill the vendor folder; a terminal shows the steps.
+
+    Raises as `ship.vendor` and `ship.copy_source`.
+    """
     root = find_root(args)
     if args.source:
         copied = ship.copy_source(root, force=args.force)
-        lines = [f"{copied}: it runs where PYTHONPATH=_vendor"]
+        lines = [f"{copied}: run it with PYTHONPATH=_vendor"]
         print_result({"path": str(copied)}, lines, as_json=args.json)
         return
     if args.offline and args.platform:
         raise UsageError(
-            "--offline packs what is installed, which is for this machine alone",
+            "--offline packs the installed packages, which fit only this machine",
             hint="leave out --platform, or --offline",
         )
-    done = ship.vendor(
+    vendored = ship.vendor(
         root,
         output=args.output,
         platforms=args.platform,
         own=args.wheel,
         offline=args.offline,
-        step=show if sys.stderr.isatty() and not args.quiet else None,
+        step=_progress(args),
     )
-    answer = {
-        "path": str(done.path),
-        "size": done.size,
-        "steps": {name: round(seconds, 4) for name, seconds in done.steps.items()},
-        "wheels": done.wheels,
-        "licences": done.licences,
-        "scripts": done.scripts,
+    output = {
+        "path": str(vendored.path),
+        "size": vendored.size,
+        "steps": {name: round(seconds, 4) for name, seconds in vendored.steps.items()},
+        "wheels": vendored.wheels,
+        "licences": vendored.licences,
+        "scripts": vendored.scripts,
     }
-    licences = done.licences.items()
-    lines = [f"{name:40} {licence or 'no licence named'}" for name, licence in licences]
-    lines += [f"wrote static/{name}: commit it" for name in done.scripts]
-    lines.append(f"{done.path}  {len(done.wheels)} wheels, {done.size / 1e6:.1f} MB")
-    print_result(answer, [*lines, f"there: sh {done.path.name}/install.sh"], as_json=args.json)
+    licences = vendored.licences.items()
+    lines = [f"{name:40} {licence or 'licence unknown'}" for name, licence in licences]
+    lines += [f"wrote static/{name}: commit it" for name in vendored.scripts]
+    lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
+    lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")
+    print_result(output, lines, as_json=args.json)
 
 
 def verify(args: argparse.Namespace) -> None:
     """Check an artifact.
 
-    Needs no project; inside one, the evidence tells whether a build gives the same bytes. Raises as
-    `ship.verify` and `ship.write_evidence`.
+    Needs no project. In a project, the evidence reports whether a new build has the same bytes.
+    Raises as `ship.verify` and `ship.write_evidence`.
     """
-    found = ship.verify(args.artifact, key=args.key)
-    answer = {
-        "path": str(found.path),
-        "sha256": found.digest,
-        "members": len(found.members),
-        "signature": found.signature,
-        "sbom": found.sbom,
-        "info": dict(found.info),
+    verified = ship.verify(args.artifact, key=args.key)
+    output = {
+        "path": str(verified.path),
+        "sha256": verified.digest,
+        "members": len(verified.members),
+        "signature": verified.signature,
+        "sbom": verified.sbom,
+        "info": dict(verified.info),
     }
     lines = [
-        f"{found.path}: all {len(found.members)} files are as they were built",
-        f"sha256     {found.digest}",
-        f"signature  {'by this key' if found.signature else 'not asked for: no --key'}",
-        f"sbom       {'lists every input' if found.sbom else 'there is none'}",
+        f"{verified.path}: all {len(verified.members)} files are unchanged since the build",
+        f"sha256     {verified.digest}",
+        f"signature  {'by this key' if verified.signature else 'not checked without --key'}",
+        f"sbom       {'lists every input' if verified.sbom else 'is missing'}",
     ]
     if args.evidence:
-        written = ship.write_evidence(found, args.evidence, root=_root(args), tests=args.tests)
-        answer["evidence"] = [str(path) for path in written]
+        written = ship.write_evidence(verified, args.evidence, root=_root(args), tests=args.tests)
+        output["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
-    print_result(answer, lines, as_json=args.json)
+    print_result(output, lines, as_json=args.json)
 
 
 def _root(args: argparse.Namespace) -> Path | None:

@@ -1,4 +1,4 @@
-"""What `doctor` asks of a project's folder alone: whether what is made is of its sources."""
+"""Checks of `doctor` for a project's folder: whether generated files match their sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..ship import parse_schemas, stylesheet_state
 
 
 def check_generated(root: Path) -> Iterator[Finding]:
-    """gen/ against resources/ and views/."""
+    """Check gen/ against resources/ and views/."""
     parsed = parse_schemas(root)
     if parsed.diagnostics:
         first, *more = parsed.diagnostics
@@ -25,14 +25,14 @@ def check_generated(root: Path) -> Iterator[Finding]:
 
 
 def check_stylesheet(root: Path) -> Iterator[Finding]:
-    """static/css/app.css against what it was made from."""
+    """Check static/css/app.css against its sources."""
     states = {
-        "none": ("ok", "no Tailwind is asked for"),
-        "fresh": ("ok", "is of these files"),
-        "missing": ("failed", "was never made"),
-        "stale": ("warning", "was made from other files"),
-        "edited": ("failed", "was edited since build made it"),
-        "foreign": ("failed", "was made by no build, which would have to write over it"),
+        "none": ("ok", "the project does not use Tailwind"),
+        "fresh": ("ok", "is up to date"),
+        "missing": ("failed", "is missing; run: forge-min build"),
+        "stale": ("warning", "is older than its sources; run: forge-min build"),
+        "edited": ("failed", "was edited after the build"),
+        "foreign": ("failed", "was not written by a build, which would overwrite it"),
     }
     state, message = states[stylesheet_state(root)]
     yield new_finding("D212", state, message)  # type: ignore[arg-type]

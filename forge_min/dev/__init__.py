@@ -1,4 +1,4 @@
-"""Development: a project served while it is being written. Nothing of it is in an artifact."""
+"""The development server: reloads on changes, shows errors in the browser. Not in artifacts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The process that serves a project as its files are now: forked from a parent that has loaded all
-of the framework and nothing of the project. The next one begins, and then this one ends.
+"""The child processes that serve a project in development.
+
+The parent has loaded the framework, but no code of the project. After a change it forks a new
+child, and ends the old one once the new one serves.
 """
 
 from __future__ import annotations
@@ -34,85 +36,89 @@ from .problems import Problem, problems_of
 if TYPE_CHECKING:
     from ..app import Runtime
 
-STARTED = b"1"  # what `ParentChannel.report_started` writes
+STARTED = b"1"  # written by `ParentChannel.report_started`
 
 
-class Doors(NamedTuple):
-    """The sockets that every child listens on: connections wait in them for the next one."""
+class Listeners(NamedTuple):
+    """The sockets of all children. Connections wait in them during a reload."""
 
     site: socket.socket
     admin: socket.socket | None
 
 
-class Line(ParentChannel):
-    """A child's side of its parent. news: a pipe of states, which ends with the parent. told: the
-    pipe that says that this process has started, or why it cannot.
+class StateChannel(ParentChannel):
+    """A child's connection to its parent.
+
+    states: read end of a pipe of states; it ends with the parent.
+    print_error: write end of the pipe that reports the start, or why it failed.
+    on_state: called with each state.
     """
 
-    def __init__(self, news: int, told: int, hear: Callable[[State], object]) -> None:
-        super().__init__(news, told)
-        self._hear = hear
+    def __init__(self, states: int, print_error: int, on_state: Callable[[State], object]) -> None:
+        super().__init__(states, print_error)
+        self._on_state = on_state
 
-    def failed(self, problems: Sequence[Problem]) -> bool:
-        """Tell why it cannot start; whether somebody waits for that."""
-        if waited_for := self._ready >= 0:
-            os.write(self._ready, pickle.dumps(problems))
-        return waited_for
+    def report_failure(self, problems: Sequence[Problem]) -> bool:
+        """Report why the process cannot start. Returns False if it has already started."""
+        return self._ready >= 0 and os.write(self._ready, pickle.dumps(problems)) > 0
 
     def _watch(self, ended: Callable[[], object]) -> None:
         with open(self._life, "rb") as states, suppress(EOFError):
             while True:
-                self._hear(pickle.load(states))
+                self._on_state(pickle.load(states))
         ended()
 
 
-class Site(Project):
-    """A project in development. secret: what is signed stays good over a reload."""
+class DevelopmentProject(Project):
+    """A project in development. secret: keeps signatures valid after a reload."""
 
     def __init__(self, root: Path, config: Config, secret: bytes, overlay: Overlay) -> None:
         super().__init__(root, config)
         self._secret, self._overlay = config.auth.secret.encode() or secret, overlay
 
     def start(self, *, serving: bool) -> Runtime:
-        """With the overlay around the application. Raises as `Project.start`."""
-        running = super().start(serving=serving)
-        self._overlay.app = running.application
-        running.application = self._overlay  # type: ignore[assignment]  # it is only called
-        return running
+        """Start with the overlay around the application. Raises as `Project.start`."""
+        runtime = super().start(serving=serving)
+        self._overlay.app = runtime.application
+        runtime.application = self._overlay  # type: ignore[assignment]  # it is only called
+        return runtime
 
 
-def live(
-    root: Path, config: Config, secret: bytes, doors: Doors, state: State, news: int, told: int
+def serve(
+    project: Project, secret: bytes, listeners: Listeners, state: State, states: int, report_to: int
 ) -> int:
-    """Serve the project, and work its jobs; the exit code. Runs user code."""
+    """Serve the project and run its jobs. Runs user code. Returns the exit code."""
+    root, config = Path(str(project.root)), project.config
     overlay = Overlay(explanation, root, state)
-    line = Line(news, told, overlay.hear)
-    admin = doors.admin if has_admin(config, worker=False) else None
+    channel = StateChannel(states, report_to, overlay.update)
+    admin = listeners.admin if has_admin(config, worker=False) else None
     try:
         importlib.invalidate_caches()
-        project = Site(root, config, secret, overlay)
+        developed = DevelopmentProject(root, config, secret, overlay)
         return serve_processes(
-            project, processes=1, listener=doors.site, admin_listener=admin, channel=line
+            developed, processes=1, listener=listeners.site, admin_listener=admin, channel=channel
         )
     except KeyboardInterrupt:
         return DONE
-    except BaseException as error:  # sys.exit() at the top of a module, too
-        if not line.failed(problems_of(error, root)):
+    except BaseException as error:  # includes sys.exit() at the top of a module
+        if not channel.report_failure(problems_of(error, root)):
             print_error(error, sys.stderr, verbose=True)
         return FAILED
 
 
-def explain(root: Path, config: Config, doors: Doors, state: State, news: int, told: int) -> int:
-    """Answer with what is wrong while nothing can be served; the exit code."""
+def explain(
+    root: Path, config: Config, listeners: Listeners, state: State, states: int, report_to: int
+) -> int:
+    """Serve the errors of a project that cannot start. Returns the exit code."""
     overlay, ended = Overlay(explanation, root, state), StopSignal()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     address = (config.server.host, config.server.port)
-    with Server(address, overlay, listener=doors.site) as server:
+    with Server(address, overlay, listener=listeners.site) as server:
         server.start()
-        line = Line(news, told, overlay.hear)
-        line.start(Health({}), ended.set)
-        line.report_started()
+        channel = StateChannel(states, report_to, overlay.update)
+        channel.start(Health({}), ended.set)
+        channel.report_started()
         ended.wait()
         server.stop(1.0)
     return DONE

@@ -1,5 +1,6 @@
-"""The parent of development: watches the files, makes what is made of them, and keeps a process
-that serves them. It loads no code of the project and has no threads, because it forks.
+"""The parent process of `dev`: watches files, regenerates, and keeps one process serving.
+
+It loads no code of the project and has no threads, because it forks.
 """
 
 from __future__ import annotations
@@ -26,283 +27,287 @@ from ..errors import ForgeError, UsageError
 from ..observe import setup
 from ..ops import DONE, FOLDER, MARGIN, Child, ChildProcesses, Project, has_admin, with_database
 from ..wsgi import Server
-from .child import STARTED, Doors, explain, live
+from .child import STARTED, Listeners, explain, serve
 from .overlay import State
 from .problems import Problem, problems_of
-from .rebuild import Made, apply_migrations, compare_schemas, make_gen, make_styles
+from .rebuild import Problems, apply_migrations, compare_schemas, write_gen, write_styles
 from .watch import Changes, Watcher, required_by
 
-# PERF: loaded once, for all: the SDK alone is half of the start of a process (tests/dev).
+# PERF: loaded once for all children. The SDK is half of the start of a process (tests/dev).
 _LOADED = (Runtime, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
-SITE = "code"  # the process that serves the project, and what is wrong with it
-_TICK = 1.0  # seconds between looks at what no file and no process reports
-_LISTED = 3  # names of changed files that a line shows
-_PLACES = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
-_MOVED = "forge.toml names another address: that is for the next start of dev"
+CODE = "code"  # the name of the serving process and of its problems
+_TICK = 1.0  # seconds between checks that no file or process triggers
+_MAX_NAMES = 3  # of changed files in a log line
+_ADDRESS_KEYS = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
+_MOVED = "forge.toml names another address: restart dev to use it"
 
 
 class Development:
-    """The project at `root`, which can be imported, until Ctrl-C or SIGTERM. environ: as of the
-    process. say: told each line for a person. color: whether lines may have it.
+    """Serves the project at `root`, which is on sys.path, until Ctrl-C or SIGTERM.
 
-    Raises UsageError F533 outside of development and what `config.load` raises.
+    environ: the environment of the process.
+    log: prints one line.
+    color: whether lines may be coloured.
+
+    Raises UsageError F533 outside development; also as `config.load`.
     """
 
     def __init__(
-        self, root: Path, environ: Mapping[str, str], say: Callable[[str], None], *, color: bool
+        self, root: Path, environ: Mapping[str, str], log: Callable[[str], None], *, color: bool
     ) -> None:
-        self._root, self._environ, self._say, self._color = root, dict(environ), say, color
+        self._root, self._environ, self._log, self._color = root, dict(environ), log, color
         self._config = load(root, environ)
         if self._config.env != "development":
-            message = f"dev is for development, and FORGE_ENV is {self._config.env}"
+            message = f"dev needs FORGE_ENV=development, but it is {self._config.env}"
             raise UsageError(message, code="F533", hint="run: forge-min serve")
-        self._places = [self._config[key] for key in _PLACES]  # where it listens to its end
-        c = self._config
-        self._children = ChildProcesses(
-            c.server.shutdown_timeout + c.jobs.shutdown_timeout + MARGIN
-        )
+        self._addresses = [self._config[key] for key in _ADDRESS_KEYS]  # fixed until it ends
+        config = self._config
+        patience = config.server.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
+        self._children = ChildProcesses(patience)
         self._secret = secrets.token_bytes(32)
-        self._problems: dict[str, Made] = {}  # by what they are of, in the order shown
-        self._said: set[Problem] = set()
+        self._problems: dict[str, Problems] = {}  # by step, in the order shown
+        self._reported: set[Problem] = set()
         self._numbers = itertools.count(1)
-        self._page = self._assets = self._styles = 0  # what is served, by number
-        self._database = False  # it is there
-        self._due = True  # the code that is served is not the newest
-        self._current: Child | None = None  # who answers
-        self._next: Child | None = None  # who will, once it has started
-        self._began = 0.0  # when the change was seen that is loaded; 0: no change is
-        self._why: Collection[str] = ()  # the files
+        self._page = self._assets = self._styles = 0  # numbers of the served versions
+        self._database = False  # whether it is available
+        self._outdated = True  # whether the served code is not the newest
+        self._current: Child | None = None  # the serving process
+        self._next: Child | None = None  # its successor, which is starting
+        self._changed_at = 0.0  # time of the change that is being loaded; 0: none
+        self._changed_files: Collection[str] = ()  # names of its files
         self._next_tick = 0.0
-        self._todo: dict[str, Callable[[], Made]] = {}  # what may take its time
-        self._asides: dict[str, Child] = {}  # who does it
+        self._todo: dict[str, Callable[[], Problems]] = {}  # slow steps that wait for a process
+        self._workers: dict[str, Child] = {}  # the processes of slow steps
 
     def run(self) -> int:
-        """The exit code. Raises ServerError for an address that cannot be had, and what the
-        database raises where it cannot be started.
+        """Serve until the end. Returns the exit code.
+
+        Raises ServerError if an address is not available, and the database's errors if it cannot be
+        started.
         """
-        # Beside the project's own folders: gen/ is replaced as a whole, what it compiles to stays.
+        # Outside gen/, which is replaced completely: compiled files stay.
         sys.pycache_prefix = str(self._root / FOLDER / "pycache")
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         with ExitStack() as stack:
             stack.callback(signal.signal, signal.SIGTERM, before)
-            self._doors = self._open(stack)
+            self._listeners = self._open(stack)
             self._watcher = Watcher(self._root)
             try:
-                self._take(stack, (), _ALL)
+                self._process_changes(stack, (), _ALL)
                 while True:
                     self._round(stack)
             except KeyboardInterrupt:
                 return DONE
             finally:
-                for child in (self._next, *self._asides.values()):
+                for child in (self._next, *self._workers.values()):
                     if child is not None:
-                        self._children.kill(child)  # nobody waits for it any more
+                        self._children.kill(child)  # its result is no longer needed
                 self._children.end_all()
 
-    def _open(self, stack: ExitStack) -> Doors:
+    def _open(self, stack: ExitStack) -> Listeners:
         c = self._config
         front = Server((c.server.host, c.server.port), unix_socket=c.server.unix_socket)
         stack.enter_context(front)
-        self._say(f"dev: {front.url} (Ctrl-C ends it)")
+        self._log(f"dev: {front.url} (Ctrl-C ends it)")
         if not has_admin(c, worker=False):
-            return Doors(front.socket, None)
+            return Listeners(front.socket, None)
         admin = stack.enter_context(Server((c.admin.host, c.admin.port)))
-        return Doors(front.socket, admin.socket)
+        return Listeners(front.socket, admin.socket)
 
     # -- rounds ------------------------------------------------------------------------------------
 
     def _round(self, stack: ExitStack) -> None:
-        """Hear what the processes report, look for changes, and do what both ask for."""
-        speakers = {c.from_child: c for c in (self._next, *self._asides.values()) if c is not None}
-        ready, _, _ = select.select([*speakers], [], [], self._watcher.interval)
+        """Handle reports of the processes and changes of files, once."""
+        children = {c.from_child: c for c in (self._next, *self._workers.values()) if c is not None}
+        ready, _, _ = select.select([*children], [], [], self._watcher.interval)
         for fd in ready:
-            child = speakers[fd]
+            child = children[fd]
             ended = self._children.read(child)
             if child.received == STARTED:
                 self._promote(child)
             elif ended:
-                self._finished(child)
-        began = time.monotonic()
+                self._on_end(child)
+        now = time.monotonic()
         if names := self._watcher.changed():
-            self._began = began
-            self._take(stack, names, required_by(names))
-        if began > self._next_tick:
-            self._next_tick = began + _TICK
-            self._wait_for_somebody()
+            self._changed_at = now
+            self._process_changes(stack, names, required_by(names))
+        if now > self._next_tick:
+            self._next_tick = now + _TICK
+            self._retry_migrations()
             if self._current is None and self._next is None:
-                self._began, self._due = 0.0, True
+                self._changed_at, self._outdated = 0.0, True
                 self._start()
-        self._look_after()
+        self._check_children()
 
-    def _look_after(self) -> None:
-        """Processes that have ended by themselves, and work that waits for its turn."""
+    def _check_children(self) -> None:
+        """Handle processes that ended by themselves, and start waiting steps."""
         for child, code in self._children.reap().items():
             if child is self._current:
-                self._say(f"the process has ended with {code}; another begins")
+                self._log(f"the process has ended with {code}; a new one starts")
                 self._current = None
             else:
-                self._finished(child)
+                self._on_end(child)
         if self._next is None and self._todo:
-            for name, work in self._todo.items():
-                if name in self._asides:
-                    self._children.kill(self._asides.pop(name))
-                self._asides[name] = self._children.fork(name, partial(_report, work))
+            for name, step in self._todo.items():
+                if name in self._workers:
+                    self._children.kill(self._workers.pop(name))
+                self._workers[name] = self._children.fork(name, partial(_run_worker, step))
             self._todo = {}
 
-    def _take(self, stack: ExitStack, names: Collection[str], asked: Changes) -> None:
-        """Files have changed. The first time all have."""
-        stale = asked.gen
+    def _process_changes(self, stack: ExitStack, names: Collection[str], required: Changes) -> None:
+        """Run the steps that changed files require. On the first call all files have changed."""
+        stale = required.gen
         while stale:
-            self._problems["gen"] = make_gen(self._root, self._say)
-            # What it has written, and what somebody saved after it had read that.
+            self._problems["gen"] = write_gen(self._root, self._log)
+            # Files that it has written, and files saved after it had read them.
             since = self._watcher.changed()
             stale, names = required_by(since).gen, {*names, *since}
-            asked = asked if asked is _ALL else required_by(names)
-        if asked.config:
+            required = required if required is _ALL else required_by(names)
+        if required.config:
             self._problems["config"] = self._configure()
         for name in names:
-            if name.endswith(".py"):  # what it compiled to may be of the same second and size
+            if name.endswith(".py"):  # its .pyc may be of the same second and size
                 Path(cache_from_source(str(self._root / name))).unlink(missing_ok=True)
-        self._due = self._due or asked.code or bool(self._problems.get(SITE))
-        self._why = names
+        self._outdated = self._outdated or required.code or bool(self._problems.get(CODE))
+        self._changed_files = names
         if not self._blocked():
             if not self._database:
                 self._connect(stack)
-                asked = asked._replace(migrations=True)
-            if asked.migrations:
-                self._problems["migrations"] = apply_migrations(self._project(), self._say)
-            if asked.schemas or asked.migrations:
+                required = required._replace(migrations=True)
+            if required.migrations:
+                self._problems["migrations"] = apply_migrations(self._project(), self._log)
+            if required.schemas or required.migrations:
                 self._todo["schemas"] = partial(compare_schemas, self._project())
-        if asked.looks:
-            self._todo["styles"] = partial(make_styles, self._root)
-        if asked.stylesheets:
+        if required.style_sources:
+            self._todo["styles"] = partial(write_styles, self._root)
+        if required.stylesheets:
             self._styles = next(self._numbers)
-        if asked.assets:
+        if required.assets:
             self._assets = next(self._numbers)
         self._start()
         self._announce()
 
-    def _wait_for_somebody(self) -> None:
-        """Apply migrations again if only another command can have removed the problem: `migrate up`
-        what waits for a person, `db reset` an applied file that was changed (F320).
+    def _retry_migrations(self) -> None:
+        """Apply migrations again if only another command can have solved their problems.
+
+        `migrate up` applies a file that waits for a review; `db reset` solves a changed applied
+        file (F320).
         """
         waiting = self._problems.get("migrations", [])
         outside = all(problem.notice or problem.code == "F320" for problem in waiting)
         if waiting and outside and not self._blocked():
-            self._problems["migrations"] = apply_migrations(self._project(), self._say)
+            self._problems["migrations"] = apply_migrations(self._project(), self._log)
             if not self._problems["migrations"]:
                 self._todo["schemas"] = partial(compare_schemas, self._project())
                 self._announce()
 
-    # -- what is served ----------------------------------------------------------------------------
+    # -- the serving process -----------------------------------------------------------------------
 
-    def _configure(self) -> Made:
+    def _configure(self) -> Problems:
         try:
             self._config = load(self._root, self._environ)
         except ForgeError as err:
             return problems_of(err, self._root)
-        moved = self._places != [self._config[key] for key in _PLACES]
+        moved = self._addresses != [self._config[key] for key in _ADDRESS_KEYS]
         return [Problem(_MOVED, notice=True)] if moved else []
 
     def _connect(self, stack: ExitStack) -> None:
-        """The database, once there is gen/, by which a project is known."""
+        """Start or find the database; needs gen/, by which a project is recognized."""
         invalidate_caches()
         c = stack.enter_context(with_database(migrated=False)).config.database
         self._environ |= {"FORGE_DATABASE_URL": c.url, "FORGE_DATABASE_MIGRATE_URL": c.migrate_url}
         self._config, self._database = load(self._root, self._environ), True
         gc.collect()
-        gc.freeze()  # what is loaded is shared with all that are forked
+        gc.freeze()  # loaded objects stay shared with the forked processes
 
     def _project(self) -> Project:
         return Project(self._root, self._config)
 
     def _blocked(self) -> bool:
-        """Whether what is there cannot be started."""
-        wrong = (*self._problems.get("gen", ()), *self._problems.get("config", ()))
-        return any(not problem.notice for problem in wrong)
+        """Whether errors in gen/ or the configuration prevent a start."""
+        problems = (*self._problems.get("gen", ()), *self._problems.get("config", ()))
+        return any(not problem.notice for problem in problems)
 
     def _start(self) -> None:
-        """Another process, where the code is newer than what is served; where it cannot be started
-        and nobody answers, one that says why.
-        """
-        if self._due and not self._blocked():
+        """Start a process for newer code, or one that shows the errors if no process serves."""
+        if self._outdated and not self._blocked():
             if self._next is not None:
-                self._children.end(self._next)  # not killed: it may answer somebody by now
-            self._due = False
-            self._fork(SITE, partial(live, self._root, self._config, self._secret))
+                self._children.end(self._next)  # not killed: it may be serving requests already
+            self._outdated = False
+            self._fork(CODE, partial(serve, self._project(), self._secret))
         elif self._current is None and self._next is None:
             self._fork("explanation", partial(explain, self._root, self._config))
 
-    def _fork(self, name: str, life: Callable[..., int]) -> None:
+    def _fork(self, name: str, run: Callable[..., int]) -> None:
         page = next(self._numbers)
-        state = State(page, self._assets, self._styles, self._all(without=name))
-        self._next = self._children.fork(name, partial(life, self._doors, state))
+        state = State(page, self._assets, self._styles, self._all_problems(without=name))
+        self._next = self._children.fork(name, partial(run, self._listeners, state))
         self._next.page = page
 
     def _promote(self, child: Child) -> None:
-        """It answers; the one before ends, and its pages load themselves again."""
+        """Make a started process the serving one. Its predecessor ends, and open pages reload."""
         if child is not self._next:
             return
         before, self._current, self._next = self._current, child, None
         self._page = child.page
-        if child.name == SITE:
-            self._problems[SITE] = []
-            if self._began:
-                took = (time.monotonic() - self._began) * 1000
-                self._say(f"reloaded in {took:.0f} ms: {_listed(self._why)}")
+        if child.name == CODE:
+            self._problems[CODE] = []
+            if self._changed_at:
+                duration = (time.monotonic() - self._changed_at) * 1000
+                self._log(f"reloaded in {duration:.0f} ms: {_list_names(self._changed_files)}")
         if before is not None:
             self._children.send(before, pickle.dumps(self._state()))
             self._children.end(before)
         self._announce()
 
-    def _finished(self, child: Child) -> None:
-        """It has said all that it had to say. A second call does nothing."""
+    def _on_end(self, child: Child) -> None:
+        """Take the problems that a process reported before it ended. Idempotent."""
         if child is self._next:
             self._next = None
-            silent = [Problem("the process ended before it had started")]
-            self._problems[child.name] = _heard(child) or silent
+            ended = [Problem("the process ended before it had started")]
+            self._problems[child.name] = _reported_problems(child) or ended
             self._start()
-        elif self._asides.get(child.name) is child:
-            del self._asides[child.name]
-            self._problems[child.name] = _heard(child)
+        elif self._workers.get(child.name) is child:
+            del self._workers[child.name]
+            self._problems[child.name] = _reported_problems(child)
         self._announce()
 
-    # -- what is said ------------------------------------------------------------------------------
+    # -- problems ----------------------------------------------------------------------------------
 
-    def _all(self, *, without: str = "") -> Made:
-        known = [p for name, of in self._problems.items() if name != without for p in of]
-        return sorted(known, key=lambda problem: problem.notice)
+    def _all_problems(self, *, without: str = "") -> Problems:
+        problems = [p for name, ps in self._problems.items() if name != without for p in ps]
+        return sorted(problems, key=lambda problem: problem.notice)
 
     def _state(self) -> State:
-        return State(self._page, self._assets, self._styles, self._all())
+        return State(self._page, self._assets, self._styles, self._all_problems())
 
     def _announce(self) -> None:
-        """Tell the terminal what is new, and open pages how it is now."""
-        problems = self._all()
+        """Log new problems, and send the state to open pages."""
+        problems = self._all_problems()
         for problem in problems:
-            if problem not in self._said:
-                self._say(problem.format(color=self._color))
-        self._said = set(problems)
+            if problem not in self._reported:
+                self._log(problem.format(color=self._color))
+        self._reported = set(problems)
         if self._current is not None:
             self._children.send(self._current, pickle.dumps(self._state()))
 
 
-def _heard(child: Child) -> Made:
-    """What it has told before it ended; nothing where that is not whole."""
+def _reported_problems(child: Child) -> Problems:
+    """Return the problems that a process reported; [] for an incomplete report."""
     try:
         return list(pickle.loads(child.received))
     except (EOFError, pickle.UnpicklingError):
         return []
 
 
-def _report(work: Callable[[], Made], news: int, told: int) -> int:
-    """The life of a process that does one thing."""
-    os.write(told, pickle.dumps(work()))
+def _run_worker(step: Callable[[], Problems], states: int, report_to: int) -> int:
+    """Run one step in its own process, and report its problems."""
+    os.write(report_to, pickle.dumps(step()))
     return DONE
 
 
-def _listed(names: Collection[str]) -> str:
+def _list_names(names: Collection[str]) -> str:
     shown = sorted(name for name in names if not name.startswith("gen/")) or sorted(names)
-    more = len(shown) - _LISTED
-    return ", ".join(shown[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    more = len(shown) - _MAX_NAMES
+    return ", ".join(shown[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,7 +1,7 @@
-"""What development adds to every page: problems, and a script that reloads the page.
+"""The overlay that development adds to every page: problems, and a script that reloads the page.
 
-It stands around the application, below /forge-dev/ and at the end of each page, and obeys the
-policy of all pages: default-src 'self'.
+It wraps the application, serves /forge-dev/, and appends to each HTML page. It obeys the content
+security policy of all pages, default-src 'self'.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 HERE = "/forge-dev/"
 _ASSETS = files("forge_min.dev") / "assets"
 _HEADERS = [*SECURITY_HEADERS, ("Cache-Control", "no-store")]
-# A fragment has none of these: what a script inserts into a page must not be added to.
-_WHOLE = re.compile(rb"<!doctype html|<html[\s>]|<body[\s>]", re.IGNORECASE)
+# A fragment, which a script inserts into a page, has none of these and gets no overlay.
+_WHOLE_PAGE = re.compile(rb"<!doctype html|<html[\s>]|<body[\s>]", re.IGNORECASE)
 
 
 class State(NamedTuple):
-    """What pages are told. page, assets, styles: numbers of the process that serves, and of what is
-    in static/. A page with another one loads itself, or its stylesheets, again.
+    """The state that pages compare with their own.
+
+    page: number of the serving process. A page with another number reloads.
+    assets: number of the files in static/. A page with another number reloads.
+    styles: number of the stylesheets. A page with another number reloads them.
+    problems: the problems to show.
     """
 
     page: int
@@ -40,45 +44,46 @@ class State(NamedTuple):
 
 
 class Overlay:
-    """Stands around `app`. state: what is so at first; `hear` takes what is so by now."""
+    """Wraps `app`. `update` replaces the first `state`."""
 
     def __init__(self, app: WSGIApplication, root: Path, state: State) -> None:
         self.app = app
-        # SAFETY: a page of this process has its number, also when the next one serves already.
+        # SAFETY: a page of this process has its number even if the next process serves already.
         self._root, self._state, self._own = root, state, state.page
-        self._failures, self._failed = 0, list[Problem]()  # of requests: their number, the last one
-        self._caught = Caught()
-        logging.getLogger("forge_min").addHandler(self._caught)
+        # Failed requests: their number, the problems of the last one.
+        self._failures, self._failed = 0, list[Problem]()
+        self._errors = RequestErrors()
+        logging.getLogger("forge_min").addHandler(self._errors)
 
-    def hear(self, state: State) -> None:
-        """Take what open pages are answered from now on."""
+    def update(self, state: State) -> None:
+        """Set the state that open pages get from now on."""
         self._state = state
 
     def __call__(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        """Answer (PEP 3333)."""
+        """Serve a request (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
         if path == f"{HERE}state":
             return self._report(start)
         if path.startswith(HERE):
             return _asset(path.removeprefix(HERE), start)
-        environ.pop("HTTP_ACCEPT_ENCODING", None)  # a page that is packed could not be added to
-        answer: list[Any] = []
+        environ.pop("HTTP_ACCEPT_ENCODING", None)  # a compressed page cannot be extended
+        started: list[Any] = []
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            answer[:] = [status, headers, exc_info]
-            return None  # ours never writes (PEP 3333, the write() callable)
+            started[:] = [status, headers, exc_info]
+            return None  # the application never calls write() (PEP 3333)
 
-        self._caught.of_thread.error = None
+        self._errors.of_thread.error = None
         body = self.app(environ, begin)
-        status, headers, exc_info = answer
-        error, failed = self._caught.of_thread.error, list[Problem]()
+        status, headers, exc_info = started
+        error, failed = self._errors.of_thread.error, list[Problem]()
         if status.startswith("500") and error is not None:
             failed = problems_of(error, self._root)
             self._failures, self._failed = self._failures + 1, failed
         kind = next((v for n, v in headers if n.lower() == "content-type"), "")
         if kind.startswith("text/html") and isinstance(body, list):
             page = b"".join(body)
-            if _WHOLE.search(page):
+            if _WHOLE_PAGE.search(page):
                 body, headers = self._added(failed, page, headers)
         start(status, headers, *([exc_info] if exc_info else []))
         return body
@@ -94,8 +99,9 @@ class Overlay:
         return [page], [*kept, ("Content-Length", str(len(page))), ("Cache-Control", "no-store")]
 
     def _tail(self, failed: Sequence[Problem]) -> bytes:
-        """The overlay of a page. The script replaces the content of the inner element: the error of
-        the request that made the page stays as long as the page.
+        """Return the overlay of a page.
+
+        The script replaces only the inner element: an error of the page's own request stays.
         """
         state = self._state._replace(page=self._own)
         tail = (
@@ -105,13 +111,13 @@ class Overlay:
             f'<script src="{HERE}reload.js" data-page="{_name(state)}"'
             f' data-styles="{state.styles}" data-failures="{self._failures}" defer></script>'
         )
-        return tail.encode("ascii", "xmlcharrefreplace")  # whatever the page's own encoding is
+        return tail.encode("ascii", "xmlcharrefreplace")  # valid in every encoding of a page
 
     def _report(self, start: StartResponse) -> list[bytes]:
         """Report the state to an open page.
 
-        A page may have sent a request that failed by a script, which does not show the response: it
-        shows the last failure, if there were fewer when it was made.
+        A script of the page may have sent a request that failed, and does not show the response. So
+        a page shows the last failure if fewer requests had failed when it was rendered.
         """
         document = {
             "page": _name(self._state),
@@ -124,26 +130,26 @@ class Overlay:
         return [json.dumps(document).encode()]
 
 
-class Caught(logging.Handler):
-    """Keeps the error of the request that a thread answers, which the log alone is told."""
+class RequestErrors(logging.Handler):
+    """Keeps the last logged exception of each thread: the error of its request."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.of_thread = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Of each record of our loggers."""
+        """Keep the record's exception."""
         if record.exc_info:
             self.of_thread.error = record.exc_info[1]
 
 
 def explanation(environ: dict[str, Any], start: StartResponse) -> list[bytes]:
-    """The application while there is none that could be started: an empty page."""
+    """Serve an empty page while the project cannot start."""
     if prefers_html(environ.get("HTTP_ACCEPT")):
         kind, page = "text/html; charset=utf-8", b"<!doctype html><title>forge-min dev</title>"
-        page += b"<body><p>This project cannot be started.</p></body>"
+        page += b"<body><p>This project cannot start. Correct the errors shown here.</p></body>"
     else:
-        kind, page = "text/plain", b"this project cannot be started: see the terminal\n"
+        kind, page = "text/plain", b"this project cannot start: see the errors in the terminal\n"
     length = ("Content-Length", str(len(page)))
     start("503 Service Unavailable", [("Content-Type", kind), length, *_HEADERS])
     return [page]
@@ -165,6 +171,6 @@ def _name(state: State) -> str:
 def _asset(name: str, start: StartResponse) -> list[bytes]:
     if name not in ("overlay.css", "reload.js"):
         start("404 Not Found", [("Content-Type", "text/plain"), *_HEADERS])
-        return [b"there is no such file\n"]
+        return [b"not found\n"]
     start("200 OK", [("Content-Type", content_type(name)), *_HEADERS])
     return [(_ASSETS / name).read_bytes()]

@@ -1,5 +1,6 @@
-"""What is made of a project's files: gen/, the tables, the stylesheet. Runs no user code. Each
-function gives what is wrong, or to be done by a person; it raises nothing.
+"""The steps after a change: gen/, migrations, the comparison with the schemas, the stylesheet.
+
+They run no user code. Each returns its problems and raises nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from ..migrations import diff as difference
 from ..ops import Project, migrate
 from ..parse import parse_project
 from ..ship import parse_schemas, read_project, refresh_stylesheet
-from .problems import Problem, diagnosed, problems_of
+from .problems import Problem, problem_of, problems_of
 
-Made = list[Problem]
-Say = Callable[[str], None]
-# A drop of anything that holds rows; ALTER TABLE needs no COLUMN.
+Problems = list[Problem]
+Log = Callable[[str], None]
+# Drops of anything with rows. ALTER TABLE ... DROP does not need the word COLUMN.
 _LOSES = re.compile(
     r"\bdrop\s+(?!(materialized\s+)?view\b|index\b|constraint\b|not\s+null\b|default\b|policy\b"
     r"|trigger\b|function\b|identity\b|expression\b|rule\b)|\btruncate\b|\bdelete\s+from\b",
@@ -29,37 +30,38 @@ _LOSES = re.compile(
 )
 
 
-def _told(make: Callable[..., Made]) -> Callable[..., Made]:
-    """What it raises is a problem too. Its first argument is a project, or a project's folder."""
+def _returns_errors(step: Callable[..., Problems]) -> Callable[..., Problems]:
+    """Return exceptions of a step as problems. Its first argument is a project or its folder."""
 
-    @functools.wraps(make)
-    def told(project: Project | Path, *rest: object) -> Made:
+    @functools.wraps(step)
+    def run(project: Project | Path, *rest: object) -> Problems:
         try:
-            return make(project, *rest)
+            return step(project, *rest)
         except Exception as err:
             root = project if isinstance(project, Path) else Path(str(project.root))
             return problems_of(err, root)
 
-    return told
+    return run
 
 
-@_told
-def make_gen(root: Path, say: Say) -> Made:
-    """gen/, and files of new resources that are the user's, as `generate` does."""
+@_returns_errors
+def write_gen(root: Path, log: Log) -> Problems:
+    """Write gen/ and the scaffolded files of new resources, as `generate`."""
     parsed = parse_schemas(root)
     if parsed.diagnostics:
-        return [diagnosed(found) for found in parsed.diagnostics]
+        return [problem_of(diagnostic) for diagnostic in parsed.diagnostics]
     desired_sql(parsed.resources)
     for path in scaffold_resource(root, *parsed.resources):
-        say(f"wrote {path}: it is yours from now on")
+        log(f"wrote {path}: yours to edit")
     generate(root, parsed.resources)
     return []
 
 
-@_told
-def apply_migrations(project: Project, say: Say) -> Made:
-    """Apply what is pending, as `migrate up` does, up to a file that would lose rows: a person has
-    to apply that one. In a database that has none of the project's tables yet there are no rows.
+@_returns_errors
+def apply_migrations(project: Project, log: Log) -> Problems:
+    """Apply pending migrations, as `migrate up`, up to the first one that would lose rows.
+
+    That one needs a review, unless no migration of the project is applied yet.
     """
     files = migrate.files_of(project)
     with migrate.connect_owner(project) as conn:
@@ -69,39 +71,37 @@ def apply_migrations(project: Project, say: Say) -> Made:
         new = [f for f in files if f.source == "app" and (f.source, f.name) in pending]
         waiting = [] if fresh else [f for f in new if _LOSES.search(f.up)]
         ready = files[: files.index(waiting[0])] if waiting else files
-        db.migrate(conn, ready, progress=lambda label: say(f"applied {label}"))
+        db.migrate(conn, ready, progress=lambda label: log(f"applied {label}"))
         migrate.grant(project, conn)
     hint = "review it, then run: forge-min migrate up"
     return [Problem(f"{f.label} would lose data, so it waits", hint, True) for f in waiting[:1]]
 
 
-@_told
-def compare_schemas(project: Project) -> Made:
-    """What `migrate diff` would write; nothing is written."""
+@_returns_errors
+def compare_schemas(project: Project) -> Problems:
+    """Report the changes that `migrate diff` would write. Writes nothing."""
     root = Path(str(project.root))
     files = db.read_migrations(root / "migrations", "app")
     resources = parse_project(root).resources
-    url = project.config.database.migrate_url
+    base = db.FORGE_MIGRATIONS
+    scratch = functools.partial(db.scratch_database, project.config.database.migrate_url)
     try:
         migration = difference(
-            root,
-            resources,
-            files,
-            base=db.FORGE_MIGRATIONS,
-            scratch=lambda: db.scratch_database(url),
-            allow_destructive=True,
+            root, resources, files, base=base, scratch=scratch, allow_destructive=True
         )
     except ForgeError as err:
-        said: Sequence[str] = [f"error[{err.code}]: {err.message}", err.hint or ""]
+        lines: Sequence[str] = [f"error[{err.code}]: {err.message}", err.hint or ""]
     else:
-        said = [*migration.changes, *map(str, migration.risks)] if migration else []
-    title = "the tables are not what the schemas ask for; run: forge-min migrate diff"
-    return [Problem(title, "\n".join(filter(None, said)), True)] if said else []
+        lines = [*migration.changes, *map(str, migration.risks)] if migration else []
+    title = "the migrations do not match the schemas; run: forge-min migrate diff"
+    return [Problem(title, "\n".join(filter(None, lines)), True)] if lines else []
 
 
-@_told
-def make_styles(root: Path) -> Made:
-    """static/css/app.css where Tailwind is asked for; and stylesheets must need no other host."""
-    project = read_project(root)
-    refresh_stylesheet(project)
+@_returns_errors
+def write_styles(root: Path) -> Problems:
+    """Write static/css/app.css if the project uses Tailwind.
+
+    Stylesheets that load something from another host are a problem.
+    """
+    refresh_stylesheet(read_project(root))
     return []

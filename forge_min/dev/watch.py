@@ -1,7 +1,6 @@
-"""Which files of a project have changed, and what that asks for.
+"""Changed files of a project, and the steps that they require.
 
-Changes are found by comparing two looks at all files: it does not matter how an editor saves, nor
-which file system holds the project.
+Changes are found by comparing two scans of all files. That works with every editor and file system.
 """
 
 from __future__ import annotations
@@ -13,52 +12,52 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-Stamp = tuple[int, int, int]  # of a file: when it was written, its size, which file it is
+Stamp = tuple[int, int, int]  # of a file: modification time (ns), size, inode
 
-INTERVAL = 0.1  # seconds between looks, at least
-SETTLE = 0.02  # seconds without a change after which what is being saved is saved
-LONGEST = 0.3  # seconds that changes may go on: a checkout
+MIN_INTERVAL = 0.1  # seconds between scans
+QUIET_TIME = 0.02  # seconds without a change after which saving is complete
+MAX_WAIT = 0.3  # seconds to wait for that, for example during a checkout
 _SKIPPED = frozenset(("__pycache__", "node_modules", "dist"))
 _CODE = (".py", ".sql", ".toml", ".po", ".mo", ".json")
 
 
 class Watcher:
-    """The files below `root`: none that is hidden, made by Python, or of an environment.
+    """The files below `root`, without hidden files, Python's caches and virtual environments.
 
-    interval: seconds to the next look, which takes a twentieth of the time at most.
+    interval: seconds between scans. A scan takes at most a twentieth of the time.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root, began = str(root), time.monotonic()
-        self._seen = dict(self._look())
-        self.interval = max(INTERVAL, 20 * (time.monotonic() - began))
+        self._root, start = str(root), time.monotonic()
+        self._seen = dict(self._scan())
+        self.interval = max(MIN_INTERVAL, 20 * (time.monotonic() - start))
 
     def changed(self) -> set[str]:
-        """The files that are new, gone or not as they were at the last call: "static/a.css".
+        """Return the names of files that are new, deleted or changed since the last call.
 
-        Waits until what is being saved is saved.
+        Waits until saving is complete. A name is relative to the root: "static/a.css".
         """
-        before, self._seen = self._seen, dict(self._look())
-        latest, end = before, time.monotonic() + LONGEST
+        before, self._seen = self._seen, dict(self._scan())
+        latest, end = before, time.monotonic() + MAX_WAIT
         while self._seen != latest and time.monotonic() < end:
-            time.sleep(SETTLE)
-            latest, self._seen = self._seen, dict(self._look())
+            time.sleep(QUIET_TIME)
+            latest, self._seen = self._seen, dict(self._scan())
         return {name for name, _ in before.items() ^ self._seen.items()}
 
-    def _look(self) -> Iterator[tuple[str, Stamp]]:
+    def _scan(self) -> Iterator[tuple[str, Stamp]]:
         folders = [self._root]
         while folders:
             try:
                 with os.scandir(folders.pop()) as entries:
-                    found = list(entries)
-            except OSError:  # it went away meanwhile
+                    files = list(entries)
+            except OSError:  # it was deleted during the scan
                 continue
-            if any(entry.name == "pyvenv.cfg" for entry in found):
+            if any(entry.name == "pyvenv.cfg" for entry in files):
                 continue
-            for entry in found:
+            for entry in files:
                 if entry.name.startswith(".") or entry.name in _SKIPPED:
                     continue
-                with suppress(OSError):  # as above, or a link to nothing
+                with suppress(OSError):  # deleted, or a broken link
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
                         continue
@@ -70,10 +69,14 @@ class Watcher:
 class Changes(NamedTuple):
     """The steps that changed files require.
 
-    gen: schemas, pages or forge.toml, gen/ is to be written anew. schemas: schemas.
-    code: the process loads what changed. migrations: files of migrations/. config: forge.toml.
-    assets: pages load what changed. stylesheets: they load those alone. looks: what a stylesheet
-    may be made of.
+    gen: write gen/, because of schemas, pages or forge.toml.
+    schemas: compare the schemas with the migrations.
+    code: start a new process.
+    migrations: apply migrations.
+    config: read forge.toml.
+    assets: reload open pages.
+    stylesheets: reload the stylesheets of open pages.
+    style_sources: write the stylesheet, one of whose possible sources changed.
     """
 
     gen: bool
@@ -83,31 +86,31 @@ class Changes(NamedTuple):
     config: bool
     assets: bool
     stylesheets: bool
-    looks: bool
+    style_sources: bool
 
 
 def required_by(names: Iterable[str]) -> Changes:
-    """names: of files, as `Watcher.changed` gives them."""
+    """Return the steps that changed files require. names: as returned by `Watcher.changed`."""
     known = [name for name in names if not name.startswith(("tests/", "docs/"))]
     static = [name for name in known if name.startswith("static/")]
-    gen = [name for name in known if _makes_gen(name)]
+    gen = [name for name in known if _is_gen_source(name)]
     migrations = [name for name in known if name.startswith("migrations/")]
     rest = set(known) - {*static, *gen}
     return Changes(
-        gen=bool(gen) or "forge.toml" in rest,  # auth.roles is what schemas may name
+        gen=bool(gen) or "forge.toml" in rest,  # schemas may name only auth.roles
         schemas=any(name.endswith(".py") for name in gen),
         code=any(name.endswith(_CODE) for name in rest),
         migrations=any(name.endswith(".sql") for name in migrations),
         config="forge.toml" in rest,
         assets=any(not name.endswith(".css") for name in static),
         stylesheets=any(name.endswith(".css") for name in static),
-        # Also the settings that say how it is made: one that was wrong is told of until then.
-        looks="forge.toml" in rest
+        # forge.toml has settings of the stylesheet, whose errors are shown until it changes.
+        style_sources="forge.toml" in rest
         or any(name.endswith((".html", ".py", ".css", ".js")) for name in known),
     )
 
 
-def _makes_gen(name: str) -> bool:
+def _is_gen_source(name: str) -> bool:
     folder, _, rest = name.partition("/")
     inside = rest.partition("/")[2]
     page = name.endswith(".html") and (folder == "views" or inside.startswith("views/"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, links
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
 from .templating import read
 
 
@@ -70,7 +70,7 @@ class Shape:
 
 def shape_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> Shape:
     """The shape of one of `resources` (by name)."""
-    return Shape(resource, resource.columns, links(resource, resources), frozenset(resources))
+    return Shape(resource, resource.columns, edges_of(resource, resources), frozenset(resources))
 
 
 def constraints_of(shape: Shape) -> dict[str, str]:

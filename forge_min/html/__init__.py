@@ -1,10 +1,10 @@
-"""Pages for people: of every resource, and the frame around them. Usable without JavaScript."""
+"""HTML pages of every resource, account pages, and their layout; usable without JavaScript."""
 
-from .account import SIGN_IN, AccountPages, Links, reset_path
-from .layout import Account, Frame, ProblemPages, Render
+from .account import SIGN_IN, AccountPages, PasswordResetSender, reset_path
+from .layout import Account, Layout, ProblemPages, Render
 from .resource import LISTING, ResourcePages
 
 __all__ = [
-    "Account", "AccountPages", "Frame", "LISTING", "Links", "ProblemPages", "Render",
+    "Account", "AccountPages", "LISTING", "Layout", "PasswordResetSender", "ProblemPages", "Render",
     "ResourcePages", "SIGN_IN", "reset_path",
 ]  # fmt: skip

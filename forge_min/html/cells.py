@@ -1,4 +1,4 @@
-"""Values as people read them: cells of a list, the facts of one row, texts for a spreadsheet."""
+"""Values as HTML and as CSV: cells of a list, values and history of one row."""
 
 from __future__ import annotations
 
@@ -7,82 +7,80 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from types import SimpleNamespace as Item
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from ..actions import Actions, Relation, to_text
+from ..actions import Relation, to_text
 from ..errors import DomainError, Forbidden, Unauthenticated
 from ..i18n import gettext_noop, text
 from ..wsgi import Raw, Request, check_url, tag, time_tag
-from .fields import Field, shown_fields, words
+from .fields import AnyActions, Fields, FormField, display_fields, label_of
 
-Places = Mapping[str, str]
-"""Where a resource's pages lie, by topic: "/flights". Without one there are no links to it."""
+PagePaths = Mapping[str, str]
+"""Topic → path of the list page ("/flights"). A resource without an entry is not linked."""
 
 NUMBERS = ("int", "bigint", "decimal")
-_NONE = Raw('<span class="none">–</span>')
-# OWASP, CSV Injection; the last four are what a Japanese keyboard makes of the first four.
+_EMPTY = Raw('<span class="none">–</span>')
+# OWASP, CSV Injection. The last four are the full-width forms of the first four.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _TEXTS = ("string", "text", "slug", "email", "url", "enum")
 
 
 class Cells:
-    """The values of some rows of one resource. related: each relation's rows, read at once."""
+    """Formats the values of some rows of one resource. Related rows are read in one query each."""
 
     def __init__(
-        self, actions: Actions[Any, Any, Any], rows: Sequence[Any], fields: Sequence[Field],
-        places: Places, root: str,
-    ) -> None:  # fmt: skip
-        self._actions, self._places, self._root = actions, places, root
-        self._led: dict[str, Mapping[Any, Any]] = {}
+        self, actions: AnyActions, rows: Sequence[Any], fields: Fields, paths: PagePaths, root: str
+    ) -> None:
+        self._actions, self._paths, self._root = actions, paths, root
+        self._related: dict[str, Mapping[Any, Any]] = {}
         for field in fields:
             if field.relation is not None:
-                with suppress(DomainError):  # who may not read the targets sees their keys
-                    self._led |= actions.related(rows, [field.relation.name])
+                with suppress(DomainError):  # a user without the permission sees the keys
+                    self._related |= actions.related(rows, [field.relation.name])
 
-    def show(self, row: Any, field: Field) -> Raw:
-        """One value as HTML."""
-        if field.relation is not None and field.relation.name in self._led:
-            led = self._led[field.relation.name][self._actions.key_of(row)]
-            found = led if isinstance(led, list) else [led] if led is not None else []
-            links = [self.link(field.relation, one) for one in found]
-            return Raw(", ".join(links)) if links else _NONE
+    def show(self, row: Any, field: FormField) -> Raw:
+        """Return one value as HTML."""
+        if field.relation is not None and field.relation.name in self._related:
+            related = self._related[field.relation.name][self._actions.key_of(row)]
+            one = [related] if related is not None else []
+            rows = related if isinstance(related, list) else one
+            links = [self._row_link(field.relation, target_row) for target_row in rows]
+            return Raw(", ".join(links)) if links else _EMPTY
         if field.column is None:
-            return _NONE
-        return shown(field.kind, field.value(row))
+            return _EMPTY
+        return format_html(field.kind, field.value(row))
 
-    def plain(self, row: Any, field: Field) -> str:
-        """What the related row is called; "" for none, and where it may not be read."""
+    def related_label(self, row: Any, field: FormField) -> str:
+        """Return the label of the related row, "" if there is none or it may not be read."""
         relation = field.relation
-        if relation is None or relation.name not in self._led:
+        if relation is None or relation.name not in self._related:
             return ""
-        led = self._led[relation.name][self._actions.key_of(row)]
-        return "" if led is None else self._target(relation).label(led)
+        related = self._related[relation.name][self._actions.key_of(row)]
+        return "" if related is None else self._target(relation).label(related)
 
-    def link(self, relation: Relation, row: Any) -> Raw:
-        """The related row's label, leading to its page."""
+    def _row_link(self, relation: Relation, row: Any) -> Raw:
         target = self._target(relation)
-        place = self._places.get(relation.target)
-        label = target.label(row)
-        if place is None:
+        path, label = self._paths.get(relation.target), target.label(row)
+        if path is None:
             return tag("span", label)
-        return tag("a", label, href=address(self._root + place, target.key_of(row)))
+        return tag("a", label, href=row_url(self._root + path, target.key_of(row)))
 
     def _target(self, relation: Relation) -> Any:
         return self._actions.registry.actions[relation.target]
 
 
-def address(place: str, key: object, *more: str) -> str:
-    """The page of one row below a list's; of the key "new" with a slash, as /new is the form."""
+def row_url(path: str, key: object, *more: str) -> str:
+    """Return the URL of a row's page. The key "new" gets a slash, because /new is the form."""
     if key == "new" and not more:
         more = ("",)
-    return "/".join([place, quote(str(key), safe=""), *more])
+    return "/".join([path, quote(str(key), safe=""), *more])
 
 
-def shown(kind: str, value: object) -> Raw:
-    """A value of a column as HTML."""
+def format_html(kind: str, value: object) -> Raw:
+    """Return a column's value as HTML."""
     if value is None or value == "":
-        return _NONE
+        return _EMPTY
     if isinstance(value, datetime):
         return time_tag(value)
     if isinstance(value, date):
@@ -91,78 +89,86 @@ def shown(kind: str, value: object) -> Raw:
         return tag("span", text("yes") if value else text("no"))
     if kind == "json":
         return tag("pre", json.dumps(value, ensure_ascii=False, indent=2))
-    written = to_text(value)
+    value_text = to_text(value)
     if kind == "enum":
-        return tag("span", text(written), class_="tag")
+        return tag("span", text(value_text), class_="tag")
     if kind == "url":
-        return tag("a", written, href=check_url(written), rel="noopener noreferrer nofollow")
+        return tag("a", value_text, href=check_url(value_text), rel="noopener noreferrer nofollow")
     if kind == "email":
-        return tag("a", written, href=f"mailto:{quote(written, safe='@')}")
+        return tag("a", value_text, href=f"mailto:{quote(value_text, safe='@')}")
     if kind == "text":
-        return tag("div", written, class_="text")
-    return tag("span", written)
+        return tag("div", value_text, class_="text")
+    return tag("span", value_text)
 
 
 def csv_value(kind: str, value: object) -> str:
-    """A value of a column for a spreadsheet."""
+    """Return a column's value as a CSV cell."""
     if value is None:
         return ""
     if kind == "json":
         return csv_text(json.dumps(value, ensure_ascii=False))
-    written = to_text(value)
-    return csv_text(written) if kind in _TEXTS else written
+    value_text = to_text(value)
+    return csv_text(value_text) if kind in _TEXTS else value_text
 
 
-def csv_text(written: str) -> str:
-    """A text that no spreadsheet computes."""
-    return "'" + written if written.startswith(_FORMULAS) else written
+def csv_text(value: str) -> str:
+    """Return a text as a CSV cell that no spreadsheet evaluates as a formula."""
+    return "'" + value if value.startswith(_FORMULAS) else value
 
 
-ENTRIES = 10  # of a row's history
+MAX_ENTRIES = 10  # of a row's history
 _OPERATIONS = {
     "create": gettext_noop("created"),
     "update": gettext_noop("changed"),
     "delete": gettext_noop("deleted"),
     "restore": gettext_noop("restored"),
 }
-_LONGEST = 60  # characters of a value in the history
+_MAX_VALUE = 60  # characters of a value in the history
+
+
+class Hyperlink(NamedTuple):
+    """A link to a list. here: whether the current page is that list or below it."""
+
+    label: str
+    href: str
+    here: bool = False
 
 
 class Detail:
-    """What is shown of the rows of one resource."""
+    """The values, links and history of a row on its page."""
 
-    def __init__(self, actions: Actions[Any, Any, Any], places: Places) -> None:
-        self._actions, self._places = actions, places
-        self._fields = shown_fields(actions.resource)
+    def __init__(self, actions: AnyActions, paths: PagePaths) -> None:
+        self._actions, self._paths = actions, paths
+        self._fields = display_fields(actions.resource)
 
     def context(self, request: Request, row: Any) -> dict[str, Any]:
-        """What the template takes, beside the title and the buttons."""
+        """Return the template's variables, without the title and the buttons."""
         hidden = self._actions.hidden()
         fields = [f for f in self._fields if f.name not in hidden and f.name != "version"]
-        cells = Cells(self._actions, [row], fields, self._places, request.root)
+        cells = Cells(self._actions, [row], fields, self._paths, request.root)
         return {
             "fields": [Item(label=f.label, value=cells.show(row, f)) for f in fields],
             "links": self._links(request, row),
             "history": self._history(row) if self._actions.resource.auditable else (),
         }
 
-    def _links(self, request: Request, row: Any) -> Sequence[Item]:
-        """The lists of other resources that belong to this row."""
-        found = []
+    def _links(self, request: Request, row: Any) -> Sequence[Hyperlink]:
+        """Return links to the lists of other resources, filtered by this row."""
+        links = []
         for relation in self._actions.resource.relations:
             target = self._actions.registry.actions[relation.target]
-            place = self._places.get(relation.target)
-            if relation.kind not in ("has_many", "has_one") or place is None:
+            path = self._paths.get(relation.target)
+            if relation.kind not in ("has_many", "has_one") or path is None:
                 continue
             if relation.column not in target.hidden():
-                key = urlencode({relation.column: str(self._actions.key_of(row))})
-                found.append(Item(label=words(relation.name), href=f"{request.root}{place}?{key}"))
-        return found
+                query = urlencode({relation.column: str(self._actions.key_of(row))})
+                links.append(Hyperlink(label_of(relation.name), f"{request.root}{path}?{query}"))
+        return links
 
     def _history(self, row: Any) -> Sequence[Item]:
         labels = {field.name: field.label for field in self._fields}
         try:
-            page = self._actions.audit_log(self._actions.key_of(row), limit=ENTRIES)
+            page = self._actions.audit_log(self._actions.key_of(row), limit=MAX_ENTRIES)
         except (Unauthenticated, Forbidden):
             return ()
         return [
@@ -173,7 +179,7 @@ class Detail:
                 changes=[
                     Item(label=labels.get(name, name), before=_short(before), after=_short(after))
                     for name, (before, after) in entry.changes.items()
-                    if entry.operation != "create"  # what it began with says nothing of changes
+                    if entry.operation != "create"  # the first values are not changes
                 ],
             )
             for entry in page.rows
@@ -181,11 +187,11 @@ class Detail:
 
 
 def _actor(entry: Any) -> str:
-    """Who made a change, as far as the reader may know."""
+    """Return the author of a change, as far as the user may know it."""
     named = f"{entry.actor_name} ({entry.actor_email})" if entry.actor_name else entry.actor_email
     return named or entry.actor
 
 
 def _short(value: object) -> str:
     shown = "–" if value is None else str(value)
-    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+    return shown if len(shown) <= _MAX_VALUE else shown[: _MAX_VALUE - 1] + "…"

@@ -1,12 +1,12 @@
-"""Forms: the texts of their inputs, the data for an action, and the merge of an edit form.
+"""Forms: the texts of the inputs, the data for an action, and the merge of an edit form.
 
-Another user may have changed the row since the form was rendered. So the form carries its base:
-which fields it rendered, the texts that they showed, and the time zone of its times. A field
-differs from the base if the client changed it, and the row differs from the base if another user
-did. A signature keeps a base from being used elsewhere.
+Another user may have changed the row since the form was rendered. So the form contains its base:
+the fields that it rendered, the texts that they showed, and the time zone of its times. A field
+that differs from the base was changed by the client; a row that differs from the base was changed
+by another user. A signature binds the base to its form and user.
 
-A field whose text is unchanged is left out of a change, so a value that no input can hold exactly,
-such as microseconds, is not changed by looking at it.
+A field with unchanged text is left out of a change. So opening and saving a form does not change a
+value that no input can hold exactly, such as microseconds.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ..errors import Conflict, ConstraintViolation, Invalid
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import local_time, show_time
-from .fields import Field
+from .fields import Fields, FormField
 
 Texts = Mapping[str, Sequence[str]]
-"""What stands in the inputs, by field; several texts for a "many"."""
+"""Field → the texts of its inputs; a "many" may have several."""
 
 _LINE_END = lazy_pattern("\r\n?")
-LOCAL = "%Y-%m-%dT%H:%M:%S"  # of an input datetime-local, by the reader's clock
+LOCAL = "%Y-%m-%dT%H:%M:%S"  # the format of <input type=datetime-local>
 
 
-def texts_of(field: Field, value: Any) -> list[str]:
-    """The texts of one value; a check box that is off has none."""
+def texts_of(field: FormField, value: Any) -> list[str]:
+    """Return the texts of one value; none for an unchecked box."""
     if value is None or value == "" or (field.is_box and not value):
         return []
     if field.kind == "many":
@@ -45,52 +45,53 @@ def texts_of(field: Field, value: Any) -> list[str]:
         return [json.dumps(value, ensure_ascii=False, indent=2)]
     if isinstance(value, datetime):
         return [local_text(value)]
-    return [_LINE_END.sub("\n", to_text(value))]  # as a browser sends it back
+    return [_LINE_END.sub("\n", to_text(value))]  # as browsers send it back
 
 
 def local_text(moment: datetime) -> str:
-    """A moment as an input datetime-local has it: seconds only where there are some."""
+    """Return a time as an input datetime-local shows it; seconds are left out if they are 0."""
     shown = show_time(moment, LOCAL)
     return shown.removesuffix(":00") if local_time(moment).second == 0 else shown
 
 
-def defaults(fields: Iterable[Field]) -> dict[str, list[str]]:
-    """The texts of an empty form."""
-    found = {}
+def defaults(fields: Fields) -> dict[str, list[str]]:
+    """Return the texts of an empty form."""
+    result = {}
     for field in fields:
         value = field.rules.get("default")
         if isinstance(value, str) and field.kind == "datetime":
             with suppress(ValueError):
                 value = TYPES["datetime"].read(value)
-        found[field.name] = texts_of(field, value)
-    return found
+        result[field.name] = texts_of(field, value)
+    return result
 
 
-def posted(fields: Iterable[Field], pairs: Texts) -> dict[str, list[str]]:
-    """The texts of the inputs that were sent, with the line ends of PostgreSQL's users."""
-    found = {}
+def posted(fields: Fields, pairs: Texts) -> dict[str, list[str]]:
+    """Return the texts of the fields that were sent, with LF line ends."""
+    result = {}
     for field in fields:
         if field.name in pairs:
-            sent = [_LINE_END.sub("\n", one) for one in pairs[field.name]]
-            lines = field.kind in ("string", "text")
-            found[field.name] = [one for one in sent if (one if lines else one.strip())]
-    return found
+            sent = [_LINE_END.sub("\n", value) for value in pairs[field.name]]
+            strip = str if field.kind in ("string", "text") else str.strip
+            result[field.name] = [value for value in sent if strip(value)]
+    return result
 
 
-def data_of(fields: Iterable[Field], texts: Texts, seen: Texts | None = None) -> dict[str, object]:
-    """The data for an action, of the fields in `texts`. seen: the texts of the row that a change
-    was made from; None for a new row.
+def data_of(fields: Fields, texts: Texts, seen: Texts | None = None) -> dict[str, object]:
+    """Return the data for an action, of the fields in `texts`.
+
+    seen: the texts of the row that the client changed; None for a new row.
     """
     data: dict[str, object] = {}
     for field in fields:
-        given = texts.get(field.name)
-        if given is None:
+        entered = texts.get(field.name)
+        if entered is None:
             continue
         if field.kind == "many":
-            keys = list(given)
+            keys = list(entered)
             data[field.name] = keys if seen is None else KeyChanges(keys, seen[field.name])
-        elif given:
-            data[field.name] = _value(field, given[0])
+        elif entered:
+            data[field.name] = _value(field, entered[0])
         elif field.is_box:
             data[field.name] = False
         elif seen is not None or not field.required:
@@ -101,31 +102,31 @@ def data_of(fields: Iterable[Field], texts: Texts, seen: Texts | None = None) ->
 def errors_of(
     error: Invalid | Conflict | ConstraintViolation, names: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Sentences by the field that they are about; "" for what is about none of `names`."""
-    found: dict[str, list[str]] = {}
-    for one in () if isinstance(error, ConstraintViolation) else error.errors:
-        name = one.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
+    """Return the messages of an error by field; "" for those of other fields than `names`."""
+    result: dict[str, list[str]] = {}
+    for field_error in () if isinstance(error, ConstraintViolation) else error.errors:
+        name = field_error.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
         known = name in names
-        message = text("is required") if one.code == "required" else one.message
-        message = message if known else f"{name}: {one.message}"
-        found.setdefault(name if known else "", []).append(message)
-    return found or {"": [text(error.message)]}
+        message = text("is required") if field_error.code == "required" else field_error.message
+        message = message if known else f"{name}: {field_error.message}"
+        result.setdefault(name if known else "", []).append(message)
+    return result or {"": [text(error.message)]}
 
 
-def _value(field: Field, written: str) -> object:
-    """What an action reads; what it cannot read stays a text, of which it says what is wrong."""
+def _value(field: FormField, entered: str) -> object:
+    """Return the value for an action. Unreadable text stays text, which the action rejects."""
     if field.kind == "datetime":
-        return moment_of(written) or written
+        return moment_of(entered) or entered
     if field.relation is not None:
-        return written
+        return entered
     kind = TYPES.get(field.kind)
-    return written if kind is None else kind.from_text(written)
+    return entered if kind is None else kind.from_text(entered)
 
 
-def moment_of(written: str) -> datetime | None:
-    """The moment that an input datetime-local means by the reader's clock; None for none."""
+def moment_of(entered: str) -> datetime | None:
+    """Return the time of an input datetime-local in the user's time zone; None if invalid."""
     with suppress(ValueError, OverflowError):
-        return local_time(datetime.fromisoformat(written.strip()))
+        return local_time(datetime.fromisoformat(entered.strip()))
     return None
 
 
@@ -135,8 +136,8 @@ _MAC = 32  # bytes of HMAC-SHA256
 Sign = Callable[[bytes], bytes]
 
 
-class Base(NamedTuple):
-    """What a form showed when it was rendered.
+class FormBase(NamedTuple):
+    """The state of a form when it was rendered.
 
     zone: IANA name of the time zone of its times.
     fields: field → digest of its text, or the keys of a "many".
@@ -148,7 +149,7 @@ class Base(NamedTuple):
     undecided: Sequence[str] = ()
 
 
-class Merged(NamedTuple):
+class Merge(NamedTuple):
     """The result of a merge.
 
     texts: field → its texts with the client's changes.
@@ -161,25 +162,23 @@ class Merged(NamedTuple):
     conflicts: list[str]
 
 
-def new_base(
-    fields: Iterable[Field], texts: Texts, zone: str, undecided: Collection[str] = ()
-) -> Base:
-    """The base of a form that shows `texts`."""
+def new_base(fields: Fields, texts: Texts, zone: str, undecided: Collection[str] = ()) -> FormBase:
+    """Return the base of a form that shows `texts`."""
     shown = {field.name: _shown(field.kind == "many", texts[field.name]) for field in fields}
-    return Base(zone, shown, [name for name in shown if name in undecided])
+    return FormBase(zone, shown, [name for name in shown if name in undecided])
 
 
 def merge(
-    base: Base, fields: Iterable[Field], sent: Texts, now: Texts, choices: Mapping[str, str]
-) -> Merged:
-    """The row `now` with the client's changes.
+    base: FormBase, fields: Fields, sent: Texts, now: Texts, choices: Mapping[str, str]
+) -> Merge:
+    """Return the row `now` with the client's changes.
 
     fields: those that the base rendered and that the client may write.
     sent: the texts of the inputs that were sent; an input that was not sent is not a change.
     now: the texts of the row.
     choices: undecided field → THEIRS or MINE.
     """
-    merged = Merged({}, [], [])
+    merged = Merge({}, [], [])
     for field in fields:
         name, many, theirs = field.name, field.kind == "many", list(now[field.name])
         merged.texts[name] = theirs
@@ -199,8 +198,8 @@ def merge(
     return merged
 
 
-def rendered(base: Base, fields: Iterable[Field]) -> list[Field]:
-    """Those of `fields` that the base rendered, as values of the same shape."""
+def rendered(base: FormBase, fields: Fields) -> list[FormField]:
+    """Return those of `fields` that the base rendered with values of the same shape."""
     return [
         field
         for field in fields
@@ -209,8 +208,8 @@ def rendered(base: Base, fields: Iterable[Field]) -> list[Field]:
     ]
 
 
-def lost_changes(base: Base, fields: Iterable[Field], sent: Texts) -> list[str]:
-    """The rendered fields that the client changed and that are not among `fields`."""
+def lost_changes(base: FormBase, fields: Fields, sent: Texts) -> list[str]:
+    """Return the names of rendered fields that the client changed and that `fields` lacks."""
     known = {field.name for field in rendered(base, fields)}
     return [
         name
@@ -220,24 +219,24 @@ def lost_changes(base: Base, fields: Iterable[Field], sent: Texts) -> list[str]:
     ]
 
 
-def seal(base: Base, owner: Sequence[str], sign: Sign) -> str:
-    """The base as text that only this application makes. owner: the form, and who may send it."""
+def seal(base: FormBase, owner: Sequence[str], sign: Sign) -> str:
+    """Return the base as signed text. owner: identifies the form and the user that may send it."""
     data = zlib.compress(json.dumps([owner, base]).encode())
     return base64.urlsafe_b64encode(sign(data) + data).decode()
 
 
-def unseal(sealed: str, owner: Sequence[str], sign: Sign) -> Base | None:
-    """The base that `seal` wrote for this owner; None for anything else."""
-    with suppress(ValueError, TypeError):  # not ours, or of a release with another format
+def unseal(sealed: str, owner: Sequence[str], sign: Sign) -> FormBase | None:
+    """Return the base that `seal` signed for this owner; None for any other text."""
+    with suppress(ValueError, TypeError):  # altered, or of a release with another format
         raw = base64.b64decode(sealed.encode("ascii"), b"-_", validate=True)
         if hmac.compare_digest(raw[:_MAC], sign(raw[_MAC:])):
             owned, base = json.loads(zlib.decompress(raw[_MAC:]))
-            return Base(*base) if owned == list(owner) else None
+            return FormBase(*base) if owned == list(owner) else None
     return None
 
 
 def _shown(many: bool, texts: Sequence[str]) -> str | list[str]:
-    """What a base keeps of a field's texts; the keys of a "many" have no order."""
+    """Return what a base stores of a field: the sorted keys of a "many", else a digest."""
     if many:
         return sorted(set(texts))
     data = "\0".join(texts).encode(errors="surrogatepass")
@@ -245,7 +244,7 @@ def _shown(many: bool, texts: Sequence[str]) -> str | list[str]:
 
 
 def _merged_keys(shown: Iterable[str], mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """The keys of the row, with those that the client added and without those it removed."""
+    """Return the row's keys with those that the client added, without those that it removed."""
     removed = set(shown).difference(mine)
     added = set(mine).difference(shown, theirs)
     return [key for key in theirs if key not in removed] + [k for k in mine if k in added]

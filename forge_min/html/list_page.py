@@ -1,4 +1,4 @@
-"""The list page of a resource: what a person asked for, as a query, and the rows as HTML."""
+"""The list page of a resource: the query of the URL, the rows as HTML, and the rows as CSV."""
 
 from __future__ import annotations
 
@@ -11,54 +11,64 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..actions import Actions, Column, ListQuery
+from ..actions import Column, ListQuery
 from ..errors import BadRequest
 from ..fanout import iso_utc
 from ..i18n import text
 from ..wsgi import Raw, Request, Response, first, join, tag, void
-from .cells import NUMBERS, Cells, Places, address, csv_text, csv_value
-from .fields import Field, shown_fields
+from .cells import NUMBERS, Cells, PagePaths, csv_text, csv_value, row_url
+from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
-from .inputs import SEARCH, Options, control, input_type
+from .inputs import SEARCH, RelationChoices, control, input_type
 
-_PLACES = ("cursor", "limit", "page", "per_page")  # of a query: which of its rows
-MOST_COLUMNS = 6  # beside the label; a detail page shows all
-_OURS = ("_done", "_undo", "_search")  # of the query, and not of the list: no column begins so
-_SPAN = ("int", "bigint", "decimal", "date", "datetime")
-_APART = ("json", "text", "many")
-_TIMES = ("version", "created_at", "updated_at", "deleted_at")
-SingleFlight = Mapping[str, Sequence[str]]
+_POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a page of rows
+MAX_COLUMNS = 6  # beside the label; a detail page shows all
+_RESERVED = ("_done", "_undo", "_search")  # parameters of pages; no column starts with "_"
+_RANGED = ("int", "bigint", "decimal", "date", "datetime")
+_LONG = ("json", "text", "many")  # kinds that do not fit a cell
+_SYSTEM = ("version", "created_at", "updated_at", "deleted_at")
+QueryParams = Mapping[str, Sequence[str]]
 
 
-class Listing:
-    """The list of one resource. path: of its page, without what may stand before it."""
+class ListPage:
+    """The list of one resource. path: of its page, without the application's root."""
 
-    def __init__(self, actions: Actions[Any, Any, Any], path: str, places: Places) -> None:
-        self._actions, self._path, self._places = actions, path, places
-        self._fields = shown_fields(actions.resource)
+    def __init__(self, actions: AnyActions, path: str, paths: PagePaths) -> None:
+        self._actions, self._path, self._paths = actions, path, paths
+        self._fields = display_fields(actions.resource)
 
-    def columns(self) -> list[Field]:
-        """What the table shows beside the label: the first that fit a line, then a time."""
-        hidden, label = self._actions.hidden(), self._actions.label_column()
-        seen = [
-            f for f in self._fields
-            if f.column is not None and f.column is not label and f.name not in hidden
-            and f.kind not in _APART and not (f.kind == "uuid" and f.relation is None)
-            and f.name not in _TIMES
-        ]  # fmt: skip
+    def columns(self) -> list[FormField]:
+        """Return the columns beside the label: the first short ones, then updated_at."""
+        label = self._actions.label_column()
+        visible = self._visible_fields()
+        fields = [f for f in visible if f.column is not label and f.kind not in _LONG]
         times = [f for f in self._fields if f.name == "updated_at"]
-        return (seen + times)[:MOST_COLUMNS]
+        return (fields + times)[:MAX_COLUMNS]
+
+    def _visible_fields(self) -> list[FormField]:
+        """Return the columns that the user may see, without system times and plain UUIDs."""
+        hidden = {*self._actions.hidden(), *_SYSTEM}
+        return [
+            field
+            for field in self._fields
+            if field.column is not None and field.name not in hidden
+            if field.kind != "uuid" or field.relation is not None
+        ]
 
     def query(self, request: Request) -> ListQuery:
-        """What is asked for. Raises BadRequest."""
-        asked, most = self._readable(_asked(request)), self._actions.limits.conditions
-        return ListQuery.parse(self._actions.resource, asked, max_conditions=most)
+        """Return the query of the URL. Raises BadRequest."""
+        params = self._with_utc_times(_params(request))
+        limit = self._actions.limits.conditions
+        return ListQuery.parse(self._actions.resource, params, max_conditions=limit)
 
     def context(
-        self, request: Request, options: Mapping[str, Options]
+        self, request: Request, options: Mapping[str, RelationChoices]
     ) -> tuple[dict[str, Any], int]:
-        """What the template takes, and the status. options: of the relations that may be picked."""
-        asked, problem, rows, status = _asked(request), "", list[Any](), 200
+        """Return the template's variables and the status.
+
+        options: the choices of relations that the user may read, by field.
+        """
+        params, problem, rows, status = _params(request), "", list[Any](), 200
         previous = following = ""
         try:
             query = self.query(request)
@@ -70,221 +80,219 @@ class Listing:
                 before = str(query.page - 1) if query.page > 1 else None
                 after = str(query.page + 1) if more else None
             previous, following = (
-                self._address(request, asked, **{name: place}) if place else ""
-                for place in (before, after)
+                self._url(request, params, **{name: position}) if position else ""
+                for position in (before, after)
             )
         except BadRequest as err:
             problem, status = text(err.message), 400
         columns = self.columns()
-        cells = Cells(self._actions, rows, columns, self._places, request.root)
-        filters = [self._filter(field, asked, options) for field in self._filtered()]
+        cells = Cells(self._actions, rows, columns, self._paths, request.root)
+        filters = [self._filter(field, params, options) for field in self._filter_fields()]
         resource = self._actions.resource
-        filtered = any(v for k, v in asked.items() if k not in ("q", "sort", *_PLACES))
+        filtered = any(v for k, v in params.items() if k not in ("q", "sort", *_POSITION))
         return {
             "path": request.root + self._path,
             "problem": problem,
             "asks": resource.searchable or filters,
             "searchable": resource.searchable,
-            "q": first(asked, "q"),
+            "q": first(params, "q"),
             "filters": filters,
             "filtered": filtered,
-            "sort": first(asked, "sort"),
-            "kept": Raw() if problem else self._kept(asked, options),
-            "columns": self._heads(request, asked, columns),
-            "rows": [self._line(request, row, columns, cells) for row in rows],
-            "empty": text("Nothing fits.") if filtered or first(asked, "q") else text("None yet."),
+            "sort": first(params, "sort"),
+            "kept": Raw() if problem else self._other_conditions(params, options),
+            "columns": self._column_heads(request, params, columns),
+            "rows": [self._row_item(request, row, columns, cells) for row in rows],
+            "empty": text("No matching rows.")
+            if filtered or first(params, "q")
+            else text("There are no rows yet."),
             "pages": previous or following,
             "previous": previous,
             "next": following,
-            "csv": f"{request.root}{self._path}.csv" + _line(_without(asked, *_PLACES)),
+            "csv": f"{request.root}{self._path}.csv" + _query_string(_without(params, *_POSITION)),
         }, status
 
-    def _filtered(self) -> list[Field]:
-        hidden = self._actions.hidden()
-        return [
-            f for f in self._fields
-            if f.column is not None and f.column.filterable and f.name not in hidden
-            and f.name not in _TIMES and (f.kind != "uuid" or f.relation is not None)
-        ]  # fmt: skip
+    def _filter_fields(self) -> list[FormField]:
+        return [f for f in self._visible_fields() if f.column is not None and f.column.filterable]
 
-    def _kept(self, asked: SingleFlight, options: Mapping[str, Options]) -> Raw:
-        """Conditions that the form has no input for, as links and Python's users write them: who
-        searches among the rows that they leave goes on to see those alone.
+    def _other_conditions(self, params: QueryParams, options: Mapping[str, RelationChoices]) -> Raw:
+        """Return hidden inputs for conditions of the URL that have no input in the form.
+
+        A search within such a list keeps its conditions.
         """
-        shown = {"q", "sort", *_PLACES}
-        for field in self._filtered():
+        shown = {"q", "sort", *_POSITION}
+        for field in self._filter_fields():
             if field.relation is None or field.name in options:
-                shown.update(_inputs(field))
+                shown.update(_input_names(field))
         return join(
             void("input", type="hidden", name=name, value=value)
-            for name, values in asked.items()
+            for name, values in params.items()
             if name not in shown and not name.endswith(SEARCH)
             for value in values
         )
 
-    def _filter(self, field: Field, asked: SingleFlight, options: Mapping[str, Options]) -> Raw:
-        """One condition as inputs: one of a list, from and to, or a part of a text."""
+    def _filter(
+        self, field: FormField, params: QueryParams, options: Mapping[str, RelationChoices]
+    ) -> Raw:
+        """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
         if field.relation is not None:
             chosen = options.get(field.name)
             if chosen is None:
                 return Raw()
-            made = control(field, asked.get(field.name, ()), options=chosen)
+            inputs = control(field, params.get(field.name, ()), options=chosen)
             if chosen.all is None:
-                return _group(field, made)
-            return _labelled(f"field-{field.name}", field.label, made)
+                return _group(field, inputs)
+            return _labelled(f"field-{field.name}", field.label, inputs)
         if field.kind in ("enum", "bool"):
-            made = control(field, asked.get(field.name, ()))
-            return _labelled(f"field-{field.name}", field.label, made)
-        if field.kind in _SPAN:
-            said = text("from"), text("to")
+            inputs = control(field, params.get(field.name, ()))
+            return _labelled(f"field-{field.name}", field.label, inputs)
+        if field.kind in _RANGED:
+            labels = text("from"), text("to")
             ends = [
-                _end(field.kind, name, first(asked, name), way)
-                for name, way in zip(_inputs(field), said, strict=True)
+                _range_end(field.kind, name, first(params, name), label)
+                for name, label in zip(_input_names(field), labels, strict=True)
             ]
-            pair = tag("div", join(ends), class_="span")
-            return _group(field, pair)
-        (name,) = _inputs(field)
-        made = void("input", type="text", id=f"field-{name}", name=name, value=first(asked, name))
-        return _labelled(f"field-{name}", field.label, made)
+            return _group(field, tag("div", join(ends), class_="span"))
+        (name,) = _input_names(field)
+        entry = void("input", type="text", id=f"field-{name}", name=name, value=first(params, name))
+        return _labelled(f"field-{name}", field.label, entry)
 
-    def _heads(self, request: Request, asked: SingleFlight, columns: Sequence[Field]) -> list[Item]:
+    def _column_heads(self, request: Request, params: QueryParams, columns: Fields) -> list[Item]:
         label = self._actions.label_column()
         name = next((f for f in self._fields if f.column is label), self._fields[0])
-        return [self._head(request, asked, field) for field in (name, *columns)]
+        return [self._column_head(request, params, field) for field in (name, *columns)]
 
-    def _head(self, request: Request, asked: SingleFlight, field: Field) -> Item:
+    def _column_head(self, request: Request, params: QueryParams, field: FormField) -> Item:
         kind, column = _kind(field), field.column
         if column is None or not column.sortable:
             return Item(head=tag("span", field.label), kind=kind, order="")
         order = {column.name: "ascending", f"-{column.name}": "descending"}.get(
-            first(asked, "sort").partition(",")[0], ""
+            first(params, "sort").partition(",")[0], ""
         )
-        turned = f"-{column.name}" if order == "ascending" else column.name
-        href = self._address(request, _without(asked, "cursor", "page", "per_page"), sort=turned)
+        sort = f"-{column.name}" if order == "ascending" else column.name
+        href = self._url(request, _without(params, "cursor", "page", "per_page"), sort=sort)
         return Item(head=tag("a", field.label, href=href), kind=kind, order=order)
 
-    def _line(self, request: Request, row: Any, columns: Sequence[Field], cells: Cells) -> Item:
+    def _row_item(self, request: Request, row: Any, columns: Fields, cells: Cells) -> Item:
         key = self._actions.key_of(row)
+        name = quote(str(key), safe="")  # an HTML id has no spaces
         return Item(
-            id=f"{self._actions.resource.topic}-{quote(str(key), safe='')}",  # an id has no spaces
-            href=address(request.root + self._path, key),
+            id=f"{self._actions.resource.topic}-{name}",
+            href=row_url(request.root + self._path, key),
             label=self._actions.label(row),
             cells=[Item(value=cells.show(row, f), kind=_kind(f)) for f in columns],
         )
 
-    def _address(self, request: Request, asked: SingleFlight, **changed: str) -> str:
-        kept = {**asked, **{name: [value] for name, value in changed.items()}}
-        return request.root + self._path + _line(kept)
+    def _url(self, request: Request, params: QueryParams, **changed: str) -> str:
+        changes = {name: [value] for name, value in changed.items()}
+        return request.root + self._path + _query_string({**params, **changes})
 
-    def _readable(self, asked: SingleFlight) -> dict[str, Sequence[str]]:
-        """The query as the API's language has it: times by the reader's clock become moments."""
+    def _with_utc_times(self, params: QueryParams) -> dict[str, Sequence[str]]:
+        """Return the parameters in the API's format: local times become UTC."""
         columns = {c.name: c for c in self._actions.resource.columns}
         return {
-            name: [_moment(columns.get(name.partition("[")[0]), value) for value in values]
-            for name, values in asked.items()
+            name: [_utc_time(columns.get(name.partition("[")[0]), value) for value in values]
+            for name, values in params.items()
             if not name.endswith(SEARCH)
         }
 
 
-def _asked(request: Request) -> dict[str, list[str]]:
-    """The query without what is ours and what is empty."""
-    found = {}
+def _params(request: Request) -> dict[str, list[str]]:
+    """Return the parameters of the URL without empty and reserved ones."""
+    params = {}
     for name, values in request.query.items():
-        kept = [value for value in values if value.strip()]
-        if kept and name not in _OURS:
-            found[name] = kept
-    return found
+        values = [value for value in values if value.strip()]
+        if values and name not in _RESERVED:
+            params[name] = values
+    return params
 
 
-def _moment(column: Column | None, value: str) -> str:
+def _utc_time(column: Column | None, value: str) -> str:
     if column is not None and column.type == "datetime" and value[-1:].isdigit():
-        with suppress(OverflowError):  # of a day outside the calendar
+        with suppress(OverflowError):  # a day outside the calendar
             moment = moment_of(value) if "+" not in value else None
             return iso_utc(moment) if moment else value
     return value
 
 
-def _without(asked: SingleFlight, *names: str) -> dict[str, Sequence[str]]:
-    return {name: values for name, values in asked.items() if name not in names}
+def _without(params: QueryParams, *names: str) -> dict[str, Sequence[str]]:
+    return {name: values for name, values in params.items() if name not in names}
 
 
-def _line(asked: SingleFlight) -> str:
-    kept = {name: values for name, values in asked.items() if not name.endswith(SEARCH)}
-    return "?" + urlencode(kept, doseq=True) if kept else ""
+def _query_string(params: QueryParams) -> str:
+    params = {name: values for name, values in params.items() if not name.endswith(SEARCH)}
+    return "?" + urlencode(params, doseq=True) if params else ""
 
 
-def _kind(field: Field) -> str:
+def _kind(field: FormField) -> str:
     return "number" if field.kind in NUMBERS and field.relation is None else "plain"
 
 
-def _inputs(field: Field) -> tuple[str, ...]:
-    """The names of a filter's inputs."""
+def _input_names(field: FormField) -> tuple[str, ...]:
+    """Return the names of a filter's inputs."""
     if field.relation is not None or field.kind in ("enum", "bool"):
         return (field.name,)
-    ways = ("gte", "lte") if field.kind in _SPAN else ("contains",)
-    return tuple(f"{field.name}[{way}]" for way in ways)
+    operators = ("gte", "lte") if field.kind in _RANGED else ("contains",)
+    return tuple(f"{field.name}[{operator}]" for operator in operators)
 
 
-def _end(kind: str, name: str, written: str, said: str) -> Raw:
-    type = input_type(kind, written)
+def _range_end(kind: str, name: str, value: str, label: str) -> Raw:
+    type = input_type(kind, value)
     step = "any" if kind == "decimal" and type == "number" else None
-    return void("input", type=type, name=name, step=step, value=written, aria_label=said)
+    return void("input", type=type, name=name, step=step, value=value, aria_label=label)
 
 
-def _labelled(id: str, label: str, made: Raw) -> Raw:
-    return tag("div", join([tag("label", label, for_=id), made]), class_="field")
+def _labelled(id: str, label: str, control: Raw) -> Raw:
+    return tag("div", join([tag("label", label, for_=id), control]), class_="field")
 
 
-def _group(field: Field, made: Raw) -> Raw:
-    return tag("fieldset", join([tag("legend", field.label), made]), class_="field")
+def _group(field: FormField, controls: Raw) -> Raw:
+    return tag("fieldset", join([tag("legend", field.label), controls]), class_="field")
 
 
-def export(actions: Actions[Any, Any, Any], query: ListQuery) -> Response:
-    """The answer. Raises what `Actions.stream` does, before it begins."""
+def export(actions: AnyActions, query: ListQuery) -> Response:
+    """Return the rows as a CSV response. Raises as `Actions.stream`, before the first byte."""
     hidden = actions.hidden()
-    fields = [f for f in shown_fields(actions.resource) if f.column and f.name not in hidden]
-    batches = actions.batches(query)  # asks for the permission
+    fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
+    batches = actions.batches(query)  # checks the permission
     name = f'attachment; filename="{actions.resource.topic}.csv"'
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
         ("Content-Disposition", name),
         ("Cache-Control", "no-store"),
     ]
-    return Response(200, _in(copy_context(), _texts(actions, batches, fields)), headers)
+    blocks = _csv_blocks(actions, batches, fields)
+    return Response(200, _in_context(copy_context(), blocks), headers)
 
 
-def _in(context: Context, texts: Iterator[bytes]) -> Iterator[bytes]:
-    """What `texts` gives, with the identity and language of a context: the server asks later."""
+def _in_context(context: Context, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the blocks, computed with the identity and language of the request's context."""
     run: Callable[..., bytes] = context.run
-    while piece := run(next, texts, b""):
-        yield piece
+    while block := run(next, blocks, b""):
+        yield block
 
 
-def _texts(
-    actions: Actions[Any, Any, Any], batches: Iterator[list[Any]], fields: Sequence[Field]
+def _csv_blocks(
+    actions: AnyActions, batches: Iterator[list[Any]], fields: Fields
 ) -> Iterator[bytes]:
-    heads = [name for f in fields for name in (f.name, *_label(f))]
-    yield b"\xef\xbb\xbf" + _csv([heads])
+    head = []
+    for field in fields:  # the key of a relation is followed by the label of its target
+        head += [field.name, field.relation.name] if field.relation else [field.name]
+    yield b"\xef\xbb\xbf" + _format_csv([head])
     for batch in batches:
         cells = Cells(actions, batch, fields, {}, "")
-        yield _csv([_csv_row(cells, row, fields) for row in batch])
+        yield _format_csv([_csv_row(cells, row, fields) for row in batch])
 
 
-def _label(field: Field) -> list[str]:
-    """The head of the column that says what a relation's key is of."""
-    return [field.relation.name] if field.relation else []
-
-
-def _csv_row(cells: Cells, row: Any, fields: Sequence[Field]) -> list[str]:
-    made = []
+def _csv_row(cells: Cells, row: Any, fields: Fields) -> list[str]:
+    values = []
     for field in fields:
-        made.append(csv_value(field.kind, field.value(row)))
+        values.append(csv_value(field.kind, field.value(row)))
         if field.relation:
-            made.append(csv_text(cells.plain(row, field)))
-    return made
+            values.append(csv_text(cells.related_label(row, field)))
+    return values
 
 
-def _csv(lines: Sequence[Sequence[str]]) -> bytes:
+def _format_csv(rows: Sequence[Sequence[str]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerows(lines)
+    csv.writer(text).writerows(rows)
     return text.getvalue().encode()

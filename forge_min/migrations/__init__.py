@@ -1,13 +1,13 @@
-"""Migrations from schemas: the desired DDL, and the file that leads there from the files so far.
+"""Migrations from schemas: the desired DDL, and the next migration file.
 
-Knows no database driver: a connection to an empty database is handed in.
+Uses no database driver: the caller passes connections to empty databases.
 """
 
 from __future__ import annotations
 
 from .desired import desired_sql
 from .diff import Migration, diff
-from .parts import read_catalog
+from .objects import read_catalog
 from .plan import Risk
 from .renames import Decisions
 

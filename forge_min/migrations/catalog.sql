@@ -1,6 +1,5 @@
--- What a database holds: tables, views, functions and sequences of schema public, without forge's own and
--- without what belongs to an extension. One query a kind; each row is
--- identity, table, name, definition, and of a column its type, default, whether it is required, generated.
+-- The objects of schema public, without those of forge_min and of extensions. One query per kind. Each row
+-- is identity, table, name, definition; a column also has type, default, required, generated.
 
 -- name: table
 select c.oid::text, c.relname, '',
@@ -34,7 +33,7 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
 order by c.relname, a.attnum
 
 -- name: constraint
--- NOT NULL stands at its column.
+-- NOT NULL is part of its column.
 select 'constraint ' || o.oid, c.relname, o.conname, pg_get_constraintdef(o.oid)
 from pg_constraint o join pg_class c on c.oid = o.conrelid
 where c.relnamespace = 'public'::regnamespace and o.contype <> 'n'
@@ -42,7 +41,7 @@ where c.relnamespace = 'public'::regnamespace and o.contype <> 'n'
 order by c.relname, o.conname
 
 -- name: index
--- Without those behind a constraint, and without the name.
+-- Without indexes of constraints; the definition is without the name.
 select i.oid::text, t.relname, i.relname,
   concat_ws(' ', case when x.indisunique then 'unique' end,
     substr(pg_get_indexdef(i.oid), strpos(pg_get_indexdef(i.oid), ' USING ') + 1),
@@ -84,7 +83,7 @@ where c.relnamespace = 'public'::regnamespace and not starts_with(c.relname, 'fo
 order by c.relname, p.polname
 
 -- name: view
--- table: the one it reads, "" where it reads several.
+-- table: the one that it reads, "" for several.
 select c.oid::text, coalesce(b.name, ''), c.relname,
   concat_ws(' ', case c.relkind when 'm' then 'materialized' end,
     'with (' || array_to_string(c.reloptions, ', ') || ')', 'as',
@@ -105,7 +104,7 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm')
 order by c.relname
 
 -- name: grant
--- Of tables, views and sequences and their columns, without what the owner has anyway; the name is whom to.
+-- Grants on tables, views, sequences and columns, except to the owner; the name is the grantee.
 select g.oid || ' ' || g.grantee || g.option, g.relname, coalesce(quote_ident(r.rolname), 'public') || g.option,
   string_agg(g.privilege, ', ' order by g.privilege)
 from (
@@ -125,7 +124,7 @@ group by g.oid, g.relname, g.grantee, r.rolname, g.option
 order by g.relname, g.grantee
 
 -- name: function
--- With what is granted on it.
+-- With its grants.
 select 'function ' || p.oid, '', p.oid::regprocedure::text,
   pg_get_functiondef(p.oid) || coalesce((
     select string_agg(coalesce(quote_ident(r.rolname), 'public'), ', ' order by r.rolname)
@@ -150,7 +149,7 @@ where s.relnamespace = 'public'::regnamespace and not starts_with(s.relname, 'fo
 order by s.relname
 
 -- name: file
--- Where the rows of a table lie: elsewhere, after they were written anew.
+-- The file of each table. Rewriting a table changes its file.
 select c.relname, pg_relation_filenode(c.oid)
 from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'

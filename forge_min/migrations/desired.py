@@ -1,4 +1,4 @@
-"""The tables that the schemas ask for, as parts and as DDL. Pure: no database, no files."""
+"""The tables of the schemas, as objects and as DDL. Pure: no database, no files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from ..errors import BuildError
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, joins
-from .parts import Part, create, create_table, identifier, literal
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, join_edges
+from .objects import DbObject, create, create_table, identifier, literal
 
-# Of columns that no schema declares.
+# Defaults of implicit columns.
 DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
 SLUG = f"^{TYPES['slug']['written']}$"
 
 
 def column_sql(column: ColumnIR) -> str:
-    """The column's definition without name and constraints: `varchar(2) not null`.
+    """Return the column's definition without name and constraints: `varchar(2) not null`.
 
     Raises BuildError F330 for a default that PostgreSQL cannot hold.
     """
@@ -28,7 +28,7 @@ def column_sql(column: ColumnIR) -> str:
 
 
 def column_type(column: ColumnIR) -> str:
-    """The PostgreSQL type."""
+    """Return the PostgreSQL type of a column."""
     about = TYPES[column.type]
     if "sized" in about and column.longest:
         return f"varchar({column.longest:d})"
@@ -38,7 +38,7 @@ def column_type(column: ColumnIR) -> str:
 
 
 def default_sql(field: ColumnIR) -> str:
-    """The default as a literal, never as an expression: `default="now()"` is a text."""
+    """Return the default as a literal, never as an expression: `default="now()"` is a text."""
     if isinstance(field.default, bool):
         return str(field.default).lower()
     if field.type in ("int", "bigint", "decimal"):
@@ -47,7 +47,7 @@ def default_sql(field: ColumnIR) -> str:
 
 
 def checks(field: ColumnIR) -> list[tuple[str, str]]:
-    """The CHECKs of a field as (kind, condition), with a kind of `constraint_name`."""
+    """Return the CHECKs of a field as (kind, condition). kind: as of `constraint_name`."""
     sized = "sized" in TYPES[field.type]
     rules = (
         ("check", "{} in ({})", ", ".join(map(literal, field.choices)) or None),
@@ -62,67 +62,67 @@ def checks(field: ColumnIR) -> list[tuple[str, str]]:
 
 
 def _number(limit: int | Decimal | None) -> str:
-    """The format of a number in SQL: never an exponent, and no text passes."""
+    """Return the format of a number in SQL: without exponent; a text raises."""
     return "f" if isinstance(limit, Decimal) else "d"
 
 
-# The tenant that asks; nobody's is null. (Unset it would raise; after a local set it is "".)
+# The current tenant, null without one. (An unset setting would raise; after SET LOCAL it is "".)
 TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
 RLS = "row level security"
-MOST_COLUMNS = 1600  # PostgreSQL manual, appendix K
+MAX_COLUMNS = 1600  # PostgreSQL manual, appendix K
 
 
 def desired_sql(resources: Sequence[ResourceIR]) -> str:
-    """The whole DDL: tables, foreign keys, indexes, policies, views. Needs forge's own migrations
-    first.
+    """Return the DDL of all resources: tables, foreign keys, indexes, policies, views.
 
-    Raises BuildError F330 for what PostgreSQL cannot hold: a name of more than 63 bytes or that
-    comes twice.
+    It needs the built-in migrations first.
+
+    Raises BuildError F330 for a name of more than 63 bytes or a duplicate name.
     """
-    return parts_sql(desired_parts(resources))
+    return objects_sql(desired_objects(resources))
 
 
-def parts_sql(parts: Sequence[Part]) -> str:
-    """The DDL that makes these parts. Foreign keys come last: they may go in circles."""
-    tables = [create_table(part.table, parts) for part in parts if part.kind == "table"]
-    keys = [part for part in parts if part.begins("foreign key")]
-    others = [[p for p in parts if p.kind in k] for k in ("index", "security policy", "view")]
+def objects_sql(objects: Sequence[DbObject]) -> str:
+    """Return the DDL of these objects. Foreign keys come after tables: they may be cyclic."""
+    tables = [create_table(obj.table, objects) for obj in objects if obj.kind == "table"]
+    keys = [obj for obj in objects if obj.is_constraint("foreign key")]
+    others = [[p for p in objects if p.kind in k] for k in ("index", "security policy", "view")]
     blocks = ["\n".join(tables), *("".join(map(create, each)) for each in (keys, *others))]
     return "\n".join(block for block in blocks if block)
 
 
-def desired_parts(resources: Sequence[ResourceIR]) -> list[Part]:
-    """Every part, by table. Raises as desired_sql."""
+def desired_objects(resources: Sequence[ResourceIR]) -> list[DbObject]:
+    """Return every objectect, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
-    tables += [_of_join(link) for link in joins(resources)]
-    parts = [part for table in sorted(tables, key=lambda t: t.name) for part in table.parts]
-    _check_names(parts)
-    return parts
+    tables += [_of_join(edge) for edge in join_edges(resources)]
+    objects = [obj for table in sorted(tables, key=lambda t: t.name) for obj in table.objects]
+    _check_names(objects)
+    return objects
 
 
 class _Table:
-    """Collects the parts of one table. Of a tenant's, rules and indexes begin with the tenant."""
+    """Collects a table's objects. Keys and indexes of a tenant's table start with tenant_id."""
 
     def __init__(self, name: str, *, tenant: bool, soft_delete: bool = False) -> None:
         self.name = name
         self.tenant = tenant
         self.soft_delete = soft_delete
-        self.parts = [Part("table", name, "")]
+        self.objects = [DbObject("table", name, "")]
 
     def column(self, name: str, sql: str) -> None:
-        self.parts.append(Part("column", self.name, name, sql=sql))
+        self.objects.append(DbObject("column", self.name, name, sql=sql))
 
     def add(self, kind: str, column: str, suffix: str, sql: str) -> None:
         name = constraint_name(self.name, column, suffix)
-        self.parts.append(Part(kind, self.name, name, sql=sql))
+        self.objects.append(DbObject(kind, self.name, name, sql=sql))
 
     def of_tenant(self, *columns: str) -> str:
-        """These columns, after the tenant's where there is one: "(tenant_id, code)"."""
+        """Return a column list, in a tenant's table with the tenant first: "(tenant_id, code)"."""
         return _listed("tenant_id", *columns) if self.tenant else _listed(*columns)
 
     def unique(self, column: str) -> None:
-        """Deleted rows do not count, which a constraint cannot say."""
+        """Add uniqueness. Deleted rows do not count, which needs a partial index."""
         sql = f"unique {self.of_tenant(column)}"
         if self.soft_delete:
             self.add("index", column, "key", f"{sql} where deleted_at is null")
@@ -130,7 +130,7 @@ class _Table:
             self.add("constraint", column, "key", sql)
 
     def foreign_key(self, column: str, target: ResourceIR, on_delete: str) -> None:
-        """A check of a foreign key passes by the policies: so the tenant is part of the key."""
+        """Add a foreign key. Its check bypasses policies, so the tenant is part of the key."""
         tenant = ["tenant_id"] if self.tenant and target.tenant_scoped else []
         own, other = _listed(*tenant, column), _listed(*tenant, target.key.column)
         rule = on_delete.replace("_", " ")
@@ -140,18 +140,19 @@ class _Table:
         self.add("constraint", column, "fkey", sql)
 
     def separate_tenants(self) -> None:
-        """Not FORCEd: backfills of the owner would touch no row, without an error."""
+        """Add the policy. Not FORCEd: a backfill by the owner would silently change no row."""
         if self.tenant:
-            self.parts.append(Part("security", self.name, RLS, sql=f"enable {RLS}"))
+            self.objects.append(DbObject("security", self.name, RLS, sql=f"enable {RLS}"))
             self.add("policy", "", "tenant", f"using ({TENANT})")
 
     def view_of_tenant(self) -> None:
-        """What a tenant's rows are read through. It is the owner's and no security barrier, so its
-        condition is a plain one, beside which operators that are not leakproof may use an index.
-        The check option: what is written through it stays the tenant's.
+        """Add the view through which a tenant's rows are read and written.
+
+        It belongs to the owner and is not a security barrier: operators that are not leakproof may
+        use an index. Its check option keeps written rows in the tenant.
         """
         if self.tenant:
-            names = [identifier(part.name) for part in self.parts if part.kind == "column"]
+            names = [identifier(obj.name) for obj in self.objects if obj.kind == "column"]
             rows = f"select {', '.join(names)}\n  from {identifier(self.name)}\n  where {TENANT}"
             self.add("view", "", "tenant", f"with (check_option = local) as\n  {rows}")
 
@@ -179,8 +180,9 @@ def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _
 
 
 def _columns(table: _Table, resource: ResourceIR) -> None:
-    """The columns and the key's constraint. Foreign keys within a tenant refer to the tenant and
-    the key: where that is `id`, they need a constraint of their own.
+    """Add the columns and the primary key.
+
+    Foreign keys within a tenant refer to (tenant, key); a key `id` needs an extra constraint.
     """
     key, *others = resource.columns
     table.column(key.column, column_sql(key))
@@ -191,16 +193,15 @@ def _columns(table: _Table, resource: ResourceIR) -> None:
     if resource.searchable:
         sql = f"tsvector generated always as ({_search(resource.searchable)}) stored"
         table.column("forge_search", sql)
-    whole = table.of_tenant(key.column)
-    table.add(
-        "constraint", "", "pkey", f"primary key {whole if key.declared else _listed(key.column)}"
-    )
+    full = table.of_tenant(key.column)
+    primary = full if key.declared else _listed(key.column)
+    table.add("constraint", "", "pkey", f"primary key {primary}")
     if table.tenant and not key.declared:
-        table.add("constraint", "", "tenant_key", f"unique {whole}")
+        table.add("constraint", "", "tenant_key", f"unique {full}")
 
 
 def _search(fields: Sequence[ColumnIR]) -> str:
-    """The words of the fields; the first weighs most (PostgreSQL manual, section 12.3.1)."""
+    """Return the search vector; the first field weighs most (PostgreSQL manual, 12.3.1)."""
     return " || ".join(
         f"setweight(to_tsvector('simple', coalesce({identifier(f.column)}, '')), '{weight}')"
         for f, weight in zip(fields, "ABC" + "D" * len(fields))
@@ -208,11 +209,13 @@ def _search(fields: Sequence[ColumnIR]) -> str:
 
 
 def _indexes(table: _Table, resource: ResourceIR) -> None:
-    """A sortable column's index ends with the key, which is what a keyset page is ordered by. A
-    unique relation of rows that are deleted softly needs one of its own: the partial one does not
-    serve the foreign key.
+    """Add the indexes.
+
+    A sortable column's index ends with the key, because keyset pages are ordered by both. A unique
+    relation with soft deletion needs a second index: the partial one does not serve the foreign
+    key.
     """
-    for member in resource.others:
+    for member in resource.other_members:
         column = member.column
         if member.target:
             if not member.unique or resource.soft_delete:
@@ -224,36 +227,36 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         table.add("index", "", "search", "using gin (forge_search)")
 
 
-def _of_join(link: RelationEdge) -> _Table:
-    table = _Table(link.join, tenant=link.owner.tenant_scoped)
+def _of_join(edge: RelationEdge) -> _Table:
+    table = _Table(edge.join, tenant=edge.owner.tenant_scoped)
     if table.tenant:
         table.column("tenant_id", "uuid not null")
-    for target, column in ((link.owner, link.column), (link.target, link.target_column)):
+    for target, column in ((edge.owner, edge.column), (edge.target, edge.target_column)):
         table.column(column, f"{column_type(target.key)} not null")
         table.foreign_key(column, target, "cascade")
-    names = table.of_tenant(link.column, link.target_column)
+    names = table.of_tenant(edge.column, edge.target_column)
     table.add("constraint", "", "pkey", f"primary key {names}")
-    table.add("index", link.target_column, "idx", table.of_tenant(link.target_column))
+    table.add("index", edge.target_column, "idx", table.of_tenant(edge.target_column))
     table.separate_tenants()
     return table
 
 
-def _check_names(parts: Sequence[Part]) -> None:
-    """Tables, views, indexes and unique constraints share one space of names in a schema; a table
-    has room for MOST_COLUMNS.
+def _check_names(objects: Sequence[DbObject]) -> None:
+    """Check the limits of PostgreSQL: unique names in a schema, MAX_COLUMNS per table.
+
+    Tables, views, indexes and unique constraints share one namespace.
     """
-    for table, count in Counter(part.table for part in parts if part.kind == "column").items():
-        if count > MOST_COLUMNS:
-            message = f"{table} would have {count} columns, and {MOST_COLUMNS} are the most"
-            raise BuildError(message, code="F330", hint="move some into a resource of their own")
+    for table, count in Counter(obj.table for obj in objects if obj.kind == "column").items():
+        if count > MAX_COLUMNS:
+            message = f"{table} would have {count} columns, but PostgreSQL allows {MAX_COLUMNS}"
+            raise BuildError(message, code="F330", hint="move some to another resource")
     seen: dict[tuple[str, ...], str] = {}
-    for part in parts:
-        shared = part.kind in ("table", "view", "index") or part.sql.startswith(("unique", "prim"))
-        name = part.name or part.table
-        key = (name,) if shared else (part.kind, part.table, name)
-        place = f"{part.table} ({part.kind})"
+    for obj in objects:
+        shared = obj.kind in ("table", "view", "index") or obj.sql.startswith(("unique", "prim"))
+        name = obj.name or obj.table
+        key = (name,) if shared else (obj.kind, obj.table, name)
+        owner = f"{obj.table} ({obj.kind})"
         if key in seen:
-            message = f"{seen[key]} and {place} would both need the name {name}"
-            hint = "rename a field, or give a resource another plural"
-            raise BuildError(message, code="F330", hint=hint)
-        seen[key] = place
+            message = f"{seen[key]} and {owner} would both have the name {name}"
+            raise BuildError(message, code="F330", hint="rename a field, or set another plural")
+        seen[key] = owner

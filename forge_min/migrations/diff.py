@@ -1,8 +1,8 @@
-"""The next migration: what the schemas ask for, against what the migration files give.
+"""The next migration: the difference between the schemas and the existing migration files.
 
-Both are built for real in scratch databases and compared by catalog. The file is tried there
-before it is given: it leads exactly to what the schemas ask for, and back. What cannot be done
-without a decision of a person (a rename, a removal, a primary key) is named and refused.
+Both are created in scratch databases and compared by catalog. The new file is tried there: it must
+lead exactly to the schemas and back. Changes that need a decision of a developer (a rename, a
+removal, a primary key) are named and refused.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from pathlib import Path
 
 from ..errors import BuildError
 from ..parse import ResourceIR
-from .desired import desired_parts, parts_sql
-from .parts import Executor, Key, Part, State, identifier, read_catalog, read_files
-from .plan import Plan, Risk, together
-from .renames import Decisions, name_not_null, rename
-from .replay import File, build, identities, replay
+from .desired import desired_objects, objects_sql
+from .objects import DbObject, Executor, Key, State, identifier, read_catalog, read_files
+from .plan import Plan, Risk, as_one_statement
+from .renames import Decisions, apply_renames, name_not_null
+from .replay import File, create_desired, identities, replay
 
 HEAD = "-- forge: generated\n"
 BY_STEP = "-- forge: no transaction\n"
 DOWN = "\n-- forge: down\n"
 BY_HAND = (
-    "write migrations/NNNN_what_it_does.sql; its first line `-- forge: generated` makes it part of"
+    "write migrations/NNNN_what_it_does.sql; the first line `-- forge: generated` makes it part of"
     " the generated state"
 )
-LACKING = "give it a default, or add it as optional, fill it, and require it after that"
+MISSING = "set a default, or add it as optional, fill it, and require it afterwards"
 TENANTS = (
     "write migrations/NNNN_tenants.sql: its first line `-- forge: generated`, then add the column"
     " (uuid), fill it, set it NOT NULL; the next `migrate diff` does the rest"
 )
-NO_WAY_BACK = "\n-- There is no way back that gives the same again: {}\n"
+IRREVERSIBLE = "\n-- This migration cannot be undone exactly: {}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A file that is not written yet. changes: one line for each, for a person."""
+    """A migration that is not written yet. changes: one line of text per change."""
 
     path: Path
     sql: str
@@ -46,7 +46,7 @@ class Migration:
     risks: tuple[Risk, ...] = ()
 
     def write(self) -> Path:
-        """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""
+        """Write the file atomically. Raises BuildError F333 if it exists already."""
         if self.path.exists():
             raise BuildError(f"{self.path.name} exists already", code="F333")
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class Migration:
             draft.write_text(self.sql, encoding="utf-8")
             return draft.rename(self.path)
         finally:
-            draft.unlink(missing_ok=True)  # of a full disk
+            draft.unlink(missing_ok=True)  # left by a full disk
 
 
 def diff(
@@ -69,39 +69,44 @@ def diff(
     decisions: Decisions | None = None,
     allow_destructive: bool = False,
 ) -> Migration | None:
-    """The migration that is missing, or None when the files already give what the schemas ask for.
+    """Return the missing migration, None if the files already match the schemas.
 
-    root: the project's folder. files: its migrations, in order. base: forge's own. scratch: gives
-    a connection to an empty database, owned by its user; asked for twice, and only when there are
-    files. name: the new file's ("add_gate"); "" takes one from the changes. decisions:
-    renames and removals. allow_destructive: accept every Risk. Raises BuildError: F330 as
-    desired_sql, F331 for changes that have to be written by hand, F332 when the files or the
-    schemas do not make a database, F334 for risks that are not accepted, F335 where a rename is
-    likely and nobody says so, F336 for required columns that present rows lack, F337 for decisions
-    about nothing.
+    root: the project's folder.
+    files: its migrations, in order.
+    base: the built-in migrations.
+    scratch: returns a connection to an empty database, owned by its user; called twice, and only
+        if there are files.
+    name: of the new file ("add_gate"), default from its first change.
+    decisions: renames and removals.
+    allow_destructive: accept every Risk.
+
+    Raises BuildError: F330 as desired_sql; F331 for changes that must be written by hand; F332 if
+    the files or the schemas fail in an empty database; F334 for risks that are not accepted; F335
+    for a likely rename without a decision; F336 for required columns without a value in existing
+    rows; F337 for decisions that match no change.
     """
-    parts, decisions = desired_parts(resources), decisions or Decisions()
+    objects, decisions = desired_objects(resources), decisions or Decisions()
     if not files:
-        return _initial(root, parts, files, name) if parts else None
+        return _initial(root, objects, files, name) if objects else None
     if scratch is None:
-        raise BuildError("comparing with earlier migrations needs a database", code="F332")
+        raise BuildError("the comparison with earlier migrations needs a database", code="F332")
     with scratch() as conn:
-        wanted, ours = build(conn, base, parts, files, decisions.statements())
+        wanted, managed = create_desired(conn, base, objects, files, decisions.statements())
     with scratch() as conn:
-        theirs = replay(conn, [*base, *files])
-        difference = _Difference(conn, read_catalog(conn), wanted, ours, theirs)
+        hand_written = replay(conn, [*base, *files])
+        difference = _Difference(conn, read_catalog(conn), wanted, managed, hand_written)
         sql, changes, risks = difference.sql(decisions, allow_destructive)
     if not changes:
         return None
     return Migration(_path(root, files, name or changes[0]), sql, tuple(changes), tuple(risks))
 
 
-def _initial(root: Path, parts: list[Part], files: Sequence[File], name: str) -> Migration:
-    sql = f"{HEAD}\n{parts_sql(parts)}{DOWN}"
+def _initial(root: Path, objects: list[DbObject], files: Sequence[File], name: str) -> Migration:
+    sql = f"{HEAD}\n{objects_sql(objects)}{DOWN}"
     for kind in ("view", "table"):
-        names = ", ".join(identifier(p.name or p.table) for p in parts if p.kind == kind)
+        names = ", ".join(identifier(p.name or p.table) for p in objects if p.kind == kind)
         sql += f"drop {kind} {names};\n" if names else ""
-    changes = tuple(f"create table {part.table}" for part in parts if part.kind == "table")
+    changes = tuple(f"create table {obj.table}" for obj in objects if obj.kind == "table")
     return Migration(_path(root, files, name or "initial"), sql, changes)
 
 
@@ -113,34 +118,38 @@ def _path(root: Path, files: Sequence[File], name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """The way from what the files give to what the schemas ask for, and back; tried in `conn`.
+    """The statements from the state of the files to that of the schemas, and back.
 
-    start: what the files made there. ours: what the schemas alone make. theirs: the identities of
-    what hand-written files made.
+    conn: a database with the state of the files, where the statements are tried.
+    start: that state.
+    wanted: the state of the schemas.
+    managed: the keys of objects that the schemas create.
+    hand_written: the identities of objects that hand-written files created.
     """
 
     conn: Executor
     start: State
     wanted: State
-    ours: set[Key]
-    theirs: set[str]
+    managed: set[Key]
+    hand_written: set[str]
 
     def sql(self, decisions: Decisions, allowed: bool) -> tuple[str, list[str], list[Risk]]:
-        """The file's text, the changes, the risks. allowed: accept them. Raises BuildError F331,
-        F336 and F334, naming everything.
+        """Return the file's text, the changes and the risks. allowed: accept the risks.
+
+        Raises BuildError F331, F336 or F334 with the list of all such changes.
         """
-        renames = rename(self.conn, self.wanted, self.theirs, decisions)
+        renames = apply_renames(self.conn, self.wanted, self.hand_written, decisions)
         now = read_catalog(self.conn)
         up = Plan(now, self.wanted, self._compared(now), online=True)
         down = Plan(self.wanted, now, self._compared(now), online=False)
         _refuse(up.refused, up.missing)
         risks = up.risks + self._try_up([*up.quick, *up.steps, *up.last])
         if risks and not allowed:
-            message = "these steps lose data or lock a table for long: "
-            hint = "when that is meant, say so with --allow-destructive"
+            message = "these steps lose data or lock a table for a long time: "
+            hint = "to accept that, add --allow-destructive"
             raise BuildError(message + "; ".join(map(str, risks)), code="F334", hint=hint)
         quick = [*(r.sql() for r in renames), *name_not_null(renames), *up.quick]
-        steps = [together(quick)] * bool(quick) + up.steps if up.steps else quick
+        steps = [as_one_statement(quick)] * bool(quick) + up.steps if up.steps else quick
         sql = f"{HEAD}{BY_STEP if up.steps else ''}\n" + "\n".join(steps + up.last)
         back = [
             *up.leftovers,
@@ -151,34 +160,34 @@ class _Difference:
         ]
         back += name_not_null(renames, back=True)
         failed = self._try(back, self.start)
-        sql += NO_WAY_BACK.format(failed) if failed else DOWN + "\n".join(back)
+        sql += IRREVERSIBLE.format(failed) if failed else DOWN + "\n".join(back)
         return sql, [*map(str, renames), *up.changes], risks
 
     def _try_up(self, statements: list[str]) -> list[Risk]:
-        """The risks that show: what PostgreSQL wrote anew or took with it."""
+        """Run the statements. Returns rewritten tables and dropped hand-made objects as risks."""
         before = read_files(self.conn)
         failed = self._try(statements, self.wanted)
         if failed:
             _refuse([failed], [])
         after = read_files(self.conn)
         locked = [t for t in sorted(before) if before[t] != after.get(t, before[t])]
-        why = "all its rows are written anew under a lock"
+        why = "all its rows are rewritten under a lock"
         risks = [Risk("locking", f"rewrite table {table}", why) for table in locked]
-        taken = self.theirs - identities(self.conn)
-        for part in self.start.values():
-            # A view that is made anew gets back what was granted on it.
-            if part.identity in taken and part.kind != "grant":
-                what = f"drop {part.kind} {part.name} of {part.table}"
-                risks.append(Risk("destructive", what, "a hand-written migration made it"))
+        dropped = self.hand_written - identities(self.conn)
+        for obj in self.start.values():
+            # A recreated view gets back its grants.
+            if obj.identity in dropped and obj.kind != "grant":
+                what = f"drop {obj.kind} {obj.name} of {obj.table}"
+                risks.append(Risk("destructive", what, "a hand-written migration created it"))
         return risks
 
     def _compared(self, state: State) -> set[Key]:
-        """No grants: only a person gives them."""
-        found = self.ours | {k for k, part in state.items() if part.identity not in self.theirs}
-        return {key for key in found if key[0] != "grant"}
+        """Return the keys to compare, without grants, which are always hand-made."""
+        generated = {k for k, obj in state.items() if obj.identity not in self.hand_written}
+        return {key for key in self.managed | generated if key[0] != "grant"}
 
     def _try(self, statements: Sequence[str], wanted: State) -> str:
-        """Run them; what went wrong, "" for nothing."""
+        """Run the statements. Returns an error or the differences from `wanted`, "" for success."""
         try:
             for statement in statements:
                 self.conn.execute(statement)
@@ -187,19 +196,19 @@ class _Difference:
         now = read_catalog(self.conn)
         keys = self._compared(wanted if wanted is self.start else now)
         wrong = [" ".join(key) for key in sorted(keys) if _text(now, key) != _text(wanted, key)]
-        return ", ".join(wrong) and ", ".join(wrong) + " would not come out as asked for"
+        return ", ".join(wrong) and ", ".join(wrong) + " would differ from the schemas"
 
 
 def _refuse(refused: list[str], missing: list[str]) -> None:
-    lacking = [f"{column} is required, and present rows have no value" for column in missing]
+    lacking = [f"{column} is required, but existing rows have no value" for column in missing]
     if refused or missing:
-        message = "these changes have to be written by hand: " + "; ".join(refused + lacking)
-        code, hint = ("F331", BY_HAND) if refused else ("F336", LACKING)
+        message = "these changes must be written by hand: " + "; ".join(refused + lacking)
+        code, hint = ("F331", BY_HAND) if refused else ("F336", MISSING)
         if code == "F336" and all(column.endswith(".tenant_id") for column in missing):
             hint = TENANTS
         raise BuildError(message, code=code, hint=hint)
 
 
 def _text(state: State, key: Key) -> str | None:
-    part = state.get(key)
-    return part.definition if part else None
+    obj = state.get(key)
+    return obj.definition if obj else None

@@ -1,8 +1,8 @@
-"""The statements that lead from one state of a database to another, in an order that works.
+"""The statements from one state of a database to another, in a valid order.
 
-Online, nobody waits for long: each statement locks a table for a moment only, and rows are read
-(VALIDATE, CONCURRENTLY) while others write. (PostgreSQL manual, ALTER TABLE and CREATE INDEX; a
-CHECK in ADD COLUMN reads the whole table under its lock.)
+Online migrations hold locks only briefly: rows are read (VALIDATE, CONCURRENTLY) while clients
+write. (PostgreSQL manual, ALTER TABLE and CREATE INDEX; a CHECK in ADD COLUMN reads the whole table
+under its lock.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..parse import constraint_name
-from .parts import Key, Part, State, create, create_table, identifier, say
+from .objects import DbObject, Key, State, create, create_table, identifier, sql_for
 
 WIDER = {
     ("integer", "bigint"),
@@ -25,10 +25,11 @@ WIDER = {
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What a step may cost.
+    """The risk of a step.
 
-    destructive: data is lost. locking: clients wait for the table while all its rows are written
-    anew. what: the step. why: for a person.
+    kind: "destructive" if data is lost, "locking" if clients wait while a table is rewritten.
+    what: the step.
+    why: the reason, as text to show.
     """
 
     kind: Literal["destructive", "locking"]
@@ -40,16 +41,19 @@ class Risk:
 
 
 def using(name: str, new: str) -> str:
-    """The USING clause of a change of type.
+    """Return the USING clause of a change of type.
 
-    name: the column's, quoted. A string is assigned, which never cuts it; a cast would.
+    A string has none: an assignment never truncates it, a cast would.
+
+    name: the quoted name of the column.
     """
     return "" if new.startswith("character varying") else f" using {name}::{new}"
 
 
 def narrows(old: str, new: str) -> bool:
-    """Whether the new type may not hold every value of the old one. Types as PostgreSQL names them:
-    "character varying(5)", "numeric(6,2)".
+    """Whether the new type may lack values of the old one.
+
+    Types are named as by PostgreSQL: "character varying(5)", "numeric(6,2)".
     """
     (a, *before), (b, *after) = (re.findall(r"[a-z ]+|\d+", type) for type in (old, new))
     if not after:
@@ -62,17 +66,22 @@ def narrows(old: str, new: str) -> bool:
 
 REFERENCES = re.compile(r"references\s+(\S+?)\s*(\(.*?\))", re.IGNORECASE)
 BY_HAND = ("option", "function", "sequence")
-AT_ONCE = ("security", "policy", "view")
-ORDER = ("table", "column", "check", "index", "foreign key", *AT_ONCE)  # of making
+FAST = ("security", "policy", "view")
+ORDER = ("table", "column", "check", "index", "foreign key", *FAST)  # of creation
 
 
 class Plan:
-    """The steps from `now` to `wanted`, of the parts named by `keys` only.
+    """The steps from `now` to `wanted` for the objects in `keys`.
 
-    quick: belong together. steps: come after it, each by itself. last: what loses data.
-    leftovers, remains: remove what steps leave behind when they are not all done, before and after
-    the way back. changes: a line each, for a person. refused: what has no step here. missing:
-    required columns without a value for present rows.
+    quick: statements of one transaction.
+    steps: following statements, each in its own transaction.
+    last: statements that lose data.
+    leftovers: remove results of unfinished steps, before the statements back.
+    remains: the same, after the statements back.
+    changes: one line of text per change.
+    risks: the risks of all statements.
+    refused: changes that must be written by hand.
+    missing: required columns without a value for existing rows.
     """
 
     def __init__(self, now: State, wanted: State, keys: Set[Key], *, online: bool) -> None:
@@ -86,23 +95,23 @@ class Plan:
         self.refused: list[str] = []
         self.missing: list[str] = []
         self._online = online
-        self._sort_out(now, wanted, [key for key in {**wanted, **now} if key in keys])
+        self._classify(now, wanted, [key for key in {**wanted, **now} if key in keys])
         self._describe()
-        self._remove()
+        self._drop()
         for old, new in self._altered:
             self._alter(old, new)
-        for part in sorted(self._new.values(), key=_rank):
-            self._make(part)
-        self._give_back_grants({**now, **wanted})
-        self._lose()
+        for obj in sorted(self._new.values(), key=_rank):
+            self._create(obj)
+        self._restore_grants({**now, **wanted})
+        self._drop_data()
 
-    # -- what is to be done ------------------------------------------------------------------------
+    # -- the changes -------------------------------------------------------------------------------
 
-    def _sort_out(self, now: State, wanted: State, keys: list[Key]) -> None:
-        """A part that differs is gone and new, but a plain column: that is altered.
+    def _classify(self, now: State, wanted: State, keys: list[Key]) -> None:
+        """Sort the objects into altered, dropped and new ones.
 
-        So is what stands in another one's way: views of a table whose columns change, computed
-        columns of them, and the indexes on those.
+        A plain column that differs is altered; any other object is dropped and created again. So
+        are objects that depend on a changed column: views, generated columns and their indexes.
         """
         both = [key for key in keys if key in now and key in wanted]
         differ = {key for key in both if now[key].definition != wanted[key].definition}
@@ -113,63 +122,63 @@ class Plan:
         remade = {key for key in computed if key in differ or _mentions(now[key], moved)}
         again = (differ - plain) | remade
         again |= {key for key in both if key[0] == "index" and _mentions(now[key], remade)}
-        # A change of type would read all rows for a CHECK, under its lock.
-        again |= {k for k in both if now[k].begins("check") and _mentions(now[k], moved)}
+        # Otherwise a change of type would check all rows under its lock.
+        again |= {k for k in both if now[k].is_constraint("check") and _mentions(now[k], moved)}
         tables = {table for _, table, _ in moved | remade}
         again |= {key for key in both if key[0] == "view" and key[1] in tables}
         self._altered = [(now[key], wanted[key]) for key in both if key in plain]
-        self._gone = {k: now[k] for k in keys if k in now and (k not in wanted or k in again)}
+        self._removed = {k: now[k] for k in keys if k in now and (k not in wanted or k in again)}
         self._new = {k: wanted[k] for k in keys if k in wanted and (k not in now or k in again)}
-        self._created = {part.table for part in self._new.values() if part.kind == "table"}
-        self._dropped = {part.table for part in self._gone.values() if part.kind == "table"}
-        kept = [part for part in self._gone.values() if part.table not in self._dropped]
-        self._lost = [p for p in kept if p.kind == "column" and not p.generated]
-        # What foreign keys may refer to, once it is built.
+        self._created = {obj.table for obj in self._new.values() if obj.kind == "table"}
+        self._dropped = {obj.table for obj in self._removed.values() if obj.kind == "table"}
+        remaining = [p for p in self._removed.values() if p.table not in self._dropped]
+        self._lost = [p for p in remaining if p.kind == "column" and not p.generated]
+        # Targets of foreign keys that exist only after a step.
         unique = [p for p in self._new.values() if p.unique and p.table not in self._created]
-        self._pending = {f"{identifier(part.table)}{part.indexed}" for part in unique}
-        # What stays until another one of its name is built, unless a column takes it along.
-        taken = remade | {key for key, part in self._gone.items() if part.generated}
-        built = {(part.table, part.name) for part in self._new.values() if part.indexed}
-        old = [p for p in self._gone.values() if p.indexed and (p.table, p.name) in built]
-        stay = [part for part in old if self._online and not _mentions(part, taken)]
-        self._swapped = {part.name: part for part in stay}
+        self._pending = {f"{identifier(obj.table)}{obj.indexed}" for obj in unique}
+        # Indexes that stay until their successor is built, unless a dropped column drops them.
+        doomed = remade | {key for key, obj in self._removed.items() if obj.generated}
+        built = {(obj.table, obj.name) for obj in self._new.values() if obj.indexed}
+        old = [p for p in self._removed.values() if p.indexed and (p.table, p.name) in built]
+        stay = [obj for obj in old if self._online and not _mentions(obj, doomed)]
+        self._swapped = {obj.name: obj for obj in stay}
 
     def _describe(self) -> None:
-        """The changes for a person, and those that only a person can make."""
-        for key, part in sorted({**self._gone, **self._new}.items(), key=lambda i: _rank(i[1])):
-            verb = "drop" if key not in self._new else "change" if key in self._gone else "add"
-            kind, name = part.kind, part.name or part.table
-            whole = part.table in self._created | self._dropped
-            if verb == "change" and self._gone[key].definition == part.definition:
-                continue  # only in another one's way
+        """List the changes, and those that must be written by hand."""
+        for key, obj in sorted({**self._removed, **self._new}.items(), key=lambda i: _rank(i[1])):
+            verb = "drop" if key not in self._new else "change" if key in self._removed else "add"
+            kind, name = obj.kind, obj.name or obj.table
+            whole = obj.table in self._created | self._dropped
+            if verb == "change" and self._removed[key].definition == obj.definition:
+                continue  # recreated only because of another object
             if kind in BY_HAND or (kind == "table" and verb == "change"):
-                self.refused.append(f"{verb} {kind} {name} {part.text}")
-            elif part.begins("primary key") and not whole:
-                self.refused.append(f"{verb} the key of {part.table}: {part.text}")
+                self.refused.append(f"{verb} {kind} {name} {obj.text}")
+            elif obj.is_constraint("primary key") and not whole:
+                self.refused.append(f"{verb} the key of {obj.table}: {obj.text}")
             elif kind == "table":
                 self.changes.append(f"{verb.replace('add', 'create')} table {name}")
             elif not whole:
-                place = {"add": "to", "drop": "from", "change": "of"}[verb]
-                self.changes.append(f"{verb} {kind} {name} {place} {part.table}")
+                preposition = {"add": "to", "drop": "from", "change": "of"}[verb]
+                self.changes.append(f"{verb} {kind} {name} {preposition} {obj.table}")
 
-    # -- how it is done ----------------------------------------------------------------------------
+    # -- the statements ----------------------------------------------------------------------------
 
-    def _remove(self) -> None:
-        """In the opposite order. What is swapped stays until the new one is built."""
-        for part in sorted(self._gone.values(), key=_rank, reverse=True):
-            whole = part.table in self._dropped and part.kind != "view"
-            later = part in self._lost or part in self._swapped.values()
-            if not (whole or later or part.kind in BY_HAND):
-                self.quick.append(say(f"drop {part.kind}", part))
+    def _drop(self) -> None:
+        """Drop objects in reverse order. A swapped index stays until its successor is built."""
+        for obj in sorted(self._removed.values(), key=_rank, reverse=True):
+            with_table = obj.table in self._dropped and obj.kind != "view"
+            later = obj in self._lost or obj in self._swapped.values()
+            if not (with_table or later or obj.kind in BY_HAND):
+                self.quick.append(sql_for(f"drop {obj.kind}", obj))
 
-    def _alter(self, old: Part, new: Part) -> None:
+    def _alter(self, old: DbObject, new: DbObject) -> None:
         what, name = f"{new.table}.{new.name}", identifier(new.name)
         clauses = []
         if old.type != new.type:
             change = f"change type of {what} from {old.type} to {new.type}"
             self.changes.append(change)
             if narrows(old.type, new.type):
-                why = "values that do not fit are cut or refused"
+                why = "values that do not fit are truncated or refused"
                 self.risks.append(Risk("destructive", change, why))
             clauses += ["drop default"] if old.default else []
             clauses.append(f"type {new.type}{using(name, new.type)}")
@@ -186,106 +195,106 @@ class Plan:
                 clauses.append("set not null" if new.required else "drop not null")
         if clauses:
             text = ",\n  ".join(f"alter column {name} {clause}" for clause in clauses)
-            self.quick.append(say("alter column", new, text))
+            self.quick.append(sql_for("alter column", new, text))
 
-    def _require(self, part: Part, name: str) -> None:
-        """By a CHECK that is validated while others write: then SET NOT NULL reads no row."""
-        rule = constraint_name(part.table, part.name, "present")
-        check = Part("constraint", part.table, rule, f"check ({name} is not null)")
+    def _require(self, obj: DbObject, name: str) -> None:
+        """Add a CHECK that is validated while clients write, so SET NOT NULL reads no row."""
+        rule = constraint_name(obj.table, obj.name, "present")
+        check = DbObject("constraint", obj.table, rule, f"check ({name} is not null)")
         self._add_unchecked(check, self.quick)
-        self.steps += [say("require column", part), say("drop constraint", check)]
-        self.leftovers.append(say("forget constraint", check))
+        self.steps += [sql_for("require column", obj), sql_for("drop constraint", check)]
+        self.leftovers.append(sql_for("drop leftover constraint", check))
 
-    def _make(self, part: Part) -> None:
-        inside = part.kind == "column" or (part.kind == "constraint" and not _refers(part))
-        if part.kind in BY_HAND or (part.table in self._created and inside):
+    def _create(self, obj: DbObject) -> None:
+        inside = obj.kind == "column" or (obj.kind == "constraint" and not _refers(obj))
+        if obj.kind in BY_HAND or (obj.table in self._created and inside):
             return
-        elif part.kind == "table":
-            empty = "" if self._online else "-- Comes back empty.\n"
-            self.quick.append(empty + create_table(part.table, self._new.values()))
-        elif part.kind == "column":
-            self._add_column(part)
-        elif self._online and _refers(part) in self._pending:
-            self._add_unchecked(part, self.steps)
-        elif part.kind in AT_ONCE or part.table in self._created or not self._online:
-            self.quick.append(create(part))
-        elif part.indexed:
-            self._build(part)
+        elif obj.kind == "table":
+            empty = "" if self._online else "-- It is restored without rows.\n"
+            self.quick.append(empty + create_table(obj.table, self._new.values()))
+        elif obj.kind == "column":
+            self._add_column(obj)
+        elif self._online and _refers(obj) in self._pending:
+            self._add_unchecked(obj, self.steps)
+        elif obj.kind in FAST or obj.table in self._created or not self._online:
+            self.quick.append(create(obj))
+        elif obj.indexed:
+            self._build(obj)
         else:
-            self._add_unchecked(part, self.quick)
+            self._add_unchecked(obj, self.quick)
 
-    def _add_column(self, part: Part) -> None:
-        lacks = part.required and not part.default
+    def _add_column(self, obj: DbObject) -> None:
+        lacks = obj.required and not obj.default
         if not self._online and lacks:
-            text = part.definition.removesuffix(" not null")
-            self.quick.append(say("restore required column", part, text))
+            text = obj.definition.removesuffix(" not null")
+            self.quick.append(sql_for("restore required column", obj, text))
         else:
-            self.missing += [f"{part.table}.{part.name}"] if lacks else []
-            self.quick.append(say("create column" if self._online else "restore column", part))
+            self.missing += [f"{obj.table}.{obj.name}"] if lacks else []
+            self.quick.append(sql_for("create column" if self._online else "restore column", obj))
 
-    def _add_unchecked(self, part: Part, when: list[str]) -> None:
-        """For new rows at once, for those that are there by a step of its own."""
-        when.append(say("create constraint", part, f"{part.text} not valid"))
-        self.steps.append(say("validate constraint", part))
+    def _add_unchecked(self, obj: DbObject, statements: list[str]) -> None:
+        """Add a constraint for new rows now; a later step validates existing rows."""
+        statements.append(sql_for("create constraint", obj, f"{obj.text} not valid"))
+        self.steps.append(sql_for("validate constraint", obj))
 
-    def _build(self, part: Part) -> None:
-        """While others write. The old one goes when the new one is there."""
-        old = self._swapped.get(part.name)
-        name = constraint_name(part.name, "", "new") if old else part.name
-        build = f"build {'unique ' * part.unique}index"
-        self.steps.append(say("clear index", part, name=name))
-        self.steps.append(say(build, part, part.indexed, name=name))
-        swap = [say(f"drop {old.kind}", old)] if old else []
+    def _build(self, obj: DbObject) -> None:
+        """Build an index while clients write. Its predecessor is dropped afterwards."""
+        old = self._swapped.get(obj.name)
+        name = constraint_name(obj.name, "", "new") if old else obj.name
+        build = f"build {'unique ' * obj.unique}index"
+        self.steps.append(sql_for("clear index", obj, name=name))
+        self.steps.append(sql_for(build, obj, obj.indexed, name=name))
+        swap = [sql_for(f"drop {old.kind}", old)] if old else []
         if old:
-            self.leftovers.append(say("forget index", part, name=name))
-        elif part.kind == "constraint" and part.key not in self._gone:
-            self.remains.append(say("forget index", part))
-        if part.kind == "constraint":
-            swap.append(say("take constraint", part, new=name))
+            self.leftovers.append(sql_for("drop leftover index", obj, name=name))
+        elif obj.kind == "constraint" and obj.key not in self._removed:
+            self.remains.append(sql_for("drop leftover index", obj))
+        if obj.kind == "constraint":
+            swap.append(sql_for("attach index", obj, new=name))
         elif old:
-            swap.append(say("rename index", part, old=name, new=part.name))
-        self.steps += [together(swap)] if swap else []
+            swap.append(sql_for("rename index", obj, old=name, new=obj.name))
+        self.steps += [as_one_statement(swap)] if swap else []
 
-    def _give_back_grants(self, known: State) -> None:
-        """A view that is made anew gets back what was granted on it."""
-        views = {part.name for part in self._new.values() if part.kind == "view"}
+    def _restore_grants(self, known: State) -> None:
+        """Restore the grants of recreated views."""
+        views = {obj.name for obj in self._new.values() if obj.kind == "view"}
         granted = [p for p in known.values() if p.kind == "grant" and p.table in views]
-        self.quick += [create(part) for part in granted]
+        self.quick += [create(obj) for obj in granted]
 
-    def _lose(self) -> None:
-        for part in self._lost:
-            what = f"drop column {part.table}.{part.name}"
+    def _drop_data(self) -> None:
+        for obj in self._lost:
+            what = f"drop column {obj.table}.{obj.name}"
             self.risks.append(Risk("destructive", what, "its values are lost"))
-            self.last.append(say("drop column", part))
+            self.last.append(sql_for("drop column", obj))
         tables = sorted(self._dropped)
         self.risks += [Risk("destructive", f"drop table {t}", "its rows are lost") for t in tables]
         if tables:
             self.last.append(f"drop table {', '.join(map(identifier, tables))};\n")
 
 
-def together(statements: list[str]) -> str:
-    """Several statements as one, for a file that has each by itself."""
+def as_one_statement(statements: list[str]) -> str:
+    """Combine statements into one, for a file that runs each in its own transaction."""
     if len(statements) < 2:
         return "".join(statements)
-    body, mark = "".join(statements), "$forge$"
-    while mark in body:
-        mark = mark[:-1] + "x$"
-    return f"do {mark} begin\n{body}end {mark};\n"
+    body, quote = "".join(statements), "$forge$"
+    while quote in body:
+        quote = quote[:-1] + "x$"
+    return f"do {quote} begin\n{body}end {quote};\n"
 
 
-def _rank(part: Part) -> int:
-    rule = "foreign key" if _refers(part) else "index" if part.indexed else "check"
-    kind = rule if part.kind == "constraint" else part.kind
+def _rank(obj: DbObject) -> int:
+    rule = "foreign key" if _refers(obj) else "index" if obj.indexed else "check"
+    kind = rule if obj.kind == "constraint" else obj.kind
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
-def _refers(part: Part) -> str:
-    """What a foreign key refers to: "countries(code)"; "" of other parts."""
-    match = REFERENCES.search(part.text) if part.begins("foreign key") else None
+def _refers(obj: DbObject) -> str:
+    """Return the target of a foreign key: "countries(code)"; "" for other objects."""
+    match = REFERENCES.search(obj.text) if obj.is_constraint("foreign key") else None
     return f"{match[1]}{match[2]}" if match else ""
 
 
-def _mentions(part: Part, columns: Iterable[Key]) -> bool:
-    """Whether the definition names one of these columns of its table."""
-    names = [name for _, table, name in columns if table == part.table]
-    return any(re.search(rf"\b{re.escape(name)}\b", part.definition) for name in names)
+def _mentions(obj: DbObject, columns: Iterable[Key]) -> bool:
+    """Whether the definition contains one of these columns of its table."""
+    names = [name for _, table, name in columns if table == obj.table]
+    return any(re.search(rf"\b{re.escape(name)}\b", obj.definition) for name in names)

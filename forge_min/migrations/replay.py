@@ -1,7 +1,7 @@
-"""Both sides of a comparison, built for real: what the files give, and what the schemas ask for.
+"""Creates both sides of a comparison in databases: the migration files, and the schemas.
 
-Hand-written files are part of both. What they made is theirs: it is never compared or dropped,
-whatever it is called by now.
+Hand-written files are applied on both sides. The objects that they create are never compared or
+dropped, even after a rename.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from itertools import groupby
 from typing import Protocol
 
 from ..errors import BuildError
-from .desired import parts_sql
-from .parts import Executor, Key, Part, read_catalog
+from .desired import objects_sql
+from .objects import DbObject, Executor, Key, read_catalog
 
-# As the runner begins a file: what another one set for its session ended with it.
+# The state of a session before each file: settings of an earlier file have no effect.
 FRESH = "rollback; reset all; reset role; set time zone 'UTC'"
-# What belongs to the whole server, where a trial must leave nothing: roles and databases.
-OF_THE_SERVER = re.compile(
+# Statements about the whole server (roles, databases), which a trial must not run.
+SERVER_WIDE = re.compile(
     r"(\s|--[^\n]*\n)*((create|alter|drop)\s+(role|user(?!\s+mapping)|group|database|tablespace)"
     r"|alter\s+system|reassign\s+owned|drop\s+owned)\b",
     re.IGNORECASE,
 )
 RIGHTS = re.compile(r"(\s|--[^\n]*\n)*(grant|revoke|alter\s+default)\b", re.IGNORECASE)
 NO_SUCH_OBJECT = "42704"  # SQLSTATE
-# As statements.sql renames: what, and of what; its name before and after.
+# The renames of statements.sql.
 RENAME = re.compile(
     r"^alter (?P<what>\w+) (?P<of>NAME rename (?:column|constraint) |)(?P<old>NAME)"
     r"(?P<on> on NAME|) (?:rename )?to (?P<new>NAME)".replace("NAME", r'(?:"(?:[^"]|"")*"|\w+)'),
@@ -40,80 +40,87 @@ class File(Protocol):
 
     @property
     def name(self) -> str:
-        """As in the folder: "0001_initial.sql"."""
+        """The name of the file: "0001_initial.sql"."""
 
     @property
     def statements(self) -> Sequence[str]:
-        """Of the part that is applied."""
+        """The statements that apply it."""
 
     @property
     def transactional(self) -> bool:
-        """Whether they are applied together."""
+        """Whether they run in one transaction."""
 
     @property
     def generated(self) -> bool:
-        """Whether it is one of ours."""
+        """Whether it was generated."""
 
 
 def replay(conn: Executor, files: Sequence[File]) -> set[str]:
-    """Apply all files to an empty database; the identities of what hand-written ones made.
+    """Apply all files to an empty database.
 
-    Raises BuildError F332 naming the file that fails.
+    Returns the identities of objects that hand-written files created. Raises BuildError F332 with
+    the name of a file that fails.
     """
-    theirs: set[str] = set()
+    hand_written: set[str] = set()
     for generated, group in groupby(files, lambda file: file.generated):
         before = set() if generated else identities(conn)
         for file in group:
             _apply(conn, file)
         if not generated:
-            theirs |= identities(conn) - before
-    return theirs
+            hand_written |= identities(conn) - before
+    return hand_written
 
 
-def build(
+def create_desired(
     conn: Executor,
     base: Sequence[File],
-    parts: Sequence[Part],
+    objects: Sequence[DbObject],
     files: Sequence[File],
     renames: Sequence[str] = (),
-) -> tuple[dict[Key, Part], set[Key]]:
-    """Make what the schemas ask for in an empty database: all that is there then, with the SQL of
-    the parts and in their order; and what was there before the hand-written files.
+) -> tuple[dict[Key, DbObject], set[Key]]:
+    """Create the state of the schemas, then apply hand-written files, in an empty database.
 
-    Each of those meets the names of its time; renames: the statements of those that come now. A
-    statement of theirs may be about something that is no more: where it fails here, it says nothing
-    about today's schemas. Raises BuildError F332 when the schemas make no database.
+    A hand-written file runs with the names of its time. Its statements may concern objects that no
+    longer exist, so failures are ignored.
+
+    base: the built-in migrations.
+    objects: the objects of the schemas.
+    files: all migrations of the project.
+    renames: statements of the renames of the next migration.
+
+    Returns all objects, those of the schemas first, in order and with their SQL; and the keys of
+    those of the schemas. Raises BuildError F332 if the schemas fail.
     """
     for file in base:
         _apply(conn, file)
-    with _fresh(conn, "the schemas"):
-        conn.execute(parts_sql(parts) or "select")
-    asked = read_catalog(conn)
+    with _fresh_session(conn, "the schemas"):
+        conn.execute(objects_sql(objects) or "select")
+    desired = read_catalog(conn)
     for number, file in enumerate(files):
         if not file.generated:
             later = [s for f in files[number:] if f.generated for s in f.statements]
-            with _named_as_then(conn, [*later, *renames]):
+            with _earlier_names(conn, [*later, *renames]):
                 _apply(conn, file, lenient=True)
-    there = read_catalog(conn)
-    # A table or column that they took away is missing all the same: the code reads and writes it.
-    dropped = {table for kind, table, _ in asked if kind == "table"} - {key[1] for key in there}
-    for key, part in asked.items():
-        if key[0] == "column" or part.table in dropped:
-            there.setdefault(key, part)
-    written = {p.key: replace(there[p.key], sql=p.sql) for p in parts if p.key in there}
-    return {**written, **there, **written}, set(asked)
+    present = read_catalog(conn)
+    # A table or column that a hand-written file dropped is still wanted: the code uses it.
+    dropped = {table for kind, table, _ in desired if kind == "table"} - {k[1] for k in present}
+    for key, obj in desired.items():
+        if key[0] == "column" or obj.table in dropped:
+            present.setdefault(key, obj)
+    with_sql = {p.key: replace(present[p.key], sql=p.sql) for p in objects if p.key in present}
+    return {**with_sql, **present, **with_sql}, set(desired)
 
 
 @contextmanager
-def _named_as_then(conn: Executor, later: Sequence[str]) -> Iterator[None]:
-    """Take back, for the block, what is renamed by statements that come later."""
+def _earlier_names(conn: Executor, later: Sequence[str]) -> Iterator[None]:
+    """Undo the renames of later statements during the block."""
     done: list[str] = []
-    for found in reversed(list(RENAME.finditer("\n".join(later)))):
-        verb = "to" if found["of"] else "rename to"
-        frame = f"alter {found['what']} {found['of']}{{}}{found['on']} {verb} {{}}"
-        with suppress(Exception), conn.transaction():  # it may be gone by now
-            conn.execute(frame.format(found["new"], found["old"]))
-            done.append(frame.format(found["old"], found["new"]))
+    for match in reversed(list(RENAME.finditer("\n".join(later)))):
+        verb = "to" if match["of"] else "rename to"
+        rename = f"alter {match['what']} {match['of']}{{}}{match['on']} {verb} {{}}"
+        with suppress(Exception), conn.transaction():  # it may no longer exist
+            conn.execute(rename.format(match["new"], match["old"]))
+            done.append(rename.format(match["old"], match["new"]))
     yield
     for statement in reversed(done):
         with suppress(Exception), conn.transaction():
@@ -121,21 +128,22 @@ def _named_as_then(conn: Executor, later: Sequence[str]) -> Iterator[None]:
 
 
 def identities(conn: Executor) -> set[str]:
-    """Of all parts that a database holds."""
-    return {part.identity for part in read_catalog(conn).values()}
+    """Return the identities of all objects of a database."""
+    return {obj.identity for obj in read_catalog(conn).values()}
 
 
 def _apply(conn: Executor, file: File, *, lenient: bool = False) -> None:
-    """lenient: pass over what fails. A right of a role that is not there is passed over always: it
-    may be made by what is left out here.
+    """Apply one file. lenient: ignore failing statements.
+
+    A grant to a missing role is always ignored, because statements that create roles do not run.
     """
-    together = conn.transaction if file.transactional else nullcontext
-    with _fresh(conn, file.name), together():
+    transaction = conn.transaction if file.transactional else nullcontext
+    with _fresh_session(conn, file.name), transaction():
         for statement in file.statements:
-            if OF_THE_SERVER.match(statement):
+            if SERVER_WIDE.match(statement):
                 continue
             try:
-                with nullcontext() if file.generated else together():
+                with nullcontext() if file.generated else transaction():
                     conn.execute(statement)
             except Exception as err:
                 no_role = RIGHTS.match(statement) and getattr(err, "sqlstate", "") == NO_SUCH_OBJECT
@@ -144,12 +152,12 @@ def _apply(conn: Executor, file: File, *, lenient: bool = False) -> None:
 
 
 @contextmanager
-def _fresh(conn: Executor, name: str) -> Iterator[None]:
-    """A session as it begins, before and after; failures are told with the name."""
+def _fresh_session(conn: Executor, name: str) -> Iterator[None]:
+    """Reset the session before and after the block; an error names the file."""
     conn.execute(FRESH)
     try:
         yield
     except Exception as err:
-        said = str(err).splitlines()[0]
-        raise BuildError(f"{name} fails in an empty database: {said}", code="F332") from err
+        reason = str(err).splitlines()[0]
+        raise BuildError(f"{name} fails in an empty database: {reason}", code="F332") from err
     conn.execute(FRESH)

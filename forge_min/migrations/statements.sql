@@ -1,4 +1,4 @@
--- Every statement of a generated migration. {name}, {table}, {old}, {new}: identifiers. {text}: what follows.
+-- Every statement of a generated migration. {name}, {table}, {old}, {new}: identifiers. {text}: the rest.
 
 -- name: create column
 alter table {table}
@@ -36,13 +36,13 @@ alter table {table}
 alter table {table}
   drop constraint {name};
 
--- name: forget constraint
--- Where this migration stopped half way.
+-- name: drop leftover constraint
+-- It exists only if this migration was interrupted.
 alter table {table}
   drop constraint if exists {name};
 
--- name: forget index
--- Where this migration stopped half way.
+-- name: drop leftover index
+-- It exists only if this migration was interrupted.
 drop index if exists {name};
 
 -- name: drop index
@@ -85,42 +85,42 @@ alter table {table}
   alter column {name} set not null;
 
 -- name: restore column
--- Comes back empty.
+-- It is restored without values.
 alter table {table}
   add column {name} {text};
 
 -- name: restore required column
--- Comes back empty.
+-- It is restored without values.
 do $$ begin
   alter table {table} add column {name} {text};
   alter table {table} alter column {name} set not null;
 exception when not_null_violation then
-  raise warning 'rows of {table} have no {name}: it comes back without NOT NULL';
+  raise warning 'rows of {table} have no {name}: it is restored without NOT NULL';
   alter table {table} add column {name} {text};
 end $$;
 
 -- name: validate constraint
--- Fails where a row breaks it; mend the row, and go on with migrate up.
+-- If a row violates it, correct the row and run migrate up again.
 alter table {table}
   validate constraint {name};
 
 -- name: clear index
--- What an interrupted build left.
+-- Left by an interrupted build.
 drop index concurrently if exists {name};
 
 -- name: build index
 create index concurrently {name} on {table} {text};
 
 -- name: build unique index
--- Fails where two rows are the same; mend them, and go on with migrate up.
+-- If two rows have the same values, correct them and run migrate up again.
 create unique index concurrently {name} on {table} {text};
 
--- name: take constraint
+-- name: attach index
 alter table {table}
   add constraint {name} unique using index {new};
 
 -- name: regular not null
--- PostgreSQL 18 names NOT NULL too: after the renaming, as it would be named in a new table.
+-- PostgreSQL 18 names NOT NULL constraints: rename them as in a new table.
 do $$
 declare
   rule record;

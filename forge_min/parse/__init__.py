@@ -1,14 +1,15 @@
-"""Reads `resources/*/schema.py` without running it: the IR and every diagnostic at once."""
+"""Reads `resources/*/schema.py` without running it: returns the IR and all diagnostics."""
 
 from __future__ import annotations
 
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR
-from .lowering import RelationEdge, joins, links, lower, resolve
+from .lowering import RelationEdge, edges_of, join_edges, lower, resolve
 from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 
 __all__ = [
     "ColumnIR", "Diagnostic", "MAX_NAME", "Parsed", "RelationEdge", "ResourceIR", "TYPES",
-    "constraint_name", "folder_of", "joins", "links", "lower", "parse_project", "resolve",
+    "constraint_name", "folder_of", "join_edges", "lower", "parse_project", "edges_of",
+    "resolve",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A user's source file: its text, lines and syntax tree, and the diagnostics at places in it."""
+"""A schema file: its text, lines, syntax tree and diagnostics."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ import io
 import json
 import re
 import tokenize
-import tomllib
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import printable
-from ..resources import files
+from ..resources import table
 
-_MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text(encoding="utf-8"))
+_MESSAGES = table(__package__, "messages.toml")
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
 
 
-class Problem(NamedTuple):
-    """What is wrong, without its place. hint may be ""."""
+class SchemaProblem(NamedTuple):
+    """A problem without its position. hint: the next step, or ""."""
 
     code: str
     message: str
     hint: str
 
 
-def problem(entry: str, /, **words: object) -> Problem:
-    """An entry of messages.toml with its words filled in."""
-    return Problem(*(text.format(**words) for text in _MESSAGES[entry]))
+def problem(entry: str, /, **words: object) -> SchemaProblem:
+    """Return an entry of messages.toml with its placeholders replaced by `words`."""
+    return SchemaProblem(*(text.format(**words) for text in _MESSAGES[entry]))
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A place in a source file. line and col count from 1; end_col is the first column after it."""
+class SourceSpan:
+    """A range in a source file.
+
+    line, col: count from 1.
+    end_col: the first column after the range.
+    """
 
     file: str
     line: int
@@ -45,8 +48,12 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnostic(Span):
-    """A mistake at its place. code: "F1..", in codes.toml. hint: or ""."""
+class Diagnostic(SourceSpan):
+    """A problem at its position.
+
+    code: "F1..", see codes.toml.
+    hint: the next step, or "".
+    """
 
     code: str
     message: str
@@ -54,7 +61,7 @@ class Diagnostic(Span):
     hint: str = ""
 
     def format(self, color: bool = False) -> str:
-        """Several lines for a person, no final newline, no control character of the file."""
+        """Return several lines of text, without final newline and without control characters."""
         red, blue, bold, reset = (_RED, _BLUE, _BOLD, _RESET) if color else ("", "", "", "")
         gutter = " " * len(str(self.line))
         lines = [
@@ -75,12 +82,12 @@ class Diagnostic(Span):
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, str | int]:
-        """The same as data: each attribute by its name."""
+        """Return all attributes by name."""
         return asdict(self)
 
 
 def quote(text: str) -> str:
-    """A user's text inside a message: in quotes, shortened, control characters escaped."""
+    """Quote a text of the file for a message: shortened, control characters escaped."""
     short = text if len(text) <= 60 else text[:57] + "..."
     return json.dumps(short, ensure_ascii=not short.isprintable())
 
@@ -90,49 +97,49 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
 class Source:
-    """One schema file and the diagnostics found in it so far."""
+    """One schema file and its diagnostics so far."""
 
     def __init__(self, file: str, data: bytes) -> None:
-        """file: its name in messages, relative to the project, with "/"."""
+        """Decode the file. file: its name in messages, relative to the project, with "/"."""
         self.file = file
         self.data = data
-        self.diagnostics: dict[Diagnostic, None] = {}  # a set in order
-        # The lines as Python's tokenizer counts them: str.splitlines knows eight more line ends.
+        self.diagnostics: dict[Diagnostic, None] = {}  # an ordered set
+        # Lines as Python's tokenizer counts them; str.splitlines splits at eight more characters.
         self.lines = _NEWLINE.split(data.decode("utf-8", "replace").removeprefix("\ufeff"))
 
-    def report(self, span: Span, mistake: Problem) -> None:
-        """Note one diagnostic; the same one twice is one."""
+    def report(self, span: SourceSpan, problem: SchemaProblem) -> None:
+        """Add one diagnostic; duplicates are ignored."""
         line = self.lines[span.line - 1] if span.line <= len(self.lines) else ""
-        place = (span.file, span.line, span.col, span.end_col)
-        code, message, hint = mistake
-        self.diagnostics[Diagnostic(*place, code, message, line, hint)] = None
+        position = (span.file, span.line, span.col, span.end_col)
+        code, message, hint = problem
+        self.diagnostics[Diagnostic(*position, code, message, line, hint)] = None
 
-    def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
-        """The place of a node, on its first line."""
+    def span(self, node: ast.expr | ast.stmt | ast.keyword) -> SourceSpan:
+        """Return the range of a node on its first line."""
         line = self.lines[node.lineno - 1]
         start, end = _column(line, node.col_offset), len(line.rstrip())
         if node.end_lineno == node.lineno and node.end_col_offset is not None:
             end = _column(line, node.end_col_offset)
-        return Span(self.file, node.lineno, start + 1, max(end, start + 1) + 1)
+        return SourceSpan(self.file, node.lineno, start + 1, max(end, start + 1) + 1)
 
     @property
     def folder(self) -> str:
-        """The name of the folder that it lies in."""
+        """The name of the file's folder."""
         return PurePosixPath(self.file).parent.name
 
     @property
-    def top(self) -> Span:
-        """The file as a whole."""
-        return Span(self.file, 1, 1, 2)
+    def top(self) -> SourceSpan:
+        """The range for problems of the whole file."""
+        return SourceSpan(self.file, 1, 1, 2)
 
     def tree(self) -> ast.Module | None:
-        """The syntax tree; None when there is none, and the reason was reported."""
+        """Return the syntax tree. Returns None after reporting why the file cannot be parsed."""
         if not self._is_text():
             self.report(self.top, problem("not_text", most=MAX_BYTES))
             return None
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an escape such as "\d" is the user's own affair
+                warnings.simplefilter("ignore")  # for example about an escape such as "\d"
                 return ast.parse(self.data.decode("utf-8-sig"))
         except SyntaxError as err:
             self.report(_syntax_span(self.file, err), problem("syntax", why=err.msg))
@@ -150,21 +157,21 @@ class Source:
 
 
 def _column(line: str, offset: int) -> int:
-    """How many characters the first `offset` bytes of a line are."""
+    """Return the number of characters in the first `offset` bytes of a line."""
     return offset if line.isascii() else len(line.encode()[:offset].decode("utf-8", "ignore"))
 
 
-def _syntax_span(file: str, err: SyntaxError) -> Span:
+def _syntax_span(file: str, err: SyntaxError) -> SourceSpan:
     line, col = max(err.lineno or 1, 1), max(err.offset or 1, 1)
     end = err.end_offset if err.end_lineno == err.lineno else None
-    return Span(file, line, col, max(end or 0, col + 1))
+    return SourceSpan(file, line, col, max(end or 0, col + 1))
 
 
 def read_source(path: Path, file: str) -> Source:
-    """The file at `path`; one that cannot be read is an empty Source with the reason reported."""
+    """Read a file. If it cannot be read, the Source is empty and has a diagnostic."""
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
-            raise OSError(errno.EINVAL, "it is no regular file")
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would block
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return Source(file, path.read_bytes())
     except OSError as err:
         source = Source(file, b"")

@@ -1,7 +1,7 @@
-"""Calls of the schema language, read from the syntax tree: their values, and where each stands.
+"""Evaluates calls of the schema language in a syntax tree: their values and positions.
 
-Runs nothing but the schema language itself. What may be written is taken from the signatures of
-`forge_min.schema`, so that a file means the same when it is imported.
+Runs only the schema language itself. Allowed arguments come from the signatures of
+`forge_min.schema`, so a file has the same meaning when it is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from .. import schema
-from .diagnostic import Source, Span, problem, quote
+from .diagnostic import Source, SourceSpan, problem, quote
 from .names import did_you_mean
 from .rules import Problems, problems
 
@@ -27,7 +27,8 @@ PARTS = [word for word in schema.__all__ if word.islower() and word != "define"]
 class Signature:
     """The parameters of one function.
 
-    hints: annotation by name. variadic: that of *parts, or None.
+    hints: parameter → annotation.
+    variadic: annotation of *parts, or None.
     """
 
     function: Callable[..., Any]
@@ -38,18 +39,18 @@ class Signature:
 
 
 def _signature(function: Callable[..., Any]) -> Signature:
-    found = inspect.signature(function, eval_str=True).parameters
+    params = inspect.signature(function, eval_str=True).parameters
     hints: dict[str, Hint] = {}
     variadic = None
-    for name, parameter in found.items():
+    for name, parameter in params.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             variadic = parameter.annotation
         elif parameter.kind is parameter.VAR_KEYWORD:
             hints |= get_type_hints(get_args(parameter.annotation)[0])
         else:
             hints[name] = parameter.annotation
-    positional = tuple(p.name for p in found.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
-    required = tuple(p.name for p in found.values() if p.name in hints and p.default is p.empty)
+    positional = tuple(p.name for p in params.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
+    required = tuple(p.name for p in params.values() if p.name in hints and p.default is p.empty)
     return Signature(function, positional, required, hints, variadic)
 
 
@@ -59,36 +60,36 @@ FUNCTIONS = {
 
 
 def accepts(hint: Hint, value: object) -> bool:
-    """Whether a value is of the type `hint`. True is no number here."""
+    """Whether a value has the type `hint`. A bool is not a number here."""
     origin: Any = get_origin(hint)
     args = get_args(hint)
     if origin is types.UnionType:
-        return any(accepts(one, value) for one in args)
+        return any(accepts(member, value) for member in args)
     if origin is Literal:
         return value in args
     if origin is Sequence:
-        return isinstance(value, list | tuple) and all(accepts(args[0], one) for one in value)
+        return isinstance(value, list | tuple) and all(accepts(args[0], item) for item in value)
     if origin is tuple:
         return isinstance(value, tuple) and tuple(map(type, value)) == args
     return type(value) is hint
 
 
 _WORDS = {
-    get_type_hints(one.function).get("return", one.function): f"schema.{word}(...)"
-    for word, one in FUNCTIONS.items()
+    get_type_hints(known.function).get("return", known.function): f"schema.{word}(...)"
+    for word, known in FUNCTIONS.items()
 }
 _WORDS |= {schema.Field: "a field", str: "a text", int: "a whole number", bool: "True or False"}
 _WORDS |= {float: "a number with a fraction"}
 
 
 def describe(hint: Hint) -> str:
-    """The annotation in words."""
+    """Return an annotation in words."""
     origin: Any = get_origin(hint)
     args = get_args(hint)
     if origin is types.UnionType:
-        return " or ".join(describe(one) for one in args if one is not types.NoneType)
+        return " or ".join(describe(member) for member in args if member is not types.NoneType)
     if origin is Literal:
-        return " or ".join(f'"{one}"' for one in args)
+        return " or ".join(f'"{value}"' for value in args)
     if origin is Sequence:
         return f"a list of {describe(args[0])}"
     if origin is tuple:
@@ -98,49 +99,50 @@ def describe(hint: Hint) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as written.
+    """A value in the source.
 
-    args, parts: the arguments of a call of the schema language; parts are also the items of a list.
-    whole: no argument was left out because it could not be understood.
+    args: the named arguments of a call of the schema language.
+    parts: the positional parts of such a call, or the items of a list.
+    is_complete: whether every argument could be evaluated.
     """
 
     value: Any
-    span: Span
+    span: SourceSpan
     args: dict[str, Node] = field(default_factory=dict)
     parts: list[Node] = field(default_factory=list)
-    whole: bool = True
+    is_complete: bool = True
 
-    def span_of(self, name: str) -> Span:
-        """Where the argument `name` stands, else the call."""
+    def span_of(self, name: str) -> SourceSpan:
+        """Return the range of the argument `name`, or of the call without it."""
         return self.args[name].span if name in self.args else self.span
 
 
-def report_all(source: Source, node: Node, bad: Problems) -> None:
-    """Report the problems that were found, each at its option of `node`."""
-    for option, reason in bad:
-        if reason:
-            source.report(node.span_of(option), reason)
+def report_all(source: Source, node: Node, checks: Problems) -> None:
+    """Report the problems of `checks`, each at its option of `node`."""
+    for option, found in checks:
+        if found:
+            source.report(node.span_of(option), found)
 
 
 class Evaluator:
-    """Reads the calls of one file; what it cannot read it reports to the Source."""
+    """Evaluates the calls of one file. Reports invalid expressions to the Source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._modules: set[str] = set()
 
     def bind_import(self, statement: ast.Import | ast.ImportFrom) -> None:
-        """Remember under which names the schema language is known from here on."""
+        """Record the names that refer to the schema language after this import."""
         level, module = getattr(statement, "level", 1), getattr(statement, "module", None)
         for alias in statement.names:
             local = alias.asname or alias.name.partition(".")[0]
-            ours = (level, module, alias.name) == (0, "forge_min", "schema")
-            (self._modules.add if ours else self._modules.discard)(local)
+            is_schema = (level, module, alias.name) == (0, "forge_min", "schema")
+            (self._modules.add if is_schema else self._modules.discard)(local)
 
     def call(self, node: ast.Call) -> Node | None:
-        """Return the call, checked against the signature and the rules.
+        """Return the call, checked against its signature and rules.
 
-        None, and that is reported, if it cannot be understood.
+        Returns None, after a report, if it cannot be evaluated.
         """
         match node.func:
             case ast.Attribute(ast.Name(module), word) if module in self._modules:
@@ -154,29 +156,29 @@ class Evaluator:
         known, parts = FUNCTIONS[function], list[Node]()
         args: dict[str, Node | None] = {}
         for name, expression in self._pairs(function, node):
-            found = self._typed(expression, known.hints.get(name, known.variadic), name)
+            argument = self._typed(expression, known.hints.get(name, known.variadic), name)
             if not name:
-                parts.extend([found] if found else [])
+                parts.extend([argument] if argument else [])
             elif name in args:
                 self._report(expression, "given_twice", option=quote(name))
             else:
-                args[name] = found
+                args[name] = argument
         for missing in [name for name in known.required if name not in args]:
-            said = f"missing_{missing}" if missing in ("kind", "choices") else "missing"
-            self._report(node.func, said, function=function, option=missing)
-        good = {name: found for name, found in args.items() if found}
+            entry = f"missing_{missing}" if missing in ("kind", "choices") else "missing"
+            self._report(node.func, entry, function=function, option=missing)
+        good = {name: argument for name, argument in args.items() if argument}
         if not good.keys() >= set(known.required):
             return None
-        named = {name: found.value for name, found in good.items()}
-        first = [named.pop(name) for name in known.required]
-        value = known.function(*first, *(part.value for part in parts), **named)
-        whole = len(good) + len(parts) == len(node.args) + len(node.keywords)
-        call = Node(value, self._source.span(node.func), good, parts, whole)
+        options = {name: argument.value for name, argument in good.items()}
+        first = [options.pop(name) for name in known.required]
+        value = known.function(*first, *(part.value for part in parts), **options)
+        is_complete = len(good) + len(parts) == len(node.args) + len(node.keywords)
+        call = Node(value, self._source.span(node.func), good, parts, is_complete)
         report_all(self._source, call, problems(value))
         return call
 
     def _pairs(self, function: str, node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
-        """(parameter, expression) of each argument; "" for one of *parts."""
+        """Yield (parameter, expression) of each argument; the parameter of *parts is ""."""
         known = FUNCTIONS[function]
         count = len(known.positional)
         yield from zip(known.positional, node.args)
@@ -190,18 +192,18 @@ class Evaluator:
             if keyword.arg is None:
                 self._dynamic(keyword.value)
             elif keyword.arg not in known.hints:
-                others = [word for word, one in FUNCTIONS.items() if keyword.arg in one.hints]
+                functions = [word for word, f in FUNCTIONS.items() if keyword.arg in f.hints]
                 hint = did_you_mean(keyword.arg, known.hints)
-                hint += f"; {', '.join(sorted(others))} have it" if others else ""
+                hint += f"; {', '.join(sorted(functions))} have it" if functions else ""
                 words = {"function": function, "word": quote(keyword.arg), "hint": hint}
                 self._report(keyword, "unknown_option", **words)
             else:
                 yield keyword.arg, keyword.value
 
     def _typed(self, node: ast.expr, hint: Hint, name: str) -> Node | None:
-        found = self._value(node)
-        if found is None or accepts(hint, found.value):
-            return found
+        value = self._value(node)
+        if value is None or accepts(hint, value.value):
+            return value
         return self._report(node, "wrong_type", option=name or "a part", kind=describe(hint))
 
     def _value(self, node: ast.expr) -> Node | None:

@@ -1,37 +1,36 @@
-"""The intermediate representation of a resource: what `parse` reads and all of MAKE works on.
+"""The intermediate representation (IR) of a resource, produced by `parse`, used by all of MAKE.
 
-Plain frozen values, no I/O. Names are already checked identifiers; strings of the user are not, so
-whoever writes them into code uses repr(), and whoever writes them into SQL quotes them.
+Plain frozen values, no I/O. Names are checked identifiers. Other strings of the user are not
+checked: code that contains them needs repr(), SQL that contains them needs quoting.
 """
 
 from __future__ import annotations
 
 import keyword
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..resources import files
+from ..resources import table
 from ..schema import Field, FieldType, Hooks, ManyKind, OnDelete, Permission
-from .diagnostic import Span
+from .diagnostic import SourceSpan
 
-_TYPES = files(__package__).joinpath("types.toml").read_text("utf-8")
 ANYBODY = "anybody"
-"""What a permission names to be open to anonymous users; auth.roles need not name it."""
-TYPES: Mapping[str, Mapping[str, Any]] = tomllib.loads(_TYPES)
+"""The role of a permission for anonymous users too; not listed in auth.roles."""
+TYPES: Mapping[str, Mapping[str, Any]] = table(__package__, "types.toml")
 _RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnIR(Field):
-    """One column of a row: a field, a belongs_to, or one that a resource has without declaring it.
+    """One column of a row: a field, a belongs_to, or an implicit column.
 
-    In visible_to and writable_by, () means everybody. target, on_delete: of a belongs_to; its type
-    and max_len are those of the key that it refers to. declared: whether the schema names it.
+    visible_to, writable_by: roles; () means all users.
+    target, on_delete: of a belongs_to. Its type and max_len are those of the referenced key.
+    declared: whether the schema declares it.
     """
 
-    span: Span
+    span: SourceSpan
     target: str = ""
     on_delete: OnDelete = "restrict"
     declared: bool = True
@@ -48,38 +47,38 @@ class ColumnIR(Field):
 
     @property
     def longest(self) -> int | None:
-        """The most characters that a value may have, None where there is no limit."""
+        """The maximum length in characters; None means no limit."""
         return self.max_len or TYPES[self.type].get("longest")
 
     @property
     def rules(self) -> dict[str, Any]:
-        """What limits its values, by the names of the schema language, without choices."""
-        found = {name: getattr(self, name) for name in _RULES} | {"max_len": self.longest}
-        return {name: value for name, value in found.items() if value is not None}
+        """The limits of its values by option of the schema language, without choices."""
+        rules = {name: getattr(self, name) for name in _RULES} | {"max_len": self.longest}
+        return {name: value for name, value in rules.items() if value is not None}
 
     @property
     def optional(self) -> bool:
-        """Whether a row may have None here: it is null, or hidden from the client."""
+        """Whether a row may have None here: the value is null, or hidden from the client."""
         return not self.required or bool(self.visible_to)
 
     @property
     def needed(self) -> bool:
-        """Whether a create must give it, if it is a declared column."""
+        """Whether a create must set it, if it is a declared column."""
         return self.required and self.default is None
 
 
 @dataclass(frozen=True, slots=True)
 class ManyIR:
-    """A relation that needs no column here: has_many, has_one or many_to_many, as written.
+    """A relation without a column here: has_many, has_one or many_to_many, as in the schema.
 
-    via: the belongs_to of the target that leads back; table: the join table of a many_to_many. ""
-    means the rule, which `lowering` applies.
+    via: the inverse belongs_to of the target; "" means the default rule of `lowering`.
+    table: the join table of a many_to_many; "" means the default rule.
     """
 
     kind: ManyKind
     name: str
     target: str
-    span: Span
+    span: SourceSpan
     via: str = ""
     table: str = ""
 
@@ -93,11 +92,11 @@ class ResourceIR:
     table: str  # table and topic: "boarding_passes"
     path: str  # URL: "boarding-passes"
     source: str  # "resources/boarding_pass/schema.py", always with "/"
-    span: Span
+    span: SourceSpan
     members: tuple[ColumnIR, ...]
     many: tuple[ManyIR, ...] = ()
     permissions: tuple[Permission, ...] = ()
-    hooks: Hooks = Hooks()  # as `permissions`, with tuples for every list
+    hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False
@@ -116,7 +115,7 @@ class ResourceIR:
 
     @property
     def searchable(self) -> tuple[ColumnIR, ...]:
-        """The fields that full-text search reads, the weightiest first."""
+        """The fields of full-text search, highest weight first."""
         return tuple(field for field in self.fields if field.searchable)
 
     @property
@@ -128,22 +127,22 @@ class ResourceIR:
         )
 
     @property
-    def others(self) -> tuple[ColumnIR, ...]:
+    def other_members(self) -> tuple[ColumnIR, ...]:
         """The members without the primary key."""
         return tuple(member for member in self.members if not member.primary_key)
 
     @property
     def columns(self) -> tuple[ColumnIR, ...]:
-        """Every column of a row in order: the key, the declared ones, version, the times.
+        """Every column of a row in order: the key, declared columns, version, times.
 
-        tenant_id is none of them: it is the tenant's that asks.
+        tenant_id is not included: its value is always that of the current tenant.
         """
-        found = [self.key, *self.others, self._undeclared("version", "bigint", default=1)]
+        columns = [self.key, *self.other_members, self._undeclared("version", "bigint", default=1)]
         for name in ("created_at", "updated_at") if self.timestamps else ():
-            found.append(self._undeclared(name, "datetime", sortable=True, filterable=True))
+            columns.append(self._undeclared(name, "datetime", sortable=True, filterable=True))
         if self.soft_delete:
-            found.append(self._undeclared("deleted_at", "datetime", required=False))
-        return tuple(found)
+            columns.append(self._undeclared("deleted_at", "datetime", required=False))
+        return tuple(columns)
 
     def _undeclared(self, name: str, type: FieldType, **options: Any) -> ColumnIR:
         options = {"required": True, "declared": False} | options
@@ -151,5 +150,5 @@ class ResourceIR:
 
 
 def attribute_of(name: str) -> str:
-    """A name that Python allows: words of the language get an underscore."""
+    """Return a valid Python name: keywords get an underscore."""
     return name + "_" if keyword.iskeyword(name) else name

@@ -1,7 +1,7 @@
-"""From the values of the schema language to the IR, and each relation with its columns.
+"""Lowers values of the schema language to the IR, and computes the columns of each relation.
 
-`lower` is the one way to the IR, whether a schema is parsed or imported. Links are only for
-resources whose relations `parse_project` has found to be right.
+`lower` makes the IR of parsed and of imported schemas. Relation edges need resources whose
+relations `parse_project` has checked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from .. import schema
 from ..schema import OnDelete
-from .diagnostic import Span
+from .diagnostic import SourceSpan
 from .ir import ColumnIR, ManyIR, ResourceIR
 from .names import kebab, name_of, plural, snake, table_of
 
@@ -21,15 +21,16 @@ _Member: TypeAlias = schema.Field | schema.BelongsTo
 
 
 def lower(
-    resource: schema.Resource, source: str, span: Span, spans: Sequence[Span] = ()
+    resource: schema.ResourceSchema, source: str, span: SourceSpan, spans: Sequence[SourceSpan] = ()
 ) -> ResourceIR:
-    """The IR of a resource without mistakes; `resolve` adds what other resources say about it.
+    """Return the IR of a valid resource; `resolve` completes it with other resources.
 
-    source: its file, relative to the project. span: where its name stands. spans: one for each
-    part; none (a resource that was imported) means `span` for all.
+    source: its file, relative to the project.
+    span: the range of its name.
+    spans: the range of each part; () means `span` for all (an imported resource).
     """
     parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
-    is_a: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
+    traits: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
     permissions = [part for part in resource.parts if isinstance(part, schema.Permission)]
     table = table_of(resource)
     return ResourceIR(
@@ -43,23 +44,23 @@ def lower(
         many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
         permissions=tuple(schema.Permission(p.operation, tuple(p.roles)) for p in permissions),
         hooks=_hooks(resource.parts),
-        versioned=is_a.pop("version", False),
-        **is_a,
+        versioned=traits.pop("version", False),
+        **traits,
     )
 
 
 def resolve(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
-    """The same, with the type of each belongs_to; it is unique if a has_one leads back by it."""
+    """Set the type of each belongs_to, and make it unique if it is the inverse of a has_one."""
     by_name = {resource.name: resource for resource in resources}
     unique = {
         (many.target, back.name)
         for owner in by_name.values()
         for many in owner.many
         if many.kind == "has_one" and many.target in by_name
-        for back in way_back(owner, many, by_name[many.target])
+        for back in inverse_relations(owner, many, by_name[many.target])
     }
 
-    def settled(owner: ResourceIR, member: ColumnIR) -> ColumnIR:
+    def resolved(owner: ResourceIR, member: ColumnIR) -> ColumnIR:
         if member.target not in by_name:
             return member
         key = by_name[member.target].key
@@ -67,11 +68,11 @@ def resolve(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
         return replace(member, type=key.type, max_len=key.longest, unique=rule)
 
     return tuple(
-        replace(r, members=tuple(settled(r, m) for m in r.members)) for r in by_name.values()
+        replace(r, members=tuple(resolved(r, m) for m in r.members)) for r in by_name.values()
     )
 
 
-def _member(part: _Member, span: Span) -> ColumnIR:
+def _member(part: _Member, span: SourceSpan) -> ColumnIR:
     values: dict[str, Any] = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())
@@ -83,14 +84,14 @@ def _member(part: _Member, span: Span) -> ColumnIR:
     return ColumnIR(span=span, **values)
 
 
-def many_ir(part: schema.Many, span: Span) -> ManyIR:
-    """The IR of a relation without a column."""
+def many_ir(part: schema.Many, span: SourceSpan) -> ManyIR:
+    """Return the IR of a relation without a column."""
     return ManyIR(part.kind, name_of(part), part.target, span, part.via or "", part.table or "")
 
 
 def _hooks(parts: Sequence[schema.Part]) -> schema.Hooks:
-    given = [part.hooks for part in parts if isinstance(part, schema.WithHooks)]
-    hooks = given[0] if given else schema.Hooks()
+    declared = (part.hooks for part in parts if isinstance(part, schema.WithHooks))
+    hooks = next(declared, schema.Hooks())
     return schema.Hooks(*map(tuple, (hooks.after_create, hooks.after_update, hooks.after_delete)))
 
 
@@ -99,12 +100,13 @@ Kind = Literal["belongs_to", "has_one", "has_many", "many_to_many"]
 
 @dataclass(frozen=True, slots=True)
 class RelationEdge:
-    """One relation as seen from its owner.
+    """One relation, seen from its owner.
 
-    column: the key that leads there: of the owner's own table (belongs_to), of the target's
-    (has_one, has_many), or the one of the join table that holds the owner (many_to_many). join,
-    target_column: the join table and its other column. field: the JSON field with the targets' ids,
-    only of a many_to_many. on_delete: what happens to the owner with its target; of a belongs_to.
+    column: the foreign key: in the owner's table (belongs_to), in the target's (has_one, has_many),
+        or the column of the join table that refers to the owner (many_to_many).
+    join, target_column: the join table of a many_to_many and its other column.
+    field: the JSON field with the targets' ids of a many_to_many.
+    on_delete: the effect on the owner when the target of a belongs_to is deleted.
     """
 
     owner: ResourceIR
@@ -118,47 +120,50 @@ class RelationEdge:
     on_delete: OnDelete = "restrict"
 
 
-def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[RelationEdge, ...]:
-    """The relations of `resource`, belongs_to first. resources: all of them by name."""
-    found = []
+def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[RelationEdge, ...]:
+    """Return the relations of a resource, belongs_to first. resources: all by name."""
+    edges = []
     for relation in resource.relations:
         target = resources[relation.target]
         edge = RelationEdge(resource, relation.name, "belongs_to", target, relation.column)
-        found.append(replace(edge, on_delete=relation.on_delete))
+        edges.append(replace(edge, on_delete=relation.on_delete))
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":
-            found.append(across(resource, many, target))
+            edges.append(many_to_many_edge(resource, many, target))
         else:
-            (back, *_) = way_back(resource, many, target)
-            found.append(RelationEdge(resource, many.name, many.kind, target, back.column))
-    return tuple(found)
+            (back, *_) = inverse_relations(resource, many, target)
+            edges.append(RelationEdge(resource, many.name, many.kind, target, back.column))
+    return tuple(edges)
 
 
-def way_back(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[ColumnIR]:
-    """The belongs_to relations of `target` that a has_one or has_many may mean; right is one."""
+def inverse_relations(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[ColumnIR]:
+    """Return the belongs_to relations of `target` that match a has_one or has_many.
+
+    A valid schema has exactly one.
+    """
     back = [r for r in target.relations if r.target == resource.name]
     return [r for r in back if not many.via or r.name == many.via]
 
 
-def joins(resources: Iterable[ResourceIR]) -> tuple[RelationEdge, ...]:
-    """One link for each join table, by its name. Two resources may name the same one: the first."""
+def join_edges(resources: Iterable[ResourceIR]) -> tuple[RelationEdge, ...]:
+    """Return one edge per join table, by its name; the first one if both ends declare it."""
     by_name = {resource.name: resource for resource in resources}
-    every = [link for owner in by_name.values() for link in links(owner, by_name) if link.join]
-    found = {link.join: link for link in reversed(every)}
-    return tuple(found[table] for table in sorted(found))
+    edges = [edge for owner in by_name.values() for edge in edges_of(owner, by_name)]
+    by_table = {edge.join: edge for edge in reversed(edges) if edge.join}
+    return tuple(by_table[table] for table in sorted(by_table))
 
 
 def ids_field(target: str, name: str) -> str:
-    """The JSON field with the keys of a many_to_many's targets: tags → tag_ids."""
+    """Return the JSON field with the target keys of a many_to_many: tags → tag_ids."""
     word = snake(target)
     if name != plural(word):
         word = name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
     return f"{word}_ids"
 
 
-def across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> RelationEdge:
-    """The link of a many_to_many."""
+def many_to_many_edge(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> RelationEdge:
+    """Return the edge of a many_to_many."""
     word = snake(target.name)
     column = snake(owner.name) + "_id"
     other = word + "_id" if target is not owner else f"other_{word}_id"

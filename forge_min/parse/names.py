@@ -1,4 +1,4 @@
-"""Which names may be used, and the names that follow from others: folder, table, path."""
+"""Rules for names, and names derived from others: folder, table, path."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterable
 
 from .. import schema
-from .diagnostic import Problem, problem, quote
+from .diagnostic import SchemaProblem, problem, quote
 from .ir import attribute_of
 
 MAX_NAME = 63  # bytes: NAMEDATALEN - 1, PostgreSQL manual, section 4.1.1
-# Of forge_min, and of PostgreSQL (manual, section 5.6): names that no declared column may have.
+# Columns of forge_min and PostgreSQL (manual, section 5.6); not allowed in a schema.
 RESERVED_COLUMNS = frozenset(
     ("id", "version", "created_at", "updated_at", "deleted_at", "tenant_id")
     + ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
 )
-# Query parameters of a list; a filter of the same name could never be told from them.
+# Query parameters of a list; a filter of the same name would be ambiguous.
 LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page", "include"})
 RESERVED_PATHS = frozenset({"account", "api", "events", "static", "t"})
 RESERVED_FOLDERS = frozenset({"pages", "registry"})
@@ -41,13 +41,13 @@ def plural(word: str) -> str:
     return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
 
 
-def table_of(resource: schema.Resource) -> str:
-    """The resource's table: the plural that it gives, or the rule's."""
+def table_of(resource: schema.ResourceSchema) -> str:
+    """Return the resource's table: its `plural`, or the plural by rule."""
     return resource.plural or plural(snake(resource.name))
 
 
 def name_of(part: schema.BelongsTo | schema.Many) -> str:
-    """The relation's name: the one that it gives, or the rule's."""
+    """Return the relation's name: the declared one, or the one by rule."""
     word = snake(part.target)
     if part.name is not None:
         return part.name
@@ -55,35 +55,37 @@ def name_of(part: schema.BelongsTo | schema.Many) -> str:
 
 
 def folder_of(name: str) -> str:
-    """The folder and package of a resource: BoardingPass → boarding_pass, Class → class_."""
+    """Return a resource's folder and package: BoardingPass → boarding_pass, Class → class_."""
     return attribute_of(snake(name))
 
 
 def kebab(table: str) -> str:
-    """The path of a table: boarding_passes → boarding-passes."""
+    """Return the URL path of a table: boarding_passes → boarding-passes."""
     return table.replace("_", "-")
 
 
 def constraint_name(table: str, column: str, kind: str) -> str:
-    """The name of a table's constraint or index: airports_code_key.
+    """Return the name of a table's constraint or index: airports_code_key.
 
-    kind: "key" (unique), "fkey", "check" (the choices of an enum), "min", "max", "min_len",
-    "max_len" or "idx"; where column is "": "pkey", "search" (index), "tenant" (policy and view),
-    "tenant_key" (unique). Always the same for the same arguments; one of more than MAX_NAME bytes
-    is cut and gets a hash of the whole.
+    A name of more than MAX_NAME bytes is cut and gets a hash of the full name.
+
+    column: the column, or "" for the table.
+    kind: of a column "key" (unique), "fkey", "check" (choices of an enum), "min", "max", "min_len",
+        "max_len" or "idx"; of a table "pkey", "search" (index), "tenant" (policy and view) or
+        "tenant_key" (unique).
     """
     if (column, kind) == ("tenant", "key"):
-        kind = "unique"  # the other name is that of the key with the tenant
+        kind = "unique"  # "tenant_key" is the name of the table's key with the tenant
     name = "_".join(part for part in (table, column, kind) if part)
     if len(name.encode()) <= MAX_NAME:
         return name
-    mark = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}_{kind}"
-    kept = name.encode()[: MAX_NAME - len(mark)]
-    return kept.decode("utf-8", "ignore") + mark
+    suffix = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}_{kind}"
+    prefix = name.encode()[: MAX_NAME - len(suffix)]
+    return prefix.decode("utf-8", "ignore") + suffix
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest of `known`, or all of them when none is near."""
+    """Return a hint with the most similar of `known`, or with all if no one is similar."""
     names = sorted(set(known))
     near = difflib.get_close_matches(word[:100], names, n=1)
     if near:
@@ -91,53 +93,63 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(names) if names else ""
 
 
-def word_problem(name: str, what: str, ours: tuple[str, ...] = ("forge_",)) -> Problem | None:
-    """Why `name` is none in lower case that PostgreSQL can keep; None if it is.
+def word_problem(name: str, what: str, reserved: str = "forge_") -> SchemaProblem | None:
+    """Return the problem of a name that is not a lower-case identifier of PostgreSQL, else None.
 
-    what: it names. ours: how it may not begin.
+    what: the thing that it names, for the message.
+    reserved: a prefix that is not allowed, besides "forge_".
     """
-    found = "not_yours" if name.startswith(ours) else ""
-    found = "too_long" if len(name) > MAX_NAME else found
-    found = found if _SNAKE.fullmatch(name) else "not_lower"
-    return problem(found, what=what, name=quote(name), most=MAX_NAME) if found else None
+    entry = "not_yours" if name.startswith(("forge_", reserved)) else ""
+    entry = "too_long" if len(name) > MAX_NAME else entry
+    entry = entry if _SNAKE.fullmatch(name) else "not_lower"
+    return problem(entry, what=what, name=quote(name), most=MAX_NAME) if entry else None
 
 
-def table_problem(table: str, what: str = "the table name") -> Problem | None:
-    """Why `table` may not name a table; None if it may.
+def table_problem(table: str, what: str = "the table name") -> SchemaProblem | None:
+    """Return the problem of a table name, None if it is valid.
 
-    A table pg_x could never be read: PostgreSQL looks for it in its own catalog first.
+    A table pg_x could not be read: PostgreSQL searches its catalog first.
     """
-    return word_problem(table, what, ("forge_", "pg_"))
+    return word_problem(table, what, "pg_")
 
 
-def field_problem(name: str, suffix: str = "", free: str = "") -> Problem | None:
-    """Why `name` may not name a field, None if it may.
+def field_problem(name: str, suffix: str = "", free: str = "") -> SchemaProblem | None:
+    """Return the problem of a field's name, None if it is valid.
 
-    suffix: "_id" for a relation's column. free: a reserved name that is allowed: "id" for a key.
+    suffix: "_id" for a relation's column.
+    free: a reserved name that is allowed here: "id" for a key.
     """
     column = name + suffix
-    bad = word_problem(column, "the column" if suffix else "the name")
-    taken = column in RESERVED_COLUMNS - {free}
-    return problem("reserved_column", name=column) if taken and not bad else bad
+    if column in RESERVED_COLUMNS - {free}:
+        return problem("reserved_column", name=column)
+    return word_problem(column, "the column" if suffix else "the name")
 
 
-def class_problem(name: str, code: str, what: str) -> Problem | None:
-    """Why `name` may not name a class in generated code; None if it may. what: it names."""
+def class_problem(name: str, code: str, what: str) -> SchemaProblem | None:
+    """Return the problem of a name for a class in generated code, None if it is valid.
+
+    code: the error code.
+    what: the thing that it names, for the message.
+    """
     taken = keyword.iskeyword(name) or name == "WORKERS"
     if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not taken:
         return None
     return problem("not_class", code=code, what=what, name=quote(name), most=MAX_NAME)
 
 
-def resource_problem(name: str) -> Problem | None:
-    """Why `name` may not name a resource; None if it may."""
-    bad, folder = class_problem(name, "F112", "the resource name"), snake(name)
+def resource_problem(name: str) -> SchemaProblem | None:
+    """Return the problem of a resource's name, None if it is valid."""
+    invalid, folder = class_problem(name, "F112", "the resource name"), snake(name)
     taken = folder in RESERVED_FOLDERS or folder.startswith("forge_")
-    return problem("reserved_resource", name=name) if taken and not bad else bad
+    return problem("reserved_resource", name=name) if taken and not invalid else invalid
 
 
-def label_problem(name: str, code: str, what: str) -> Problem | None:
-    """Why `name` may not name a queue or a role, None if it may. what: of the two it is."""
+def label_problem(name: str, code: str, what: str) -> SchemaProblem | None:
+    """Return the problem of the name of a queue or role, None if it is valid.
+
+    code: the error code.
+    what: the thing that it names, for the message.
+    """
     if _LABEL.fullmatch(name) and len(name) <= MAX_NAME:
         return None
     return problem("not_label", code=code, what=what, name=quote(name))

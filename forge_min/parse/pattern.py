@@ -1,13 +1,13 @@
-"""What a field's pattern may hold: what means the same to Python and to ECMAScript, and is fast.
+"""Checks a field's pattern: same meaning in Python and ECMAScript, and no exponential time.
 
-A pattern is enforced by `re` and told to clients in OpenAPI, whose readers use ECMAScript's.
+`re` enforces the pattern. OpenAPI publishes it to clients, which use ECMAScript's syntax.
 
-`re` tries every way to read a text, which takes exponential time with some patterns. So the pattern
-becomes a position automaton (Glushkov). A search is exponential if two ways from a position back to
-it read the same text (Weber and Seidl, "On the degree of ambiguity of finite automata"). As bad is
-a pattern that reads a text in very many ways without a loop, as "(a|aa)(a|aa)(a|aa)..." does.
-Polynomial time, as of "a*a*b", is not detected. A part that is repeated exactly n times, n <= 6,
-counts once while these ways are few.
+`re` tries every way to match a text, which takes exponential time with some patterns. So the
+pattern becomes a position automaton (Glushkov). A search is exponential if two paths from a
+position back to itself match the same text (Weber and Seidl, "On the degree of ambiguity of finite
+automata"). A pattern with very many paths but no loop, such as "(a|aa)(a|aa)(a|aa)...", is refused
+too. Polynomial time, as of "a*a*b", is not detected. A part that is repeated exactly n times,
+n <= 6, counts once while it has few paths.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from functools import reduce
 from itertools import product
 from typing import NamedTuple
 
-from .diagnostic import Problem, problem, quote
+from .diagnostic import SchemaProblem, problem, quote
 
 MAX_PATTERN = 500  # characters
 _ESCAPE = r"[dDwWsSfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\^$\\.*+?()\[\]{}|/]"
-# What ECMA-262, section 22.2.1, allows with the flag u; "[" in a set is for its flag v.
+# Syntax of ECMA-262, section 22.2.1, with the flag u. "[" in a set is reserved for the flag v.
 _TOKEN = re.compile(
     rf"""\\(?: {_ESCAPE} | [bB] )                         # an escape
     | \[ \^? (?: \\(?: {_ESCAPE} | - ) | [^\\\[\]] )+ \]  # a set
@@ -34,19 +34,19 @@ _TOKEN = re.compile(
 )
 
 
-def pattern_problem(pattern: str) -> Problem | None:
-    """Return the reason why a pattern is refused, or None."""
+def pattern_problem(pattern: str) -> SchemaProblem | None:
+    """Return the problem of a pattern, None if it is valid."""
     if not 0 < len(pattern) <= MAX_PATTERN:
         return problem("pattern_length", most=MAX_PATTERN)
     at, tokens = 0, []
-    while found := _TOKEN.match(pattern, at):
-        tokens.append(found[0])
-        at = found.end()
+    while match := _TOKEN.match(pattern, at):
+        tokens.append(match[0])
+        at = match.end()
     if at < len(pattern):
         return problem("pattern_token", word=quote(pattern[at : at + 3]), at=at + 1)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what a later Python will read in another way
+            warnings.simplefilter("error")  # its meaning changes in a later Python
             re.compile(pattern, re.ASCII)
     except (re.error, FutureWarning, OverflowError, RecursionError) as err:
         return problem("pattern_syntax", why=err)
@@ -54,27 +54,25 @@ def pattern_problem(pattern: str) -> Problem | None:
 
 
 COPIES = 6  # a part with more repetitions, or with a varying number of them, is treated as a loop
-LOOP = 32  # ways that a loop without two ways counts as
-WAYS = 100_000  # that an ambiguous pattern may have: some ms
+LOOP = 32  # paths that an unambiguous loop counts as
+MAX_PATHS = 100_000  # of an ambiguous pattern: some ms
 _LATIN = "".join(map(chr, range(256)))
 
 
 class _Part(NamedTuple):
-    """The positions at which a part of the pattern begins and ends, and at most how many ways it
-    has to read a text.
-    """
+    """A part of the pattern: its first and last positions, and the number of paths at most."""
 
     first: list[int]
     last: list[int]
     nullable: bool
-    ways: int = 1
+    paths: int = 1
 
 
 def takes_too_long(tokens: Sequence[str]) -> bool:
-    """tokens: of a pattern that `re` compiles."""
+    """Whether a pattern that `re` compiles takes exponential time. tokens: of the pattern."""
     automaton = Automaton(tokens)
-    if automaton.ways > WAYS:
-        # In a loop, up to an end that reads nothing, any two ways to read a text are ambiguous.
+    if automaton.paths > MAX_PATHS:
+        # In a loop with an end that matches nothing, any two paths of a text are ambiguous.
         automaton = Automaton(["(", "(", *tokens, ")", r"[^\s\S]", ")", "*"], once=1)
     return automaton.is_exponential()
 
@@ -82,14 +80,14 @@ def takes_too_long(tokens: Sequence[str]) -> bool:
 class Automaton:
     """The position automaton of a pattern.
 
-    once: a part with more ways than this is a loop even if it is repeated exactly n times.
+    once: a part with more paths than this is a loop even if it is repeated exactly n times.
     """
 
-    def __init__(self, tokens: Sequence[str], once: int = WAYS) -> None:
+    def __init__(self, tokens: Sequence[str], once: int = MAX_PATHS) -> None:
         self._once = once
         pool = _LATIN + "".join(tokens)
-        self._chars: list[set[str]] = []  # the characters that a position reads
-        self._follow: list[list[int]] = []  # the next positions, one entry for each way there
+        self._chars: list[set[str]] = []  # the characters that a position matches
+        self._follow: list[list[int]] = []  # the next positions, one entry per path
         groups: list[list[list[_Part]]] = [[[]]]  # the branches of each open group
         for token in tokens:
             if token[0] == "(":
@@ -107,14 +105,14 @@ class Automaton:
                 groups[-1][-1].append(_Part(here, here, nullable=False))
                 self._chars.append({*re.findall(token, pool, re.ASCII)})
                 self._follow.append([])
-        self.ways = self._choose(groups.pop()).ways
+        self.paths = self._choose(groups.pop()).paths
 
     def is_exponential(self) -> bool:
-        """Whether a loop can read the same text in two ways."""
+        """Whether a loop can match the same text on two paths."""
         ahead = [{*following} for following in self._follow]
-        for through, found in product(range(len(ahead)), ahead):
-            if through in found:
-                found |= ahead[through]
+        for through, following in product(range(len(ahead)), ahead):
+            if through in following:
+                following |= ahead[through]
         loops = [[q for q in after if p in ahead[q]] for p, after in enumerate(self._follow)]
         todo = [(p, p) for p in range(len(loops))]
         seen = set(todo)
@@ -132,25 +130,26 @@ class Automaton:
         parts = [reduce(self._join, branch, _Part([], [], nullable=True)) for branch in branches]
         first = [p for part in parts for p in part.first]
         last = [p for part in parts for p in part.last]
-        ways = sum(part.ways for part in parts)
-        return _Part(first, last, any(part.nullable for part in parts), ways)
+        paths = sum(part.paths for part in parts)
+        return _Part(first, last, any(part.nullable for part in parts), paths)
 
     def _join(self, one: _Part, other: _Part) -> _Part:
         for before in one.last:
             self._follow[before] += other.first
         first = one.first + other.first if one.nullable else one.first
         last = one.last + other.last if other.nullable else other.last
-        return _Part(first, last, one.nullable and other.nullable, one.ways * other.ways)
+        return _Part(first, last, one.nullable and other.nullable, one.paths * other.paths)
 
     def _repeat(self, part: _Part, token: str) -> _Part:
         numbers = [int(number) for number in re.findall("[0-9]+", token)] or [int(token[0] == "+")]
         least = numbers[0]
-        ways = min(part.ways ** min(least, COPIES) + part.ways * (token[0] == "?"), WAYS + 1)
+        paths = part.paths ** min(least, COPIES) + part.paths * (token[0] == "?")
+        paths = min(paths, MAX_PATHS + 1)
         repeats = token[0] in "*+" or "," in token or least > COPIES
-        if repeats or (least > 1 and part.ways > self._once):
+        if repeats or (least > 1 and part.paths > self._once):
             self._join(part, part)
             unbounded = part.nullable or token[0] != "{" or ",}" in token
-            ways = LOOP if unbounded else min(LOOP, numbers[-1] - least + 1)
-        if part.nullable and least > 1:  # `re` tries which repetitions are empty
+            paths = LOOP if unbounded else min(LOOP, numbers[-1] - least + 1)
+        if part.nullable and least > 1:  # `re` tries every choice of empty repetitions
             self._join(part, part)
-        return part._replace(nullable=part.nullable or not least, ways=ways)
+        return part._replace(nullable=part.nullable or not least, paths=paths)

@@ -1,6 +1,6 @@
-"""What can be wrong with one value of the schema language, seen by itself.
+"""Rules for single values of the schema language.
 
-Plain functions on values, each giving the option and its problem. Places are none of their affair.
+Plain functions of values that yield options with their problems, without positions.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import Any, TypeAlias
 
 from .. import schema
 from . import names
-from .diagnostic import Problem, problem, quote
+from .diagnostic import SchemaProblem, problem, quote
 from .ir import TYPES
 from .pattern import pattern_problem
 
-Problems: TypeAlias = Iterator[tuple[str, Problem | None]]  # (option, its problem or None)
+Problems: TypeAlias = Iterator[tuple[str, SchemaProblem | None]]  # (option, its problem or None)
 
 _MAX_PRECISION = 1000  # of numeric(p, s), PostgreSQL manual, section 8.1.2
 _JOB_LIMITS = {"priority": (1, 4), "max_attempts": (1, 32767), "delay": (0, 10 * 366 * 86400)}
-# (what is said, the option that excludes, the excluded ones)
+# (entry of messages.toml, an option, the options that it excludes)
 _CONFLICTS = (
     ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
     ("leak", "visible_to", ("searchable", "sortable", "filterable")),
 )
 _OPERATIONS = ("read", "create", "update", "delete", "restore")
-# What people may write for an operation that has another name.
+# Words that users may mean for an operation with another name.
 _OTHER_WORDS = {"post": "create", "patch": "update", "put": "update"}
 _OTHER_WORDS |= dict.fromkeys(("list", "get", "export", "events", "include"), "read")
-# Not among those that a verb may not resemble: "admit" is a good name of one.
+# A verb may resemble "audit", unlike the others: "admit" is a good name.
 _OTHER_WORDS |= dict.fromkeys(("audits", "audit_log", "auditable"), "audit")
 
 
 def problems(value: object) -> Problems:
-    """(option, its problem or None) of a part, a job or a resource; parts of it are left out."""
+    """Yield (option, its problem or None) of a part, job or resource, without its parts."""
     match value:
         case schema.Field():
             yield from _field(value)
@@ -50,14 +50,14 @@ def problems(value: object) -> Problems:
             yield "kind", names.class_problem(kind, "F131", "the job kind")
             yield "queue", names.label_problem(queue, "F132", "the queue name")
             yield from _out_of_range(value, _JOB_LIMITS, "F132")
-        case schema.Resource(name, plural=plural):
-            bad = names.resource_problem(name)
-            yield "name", bad
-            if plural is not None or not bad:
+        case schema.ResourceSchema(name, plural=plural):
+            invalid = names.resource_problem(name)
+            yield "name", invalid
+            if plural is not None or not invalid:
                 yield "name" if plural is None else "plural", _table(names.table_of(value))
 
 
-def _table(table: str) -> Problem | None:
+def _table(table: str) -> SchemaProblem | None:
     path = names.kebab(table)
     if path in names.RESERVED_PATHS:
         return problem("reserved_path", table=table, path=path)
@@ -65,9 +65,9 @@ def _table(table: str) -> Problem | None:
 
 
 def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
-    bad = names.resource_problem(relation.target)
-    yield "target", bad
-    if relation.name is not None or not bad:
+    invalid = names.resource_problem(relation.target)
+    yield "target", invalid
+    if relation.name is not None or not invalid:
         name = names.name_of(relation)
         suffix = "_id" if isinstance(relation, schema.BelongsTo) else ""
         yield "name", names.field_problem(name, suffix) or names.field_problem(name)
@@ -79,8 +79,8 @@ def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
         yield "table", names.table_problem(relation.table)
 
 
-def _operation(operation: str) -> Problem | None:
-    """A verb may have any name but one that somebody would take for a protected operation."""
+def _operation(operation: str) -> SchemaProblem | None:
+    """Return the problem of a verb whose name resembles a protected operation."""
     near = difflib.get_close_matches(operation[:100], _OPERATIONS, n=1, cutoff=0.8)
     meant = _OTHER_WORDS.get(operation) or (near[0] if near else operation)
     if meant != operation:
@@ -93,12 +93,12 @@ def _member(part: schema.Field | schema.BelongsTo) -> Problems:
         yield option, _roles(option, getattr(part, option))
 
 
-def _roles(option: str, roles: Sequence[str] | None) -> Problem | None:
-    """None stands for everybody."""
+def _roles(option: str, roles: Sequence[str] | None) -> SchemaProblem | None:
+    """Return the problem of a list of roles; None means all users."""
     if roles is not None and not roles:
         return problem("no_role", option=option)
-    found = (names.label_problem(role, "F149", "the role") for role in roles or ())
-    return next(filter(None, found), None)
+    invalid = (names.label_problem(role, "F149", "the role") for role in roles or ())
+    return next(filter(None, invalid), None)
 
 
 def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]], code: str) -> Problems:
@@ -111,20 +111,20 @@ def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]], code: str
 def _field(field: schema.Field) -> Problems:
     yield "name", names.field_problem(field.name, free="id" if field.primary_key else "")
     if (field.filterable or field.primary_key) and field.name in names.LIST_PARAMETERS:
-        place = "filterable" if field.filterable else "name"
-        yield place, problem("list_parameter", name=field.name)
+        option = "filterable" if field.filterable else "name"
+        yield option, problem("list_parameter", name=field.name)
     yield from _member(field)
-    for what, one, others in _CONFLICTS:
-        for other in others if getattr(field, one) else ():
+    for entry, option, excluded in _CONFLICTS:
+        for other in excluded if getattr(field, option) else ():
             if getattr(field, other) is not None and getattr(field, other) is not False:
-                yield other, problem(what, option=other)
+                yield other, problem(entry, option=other)
     if field.type == "enum":
         yield from _choices(field.choices)
     yield from _limits(field)
-    bad = None if field.pattern is None else pattern_problem(field.pattern)
-    yield "pattern", bad
+    invalid = None if field.pattern is None else pattern_problem(field.pattern)
+    yield "pattern", invalid
     if field.default is not None:
-        yield "default", _default(field, None if bad else field.pattern)
+        yield "default", _default(field, None if invalid else field.pattern)
 
 
 def _limits(field: schema.Field) -> Problems:
@@ -137,7 +137,7 @@ def _limits(field: schema.Field) -> Problems:
 
 
 def _bounds(field: schema.Field) -> tuple[str, int | Decimal | None, int | Decimal | None]:
-    """(the lower limit's option, lower limit, upper limit)."""
+    """Return (the lower limit's option, lower limit, upper limit)."""
     if _has_length(field):
         return "min_len", field.min_len, field.max_len or TYPES[field.type].get("longest")
     return "min", field.min, field.max
@@ -150,7 +150,7 @@ def _has_length(field: schema.Field) -> bool:
 def _choices(choices: tuple[str, ...]) -> Problems:
     if not choices or "" in choices:
         yield "choices", problem("no_choices")
-    twice = [choice for choice, times in Counter(choices).items() if times > 1]
+    twice = [choice for choice, count in Counter(choices).items() if count > 1]
     if twice:
         yield "choices", problem("choice_twice", choice=quote(twice[0]))
 
@@ -172,8 +172,8 @@ def _fits(number: Decimal, precision: tuple[int, int]) -> bool:
     return short and number.copy_abs() < 10 ** max(digits - places, 0)
 
 
-def _default(field: schema.Field, pattern: str | None) -> Problem | None:
-    """Why the field's default may not stand."""
+def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
+    """Return the problem of the field's default. pattern: None if it is not set or invalid."""
     value: Any = field.default
     if not _is_value(field.type, value):
         hint = TYPES[field.type].get("hint", "")

@@ -1,6 +1,6 @@
-"""The schema language that users write: `from forge_min import schema`. Frozen values, no I/O.
+"""The schema language for users: `from forge_min import schema`. Frozen values, no I/O.
 
-Some names are those of builtins on purpose (`schema.int`): import the package, not `*`.
+Some names are those of builtins (`schema.int`): import the package, not `*`.
 """
 
 from __future__ import annotations

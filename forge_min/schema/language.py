@@ -1,7 +1,7 @@
-"""The words of the schema language; each function gives a frozen value. Nothing here checks values.
+"""The functions of the schema language. Each returns a frozen value; nothing here checks values.
 
-`parse` checks them, without running the file: the signatures and typed options below are its only
-table of what may be written. Names that would hide a builtin end in "_" here, not in the package.
+`parse` checks them without running the file, by the signatures and typed options of this module.
+Names that would hide a builtin end in "_" here, but not in the package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypedDict, Unpack
 
 __all__ = [
     "BelongsTo", "Field", "FieldType", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete",
-    "Part", "Permission", "Resource", "Trait", "TraitName", "WithHooks", "auditable",
+    "Part", "Permission", "ResourceSchema", "Trait", "TraitName", "WithHooks", "auditable",
     "belongs_to", "bigint", "date", "datetime", "decimal", "define", "email", "enum",
     "has_many", "has_one", "json", "many_to_many", "permission", "slug", "soft_delete",
     "string", "tenant_scoped", "text", "timestamps", "url", "uuid", "version", "with_hooks",
@@ -27,7 +27,7 @@ FieldType = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberRules:
-    """What a field and a belongs_to may say alike: `MemberOptions` explains it."""
+    """The common options of fields and belongs_to, described in `MemberOptions`."""
 
     required: bool = False
     unique: bool = False
@@ -40,7 +40,7 @@ class MemberRules:
 
 @dataclass(frozen=True, slots=True)
 class Field(MemberRules):
-    """One column. `default` None means no default; the typed options below explain the others."""
+    """One column. `default` None means no default; the typed options below describe the others."""
 
     name: str
     type: FieldType
@@ -64,9 +64,11 @@ class Field(MemberRules):
 class MemberOptions(TypedDict, total=False):
     """Options of every field and of belongs_to.
 
-    required: a create must give it, and it is never null. immutable: only a create gives it.
-    visible_to, writable_by: the roles that see it, that may give it; None means everybody. label,
-    help: what people read in forms.
+    required: a create must set it, and it is never null.
+    immutable: only a create can set it.
+    visible_to: the roles that may read it; None means all users.
+    writable_by: the roles that may set it; None means all users.
+    label, help: shown in forms.
     """
 
     required: bool
@@ -78,17 +80,19 @@ class MemberOptions(TypedDict, total=False):
 
 
 class FieldOptions(MemberOptions, total=False):
-    """Options of every type. placeholder: what an empty input of a form shows."""
+    """Options of every type. placeholder: shown in an empty input of a form."""
 
     placeholder: str
 
 
 class ColumnOptions(FieldOptions, total=False):
-    """Options of every type but json.
+    """Options of every type except json.
 
-    unique: no two rows share it; of one tenant, where the resource is tenant-scoped, and deleted
-    rows don't count. index: an index of its own. sortable, filterable: clients may sort, filter by
-    it.
+    unique: no two rows have the same value. Deleted rows do not count; if the resource is
+        tenant-scoped, only rows of the same tenant count.
+    index: the column gets its own index.
+    sortable: clients may sort by it.
+    filterable: clients may filter by it.
     """
 
     unique: bool
@@ -100,14 +104,14 @@ class ColumnOptions(FieldOptions, total=False):
 class KeyOptions(ColumnOptions, total=False):
     """Options of the types that may be the primary key.
 
-    primary_key: takes the place of `id`; it is then required, unique and immutable.
+    primary_key: replaces `id`; the field is then required, unique and immutable.
     """
 
     primary_key: bool
 
 
 class WrittenOptions(ColumnOptions, total=False):
-    """Options of the types whose default is written as text: datetime, date."""
+    """Options of datetime and date, which have a default written as text."""
 
     default: str | None
 
@@ -136,8 +140,8 @@ class SlugOptions(TextOptions, KeyOptions, total=False):
 class PatternOptions(TextOptions, total=False):
     """Options of text.
 
-    pattern: a regular expression that the whole value matches, of what Python and ECMAScript have
-    in common. Requests are checked by it; the database is not told.
+    pattern: regular expression for the whole value, in the common syntax of Python and ECMAScript.
+        It is checked in requests, but not in the database.
     """
 
     pattern: str | None
@@ -148,7 +152,7 @@ class StringOptions(PatternOptions, KeyOptions, total=False):
 
 
 class IntOptions(KeyOptions, total=False):
-    """Options of int and bigint. min and max are allowed values themselves."""
+    """Options of int and bigint. min and max are included in the range."""
 
     default: int | None
     min: int | None
@@ -156,7 +160,7 @@ class IntOptions(KeyOptions, total=False):
 
 
 class DecimalOptions(ColumnOptions, total=False):
-    """Options of decimal. precision: (digits in all, digits after the point), as numeric(p, s)."""
+    """Options of decimal. precision: (total digits, decimal places), as numeric(p, s)."""
 
     default: str | int | None
     precision: tuple[int, int] | None
@@ -179,17 +183,17 @@ def text(name: str, **options: Unpack[PatternOptions]) -> Field:
 
 
 def slug(name: str, **options: Unpack[SlugOptions]) -> Field:
-    """A part of an address, as "my-first-post": a-z, 0-9 and single "-". max_len None is 100."""
+    """A part of a URL, as "my-first-post": a-z, 0-9 and single "-". max_len defaults to 100."""
     return Field(name, "slug", **options)
 
 
 def email(name: str, **options: Unpack[TextOptions]) -> Field:
-    """An e-mail address of at most 320 characters, kept as it was given."""
+    """An e-mail address of at most 320 characters, stored unchanged."""
     return Field(name, "email", **options)
 
 
 def url(name: str, **options: Unpack[TextOptions]) -> Field:
-    """An address that begins with http:// or https://. max_len None is 2048."""
+    """A URL that starts with http:// or https://. max_len defaults to 2048."""
     return Field(name, "url", **options)
 
 
@@ -199,7 +203,7 @@ def int_(name: str, **options: Unpack[IntOptions]) -> Field:
 
 
 def bigint(name: str, **options: Unpack[IntOptions]) -> Field:
-    """A whole number of 64 bits. Readers of JSON that use doubles keep it exact up to 2^53."""
+    """A whole number of 64 bits. JSON clients that use doubles keep it exact up to 2^53."""
     return Field(name, "bigint", **options)
 
 
@@ -212,8 +216,8 @@ def decimal(
 ) -> Field:
     """An exact number.
 
-    A default with a fraction is written as text: default="0.5". min and max are allowed values
-    themselves, exactly as they are written: 0.1 is one tenth.
+    A default with a fraction is written as text: default="0.5". min and max are included in the
+    range and exact: 0.1 is one tenth.
     """
     return Field(name, "decimal", min=_exact(min), max=_exact(max), **options)
 
@@ -224,12 +228,12 @@ def bool_(name: str, **options: Unpack[BoolOptions]) -> Field:
 
 
 def datetime(name: str, **options: Unpack[WrittenOptions]) -> Field:
-    """A moment, stored in UTC. A default is ISO 8601 with an offset: "2026-01-31T12:00:00Z"."""
+    """A date and time, stored in UTC. A default needs an offset: "2026-01-31T12:00:00Z"."""
     return Field(name, "datetime", **options)
 
 
 def date(name: str, **options: Unpack[WrittenOptions]) -> Field:
-    """A calendar day. A default is ISO 8601: "2026-01-31"."""
+    """A calendar day. A default is in ISO 8601: "2026-01-31"."""
     return Field(name, "date", **options)
 
 
@@ -244,12 +248,12 @@ def enum(name: str, choices: Sequence[str], **options: Unpack[EnumOptions]) -> F
 
 
 def json(name: str, **options: Unpack[FieldOptions]) -> Field:
-    """Any JSON value. JSON's null is no value: the column's NULL."""
+    """Any JSON value. JSON's null is stored as the column's NULL."""
     return Field(name, "json", **options)
 
 
 def _exact(limit: int | float | None) -> int | Decimal | None:
-    """The number that the shortest spelling of a float stands for."""
+    """Return a float as the exact number of its shortest decimal representation."""
     if isinstance(limit, float):
         return int(limit) if limit.is_integer() else Decimal(str(limit))
     return limit
@@ -262,7 +266,7 @@ TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "
 
 @dataclass(frozen=True, slots=True)
 class BelongsTo(MemberRules):
-    """A column `<name>_id` that refers to a row of `target`. name None: the target's snake name."""
+    """A column `<name>_id` that refers to a row of `target`. name: default target's snake name."""
 
     target: str
     name: str | None = None
@@ -272,9 +276,9 @@ class BelongsTo(MemberRules):
 class RelationOptions(MemberOptions, total=False):
     """Options of belongs_to.
 
-    unique: no two rows refer to the same one. on_delete: what happens to this row when that one is
-    deleted: refuse the deletion ("restrict"), delete this one too ("cascade"), or forget the
-    reference ("set_null").
+    unique: no two rows refer to the same target.
+    on_delete: the effect of deleting the target: it is refused ("restrict"), this row is deleted
+        too ("cascade"), or the reference becomes null ("set_null").
     """
 
     unique: bool
@@ -283,7 +287,7 @@ class RelationOptions(MemberOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """A relation that needs no column in this table. None means the rule, as its function says."""
+    """A relation without a column in this table. None means the default of its function."""
 
     kind: ManyKind
     target: str
@@ -294,14 +298,14 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """Something that a resource is or isn't."""
+    """A property of a resource that is on or off."""
 
     name: TraitName
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """The roles that may do one operation."""
+    """The roles that may perform one operation."""
 
     operation: str
     roles: Sequence[str]
@@ -311,9 +315,12 @@ class Permission:
 class JobRef:
     """A job that a hook enqueues.
 
-    kind: the worker's class name. queue: where it waits. priority: 1 (first) to 4 (last).
-    max_attempts: None is the configuration's. delay: seconds before it may run. unique: none is
-    added while one for the same row waits; while one runs, one successor is.
+    kind: the class name of the job.
+    queue: the name of its queue.
+    priority: 1 (first) to 4 (last).
+    max_attempts: None means the configured number.
+    delay: seconds before it may run.
+    unique: no job is added while one for the same row waits; while one runs, one successor is.
     """
 
     kind: str
@@ -326,7 +333,7 @@ class JobRef:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The jobs to enqueue, in the transaction of the write that they follow."""
+    """The jobs to enqueue, in the transaction of the write that causes them."""
 
     after_create: Sequence[JobRef] = ()
     after_update: Sequence[JobRef] = ()
@@ -334,13 +341,13 @@ class Hooks:
 
     @property
     def all(self) -> tuple[JobRef, ...]:
-        """Every reference; a kind that stands in two hooks comes twice."""
+        """All jobs; one that is in two hooks is listed twice."""
         return (*self.after_create, *self.after_update, *self.after_delete)
 
 
 @dataclass(frozen=True, slots=True)
 class WithHooks:
-    """The part of a resource that carries its hooks."""
+    """The part of a resource with its hooks."""
 
     hooks: Hooks
 
@@ -349,20 +356,21 @@ Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
-    """A resource as written. plural None means the rule: country → countries, bus → buses."""
+class ResourceSchema:
+    """A resource in a schema. plural None means the rule (country → countries, bus → buses)."""
 
     name: str
     parts: tuple[Part, ...]
     plural: str | None = None
 
 
-def define(name: str, *parts: Part, plural: str | None = None) -> Resource:
-    """The resource of this file.
+def define(name: str, *parts: Part, plural: str | None = None) -> ResourceSchema:
+    """Define the resource of this file.
 
-    name: its class name ("BoardingPass"). plural: its table.
+    name: its class name ("BoardingPass").
+    plural: its table; default the plural of the name.
     """
-    return Resource(name, parts, plural)
+    return ResourceSchema(name, parts, plural)
 
 
 def belongs_to(
@@ -373,9 +381,10 @@ def belongs_to(
 
 
 def has_many(target: str, name: str | None = None, via: str | None = None) -> Many:
-    """The rows of `target` that belong to this one. name None: the target's plural.
+    """The rows of `target` that belong to this one.
 
-    via: the belongs_to of `target` that leads back; None where it has only one.
+    name: default the target's plural.
+    via: the inverse belongs_to of `target`; needed if it has several.
     """
     return Many("has_many", target, name, via)
 
@@ -383,47 +392,49 @@ def has_many(target: str, name: str | None = None, via: str | None = None) -> Ma
 def has_one(target: str, name: str | None = None, via: str | None = None) -> Many:
     """The one row of `target` that belongs to this one; its belongs_to becomes unique.
 
-    name None: the target's snake name. via: as of has_many.
+    name: default the target's snake name.
+    via: as of has_many.
     """
     return Many("has_one", target, name, via)
 
 
 def many_to_many(target: str, name: str | None = None, table: str | None = None) -> Many:
-    """Rows of `target`, of which each may belong to many of these. name None: the plural.
+    """Rows of `target`, each of which may belong to several rows of this resource.
 
-    table: the join table, <this table>_<name> when None. Both ends may declare the relation by
-    naming the same one.
+    name: default the target's plural.
+    table: the join table, default <this table>_<name>. Both ends may declare the relation with the
+        same table.
     """
     return Many("many_to_many", target, name, table=table)
 
 
 def timestamps() -> Trait:
-    """created_at and updated_at, kept by the database's clock."""
+    """Add created_at and updated_at, set by the database's clock."""
     return Trait("timestamps")
 
 
 def soft_delete() -> Trait:
-    """Deleted rows stay, marked by deleted_at, and can be restored."""
+    """Keep deleted rows, marked by deleted_at; they can be restored."""
     return Trait("soft_delete")
 
 
 def tenant_scoped() -> Trait:
-    """Each row belongs to a tenant, and only that tenant can see it."""
+    """Assign each row to a tenant; only that tenant can see it."""
     return Trait("tenant_scoped")
 
 
 def auditable() -> Trait:
-    """Every write leaves who changed what, in its own transaction."""
+    """Record the author and the changes of every write, in its transaction."""
     return Trait("auditable")
 
 
 def version() -> Trait:
-    """A change must name the version that it is based on (If-Match)."""
+    """Require that a change names the version that it is based on (If-Match)."""
     return Trait("version")
 
 
 def permission(operation: str, roles: Sequence[str]) -> Permission:
-    """Only a user with one of `roles` may do it; an operation without a permission is open.
+    """Allow an operation only for users with one of `roles`. Without a permission it is open.
 
     operation: "read", "create", "update", "delete", "restore", "audit" (read the history) or the
     name of a verb.
@@ -432,5 +443,5 @@ def permission(operation: str, roles: Sequence[str]) -> Permission:
 
 
 def with_hooks(hooks: Hooks) -> WithHooks:
-    """Jobs that are enqueued after a create, update or delete."""
+    """Enqueue jobs after a create, update or delete."""
     return WithHooks(hooks)

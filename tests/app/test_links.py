@@ -15,7 +15,7 @@ from forge_min import db
 from forge_min.app import Runtime
 from forge_min.auth import accounts, signing
 from forge_min.auth.accounts import User
-from forge_min.html.account import Links
+from forge_min.html.account import PasswordResetSender
 from forge_min.html.account import password_reset as links
 from forge_min.testing import Client, TestDatabase, running_app
 
@@ -115,13 +115,13 @@ def test_what_does_not_fit_is_dropped_and_what_fails_is_logged(
     database: db.Database, post: Post, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(links, "WAITING", 2)
-    made = Links(database, post)
+    monkeypatch.setattr(links, "MAX_WAITING", 2)
+    made = PasswordResetSender(database, post)
     made.start()
-    made.ask(EMAILS[1])
+    made.enqueue(EMAILS[1])
     assert post.asked.acquire(timeout=DEADLINE)
     for _ in range(3):
-        made.ask(EMAILS[0])
+        made.enqueue(EMAILS[0])
     assert [r.getMessage() for r in caplog.records if "too many" in r.getMessage()]
     post.open.set()
     made.stop(DEADLINE)
@@ -134,19 +134,19 @@ def test_what_does_not_fit_is_dropped_and_what_fails_is_logged(
 def test_a_post_that_hangs_keeps_no_process_alive(
     database: db.Database, post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = Links(database, post)
+    made = PasswordResetSender(database, post)
     made.start()
     for _ in range(3):
-        made.ask(EMAILS[0])
+        made.enqueue(EMAILS[0])
     assert post.asked.acquire(timeout=DEADLINE)
     made.stop(0)
-    assert "2 links for a new password are not sent" in caplog.text
-    made.ask(EMAILS[0])
+    assert "2 password-reset links are not sent" in caplog.text
+    made.enqueue(EMAILS[0])
     post.open.set()
     join(made)
     assert len(post.sent) == 1
 
 
-def join(thread: Links) -> None:
+def join(thread: PasswordResetSender) -> None:
     thread.join(DEADLINE)
-    assert not thread.is_alive() and thread.name == "reset-links" and thread.daemon
+    assert not thread.is_alive() and thread.name == "password-reset" and thread.daemon

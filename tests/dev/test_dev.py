@@ -324,7 +324,7 @@ def test_a_process_that_dies_is_replaced(dev: Dev) -> None:
     dev.save("app.py", lambda text: text + added)
     dev.until(lambda: "reloaded" in dev.log)
     dev.until(lambda: dev.get("/die").status == 0)
-    dev.says("the process has ended with 9; another begins")
+    dev.says("the process has ended with 9; a new one starts")
     assert dev.shows("<h1>shop</h1>").status == 200
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge_min import db
 from forge_min.config import load
-from forge_min.dev.rebuild import apply_migrations, compare_schemas, make_gen, make_styles
+from forge_min.dev.rebuild import apply_migrations, compare_schemas, write_gen, write_styles
 from forge_min.ops.project import Project
 from forge_min.testing import TestDatabase
 
@@ -132,12 +132,12 @@ def test_schemas_are_compared_and_nothing_is_written(project: Project, said: lis
 
 def test_gen_is_made_and_files_of_new_resources_are_told(project: Project, said: list[str]) -> None:
     root = Path(str(project.root))
-    assert make_gen(root, said.append) == said == []
+    assert write_gen(root, said.append) == said == []
     pet = 'from forge_min import schema\n\npet = schema.define("Pet", schema.string("name"))\n'
     (root / "resources" / "pet").mkdir()
     (root / "resources" / "pet" / "schema.py").write_text(pet)
-    assert make_gen(root, said.append) == []
-    assert said == ["wrote resources/pet/actions.py: it is yours from now on"]
+    assert write_gen(root, said.append) == []
+    assert said == ["wrote resources/pet/actions.py: yours to edit"]
     assert (root / "gen" / "pet" / "routes.py").is_file()
 
 
@@ -155,21 +155,21 @@ def test_a_mistake_is_told_and_gen_stays(
     root = Path(str(project.root))
     before = {p: p.read_bytes() for p in (root / "gen").rglob("*") if p.is_file()}
     change(project, name, old, new)
-    (problem, *_) = make_gen(root, said.append)
+    (problem, *_) = write_gen(root, said.append)
     assert problem.title.startswith(told) and name in problem.title + problem.text
     assert {p: p.read_bytes() for p in (root / "gen").rglob("*") if p.is_file()} == before
 
 
 def test_a_stylesheet_is_made_where_tailwind_is_asked_for(project: Project) -> None:
     root = Path(str(project.root))
-    assert make_styles(root) == [] and not (root / "static").exists()
+    assert write_styles(root) == [] and not (root / "static").exists()
     (root / "static" / "css").mkdir(parents=True)
     (root / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
     change(project, "views/home.html", "<main>", '<main class="underline">')
-    assert make_styles(root) == []
+    assert write_styles(root) == []
     assert ".underline" in (made := root / "static" / "css" / "app.css").read_text()
     stamp = made.stat().st_mtime_ns
-    assert make_styles(root) == [] and made.stat().st_mtime_ns == stamp
+    assert write_styles(root) == [] and made.stat().st_mtime_ns == stamp
     (root / "static" / "css" / "other.css").write_text('@import "https://x.example/a.css";')
-    (problem,) = make_styles(root)
+    (problem,) = write_styles(root)
     assert "F343" in problem.title or "F348" in problem.title

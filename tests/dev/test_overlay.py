@@ -62,12 +62,12 @@ def test_a_page_gets_what_is_wrong_at_its_end_and_escaped(overlay: Overlay) -> N
 
 
 def test_a_page_has_the_number_of_the_process_that_made_it(overlay: Overlay) -> None:
-    overlay.hear(State(8, 5, 3, []))  # the next one serves by now
+    overlay.update(State(8, 5, 3, []))  # the next one serves by now
     assert b'data-page="7-5"' in ask(overlay)[2]
 
 
 def test_a_page_of_another_encoding_stays_readable(overlay: Overlay, app: Answering) -> None:
-    overlay.hear(State(7, 0, 3, [Problem("\u20ac \U0001f600")]))
+    overlay.update(State(7, 0, 3, [Problem("\u20ac \U0001f600")]))
     app.headers["Content-Type"] = "text/html; charset=latin-1"
     app.body = "<!doctype html><p>\xe4</p>".encode("latin-1")
     _, _, body = ask(overlay)
@@ -139,7 +139,7 @@ def test_an_open_page_is_told_the_state_and_of_a_request_that_fails(
     ask(overlay)
     assert state()["failures"] != first["failures"]
     assert "ValueError: &lt;boom&gt;" in state()["failed"] and "boom" not in state()["html"]
-    overlay.hear(State(8, 5, 4, []))
+    overlay.update(State(8, 5, 4, []))
     assert (state()["page"], state()["styles"], state()["html"]) == ("8-5", "4", "")
 
 

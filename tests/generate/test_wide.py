@@ -18,7 +18,7 @@ import forge_min
 import pytest
 from forge_min import db, schema
 from forge_min.generate import compare_scaffold, generate
-from forge_min.parse import joins, parse_project
+from forge_min.parse import join_edges, parse_project
 from forge_min.testing import TestDatabase
 
 TESTS = Path(__file__).parents[1]
@@ -158,7 +158,7 @@ def test_every_constraint_of_the_tables_is_the_error_of_a_field(
         told = {data.constraints[name] for name in own}
         assert filtered - {r.column for r in data.relations} <= told
         assert set(data.constraints.values()) <= _fields(data)
-    for link in joins(RESOURCES):
+    for link in join_edges(RESOURCES):
         rows = tables.execute(
             "select conname from pg_constraint where contype = 'f' and conrelid = %s::regclass",
             [link.join],
@@ -168,7 +168,7 @@ def test_every_constraint_of_the_tables_is_the_error_of_a_field(
 
 
 def _of_a_join(name: str) -> bool:
-    return any(name.startswith(link.join) for link in joins(RESOURCES))
+    return any(name.startswith(link.join) for link in join_edges(RESOURCES))
 
 
 def _constraints_of(folder: str) -> dict[str, str]:

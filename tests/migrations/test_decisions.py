@@ -210,7 +210,7 @@ def test_what_was_made_by_hand_and_would_go_along_is_a_risk(world, schema):
     world.by_hand("0002_lower.sql", "create index lower_a on things (lower(a));")
     world.up()
     err = world.refused(schema.define("Thing", schema.field("b")))
-    assert "drop index lower_a of things (a hand-written migration made it)" in err.message
+    assert "drop index lower_a of things (a hand-written migration created it)" in err.message
 
 
 def test_a_view_made_by_hand_on_what_would_go_is_named_by_postgresql(world, schema):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from forge_min.db import connect
 from forge_min.errors import BuildError
-from forge_min.migrations.parts import RESERVED, identifier, literal
+from forge_min.migrations.objects import RESERVED, identifier, literal
 from forge_min.parse.names import constraint_name
 from hypothesis import given
 from hypothesis import strategies as st

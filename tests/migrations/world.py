@@ -22,11 +22,11 @@ from forge_min.db import (
 from forge_min.errors import BuildError
 from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
 from forge_min.parse import resolve
-from forge_min.parse.ir import ColumnIR, ManyIR, ResourceIR, Span
+from forge_min.parse.ir import ColumnIR, ManyIR, ResourceIR, SourceSpan
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 
-SPAN = Span("resources/x/schema.py", 1, 1, 2)
+SPAN = SourceSpan("resources/x/schema.py", 1, 1, 2)
 
 
 class Schema:

@@ -90,12 +90,12 @@ def test_a_has_one_makes_the_relation_that_leads_back_unique() -> None:
 
 def test_which_relation_leads_back_is_asked_with_its_answers() -> None:
     (found,) = two("schema.has_many('Other')", TWO).diagnostics
-    assert found.message == '"Other" has 2 belongs_to("Thing"), and one must lead back'
-    assert found.hint == 'say which: via="origin" or via="goal"'
+    assert found.message == '"Other" has 2 belongs_to("Thing"), but exactly one is needed'
+    assert found.hint == 'choose one: via="origin" or via="goal"'
     (found,) = two("schema.has_many('Other', via='orgin')", TWO).diagnostics
     assert found.hint == 'did you mean "origin"?'
     (found,) = two("schema.has_many('Other', via='goal')", "schema.int('x')").diagnostics
-    assert found.hint == "write it into resources/other/schema.py"
+    assert found.hint == "add it to resources/other/schema.py"
 
 
 def test_what_may_come_of_another_mistake_is_not_reported() -> None:

@@ -7,8 +7,8 @@ import dataclasses
 import json
 
 from forge_min import schema
-from forge_min.parse import joins, links, lower, resolve
-from forge_min.parse.ir import ResourceIR, Span
+from forge_min.parse import edges_of, join_edges, lower, resolve
+from forge_min.parse.ir import ResourceIR, SourceSpan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +19,12 @@ from .strategies import schema_files, schema_projects, spoil_text, spoil_tree
 def imported(folder: str, source: str) -> ResourceIR:
     space: dict[str, object] = {}
     exec(compile(source, "schema.py", "exec"), space)  # noqa: S102
-    resource = next(value for value in space.values() if isinstance(value, schema.Resource))
+    resource = next(value for value in space.values() if isinstance(value, schema.ResourceSchema))
     return lower(resource, f"resources/{folder}/schema.py", nowhere(folder))
 
 
-def nowhere(folder: str) -> Span:
-    return Span(f"resources/{folder}/schema.py", 1, 1, 2)
+def nowhere(folder: str) -> SourceSpan:
+    return SourceSpan(f"resources/{folder}/schema.py", 1, 1, 2)
 
 
 def without_places(resource: ResourceIR) -> ResourceIR:
@@ -52,10 +52,10 @@ def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str
     assert tuple(map(without_places, parsed.resources)) == same
     thing, other = parsed.resources
     by_name = {"Thing": thing, "Other": other}
-    assert {link.name for link in links(thing, by_name)} >= {"others", "other"}
+    assert {link.name for link in edges_of(thing, by_name)} >= {"others", "other"}
     one = next(relation for relation in other.relations if relation.name == "one")
     assert one.unique
-    assert {link.join for link in joins(parsed.resources)} >= {
+    assert {link.join for link in join_edges(parsed.resources)} >= {
         many.table for resource in parsed.resources for many in resource.many if many.table
     }
 
@@ -85,9 +85,9 @@ def survives(**files: bytes) -> None:
         assert diagnostic.code.startswith("F1") and 1 <= diagnostic.col < diagnostic.end_col
     if not bad:
         by_name = {resource.name: resource for resource in parsed.resources}
-        assert joins(parsed.resources) is not None
+        assert join_edges(parsed.resources) is not None
         for resource in parsed.resources:
-            assert len(links(resource, by_name)) == len(resource.relations) + len(resource.many)
+            assert len(edges_of(resource, by_name)) == len(resource.relations) + len(resource.many)
 
 
 @given(schema_files(), st.integers())

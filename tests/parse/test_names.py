@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.parse import links
+from forge_min.parse import edges_of
 from forge_min.parse.ir import attribute_of
 from forge_min.parse.names import constraint_name, plural, snake
 from hypothesis import given
@@ -92,7 +92,7 @@ def test_relations_are_named_after_their_targets() -> None:
         "schema.many_to_many('Thing', 'friends')",
     )
     assert [many.name for many in found.many] == ["things", "thing", "friends"]
-    across = links(found, {"Thing": found})[-1]
+    across = edges_of(found, {"Thing": found})[-1]
     assert (across.join, across.field) == ("things_friends", "friend_ids")
     assert (across.column, across.target_column) == ("thing_id", "other_thing_id")
 

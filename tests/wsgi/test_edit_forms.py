@@ -319,7 +319,7 @@ def test_a_note_that_was_deleted_meanwhile_keeps_what_was_typed(
     ann.edit(note)
     book.delete(note)
     page = ann.send({"title": "typed"})
-    assert page.status == 404 and "This was deleted meanwhile" in page.text
+    assert page.status == 404 and "This has been deleted since you opened it" in page.text
     assert dict(page.form.fields)["title"] == "typed"
     assert ann.get(note + "/edit").status == 404
 

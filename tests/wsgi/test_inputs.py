@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 from forge_min.actions import Column
-from forge_min.html.fields import Field
+from forge_min.html.fields import FormField
 from forge_min.html.inputs import control
 
 
 def shown(kind: str, written: str) -> str:
-    return control(Field("x", kind, {"min": 0}), [written] if written else [])
+    return control(FormField("x", kind, {"min": 0}), [written] if written else [])
 
 
 @pytest.mark.parametrize(
@@ -55,22 +55,22 @@ def test_else_an_input_is_of_the_kind_of_its_field(kind: str, written: str, type
 
 
 def test_a_limit_with_a_fraction_is_one_that_html_reads() -> None:
-    made = control(Field("x", "decimal", {"min": Decimal("0.001"), "max": Decimal("1E-7")}), [])
+    made = control(FormField("x", "decimal", {"min": Decimal("0.001"), "max": Decimal("1E-7")}), [])
     assert 'min="0.001"' in made and 'max="1E-7"' in made and 'step="any"' in made
 
 
 def test_a_list_has_a_text_in_each_option_and_is_required_only_where_one_is_empty() -> None:
     column = Column("x", "enum", choices=("a", "b"))
-    field = Field("x", "enum", {"required": True}, column=column)
+    field = FormField("x", "enum", {"required": True}, column=column)
     new, chosen = control(field, []), control(field, ["b"])
     assert '<option value="">–</option>' in new and " required" in new
     assert 'value=""' not in chosen and 'aria-required="true"' in chosen
     assert " required" not in chosen
-    optional = control(Field("x", "bool"), ["true"])
+    optional = control(FormField("x", "bool"), ["true"])
     assert '<option value="">–</option>' in optional and "required" not in optional
 
 
 def test_what_has_a_picker_has_no_placeholder() -> None:
     column = Column("x", "date", placeholder="31 December")
-    assert "placeholder" not in control(Field("x", "date", column=column), [])
-    assert "31 December" in control(Field("x", "date", column=column), ["soon"])
+    assert "placeholder" not in control(FormField("x", "date", column=column), [])
+    assert "31 December" in control(FormField("x", "date", column=column), ["soon"])

@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 import pytest
 from forge_min.auth import Identity, current_identity
 from forge_min.errors import NotFound, Unauthenticated
-from forge_min.html import Frame, ProblemPages
+from forge_min.html import Layout, ProblemPages
 from forge_min.wsgi import (
     CORS,
     Application,
@@ -109,8 +109,9 @@ def test_a_problem_page_around_identify_knows_its_reader_and_says_once_what_it_d
             raise Unauthenticated("not believed")
         return Identity("anna")
 
-    frame = Frame("shop", account=lambda request: Raw(f"reader:{current_identity().user}"))
-    around = ProblemPages(frame, "/api/v1")
+    layout = Layout("shop")
+    layout.account = lambda request: Raw(f"reader:{current_identity().user}")
+    around = ProblemPages(layout, "/api/v1")
     ask = made(middleware=[around, Identify([method], lambda request: None)])
     assert ask("/api/missing").of("Vary") == ["Accept"]
     for path, reader in (("/api/missing", b"reader:anna"), ("/api/long", b"reader:")):

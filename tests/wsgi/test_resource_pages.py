@@ -60,7 +60,7 @@ def test_a_row_is_made_shown_changed_and_deleted_with_forms_alone(person: Person
     person.click("Delete")
     assert "cannot be undone" in person.page.text
     page = person.send()
-    assert "Deleted." in page.text and "None yet." in page.text
+    assert "Deleted." in page.text and "There are no rows yet." in page.text
 
 
 def test_what_is_wrong_stands_beside_its_field_and_nothing_written_is_lost(person: Person) -> None:
@@ -164,7 +164,7 @@ def test_times_are_filtered_by_the_readers_clock(person: Person) -> None:
     ask = next(form for form in person.page.forms if form.method == "get")
     assert "LH 1" in person.send({name: "2030-01-01T10:00"}, form=ask).text
     assert dict(person.page.forms[0].fields)[name] == "2030-01-01T10:00"
-    assert "Nothing fits." in person.send({name: "2030-01-01T10:01"}, form=ask).text
+    assert "No matching rows." in person.send({name: "2030-01-01T10:01"}, form=ask).text
 
 
 @pytest.mark.thorough

@@ -1,9 +1,9 @@
-// A page in development: loads itself, or only its stylesheets, again when what is served changes,
-// and shows what is wrong. `forge-min dev` adds it to every page, and nothing else does.
+// The script of a page in development. It reloads the page, or only its stylesheets, after a change,
+// and shows problems. Only `forge-min dev` adds it to pages.
 (() => {
   "use strict";
   const { page, styles, failures } = document.currentScript.dataset;
-  let [shown, wrong] = [styles, null];
+  let [shown, current] = [styles, null];
 
   function restyle() {
     for (const link of document.querySelectorAll('link[rel="stylesheet"]')) {
@@ -11,7 +11,7 @@
       url.searchParams.set("forge-dev", shown);
       const fresh = link.cloneNode();
       fresh.href = url;
-      fresh.onload = fresh.onerror = () => link.remove(); // no moment without a style
+      fresh.onload = fresh.onerror = () => link.remove(); // the old one stays until the new one is loaded
       link.after(fresh);
     }
   }
@@ -23,17 +23,17 @@
       restyle();
     }
     const html = (state.failures !== failures ? state.failed : "") + state.html;
-    if (html !== wrong) document.getElementById("forge-dev-state").innerHTML = html; // escaped by the server
-    wrong = html;
+    if (html !== current) document.getElementById("forge-dev-state").innerHTML = html; // escaped by the server
+    current = html;
   }
 
-  async function look() {
+  async function poll() {
     try {
       if (!document.hidden) show(await (await fetch("/forge-dev/state")).json());
     } catch {
-      // The process is being replaced: the next look asks another one.
+      // The process is being replaced: the next request reaches its successor.
     }
-    setTimeout(look, 200);
+    setTimeout(poll, 200);
   }
-  look();
+  poll();
 })();

@@ -1,7 +1,7 @@
-// Forms, better than without JavaScript: sent without a reload, a relation searched while one types.
+// Forms without a reload, and a search for related rows while the user types.
 //
-//   <form data-form="write">   answers are shown in place; what was done leads on as ever
-//   <form data-form="ask">     a list that is asked for anew, its address kept
+//   <form data-form="write">   an error is shown in place; a saved form redirects
+//   <form data-form="ask">     a list is filtered in place; the URL follows
 //   <div data-pick="/flights/new/choices?field=origin_id">   see inputs.py
 (() => {
   "use strict";
@@ -17,17 +17,17 @@
       for (const [name, value] of [...body]) if (!value) body.delete(name, value);
       url.search = String(body);
     }
-    const answer = await fetch(url, {
+    const response = await fetch(url, {
       method: asks ? "GET" : "POST",
       headers: { Accept: "text/html" },
       ...(asks ? {} : { body }),
     });
-    if (!/^text\/html/.test(answer.headers.get("Content-Type") || "")) throw new Error("no page");
-    const moved = answer.redirected || asks;
-    return { text: await answer.text(), url: moved ? answer.url : null, asks, ok: answer.ok };
+    if (!/^text\/html/.test(response.headers.get("Content-Type") || "")) throw new Error("not a page");
+    const moved = response.redirected || asks;
+    return { text: await response.text(), url: moved ? response.url : null, asks, ok: response.ok };
   }
 
-  function tell(form, words) {
+  function showError(form, words) {
     const notice = document.createElement("div");
     notice.className = "notice bad";
     notice.setAttribute("role", "alert");
@@ -39,12 +39,12 @@
   function show({ text, url, asks, ok }, form) {
     const page = new DOMParser().parseFromString(text, "text/html");
     const fresh = page.getElementById("main");
-    // A page with another stream or layout is loaded as a whole.
+    // A page with another stream or layout is loaded completely.
     if (url && (!asks || !fresh)) return location.assign(url);
-    if (!fresh) throw new Error("no page of ours");
-    // What was written stays where the answer has no form of its own.
+    if (!fresh) throw new Error("not a page of this application");
+    // An error page without a form does not replace the entered text.
     if (!ok && !asks && !fresh.querySelector("[data-form]")) {
-      return tell(form, [...fresh.querySelectorAll("h1, h1 + p")].map((e) => e.textContent).join(": "));
+      return showError(form, [...fresh.querySelectorAll("h1, h1 + p")].map((e) => e.textContent).join(": "));
     }
     const focused = document.activeElement?.id;
     main().replaceWith(document.adoptNode(fresh));
@@ -64,9 +64,9 @@
       show(await send(form, event.submitter), form);
     } catch {
       form.removeAttribute("data-busy");
-      // It may have been done, so it is not sent again.
-      if (form.getAttribute("method") === "post") return tell(form, form.getAttribute("data-unknown") || "?");
-      form.removeAttribute("data-form"); // as without JavaScript: the browser says what is wrong
+      // The server may have saved it, so it is not sent again.
+      if (form.getAttribute("method") === "post") return showError(form, form.getAttribute("data-unknown") || "?");
+      form.removeAttribute("data-form"); // as without JavaScript: the browser shows the error
       form.requestSubmit(event.submitter);
       return;
     }
@@ -78,35 +78,35 @@
   function pick(box) {
     const input = box.querySelector("input[type=search]");
     const list = box.querySelector(".choices");
-    const told = box.querySelector("[role=status]");
-    let [timer, asked, last] = [0, null, input?.value.trim()];
+    const status = box.querySelector("[role=status]");
+    let [timer, controller, last] = [0, null, input?.value.trim()];
     if (!input || !list) return;
 
     async function search() {
       const words = input.value.trim();
-      if (words === last) return; // what was found may have the focus by now
+      if (words === last) return; // a result may have the focus by now
       last = words;
-      asked?.abort();
-      asked = new AbortController();
-      const stays = (input) => input.checked || input.value === ""; // "none" is always there
-      const kept = [...list.children].filter((label) => stays(label.querySelector("input")));
-      if (!words) return list.replaceChildren(...kept);
+      controller?.abort();
+      controller = new AbortController();
+      const stays = (input) => input.checked || input.value === ""; // "none" always stays
+      const checked = [...list.children].filter((label) => stays(label.querySelector("input")));
+      if (!words) return list.replaceChildren(...checked);
       try {
         const url = `${box.dataset.pick}&q=${encodeURIComponent(words)}`;
-        const answer = await fetch(url, { signal: asked.signal });
-        if (!answer.ok) throw new Error(String(answer.status));
+        const response = await fetch(url, { signal: controller.signal });
+        if (!response.ok) throw new Error(String(response.status));
         const template = document.createElement("template");
-        template.innerHTML = await answer.text();
-        const known = new Set(kept.map((label) => label.querySelector("input").value));
+        template.innerHTML = await response.text();
+        const known = new Set(checked.map((label) => label.querySelector("input").value));
         const fresh = [...template.content.children].filter(
           (label) => !known.has(label.querySelector("input").value),
         );
-        list.replaceChildren(...kept, ...fresh);
-        told.textContent = fresh.length || kept.length ? "" : box.dataset.none;
+        list.replaceChildren(...checked, ...fresh);
+        status.textContent = fresh.length || checked.length ? "" : box.dataset.none;
       } catch (error) {
         if (error.name === "AbortError") return;
         last = null;
-        told.textContent = "…";
+        status.textContent = "…";
       }
     }
 
@@ -116,7 +116,7 @@
     });
     input.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
-      event.preventDefault(); // it would save the form
+      event.preventDefault(); // Enter would save the form
       clearTimeout(timer);
       search();
     });

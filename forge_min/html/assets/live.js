@@ -1,33 +1,33 @@
-// Live pages: patches by element id, a fresh page where something was missed. The stream itself is
-// one for all tabs of the browser: stream.js.
+// Live pages: patches by element id, and a reload of regions after missed events. All tabs of the
+// browser share one stream (stream.js).
 //
 //   <body data-live="/events?topic=flights&format=html" data-live-events="airport.updated">
-//   <tbody id="flights" data-live-region>   what a refresh reads again, from this page's own address
-//   <p data-live-status role="status" data-live-reconnecting="…" data-live-closed="…">  says so when not live
+//   <tbody id="flights" data-live-region>   a refresh replaces it from this page's URL
+//   <p data-live-status role="status" data-live-reconnecting="…" data-live-closed="…">  shows the state while not live
 //
-// The server's fragments come as `datastar-patch-elements`. JSON events that a page wants are named
-// in data-live-events, or by forge.live.on("flight.updated", (data, id) => { ...; return true; }).
-// One that no function takes (returns true) reads the regions again.
+// HTML fragments come as `datastar-patch-elements`. A page names its JSON events in data-live-events
+// or with forge.live.on("flight.updated", (data, id) => { ...; return true; }). An event that no
+// function handles (returns true) reloads the regions.
 (() => {
   "use strict";
-  const NAME = "forge-live-1"; // what tabs share goes by it: another protocol gets another name
+  const NAME = "forge-live-1"; // of worker, channel and lock; another protocol needs another name
   const STREAM = new URL("stream.js", document.currentScript.src).href;
   const [patchers, names] = [new Map(), new Set()];
-  let send = () => {}; // tells the owner of the stream what this tab wants; null: it leaves
-  let unread = true; // what changed since the page was made must be read
+  let send = () => {}; // sends this tab's wish to the owner of the stream; null: the tab leaves
+  let unread = true; // changes since the page was rendered are not loaded yet
   let [root, readTimer, reading, again] = [null, 0, false, false];
-  const held = []; // what to do with events that come while the page is read: they may be newer
+  const deferred = []; // actions of events that arrive during a reload, which may be newer
 
   const jitter = (ms) => ms / 2 + Math.random() * ms;
-  const later = (act) => (reading ? held.push(act) : act());
+  const later = (act) => (reading ? deferred.push(act) : act());
 
   function show(state) {
     for (const element of document.querySelectorAll("[data-live-status]")) {
-      const said = element.dataset;
-      said.liveText ??= element.textContent;
-      const texts = { live: said.liveText, paused: said.liveText, closed: said.liveClosed ?? "closed…" };
-      if (said.liveState) element.textContent = texts[state] ?? said.liveReconnecting ?? "reconnecting…";
-      said.liveState = state; // a page that has just been opened connects, which is not worth a word
+      const dataset = element.dataset;
+      dataset.liveText ??= element.textContent;
+      const texts = { live: dataset.liveText, paused: dataset.liveText, closed: dataset.liveClosed ?? "closed…" };
+      if (dataset.liveState) element.textContent = texts[state] ?? dataset.liveReconnecting ?? "reconnecting…";
+      dataset.liveState = state; // the first connect shows no text
     }
   }
 
@@ -40,7 +40,7 @@
   const ADDING = ["append", "prepend", "before", "after"];
   const byId = (node) => (node.id ? document.getElementById(node.id) : null);
 
-  // Data lines of the wire format start with a word: mode, selector or elements.
+  // Each data line starts with a word: mode, selector or elements.
   function apply(text) {
     const patch = { mode: "outer", selector: "", elements: "" };
     for (const line of text.split("\n")) {
@@ -48,27 +48,27 @@
       if (word in patch) patch[word] = word === "elements" ? patch.elements + rest + "\n" : rest;
     }
     const method = METHODS[patch.mode];
-    const template = document.createElement("template"); // takes a <tr> without its table
+    const template = document.createElement("template"); // accepts a <tr> without its table
     template.innerHTML = patch.elements;
     const nodes = [...template.content.children];
     if (!method) return;
     if (!patch.selector) return nodes.forEach((node) => byId(node)?.[method](node));
     const target = document.querySelector(patch.selector);
-    // A replayed event must not add a second row: what is there already is replaced where it is.
+    // A replayed event must not add a row twice: an existing element is replaced in its position.
     const known = target && ADDING.includes(patch.mode) ? nodes.filter(byId) : [];
     for (const node of known) byId(node).replaceWith(node);
     const fresh = nodes.filter((node) => !known.includes(node));
     if (target && (fresh.length || !nodes.length)) target[method](...fresh);
   }
 
-  // -- reading the page again ----------------------------------------------------------------------
+  // -- reload of regions ---------------------------------------------------------------------------
 
   function readSoon(ms = 200) {
     if (reading) again = true;
     else if (!readTimer) readTimer = setTimeout(read, jitter(ms));
   }
 
-  // The one for the other; what has the focus there, and how far it is scrolled, stays.
+  // Replaces a region. Focus and horizontal scroll positions stay.
   function replace(region, fresh) {
     const all = (root, what = "*") => [root, ...root.querySelectorAll(what)];
     const scrolled = all(region, ".scroll").map((e) => e.scrollLeft);
@@ -84,10 +84,10 @@
     [readTimer, reading, again] = [0, true, false];
     try {
       const [here, signal] = [location.href, AbortSignal.timeout(20000)];
-      const answer = await fetch(here, { cache: "no-store", headers: { Accept: "text/html" }, signal });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (here !== location.href) again = true; // forms.js shows another list by now
+      const response = await fetch(here, { cache: "no-store", headers: { Accept: "text/html" }, signal });
+      if (!response.ok) throw new Error(String(response.status));
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      if (here !== location.href) again = true; // forms.js changed the list during the request
       else for (const region of document.querySelectorAll("[data-live-region][id]")) {
         const fresh = page.getElementById(region.id);
         if (fresh) replace(region, document.adoptNode(fresh));
@@ -96,31 +96,31 @@
       setTimeout(readSoon, jitter(2000));
     }
     reading = false;
-    held.splice(0).forEach((act) => act());
+    deferred.splice(0).forEach((act) => act());
     if (again) readSoon();
   }
 
-  // -- what the owner of the stream tells ----------------------------------------------------------
+  // -- messages of the stream's owner --------------------------------------------------------------
 
-  function hear({ state, read, event, id, data }) {
+  function onMessage({ state, read, event, id, data }) {
     if (state) show(state);
     if (state === "live" && (unread || read)) unread = void readSoon();
-    if (event === "refresh") readSoon(1000); // all browsers are told at once
+    if (event === "refresh") readSoon(1000); // spread over time: all browsers get this event at once
     else if (event === "datastar-patch-elements") later(() => apply(data));
     else if (names.has(event) || patchers.has(event)) later(() => onJson(event, id, data));
   }
 
   function onJson(event, id, data) {
-    let taken = false;
+    let handled = false;
     try {
-      taken = patchers.get(event)?.(JSON.parse(data), id) === true;
+      handled = patchers.get(event)?.(JSON.parse(data), id) === true;
     } catch (error) {
       console.error(error);
     }
-    if (!taken) readSoon();
+    if (!handled) readSoon();
   }
 
-  // -- who owns the stream: a SharedWorker; without one, a tab that is seen and has the lock --------
+  // -- the owner of the stream: a SharedWorker, else a visible tab that has the lock ----------------
 
   function connect() {
     const script = document.createElement("script");
@@ -130,7 +130,7 @@
     try {
       const worker = new SharedWorker(STREAM, NAME);
       worker.onerror = without;
-      worker.port.onmessage = ({ data }) => hear(data);
+      worker.port.onmessage = ({ data }) => onMessage(data);
       send = (want) => worker.port.postMessage(want);
     } catch {
       without();
@@ -141,10 +141,10 @@
     const me = Math.random().toString(36);
     const channel = self.BroadcastChannel && navigator.locks ? new BroadcastChannel(NAME) : null;
     let [mine, owner, release, waiting] = [null, null, null, null];
-    const tell = (to, message) => (to === me ? hear(message) : channel.postMessage({ to, message }));
+    const post = (to, message) => (to === me ? onMessage(message) : channel.postMessage({ to, message }));
 
     function lead() {
-      owner = forge.newOwner(tell);
+      owner = forge.newOwner(post);
       owner.take(me, mine);
       channel?.postMessage({ who: true });
       return new Promise((done) => (release = done));
@@ -158,7 +158,7 @@
     }
 
     if (channel) channel.onmessage = ({ data: { to, message, from, want, who } }) => {
-      if (to === me) hear(message);
+      if (to === me) onMessage(message);
       else if (from) owner?.take(from, want);
       else if (who && mine) channel.postMessage({ from: me, want: mine });
     };

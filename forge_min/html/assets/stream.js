@@ -1,13 +1,13 @@
-// The one stream of a browser, which its tabs share. A SharedWorker runs this file; where there is
-// none, live.js loads it into the tab that leads.
+// The stream that all tabs of a browser share. A SharedWorker runs this file; in a browser without
+// SharedWorker, live.js loads it into the leading tab.
 (() => {
   "use strict";
-  const HIDDEN_FOR = 5000; // ms in which nobody sees any of the tabs, then the stream is given back
-  const REFUSED = [400, 401, 403, 404]; // asking again for the same would not help
+  const HIDDEN_FOR = 5000; // ms without a visible tab, after which the stream is closed
+  const REFUSED = [400, 401, 403, 404]; // a retry would not help
   const jitter = (ms) => ms / 2 + Math.random() * ms;
 
-  // Blocks of the body as {event, id, retry, data: lines}, until it ends. Heartbeats come all the
-  // time: without them the connection is dead, whatever TCP says.
+  // Yields the blocks of the body as {event, id, retry, data: lines}. Heartbeats are regular: without
+  // them the connection is dead, even if TCP reports nothing.
   async function* blocksOf(body) {
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = "", heartbeat = 30; ; ) {
@@ -17,67 +17,67 @@
       const blocks = (text + value).split("\n\n");
       text = blocks.pop();
       for (const block of blocks) {
-        const found = { data: [] };
-        // Not by a pattern: to those a line ends at U+2028 too, which data may hold.
+        const fields = { data: [] };
+        // Without a regular expression, for which U+2028 in data would end a line.
         for (const line of block.split("\n")) {
           const colon = line.indexOf(":");
           const field = line.slice(0, colon);
           const rest = line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
           if (colon < 0) continue;
-          if (field === "data") found.data.push(rest);
-          else if (field) found[field] = rest;
+          if (field === "data") fields.data.push(rest);
+          else if (field) fields[field] = rest;
           else heartbeat = Number(/^heartbeat (\d+)/.exec(rest)?.[1] ?? heartbeat);
         }
-        yield found;
+        yield fields;
       }
     }
   }
 
-  // take(member, {url, hidden}), null for one that leaves; tell(member, {state, read}) or
-  // ({event, id, data}). `read`: what came before is not known, so read everything again.
-  function newOwner(tell) {
+  // take(member, {url, hidden}), or take(member, null) for a member that leaves.
+  // post(member, {state, read} or {event, id, data}). read: events may be missing, so reload.
+  function newOwner(post) {
     const wants = new Map();
-    const groups = new Map(); // members whose addresses differ in their topics share a stream
-    const apart = new Set(); // ... but where those topics together were refused
+    const groups = new Map(); // members whose URLs differ only in their topics share a stream
+    const apart = new Set(); // base URLs whose combined topics were refused
     let timer = 0;
 
-    const say = (group, message) => group.members.forEach((_, member) => tell(member, message));
-    const turn = (group, state, read) => say(group, { state: (group.state = state), read });
+    const broadcast = (group, message) => group.members.forEach((_, member) => post(member, message));
+    const setState = (group, state, read) => broadcast(group, { state: (group.state = state), read });
 
     async function run(group) {
       const { signal } = (group.stop = new AbortController());
       const url = new URL(group.base);
       for (const topic of group.topics) url.searchParams.append("topic", topic);
       for (let failures = 0; !signal.aborted; failures = Math.min(failures + 1, 5)) {
-        turn(group, "connecting");
+        setState(group, "connecting");
         try {
           const headers = { Accept: "text/event-stream" };
           if (group.last) headers["Last-Event-ID"] = group.last;
-          const answer = await fetch(url, { headers, signal, cache: "no-store" });
-          if (REFUSED.includes(answer.status)) return refused(group);
-          if (!answer.ok) throw new Error(answer.status);
-          turn(group, "live", !group.last);
+          const response = await fetch(url, { headers, signal, cache: "no-store" });
+          if (REFUSED.includes(response.status)) return refused(group);
+          if (!response.ok) throw new Error(response.status);
+          setState(group, "live", !group.last);
           failures = 0;
-          for await (const { event, id, retry, data } of blocksOf(answer.body)) {
+          for await (const { event, id, retry, data } of blocksOf(response.body)) {
             if (signal.aborted) return;
             group.retry = Number(retry ?? group.retry);
             group.last = id ?? group.last;
-            // After any other reason it asks once more, for the topics that are left.
-            if (event === "close" && data[0].includes('"expired"')) return turn(group, "closed");
-            if (event === "status") turn(group, JSON.parse(data[0]).state);
-            if (event === "status" && group.state === "live") say(group, { event: "refresh" });
-            else if (event && event !== "close") say(group, { event, id, data: data.join("\n") });
+            // After any other reason it reconnects for the remaining topics.
+            if (event === "close" && data[0].includes('"expired"')) return setState(group, "closed");
+            if (event === "status") setState(group, JSON.parse(data[0]).state);
+            if (event === "status" && group.state === "live") broadcast(group, { event: "refresh" });
+            else if (event && event !== "close") broadcast(group, { event, id, data: data.join("\n") });
           }
-        } catch {} // unreachable, full, or cut: the same again, later
+        } catch {} // unreachable, full, or cut off: retry later
         if (signal.aborted) return;
-        turn(group, "connecting");
+        setState(group, "connecting");
         await new Promise((go) => setTimeout(go, jitter(group.retry * 2 ** failures)));
       }
     }
 
     function refused(group) {
-      if (apart.has(group.base)) return turn(group, "closed");
-      apart.add(group.base); // one tab's topic must not cost the others theirs
+      if (apart.has(group.base)) return setState(group, "closed");
+      apart.add(group.base); // one tab's refused topic must not end the streams of other tabs
       arrange();
     }
 
@@ -92,8 +92,7 @@
       group.members.set(member, topics);
     }
 
-    // Gives every member its stream: opens one, opens it anew where a topic is new, ends it where
-    // nobody is left.
+    // Opens a stream for each group, reopens it for a new topic, and closes it without members.
     function arrange() {
       clearTimeout(timer);
       if (wants.size && [...wants.values()].every((want) => want.hidden)) {
@@ -116,22 +115,22 @@
     function pause() {
       for (const group of groups.values()) {
         group.stop.abort();
-        group.topics = []; // `last` stays: who comes back goes on from there
-        turn(group, "paused");
+        group.topics = []; // `last` stays: a resumed stream continues there
+        setState(group, "paused");
       }
     }
 
     function take(member, want) {
       for (const group of groups.values()) {
         if (group.state !== "closed") continue;
-        if (!wants.has(member)) group.topics = []; // perhaps signed in again
-        else if (!want && group.members.has(member)) apart.delete(group.base); // perhaps it was the one
+        if (!wants.has(member)) group.topics = []; // the user may have signed in again
+        else if (!want && group.members.has(member)) apart.delete(group.base); // its topic may have been the refused one
       }
       if (want) wants.set(member, want);
       else wants.delete(member);
       arrange();
       for (const group of groups.values()) {
-        if (group.members.has(member)) tell(member, { state: group.state });
+        if (group.members.has(member)) post(member, { state: group.state });
       }
     }
 

@@ -1,4 +1,4 @@
-"""The HTML templates and their words in the reader's language (`${words.save}`).
+"""The HTML templates, and their words in the current language (`${words.save}`).
 
 setup.py compiles each template to the module of its name when the package is built.
 """
@@ -28,12 +28,12 @@ _WORDS = {
     "history": gettext_noop("History"),
     "new": gettext_noop("New"),
     "next": gettext_noop("Next"),
-    "not_live": gettext_noop("This page is no longer live. Load it again."),
-    "nothing": gettext_noop("There is nothing here that you may read."),
+    "not_live": gettext_noop("This page no longer updates itself. Reload it."),
+    "nothing": gettext_noop("You have no access to any list. Ask an administrator for a role."),
     "pages": gettext_noop("Pages"),
     "password": gettext_noop("Password"),
     "previous": gettext_noop("Previous"),
-    "reconnecting": gettext_noop("Reconnecting: what you see may be out of date."),
+    "reconnecting": gettext_noop("Reconnecting: this page may be out of date."),
     "related": gettext_noop("Related"),
     "required": gettext_noop("required"),
     "resources": gettext_noop("Resources"),
@@ -47,18 +47,16 @@ _WORDS = {
     "sign_out": gettext_noop("Sign out"),
     "since": gettext_noop("since"),
     "skip": gettext_noop("Skip to the content"),
-    "start": gettext_noop("To the start"),
+    "start": gettext_noop("Go to the start page"),
     "this": gettext_noop("this one"),
     "undo": gettext_noop("Undo"),
-    "unknown": gettext_noop(
-        "No answer came: it may have been done. Look before you send it again."
-    ),
+    "unknown": gettext_noop("No response: it may have been saved. Check before you submit again."),
     "wrong": gettext_noop("This was not saved:"),
 }
 
 
 class Words:
-    """Each word as an attribute."""
+    """Each word as an attribute, in the current language."""
 
     def __getattr__(self, name: str) -> str:
         if name not in _WORDS:
