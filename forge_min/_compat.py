@@ -23,6 +23,7 @@ RENAMED_MODULES = {"forge_min.text": "forge_min.i18n"}
 """As MODULES, with a DeprecationWarning."""
 
 RENAMED = {
+    "forge_min.jobs.Client": "JobClient",
     "forge_min.app.Running": "Runtime",
     "forge_min.jobs.Job.given": "raw_args",
     "forge_min.testing.Answer": "ClientResponse",

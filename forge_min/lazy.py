@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, AnyStr, cast
+
+from ._compat import renamed
 
 
 def lazy_exports(package: str, names: Mapping[str, Collection[str]]) -> Callable[[str], Any]:
@@ -17,7 +20,7 @@ def lazy_exports(package: str, names: Mapping[str, Collection[str]]) -> Callable
 
     def load(name: str) -> Any:
         if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            return getattr(sys.modules[package], renamed(package, name))
         return getattr(import_module(f".{modules[name]}", package), name)
 
     return load

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from forge_min.observe import AccessLog, Registry
+from forge_min.observe import AccessLog, MetricRegistry
 from forge_min.wsgi import Application, Handler, Request, Response, Router, Server, json_response
 
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -41,7 +41,7 @@ def application(access: AccessLog) -> Application:
         router.add("GET", f"/things{number}", hello)
         router.add("GET", f"/things{number}/{{id}}", row)
     router.add("POST", "/hello", hello)
-    durations = Registry().histogram(
+    durations = MetricRegistry().histogram(
         "forge_http_request_duration_seconds", "Seconds.", ("method", "route", "status"), BOUNDS
     )
 

@@ -26,7 +26,7 @@ class Site:
 
     def __init__(self, url: str) -> None:
         self.nudger = notify.Nudger(lambda: db.connect(url))
-        self.metrics = Metrics(observe.Registry(), {})
+        self.metrics = Metrics(observe.MetricRegistry(), {})
         catalogue = jobs.Catalogue(
             [jobs.Kind("noop")], strict=True, inserted=self.metrics.jobs_inserted
         )

@@ -15,8 +15,8 @@ from .values import JSON_DEPTH, TYPES, to_text, uuid7
 from .writer import ANY_VERSION, Upserted
 
 __all__ = [
-    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook", "Limits",
-    "KeyChanges", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
-    "Resource", "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "quote", "rules_of", "scope",
-    "to_text", "uuid7", "uuid_text",
+    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook", "KeyChanges",
+    "Limits", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation", "Resource",
+    "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "quote", "rules_of", "scope", "to_text",
+    "uuid7", "uuid_text",
 ]  # fmt: skip

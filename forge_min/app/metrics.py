@@ -18,7 +18,7 @@ _LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0
 class Metrics:
     """Every metric of this process. The admin server renders `registry`."""
 
-    def __init__(self, registry: observe.Registry, build: Mapping[str, Any]) -> None:
+    def __init__(self, registry: observe.MetricRegistry, build: Mapping[str, Any]) -> None:
         self.registry = registry
         times = {
             name: registry.histogram(

@@ -75,7 +75,7 @@ class Runtime:
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
-        self.metrics = Metrics(observe.Registry(), build)
+        self.metrics = Metrics(observe.MetricRegistry(), build)
         # Inserts on our connections are checked against it; filled once the workers are known.
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 from .args import pack
 from .bulk import insert_many_tx
-from .insert import Client, JobHook, insert_span, insert_tx, job_cause, job_fragment, notify_workers
+from .insert import (
+    JobClient,
+    JobHook,
+    insert_span,
+    insert_tx,
+    job_cause,
+    job_fragment,
+    notify_workers,
+)
 from .job import Cancel, Cancelled, Change, Discard, Job, Result, Snooze, StaleClaim, error_result
 from .kinds import Catalogue, Kind, kind_of, kinds_with_discarded
 from .maintenance import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
@@ -20,10 +28,9 @@ __getattr__ = lazy_exports(__name__, {"worker": ["Worker", "record_results", "ru
 
 
 __all__ = [
-    "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
+    "Cancel", "Cancelled", "Catalogue", "Change", "Cron", "Discard", "Interval", "Job", "JobClient",
     "JobHook", "Kind", "NewJob", "Periodic", "Result", "Retention", "Snooze", "StaleClaim",
-    "Unique", "Worker", "check_periodic", "control", "error_result", "insert_due",
-    "insert_many_tx", "insert_span", "insert_tx", "job_cause", "job_fragment", "kind_of",
-    "kinds_with_discarded", "notify_workers", "pack", "record_results", "register_periodic",
-    "run_kind",
+    "Unique", "Worker", "check_periodic", "control", "error_result", "insert_due", "insert_many_tx",
+    "insert_span", "insert_tx", "job_cause", "job_fragment", "kind_of", "kinds_with_discarded",
+    "notify_workers", "pack", "record_results", "register_periodic", "run_kind",
 ]  # fmt: skip

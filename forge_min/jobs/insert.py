@@ -138,7 +138,7 @@ def notify_workers(
     db.after_commit(conn, report)
 
 
-class Client:
+class JobClient:
     """Inserts jobs on the connection of the current thread, without a transaction."""
 
     def __init__(self, database: Database) -> None:

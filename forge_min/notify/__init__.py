@@ -6,7 +6,6 @@ from .listener import Listener, Nudger
 from .postgres import PostgresHub
 
 __all__ = [
-    "BeginBatch", "Encode", "Event", "Listener",
-    "Nudger", "Opened", "PostgresHub", "TopicKey", "check_names", "event_fragment", "publish_tx",
-    "refresh_frame",
+    "BeginBatch", "Encode", "Event", "Listener", "Nudger", "Opened", "PostgresHub", "TopicKey",
+    "check_names", "event_fragment", "publish_tx", "refresh_frame",
 ]  # fmt: skip

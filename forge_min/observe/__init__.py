@@ -15,7 +15,7 @@ from .logs import format_traceback, log_fields, redact_error
 from .logs.access import AccessLog
 from .logs.handler import add_log_fields, is_text, log_context, new_handler, span_fields
 from .logs.writer import LineWriter, line_writer
-from .metrics import Registry
+from .metrics import MetricRegistry
 from .metrics.aggregation import Snapshot, aggregate, counters_only, snapshot
 from .metrics.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape
 from .metrics.process import add_process_metrics
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessLog", "Branch", "CONTENT_TYPE", "Inspection", "Inspector", "LineWriter", "MeterBridge",
-    "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "Registry", "SingleFlight", "Snapshot", "Span",
-    "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
+    "MetricRegistry", "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "SingleFlight", "Snapshot",
+    "Span", "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
     "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
     "format_collapsed", "format_traceback", "http_attributes", "is_recording", "is_text",
     "line_writer", "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler",

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..observe import Registry, SingleFlight, Snapshot, scrape, snapshot
+from ..observe import MetricRegistry, SingleFlight, Snapshot, scrape, snapshot
 
 if TYPE_CHECKING:
     from ..admin import Figures, JobCounts, ProcessInspector
@@ -83,7 +83,7 @@ class Health:
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Return content type and body of /metrics, in the format that `accept` prefers."""
-        return scrape(self.running.metrics.registry if self.running else Registry(), accept)
+        return scrape(self.running.metrics.registry if self.running else MetricRegistry(), accept)
 
     def counted(self) -> Snapshot:
         """Return the series of the plots of this process, without a query to the database."""
@@ -102,7 +102,7 @@ class Health:
         return self.counted(), self._jobs
 
 
-def _jobs(registry: Registry) -> JobCounts:
+def _jobs(registry: MetricRegistry) -> JobCounts:
     """Return the counts of jobs; None while the database is away, which /readyz reports."""
     (count,) = [family.callback for family in registry.collect() if family.name == JOBS]
     try:

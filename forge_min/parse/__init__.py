@@ -10,6 +10,5 @@ from .project import Parsed, parse_project
 
 __all__ = [
     "ColumnIR", "Diagnostic", "MAX_NAME", "Parsed", "RelationEdge", "ResourceIR", "TYPES",
-    "constraint_name", "folder_of", "join_edges", "lower", "parse_project", "edges_of",
-    "resolve",
+    "constraint_name", "edges_of", "folder_of", "join_edges", "lower", "parse_project", "resolve",
 ]  # fmt: skip

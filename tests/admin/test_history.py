@@ -14,14 +14,14 @@ from forge_min.admin.history import KEPT, History, Point, quantile
 from forge_min.admin.plots import Series, plot, plots
 from forge_min.admin.templates import plots as page
 from forge_min.app.metrics import Metrics
-from forge_min.observe import Registry, snapshot
+from forge_min.observe import MetricRegistry, snapshot
 
 
 class Counted:
     """A registry as a site has it, and what the plots read of it."""
 
     def __init__(self) -> None:
-        self.metrics = Metrics(Registry(), {})
+        self.metrics = Metrics(MetricRegistry(), {})
         self.open = 0.0
         self.jobs: dict[tuple[str, ...], float] | None = {}
         self.metrics.watch("forge_http_connections", lambda: self.open)

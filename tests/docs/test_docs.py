@@ -16,7 +16,7 @@ from forge_min.app.metrics import Metrics
 from forge_min.cli import new_parser
 from forge_min.errors import FieldError, ForgeError, Invalid
 from forge_min.notify import Event, publish_tx
-from forge_min.observe import Registry
+from forge_min.observe import MetricRegistry
 from forge_min.wsgi import Request, Response
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
         for kind, rows in table.items()
         for name, row in rows.items()
     }
-    families = Metrics(Registry(), {}).registry.collect()
+    families = Metrics(MetricRegistry(), {}).registry.collect()
     of_registry = {(f.name, f.kind, f.label_names) for f in families}
     ours = {row for row in told | of_registry if row[0].startswith("forge_")}
     rows = re.findall(

@@ -490,7 +490,7 @@ def test_a_kind_may_have_any_characters(shop: Any) -> None:
 def test_a_client_inserts_and_commits_on_its_own(shop: Any) -> None:
     database = db.Database(shop.database.app_url)
     try:
-        job = jobs.Client(database).insert("a", {"n": 1}, priority=4, delay=5)
+        job = jobs.JobClient(database).insert("a", {"n": 1}, priority=4, delay=5)
         assert shop.row(job, "state", "priority") == ("scheduled", 4)
     finally:
         database.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from forge_min.observe import (
-    Registry,
+    MetricRegistry,
     aggregate,
     counters_only,
     current_traceparent,
@@ -46,7 +46,7 @@ def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def test_each_bucket_has_its_last_sampled_span_with_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.histogram("h", "", ("a",), BOUNDS)
     for trace, value in ((1, 0.05), (2, 0.06), (3, 1.0), (4, 7.0)):
         at(monkeypatch, 100.0 + trace)
@@ -61,7 +61,7 @@ def test_each_bucket_has_its_last_sampled_span_with_its_time(
 
 
 def test_who_is_in_no_sampled_span_leaves_none() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.histogram("h", "", (), BOUNDS)
     counter = registry.counter("c_total", "")
     family.observe((), 0.5)
@@ -75,7 +75,7 @@ def test_a_recorded_span_is_the_one_that_the_exemplar_names(
     record: Callable[[float], Callable[[], Any]],
 ) -> None:
     spans = record(1.0)
-    registry = Registry()
+    registry = MetricRegistry()
     with span("outer"):
         with span("inner"):
             inner = current_traceparent()
@@ -89,7 +89,7 @@ def test_a_recorded_span_is_the_one_that_the_exemplar_names(
 
 
 def test_a_place_that_is_handed_in_counts_after_its_span_has_ended() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     with span("job", parent=header(9)):
         place = current.get()
     registry.histogram("h", "", (), BOUNDS).observe((), 0.5, place)
@@ -98,7 +98,7 @@ def test_a_place_that_is_handed_in_counts_after_its_span_has_ended() -> None:
 
 
 def test_labels_of_an_exemplar_keep_within_the_128_characters_of_the_specification() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     most = f"00-{'f' * 32}-{'f' * 16}-01"
     with span("s", parent=most):
         registry.counter("c_total", "").count(())
@@ -109,7 +109,7 @@ def test_labels_of_an_exemplar_keep_within_the_128_characters_of_the_specificati
 
 
 def test_exemplars_are_as_bounded_as_label_sets_are() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.histogram("h", "", ("a",), BOUNDS)
     with span("s", parent=header(1)):
         for n in range(3 * LIMIT):
@@ -124,7 +124,7 @@ def test_over_processes_the_newest_exemplar_of_each_bucket_wins(
 ) -> None:
     taken = []
     for process, rows in ((1, {0.05: 10, 0.5: 40}), (2, {0.05: 30, 7.0: 20}), (3, {})):
-        registry = Registry()
+        registry = MetricRegistry()
         family = registry.histogram("h", "", ("a",), BOUNDS)
         family.observe(("x",), 0.05)
         for value, second in rows.items():

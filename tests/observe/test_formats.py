@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from forge_min.observe import (
-    Registry,
+    MetricRegistry,
     add_process_metrics,
     render_metrics,
     span,
@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 render_openmetrics = partial(render_metrics, openmetrics=True)
 FORMATS = [(render_metrics, prometheus), (render_openmetrics, openmetrics)]
 IDS = ["prometheus", "openmetrics"]
-Render = Callable[[Registry], bytes]
+Render = Callable[[MetricRegistry], bytes]
 Parse = Callable[[str], Iterable[Metric]]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -31,7 +31,7 @@ helps = texts.map(str.strip)
 SAMPLED = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
-def read(render: Render, parse: Parse, registry: Registry) -> dict[str, Metric]:
+def read(render: Render, parse: Parse, registry: MetricRegistry) -> dict[str, Metric]:
     """Every family by name, as the parser has it."""
     return {metric.name: metric for metric in parse(render(registry).decode())}
 
@@ -41,7 +41,7 @@ def read(render: Render, parse: Parse, registry: Registry) -> dict[str, Metric]:
 def test_any_label_help_and_number_comes_back(
     render: Render, parse: Parse, value: str, other: str, help: str, number: float
 ) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.gauge("g", help, ("a", "b")).labels(value, other).set(number)
     found = read(render, parse, registry)["g"]
     (sample,) = found.samples
@@ -59,7 +59,7 @@ def test_any_label_help_and_number_comes_back(
 def test_any_histogram_comes_back(
     render: Render, parse: Parse, value: str, seen: list[float], bounds: set[float]
 ) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.histogram("h", "", ("a",), sorted(bounds))
     with span("s", parent=SAMPLED):
         for number in seen:
@@ -82,7 +82,7 @@ def test_any_histogram_comes_back(
 def test_any_counter_comes_back_unless_the_format_forbids_its_number(
     value: str, number: float
 ) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter("c_total", "", ("a",), callback=lambda: {(value,): number})
     for render, parse in FORMATS:
         samples = read(render, parse, registry)["c"].samples
@@ -96,7 +96,7 @@ def test_any_counter_comes_back_unless_the_format_forbids_its_number(
 
 def test_everything_is_rendered_as_openmetrics_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.25)
-    registry = Registry()
+    registry = MetricRegistry()
     registry.gauge("a", 'One "and\\two\n').labels().set(1.5)
     times = registry.histogram("b_seconds", "Takes.", ("route",), (0.1, 1, 2.5))
     times.observe(("/x",), 0.05)
@@ -125,7 +125,7 @@ def test_everything_is_rendered_as_openmetrics_exactly(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("render", "parse"), FORMATS, ids=IDS)
 def test_quotes_backslash_newline_and_emoji_in_one_label(render: Render, parse: Parse) -> None:
     value = 'a"b\\c\nd\\n\\"🛫'
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter("c_total", "", ("l",)).labels(value).inc()
     (sample,) = read(render, parse, registry)["c"].samples
     assert sample.labels == {"l": value} and sample.value == 1
@@ -133,7 +133,7 @@ def test_quotes_backslash_newline_and_emoji_in_one_label(render: Render, parse: 
 
 @pytest.mark.parametrize(("render", "parse"), FORMATS, ids=IDS)
 def test_texts_that_are_no_unicode_stay_apart(render: Render, parse: Parse) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     gauge = registry.gauge("g", "help \udcff", ("l",))
     for number, text in enumerate(("\udc80", "\udc81", "\ud800", "?")):
         gauge.labels(text).set(number)
@@ -146,7 +146,7 @@ def test_texts_that_are_no_unicode_stay_apart(render: Render, parse: Parse) -> N
 def test_the_series_of_the_process_are_parsed_with_their_types(
     render: Render, parse: Parse
 ) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     add_process_metrics(registry)
     found = read(render, parse, registry)
     kinds = {name: metric.type for name, metric in found.items()}
@@ -169,7 +169,7 @@ def test_the_series_of_the_process_are_parsed_with_their_types(
     ],
 )
 def test_names_that_would_meet_in_openmetrics_are_refused(one: str, other: str) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter(one, "")
     with pytest.raises(ValueError, match="named as those of"):
         registry.gauge(other, "")
@@ -177,7 +177,7 @@ def test_names_that_would_meet_in_openmetrics_are_refused(one: str, other: str) 
 
 @pytest.mark.parametrize("suffix", ["_bucket", "_count", "_sum", ""])
 def test_nothing_is_named_as_a_series_of_a_histogram(suffix: str) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.histogram("h", "")
     with pytest.raises(ValueError):
         registry.gauge("h" + suffix, "")
@@ -185,4 +185,4 @@ def test_nothing_is_named_as_a_series_of_a_histogram(suffix: str) -> None:
 
 def test_an_info_is_called_that() -> None:
     with pytest.raises(ValueError, match="_info"):
-        Registry().info("build", "", {"version": "1"})
+        MetricRegistry().info("build", "", {"version": "1"})

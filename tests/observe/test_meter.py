@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from forge_min import observe
-from forge_min.observe import MeterBridge, Registry, add_process_metrics
+from forge_min.observe import MeterBridge, MetricRegistry, add_process_metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
 
@@ -26,8 +26,8 @@ def points(metric: Any) -> dict[tuple[str, ...], float]:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    made = Registry()
+def registry() -> MetricRegistry:
+    made = MetricRegistry()
     made.counter("c_total", "Counted.", ("kind",)).labels("x").inc(2)
     made.gauge("g_bytes", "Stands.").labels().set(1.5)
     times = made.histogram("h_seconds", "Takes.", ("route",), (0.1, 1))
@@ -38,7 +38,7 @@ def registry() -> Registry:
     return made
 
 
-def test_counters_gauges_and_histograms_are_observable(registry: Registry) -> None:
+def test_counters_gauges_and_histograms_are_observable(registry: MetricRegistry) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     MeterBridge(registry, provider)
@@ -62,7 +62,7 @@ def test_counters_gauges_and_histograms_are_observable(registry: Registry) -> No
 
 def test_the_provider_of_setup_takes_readers() -> None:
     reader = InMemoryMetricReader()
-    registry = Registry()
+    registry = MetricRegistry()
     add_process_metrics(registry)
     telemetry = observe.setup("tests", metric_readers=[reader])
     try:
@@ -79,8 +79,8 @@ def test_the_provider_of_setup_takes_readers() -> None:
 def test_a_global_provider_that_comes_later_sees_it_too() -> None:
     """In a process of its own: the API takes one global provider in its life."""
     script = (
-        "from forge_min.observe import MeterBridge, Registry\n"
-        "r = Registry(); r.counter('c_total', '').count((), 4); MeterBridge(r)\n"
+        "from forge_min.observe import MeterBridge, MetricRegistry\n"
+        "r = MetricRegistry(); r.counter('c_total', '').count((), 4); MeterBridge(r)\n"
         "from opentelemetry import metrics\n"
         "from opentelemetry.sdk.metrics import MeterProvider\n"
         "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"

@@ -13,7 +13,13 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from forge_min.observe import Registry, add_process_metrics, aggregate, render_metrics, snapshot
+from forge_min.observe import (
+    MetricRegistry,
+    add_process_metrics,
+    aggregate,
+    render_metrics,
+    snapshot,
+)
 from forge_min.observe.metrics.metric import OVERFLOW
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +29,8 @@ LINE = re.compile(
 )
 SHOWS_METRICS = """
 import sys
-from forge_min.observe import Registry, add_process_metrics, render_metrics
-registry = Registry()
+from forge_min.observe import MetricRegistry, add_process_metrics, render_metrics
+registry = MetricRegistry()
 add_process_metrics(registry)
 sys.stdout.buffer.write(render_metrics(registry))
 """
@@ -52,7 +58,7 @@ def unescape(text: str) -> str:
 
 
 def test_counters_gauges_and_histograms_are_rendered_exactly() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter("b_total", "Counted.", ("kind",)).labels("x").inc(2)
     registry.gauge("a", "Stands.").labels().set(1.5)
     times = registry.histogram("c_seconds", "Takes.", ("route",), (0.1, 1))
@@ -78,26 +84,26 @@ def test_counters_gauges_and_histograms_are_rendered_exactly() -> None:
      (1e300, "1e+300"), (3.0, "3"), (-0.0, "0"), (2**53, "9007199254740992.0")],
 )  # fmt: skip
 def test_numbers_are_written_as_the_format_asks(value: float, text: str) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.gauge("g", "").labels().set(value)
     assert f"\ng {text}\n" in render_metrics(registry).decode()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text())
 def test_any_label_value_and_help_survive(value: str, help: str) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter("c", help, ("l",)).labels(value).inc()
     assert read(render_metrics(registry))[("c", (("l", value),))] == 1
 
 
 def test_what_is_no_unicode_does_not_break_the_scrape() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter("c", "", ("l",)).labels("\ud800").inc()
     assert ("c", (("l", r"\ud800"),)) in read(render_metrics(registry))
 
 
 def test_texts_that_are_written_alike_are_one_series_wherever_they_come_from() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.counter("c", "", ("l",))
     for text in ("\udc80", "\\udc80", "\udc80"):
         family.labels(text).inc()
@@ -110,7 +116,7 @@ def test_texts_that_are_written_alike_are_one_series_wherever_they_come_from() -
 
 
 def test_label_sets_are_bounded_and_the_overflow_is_counted() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.counter("c", "", ("path",))
     for n in range(100_000):
         family.labels(f"/{n}").inc()
@@ -123,7 +129,7 @@ def test_label_sets_are_bounded_and_the_overflow_is_counted() -> None:
 
 
 def test_label_sets_of_a_callback_that_find_no_place_are_counted_once() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     told = {(f"/{n}",): 1.0 for n in range(1_500)}
     registry.gauge("g", "", ("path",), callback=lambda: told)
     key = ("forge_metrics_overflow_total", (("metric", "g"),))
@@ -135,7 +141,7 @@ def test_label_sets_of_a_callback_that_find_no_place_are_counted_once() -> None:
 
 
 def test_values_that_look_the_same_are_one_series() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.counter("c", "", ("status",))
     family.labels("200").inc()
     family.labels(200).inc()  # type: ignore[arg-type]
@@ -146,7 +152,7 @@ def test_values_that_look_the_same_are_one_series() -> None:
 
 
 def test_threads_that_meet_a_new_label_set_get_one_cell() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.counter("c", "", ("n",))
     start = threading.Barrier(8)
 
@@ -165,7 +171,7 @@ def test_threads_that_meet_a_new_label_set_get_one_cell() -> None:
 
 
 def test_a_gauge_adds_exactly_under_threads() -> None:
-    gauge = Registry().gauge("g", "").labels()
+    gauge = MetricRegistry().gauge("g", "").labels()
 
     def work() -> None:
         for _ in range(2000):
@@ -183,7 +189,7 @@ def test_a_gauge_adds_exactly_under_threads() -> None:
 def test_callbacks_are_asked_at_each_scrape_and_a_failing_one_spoils_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     values = iter((1.0, 2.0))
     registry.gauge("a", "", callback=lambda: next(values))
     registry.counter("b", "", ("q",), callback=lambda: {("x",): 3, ("y",): 4})
@@ -197,7 +203,7 @@ def test_callbacks_are_asked_at_each_scrape_and_a_failing_one_spoils_nothing(
 
 
 def test_asking_again_gives_the_same_family_and_another_shape_is_refused() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     family = registry.counter("c", "", ("a",))
     assert registry.counter("c", "", ("a",)) is family
     with pytest.raises(ValueError, match="another kind"):
@@ -213,32 +219,32 @@ def test_asking_again_gives_the_same_family_and_another_shape_is_refused() -> No
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "ä", "a\n"])
 def test_names_that_prometheus_refuses_are_refused(name: str) -> None:
     with pytest.raises(ValueError):
-        Registry().counter(name, "")
+        MetricRegistry().counter(name, "")
     with pytest.raises(ValueError):
-        Registry().counter("ok", "", (name,))
+        MetricRegistry().counter("ok", "", (name,))
 
 
 @pytest.mark.parametrize("bounds", [(), (2, 1), (1, 1)])
 def test_bounds_must_ascend(bounds: tuple[float, ...]) -> None:
     with pytest.raises(ValueError):
-        Registry().histogram("h", "", (), bounds)
+        MetricRegistry().histogram("h", "", (), bounds)
 
 
 def test_a_histograms_label_may_not_be_le_and_none_may_begin_with_two_underscores() -> None:
     with pytest.raises(ValueError):
-        Registry().histogram("h", "", ("le",))
+        MetricRegistry().histogram("h", "", ("le",))
     with pytest.raises(ValueError):
-        Registry().counter("h", "", ("__x",))
+        MetricRegistry().counter("h", "", ("__x",))
 
 
 def test_no_label_is_named_twice() -> None:
-    for add in (Registry().counter, Registry().gauge, Registry().histogram):
+    for add in (MetricRegistry().counter, MetricRegistry().gauge, MetricRegistry().histogram):
         with pytest.raises(ValueError, match="twice"):
             add("x", "", ("a", "b", "a"))
 
 
 def test_the_start_of_the_process_is_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     add_process_metrics(registry)
     key = ("process_start_time_seconds", ())
     started = read(render_metrics(registry))[key]
@@ -247,7 +253,7 @@ def test_the_start_of_the_process_is_one_moment(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_of_several_processes_the_descriptors_are_those_of_the_one_nearest_to_its_limit() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     add_process_metrics(registry)
     quiet = snapshot(registry)
     with ExitStack() as files:
@@ -264,7 +270,7 @@ def test_of_several_processes_the_descriptors_are_those_of_the_one_nearest_to_it
 
 
 def test_the_process_tells_of_itself() -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     add_process_metrics(registry)
     gc.collect()
     series = read(render_metrics(registry))

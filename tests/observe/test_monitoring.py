@@ -13,7 +13,7 @@ from typing import Any
 import forge_min
 import pytest
 from forge_min.app.metrics import Metrics
-from forge_min.observe import Registry, render_metrics
+from forge_min.observe import MetricRegistry, render_metrics
 from forge_min.observe.metrics.registry import _SUFFIXES, base_name
 
 PACKAGE = Path(forge_min.__file__).parent
@@ -28,7 +28,9 @@ Promtool = Callable[..., subprocess.CompletedProcess[str]]
 def series() -> dict[str, set[str]]:
     """Every series that a site can have, with its labels: the registry's, and those watched."""
     found: dict[str, set[str]] = {}
-    families = [(f.name, f.kind, f.label_names) for f in Metrics(Registry(), {}).registry.collect()]
+    families = [
+        (f.name, f.kind, f.label_names) for f in Metrics(MetricRegistry(), {}).registry.collect()
+    ]
     for kind in ("counter", "gauge"):
         families += [(n, kind, row.get("labels", ())) for n, row in TABLE[kind].items()]
     for name, kind, labels in families:
@@ -55,7 +57,7 @@ EXPRESSIONS = list(expressions())
 
 
 def test_the_checker_finds_nothing_in_what_a_site_exposes(promtool: Promtool) -> None:
-    metrics = Metrics(Registry(), {"version": '1"\\\n🛫'})
+    metrics = Metrics(MetricRegistry(), {"version": '1"\\\n🛫'})
     metrics.request_done("GET", '/a"b\\c\nd🛫', 200, 0.1)
     metrics.request_done("GET", "/x", 200, float("inf"))
     metrics.query_done("select", 0.01)
@@ -70,7 +72,7 @@ def test_the_checker_finds_nothing_in_what_a_site_exposes(promtool: Promtool) ->
 
 
 def test_the_checker_checks(promtool: Promtool) -> None:
-    registry = Registry()
+    registry = MetricRegistry()
     registry.counter("no_suffix", "").labels().inc()
     done = promtool("check", "metrics", given=render_metrics(registry))
     assert done.returncode != 0 and '"_total" suffix' in done.stdout + done.stderr
@@ -142,5 +144,5 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
 
 def test_who_only_works_jobs_tells_of_no_requests_and_no_streams() -> None:
     """docs/reference/metrics.md says so."""
-    body = render_metrics(Metrics(Registry(), {}).registry).decode()
+    body = render_metrics(Metrics(MetricRegistry(), {}).registry).decode()
     assert not re.findall(r"^forge_(?:http|sse|notify)_.*", body, re.M)

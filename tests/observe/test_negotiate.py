@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.observe import CONTENT_TYPE, OPENMETRICS_TYPE, Registry, scrape
+from forge_min.observe import CONTENT_TYPE, OPENMETRICS_TYPE, MetricRegistry, scrape
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
      "application/openmetrics-text;q=0.001", "text/plain;q=0, */*"],
 )  # fmt: skip
 def test_openmetrics_is_given_to_who_likes_it_better(accept: str) -> None:
-    kind, body = scrape(Registry(), accept)
+    kind, body = scrape(MetricRegistry(), accept)
     assert kind == OPENMETRICS_TYPE and body.endswith(b"\n# EOF\n")
 
 
@@ -48,11 +48,11 @@ def test_openmetrics_is_given_to_who_likes_it_better(accept: str) -> None:
      "application/openmetrics-text;q=7", "application/openmetrics-text, text/plain"],
 )  # fmt: skip
 def test_everybody_else_gets_prometheus_text(accept: str) -> None:
-    kind, body = scrape(Registry(), accept)
+    kind, body = scrape(MetricRegistry(), accept)
     assert kind == CONTENT_TYPE and b"# EOF" not in body
 
 
 @given(st.text())
 def test_no_header_breaks_a_scrape(accept: str) -> None:
-    kind, body = scrape(Registry(), accept)
+    kind, body = scrape(MetricRegistry(), accept)
     assert kind in (CONTENT_TYPE, OPENMETRICS_TYPE) and body

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forge_min.observe import Registry, scrape
+from forge_min.observe import MetricRegistry, scrape
 from forge_min.wsgi import Server
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ NUMBERS = {
 @pytest.fixture
 def port() -> Iterator[int]:
     """Where a registry with all of them is scraped."""
-    registry = Registry()
+    registry = MetricRegistry()
     texts = registry.gauge("texts", 'Help with "quotes", a \\, a\nnew line and 🛫.', ("value",))
     for index, text in enumerate(VALUES):
         texts.labels(text).set(index)

@@ -206,7 +206,7 @@ FORKS = """
 import os, signal, sys, threading
 from forge_min import observe
 telemetry = observe.setup("shop")
-registry = observe.Registry()
+registry = observe.MetricRegistry()
 counter = registry.counter("x_total", "x", ("label",))
 gauge = registry.gauge("y", "y").labels()
 sys.setswitchinterval(1e-5)

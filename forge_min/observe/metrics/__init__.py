@@ -1,5 +1,5 @@
 """Metrics: the registry, its text formats, and the metrics of the process itself."""
 
-from .registry import Registry
+from .registry import MetricRegistry
 
-__all__ = ["Registry"]
+__all__ = ["MetricRegistry"]

@@ -8,7 +8,7 @@ from operator import add
 from typing import NamedTuple
 
 from .metric import Across, AnyMetric, Exemplars, Kind, Labels, Sample
-from .registry import Registry
+from .registry import MetricRegistry
 
 
 class MetricSnapshot(NamedTuple):
@@ -30,7 +30,7 @@ class MetricSnapshot(NamedTuple):
 Snapshot = list[MetricSnapshot]
 
 
-def snapshot(registry: Registry, names: Collection[str] = ()) -> Snapshot:
+def snapshot(registry: MetricRegistry, names: Collection[str] = ()) -> Snapshot:
     """Return all metrics now, or those with the given names. The result can be pickled."""
     return [
         MetricSnapshot(m.name, m.help, m.kind, m.label_names, m.bounds, m.across, _rows(m))

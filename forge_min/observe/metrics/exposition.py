@@ -14,7 +14,7 @@ from itertools import accumulate
 from ...i18n import preferences
 from .aggregation import MetricSnapshot, Snapshot
 from .metric import AnyMetric, Exemplar, Labels, Sample
-from .registry import Registry, base_name
+from .registry import MetricRegistry, base_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -25,7 +25,7 @@ _UNITS = ("seconds", "bytes")
 _OF_KIND = {"counter": "_total", "info": "_info"}
 
 
-def scrape(metrics: Registry | Snapshot, accept: str = "") -> tuple[str, bytes]:
+def scrape(metrics: MetricRegistry | Snapshot, accept: str = "") -> tuple[str, bytes]:
     """Return (Content-Type, body) for an Accept header (RFC 9110 section 12.5.1).
 
     The format is Prometheus text, unless OpenMetrics is preferred.
@@ -46,13 +46,13 @@ def _weight(accept: str, kind: str, subtype: str, version: str) -> tuple[float, 
     return 0.0, 0
 
 
-def render_metrics(metrics: Registry | Snapshot, *, openmetrics: bool = False) -> bytes:
+def render_metrics(metrics: MetricRegistry | Snapshot, *, openmetrics: bool = False) -> bytes:
     """Return all metrics as the body of a scrape, in UTF-8. See `metric.plain` for lone surrogates.
 
     OpenMetrics forbids negative and NaN counters: these have no sample there.
     """
     lines: list[str] = []
-    for metric in metrics.collect() if isinstance(metrics, Registry) else metrics:
+    for metric in metrics.collect() if isinstance(metrics, MetricRegistry) else metrics:
         name, kind = metric.name, metric.kind
         if openmetrics:
             name = base_name(name, kind)

@@ -13,7 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 from opentelemetry.metrics import get_meter_provider as global_provider
 
 from .metric import AnyMetric, Sample
-from .registry import Registry, base_name
+from .registry import MetricRegistry, base_name
 
 _UNITS = {"seconds": "s", "bytes": "By"}  # as UCUM writes them
 
@@ -28,7 +28,7 @@ class MeterBridge:
     provider: default the global one of the API, even if it is set later.
     """
 
-    def __init__(self, registry: Registry, provider: MeterProvider | None = None) -> None:
+    def __init__(self, registry: MetricRegistry, provider: MeterProvider | None = None) -> None:
         meter = (provider or global_provider()).get_meter("forge_min")
         self._open = True
         for metric in registry.collect():

@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from .metric import Across, Callback, Labels
-from .registry import Registry
+from .registry import MetricRegistry
 
 _STAT = Path("/proc/self/stat")
 _FDS = Path("/proc/self/fd")
@@ -26,7 +26,7 @@ _PAGE = resource.getpagesize()
 _HIGHEST = ("process_start_time_seconds", "process_open_fds", "process_max_fds")
 
 
-def add_process_metrics(registry: Registry) -> None:
+def add_process_metrics(registry: MetricRegistry) -> None:
     """Add the metrics `process_*` and `python_gc_*` to a registry."""
     registry.counter(
         "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time

@@ -20,7 +20,7 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 }
 
 
-class Registry:
+class MetricRegistry:
     """The metrics of a process. A second registration of a name returns the same metric."""
 
     def __init__(self) -> None:

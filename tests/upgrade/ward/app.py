@@ -1,6 +1,7 @@
 """ward: what is not generated, with every name that later versions renamed."""
 
 from forge_min.actions import ListQuery
+from forge_min import observe
 from forge_min.app import App
 from forge_min.auth import Identity
 from forge_min.text import text
@@ -42,6 +43,7 @@ def show_home(request: Request, items: ItemActions) -> str:
 @app.page("/hello")
 def hello(request: Request) -> str:
     """A page without a template."""
+    observe.note(page="hello")
     return f"<p>{escape(text('yes'))}</p>"
 
 

@@ -18,7 +18,7 @@ class ItemCreated:
 
     def work(self, job: jobs.Job) -> None:
         """Do the work; it may run more than once, so make the second run harmless."""
-        log.info("%s after the %s of %s", job.kind, job.change.operation, job.change.id)
+        log.info("%s %s after the %s of %s", job.kind, job.given, job.change.operation, job.change.id)
 
 
 # Every class that a hook names must stand here.
