@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build
-from forge_min.ship.artifact import package
+from forge_min.ship import build, pipeline
 from forge_min.ship.artifact.distributions import BASE, DRIVERS, collect
 from forge_min.ship.artifact.package import package_files, package_members, package_root
 from forge_min.ship.vendor.wheel import PURE, Wheel, own_wheels, pack, repack
@@ -117,7 +116,7 @@ def test_a_wheelhouse_without_forge_min_builds_nothing(tmp_path: Path) -> None:
 def test_a_build_takes_no_altered_installation(
     project: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(package, "package_root", lambda: installed)
+    monkeypatch.setattr(pipeline, "package_root", lambda: installed)
     build(project)
     (installed / "entry.py").write_text("print('BACKDOOR')\n")
     with pytest.raises(BuildError, match=r"forge_min/entry\.py") as caught:
