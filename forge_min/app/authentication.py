@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .. import html
 from ..actions import Registry
 from ..auth import Identity, credentials, current_identity
 from ..config import Config
-from ..html import AccountPages, Frame, Links, Render
+from ..html import Frame, Links, Render
 from ..wsgi import (
     Request,
     bearer,
@@ -29,7 +30,7 @@ class Authentication:
     views: the project's own templates.
     """
 
-    account: AccountPages | None = None
+    account: html.AccountPages | None = None
     links: Links | None = None
 
     def __init__(
@@ -43,7 +44,7 @@ class Authentication:
         if app.signs_in and app.reset_sender is not None:
             self.links = Links(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
-            self.account = AccountPages(
+            self.account = html.AccountPages(
                 frame,
                 registry.database,
                 lifetime=config.auth.session_lifetime,

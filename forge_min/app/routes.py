@@ -7,11 +7,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .. import html
 from ..actions import Registry
 from ..api import ResourceAPI, document, handlers
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import AccountPages, Frame, Render, ResourcePages
+from ..html import Frame, Render
 from ..resources import files
 from ..wsgi import (
     SECURITY_HEADERS,
@@ -49,7 +50,7 @@ def build_router(
     root: Traversable,
     config: Config,
     frame: Frame,
-    account: AccountPages | None = None,
+    account: html.AccountPages | None = None,
     probe: Handler | None = None,
 ) -> Router:
     """The router. probe: answers at server.ready_path, unless the project has a route there. Raises
@@ -103,7 +104,7 @@ def _pages(
     """The pages of every resource. places: topic → path."""
     for topic, path in places.items():
         actions = frame.resources[path] = registry.actions[topic]
-        yield from ResourcePages(actions, path, frame, places, views).routes()
+        yield from html.ResourcePages(actions, path, frame, places, views).routes()
     if places:
         yield Route("GET", "/", frame.start, "")
 

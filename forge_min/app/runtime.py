@@ -16,12 +16,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .. import db, fanout, i18n, jobs, notify, observe, sse
+from .. import db, fanout, html, i18n, jobs, notify, observe, sse
 from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import Config, parse_rate
-from ..errors import ForgeError
-from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
+from ..errors import ForgeError, NotFound
+from ..html import Frame, Links, ProblemPages
 from ..jobs import control
 from ..wsgi import (
     CORS,
@@ -268,9 +268,17 @@ class Runtime:
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
-        """Handler of the admin server's /jobs, created by the first request."""
-        from ..admin import JobsPages
+        """Handler of the admin server's /jobs, created by the first request.
 
+        Raises NotFound in an artifact without it.
+        """
+        try:
+            from ..admin import JobsPages
+        except ModuleNotFoundError as err:
+            raise NotFound(
+                "this artifact has no jobs page, because its project has no jobs; the command"
+                " `jobs` shows what is in the database"
+            ) from err
         reporting = partial(jobs.told_of, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, reporting)
 
@@ -312,7 +320,7 @@ class Runtime:
         router = build_router(
             app, registry, generated, routes, events, root, config, frame, callers.account, probe
         )
-        problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
+        problems = ProblemPages(frame, config.api.prefix, html.SIGN_IN if app.signs_in else "")
         limits = self._rate_limits(frame)
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
@@ -345,7 +353,7 @@ class Runtime:
     def _rate_limits(self, frame: Frame) -> RateLimits:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
-        pages = [path + page for path in frame.resources for page in LISTING]
+        pages = [path + page for path in frame.resources for page in html.LISTING]
         return RateLimits(limits, c.prefix, caller, pages)
 
     def _concurrency(self) -> ConcurrencyLimit:

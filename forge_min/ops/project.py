@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -83,7 +83,11 @@ class Project:
         """PERF: load what `start` needs, and no user code, once for processes that are forked: they
         share its memory.
         """
-        from .. import app  # noqa: F401
+        from .. import app, html  # noqa: F401
+
+        for name in ("AccountPages", "ResourcePages"):
+            with suppress(ModuleNotFoundError):  # an artifact has those that its project uses
+                getattr(html, name)
 
     def kinds(self) -> Mapping[str, Kind]:
         """The kinds of jobs that the code has workers for. Raises ForgeError F702, F716 to F720 for
