@@ -43,8 +43,12 @@ def build(args: argparse.Namespace) -> None:
     }
     for one in built.warnings:
         warn(one)
-    steps = [_line(name, seconds) for name, seconds in built.steps.items()]
-    tell(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
+    lines = [_line(name, seconds) for name, seconds in built.steps.items()]
+    count = built.info["lines"]
+    size = f"{built.size:,} bytes, {sum(count.values()):,} lines of Python"
+    size += f" ({count['project']:,} of the project, {count['forge_min']:,} of forge_min)"
+    size += "".join(f", without {part}" for part in built.info["left_out"])
+    tell(answer, [*lines, f"{built.path}  {size}"], as_json=args.json)
 
 
 def show(name: str, seconds: float | None) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .. import __version__
 from ..errors import BuildError, ErrorGroup
@@ -26,6 +26,7 @@ from .artifact.bytecode import compile_members
 from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
 from .artifact.package import compiled_core, package_files, package_members, package_root
+from .artifact.unused import unused_parts, without
 from .errors import failure
 from .progress import Step, no_network, timed
 from .project import (
@@ -66,7 +67,7 @@ class Built:
     format: Format
     size: int
     steps: Mapping[str, float]
-    info: Mapping[str, object]
+    info: Mapping[str, Any]
     warnings: tuple[BuildError, ...] = ()
 
 
@@ -158,7 +159,8 @@ def _package(
         house.check_package(package)
     own = project_members(project.root)
     files = files_of_git(project, own)
-    sources = _sources(project, own, package, needed)
+    unused = unused_parts(own)
+    sources = _sources(project, own, package, needed, unused)
     sources[SBOM] = sbom_of_artifact(project, needed)
     builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}
     info: dict[str, object] = {
@@ -174,6 +176,8 @@ def _package(
         "driver": driver,
         "css": SKIPPED if skip_css else "made",
         "inputs": {"forge-min": __version__, **{d.name: d.version for d in needed}},
+        "left_out": unused,
+        "lines": {"project": _lines(sources, own), "forge_min": _lines(sources, package)},
         "sources": Manifest.of({**sources, **builder}).digest,
     }
     if not verify and (current := read_current(path, info)):
@@ -236,6 +240,7 @@ def _sources(
     own: dict[str, bytes],
     package: Mapping[str, bytes],
     needed: list[Distribution],
+    unused: list[str],
 ) -> dict[str, bytes]:
     """Every member but those that are made of others. own: the project's. package: all of
     forge_min's own files.
@@ -245,7 +250,7 @@ def _sources(
         own.pop(project.css, None)  # no browser reads it
     for part in (
         own,
-        package_members(package),
+        without(unused, package_members(package)),
         *map(distributions.members, needed),
     ):
         for name in part.keys() & members.keys():
@@ -253,6 +258,11 @@ def _sources(
         members |= part
     check_imports(own, package, members)
     return prepare_assets(members)
+
+
+def _lines(sources: Mapping[str, bytes], names: Iterable[str]) -> int:
+    """Lines of Python among the sources of these names, each counted as `wc -l` does."""
+    return sum(sources.get(name, b"").count(b"\n") for name in names if name.endswith(".py"))
 
 
 def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:

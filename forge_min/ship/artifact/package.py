@@ -66,7 +66,8 @@ def package_members(files: Mapping[str, bytes]) -> dict[str, bytes]:
     for name, data in files.items():
         room, *deeper = PurePosixPath(name).parts[1:]
         wanted = room.partition(".")[0] in CARRIED or (room == "codes.toml" and not deeper)
-        if wanted and PurePosixPath(name).suffix in _SUFFIXES:
+        source = "/templates/" in name and name.endswith(".html")  # its module is beside it
+        if wanted and not source and PurePosixPath(name).suffix in _SUFFIXES:
             found[name] = data
             if name.endswith(".toml"):  # what data.table reads
                 found[name + JSON] = json.dumps(tomllib.loads(data.decode())).encode()
