@@ -14,7 +14,7 @@ from typing import Any
 from ..i18n import spoken
 from ..parse import ColumnIR
 from .resource_model import KINDS, Shape, operators
-from .templating import common, fill
+from .templating import common, render_template
 
 Json = dict[str, Any]
 
@@ -177,7 +177,7 @@ def _paths(shape: Shape) -> Json:
         "sort_pattern": _listed("-?", [c.column for c in shape.columns if c.sortable]),
         "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
-    template: Json = json.loads(fill("openapi.json", common(shape.resource) | words))
+    template: Json = json.loads(render_template("openapi.json", common(shape.resource) | words))
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
     found: Json = {}
     for path, item in template["paths"].items():

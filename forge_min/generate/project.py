@@ -17,15 +17,15 @@ from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
 from .render import render
-from .templating import common, fill, imports, read
-from .tree import Report, scaffold, write_tree
+from .templating import common, imports, read_template, render_template
+from .tree import TreeChanges, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")
 ACCOUNT_VIEWS = {"account_sign_in": "sign_in", "account_password": "password", "account": "account"}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
-def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False) -> Report:
+def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False) -> TreeChanges:
     """Write gen/ below `root` for all `resources` and pages; with `check` only compare.
 
     BuildError F301, F302 and F304 of the tree, ErrorGroup with what is wrong in pages.
@@ -150,7 +150,7 @@ def project_files(name: str, *, admin: str = "") -> dict[str, str]:
 
     admin: the email of one; with pages to sign in at, and a resource that only an admin changes.
     """
-    known = tomllib.loads(read("init/files.toml"))
+    known = tomllib.loads(read_template("init/files.toml"))
     words = {
         "name": name,
         "sign_in": _SIGN_IN if admin else "",
@@ -159,7 +159,7 @@ def project_files(name: str, *, admin: str = "") -> dict[str, str]:
         "permissions": _PERMISSIONS if admin else "",
         "account": '<a href="/account">Account</a> · ' if admin else "",
     }
-    return {path: fill(f"init/{file}", words) for path, file in known.items()}
+    return {path: render_template(f"init/{file}", words) for path, file in known.items()}
 
 
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
@@ -168,9 +168,9 @@ def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, 
     homes: job kind → the folder whose jobs.py has its class; the others import it from there.
     """
     folder, names = f"resources/{resource.folder}", common(resource)
-    found = {f"{folder}/actions.py": fill("user_actions.py", names)}
+    found = {f"{folder}/actions.py": render_template("user_actions.py", names)}
     if resource.hooks.all:
-        found[f"{folder}/jobs.py"] = fill("user_jobs.py", names | _jobs(resource, homes))
+        found[f"{folder}/jobs.py"] = render_template("user_jobs.py", names | _jobs(resource, homes))
     return {path: f"{text}# forge: scaffold {_hash(text)}\n" for path, text in found.items()}
 
 
@@ -203,7 +203,7 @@ def _jobs(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
             elsewhere.append((f"resources.{home}.jobs", kind))
             continue
         names = {"kind": kind, "hooks": " and ".join(dict.fromkeys(found)), "name": resource.name}
-        classes.append(fill("user_worker.py", names))
+        classes.append(render_template("user_worker.py", names))
     needed = ["import logging", "", "from forge_min import jobs"] if classes else []
     needed += [""] * bool(classes and elsewhere) + imports(elsewhere)
     needed += ["", "log = logging.getLogger(__name__)"] if classes else []

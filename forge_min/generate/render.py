@@ -16,7 +16,7 @@ from ..resources import files
 from .openapi import document
 from .resource import factory, resource_files
 from .resource_model import shape_of
-from .templating import block, fill, lines
+from .templating import block, lines, render_template
 
 
 def render(
@@ -30,8 +30,8 @@ def render(
     by_name = {resource.name: resource for resource in resources}
     shapes = [shape_of(resource, by_name) for resource in resources]
     found = {
-        "__init__.py": fill("project.py", {}),
-        "registry.py": fill("registry.py", _registry(resources, views or {})),
+        "__init__.py": render_template("project.py", {}),
+        "registry.py": render_template("registry.py", _registry(resources, views or {})),
         "openapi.json": _json(document(shapes), 5, "\n") + "\n",
         "messages.pot": messages(resources),
     }

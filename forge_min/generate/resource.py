@@ -11,7 +11,7 @@ from math import ceil, floor
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
 from ..schema import JobRef
 from .resource_model import KINDS, MODULES, Shape, constraints_of, operators
-from .templating import block, common, fill, imports, lines, wrap
+from .templating import block, common, imports, lines, render_template, wrap
 
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
@@ -21,7 +21,9 @@ def resource_files(shape: Shape) -> dict[str, str]:
     """File name → text of gen/<r>/, without the factory."""
     made = {"model.py": model(shape), "sql.py": _sql(shape), "resource.py": _resource(shape)}
     made |= {"routes.py": {"more": _routes(shape.resource)}, "actions.py": {}, "__init__.py": {}}
-    return {name: fill(name, common(shape.resource) | words) for name, words in made.items()}
+    return {
+        name: render_template(name, common(shape.resource) | words) for name, words in made.items()
+    }
 
 
 def _sql(shape: Shape) -> dict[str, str]:
@@ -227,7 +229,7 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
                 wanted += [(MODULES[name], name) for name in names if name in MODULES]
     inside = f"\n{lines(items, 12)}\n        " if items else ""
     words = {"imports": "\n".join(imports(wanted)), "items": inside}
-    return fill("factory.py", common(shape.resource) | words)
+    return render_template("factory.py", common(shape.resource) | words)
 
 
 def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, links
-from .templating import read
+from .templating import read_template
 
 
 class Kind(NamedTuple):
@@ -28,7 +28,7 @@ class Kind(NamedTuple):
     example: Any = None
 
 
-_TABLE = tomllib.loads(read("types.toml"))
+_TABLE = tomllib.loads(read_template("types.toml"))
 MODULES: Mapping[str, str] = _TABLE["modules"]
 KINDS = {n: Kind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["types"].items()}
 

@@ -15,17 +15,17 @@ _NAMES = ("name", "folder", "table", "path", "source")
 _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)
 
 
-def read(name: str) -> str:
+def read_template(name: str) -> str:
     """The text of a file of templates/."""
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
 def _template(name: str) -> Template:
-    return Template(read(f"{name}.tmpl"))
+    return Template(read_template(f"{name}.tmpl"))
 
 
-def fill(name: str, values: Mapping[str, str]) -> str:
+def render_template(name: str, values: Mapping[str, str]) -> str:
     """The text of templates/<name>.tmpl with every $word replaced."""
     return _IMPORT.sub(_fitted, _template(name).substitute(values))
 

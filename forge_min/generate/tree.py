@@ -29,7 +29,7 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TreeChanges:
     """What a run changed, or would change: paths below the folder, sorted."""
 
     written: tuple[str, ...]
@@ -42,7 +42,7 @@ class Report:
         return bool(self.written or self.removed)
 
 
-def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -> Report:
+def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -> TreeChanges:
     """Make `folder` hold exactly `files` (path with "/" → text), and __pycache__.
 
     check: only compare. Files that stay the same keep their modification time. BuildError F301 when
@@ -112,7 +112,7 @@ def _locked(parent: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
+def _replace(folder: Path, wanted: Mapping[str, bytes]) -> TreeChanges:
     for scratch in folder.parent.glob(f".{folder.name}.forge-*"):  # of a run that was killed
         shutil.rmtree(scratch, ignore_errors=True)
     report = _compare(folder, wanted)
@@ -159,7 +159,7 @@ def _exchange(new: Path, folder: Path) -> bool:
     return bool(call and not call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE))
 
 
-def _compare(folder: Path, wanted: Mapping[str, bytes]) -> Report:
+def _compare(folder: Path, wanted: Mapping[str, bytes]) -> TreeChanges:
     present = _present(folder)
     if present and MARKER not in present:
         message = f"{folder} holds files that forge_min did not write"
@@ -171,7 +171,7 @@ def _compare(folder: Path, wanted: Mapping[str, bytes]) -> Report:
         # What did not change was compiled when it was written.
         _compile(path, wanted[path])
     removed = present - wanted.keys()
-    return Report(tuple(sorted(written)), tuple(sorted(removed)), tuple(sorted(same)))
+    return TreeChanges(tuple(sorted(written)), tuple(sorted(removed)), tuple(sorted(same)))
 
 
 def _present(folder: Path) -> set[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
 from ..resources import files
-from .contexts import Place, find_places
+from .contexts import HtmlContext, find_contexts
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\
@@ -58,7 +58,7 @@ class _Section(NamedTuple):
     """An open section: its marker, the lines before its body, and its named values."""
 
     token: Token
-    place: Place
+    place: HtmlContext
     start: int
     named: dict[str, str]  # a value's call → its variable
 
@@ -80,7 +80,7 @@ class _Writer:
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """The parameters of the function and its body."""
-        placed = list(zip(tokens, find_places(tokens), strict=True))
+        placed = list(zip(tokens, find_contexts(tokens), strict=True))
         for at, (token, place) in enumerate(placed):
             if token.kind == "text":
                 for line in token.text.splitlines(keepends=True):
@@ -99,7 +99,7 @@ class _Writer:
         names = "".join(f"{name}: Any, " for name in sorted(self._names))
         return "*, " * bool(names) + names, "".join(self._lines)
 
-    def _value(self, token: Token, place: Place) -> str:
+    def _value(self, token: Token, place: HtmlContext) -> str:
         text = self._path(token)
         for function in filter(None, (place.check, "raw" if token.raw else "escape")):
             self.used.add(function)
@@ -117,7 +117,9 @@ class _Writer:
     def _variables(self) -> set[str]:
         return {section.token.variable for section in self._open} - {""}
 
-    def _begin(self, token: Token, place: Place, rest: list[tuple[Token, Place]]) -> None:
+    def _begin(
+        self, token: Token, place: HtmlContext, rest: list[tuple[Token, HtmlContext]]
+    ) -> None:
         path, variable = self._path(token), token.variable
         if variable in self._variables() | self._names:
             fail(token, "F318", f'the loop variable "{variable}" is already in use', "rename it")
@@ -127,7 +129,7 @@ class _Writer:
         if variable:
             self._name_values(variable, rest)
 
-    def _name_values(self, variable: str, rest: list[tuple[Token, Place]]) -> None:
+    def _name_values(self, variable: str, rest: list[tuple[Token, HtmlContext]]) -> None:
         """Name the values of a loop's variable that its body shows twice outside of sections."""
         depth, calls = 0, Counter[str]()
         for token, place in rest:
@@ -141,12 +143,12 @@ class _Writer:
             self._open[-1].named[call] = f"_{self._count}"
             self._line(f"_{self._count} = {call}")
 
-    def _open_section(self, head: str, token: Token, place: Place) -> None:
+    def _open_section(self, head: str, token: Token, place: HtmlContext) -> None:
         self._append_text()
         self._line(head)
         self._open.append(_Section(token, place, len(self._lines), {}))
 
-    def _end(self, token: Token, place: Place) -> None:
+    def _end(self, token: Token, place: HtmlContext) -> None:
         if not self._open:
             fail(token, "F315", f"<!--${token.kind}--> belongs to no section")
         section = self._open[-1]

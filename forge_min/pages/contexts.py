@@ -75,7 +75,7 @@ _OWN = re.compile(f"[{_VALUE}{_MARKER}]")
 _ELSEWHERE = "put the value in an element or a data- attribute and read it from there"
 
 
-class Place(NamedTuple):
+class HtmlContext(NamedTuple):
     """at: which tag, value or element it is in, -1 for between them.
 
     check: the function of wsgi.markup that a value goes through first, where it begins a URL.
@@ -85,8 +85,11 @@ class Place(NamedTuple):
     check: str = ""
 
 
-def find_places(tokens: list[Token]) -> list[Place]:
-    """One Place for each token. BuildError F310 to F313, F315 and F317 at the first mistake."""
+def find_contexts(tokens: list[Token]) -> list[HtmlContext]:
+    """Return one HtmlContext for each token.
+
+    Raises BuildError F310 to F313, F315 and F317 for the first mistake.
+    """
     return _Reader(tokens).places()
 
 
@@ -99,9 +102,9 @@ class _Reader:
         self._page = "".join(pieces)
         self._starts = list(itertools.accumulate(map(len, pieces), initial=0))[:-1]
         self._tokens = dict(zip(self._starts, tokens, strict=True))
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, HtmlContext] = {}
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[HtmlContext]:
         """Read the page."""
         at = 0
         while at < len(self._page):
@@ -113,18 +116,18 @@ class _Reader:
                 self._text(*found.span("comment"), "a comment", values=False)
             elif found["tag"]:
                 at = self._tag(found["tag"].lower(), at)
-        return [self._places.get(start, Place()) for start in self._starts]
+        return [self._places.get(start, HtmlContext()) for start in self._starts]
 
     def _tag(self, tag: str, start: int) -> int:
         at = start
         while found := _ATTRIBUTE.match(self._page, at):
-            self._put(at, found.start("name"), Place(start))
+            self._put(at, found.start("name"), HtmlContext(start))
             self._attribute(tag, found["name"].lower(), *found.span("value"))
             at = found.end()
         end = _TAG_END.match(self._page, at)
         if end is None:
             self._broken(at)
-        self._put(at, end.end(), Place(start))
+        self._put(at, end.end(), HtmlContext(start))
         return self._content(tag, end.end())
 
     def _content(self, tag: str, start: int) -> int:
@@ -142,7 +145,7 @@ class _Reader:
     def _attribute(self, tag: str, name: str, start: int, end: int) -> None:
         if name == "http-equiv" and start >= 0:
             self._fail(start, "F312", "http-equiv acts as a header", "send a header")
-        for at, token in self._put(start, end, Place(start)):
+        for at, token in self._put(start, end, HtmlContext(start)):
             if name in URLS and token.kind != "value":
                 self._fail(at, "F315", "a marker cannot stand in a URL", "repeat the attribute")
             if token.raw or (token.kind == "value" and not takes_values(tag, name)):
@@ -150,7 +153,7 @@ class _Reader:
                 hint = "put it in an element, or escaped in a data- attribute; or choose a class"
                 self._fail(at, "F312", f'{what} "{name}" of <{tag}>', hint)
             check = self._url(at, start, end) if name in URLS else ""
-            self._places[at] = Place(start, check)
+            self._places[at] = HtmlContext(start, check)
 
     def _url(self, at: int, start: int, end: int) -> str:
         """How a value of a URL is checked. One that follows a value is settled by what is between
@@ -169,14 +172,14 @@ class _Reader:
             return ""
         return "check_root" if self._page.startswith("/", at + 1, end) else "check_url"
 
-    def _put(self, start: int, end: int, place: Place) -> list[tuple[int, Token]]:
+    def _put(self, start: int, end: int, place: HtmlContext) -> list[tuple[int, Token]]:
         """Note the place of the tokens between two offsets, and give them."""
         found = [match.start() for match in _OWN.finditer(self._page, start, end)]
         self._places |= dict.fromkeys(found, place)
         return [(at, self._tokens[at]) for at in found]
 
     def _text(self, start: int, end: int, where: str, values: bool) -> None:
-        for at, token in self._put(start, end, Place(start)):
+        for at, token in self._put(start, end, HtmlContext(start)):
             if token.raw or not values:
                 message = f"a {'raw value' if values else 'placeholder'} cannot be safe in {where}"
                 self._fail(at, "F310", message, _ELSEWHERE)

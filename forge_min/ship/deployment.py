@@ -20,7 +20,7 @@ from ..config import Config, load
 from ..resources import files, table
 from .artifact.archive import replace_file
 from .artifact.distributions import BASE, DRIVERS
-from .errors import failure
+from .errors import build_error
 from .project import read_project, secret_names
 from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
 from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class DeployResult:
     """Names of files in the project: written now, and those that were as they should be. source:
     where the image gets forge_min from, "pure" is a wheel without a core; place: the folder, or
     the wheel as pip is asked for it.
@@ -58,7 +58,7 @@ def deploy(
     also: Collection[Also] = (),
     force: bool = False,
     check: bool = False,
-) -> Deployed:
+) -> DeployResult:
     """Writes the files for an image of the project at `root`; with `check`, only compares.
 
     base: None is the one whose C library this machine has. vendor: a folder in the project that
@@ -84,22 +84,24 @@ def deploy(
     found = {name: _read(root / name) for name in wanted}
     differing = sorted(name for name in wanted if found[name] != wanted[name])
     if check and differing:
-        raise failure("differs", names=", ".join(differing))
+        raise build_error("differs", names=", ".join(differing))
     texts = (name for name in differing if not name.startswith(f"{_OWN}/"))
     edited = [name for name in texts if not _is_ours(found[name])]
     if edited and not force:
-        raise failure("edited", names=", ".join(edited))
+        raise build_error("edited", names=", ".join(edited))
     for name in differing:
         replace_file(root / name, wanted[name], "file_not_written")
     unchanged = tuple(sorted(wanted.keys() - set(differing)))
-    return Deployed(tuple(differing), unchanged, source, values["vendor"] or values["forge_min"])
+    return DeployResult(
+        tuple(differing), unchanged, source, values["vendor"] or values["forge_min"]
+    )
 
 
 def _filled(root: Path, base: Base) -> Path | None:
     """The project's own vendor folder if it is whole, and has a core that the base can load."""
     folder = root / FOLDER
-    house = read_wheelhouse(folder)
-    own = () if house is None or next(_lacking(folder), "") else house.wheels
+    wheelhouse = read_wheelhouse(folder)
+    own = () if wheelhouse is None or next(_lacking(folder), "") else wheelhouse.wheels
     return folder if any(w.name == OWN and f"-{_LIBC[base]}" in w.file for w in own) else None
 
 
@@ -107,25 +109,25 @@ def _vendored(root: Path, vendor: Path) -> str:
     """The vendor folder as the build's context has it. Raises BuildError F362, F371."""
     lacking = next(_lacking(vendor), "")
     if lacking:
-        raise failure("no_vendor", folder=vendor, why=f"there is no {lacking} in it")
+        raise build_error("no_vendor", folder=vendor, why=f"there is no {lacking} in it")
     context = root.resolve()
     inside = [vendor, vendor / LOCK, vendor / WHEELS, *(vendor / WHEELS).iterdir()]
     name = Path(os.path.relpath(vendor.resolve(), context)).as_posix()
     reached = all(path.resolve().is_relative_to(context) for path in inside)
     if not reached or not _PLAIN.match(name):
-        raise failure("no_vendor", folder=vendor, why="the build's context does not reach it")
+        raise build_error("no_vendor", folder=vendor, why="the build's context does not reach it")
     return name
 
 
 def _lacking(vendor: Path) -> Iterator[str]:
     """What pip would not find in it."""
-    house = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
-    if house is None:
+    wheelhouse = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
+    if wheelhouse is None:
         yield LOCK
         return
-    there = {wheel.name for wheel in house.wheels}
+    there = {wheel.name for wheel in wheelhouse.wheels}
     missing = {OWN, *BASE, DRIVERS["binary"]} - there
-    missing.update(house.missing())
+    missing.update(wheelhouse.missing())
     yield from (f"{WHEELS}/{name.replace('-', '_')}-*.whl" for name in sorted(missing))
 
 
@@ -149,9 +151,9 @@ def _values(
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
     parts |= _TABLE["pure" if source == "pure" else "compiled"]
-    values |= {part: _words(text, values) for part, text in parts.items()}
+    values |= {part: _substitute(text, values) for part, text in parts.items()}
     template = "vendor.tmpl" if vendor else "wheel.tmpl"
-    values["install"] = _fill(template, values).rstrip()
+    values["install"] = _render(template, values).rstrip()
     return {**values, "library": ""} if vendor else values
 
 
@@ -183,17 +185,17 @@ def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple
     """Every file by its name in the project, the hash of its text before it."""
     for row in _TABLE["file"]:
         if row.get("with") in (None, *also):
-            own = {word: _words(text, values) for word, text in row.items()}
-            text = _fill(row["template"], {**own, **values})
+            own = {word: _substitute(text, values) for word, text in row.items()}
+            text = _render(row["template"], {**own, **values})
             mark = f"{_MARK}{sha256(text.encode()).hexdigest()}"
             yield own["name"], f"{mark}\n{text}".encode()
 
 
-def _fill(name: str, values: Mapping[str, str]) -> str:
-    return _words(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
+def _render(name: str, values: Mapping[str, str]) -> str:
+    return _substitute(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
 
 
-def _words(text: str, values: Mapping[str, str]) -> str:
+def _substitute(text: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 

@@ -10,7 +10,7 @@ from ..resources import files
 _MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text("utf-8"))
 
 
-def failure(entry: str, /, **words: object) -> BuildError:
+def build_error(entry: str, /, **words: object) -> BuildError:
     """The error of an entry of messages.toml, its words filled in."""
     code, message, hint = (text.format(**words) for text in _MESSAGES[entry])
     return BuildError(message, code=code, hint=hint)

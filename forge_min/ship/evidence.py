@@ -28,10 +28,10 @@ from ..resources import files
 from .artifact.archive import replace_file
 from .artifact.distributions import normalise
 from .artifact.package import package_root
-from .errors import failure
+from .errors import build_error
 from .pipeline import SKIPPED
 from .vendor.sbom import NAME as SBOM
-from .verify import Verified
+from .verify import VerifyResult
 
 PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
 _TIMEOUT = 300  # seconds that a proof may take
@@ -47,7 +47,7 @@ class Proof(NamedTuple):
 
 
 def write_evidence(
-    verified: Verified, folder: Path, *, root: Path | None, tests: Path | None
+    verified: VerifyResult, folder: Path, *, root: Path | None, tests: Path | None
 ) -> tuple[Path, Path]:
     """Writes evidence.html and evidence.json, and returns their paths.
 
@@ -71,7 +71,7 @@ def write_evidence(
     return page, data
 
 
-def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proof]:
+def _proofs(found: VerifyResult, root: Path | None, tests: Path | None) -> list[Proof]:
     claims = [
         Proof("every file is as it was built", PROVED, "manifest, build info and hashes agree"),
         _if(found.signature, "the signature holds", "by the key that was given", "no --key"),
@@ -83,7 +83,7 @@ def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proo
     return [*claims, _built_again(found, root), start]
 
 
-def _built_again(found: Verified, root: Path | None) -> Proof:
+def _built_again(found: VerifyResult, root: Path | None) -> Proof:
     claim = "a build gives the same bytes, and needs no network"
     if root is None:
         return Proof(claim, UNPROVED, "verify did not run in the project's folder")
@@ -106,7 +106,7 @@ def _tests(report: Path | None) -> Proof:
         data = report.read_bytes()
         count = _counts(ElementTree.fromstring(data))
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as err:
-        raise failure("no_report", path=report, why=err) from err
+        raise build_error("no_report", path=report, why=err) from err
     told = ", ".join(f"{number} {word}" for word, number in count.items())
     well = count["tests"] > count["skipped"] and not count["failures"] + count["errors"]
     because = f"{told}; the report's sha256 is {sha256(data).hexdigest()}"

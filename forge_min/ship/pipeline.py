@@ -27,10 +27,10 @@ from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
 from .artifact.package import compiled_core, package_files, package_members, package_root
 from .artifact.unused import unused_parts, without
-from .errors import failure
+from .errors import build_error
 from .progress import Step, no_network, timed
 from .project import (
-    Project,
+    ProjectInfo,
     check_files,
     generating,
     parse_schemas,
@@ -40,7 +40,7 @@ from .project import (
 )
 from .provenance import commit, source_date
 from .stylesheets import (
-    MADE,
+    APP_CSS,
     asks_for_tailwind,
     check_stylesheets,
     make_stylesheet,
@@ -58,7 +58,7 @@ SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuildResult:
     """What a build made. steps: name → seconds, in order. size: bytes. info: build-info.json.
     warnings: what is as it should not be, but did not stop it.
     """
@@ -80,7 +80,7 @@ def build(
     skip_css: bool = False,
     verify: bool = False,
     step: Step | None = None,
-) -> Built:
+) -> BuildResult:
     """Builds the project at `root` into one artifact; the old one stays until the new one is whole.
 
     output: the file or folder to make, by default dist/<name>.pyz or dist/<name> in the project; a
@@ -102,7 +102,9 @@ def build(
             check_files(root)
             report = generate(root, _resources(root), check=verify)
             if verify and report.stale:
-                raise failure("other_made", files=_some_of_gen([*report.written, *report.removed]))
+                raise build_error(
+                    "other_made", files=_some_of_gen([*report.written, *report.removed])
+                )
         with clock("pages"):
             _check_pages(root)
         with clock("css"):
@@ -113,12 +115,12 @@ def build(
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    return Built(path, format, size, steps, info, tuple(_warnings(project)))
+    return BuildResult(path, format, size, steps, info, tuple(_warnings(project)))
 
 
-def _warnings(project: Project) -> Iterator[BuildError]:
+def _warnings(project: ProjectInfo) -> Iterator[BuildError]:
     for place, variable in project.secrets.items():
-        yield failure("told_secret", place=place, variable=variable)
+        yield build_error("told_secret", place=place, variable=variable)
 
 
 def _some_of_gen(names: list[str]) -> str:
@@ -145,18 +147,18 @@ def _check_pages(root: Path) -> None:
 
 
 def _package(
-    project: Project, output: Path | None, format: Format, *, skip_css: bool, verify: bool
+    project: ProjectInfo, output: Path | None, format: Format, *, skip_css: bool, verify: bool
 ) -> tuple[Path, dict[str, object]]:
     path = _place(project, output, format)
     if not verify:
         _check_place(path, project.root, format)
-    house = read_wheelhouse(project.root / FOLDER)
-    driver = _driver(format, house)
-    find = house.find if house else distributions.find_installed
+    wheelhouse = read_wheelhouse(project.root / FOLDER)
+    driver = _driver(format, wheelhouse)
+    find = wheelhouse.find if wheelhouse else distributions.find_installed
     needed = distributions.collect([*BASE, DRIVERS[driver]], find)
     package = package_files(package_root())
-    if house:
-        house.check_package(package)
+    if wheelhouse:
+        wheelhouse.check_package(package)
     own = project_members(project.root)
     files = files_of_git(project, own)
     unused = unused_parts(own)
@@ -192,11 +194,11 @@ def _package(
     else:
         write = archive.write_zipapp if format == "zipapp" else archive.write_folder
         write(members, path)
-        archive.write_sums(path)
+        archive.write_checksums(path)
     return path, info
 
 
-def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
+def files_of_git(project: ProjectInfo, own: Iterable[str]) -> set[str]:
     """Return the names of files that a commit must have.
 
     They are inputs of the artifact, and of gen/ and a stylesheet that the build makes.
@@ -204,11 +206,11 @@ def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
     """
     names = {*own, *generating(project.root)}
     if asks_for_tailwind(project):
-        names = (names | style_sources(project).keys()) - {MADE}
+        names = (names | style_sources(project).keys()) - {APP_CSS}
     return {name for name in names if not name.startswith("gen/")}
 
 
-def _place(project: Project, output: Path | None, format: Format) -> Path:
+def _place(project: ProjectInfo, output: Path | None, format: Format) -> Path:
     if format == "dir":
         return output or project.root / "dist" / project.name
     name = f"{project.name}.pyz"
@@ -219,24 +221,24 @@ def _check_place(path: Path, root: Path, format: Format) -> None:
     """Raises BuildError F345 where something lies that no build made, and for the name of a file
     that lies beside an artifact or in it.
     """
-    if path.name in (archive.SUMS, SBOM, INFO, NAME):
-        raise failure("reserved", path=path)
+    if path.name in (archive.CHECKSUMS, SBOM, INFO, NAME):
+        raise build_error("reserved", path=path)
     if format == "dir":
         archive.check_folder(path, root)
     else:
         archive.check_file(path)
 
 
-def _driver(format: Format, house: Wheelhouse | None) -> str:
+def _driver(format: Format, wheelhouse: Wheelhouse | None) -> str:
     """psycopg's implementation: with its own libpq in a zip; in a folder the system's, where the
     distributions come from a place that has it.
     """
-    has = house.has if house else distributions.is_installed
+    has = wheelhouse.has if wheelhouse else distributions.is_installed
     return "c" if format == "dir" and has(DRIVERS["c"]) else "binary"
 
 
 def _sources(
-    project: Project,
+    project: ProjectInfo,
     own: dict[str, bytes],
     package: Mapping[str, bytes],
     needed: list[Distribution],
@@ -254,7 +256,7 @@ def _sources(
         *map(distributions.members, needed),
     ):
         for name in part.keys() & members.keys():
-            raise failure("same_name", name=name)
+            raise build_error("same_name", name=name)
         members |= part
     check_imports(own, package, members)
     return prepare_assets(members)

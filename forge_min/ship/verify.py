@@ -16,16 +16,16 @@ from typing import Any
 
 from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact.archive import SHEBANG, SUMS, read_sums, sums_name, zip_bytes
+from .artifact.archive import CHECKSUMS, SHEBANG, checksum_name, read_checksums, zip_bytes
 from .artifact.distributions import normalise
-from .errors import failure
+from .errors import build_error
 from .vendor.sbom import NAME as SBOM
 
-_MADE = ("sources", "manifest")  # of build-info.json: follow from inputs
+_DERIVED = ("sources", "manifest")  # of build-info.json: follow from inputs
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyResult:
     """An artifact that is as it was built.
 
     info: build-info.json. digest: of what SHA256SUMS lists, the file or a folder's build info.
@@ -40,7 +40,7 @@ class Verified:
     sbom: bool
 
 
-def verify(path: Path, *, key: Path | None = None) -> Verified:
+def verify(path: Path, *, key: Path | None = None) -> VerifyResult:
     """Checks an artifact, zipapp or folder: every hash, and the SBOM where one is in or beside it.
 
     key: a public key, OpenSSH's or minisign's: then PATH.sig or PATH.minisig must be a signature by
@@ -49,17 +49,19 @@ def verify(path: Path, *, key: Path | None = None) -> Verified:
     """
     listed = path / INFO if path.is_dir() else path
     if not listed.is_file():  # before all of some other folder is read
-        raise failure("no_artifact", path=path)
+        raise build_error("no_artifact", path=path)
     if key is not None:
         _check_signature(listed, path, key)
     members = read_members(path)
     wrong = list(_differences(members))
     info = _read_info(members) if not wrong else {}
     digest = sha256(listed.read_bytes()).hexdigest()
-    wrong = _some(wrong) + list(_sums_differ(path, digest, required=key is None))
+    wrong = _some(wrong) + list(_checksum_differences(path, digest, required=key is None))
     if wrong:
-        raise failure("not_as_built", path=path, what="; ".join(wrong))
-    return Verified(path, members, info, digest, key is not None, _check_sbom(path, members, info))
+        raise build_error("not_as_built", path=path, what="; ".join(wrong))
+    return VerifyResult(
+        path, members, info, digest, key is not None, _check_sbom(path, members, info)
+    )
 
 
 def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
@@ -87,12 +89,12 @@ def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
         return {}
 
 
-def _sums_differ(path: Path, digest: str, *, required: bool) -> Iterator[str]:
-    name, known = sums_name(path), read_sums(path)
+def _checksum_differences(path: Path, digest: str, *, required: bool) -> Iterator[str]:
+    name, known = checksum_name(path), read_checksums(path)
     if known.get(name, digest) != digest:
-        yield f"{name} has another hash than in {SUMS}"
+        yield f"{name} has another hash than in {CHECKSUMS}"
     if name not in known and required:
-        yield f"no {SUMS} beside it tells the hash of {name}, and no --key was given"
+        yield f"no {CHECKSUMS} beside it tells the hash of {name}, and no --key was given"
 
 
 def _check_sbom(path: Path, members: Mapping[str, bytes], info: Mapping[str, Any]) -> bool:
@@ -105,12 +107,16 @@ def _check_sbom(path: Path, members: Mapping[str, bytes], info: Mapping[str, Any
         kind = (bom["bomFormat"], bom["specVersion"])
         parts = {(normalise(part["name"]), part.get("version")) for part in bom["components"]}
     except (ValueError, KeyError, TypeError) as err:
-        raise failure("not_as_built", path=path, what=f"{SBOM} cannot be read: {err!r}") from err
+        raise build_error(
+            "not_as_built", path=path, what=f"{SBOM} cannot be read: {err!r}"
+        ) from err
     if kind != ("CycloneDX", "1.6"):
-        raise failure("not_as_built", path=path, what=f"{SBOM} is no CycloneDX 1.6")
+        raise build_error("not_as_built", path=path, what=f"{SBOM} is no CycloneDX 1.6")
     for name, version in info["inputs"].items():
         if (normalise(name), version) not in parts:
-            raise failure("not_as_built", path=path, what=f"{SBOM} does not list {name} {version}")
+            raise build_error(
+                "not_as_built", path=path, what=f"{SBOM} does not list {name} {version}"
+            )
     return True
 
 
@@ -118,7 +124,7 @@ def _check_signature(signed: Path, path: Path, key: Path) -> None:
     try:
         public = key.read_text("utf-8").strip()
     except (OSError, ValueError) as err:
-        raise failure("no_key", path=key, why=err) from err
+        raise build_error("no_key", path=key, why=err) from err
     if "minisign" in public.partition("\n")[0]:
         signature = f"{path}.minisig"
         _run(path, "minisign", "-V", "-q", "-p", str(key), "-m", str(signed), "-x", signature)
@@ -134,11 +140,11 @@ def _run(path: Path, *command: str, data: bytes = b"") -> None:
     try:
         done = subprocess.run(command, input=data, capture_output=True, check=False)
     except FileNotFoundError as err:
-        raise failure("no_program", program=command[0]) from err
+        raise build_error("no_program", program=command[0]) from err
     if done.returncode:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
         what = f"its signature does not hold ({' '.join(said.split())[:200]})"
-        raise failure("not_as_built", path=path, what=what)
+        raise build_error("not_as_built", path=path, what=what)
 
 
 def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -161,9 +167,9 @@ def compare(path: Path, members: Mapping[str, bytes]) -> None:
     found = read_members(path)
     if found != members:
         names = list(_changes(found, members))
-        raise failure("not_same", path=path, names="; ".join(names))
+        raise build_error("not_same", path=path, names="; ".join(names))
     if path.is_file() and path.read_bytes() != zip_bytes(members, SHEBANG):
-        raise failure("not_same", path=path, names="the zip's own bytes, no member")
+        raise build_error("not_same", path=path, names="the zip's own bytes, no member")
 
 
 def _changes(found: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:
@@ -182,6 +188,6 @@ def _changes(found: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterat
 
 def _flat(info: Mapping[str, object]) -> dict[str, object]:
     """The inputs of a build info, by their names."""
-    named = {key: value for key, value in info.items() if key not in _MADE}
+    named = {key: value for key, value in info.items() if key not in _DERIVED}
     inputs = named.pop("inputs", None)
     return {**named, **(inputs if isinstance(inputs, dict) else {})}

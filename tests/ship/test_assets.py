@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import read_members
-from forge_min.ship import Built
+from forge_min.ship import BuildResult
 from forge_min.ship.artifact.assets import prepare_assets
 from forge_min.wsgi import Request, Response, StaticFiles
 
@@ -135,7 +135,7 @@ def test_each_coding_has_its_own_tag(served: StaticFiles) -> None:
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_every_page_of_an_artifact_names_what_is_kept(built: Built, tmp_path: Path) -> None:
+def test_every_page_of_an_artifact_names_what_is_kept(built: BuildResult, tmp_path: Path) -> None:
     members = read_members(built.path)
     board = members["gen/pages/board.py"].decode()
     (path,) = re.findall(r"/static/(css/board[.\w]*)", board)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError, ConfigError
 from forge_min.ship.project import (
-    Project,
+    ProjectInfo,
     check_files,
     project_members,
     read_project,
@@ -250,7 +250,7 @@ def test_folders_named_like_files_are_folders(small: Path) -> None:
     assert "static/credentials/a.svg" in project_members(small)
 
 
-def read_project_with_css(root: Path) -> Project:
+def read_project_with_css(root: Path) -> ProjectInfo:
     (root / "static/css/input.css").write_text("")
     return read_project(root)
 

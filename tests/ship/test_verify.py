@@ -14,7 +14,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
 from forge_min.ship import verify
-from forge_min.ship.artifact.archive import write_folder, write_sums, write_zipapp
+from forge_min.ship.artifact.archive import write_checksums, write_folder, write_zipapp
 
 MEMBERS = {
     "app.py": b"x = 1\n",
@@ -32,7 +32,7 @@ def small(path: Path, *, inputs: Mapping[str, str] | None = None, **more: bytes)
     info = {"inputs": inputs or {"made": "1"}, "manifest": manifest.digest}
     members[INFO] = json.dumps(info).encode()
     (write_zipapp if path.suffix else write_folder)(members, path)
-    write_sums(path)
+    write_checksums(path)
     return path
 
 
@@ -143,7 +143,7 @@ def test_a_build_info_without_inputs_is_none(tmp_path: Path) -> None:
     path = small(tmp_path / "x")
     told = json.loads((path / INFO).read_bytes())
     (path / INFO).write_text(json.dumps({**told, "inputs": None}))
-    write_sums(path)
+    write_checksums(path)
     assert f"{INFO} tells no inputs" in refused(path)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from ...errors import BuildError
 from ...generate import exchange
 from ...manifest import INFO, NAME, Manifest, listed
-from ..errors import failure
+from ..errors import build_error
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 SHEBANG = b"#!/usr/bin/env python3\n"
 
 
@@ -71,7 +71,7 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
     replace(path, fill)
 
 
-def sums_name(path: Path) -> str:
+def checksum_name(path: Path) -> str:
     """The name by which SHA256SUMS lists an artifact.
 
     Of a folder that is its build info, which has the hash of the manifest, which has all others.
@@ -79,26 +79,28 @@ def sums_name(path: Path) -> str:
     return f"{path.name}/{INFO}" if path.is_dir() else path.name
 
 
-def read_sums(path: Path) -> Mapping[str, str]:
+def read_checksums(path: Path) -> Mapping[str, str]:
     """Name → SHA-256 of SHA256SUMS beside the artifact; empty if it cannot be read."""
     try:
-        return Manifest.read((path.parent / SUMS).read_text("utf-8", "replace")).hashes
+        return Manifest.read((path.parent / CHECKSUMS).read_text("utf-8", "replace")).hashes
     except (OSError, BuildError):
         return {}
 
 
-def write_sums(path: Path) -> None:
+def write_checksums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    names = {name: hash for name, hash in read_sums(path).items() if (path.parent / name).is_file()}
-    name = sums_name(path)
+    names = {
+        name: hash for name, hash in read_checksums(path).items() if (path.parent / name).is_file()
+    }
+    name = checksum_name(path)
     names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    replace_file(path.parent / SUMS, Manifest(names).write().encode())
+    replace_file(path.parent / CHECKSUMS, Manifest(names).write().encode())
 
 
 def _check_names(members: Iterable[str]) -> None:
     for name in members:
         if name.startswith("/") or ".." in name.split("/"):
-            raise failure("outside", name=name)
+            raise build_error("outside", name=name)
 
 
 def _folders(names: Iterable[str]) -> set[str]:
@@ -123,7 +125,7 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as err:
-        raise failure(unwritten, path=path, why=err.strerror or err) from err
+        raise build_error(unwritten, path=path, why=err.strerror or err) from err
 
 
 def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
@@ -150,13 +152,13 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
     lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise failure("not_ours", path=path, why="it is no folder")
+        raise build_error("not_ours", path=path, why="it is no folder")
     if root.resolve().is_relative_to(path.resolve()):
-        raise failure("not_ours", path=path, why=f"it holds the project {root}")
+        raise build_error("not_ours", path=path, why=f"it holds the project {root}")
     names = listed(path) if path.is_dir() else []
     if names and (strange := sorted(set(names) - _known(path, listing))):
         more = ", ..." if len(strange) > 3 else ""
-        raise failure("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")
+        raise build_error("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")
 
 
 def check_file(path: Path) -> None:
@@ -167,18 +169,18 @@ def check_file(path: Path) -> None:
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise failure("not_ours", path=path, why="it is no file")
+        raise build_error("not_ours", path=path, why="it is no file")
     with path.open("rb") as file:
         start = file.read(len(SHEBANG) + 4)
     if start and start != SHEBANG + b"PK\3\4":
-        raise failure("not_ours", path=path, why="it is no zipapp")
+        raise build_error("not_ours", path=path, why="it is no zipapp")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # a zipapp that nobody can read
     if INFO not in names:
-        raise failure("not_ours", path=path, why=f"it is a zipapp without {INFO}")
+        raise build_error("not_ours", path=path, why=f"it is a zipapp without {INFO}")
 
 
 def _known(path: Path, listing: str) -> set[str]:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import PurePosixPath
 from zlib import error as BadStream
 
-from ..errors import failure
+from ..errors import build_error
 
 _ADDRESSES = {"static/": "/static/", "forge_min/html/assets/": "/static/forge/"}
 _PAGES = ("gen/pages/", "forge_min/")  # code that may name scripts and stylesheets
@@ -34,7 +34,7 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
                 found |= _packed(name, data)
                 own = members.get(f"{name}.gz")
                 if own is not None and not _is_packed(own, data):
-                    raise failure("other_gzip", name=f"{name}.gz", file=name)
+                    raise build_error("other_gzip", name=f"{name}.gz", file=name)
     for name, data in members.items():
         page = name.startswith(_PAGES) and name.endswith(".py")
         found[name] = _ADDRESS.sub(lambda m: hashed.get(m[0], m[0]), data) if page else data

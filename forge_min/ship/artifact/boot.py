@@ -35,7 +35,7 @@ class Importer(zipimport.zipimporter):
 def hold(root: str) -> str:
     """The path by which an artifact is read. A folder has its own.
 
-    A zip has a handle's, so that this very file is read also when another takes its place. Forked
+    A zip has a handle's, so that this very file is read also when another takes its folder. Forked
     children share it; programs that are started do not get it (PEP 446).
     """
     if os.path.isdir(root):
@@ -45,7 +45,7 @@ def hold(root: str) -> str:
     return held if os.path.isfile(held) else root  # there is no /proc
 
 
-def failure(code: str, message: str, hint: str) -> SystemExit:
+def error_exit(code: str, message: str, hint: str) -> SystemExit:
     """What ends the process with status 1 and the two lines that every command fails with."""
     return SystemExit(f"error[{code}]: {message}\nhint: {hint}")
 
@@ -54,7 +54,7 @@ def damaged(what: str, err: Exception) -> SystemExit:
     """What ends the process where a part that it begins with cannot be loaded."""
     hint = "copy it here again together with its SHA256SUMS, or build it again"
     why = f"{what} cannot be loaded ({type(err).__name__}: {err})"
-    return failure("D201", f"the artifact is not as it was built: {why}", hint)
+    return error_exit("D201", f"the artifact is not as it was built: {why}", hint)
 
 
 def reader(root: str) -> "Callable[[str], bytes]":
@@ -72,7 +72,7 @@ def reader(root: str) -> "Callable[[str], bytes]":
 def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
     """SystemExit with F350 unless compiled parts made for `info["suffix"]` load here."""
     if info["suffix"] != suffix:
-        raise failure(
+        raise error_exit(
             "F350",
             f"this artifact was built for Python {info['python']} ({info['suffix']}), "
             f"and this is Python {version} ({suffix})",
@@ -130,23 +130,23 @@ def native_parts(files: "dict[str, str]", read: "Callable[[str], bytes]") -> "di
     parts = {name: read(name) for name in sorted(files)}
     if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
         why = "the compiled parts of this artifact are not those that were built"
-        raise failure("F380", why, "copy the artifact here again, or build it again")
+        raise error_exit("F380", why, "copy the artifact here again, or build it again")
     return parts
 
 
-def unpack_into(place: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
-    """Return the folder in `place` named by the digest of `files`, filled unless it is whole.
+def unpack_into(folder: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
+    """Return the folder in `folder` named by the digest of `files`, filled unless it is whole.
 
     It appears whole or not at all. Raises OSError, also for noexec.
     """
     from hashlib import sha256
 
-    os.makedirs(place, mode=0o700, exist_ok=True)
-    check_private(place)
-    if os.statvfs(place).f_flag & os.ST_NOEXEC:
-        raise PermissionError(f"{place} is mounted noexec")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    check_private(folder)
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise PermissionError(f"{folder} is mounted noexec")
     listed = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
-    target = os.path.join(place, sha256(listed.encode()).hexdigest())
+    target = os.path.join(folder, sha256(listed.encode()).hexdigest())
     if not is_whole(target, files):
         fill(target, files, read)
     return target
@@ -232,18 +232,18 @@ def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], byt
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
         return inside
-    place = cache()
+    folder = cache()
     reason = "this user has no cache folder"
     try:
-        if place:
-            return os.path.join(unpack_into(place, files, read), "_native")
+        if folder:
+            return os.path.join(unpack_into(folder, files, read), "_native")
     except OSError as err:
-        reason = f"{place}: {err.strerror or err}"
+        reason = f"{folder}: {err.strerror or err}"
     try:
         sys.meta_path.insert(0, InMemory(native_parts(files, read)))
         return inside
     except (OSError, ImportError, AttributeError) as err:  # what an unusual Python lacks
-        raise failure(
+        raise error_exit(
             "F351",
             f"nothing here can hold the artifact's compiled parts ({reason}; memory: {err})",
             "set XDG_CACHE_HOME to a folder of this user that is not mounted noexec",

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from ..errors import failure
+from ..errors import build_error
 
 _CHILD = """
 import sys, marshal, importlib.util
@@ -42,10 +42,10 @@ def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, 
     names = sorted(name for name in sources if name.endswith(".py"))
     results = _run_child([(name, sources[name]) for name in names])
     compiled: dict[str, bytes] = {}
-    for name, result in zip(names, results, strict=False):  # a failure ends the list early
+    for name, result in zip(names, results, strict=False):  # a build_error ends the list early
         if isinstance(result, tuple):
             file, line, why = result
-            raise failure("no_bytecode", file=file, line=line, why=why)
+            raise build_error("no_bytecode", file=file, line=line, why=why)
         compiled[name + "c" if beside else _cached(name)] = result
     return compiled
 
@@ -69,5 +69,5 @@ def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, st
     if child.returncode:
         said = child.stderr.decode(errors="replace").strip()[-400:]
         python = sys.executable
-        raise failure("no_compiler", status=child.returncode, said=said, python=python)
+        raise build_error("no_compiler", status=child.returncode, said=said, python=python)
     return list(marshal.loads(child.stdout))

@@ -23,7 +23,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ...errors import BuildError
-from ..errors import failure
+from ..errors import build_error
 
 BASE = ("opentelemetry-api", "opentelemetry-sdk", "psycopg")
 # psycopg's name of the implementation (PSYCOPG_IMPL) → the distribution that holds it.
@@ -132,13 +132,13 @@ def _read(dist: Distribution, name: str, recorded: str) -> bytes:
     except (OSError, KeyError) as err:  # KeyError: of a wheel
         raise _missing(dist.name, f"lacks its file {name}") from err
     if recorded.startswith("sha256=") and recorded != record_hash(data):
-        raise failure("changed", file=name, name=dist.name)
+        raise build_error("changed", file=name, name=dist.name)
     return data
 
 
 def _missing(name: str, what: str) -> BuildError:
     extra = {"psycopg-binary": "forge-min[binary]", "psycopg-c": "forge-min[c]"}.get(name, name)
-    return failure("no_distribution", name=name, what=what, extra=extra)
+    return build_error("no_distribution", name=name, what=what, extra=extra)
 
 
 def normalise(name: str) -> str:
@@ -174,7 +174,7 @@ def required_names(requirements: Iterable[str]) -> list[str]:
     for line in requirements:
         match = _REQUIREMENT.match(line)
         if match is None:
-            raise failure("bad_requirement", line=line)
+            raise build_error("bad_requirement", line=line)
         if match[2] is None or _holds(match[2], line, names):
             wanted.append(normalise(match[1]))
     return wanted
@@ -185,7 +185,7 @@ def _holds(marker: str, line: str, names: dict[str, str]) -> bool:
     try:
         return _walk(ast.parse(marker.strip(), mode="eval").body, names)
     except (SyntaxError, KeyError, ValueError, TypeError, AttributeError) as err:
-        raise failure("bad_requirement", line=line) from err
+        raise build_error("bad_requirement", line=line) from err
 
 
 def _walk(node: ast.expr, names: dict[str, str]) -> bool:

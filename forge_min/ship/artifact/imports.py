@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from ...errors import BuildError, ErrorGroup
-from ..errors import failure
+from ..errors import build_error
 
 _STARTS = ("gen/registry.py", "app.py", "resources/*/jobs.py")  # what ops.project imports
 _CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
@@ -44,10 +44,10 @@ def check_imports(
             for name in names:
                 top = name.partition(".")[0]
                 if top not in known:
-                    error = failure("no_import", file=file, line=line, name=top)
+                    error = build_error("no_import", file=file, line=line, name=top)
                     wrong.setdefault(top, error)
                 elif top == _OWN and not left_out.isdisjoint(_places(name)):
-                    error = failure("import_of_tools", file=file, line=line, name=name)
+                    error = build_error("import_of_tools", file=file, line=line, name=name)
                     wrong.setdefault(f"{file}:{line}", error)
                 found = [place for place in _places(name) if place in project]
                 waiting += [place for place in found if place not in seen]

@@ -22,7 +22,7 @@ CARRIED = frozenset(
 )
 _NAME = "forge_min"
 _SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".svg", ".js", ".json", ".yml"})
-_MADE = (".so", ".c", ".pyc", ".pyd")
+_COMPILED_SUFFIXES = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)
 _EDITABLE = "_vendor"  # a copy in a project's repository, which may be edited
 
@@ -90,4 +90,4 @@ def _installations(root: Path) -> list[Path]:
 def _is_ours(path: PurePosixPath) -> bool:
     if path.parts[0] != _NAME or any(part.startswith(".") for part in path.parts):
         return False
-    return path.suffix not in _MADE or path.as_posix() in _CORES
+    return path.suffix not in _COMPILED_SUFFIXES or path.as_posix() in _CORES

@@ -15,7 +15,7 @@ _HTML = "forge_min/html/"
 Code = Mapping[str, bytes]
 
 
-class Part(NamedTuple):
+class OptionalPart(NamedTuple):
     """files: beginnings of the names of its files. is_used: by this code of a project."""
 
     files: tuple[str, ...]
@@ -63,21 +63,21 @@ def _has_resource_pages(code: Code) -> bool:
 
 
 PARTS = {
-    "account pages": Part(
+    "account pages": OptionalPart(
         (
             f"{_HTML}account/pages.",
             *(f"{_HTML}templates/{page}." for page in ("account", "password", "sign_in")),
         ),
         _has(rb"sign_in|account.?pages"),
     ),
-    "jobs page": Part(
+    "jobs page": OptionalPart(
         (
             "forge_min/admin/jobs/",
             *(f"forge_min/admin/templates/{page}." for page in ("job", "jobs", "queues")),
         ),
         _has(rb"job|periodic"),
     ),
-    "resource pages": Part(
+    "resource pages": OptionalPart(
         (
             *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),
             *(f"{_HTML}templates/{page}." for page in ("delete", "form", "list", "show")),

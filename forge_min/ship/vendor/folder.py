@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 
 from ...manifest import Manifest
 from ...resources import files
-from ..artifact.archive import SUMS, check_folder, replace_file, write_folder
+from ..artifact.archive import CHECKSUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
-from ..errors import failure
+from ..errors import build_error
 from ..progress import Step, no_network, timed
-from ..project import Project, read_project
+from ..project import ProjectInfo, read_project
 from .sbom import NAME as SBOM
 from .sbom import licence_of, licence_texts, sbom_of_wheels
 from .wheel import MINOR, Wheel, other_wheels, own_wheels, repack
@@ -41,7 +41,7 @@ _LEVELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Vendored:
+class VendorResult:
     """What was written. size: bytes. steps: name → seconds, in order. licences: by distribution,
     "" where it names none. scripts: files in static/.
     """
@@ -62,7 +62,7 @@ def vendor(
     own: Sequence[Path] = (),
     offline: bool = False,
     step: Step | None = None,
-) -> Vendored:
+) -> VendorResult:
     """Fills a folder with what a machine without network needs for the project at `root`.
 
     The versions are those that are installed here, and the Python is this one's X.Y. output: by
@@ -75,7 +75,7 @@ def vendor(
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
     path = output or root / FOLDER
-    check_folder(path, root, SUMS)
+    check_folder(path, root, CHECKSUMS)
     with no_network() if offline else nullcontext():
         with clock("own wheel"):
             project = read_project(root)
@@ -97,7 +97,7 @@ def vendor(
             write_folder(members, path)
     size = sum(map(len, members.values()))
     names = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
-    return Vendored(path, size, steps, tuple(w.file for w in wheels), names, tuple(scripts))
+    return VendorResult(path, size, steps, tuple(w.file for w in wheels), names, tuple(scripts))
 
 
 def _members(
@@ -112,7 +112,7 @@ def _members(
         members[f"{_TOOL if wheel.name == _TOOL else WHEELS}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
-    return {**members, SUMS: Manifest.of(members).write().encode()}
+    return {**members, CHECKSUMS: Manifest.of(members).write().encode()}
 
 
 def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) -> list[Wheel]:
@@ -156,19 +156,19 @@ def _download(options: Sequence[str], folder: str) -> None:
     )
     if done.returncode:
         said = " ".join(done.stderr.split())[-400:]
-        raise failure("not_downloaded", said=said)
+        raise build_error("not_downloaded", said=said)
 
 
-def check_scripts(project: Project) -> None:
+def check_scripts(project: ProjectInfo) -> None:
     """Raises BuildError F372 unless static/ holds each file that assets.scripts pins."""
     for name, row in project.scripts.items():
         path = project.root / "static" / name
         digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
         if digest != row["sha256"]:
-            raise failure("other_script", name=name, digest=digest)
+            raise build_error("other_script", name=name, digest=digest)
 
 
-def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Distribution]]:
+def fetch_scripts(project: ProjectInfo, *, offline: bool) -> Iterator[tuple[str, Distribution]]:
     """Writes each into static/; gives its name, and the distribution that it was taken from.
 
     offline: from what is installed, else from the index. Raises BuildError F372 for a file with
@@ -179,10 +179,10 @@ def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Dis
         member = PurePosixPath(row["member"])
         data = next(iter(recorded_files(dist, member.__eq__).values()), None)
         if data is None:
-            raise failure("no_member", name=name, **row)
+            raise build_error("no_member", name=name, **row)
         digest = sha256(data).hexdigest()
         if digest != row["sha256"]:
-            raise failure("other_member", name=name, digest=digest, **row)
+            raise build_error("other_member", name=name, digest=digest, **row)
         replace_file(project.root / "static" / name, data, "file_not_written")
         yield name, dist
 

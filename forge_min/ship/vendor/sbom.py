@@ -18,7 +18,7 @@ from typing import Any
 
 from ... import __version__
 from ..artifact.distributions import BASE, normalise, recorded_files, required_names
-from ..project import Project
+from ..project import ProjectInfo
 from ..provenance import source_date
 from .wheel import OWN, Wheel
 
@@ -29,7 +29,7 @@ Component = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BillEntry:
     """One entry of the bill. dist: None for forge_min itself, in an artifact. file and digest: of
     the wheel, where it is one.
     """
@@ -54,20 +54,22 @@ class Part:
 
 
 def sbom_of_wheels(
-    project: Project, wheels: Iterable[Wheel], scripts: Mapping[str, Distribution]
+    project: ProjectInfo, wheels: Iterable[Wheel], scripts: Mapping[str, Distribution]
 ) -> bytes:
     """The bill of a vendor folder. scripts: file in static/ → what it came with. Raises F347."""
-    parts = [Part(w.name, w.version, w.distribution(), w.file, w.digest) for w in wheels]
+    parts = [BillEntry(w.name, w.version, w.distribution(), w.file, w.digest) for w in wheels]
     return _write(project, parts, scripts)
 
 
-def sbom_of_artifact(project: Project, distributions: Iterable[Distribution]) -> bytes:
+def sbom_of_artifact(project: ProjectInfo, distributions: Iterable[Distribution]) -> bytes:
     """The bill of an artifact with these distributions and forge_min. Raises F347."""
-    parts = [Part(normalise(d.name), d.version, d) for d in distributions]
-    return _write(project, [Part(OWN, __version__), *parts], {})
+    parts = [BillEntry(normalise(d.name), d.version, d) for d in distributions]
+    return _write(project, [BillEntry(OWN, __version__), *parts], {})
 
 
-def _write(project: Project, parts: Sequence[Part], scripts: Mapping[str, Distribution]) -> bytes:
+def _write(
+    project: ProjectInfo, parts: Sequence[BillEntry], scripts: Mapping[str, Distribution]
+) -> bytes:
     subject = {
         "type": "application",
         "bom-ref": f"{project.name}@{project.version}",
@@ -93,7 +95,7 @@ def _write(project: Project, parts: Sequence[Part], scripts: Mapping[str, Distri
     return (json.dumps(bill, indent=1) + "\n").encode()
 
 
-def _component(part: Part) -> Component:
+def _component(part: BillEntry) -> Component:
     component = {
         "type": "library",
         "bom-ref": part.reference,
@@ -150,7 +152,7 @@ def _is_bill(path: PurePosixPath) -> bool:
 
 
 def _dependencies(
-    subject: str, parts: Sequence[Part], files: Sequence[Component]
+    subject: str, parts: Sequence[BillEntry], files: Sequence[Component]
 ) -> Iterator[Component]:
     """What each needs; the project needs its scripts, and what nothing else does."""
     references: dict[str, list[str]] = {}

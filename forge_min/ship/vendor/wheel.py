@@ -30,7 +30,7 @@ from ..artifact.distributions import (
     record_hash,
     recorded_files,
 )
-from ..errors import failure
+from ..errors import build_error
 
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")
@@ -52,11 +52,11 @@ class Wheel:
     def read(cls, path: Path) -> Wheel:
         """Raises BuildError F371 for what is not named like a wheel, or is no readable file."""
         if not _FILE.fullmatch(path.name) or not path.is_file():
-            raise failure("no_wheel", file=path.name)
+            raise build_error("no_wheel", file=path.name)
         try:
             return cls(path.name, path.read_bytes())
         except OSError as err:
-            raise failure("no_wheel", file=path.name) from err
+            raise build_error("no_wheel", file=path.name) from err
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -86,10 +86,10 @@ class Wheel:
         try:
             archive = zipfile.ZipFile(io.BytesIO(self.data))
         except zipfile.BadZipFile as err:
-            raise failure("no_wheel", file=self.file) from err
+            raise build_error("no_wheel", file=self.file) from err
         found = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
         if len(found) != 1:
-            raise failure("no_wheel", file=self.file)
+            raise build_error("no_wheel", file=self.file)
         return PathDistribution(zipfile.Path(archive, found.pop()))
 
 
@@ -188,7 +188,7 @@ def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
     wheels = [Wheel.read(path) for path in paths]
     for wheel in wheels:
         if (wheel.name, wheel.distribution().version) != (OWN, __version__):
-            raise failure("not_own", file=wheel.file, version=__version__)
+            raise build_error("not_own", file=wheel.file, version=__version__)
     return wheels
 
 
@@ -200,9 +200,9 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
     """
     folder = root / "_vendor"
     if package.package_root() == (folder / _PACKAGE).resolve():
-        raise failure("runs_there", path=folder / _PACKAGE)
+        raise build_error("runs_there", path=folder / _PACKAGE)
     if not force and not _is_as_copied(folder):
-        raise failure("edited_source", path=folder / _PACKAGE)
+        raise build_error("edited_source", path=folder / _PACKAGE)
     tag, files = _contents()[-1]
     members = complete([tag], files)
     for part in (_PACKAGE, _OWN_INFO):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..artifact.distributions import normalise
 from ..artifact.package import recorded_package
-from ..errors import failure
+from ..errors import build_error
 from .wheel import OWN, Wheel, fits
 
 Pins = Mapping[tuple[str, str], frozenset[str]]
@@ -76,12 +76,12 @@ class Wheelhouse:
         locked = recorded_package(wheel.distribution())
         for name in sorted(files.keys() | locked.keys()):
             if files.get(name) != locked.get(name):
-                raise failure("own_differs", file=name, wheel=wheel.file, lock=self.lock)
+                raise build_error("own_differs", file=name, wheel=wheel.file, lock=self.lock)
 
     def _best(self, name: str) -> Wheel:
         found = self._fitting(name)
         if not found:
-            raise failure("no_locked_wheel", name=name, folder=self.lock.parent)
+            raise build_error("no_locked_wheel", name=name, folder=self.lock.parent)
         # As pip: what is compiled for this Python, then for any, then what is not compiled.
         return min(
             found, key=lambda wheel: (wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file)
@@ -104,10 +104,10 @@ def read_wheelhouse(folder: Path) -> Wheelhouse | None:
         pinned = read_lock(lock.read_text("utf-8"))
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or err
-        raise failure("no_lock", folder=folder, lock=LOCK, why=why) from err
+        raise build_error("no_lock", folder=folder, lock=LOCK, why=why) from err
     paths = sorted(wheels.iterdir()) if wheels.is_dir() else []
     found = tuple(Wheel.read(path) for path in paths)
     for wheel in found:
         if wheel.digest not in pinned.get((wheel.name, wheel.version), ()):
-            raise failure("other_wheel", file=wheel.file, lock=lock, digest=wheel.digest)
+            raise build_error("other_wheel", file=wheel.file, lock=lock, digest=wheel.digest)
     return Wheelhouse(lock, pinned, found)

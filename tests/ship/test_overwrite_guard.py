@@ -11,7 +11,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
 from forge_min.ship.artifact.archive import (
-    SUMS,
+    CHECKSUMS,
     check_file,
     check_folder,
     write_folder,
@@ -72,17 +72,17 @@ def test_one_file_that_folders_of_ours_have_does_not_make_a_folder_ours(tmp_path
     for name in (INFO, "requirements.lock", "notes.txt"):
         (site / name).write_text("{}")
     refused(site, f"it holds {INFO}, notes.txt, requirements.lock")
-    refused(site, "it holds", listing=SUMS)
+    refused(site, "it holds", listing=CHECKSUMS)
     (site / NAME).write_text("nonsense")
     refused(site, "it holds")
 
 
 def test_a_vendor_folder_is_known_by_its_sums(tmp_path: Path) -> None:
     members = {"wheelhouse/a.whl": b"", "install.sh": b""}
-    write_folder({**members, SUMS: Manifest.of(members).write().encode()}, tmp_path / "vendor")
-    check_folder(tmp_path / "vendor", tmp_path, SUMS)
+    write_folder({**members, CHECKSUMS: Manifest.of(members).write().encode()}, tmp_path / "vendor")
+    check_folder(tmp_path / "vendor", tmp_path, CHECKSUMS)
     (tmp_path / "vendor" / "NOTES.txt").write_text("mine")
-    refused(tmp_path / "vendor", "it holds NOTES.txt", listing=SUMS)
+    refused(tmp_path / "vendor", "it holds NOTES.txt", listing=CHECKSUMS)
 
 
 def test_the_project_is_not_replaced_even_if_all_of_it_is_listed(folder: Path) -> None:
