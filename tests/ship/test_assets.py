@@ -103,7 +103,7 @@ def test_a_plain_name_and_an_old_hash_are_asked_for_each_time(
 
 @pytest.mark.parametrize("own", [b"", b"\x1f\x8b", gzip.compress(b"older", mtime=0), b"no gzip"])
 def test_a_gzip_that_holds_something_else_would_go_out_in_its_place(own: bytes) -> None:
-    with pytest.raises(BuildError, match=r"static/css/a\.css\.gz would go out") as caught:
+    with pytest.raises(BuildError, match=r"static/css/a\.css\.gz would be sent") as caught:
         prepare_assets({**MEMBERS, "static/css/a.css.gz": own})
     assert caught.value.code == "F343"
 

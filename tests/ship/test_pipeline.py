@@ -66,8 +66,8 @@ def test_a_secret_in_forge_toml_is_a_warning(project: Path) -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert told == (
         f"warning[F354]: forge.toml:{line}: auth.secret is a secret, and every copy of the "
-        "artifact holds it\n"
-        "hint: leave it out there, and give FORGE_AUTH_SECRET where the artifact runs\n"
+        "artifact contains it\n"
+        "hint: remove it there, and set FORGE_AUTH_SECRET on the machine that runs the artifact\n"
     )
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
     assert [one["code"] for one in json.loads(again)["warnings"]] == ["F354"]

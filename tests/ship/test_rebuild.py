@@ -210,7 +210,7 @@ def test_verify_names_the_inputs_that_differ(again: Path, monkeypatch: pytest.Mo
 def test_verify_sees_bytes_that_belong_to_no_file(again: Path) -> None:
     path = again / "dist" / "departures.pyz"
     path.write_bytes(path.read_bytes().replace(b"env python3", b"env python4", 1))
-    with pytest.raises(BuildError, match="own bytes") as caught:
+    with pytest.raises(BuildError, match="bytes of the zip") as caught:
         build(again, verify=True)
     assert caught.value.code == "F381"
 

@@ -170,7 +170,7 @@ def test_a_project_with_a_lock_of_its_own_is_no_vendor_folder(project: Path) -> 
     (project / "requirements.lock").write_text("# of another tool\n")
     before = read_members(project)
     for output in (project, project.parent, project / ".." / project.name):
-        with pytest.raises(BuildError, match="it holds") as caught:
+        with pytest.raises(BuildError, match="it contains") as caught:
             vendor(project, output=output, offline=True)
         assert caught.value.code == "F345"
     assert read_members(project).keys() == before.keys()
@@ -178,7 +178,7 @@ def test_a_project_with_a_lock_of_its_own_is_no_vendor_folder(project: Path) -> 
 
 def test_a_note_in_a_vendor_folder_keeps_it(folder: Path, project: Path) -> None:
     (folder / "NOTES.txt").write_text("mine")
-    with pytest.raises(BuildError, match="it holds NOTES.txt"):
+    with pytest.raises(BuildError, match="it contains NOTES.txt"):
         vendor(project, output=folder, offline=True)
     assert (folder / "NOTES.txt").read_text() == "mine"
 

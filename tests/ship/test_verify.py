@@ -144,7 +144,7 @@ def test_a_build_info_without_inputs_is_none(tmp_path: Path) -> None:
     told = json.loads((path / INFO).read_bytes())
     (path / INFO).write_text(json.dumps({**told, "inputs": None}))
     write_checksums(path)
-    assert f"{INFO} tells no inputs" in refused(path)
+    assert f"{INFO} lists no inputs" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -209,19 +209,19 @@ def test_a_signature_by_the_key_holds_and_no_other_does(artifact: Path, tmp_path
     Path(f"{artifact}.sig").write_bytes(made.stdout)
     (tmp_path / "SHA256SUMS").unlink()  # the signature says as much, and more
     assert verify(artifact, key=public).signature
-    assert "signature does not hold" in refused(artifact, key=new_key(tmp_path / "other"))
+    assert "signature is not valid" in refused(artifact, key=new_key(tmp_path / "other"))
     small(artifact, evil=b"1")  # well made, by somebody else
     assert verify(artifact)
-    assert "signature does not hold" in refused(artifact, key=public)
+    assert "signature is not valid" in refused(artifact, key=public)
 
 
 @needs_ssh
 def test_a_signature_that_is_missing_or_a_key_that_is_none_is_refused(
     artifact: Path, tmp_path: Path
 ) -> None:
-    assert "signature does not hold" in refused(artifact, key=new_key(tmp_path / "release"))
+    assert "signature is not valid" in refused(artifact, key=new_key(tmp_path / "release"))
     (tmp_path / "empty.pub").write_text("")
-    assert "signature does not hold" in refused(artifact, key=tmp_path / "empty.pub")
+    assert "signature is not valid" in refused(artifact, key=tmp_path / "empty.pub")
     assert "cannot be read" in refused(artifact, key=tmp_path / "nowhere.pub")
 
 

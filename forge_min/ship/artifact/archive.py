@@ -1,6 +1,6 @@
-"""Members to disk: one deterministic zip or one folder, whole or not at all, beside SHA256SUMS.
+"""Writes an artifact atomically, as a deterministic zip or as a folder, and SHA256SUMS beside it.
 
-A command replaces what it made itself, and nothing that a user put there.
+Only files and folders that a command of forge_min made are replaced.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path, PurePosixPath
 from ...errors import BuildError
 from ...generate import exchange
 from ...manifest import INFO, NAME, Manifest, listed
-from ..errors import build_error
+from ..errors import build_error, first_of
 
 CHECKSUMS = "SHA256SUMS"
 SHEBANG = b"#!/usr/bin/env python3\n"
 
 
 def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces `path` by an executable zip. Raises BuildError F345, and F343 as `zip_bytes`."""
+    """Replace `path` by an executable zip. Raises BuildError F345, and F343 as `zip_bytes`."""
 
     def fill(temp: Path) -> None:
         temp.write_bytes(zip_bytes(members, SHEBANG))
@@ -36,8 +36,9 @@ def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
 def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
     """Return the members as a zip behind `start`: sorted, fixed times, an entry for each folder.
 
-    zipimport finds a namespace package only through its folder's entry. Raises BuildError F343 for
-    a name that leads outside.
+    zipimport finds a namespace package only through its folder's entry.
+
+    Raises BuildError F343 for a name outside the archive.
     """
     _check_names(members)
     file = io.BytesIO()
@@ -55,9 +56,9 @@ def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
 
 
 def write_folder(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces the folder `path` by these members, whatever it holds: see `check_folder`.
+    """Replace the folder `path` by these members, without the check of `check_folder`.
 
-    Raises BuildError F345, and F343 for a name that leads outside.
+    Raises BuildError F345, and F343 for a name outside the folder.
     """
 
     def fill(temp: Path) -> None:
@@ -72,15 +73,15 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
 
 
 def checksum_name(path: Path) -> str:
-    """The name by which SHA256SUMS lists an artifact.
+    """Return the name by which SHA256SUMS lists an artifact.
 
-    Of a folder that is its build info, which has the hash of the manifest, which has all others.
+    For a folder it is the build info, which has the hash of the manifest, which has all others.
     """
     return f"{path.name}/{INFO}" if path.is_dir() else path.name
 
 
 def read_checksums(path: Path) -> Mapping[str, str]:
-    """Name → SHA-256 of SHA256SUMS beside the artifact; empty if it cannot be read."""
+    """Return SHA-256 by name from SHA256SUMS beside the artifact; empty if it is unreadable."""
     try:
         return Manifest.read((path.parent / CHECKSUMS).read_text("utf-8", "replace")).hashes
     except (OSError, BuildError):
@@ -88,7 +89,7 @@ def read_checksums(path: Path) -> Mapping[str, str]:
 
 
 def write_checksums(path: Path) -> None:
-    """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
+    """Write SHA256SUMS beside the artifact, and keep its lines of other files that exist."""
     names = {
         name: hash for name, hash in read_checksums(path).items() if (path.parent / name).is_file()
     }
@@ -108,9 +109,10 @@ def _folders(names: Iterable[str]) -> set[str]:
 
 
 def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_written") -> None:
-    """Fills a temporary neighbour, then renames it over `path`; what was there stays until then.
+    """Write a temporary file or folder beside `path`, then rename it to `path`.
 
-    unwritten: the entry of messages.toml for a BuildError F345.
+    fill: writes to the path that it gets.
+    unwritten: the entry of messages.toml for the BuildError F345 of a failed write.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
 
 
 def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
-    """`replace` by a file with these bytes."""
+    """Replace `path` by a file with these bytes. Raises as `replace`."""
     replace(path, lambda temp: temp.write_bytes(data), unwritten)
 
 
@@ -138,53 +140,56 @@ def _scratch(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what killed builds left beside the artifact; their process is gone."""
-    for left in path.parent.glob(f"{_scratch(path)}*"):
-        pid = left.name.removeprefix(_scratch(path)).partition("-")[0]
+    """Remove temporary folders of killed builds, whose processes no longer exist."""
+    for work in path.parent.glob(f"{_scratch(path)}*"):
+        pid = work.name.removeprefix(_scratch(path)).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
-    """Raises BuildError F345 for a folder that may not be replaced.
+    """Raise BuildError F345 for a folder that may not be replaced.
 
-    It may if `listing` lists every file in it, or it is empty, and the project at `root` does not
-    lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
+    It may be replaced if it does not contain the project at `root`, and is empty or all its files
+    are in its listing.
+
+    listing: the name of the file with hashes, of an artifact its manifest, of a vendor folder its
+        SHA256SUMS.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise build_error("not_ours", path=path, why="it is no folder")
+        raise build_error("foreign_output", path=path, why="it is not a folder")
     if root.resolve().is_relative_to(path.resolve()):
-        raise build_error("not_ours", path=path, why=f"it holds the project {root}")
+        raise build_error("foreign_output", path=path, why=f"it contains the project {root}")
     names = listed(path) if path.is_dir() else []
-    if names and (strange := sorted(set(names) - _known(path, listing))):
-        more = ", ..." if len(strange) > 3 else ""
-        raise build_error("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")
+    if names and (unknown := sorted(set(names) - _known_names(path, listing))):
+        why = f"it contains {', '.join(first_of(unknown, 3))}"
+        raise build_error("foreign_output", path=path, why=why)
 
 
 def check_file(path: Path) -> None:
-    """Raises BuildError F345 for a file that may not be replaced.
+    """Raise BuildError F345 for a file that may not be replaced.
 
-    An empty one may, and a zipapp with a build info or what is left of one.
+    An empty file may be replaced, and a zipapp that has a build info or is damaged.
     """
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise build_error("not_ours", path=path, why="it is no file")
+        raise build_error("foreign_output", path=path, why="it is not a file")
     with path.open("rb") as file:
         start = file.read(len(SHEBANG) + 4)
     if start and start != SHEBANG + b"PK\3\4":
-        raise build_error("not_ours", path=path, why="it is no zipapp")
+        raise build_error("foreign_output", path=path, why="it is not a zipapp")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
-        return  # a zipapp that nobody can read
+        return  # a damaged zipapp
     if INFO not in names:
-        raise build_error("not_ours", path=path, why=f"it is a zipapp without {INFO}")
+        raise build_error("foreign_output", path=path, why=f"it is a zipapp without {INFO}")
 
 
-def _known(path: Path, listing: str) -> set[str]:
-    """The names of what may be in such a folder; none where its list cannot be read."""
+def _known_names(path: Path, listing: str) -> set[str]:
+    """Return the names of files that a command wrote there; none if the listing is unreadable."""
     try:
         hashes = Manifest.read((path / listing).read_text("utf-8")).hashes
     except (OSError, ValueError, BuildError):

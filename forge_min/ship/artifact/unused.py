@@ -16,7 +16,11 @@ Code = Mapping[str, bytes]
 
 
 class OptionalPart(NamedTuple):
-    """files: beginnings of the names of its files. is_used: by this code of a project."""
+    """A part of forge_min that an artifact may lack.
+
+    files: beginnings of the names of its files.
+    is_used: whether this code of a project uses it.
+    """
 
     files: tuple[str, ...]
     is_used: Callable[[Code], bool]

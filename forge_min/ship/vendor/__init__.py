@@ -1,4 +1,4 @@
-"""Vendor: all that a project needs where there is no network, pinned by hash."""
+"""Everything that a project needs on a machine without network, pinned by hash."""
 
 from .folder import VendorResult, vendor
 from .wheel import copy_source
