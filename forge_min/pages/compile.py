@@ -162,9 +162,7 @@ class _Writer:
             fail(token, "F315", f"<!--${token.kind}--> belongs to no section")
         section = self._open[-1]
         if section.context.at != context.at:
-            message = (
-                f"the section of line {section.token.line} ends in another HTML context"
-            )
+            message = f"the section of line {section.token.line} ends in another HTML context"
             fail(token, "F315", message, "begin and end it at one level: text, tag or value")
         self._append_text()
         if len(self._lines) == section.start:
