@@ -150,7 +150,7 @@ def _property(column: ColumnIR) -> Json:
             schema["enum"] = [*schema["enum"], None]
     if column.placeholder and schema.get("type") in ("string", ["string", "null"]):
         schema["examples"] = [column.placeholder]
-    about = [column.help, "(visible to some roles only)" * bool(column.visible_to)]
+    about = [column.help, "(not for everybody)" * bool(column.visible_to)]
     texts = {"title": column.label, "description": " ".join(filter(None, about))}
     return schema | {name: text for name, text in texts.items() if text}
 

@@ -269,7 +269,7 @@ def test_a_folder_with_much_that_is_wrong_is_told_in_a_few_words(folder: Path) -
 @pytest.mark.parametrize("target", [".venv", "deep/env", "."])
 def test_nothing_is_installed_into_the_folder_itself(folder: Path, target: str) -> None:
     done = install(folder, folder / target)
-    assert done.returncode == 1 and "lies in the folder" in done.stderr
+    assert done.returncode == 1 and "is inside the folder" in done.stderr
     assert "hint: " in done.stderr and "vendor/install.sh" in done.stderr
 
 
@@ -284,7 +284,7 @@ def test_an_environment_that_exists_is_left_alone(folder: Path) -> None:
 def test_a_place_that_cannot_be_made_is_told(folder: Path) -> None:
     (folder.parent / "file").write_text("")
     done = install(folder, "file/env")
-    assert done.returncode == 1 and "cannot be made" in done.stderr
+    assert done.returncode == 1 and "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 
