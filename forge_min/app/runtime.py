@@ -275,10 +275,8 @@ class Runtime:
         try:
             from ..admin import JobsPages
         except ModuleNotFoundError as err:
-            raise NotFound(
-                "this artifact has no jobs page, because its project has no jobs; the command"
-                " `jobs` shows what is in the database"
-            ) from err
+            message = "this artifact has no jobs page; the command `jobs list` lists all jobs"
+            raise NotFound(message) from err
         reporting = partial(jobs.told_of, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, reporting)
 

@@ -123,7 +123,9 @@ def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
     check_new(path, name)
     files = project_files(name, admin=admin)
     if admin:
-        pages = {own: library_page(f"{ours}.html") or "" for own, ours in ACCOUNT_VIEWS.items()}
+        pages = {
+            own: library_page(f"{library}.html") or "" for own, library in ACCOUNT_VIEWS.items()
+        }
         files |= {f"views/{page}.html": text for page, text in pages.items()}
     return scaffold(path, files)
 

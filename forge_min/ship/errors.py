@@ -1,4 +1,7 @@
-"""The errors of ship, each with a code and a next step, from messages.toml."""
+"""The errors of ship, each with a code and a next step, from messages.toml.
+
+Every module of ship raises them, so this module imports none of ship.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,14 @@ def unreadable(root: Path, path: Path, err: OSError) -> BuildError:
 
 
 def first_of(items: Sequence[str], most: int) -> list[str]:
-    """Return the first items, and "and 3 more" if there are more than `most`."""
+    """Return the first items of a list for a message, and "and 3 more" for the others.
+
+    most: how many items are returned before that.
+    """
     rest = len(items) - most
     return [*items[:most], *([f"and {rest} more"] if rest > 0 else [])]
+
+
+def one_line(output: str) -> str:
+    """Return the last 400 characters of a program's output as one line."""
+    return " ".join(output.split())[-400:]

@@ -128,11 +128,7 @@ def project_members(root: Path) -> dict[str, bytes]:
     members = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
     public = [p for p in _walk(root, root / "static") if p.name[0] == "." or not _is_folder(p)]
     secrets = [path for path in public if _SECRET.fullmatch(path.name.lower())]
-    secrets += [
-        root / name
-        for name, data in members.items()
-        if name.startswith("static/") and _has_secret(name, data)
-    ]
+    secrets += [root / name for name, data in members.items() if _has_secret(name, data)]
     if secrets:
         raise build_error("secret", path=min(secrets).relative_to(root))
     return members
@@ -156,8 +152,10 @@ _SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"]))
 
 
 def _has_secret(name: str, data: bytes) -> bool:
+    """Return whether a static file contains a secret."""
     public = name.endswith(_FOR_BROWSERS)
-    return bool(_KEY.search(data) or (not public and _GOOGLE.search(data)))
+    secret = _KEY.search(data) or (not public and _GOOGLE.search(data))
+    return bool(secret) and name.startswith("static/")
 
 
 def style_sources(project: ProjectInfo) -> dict[str, bytes]:

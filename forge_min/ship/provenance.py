@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.parser import HeaderParser
 from pathlib import Path
 
-from .errors import build_error
+from .errors import build_error, one_line
 
 _HEAD = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 _GENERATED = ("gen", "dist")  # written by a build, which checks gen/ against its sources
@@ -151,5 +151,5 @@ def _run(
     except OSError as err:
         raise build_error("no_git_program", root=root) from err
     if check and result.returncode:
-        raise build_error("no_git", root=root, why=" ".join(result.stderr.split()))
+        raise build_error("no_git", root=root, why=one_line(result.stderr))
     return result

@@ -13,7 +13,7 @@ from forge_min.db import EmbeddedServer
 from forge_min.generate import scaffold_project
 from forge_min.manifest import read_members
 from forge_min.ship import build
-from forge_min.ship.artifact.unused import PARTS, unused_parts
+from forge_min.ship.artifact.unused import FILES, unused_parts
 from forge_min.testing import fresh_database
 
 from artifact_runner import Site
@@ -80,8 +80,8 @@ def test_a_project_without_jobs_sign_in_and_pages_serves_without_their_code(
         assert process.stop() == 0
         assert "Traceback" not in process.log
         members = read_members(site.artifact)
-    assert json.loads(members["build-info.json"])["left_out"] == sorted(PARTS)
-    files = tuple(name for part in PARTS.values() for name in part.files)
+    assert json.loads(members["build-info.json"])["left_out"] == sorted(FILES)
+    files = tuple(name for names in FILES.values() for name in names)
     assert not [name for name in members if name.startswith(files)]
 
 
@@ -106,8 +106,8 @@ def test_a_project_with_jobs_and_sign_in_has_their_pages(
 def test_the_parts_name_files_of_the_package() -> None:
     package = Path(main.__code__.co_filename).parent
     names = [path.relative_to(package.parent).as_posix() for path in package.rglob("*.*")]
-    for part in PARTS.values():
-        for file in part.files:
+    for files in FILES.values():
+        for file in files:
             assert any(name.startswith(file) for name in names), file
 
 
@@ -135,7 +135,7 @@ def test_a_part_is_used_if_a_file_of_code_has_its_word(
 ) -> None:
     project = {"app.py": PLAIN}
     project[name] = project.get(name, b"") + b"\n" + text
-    assert set(PARTS) - set(unused_parts(project)) == used
+    assert set(FILES) - set(unused_parts(project)) == used
 
 
 @pytest.mark.parametrize(

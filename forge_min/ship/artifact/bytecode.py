@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from ..errors import build_error
+from ..errors import build_error, one_line
 
 _CHILD = """
 import sys, marshal, importlib.util
@@ -67,7 +67,6 @@ def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, st
         check=False,
     )
     if child.returncode:
-        output = child.stderr.decode(errors="replace").strip()[-400:]
-        python = sys.executable
+        output, python = one_line(child.stderr.decode(errors="replace")), sys.executable
         raise build_error("no_compiler", status=child.returncode, output=output, python=python)
     return list(marshal.loads(child.stdout))

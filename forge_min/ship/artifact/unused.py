@@ -8,53 +8,52 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 _HTML = "forge_min/html/"
-Code = Mapping[str, bytes]
+_TEMPLATES = f"{_HTML}templates/"
+FILES = {
+    "account pages": (
+        f"{_HTML}account/pages.",
+        *(f"{_TEMPLATES}{page}." for page in ("account", "password", "sign_in")),
+    ),
+    "jobs page": (
+        "forge_min/admin/jobs/",
+        *(f"forge_min/admin/templates/{page}." for page in ("job", "jobs", "queues")),
+    ),
+    "resource pages": (
+        *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),
+        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "show")),
+    ),
+}
+"""The beginnings of the names of files, by part."""
+_WORDS = {"account pages": rb"sign_in|account.?pages", "jobs page": rb"job|periodic"}
 
 
-class OptionalPart(NamedTuple):
-    """A part of forge_min that an artifact may lack.
-
-    files: beginnings of the names of its files.
-    is_used: whether this code of a project uses it.
-    """
-
-    files: tuple[str, ...]
-    is_used: Callable[[Code], bool]
-
-
-def unused_parts(project: Code) -> list[str]:
+def unused_parts(project: Mapping[str, bytes]) -> list[str]:
     """Return the names of the parts that the project does not use, sorted.
 
-    project: its members by name; app.py, gen/, resources/ and all that they import are there.
+    project: its members by name: app.py, gen/, resources/, migrations, and all imported modules.
     """
     code = {name: data for name, data in project.items() if name.endswith((".py", ".sql"))}
-    return [name for name, part in sorted(PARTS.items()) if not part.is_used(code)]
+    text = b"\n".join([*map(str.encode, code), *code.values()])
+    unused = [part for part, words in _WORDS.items() if not re.search(words, text, re.IGNORECASE)]
+    return unused if _has_resource_pages(code, text) else [*unused, "resource pages"]
 
 
-def without(parts: list[str], package: Code) -> dict[str, bytes]:
+def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the members of forge_min that do not belong to these parts."""
-    files = tuple(name for part in parts for name in PARTS[part].files)
+    files = tuple(name for part in parts for name in FILES[part])
     return {name: data for name, data in package.items() if not name.startswith(files)}
 
 
-def _has(pattern: bytes) -> Callable[[Code], bool]:
-    search = re.compile(pattern, re.IGNORECASE).search
-    return lambda code: any(search(name.encode()) or search(code[name]) for name in code)
+def _has_resource_pages(code: Mapping[str, bytes], text: bytes) -> bool:
+    """Return False only if all code has one call of App, which is `App(resource_pages=False)`.
 
-
-def _has_resource_pages(code: Code) -> bool:
-    """Return False only for one `App(resource_pages=False)` in all code.
-
-    A second call of App, another name for it, and a further `resource_pages` count as a use.
+    Another name for App, and a further `resource_pages`, count as a use.
     """
-    everything = b"\n".join(code.values())
-    if everything.count(b"resource_pages") != 1 or re.search(rb"\bApp\s+as\b", everything):
-        return True
-    if re.search(rb"forge_min\.html|forge_min\s+import[^;]*\bhtml\b", everything):
+    imports_html = rb"\bApp\s+as\b|forge_min\.html|forge_min\s+import[^;]*\bhtml\b"
+    if text.count(b"resource_pages") != 1 or re.search(imports_html, text):
         return True
     trees = (ast.parse(data) for name, data in code.items() if name.endswith(".py"))
     calls = [
@@ -64,28 +63,3 @@ def _has_resource_pages(code: Code) -> bool:
         if isinstance(node, ast.Call) and re.fullmatch(r"(.*\.)?App", ast.unparse(node.func))
     ]
     return calls != [{"resource_pages": "False"}]
-
-
-PARTS = {
-    "account pages": OptionalPart(
-        (
-            f"{_HTML}account/pages.",
-            *(f"{_HTML}templates/{page}." for page in ("account", "password", "sign_in")),
-        ),
-        _has(rb"sign_in|account.?pages"),
-    ),
-    "jobs page": OptionalPart(
-        (
-            "forge_min/admin/jobs/",
-            *(f"forge_min/admin/templates/{page}." for page in ("job", "jobs", "queues")),
-        ),
-        _has(rb"job|periodic"),
-    ),
-    "resource pages": OptionalPart(
-        (
-            *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),
-            *(f"{_HTML}templates/{page}." for page in ("delete", "form", "list", "show")),
-        ),
-        _has_resource_pages,
-    ),
-}

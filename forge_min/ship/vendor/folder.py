@@ -23,7 +23,7 @@ from ...manifest import Manifest
 from ...resources import files
 from ..artifact.archive import CHECKSUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
-from ..errors import build_error
+from ..errors import build_error, one_line
 from ..progress import Step, no_network, timed
 from ..project import ProjectInfo, read_project
 from .sbom import NAME as SBOM
@@ -166,7 +166,7 @@ def _download(options: Sequence[str], folder: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise build_error("not_downloaded", output=" ".join(done.stderr.split())[-400:])
+        raise build_error("not_downloaded", output=one_line(done.stderr))
 
 
 def check_scripts(project: ProjectInfo) -> None:
