@@ -167,7 +167,7 @@ def test_verify_names_what_of_gen_is_not_fresh_and_writes_nothing(again: Path) -
 
 def test_verify_makes_no_stylesheet(again: Path) -> None:
     (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
-    refused(again, "static/css/app.css: not what")
+    refused(again, "static/css/app.css: stale")
 
 
 @pytest.mark.thorough
@@ -177,7 +177,7 @@ def test_verify_sees_a_stylesheet_that_somebody_edited(again: Path) -> None:
     build(again)
     made = again / "static" / "css" / "app.css"
     made.write_text(made.read_text() + ".hand{color:red}\n")
-    refused(again, "static/css/app.css: not what")
+    refused(again, "static/css/app.css: stale")
 
 
 def test_a_file_that_no_build_made_is_left_alone(project: Path) -> None:
