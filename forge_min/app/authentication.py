@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .. import html
 from ..actions import Registry
 from ..auth import Identity, credentials, current_identity
 from ..config import Config
-from ..html import AccountPages, Layout, PasswordResetSender, Render
+from ..html import Layout, PasswordResetSender, Render
 from ..wsgi import Request, bearer, no_tenant, tenant_by_header, tenant_by_path, tenant_by_subdomain
 from .declaration import App
 
@@ -23,7 +24,7 @@ class Authentication:
     views: the project's own templates.
     """
 
-    account: AccountPages | None = None
+    account: html.AccountPages | None = None
     links: PasswordResetSender | None = None
 
     def __init__(
@@ -36,7 +37,7 @@ class Authentication:
         if app.signs_in and app.reset_sender is not None:
             self.links = PasswordResetSender(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
-            self.account = AccountPages(
+            self.account = html.AccountPages(
                 layout,
                 registry.database,
                 lifetime=config.auth.session_lifetime,

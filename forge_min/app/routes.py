@@ -7,12 +7,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .. import wsgi
+from .. import html, wsgi
 from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import AccountPages, Layout, Render, ResourcePages
+from ..html import Layout, Render
 from ..resources import files
 from .declaration import App, Generated
 
@@ -39,7 +39,7 @@ def build_router(
     root: Traversable,
     config: Config,
     layout: Layout,
-    account: AccountPages | None = None,
+    account: html.AccountPages | None = None,
     probe: wsgi.Handler | None = None,
 ) -> wsgi.Router:
     """Return the router.
@@ -96,7 +96,7 @@ def _pages(
     """Yield the routes of the pages of every resource. paths: topic → path."""
     for topic, path in paths.items():
         actions = layout.resources[path] = registry.actions[topic]
-        yield from ResourcePages(actions, path, layout, paths, views).routes()
+        yield from html.ResourcePages(actions, path, layout, paths, views).routes()
     if paths:
         yield wsgi.Route("GET", "/", layout.start, "")
 

@@ -15,12 +15,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .. import db, fanout, i18n, jobs, notify, observe, sse, wsgi
+from .. import db, fanout, html, i18n, jobs, notify, observe, sse, wsgi
 from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import Config, parse_rate
-from ..errors import ForgeError
-from ..html import LISTING, SIGN_IN, Layout, PasswordResetSender, ProblemPages
+from ..errors import ForgeError, NotFound
+from ..html import Layout, PasswordResetSender, ProblemPages
 from ..jobs import control
 from .authentication import Authentication, rate_limit_key
 from .declaration import App, Generated, declared_queues
@@ -246,9 +246,15 @@ class Runtime:
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
-        """The handler of the admin server's /jobs, created by the first request."""
-        from ..admin import JobsPages
+        """The handler of the admin server's /jobs, created by the first request.
 
+        Raises NotFound in an artifact without it.
+        """
+        try:
+            from ..admin import JobsPages
+        except ModuleNotFoundError as err:
+            message = "this artifact has no jobs page; the command `jobs list` lists all jobs"
+            raise NotFound(message) from err
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, notified)
 
@@ -290,7 +296,7 @@ class Runtime:
         router = build_router(
             app, registry, generated, routes, events, root, config, layout, account, probe
         )
-        problems = ProblemPages(layout, config.api.prefix, SIGN_IN if app.signs_in else "")
+        problems = ProblemPages(layout, config.api.prefix, html.SIGN_IN if app.signs_in else "")
         limits, in_production = self._rate_limits(layout), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
@@ -323,7 +329,7 @@ class Runtime:
     def _rate_limits(self, layout: Layout) -> wsgi.RateLimits:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
-        pages = [path + page for path in layout.resources for page in LISTING]
+        pages = [path + page for path in layout.resources for page in html.LISTING]
         return wsgi.RateLimits(limits, c.prefix, rate_limit_key, pages)
 
     def _concurrency(self) -> wsgi.ConcurrencyLimit:

@@ -44,8 +44,12 @@ def build(args: argparse.Namespace) -> None:
     }
     for warning in built.warnings:
         warn(warning)
-    steps = [_line(name, seconds) for name, seconds in built.steps.items()]
-    print_result(output, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
+    lines = [_line(name, seconds) for name, seconds in built.steps.items()]
+    count = built.info["lines"]
+    size = f"{built.size:,} bytes, {sum(count.values()):,} lines of Python"
+    size += f" ({count['project']:,} of the project, {count['forge_min']:,} of forge_min)"
+    size += "".join(f", without {part}" for part in built.info["left_out"])
+    print_result(output, [*lines, f"{built.path}  {size}"], as_json=args.json)
 
 
 def _progress(args: argparse.Namespace) -> Callable[[str, float | None], None] | None:

@@ -1,4 +1,4 @@
-"""From resources to files: gen/ written whole and atomically, the user's files scaffolded once."""
+"""Generates gen/ from resources, atomically, and scaffolds the user's files once."""
 
 from __future__ import annotations
 

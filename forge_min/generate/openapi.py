@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 description of the generated routes, and the JSON schemas of rows and writes.
 
-Paths stand without the prefix; start-up adds it, and the schemas Problem and Pagination. The
-template has every operation with all its responses; what a resource does not have is removed here.
+Paths have no prefix; the start of an application adds it, and the schemas Problem and Pagination.
+The template has all operations and responses, and those that a resource lacks are removed here.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from typing import Any
 from ..i18n import humanize
 from ..parse import ColumnIR
 from .resource_model import KINDS, Shape, operators
-from .templating import common, fill
+from .templating import common, render_template
 
 Json = dict[str, Any]
 
 _RULES = {"min": "minimum", "max": "maximum", "min_len": "minLength", "max_len": "maxLength"}
-# Of a key that is text, as `actions` asks of it: it has to fit an address.
+# The rules of `actions` for a text key, which is part of a URL.
 _KEY: Json = {"minLength": 1, "maxLength": 500, "not": {"pattern": r"/|^\.\.?$"}}
 _NULL: Json = {"type": "null"}
-# Of start-up: no resource's schema may take their place.
+# Schemas that the start of an application adds; no resource's schema may replace them.
 _SHARED = frozenset({"Problem", "Pagination"})
 
 
 def component(shape: Shape, suffix: str = "", name: str = "") -> str:
-    """The name of a schema: Flight, FlightInput, FlightPatch.
+    """Return the name of a schema: Flight, FlightInput, FlightPatch.
 
-    It has a dot where that is taken. name: of another resource than the shape's.
+    It has a dot if a resource has the name without one.
+
+    name: another resource than the shape's.
     """
     name = name or shape.resource.name
     taken = name + suffix in (shape.names if suffix else _SHARED)
@@ -37,12 +39,12 @@ def component(shape: Shape, suffix: str = "", name: str = "") -> str:
 
 
 def ref(name: str) -> Json:
-    """A reference to a schema of the document."""
+    """Return a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def value_schema(column: ColumnIR) -> Json:
-    """What a value of the column is, without null."""
+    """Return the schema of the column's values, without null."""
     schema = dict(KINDS[column.type].schema)
     if column.target:
         return schema
@@ -51,9 +53,9 @@ def value_schema(column: ColumnIR) -> Json:
     if column.pattern is not None:
         schema["pattern"] = f"^(?:{column.pattern})$"
     if column.type == "json" and column.required:
-        # "items" says nothing, and generators of clients ask for it beside "array".
+        # "items" adds no rule, but generators of clients require it for "array".
         schema |= {"type": ["object", "array", "string", "number", "boolean"], "items": {}}
-    if column.type == "decimal":  # it is written as a string
+    if column.type == "decimal":  # a string in JSON
         schema["pattern"] = _digits(column)
     else:
         rules = column.rules.items()
@@ -65,7 +67,7 @@ def value_schema(column: ColumnIR) -> Json:
 
 
 def _digits(field: ColumnIR) -> str:
-    """What a decimal of this precision looks like; it may be written with fewer digits."""
+    """Return the pattern of a decimal with at most the digits of its precision."""
     if field.precision is None:
         return r"^-?[0-9]+(\.[0-9]+)?$"
     digits, after = field.precision
@@ -74,26 +76,29 @@ def _digits(field: ColumnIR) -> str:
 
 
 def row_schema(shape: Shape) -> Json:
-    """One row of an answer. What not everybody sees or what was not asked for may be absent."""
+    """Return the schema of a row in a response.
+
+    Fields with limited visibility and relations that were not requested may be absent.
+    """
     properties = {column.column: _property(column) for column in shape.columns}
     for link in shape.links:
-        one = ref(component(shape, name=link.target.name))
-        many: Json = {"type": "array", "items": one}
-        shown = many if link.kind in ("has_many", "many_to_many") else {"anyOf": [one, _NULL]}
+        row = ref(component(shape, name=link.target.name))
+        many: Json = {"type": "array", "items": row}
+        shown = many if link.kind in ("has_many", "many_to_many") else {"anyOf": [row, _NULL]}
         properties[link.name] = shown | {"description": f"only with include={link.name}"}
     required = [column.column for column in shape.columns if not column.visible_to]
     return {"type": "object", "properties": properties, "required": required}
 
 
 def input_schema(shape: Shape, *, partial: bool = False) -> Json:
-    """The body of a create, or (partial) of an update, which gives some of the fields."""
+    """Return the schema of the body of a create or, if `partial`, of an update."""
     columns = [c for c in shape.written if not (partial and c.immutable)]
     properties = {column.column: _property(column) for column in columns}
     for column in columns:
         if column.default is not None and not partial:
-            # A client sends what a document calls the default: no change may bring it along.
+            # Clients may send a documented default, and an update must not change the field.
             properties[column.column]["default"] = _written(column)
-        if column.type == "decimal":  # a number is as good
+        if column.type == "decimal":  # a number is accepted, too
             kinds = properties[column.column]["type"]
             properties[column.column]["type"] = [
                 *([kinds] if isinstance(kinds, str) else kinds),
@@ -111,7 +116,7 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
 
 
 def _example(column: ColumnIR) -> Any:
-    """A value that could be one; None where only a person knows."""
+    """Return a valid value, None if no rule determines one."""
     rules, shown = column.rules, KINDS[column.type].example
     if column.target:
         return shown
@@ -120,8 +125,8 @@ def _example(column: ColumnIR) -> Any:
     if column.choices:
         return column.choices[0]
     if column.type in ("int", "bigint", "decimal"):
-        one = 0 if column.precision and column.precision[0] == column.precision[1] else 1
-        number = rules.get("min", min(rules.get("max", one), one))
+        small = 0 if column.precision and column.precision[0] == column.precision[1] else 1
+        number = rules.get("min", min(rules.get("max", small), small))
         return format(Decimal(number), "f") if column.type == "decimal" else number
     if isinstance(shown, str):
         fits = rules.get("min_len", 0) <= len(shown) <= rules.get("max_len", len(shown))
@@ -133,7 +138,7 @@ def _example(column: ColumnIR) -> Any:
 
 
 def _written(field: ColumnIR) -> Any:
-    """The default as JSON."""
+    """Return the default as JSON."""
     return str(field.default) if field.type == "decimal" else field.default
 
 
@@ -146,16 +151,16 @@ def _property(column: ColumnIR) -> Json:
     if column.placeholder and schema.get("type") in ("string", ["string", "null"]):
         schema["examples"] = [column.placeholder]
     about = [column.help, "(not for everybody)" * bool(column.visible_to)]
-    words = {"title": column.label, "description": " ".join(filter(None, about))}
-    return schema | {name: text for name, text in words.items() if text}
+    texts = {"title": column.label, "description": " ".join(filter(None, about))}
+    return schema | {name: text for name, text in texts.items() if text}
 
 
 _OPERATIONS = {"list": "read", "get": "read", "audit": "read", "replace": "update"}
-_WHERE = {"restore": "soft_delete", "audit": "auditable"}
+_CONDITIONS = {"restore": "soft_delete", "audit": "auditable"}
 
 
 def document(shapes: Sequence[Shape]) -> Json:
-    """paths and components of every resource, in a stable order."""
+    """Return `paths` and `components` of all resources, in a stable order."""
     paths: Json = {}
     schemas: Json = {}
     for shape in shapes:
@@ -167,7 +172,7 @@ def document(shapes: Sequence[Shape]) -> Json:
 
 
 def _paths(shape: Shape) -> Json:
-    words = {
+    values = {
         "row": component(shape),
         "input": component(shape, "Input"),
         "patch": component(shape, "Patch"),
@@ -177,59 +182,60 @@ def _paths(shape: Shape) -> Json:
         "sort_pattern": _listed("-?", [c.column for c in shape.columns if c.sortable]),
         "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
-    template: Json = json.loads(fill("openapi.json", common(shape.resource) | words))
+    template: Json = json.loads(render_template("openapi.json", common(shape.resource) | values))
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
-    found: Json = {}
+    paths: Json = {}
     for path, item in template["paths"].items():
-        if getattr(shape.resource, _WHERE.get(path.rpartition("/")[2], "name")):
-            found[path] = {"parameters": [key]} if "{id}" in path else {}
+        if getattr(shape.resource, _CONDITIONS.get(path.rpartition("/")[2], "name")):
+            paths[path] = {"parameters": [key]} if "{id}" in path else {}
             for method, operation in item.items():
-                found[path][method] = _completed(shape, operation, template["problems"])
-    found[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
-    return found
+                paths[path][method] = _completed(shape, operation, template["problems"])
+    paths[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
+    return paths
 
 
 def _listed(before: str, names: Sequence[str]) -> str:
-    """What a comma separated list of these looks like."""
-    one = f"{before}({'|'.join(names)})"
-    return f"^{one}(,{one})*$"
+    """Return the pattern of a comma separated list of these names."""
+    item = f"{before}({'|'.join(names)})"
+    return f"^{item}(,{item})*$"
 
 
 def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
+    """Return the operation without the parameters and responses that the resource lacks."""
     r, verb = shape.resource, operation["operationId"].rpartition(".")[2]
-    asked = _OPERATIONS.get(verb, verb)
-    gone = set() if r.versioned else {"428"}
+    permission = _OPERATIONS.get(verb, verb)
+    removed = set() if r.versioned else {"428"}
     roles = {p.operation: set(p.roles) for p in r.permissions}
-    is_open = not roles.keys() - {"audit"} or "anybody" in roles.get(asked, ())
+    is_open = not roles.keys() - {"audit"} or "anybody" in roles.get(permission, ())
     if verb == "audit":  # closed to anonymous users, unless its own permission opens it
         is_open = "anybody" in roles.get("audit", ())
     if not r.tenant_scoped and is_open:
-        gone |= {"401", "403"}
+        removed |= {"401", "403"}
     without = {"q": not r.searchable, "include": not shape.links}
     parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]
     for parameter in parameters:
         if parameter["name"] == "If-Match" and r.versioned and verb != "restore":
             parameter["required"] = True
     operation["responses"] = {
-        status: answer or _problem(problems[status])
-        for status, answer in operation["responses"].items()
-        if status not in gone
+        status: response or _problem(problems[status])
+        for status, response in operation["responses"].items()
+        if status not in removed
     }
-    readers = roles.get("read", set())
-    if asked != "read" and "anybody" not in readers and not roles.get(asked, set()) <= readers:
-        _tell_writers(shape, operation["responses"])
+    readers, writers = roles.get("read", set()), roles.get(permission, set())
+    if permission != "read" and "anybody" not in readers and not writers <= readers:
+        _add_short_row(shape, operation["responses"])
     return operation | ({"parameters": parameters} if parameters else {})
 
 
-def _tell_writers(shape: Shape, responses: Json) -> None:
-    """Who may write and not read gets the key and the version."""
+def _add_short_row(shape: Shape, responses: Json) -> None:
+    """Add the row that a user with permission to write but not to read gets: key and version."""
     key = shape.columns[0]
-    known = {key.column: value_schema(key), "version": {"type": "integer"}}
-    written = {"type": "object", "properties": known, "required": list(known)}
-    for answer in responses.values():
-        content = answer.get("content", {}).get("application/json")
+    fields = {key.column: value_schema(key), "version": {"type": "integer"}}
+    short = {"type": "object", "properties": fields, "required": list(fields)}
+    for response in responses.values():
+        content = response.get("content", {}).get("application/json")
         if content:
-            content["schema"] = {"anyOf": [content["schema"], written]}
+            content["schema"] = {"anyOf": [content["schema"], short]}
 
 
 def _problem(title: str) -> Json:
@@ -238,17 +244,17 @@ def _problem(title: str) -> Json:
 
 
 def _filters(shape: Shape) -> list[Json]:
-    found = []
+    parameters: list[Json] = []
     for column in shape.columns:
         if column.filterable:
             more = ", ".join(f"[{operator}]" for operator in operators(column))
             about = f"only rows with this value; also with {more}"
             if column.choices:
                 about = f"{', '.join(column.choices)}: {about}"
-            # What no row can hold is no mistake: it finds none.
+            # A value that no row can have is not an error: the list is empty.
             schema = dict(KINDS[column.type].schema)
             if column.type in ("slug", "email", "url"):
                 schema = {"type": "string"}
-            made = {"name": column.column, "in": "query", "schema": schema}
-            found.append(made | {"description": about})
-    return found
+            parameter = {"name": column.column, "in": "query", "schema": schema}
+            parameters.append(parameter | {"description": about})
+    return parameters

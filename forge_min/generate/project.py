@@ -1,6 +1,6 @@
-"""A project's files: gen/ as a whole, and the files of the user, which are written once.
+"""Writes a project's files: gen/ as a whole, and the user's files once.
 
-Each of a resource's ends with a mark, which shows whether a file was edited or is only old.
+The user's files of a resource end with a mark, which shows whether a file was edited or is stale.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
 from .render import render
-from .templating import common, fill, imports, read
-from .tree import Report, scaffold, write_tree
+from .templating import common, imports, read_template, render_template
+from .tree import TreeChanges, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")
 ACCOUNT_VIEWS = {"account_sign_in": "sign_in", "account_password": "password", "account": "account"}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
-def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False) -> Report:
-    """Write gen/ below `root` for all `resources` and pages; with `check` only compare.
+def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False) -> TreeChanges:
+    """Write gen/ below `root` for all `resources` and pages.
 
-    BuildError F301, F302 and F304 of the tree, ErrorGroup with what is wrong in pages.
+    check: compare, and write nothing.
+    Raises BuildError F301, F302 and F304 as `write_tree`, ErrorGroup with the mistakes in pages.
     """
     ordered = sorted(resources, key=lambda resource: resource.folder)
     pages = compile_pages(root)
@@ -38,10 +39,11 @@ def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False
 def scaffold_resource(
     root: Path, *chosen: ResourceIR, known: Sequence[ResourceIR] = (), overwrite: bool = False
 ) -> list[str]:
-    """Write the files of the `chosen` resources that are the user's; the paths written.
+    """Write the user's files of the `chosen` resources that do not exist; return their paths.
 
-    One that is there stays as it is, unless `overwrite`. known: all resources of the project, when
-    they are more: a job kind that several of them name has its class in one file.
+    known: all resources of the project, if they are more than the `chosen`: the class of a job
+        kind that several of them name is in one file.
+    overwrite: also replace the files that exist.
     """
     fresh = _fresh(root, chosen, known)
     if overwrite:
@@ -50,8 +52,9 @@ def scaffold_resource(
 
 
 def scaffold_views(root: Path, resource: ResourceIR, *, overwrite: bool = False) -> list[str]:
-    """Copies of the library's pages of a resource, which take their place; the paths written. One
-    that is there stays as it is, unless `overwrite`.
+    """Copy the library's pages of a resource into its views, and return the written paths.
+
+    The copies replace the library's pages. overwrite: also replace the files that exist.
     """
     folder = f"resources/{resource.folder}/views"
     fresh = {f"{folder}/{name}.html": library_page(f"{name}.html") or "" for name in VIEWS}
@@ -61,8 +64,10 @@ def scaffold_views(root: Path, resource: ResourceIR, *, overwrite: bool = False)
 def compare_scaffold(
     root: Path, *chosen: ResourceIR, known: Sequence[ResourceIR] = ()
 ) -> tuple[dict[str, str], str]:
-    """Path → what has become of each scaffolded file of the `chosen` (see `render.state`), and the
-    unified diff from them to fresh ones. Raises BuildError F307 for a file that is no text.
+    """Return the state of each scaffolded file of the `chosen` by path, and a unified diff.
+
+    The states are those of `state`; the diff leads to the files of a new scaffold. Raises
+    BuildError F307 for a file that is not text.
     """
     states, changes = {}, ""
     for path, fresh in _fresh(root, chosen, known).items():
@@ -74,14 +79,14 @@ def compare_scaffold(
 
 
 def _views(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
-    """The project's own pages in place of the library's: their names → modules of gen/pages."""
+    """Return the modules of gen/pages by the names of the library's pages that they replace."""
     own = ("layout", *ACCOUNT_VIEWS)
-    found = {name: name for name in own if (root / "views" / f"{name}.html").is_file()}
+    views = {name: name for name in own if (root / "views" / f"{name}.html").is_file()}
     for r in resources:
         for name in VIEWS:
             if (root / "resources" / r.folder / "views" / f"{name}.html").is_file():
-                found[f"{r.table}.{name}"] = f"{r.folder}_{name}"
-    return found
+                views[f"{r.table}.{name}"] = f"{r.folder}_{name}"
+    return views
 
 
 def _fresh(root: Path, chosen: Sequence[ResourceIR], known: Sequence[ResourceIR]) -> dict[str, str]:
@@ -97,7 +102,7 @@ def _text(path: Path) -> str | None:
 
 
 def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
-    """Job kind → folder: where its class stands already, else the first that names it."""
+    """Return the folder of each job kind: the one with its class, else the first that names it."""
     homes: dict[str, str] = {}
     ordered = sorted((r for r in resources if r.hooks.all), key=lambda resource: resource.folder)
     texts = [_text(root / "resources" / r.folder / "jobs.py") or "" for r in ordered]
@@ -110,27 +115,32 @@ def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
 
 
 def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
-    """Start a project in the folder `path`. admin: as `project_files`. Paths written.
+    """Write the files of a new project into the folder `path`, and return their paths.
+
+    admin: as for `project_files`.
     Raises UsageError as `check_new`.
     """
     check_new(path, name)
     files = project_files(name, admin=admin)
     if admin:
-        pages = {own: library_page(f"{ours}.html") or "" for own, ours in ACCOUNT_VIEWS.items()}
+        pages = {
+            own: library_page(f"{library}.html") or "" for own, library in ACCOUNT_VIEWS.items()
+        }
         files |= {f"views/{page}.html": text for page, text in pages.items()}
     return scaffold(path, files)
 
 
 def check_new(path: Path, name: str) -> None:
-    """Raises UsageError F010 for what cannot name a project, and for a folder that is there and not
-    empty, or a link that leads to none.
+    """Raise UsageError F010 unless a project of this name can start in `path`.
+
+    The folder may be missing or empty, and not a broken link.
     """
     if not _NAME.fullmatch(name):
         hint = "use a-z, 0-9, _ and -: for example shop"
-        raise UsageError(f"{name!r} cannot name a project", hint=hint)
-    taken = path.exists() or path.is_symlink()  # a link to nothing: its files would lie elsewhere
-    if taken and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is already there and not empty", hint="choose another name")
+        raise UsageError(f"{name!r} is not a valid name of a project", hint=hint)
+    exists = path.exists() or path.is_symlink()  # files of a broken link would be elsewhere
+    if exists and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} exists and is not empty", hint="choose another name")
 
 
 _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
@@ -146,12 +156,12 @@ _PERMISSIONS = "".join(
 
 
 def project_files(name: str, *, admin: str = "") -> dict[str, str]:
-    """Path below the project → text, of a new project with one resource and one live page.
+    """Return the texts of a new project with one resource and one live page, by path.
 
-    admin: the email of one; with pages to sign in at, and a resource that only an admin changes.
+    admin: an admin's email, to have pages to sign in and a resource that only an admin changes.
     """
-    known = tomllib.loads(read("init/files.toml"))
-    words = {
+    templates = tomllib.loads(read_template("init/files.toml"))
+    values = {
         "name": name,
         "sign_in": _SIGN_IN if admin else "",
         "make_key": _MAKE_KEY.format(shlex.quote(admin)) if admin else "",
@@ -159,32 +169,35 @@ def project_files(name: str, *, admin: str = "") -> dict[str, str]:
         "permissions": _PERMISSIONS if admin else "",
         "account": '<a href="/account">Account</a> · ' if admin else "",
     }
-    return {path: fill(f"init/{file}", words) for path, file in known.items()}
+    return {path: render_template(f"init/{file}", values) for path, file in templates.items()}
 
 
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
-    """Path below the project → text, of the files of a resource that belong to the user.
+    """Return the texts of the user's files of a resource, by path below the project.
 
-    homes: job kind → the folder whose jobs.py has its class; the others import it from there.
+    homes: the folder whose jobs.py has the class, by job kind; other folders import it.
     """
     folder, names = f"resources/{resource.folder}", common(resource)
-    found = {f"{folder}/actions.py": fill("user_actions.py", names)}
+    texts = {f"{folder}/actions.py": render_template("user_actions.py", names)}
     if resource.hooks.all:
-        found[f"{folder}/jobs.py"] = fill("user_jobs.py", names | _jobs(resource, homes))
-    return {path: f"{text}# forge: scaffold {_hash(text)}\n" for path, text in found.items()}
+        texts[f"{folder}/jobs.py"] = render_template("user_jobs.py", names | _jobs(resource, homes))
+    return {path: f"{text}# forge: scaffold {_hash(text)}\n" for path, text in texts.items()}
 
 
 def state(present: str | None, fresh: str) -> str:
-    """What has become of a file: present is its text, fresh what `scaffold_files` gives today.
+    """Return the state of a scaffolded file.
 
-    "missing", "as scaffolded", "edited", "stale" (as it was scaffolded, but not as it would be
-    today) or "edited and stale". A file without the mark is compared with today's.
+    "missing", "as scaffolded", "edited", "stale" (unedited, but a new scaffold differs) or "edited
+    and stale". A file without a mark is compared with a new scaffold.
+
+    present: its text, None without a file.
+    fresh: its text in a new scaffold, from `scaffold_files`.
     """
     if present is None:
         return "missing"
-    (today,) = _MARK.findall(fresh)
-    recorded = next(iter(_MARK.findall(present)), today)
-    edited, stale = _hash(_MARK.sub("", present)) != recorded, recorded != today
+    (current,) = _MARK.findall(fresh)
+    recorded = next(iter(_MARK.findall(present)), current)
+    edited, stale = _hash(_MARK.sub("", present)) != recorded, recorded != current
     return " and ".join(["edited"] * edited + ["stale"] * stale) or "as scaffolded"
 
 
@@ -198,17 +211,17 @@ def _jobs(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
         for job in getattr(resource.hooks, hook):
             hooks.setdefault(job.kind, []).append(hook)
     classes, elsewhere = [], []
-    for kind, found in hooks.items():
+    for kind, used_by in hooks.items():
         if (home := homes.get(kind, resource.folder)) != resource.folder:
             elsewhere.append((f"resources.{home}.jobs", kind))
             continue
-        names = {"kind": kind, "hooks": " and ".join(dict.fromkeys(found)), "name": resource.name}
-        classes.append(fill("user_worker.py", names))
-    needed = ["import logging", "", "from forge_min import jobs"] if classes else []
-    needed += [""] * bool(classes and elsewhere) + imports(elsewhere)
-    needed += ["", "log = logging.getLogger(__name__)"] if classes else []
+        names = {"kind": kind, "hooks": " and ".join(dict.fromkeys(used_by)), "name": resource.name}
+        classes.append(render_template("user_worker.py", names))
+    head = ["import logging", "", "from forge_min import jobs"] if classes else []
+    head += [""] * bool(classes and elsewhere) + imports(elsewhere)
+    head += ["", "log = logging.getLogger(__name__)"] if classes else []
     return {
-        "imports": "\n".join(needed),
+        "imports": "\n".join(head),
         "classes": "".join(classes) + "\n" * bool(classes),
         "kinds": ", ".join(hooks),
     }

@@ -1,8 +1,8 @@
-"""From resources to the text of every generated file. Pure: no file is read but our own.
+"""Returns the text of every generated file; reads no files except the package's templates.
 
-Templates hold no logic; what varies is put together here, a line at a time. A string of the user
-enters Python through repr() only, and SQL as a checked identifier only. messages.pot has every text
-that a project shows, the library's first (GNU gettext manual, section 3: The Format of PO Files).
+Templates have no logic: their values are assembled here, line by line. A string of the user enters
+Python only through repr(), and SQL only as a checked identifier. messages.pot has all texts that a
+project shows, the library's first (GNU gettext manual, section 3: The Format of PO Files).
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from ..resources import files
 from .openapi import document
 from .resource import factory, resource_files
 from .resource_model import shape_of
-from .templating import block, fill, lines
+from .templating import block, lines, render_template
 
 
 def render(
     resources: Sequence[ResourceIR], views: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Path below gen/ → text.
+    """Return the text of every file by its path below gen/.
 
-    resources: all of a project, by folder. views: its own pages in place of the library's, names →
-    modules of gen/pages.
+    resources: all of a project, sorted by folder.
+    views: modules of gen/pages by the names of the library's pages that they replace.
     """
     by_name = {resource.name: resource for resource in resources}
     shapes = [shape_of(resource, by_name) for resource in resources]
-    found = {
-        "__init__.py": fill("project.py", {}),
-        "registry.py": fill("registry.py", _registry(resources, views or {})),
+    result = {
+        "__init__.py": render_template("project.py", {}),
+        "registry.py": render_template("registry.py", _registry(resources, views or {})),
         "openapi.json": _json(document(shapes), 5, "\n") + "\n",
         "messages.pot": messages(resources),
     }
     for shape in shapes:
         files = resource_files(shape) | {"factory.py": factory(shape, by_name)}
-        found |= {f"{shape.resource.folder}/{name}": text for name, text in files.items()}
-    return found
+        result |= {f"{shape.resource.folder}/{name}": text for name, text in files.items()}
+    return result
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _json(value: object, depth: int, margin: str) -> str:
-    """Objects of the first levels with a line for each of their names; what is below on that line.
+    """Return JSON with a line for each name of objects in the first `depth` levels.
 
-    PERF: json.dumps(indent=1) is Python to the last leaf, which was half of the time of a large
+    PERF: json.dumps(indent=1) encodes every leaf in Python, which took half of the time for a large
     project (benchmarks/generate.py).
     """
     if not (depth and value and isinstance(value, dict)):
@@ -81,15 +81,15 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def messages(resources: Sequence[ResourceIR]) -> str:
-    """The file's text, the same for the same schemas."""
+    """Return the text of messages.pot, which is the same for the same schemas."""
     package = files(__package__.partition(".")[0])
     library = (package / "messages.pot").read_text(encoding="utf-8").strip()
-    places: dict[str, dict[str, None]] = {}  # text → where it stands, a set in order
+    references: dict[str, dict[str, None]] = {}  # by text; the values are ordered sets
     for resource in resources:
         for text, line in _texts(resource):
-            places.setdefault(_escaped(text), {})[f"#: {resource.source}:{line}"] = None
+            references.setdefault(_escaped(text), {})[f"#: {resource.source}:{line}"] = None
     parts = [library]
-    for text, where in places.items():
+    for text, where in references.items():
         if f'msgid "{text}"\n' not in library:
             parts.append("\n".join([*where, f'msgid "{text}"', 'msgstr ""']))
     return "\n\n".join(parts) + "\n"
@@ -99,9 +99,9 @@ def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
     line = resource.span.line
     yield from ((humanize(name), line) for name in (resource.table, resource.folder))
     for member in resource.members:
-        found = [member.label or humanize(member.name), member.placeholder]
-        found += [member.help, *member.choices]
-        yield from ((text, member.span.line) for text in found if text)
+        texts = [member.label or humanize(member.name), member.placeholder]
+        texts += [member.help, *member.choices]
+        yield from ((text, member.span.line) for text in texts if text)
     yield from ((humanize(many.name), many.span.line) for many in resource.many)
     yield from ((humanize(column.name), line) for column in resource.columns if not column.declared)
 

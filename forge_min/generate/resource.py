@@ -1,4 +1,4 @@
-"""The files of gen/<r>/: statements, the resource as data, classes of rows, the test factory."""
+"""The files of gen/<r>/: SQL statements, the resource as data, row classes, the test factory."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from math import ceil, floor
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
 from ..schema import JobRef
 from .resource_model import KINDS, MODULES, Shape, constraints_of, operators
-from .templating import block, common, fill, imports, lines, wrap
+from .templating import block, common, imports, lines, render_template, wrap
 
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
 
 
 def resource_files(shape: Shape) -> dict[str, str]:
-    """File name → text of gen/<r>/, without the factory."""
-    made = {"model.py": model(shape), "sql.py": _sql(shape), "resource.py": _resource(shape)}
-    made |= {"routes.py": {"more": _routes(shape.resource)}, "actions.py": {}, "__init__.py": {}}
-    return {name: fill(name, common(shape.resource) | words) for name, words in made.items()}
+    """Return the texts of the files of gen/<r>/ by name, without the factory."""
+    values = {"model.py": model(shape), "sql.py": _sql(shape), "resource.py": _resource(shape)}
+    values |= {"routes.py": {"more": _routes(shape.resource)}, "actions.py": {}, "__init__.py": {}}
+    names = common(shape.resource)
+    return {name: render_template(name, names | own) for name, own in values.items()}
 
 
 def _sql(shape: Shape) -> dict[str, str]:
-    # The key is written even where it is the one that every resource has.
+    # The key is written, also if the schema does not declare it.
     written = [shape.columns[0], *(c for c in shape.written if c is not shape.columns[0])]
     tenant = shape.resource.tenant_scoped
     return {
@@ -90,7 +91,7 @@ def _column(column: ColumnIR) -> str:
 
 
 def _check(column: ColumnIR) -> str:
-    """The line of the validator: the type's method, with the rules of the schema."""
+    """Return the line of the validator: the type's method, with the rules of the schema."""
     code = [repr(column.choices)] if column.choices else []
     code += [f"default={column.default!r}"] if column.default is not None else []
     name, required = column.column, column.required
@@ -113,8 +114,11 @@ def _job(job: JobRef) -> str:
 def _call(
     function: str, names: Sequence[str], code: Sequence[str] = (), /, **options: object
 ) -> str:
-    """A call as code: names go into quotes, code stays; options that are None, False or empty are
-    left out.
+    """Return a call as code.
+
+    names: arguments that are written as quoted strings.
+    code: arguments that are written unchanged.
+    options: keyword arguments; those that are None, False or empty are omitted.
     """
     shown = [f'"{name}"' for name in names] + list(code)
     for name, value in options.items():
@@ -137,69 +141,70 @@ Items = Sequence[tuple[str, str]]  # name, type
 
 
 def model(shape: Shape) -> dict[str, str]:
-    """The words of the template model.py."""
+    """Return the values of the template model.py."""
     name, columns = shape.resource.name, shape.columns
     rows = [(c.attribute, KINDS[c.type].row + " | None" * c.optional) for c in columns]
-    creates, updates = _given(shape, new=True), _given(shape, new=False)
+    creates, updates = _input_items(shape, new=True), _input_items(shape, new=False)
     filters = [item for column in columns for item in _filters(column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
-    named, needed = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
-    makers = {"datetime": "iso_utc", "uuid": "uuid_text"}
-    if used := sorted({makers[c.type] for c in columns if c.type in makers}):
-        needed += ["", f"from forge_min.actions import {', '.join(used)}"]
+    named, statements = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
+    encoders = {"datetime": "iso_utc", "uuid": "uuid_text"}
+    if used := sorted({encoders[c.type] for c in columns if c.type in encoders}):
+        statements += ["", f"from forge_min.actions import {', '.join(used)}"]
     return {
-        "imports": "\n".join(needed) + "\n",
+        "imports": "\n".join(statements) + "\n",
         "attributes": lines((f"{attribute}: {named(kind)}" for attribute, kind in rows), 4),
-        "create": _dict(name + "Create", "What a create takes.", creates, named),
-        "update": _dict(name + "Update", "What an update takes.", updates, named),
+        "create": _dict(name + "Create", "The data of a create.", creates, named),
+        "update": _dict(name + "Update", "The data of an update.", updates, named),
         "filters": block((f'"{key}": {named(kind)}' for key, kind in filters), 4),
         "items": lines((f'"{c.column}": {_json_item(c)},' for c in columns), 8),
     }
 
 
-def _given(shape: Shape, *, new: bool) -> Items:
-    """What the data of a create (new) or of an update may have, each with its type."""
-    found = []
+def _input_items(shape: Shape, *, new: bool) -> Items:
+    """Return the fields and types in the data of a create (`new`) or of an update."""
+    items = []
     for column in shape.written:
         if new or not column.immutable:
             null = not column.required and column.type != "json"
-            kind = KINDS[column.type].given + " | None" * null
-            found.append((column.column, f"Required[{kind}]" if new and column.needed else kind))
+            kind = KINDS[column.type].input + " | None" * null
+            items.append((column.column, f"Required[{kind}]" if new and column.needed else kind))
     for link in shape.across:
-        found.append((link.field, f"Sequence[{KINDS[link.target.key.type].given}]"))
-    return found
+        items.append((link.field, f"Sequence[{KINDS[link.target.key.type].input}]"))
+    return items
 
 
 def _filters(column: ColumnIR) -> Items:
-    """The keys of the URL language for one column, each with the type of its value."""
-    given = KINDS[column.type].given
-    kinds = {"in": f"Sequence[{given}]", "contains": "str", "is_null": "bool"}
-    found = [(column.column, given)] * column.filterable
+    """Return the filters of a column as in a query string, each with the type of its value."""
+    plain = KINDS[column.type].input
+    kinds = {"in": f"Sequence[{plain}]", "contains": "str", "is_null": "bool"}
+    items = [(column.column, plain)] * column.filterable
     for operator in operators(column):
-        found.append((f"{column.column}[{operator}]", kinds.get(operator, given)))
-    return found
+        items.append((f"{column.column}[{operator}]", kinds.get(operator, plain)))
+    return items
 
 
-def _types(words: set[str], taken: set[str]) -> tuple[Callable[[str], str], list[str]]:
-    """What puts the types' names into an annotation, and their imports.
+def _types(words: set[str], columns: set[str]) -> tuple[Callable[[str], str], list[str]]:
+    """Return a function that writes types into annotations, and the imports of the types.
 
-    A type that a column is called like has a capital there (Date, Str), which no column has.
+    A type with the name of a column is imported with a capital letter (Date, Str), because column
+    names have none.
     """
-    names = {word: word.capitalize() if word in taken else word for word in words - {"None"}}
-    wanted = [("dataclasses", "dataclass"), ("typing", "TypedDict")]
+    names = {word: word.capitalize() if word in columns else word for word in words - {"None"}}
+    pairs = [("dataclasses", "dataclass"), ("typing", "TypedDict")]
     for word, name in names.items():
-        if word in taken or word in MODULES:
-            shown = f"{word} as {name}" if word in taken else word
-            wanted.append((MODULES.get(word, "builtins"), shown))
+        if word in columns or word in MODULES:
+            shown = f"{word} as {name}" if word in columns else word
+            pairs.append((MODULES.get(word, "builtins"), shown))
 
     def named(kind: str) -> str:
-        return _WORD.sub(lambda found: names.get(found[0], found[0]), kind)
+        return _WORD.sub(lambda match: names.get(match[0], match[0]), kind)
 
-    return named, imports(wanted)
+    return named, imports(pairs)
 
 
 def _dict(name: str, doc: str, items: Items, named: Callable[[str], str]) -> str:
-    """A TypedDict; as a call where a key is a word of Python."""
+    """Return a TypedDict, as a call if a key is a keyword of Python."""
     if any(keyword.iskeyword(key) for key, _ in items):
         inside = block((f'"{key}": {named(kind)}' for key, kind in items), 4)
         return f'{name} = TypedDict(\n    "{name}",\n    {{{inside}}},\n    total=False,\n)'
@@ -214,8 +219,8 @@ def _json_item(column: ColumnIR) -> str:
 
 
 def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
-    """The file's text. resources: all of them by name."""
-    items, wanted = [], [("typing", "Any")]
+    """Return the text of factory.py. resources: all of the project by name."""
+    items, pairs = [], [("typing", "Any")]
     for column in shape.written:
         if column.needed:
             value = _value(column, shape.resource, resources)
@@ -224,14 +229,14 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
             )
             if KINDS[column.type].value or column.type == "decimal":
                 names = re.findall(r"\w+", value)
-                wanted += [(MODULES[name], name) for name in names if name in MODULES]
+                pairs += [(MODULES[name], name) for name in names if name in MODULES]
     inside = f"\n{lines(items, 12)}\n        " if items else ""
-    words = {"imports": "\n".join(imports(wanted)), "items": inside}
-    return fill("factory.py", common(shape.resource) | words)
+    values = {"imports": "\n".join(imports(pairs)), "items": inside}
+    return render_template("factory.py", common(shape.resource) | values)
 
 
 def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
-    """An expression of n, different for each n where it can be; "" where only a person knows."""
+    """Return an expression of n, different for each n if possible; "" if no rule determines one."""
     kind = KINDS[column.type]
     if column.target:
         target = resources[column.target]
@@ -255,14 +260,14 @@ def _number(field: ColumnIR) -> str:
             return f"Decimal(n % {10**after}).scaleb(-{after})"
     high = most if field.max is None else min(floor(field.max), most)
     low = min(1, high) if field.min is None else max(ceil(field.min), -most)
-    if low > high:  # between two fractions lies no whole number
+    if low > high:  # no whole number is between two fractions
         return f'Decimal("{field.min}")'
     value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
     return f"Decimal({value})" if field.type == "decimal" else value
 
 
 def _text(field: ColumnIR, before: str, after: str) -> str:
-    """The field's name and n, made to fit; n alone where that is too long."""
+    """Return an expression of the field's name and n, or only n if that is too long."""
     between = " " if before == "{} " else "-"
     before = before.format(re.sub("_+", between, field.name[:30]).strip(between))
     most, least = field.longest, field.min_len or 0

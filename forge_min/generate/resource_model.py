@@ -1,7 +1,4 @@
-"""A resource as generated code sees it: every column with its type, every relation with its keys.
-
-Nothing here is text of a file yet.
-"""
+"""The data from which the code of a resource is generated: columns, relations, constraints."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
-from .templating import read
+from .templating import read_template
 
 
-class Kind(NamedTuple):
-    """A type of fields, as templates/types.toml describes it. sql: PostgreSQL's, without a size."""
+class ColumnKind(NamedTuple):
+    """A type of fields, see templates/types.toml. sql: PostgreSQL's type, without a size."""
 
     row: str
-    given: str
+    input: str
     sql: str
     schema: Mapping[str, Any]
     operators: Sequence[str]
@@ -28,22 +25,24 @@ class Kind(NamedTuple):
     example: Any = None
 
 
-_TABLE = tomllib.loads(read("types.toml"))
+_TABLE = tomllib.loads(read_template("types.toml"))
 MODULES: Mapping[str, str] = _TABLE["modules"]
-KINDS = {n: Kind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["types"].items()}
+KINDS = {n: ColumnKind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["types"].items()}
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
-    """What a filter can do beside "equal"; () where there is no filter."""
-    found = (*KINDS[column.type].operators, *("is_null",) * (not column.required))
-    return found if column.filterable else ()
+    """Return the filter operators of a column beside "equal"; () if it is not filterable."""
+    result = (*KINDS[column.type].operators, *("is_null",) * (not column.required))
+    return result if column.filterable else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A resource with all that its generated code needs.
+    """A resource with the data of its generated code.
 
-    columns: in the order of the table. links: its relations. names: of all resources.
+    columns: in the order of the table.
+    links: its relations.
+    names: of all resources.
     """
 
     resource: ResourceIR
@@ -53,7 +52,7 @@ class Shape:
 
     @property
     def written(self) -> tuple[ColumnIR, ...]:
-        """The columns that the data of a write may have."""
+        """The columns that a write may set."""
         return tuple(column for column in self.columns if column.declared)
 
     @property
@@ -63,28 +62,28 @@ class Shape:
 
     @property
     def source(self) -> str:
-        """What its rows are read from: a tenant's go through the view."""
+        """The table or, for rows of a tenant, the view from which rows are read."""
         r = self.resource
         return constraint_name(r.table, "", "tenant") if r.tenant_scoped else r.table
 
 
 def shape_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> Shape:
-    """The shape of one of `resources` (by name)."""
+    """Return the shape of one of `resources` (by name)."""
     return Shape(resource, resource.columns, edges_of(resource, resources), frozenset(resources))
 
 
 def constraints_of(shape: Shape) -> dict[str, str]:
-    """Constraint name → field, for every constraint that a migration of this resource makes."""
+    """Return the field of each constraint that migrations of this resource create, by name."""
     resource, key = shape.resource, shape.resource.key.column
-    found = {constraint_name(resource.table, "", "pkey"): key}
+    fields = {constraint_name(resource.table, "", "pkey"): key}
     if resource.tenant_scoped and not resource.key.declared:
-        found[constraint_name(resource.table, "", "tenant_key")] = key
+        fields[constraint_name(resource.table, "", "tenant_key")] = key
     for member in resource.members:
         for kind in _rules(member):
-            found[constraint_name(resource.table, member.column, kind)] = member.column
+            fields[constraint_name(resource.table, member.column, kind)] = member.column
     for link in shape.across:
-        found[constraint_name(link.join, link.target_column, "fkey")] = link.field
-    return found
+        fields[constraint_name(link.join, link.target_column, "fkey")] = link.field
+    return fields
 
 
 def _rules(member: ColumnIR) -> list[str]:

@@ -1,4 +1,4 @@
-"""The templates: string.Template without logic, read once, and the pieces that go into them."""
+"""Templates for string.Template, which are read once, and helpers that assemble their values."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ _NAMES = ("name", "folder", "table", "path", "source")
 _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)
 
 
-def read(name: str) -> str:
-    """The text of a file of templates/."""
+def read_template(name: str) -> str:
+    """Return the text of a file of templates/."""
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
 def _template(name: str) -> Template:
-    return Template(read(f"{name}.tmpl"))
+    return Template(read_template(f"{name}.tmpl"))
 
 
-def fill(name: str, values: Mapping[str, str]) -> str:
-    """The text of templates/<name>.tmpl with every $word replaced."""
-    return _IMPORT.sub(_fitted, _template(name).substitute(values))
+def render_template(name: str, values: Mapping[str, str]) -> str:
+    """Return the text of templates/<name>.tmpl with these values."""
+    return _IMPORT.sub(_formatted, _template(name).substitute(values))
 
 
-def _fitted(found: re.Match[str]) -> str:
-    """A long import as formatters write it, a name a line, whatever length they allow."""
-    if len(found[0]) <= 88:
-        return found[0]
-    return f"from {found[1]} import ({block(found[2].split(', '), 0)})"
+def _formatted(match: re.Match[str]) -> str:
+    """Return a long import as formatters write it, with a line for each name."""
+    if len(match[0]) <= 88:
+        return match[0]
+    return f"from {match[1]} import ({block(match[2].split(', '), 0)})"
 
 
 def lines(items: Iterable[str], indent: int) -> str:
-    """One item a line, indented by that many spaces."""
+    """Return one item per line. indent: spaces before each."""
     return "\n".join(" " * indent + item for item in items)
 
 
 def block(items: Iterable[str], indent: int) -> str:
-    """What stands between brackets: nothing, or one item a line with a comma."""
-    found = [f"{item}," for item in items]
-    return f"\n{lines(found, indent + 4)}\n{' ' * indent}" if found else ""
+    """Return the text between brackets: one item per line with a comma, or ""."""
+    ended = [f"{item}," for item in items]
+    return f"\n{lines(ended, indent + 4)}\n{' ' * indent}" if ended else ""
 
 
 def wrap(items: Iterable[str]) -> str:
-    """Comma separated, in lines that fit, indented by two."""
+    """Return the items separated by commas, in lines of at most 90 characters, indented by two."""
     return textwrap.fill(", ".join(items), 90, break_long_words=False).replace("\n", "\n  ")
 
 
-def imports(wanted: Iterable[tuple[str, str]]) -> list[str]:
-    """The import statements for these (module, name), in order."""
+def imports(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the sorted import statements for these pairs of module and name."""
     modules: dict[str, set[str]] = {}
-    for module, name in wanted:
-        # One that is renamed has a line of its own.
+    for module, name in pairs:
+        # A renamed import has its own line.
         modules.setdefault(f"{module} {name}" if " as " in name else module, set()).add(name)
     return [f"from {m.split()[0]} import {', '.join(sorted(modules[m]))}" for m in sorted(modules)]
 
 
 def common(resource: ResourceIR) -> dict[str, str]:
-    """The names of a resource that most templates need."""
-    found = {name: str(getattr(resource, name)) for name in _NAMES}
-    word = resource.folder.rstrip("_")  # of a resource that is called like a word of Python
-    return found | {"event": word, "label": word.replace("_", " ")}
+    """Return the names of a resource that most templates need."""
+    names = {name: str(getattr(resource, name)) for name in _NAMES}
+    word = resource.folder.rstrip("_")  # the folder of a keyword of Python ends with "_"
+    return names | {"event": word, "label": word.replace("_", " ")}

@@ -1,7 +1,7 @@
-"""Generated files on disk: a folder that is replaced as a whole, and files that are written once.
+"""Writes generated files: a folder that is replaced as a whole, and files that are written once.
 
-At every moment the old folder or the new one is there: the new one is built beside it and put in
-its place by one rename. A killed run leaves a folder ".gen.forge-..." that the next one removes.
+The new folder is written beside the old one, and replaces it by one rename, so that one of them
+exists at any time. A killed run leaves a folder ".gen.forge-...", which the next run removes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ..errors import BuildError
 
 MARKER = ".generated"
 _MARKER_TEXT = (
-    "Written by forge_min. Do not edit: everything here is replaced by the next `generate`.\n"
+    "Written by forge_min. Do not edit: the next `generate` replaces all files of this folder.\n"
 )
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a run changed, or would change: paths below the folder, sorted."""
+class TreeChanges:
+    """The changes of a run, or of a check: sorted paths below the folder."""
 
     written: tuple[str, ...]
     removed: tuple[str, ...]
@@ -38,41 +38,44 @@ class Report:
 
     @property
     def stale(self) -> bool:
-        """Whether the folder is (or, after writing, was) not what the schemas ask for."""
+        """Whether the folder differs, or differed before the run, from the generated files."""
         return bool(self.written or self.removed)
 
 
-def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -> Report:
-    """Make `folder` hold exactly `files` (path with "/" → text), and __pycache__.
+def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -> TreeChanges:
+    """Write exactly these files into `folder`; __pycache__ may stay.
 
-    check: only compare. Files that stay the same keep their modification time. BuildError F301 when
-    the folder cannot be written, F302 when a .py file does not compile, F304 when the folder is not
-    one of ours. In all of them nothing was changed.
+    Unchanged files keep their modification time. `parse` and `pages` have checked the paths: none
+    leaves the folder, and no two collide on a file system that ignores case.
 
-    The paths are those of resources and pages. `parse` and `pages` check these names, so that no
-    path leaves the folder and no two of them collide, also where case is ignored.
+    files: text by path with "/".
+    check: compare, and write nothing.
+    Raises BuildError F301 if the folder cannot be written, F302 if a .py file does not compile,
+    F304 if forge_min did not write the folder. Nothing is changed then.
     """
-    wanted = {path: text.encode() for path, text in files.items()}
-    wanted[MARKER] = _MARKER_TEXT.encode()
-    with _writing(folder):
+    contents = {path: text.encode() for path, text in files.items()}
+    contents[MARKER] = _MARKER_TEXT.encode()
+    with _write_errors(folder):
         if check:
-            return _compare(folder, wanted)
+            return _compare(folder, contents)
         with _locked(folder.parent):
-            return _replace(folder, wanted)
+            return _replace(folder, contents)
 
 
 def scaffold(root: Path, files: Mapping[str, str], *, overwrite: bool = False) -> list[str]:
-    """Write those of `files` (path below `root` → text) that are not there; their paths, sorted.
+    """Write those of `files` that do not exist, and return their paths, sorted.
 
-    overwrite: write them all. BuildError F301 when a folder cannot be written.
+    files: text by path below `root`.
+    overwrite: write all of them.
+    Raises BuildError F301 if a file cannot be written.
     """
     return [path for path in sorted(files) if _write(root / path, files[path], overwrite)]
 
 
 def _write(target: Path, text: str, overwrite: bool) -> bool:
-    """Write the file whole or not at all; False if it is there and stays."""
+    """Write the complete file or nothing; return False if it exists and stays."""
     data = text.encode()
-    with _writing(target):
+    with _write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if overwrite:
             target.unlink(missing_ok=True)
@@ -91,18 +94,18 @@ def _write(target: Path, text: str, overwrite: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        message = f"{place} cannot be written: {err.strerror or err}"
-        hint = "check who owns the folder above it, and that the disk is not full or read-only"
+        message = f"{path} cannot be written: {err.strerror or err}"
+        hint = "check the owner of the folder above it, and that the disk is not full or read-only"
         raise BuildError(message, code="F301", hint=hint) from err
 
 
 @contextlib.contextmanager
 def _locked(parent: Path) -> Iterator[None]:
-    """LOCK: one writer at a time in this project; the kernel frees it when its holder dies."""
+    """LOCK: one writer at a time in this project; the kernel releases it if the process dies."""
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with contextlib.suppress(OSError):  # some network file systems have no locks
@@ -112,32 +115,34 @@ def _locked(parent: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
+def _replace(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
     for scratch in folder.parent.glob(f".{folder.name}.forge-*"):  # of a run that was killed
         shutil.rmtree(scratch, ignore_errors=True)
-    report = _compare(folder, wanted)
-    if not report.stale:
-        return report
+    changes = _compare(folder, contents)
+    if not changes.stale:
+        return changes
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent))
     try:
         new = scratch / "new"
-        for path, data in wanted.items():
+        for path, data in contents.items():
             target = new / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            if path in report.unchanged:
+            if path in changes.unchanged:
                 shutil.copy2(folder / path, target)
             else:
                 target.write_bytes(data)
         exchange(new, folder, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return report
+    return changes
 
 
 def exchange(new: Path, folder: Path, old: Path) -> None:
-    """Put the folder `new` in the place of `folder`, in one step where the system can.
+    """Replace `folder` by the folder `new`, atomically if the system supports it.
 
-    Else in two renames: a kill between them leaves no folder until the next run.
+    Otherwise two renames are used, and a kill between them leaves no folder until the next run.
+
+    old: the path to which the replaced folder may be moved.
     """
     if _exchange(new, folder):
         return
@@ -147,46 +152,46 @@ def exchange(new: Path, folder: Path, old: Path) -> None:
     except OSError as err:
         if err.errno != errno.EXDEV:
             raise
-        # overlayfs cannot rename a folder of a lower layer (a container image): it can delete one.
+        # overlayfs cannot rename a folder of a lower layer (a container image), but can delete it.
         shutil.rmtree(folder)
     os.rename(new, folder)
 
 
 def _exchange(new: Path, folder: Path) -> bool:
-    """renameat2(2) with RENAME_EXCHANGE; False if the system or the file system has none."""
+    """Call renameat2(2) with RENAME_EXCHANGE; return False if it is not supported."""
     call = getattr(ctypes.CDLL(None), "renameat2", None)
     names = os.fsencode(new), os.fsencode(folder)
     return bool(call and not call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE))
 
 
-def _compare(folder: Path, wanted: Mapping[str, bytes]) -> Report:
+def _compare(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
     present = _present(folder)
     if present and MARKER not in present:
-        message = f"{folder} holds files that forge_min did not write"
-        hint = f"move {folder.name}/ away: the folder is replaced as a whole"
+        message = f"{folder} has files that forge_min did not write"
+        hint = f"move {folder.name}/ away, because generate replaces the whole folder"
         raise BuildError(message, code="F304", hint=hint)
-    same = {path for path in present & wanted.keys() if _same(folder / path, wanted[path])}
-    written = wanted.keys() - same
+    same = {path for path in present & contents.keys() if _same(folder / path, contents[path])}
+    written = contents.keys() - same
     for path in sorted(path for path in written if path.endswith(".py")):
-        # What did not change was compiled when it was written.
-        _compile(path, wanted[path])
-    removed = present - wanted.keys()
-    return Report(tuple(sorted(written)), tuple(sorted(removed)), tuple(sorted(same)))
+        # Unchanged files were compiled when they were written.
+        _compile(path, contents[path])
+    removed = present - contents.keys()
+    return TreeChanges(tuple(sorted(written)), tuple(sorted(removed)), tuple(sorted(same)))
 
 
 def _present(folder: Path) -> set[str]:
-    """Everything below the folder that is no folder; links count as themselves."""
+    """Return the paths below the folder of everything that is not a folder, links included."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         message = f"{folder} is not a folder"
-        raise BuildError(message, code="F304", hint="move it away: generated files go there")
-    found = set()
+        raise BuildError(message, code="F304", hint="move it away: generated files are put there")
+    result = set()
     for base, folders, names in os.walk(folder, onerror=_raise if folder.exists() else None):
         folders[:] = [name for name in folders if name != "__pycache__"]
         paths = [Path(base, name) for name in (*names, *folders)]
-        found |= {
+        result |= {
             p.relative_to(folder).as_posix() for p in paths if p.is_symlink() or not p.is_dir()
         }
-    return found
+    return result
 
 
 def _raise(err: OSError) -> None:
@@ -202,7 +207,7 @@ def _compile(path: str, data: bytes) -> None:
     try:
         compile(data, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as err:
-        place = f", line {err.lineno}" if isinstance(err, SyntaxError) and err.lineno else ""
-        message = f"the generated {path} is not Python{place}: {err.args[0]}"
-        hint = "this is a defect of forge_min: please report it with the schema"
+        line = f", line {err.lineno}" if isinstance(err, SyntaxError) and err.lineno else ""
+        message = f"the generated {path} is not Python{line}: {err.args[0]}"
+        hint = "this is a defect of forge_min: report it with the schema"
         raise BuildError(message, code="F302", hint=hint) from err

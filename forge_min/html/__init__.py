@@ -1,8 +1,23 @@
-"""HTML pages of every resource, account pages, and their layout; usable without JavaScript."""
+"""HTML pages of every resource, account pages, and their layout; usable without JavaScript.
 
-from .account import SIGN_IN, AccountPages, PasswordResetSender, reset_path
+Artifacts of projects without such pages lack the modules that are loaded lazily here
+(`ship.artifact.unused`).
+"""
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_exports
+from .account import PasswordResetSender, reset_path
 from .layout import Account, Layout, ProblemPages, Render
-from .resource import LISTING, ResourcePages
+
+if TYPE_CHECKING:
+    from .account.pages import SIGN_IN, AccountPages
+    from .resource import LISTING, ResourcePages
+
+__getattr__ = lazy_exports(
+    __name__,
+    {"account.pages": ["SIGN_IN", "AccountPages"], "resource": ["LISTING", "ResourcePages"]},
+)
 
 __all__ = [
     "Account", "AccountPages", "LISTING", "Layout", "PasswordResetSender", "ProblemPages", "Render",

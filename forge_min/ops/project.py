@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -89,7 +89,11 @@ class Project:
 
         PERF: once for all forked processes, which share the memory.
         """
-        from .. import app  # noqa: F401
+        from .. import app, html  # noqa: F401
+
+        for name in ("AccountPages", "ResourcePages"):
+            with suppress(ModuleNotFoundError):  # an artifact has those that its project uses
+                getattr(html, name)
 
     def kinds(self) -> Mapping[str, Kind]:
         """Return the kinds of jobs that the code has workers for.

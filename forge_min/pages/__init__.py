@@ -1,4 +1,7 @@
-"""Pages of string.Template text, compiled to Python functions; placeholders only where safe."""
+"""Compiles HTML pages with string.Template placeholders to Python functions.
+
+A placeholder is refused if a value could be unsafe in its HTML context.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A page as the source of a Python function: a list of texts, joined.
+"""Compiles a page to the source of a Python function that joins a list of texts.
 
-PERF: f-strings, not a text for each value: half of the time (benchmarks/http/render.py).
+PERF: one f-string for several values takes half of the time of one text for each value
+(benchmarks/http/render.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
 from ..resources import files
-from .contexts import Place, find_places
+from .contexts import HtmlContext, find_contexts
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\
@@ -33,12 +34,14 @@ def render({names}**_more: Any) -> str:
 
 
 def compile_page(source: str, name: str, *, file: str = "", load: Load | None = None) -> str:
-    """The source of a module with `render(*, <names of the page>, **_more) -> str`.
+    """Return the source of a module with `render(*, <names of the page>, **_more) -> str`.
 
-    Every name that the page uses is a keyword argument, so a missing value is a TypeError; values
-    that it does not use are ignored. name: an identifier. file: the page's name in messages. load:
-    gives the files of includes and layouts. BuildError F310 to F318, its message beginning with
-    "file:line:col".
+    Every name in the page is a required keyword argument; other arguments are ignored.
+
+    name: the page's name, an identifier.
+    file: the page's file in messages, by default <name>.html.
+    load: returns a file of an include or layout by name, None if there is none.
+    Raises BuildError F310 to F318, with a message that begins with "file:line:col".
     """
     page = PageSource(file or f"{name}.html", source)
     tokens = assemble(page, load or (lambda _: None))
@@ -55,18 +58,24 @@ def compile_page(source: str, name: str, *, file: str = "", load: Load | None = 
 
 
 class _Section(NamedTuple):
-    """An open section: its marker, the lines before its body, and its named values."""
+    """An open section.
+
+    token: its marker.
+    context: the HTML context of the marker.
+    start: the number of lines before its body.
+    named: variables by the calls whose values they hold.
+    """
 
     token: Token
-    place: Place
+    context: HtmlContext
     start: int
-    named: dict[str, str]  # a value's call → its variable
+    named: dict[str, str]
 
 
 class _Writer:
     """Writes the function in one pass over the tokens.
 
-    One line of the page is one literal. A value that a loop shows twice is computed once.
+    A line of the page becomes one literal. A value that a loop shows twice is computed once.
     """
 
     def __init__(self) -> None:
@@ -79,29 +88,29 @@ class _Writer:
         self.used: set[str] = set()  # functions of forge_min.wsgi that the body calls
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
-        """The parameters of the function and its body."""
-        placed = list(zip(tokens, find_places(tokens), strict=True))
-        for at, (token, place) in enumerate(placed):
+        """Return the parameters of the function and its body."""
+        pairs = list(zip(tokens, find_contexts(tokens), strict=True))
+        for at, (token, context) in enumerate(pairs):
             if token.kind == "text":
                 for line in token.text.splitlines(keepends=True):
                     self._text += _quoted(line) + "\n" * line.endswith(("\n", "\r"))
             elif token.kind == "value":
-                call = self._value(token, place)
+                call = self._value(token, context)
                 known = (s.named[call] for s in reversed(self._open) if call in s.named)
                 self._text += "{" + next(known, call) + "}"
             elif token.kind in ("for", "if"):
-                self._begin(token, place, placed[at + 1 :])
+                self._begin(token, context, pairs[at + 1 :])
             else:
-                self._end(token, place)
+                self._end(token, context)
         if self._open:
             fail(self._open[-1].token, "F315", "the section has no <!--$end-->")
         self._append_text()
         names = "".join(f"{name}: Any, " for name in sorted(self._names))
         return "*, " * bool(names) + names, "".join(self._lines)
 
-    def _value(self, token: Token, place: Place) -> str:
+    def _value(self, token: Token, context: HtmlContext) -> str:
         text = self._path(token)
-        for function in filter(None, (place.check, "raw" if token.raw else "escape")):
+        for function in filter(None, (context.check, "raw" if token.raw else "escape")):
             self.used.add(function)
             text = f"_{function}({text})"
         return text
@@ -110,48 +119,50 @@ class _Writer:
         root = token.text.partition(".")[0]
         if root not in self._variables():
             if root in self._loops:
-                fail(token, "F318", f'"{root}" is the variable of a loop before', "rename one")
+                fail(token, "F318", f'"{root}" is the variable of an earlier loop', "rename one")
             self._names.add(root)
         return token.text
 
     def _variables(self) -> set[str]:
         return {section.token.variable for section in self._open} - {""}
 
-    def _begin(self, token: Token, place: Place, rest: list[tuple[Token, Place]]) -> None:
+    def _begin(
+        self, token: Token, context: HtmlContext, rest: list[tuple[Token, HtmlContext]]
+    ) -> None:
         path, variable = self._path(token), token.variable
         if variable in self._variables() | self._names:
             fail(token, "F318", f'the loop variable "{variable}" is already in use', "rename it")
         self._loops.add(variable)
         head = f"for {variable} in {path}:" if variable else f"if {token.negate}{path}:"
-        self._open_section(f"{head}  # {printable(token.file)}:{token.line}", token, place)
+        self._open_section(f"{head}  # {printable(token.file)}:{token.line}", token, context)
         if variable:
             self._name_values(variable, rest)
 
-    def _name_values(self, variable: str, rest: list[tuple[Token, Place]]) -> None:
-        """Name the values of a loop's variable that its body shows twice outside of sections."""
+    def _name_values(self, variable: str, rest: list[tuple[Token, HtmlContext]]) -> None:
+        """Assign values that the body of a loop shows twice, outside of sections, to variables."""
         depth, calls = 0, Counter[str]()
-        for token, place in rest:
+        for token, context in rest:
             depth += {"for": 1, "if": 1, "end": -1}.get(token.kind, 0)
             if depth < 0:
                 break
             if not depth and token.kind == "value" and token.text.partition(".")[0] == variable:
-                calls[self._value(token, place)] += 1
+                calls[self._value(token, context)] += 1
         for call in [call for call, count in calls.items() if count > 1]:
             self._count += 1
             self._open[-1].named[call] = f"_{self._count}"
             self._line(f"_{self._count} = {call}")
 
-    def _open_section(self, head: str, token: Token, place: Place) -> None:
+    def _open_section(self, head: str, token: Token, context: HtmlContext) -> None:
         self._append_text()
         self._line(head)
-        self._open.append(_Section(token, place, len(self._lines), {}))
+        self._open.append(_Section(token, context, len(self._lines), {}))
 
-    def _end(self, token: Token, place: Place) -> None:
+    def _end(self, token: Token, context: HtmlContext) -> None:
         if not self._open:
             fail(token, "F315", f"<!--${token.kind}--> belongs to no section")
         section = self._open[-1]
-        if section.place.at != place.at:
-            message = f"the section of line {section.token.line} ends in another place of the HTML"
+        if section.context.at != context.at:
+            message = f"the section of line {section.token.line} ends in another HTML context"
             fail(token, "F315", message, "begin and end it at one level: text, tag or value")
         self._append_text()
         if len(self._lines) == section.start:
@@ -159,11 +170,11 @@ class _Writer:
         self._open.pop()
         if token.kind == "else":
             if section.token.kind != "if":
-                fail(token, "F315", "<!--$else--> belongs to an if, and is there once")
-            self._open_section("else:", token, place)
+                fail(token, "F315", "<!--$else--> is allowed once, in an if")
+            self._open_section("else:", token, context)
 
     def _append_text(self) -> None:
-        """Write the statement that appends the text so far."""
+        """Write the statement that appends the collected text."""
         if self._text:
             self._line("_out.append(")
             for literal in self._text.splitlines():
@@ -178,20 +189,21 @@ class _Writer:
 
 
 def _quoted(text: str) -> str:
-    """The text as it stands in an f-string of single quotes."""
+    """Return the text escaped for an f-string in single quotes."""
     return repr(text + '"')[1:-2].replace("{", "{{").replace("}", "}}")
 
 
 _LIBRARY = files(__package__.partition(".")[0])
-_FOLDERS = ("html/templates", "admin/templates")  # the first for projects, too
-_INCLUDED = ("field.html", "process.html")  # templates of the library that only others include
+_FOLDERS = ("html/templates", "admin/templates")  # projects can include those of the first
+_INCLUDED = ("field.html", "process.html")  # templates that are only included by others
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def compile_pages(root: Path) -> dict[str, str]:
-    """Every page below `root` by its module's path in gen/: pages/board.py, pages/flight_list.py.
+    """Return the source of every page below `root` by its path in gen/, such as pages/board.py.
 
-    A layout (a file with <!--$body-->) gives no module. ErrorGroup with the error of every page.
+    Layouts (files with <!--$body-->) are not compiled on their own. Raises ErrorGroup with the
+    error of every page.
     """
     compiled: dict[str, str] = {}
     errors: list[ForgeError] = []
@@ -210,17 +222,17 @@ def compile_pages(root: Path) -> dict[str, str]:
 
 
 def library_page(name: str) -> str | None:
-    """The source of a page of the library's, "list.html"; None where there is none of the name."""
-    place = _LIBRARY / _FOLDERS[0] / name
-    return place.read_text("utf-8") if place.is_file() else None
+    """Return the source of a page of the library, such as "list.html"; None for another name."""
+    path = _LIBRARY / _FOLDERS[0] / name
+    return path.read_text("utf-8") if path.is_file() else None
 
 
 def compile_library_pages() -> dict[str, str]:
     """Return the source of each compiled template by its path: "html/templates/form.py"."""
     compiled = {}
     for folder in _FOLDERS:
-        places = [place for place in (_LIBRARY / folder).iterdir() if place.name.endswith(".html")]
-        pages = {place.name: PageSource(place.name, place.read_text("utf-8")) for place in places}
+        paths = [path for path in (_LIBRARY / folder).iterdir() if path.name.endswith(".html")]
+        pages = {path.name: PageSource(path.name, path.read_text("utf-8")) for path in paths}
         for file, page in sorted(pages.items()):
             stem = file.removesuffix(".html")
             if file not in _INCLUDED and "<!--$body-->" not in page.text:
@@ -232,17 +244,17 @@ def compile_library_pages() -> dict[str, str]:
 def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
     module = stem.replace("-", "_")
     if not _STEM.fullmatch(stem) or keyword.iskeyword(module):
-        raise _bad_file(root, path, "the file name is not made of a-z, 0-9, _ and -")
+        raise _bad_file(root, path, "the file name may only have a-z, 0-9, _ and -")
     if f"pages/{module}.py" in compiled:
-        raise _bad_file(root, path, f'another page is named "{module}" too')
+        raise _bad_file(root, path, f'another page has the name "{module}", too')
 
     def load(name: str) -> PageSource | None:
-        """Files beside the page come first, then those of views/ at the root, then ours."""
+        """Look beside the page first, then in the project's views/, then in the library."""
         for folder in (path.parent, root / "views"):
             if (folder / name).is_file():
                 return _read(root, folder / name)
-        ours = library_page(name)
-        return None if ours is None else PageSource(f"forge_min/{name}", ours)
+        text = library_page(name)
+        return None if text is None else PageSource(f"forge_min/{name}", text)
 
     source = _read(root, path)
     if not any(token.kind == "body" for token in tokenize(source)):
@@ -251,8 +263,8 @@ def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
 
 
 def _read(root: Path, path: Path) -> PageSource:
-    if not path.is_file():  # a pipe would be waited for
-        raise _bad_file(root, path, "it is no regular file")
+    if not path.is_file():  # reading a pipe would block
+        raise _bad_file(root, path, "it is not a regular file")
     try:
         return PageSource(path.relative_to(root).as_posix(), path.read_bytes().decode("utf-8-sig"))
     except (UnicodeDecodeError, OSError):

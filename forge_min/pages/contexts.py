@@ -1,8 +1,8 @@
-"""Where in HTML every placeholder and marker of a page stands; refused where no value is safe.
+"""Finds the HTML context of every placeholder and marker, and refuses contexts without safe values.
 
-Pages are written in less than HTML: text, comments, tags with quoted attributes, and elements that
-hold nothing but text. All else is refused, so that no browser (WHATWG HTML, section 13.2.5) can
-read a page in another way than this file does.
+Pages use a subset of HTML: text, comments, tags with quoted attributes, and elements that contain
+only text. Everything else is refused, so that browsers (WHATWG HTML, section 13.2.5) parse a page
+as this module does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from .tokens import Token, fail
 
-# Text to every browser. Left out on purpose: style, srcdoc, srcset, ping, what svg animates.
+# Attributes with plain text. Excluded for safety: style, srcdoc, srcset, ping, animation of svg.
 _TEXT = re.compile(
     r"""abbr|accept|alt|autocomplete|class|cols|colspan|content|cx|cy|d|datetime|dir|download|fill|
     for|form|headers|height|hidden|id|inputmode|label|lang|list|max|maxlength|media|method|min|
@@ -23,24 +23,24 @@ _TEXT = re.compile(
     re.X,
 )
 URLS = frozenset({"action", "formaction", "href", "poster", "src"})
-# What these load is run, or moves every other URL.
+# Elements that run what they load, or that change the base of all other URLs.
 _LOADERS = frozenset({"base", "embed", "object", "script"})
-# What Datastar evaluates, where a page opts in to it.
+# Attributes that Datastar evaluates, if a page uses it.
 _EVALUATED = re.compile(
     r"data-(on|signals|computed|effect|init|text|show|class|attr|style|bind)(?![a-z0-9])"
 )
-# After this no value can choose a URL's scheme or host.
+# After this prefix, a value cannot choose the scheme or host of a URL.
 SETTLED = re.compile(
     r"https?://[a-zA-Z0-9.-]+(:[0-9]+)?[/?#]|mailto:|tel:"
     r"|/[a-zA-Z0-9_.~-]|[a-zA-Z0-9_.~-]+[/?#]|[?#]"
 )
-# The same of what follows a checked value that begins a URL, up to its end. That value may be
-# empty, so no "//" here, nor what could hide one: white space, "&", the next value ("\ud800").
+# The same for the text after a checked value that begins a URL. The value may be empty, so the text
+# may not have "//", nor characters that could hide it: white space, "&", another value ("\ud800").
 FOLLOWS = re.compile(r"/(?:[^/\\&\x00-\x20\ud800]|\Z)|[a-zA-Z0-9_.~-]+(?:[/?#]|\Z)|[?#]|\Z")
 
 
 def takes_values(tag: str, attribute: str) -> bool:
-    """Whether a value of a user may stand in this attribute. Both names in lower case."""
+    """Return whether this attribute may contain a user's value. Both names in lower case."""
     if attribute in URLS:
         return tag not in _LOADERS
     if attribute.startswith(("aria-", "data-")):
@@ -48,7 +48,7 @@ def takes_values(tag: str, attribute: str) -> bool:
     return _TEXT.fullmatch(attribute) is not None
 
 
-# HTML's white space is these five: \s of Python has more, and would split what no browser does.
+# The five white space characters of HTML; \s of Python has more, which do not separate attributes.
 _SPACE = r"[ \t\n\f\r]"
 _GAP = "[ \t\n\f\r\ud801]*"
 _NAME = r"[a-zA-Z][a-zA-Z0-9-]*"
@@ -64,97 +64,103 @@ _ATTRIBUTE = re.compile(
     re.S,
 )
 _TAG_END = re.compile(rf"{_GAP}/?>")
-# How far a piece or an attribute that cannot be read can be read.
+# The valid beginning of an invalid piece or attribute.
 _BROKEN = re.compile(rf"<[!?/]?(?:{_NAME})?|{_GAP}(?:{_ATTRIBUTE_NAME})?(?P<equals>=?)")
-# Browsers find no tag in these, or ignore the element and find them: so there may be none.
+# Depending on the browser, tags in these are text or not, so none are allowed.
 _TEXT_ONLY = {"iframe", "noembed", "noframes", "noscript", "plaintext", "script", "style", "xmp"}
 _TEXT_WITH_VALUES = {"textarea", "title"}
-# Half surrogate pairs stand for tokens: no text that came from UTF-8 holds one.
+# Unpaired surrogates represent tokens, because text from UTF-8 cannot contain them.
 _VALUE, _MARKER = "\ud800", "\ud801"
-_OWN = re.compile(f"[{_VALUE}{_MARKER}]")
+_TOKEN = re.compile(f"[{_VALUE}{_MARKER}]")
 _ELSEWHERE = "put the value in an element or a data- attribute and read it from there"
 
 
-class Place(NamedTuple):
-    """at: which tag, value or element it is in, -1 for between them.
+class HtmlContext(NamedTuple):
+    """The context of a placeholder or marker.
 
-    check: the function of wsgi.markup that a value goes through first, where it begins a URL.
+    at: the offset of the tag, value or element that contains it, -1 for outside of them.
+    check: the function of wsgi.markup that checks a value at the beginning of a URL, else "".
     """
 
     at: int = -1
     check: str = ""
 
 
-def find_places(tokens: list[Token]) -> list[Place]:
-    """One Place for each token. BuildError F310 to F313, F315 and F317 at the first mistake."""
-    return _Reader(tokens).places()
+def find_contexts(tokens: list[Token]) -> list[HtmlContext]:
+    """Return one HtmlContext for each token.
+
+    Raises BuildError F310 to F313, F315 and F317 for the first mistake.
+    """
+    return _ContextParser(tokens).parse()
 
 
-class _Reader:
-    """Reads the page as one text, with a character for each placeholder and marker."""
+class _ContextParser:
+    """Parses the page as one text, with a character for each placeholder and marker."""
 
     def __init__(self, tokens: list[Token]) -> None:
-        own = {"text": None, "value": _VALUE}
-        pieces = [own.get(token.kind, _MARKER) or token.text for token in tokens]
+        characters = {"text": None, "value": _VALUE}
+        pieces = [characters.get(token.kind, _MARKER) or token.text for token in tokens]
         self._page = "".join(pieces)
         self._starts = list(itertools.accumulate(map(len, pieces), initial=0))[:-1]
         self._tokens = dict(zip(self._starts, tokens, strict=True))
-        self._places: dict[int, Place] = {}
+        self._contexts: dict[int, HtmlContext] = {}
 
-    def places(self) -> list[Place]:
-        """Read the page."""
+    def parse(self) -> list[HtmlContext]:
+        """Return the context of each token."""
         at = 0
         while at < len(self._page):
-            found = _PIECE.match(self._page, at)
-            if found is None:
+            match = _PIECE.match(self._page, at)
+            if match is None:
                 self._broken(at)
-            at = found.end()
-            if found["comment"]:
-                self._text(*found.span("comment"), "a comment", values=False)
-            elif found["tag"]:
-                at = self._tag(found["tag"].lower(), at)
-        return [self._places.get(start, Place()) for start in self._starts]
+            at = match.end()
+            if match["comment"]:
+                self._text(*match.span("comment"), "a comment", values=False)
+            elif match["tag"]:
+                at = self._tag(match["tag"].lower(), at)
+        return [self._contexts.get(start, HtmlContext()) for start in self._starts]
 
     def _tag(self, tag: str, start: int) -> int:
         at = start
-        while found := _ATTRIBUTE.match(self._page, at):
-            self._put(at, found.start("name"), Place(start))
-            self._attribute(tag, found["name"].lower(), *found.span("value"))
-            at = found.end()
+        while match := _ATTRIBUTE.match(self._page, at):
+            self._put(at, match.start("name"), HtmlContext(start))
+            self._attribute(tag, match["name"].lower(), *match.span("value"))
+            at = match.end()
         end = _TAG_END.match(self._page, at)
         if end is None:
             self._broken(at)
-        self._put(at, end.end(), Place(start))
+        self._put(at, end.end(), HtmlContext(start))
         return self._content(tag, end.end())
 
     def _content(self, tag: str, start: int) -> int:
         if tag not in _TEXT_ONLY | _TEXT_WITH_VALUES:
             return start
-        found = re.compile(rf"([^<]*)(</{tag}{_SPACE}*>)?", re.A | re.I).match(self._page, start)
-        assert found
-        if not found[2]:
-            message = f"<{tag}> holds text without tags, up to </{tag}>"
-            hint = "write &lt; for <; scripts and styles belong in static/"
-            self._fail(found.end(1), "F317", message, hint)
-        self._text(*found.span(1), f"<{tag}>", values=tag in _TEXT_WITH_VALUES)
-        return found.end()
+        match = re.compile(rf"([^<]*)(</{tag}{_SPACE}*>)?", re.A | re.I).match(self._page, start)
+        assert match
+        if not match[2]:
+            message = f"<{tag}> may only have text without tags, up to </{tag}>"
+            hint = "write &lt; for <; put scripts and styles into static/"
+            self._fail(match.end(1), "F317", message, hint)
+        self._text(*match.span(1), f"<{tag}>", values=tag in _TEXT_WITH_VALUES)
+        return match.end()
 
     def _attribute(self, tag: str, name: str, start: int, end: int) -> None:
         if name == "http-equiv" and start >= 0:
             self._fail(start, "F312", "http-equiv acts as a header", "send a header")
-        for at, token in self._put(start, end, Place(start)):
+        for at, token in self._put(start, end, HtmlContext(start)):
             if name in URLS and token.kind != "value":
-                self._fail(at, "F315", "a marker cannot stand in a URL", "repeat the attribute")
+                self._fail(at, "F315", "a marker cannot be in a URL", "repeat the attribute")
             if token.raw or (token.kind == "value" and not takes_values(tag, name)):
                 what = f"a {'raw value' if token.raw else 'placeholder'} cannot be safe in"
                 hint = "put it in an element, or escaped in a data- attribute; or choose a class"
                 self._fail(at, "F312", f'{what} "{name}" of <{tag}>', hint)
             check = self._url(at, start, end) if name in URLS else ""
-            self._places[at] = Place(start, check)
+            self._contexts[at] = HtmlContext(start, check)
 
     def _url(self, at: int, start: int, end: int) -> str:
-        """How a value of a URL is checked. One that follows a value is settled by what is between
-        the two, or that first one was refused.
+        """Return the function that checks a value in a URL, "" if it needs none.
+
+        The text before a value determines scheme and host; or it follows a value that was accepted
+        because of the text between the two.
         """
         if self._page[start] == _VALUE:
             settled = FOLLOWS.match(self._page, start + 1, end)
@@ -169,30 +175,30 @@ class _Reader:
             return ""
         return "check_root" if self._page.startswith("/", at + 1, end) else "check_url"
 
-    def _put(self, start: int, end: int, place: Place) -> list[tuple[int, Token]]:
-        """Note the place of the tokens between two offsets, and give them."""
-        found = [match.start() for match in _OWN.finditer(self._page, start, end)]
-        self._places |= dict.fromkeys(found, place)
-        return [(at, self._tokens[at]) for at in found]
+    def _put(self, start: int, end: int, context: HtmlContext) -> list[tuple[int, Token]]:
+        """Set the context of the tokens between two offsets, and return the tokens."""
+        offsets = [match.start() for match in _TOKEN.finditer(self._page, start, end)]
+        self._contexts |= dict.fromkeys(offsets, context)
+        return [(at, self._tokens[at]) for at in offsets]
 
     def _text(self, start: int, end: int, where: str, values: bool) -> None:
-        for at, token in self._put(start, end, Place(start)):
+        for at, token in self._put(start, end, HtmlContext(start)):
             if token.raw or not values:
                 message = f"a {'raw value' if values else 'placeholder'} cannot be safe in {where}"
                 self._fail(at, "F310", message, _ELSEWHERE)
 
     def _broken(self, at: int) -> NoReturn:
-        found = _BROKEN.match(self._page, at)
-        assert found
-        at, here = found.end(), self._page[found.end() : found.end() + 1]
-        if found["equals"] and here not in "\"'":
+        match = _BROKEN.match(self._page, at)
+        assert match
+        at, here = match.end(), self._page[match.end() : match.end() + 1]
+        if match["equals"] and here not in "\"'":
             self._fail(at, "F311", "an attribute's value needs quotes", 'as in title="${x}"')
         if here == _VALUE:
             self._fail(at, "F310", "a placeholder cannot be safe in a tag's names", _ELSEWHERE)
         if here == _MARKER:
-            self._fail(at, "F315", "a marker cannot stand here", "in a tag, put a space before it")
-        what = f"{here!r} cannot stand here" if here else "the page ends inside something"
-        self._fail(at, "F317", what, 'write &lt; for a "<" that begins no tag')
+            self._fail(at, "F315", "a marker cannot be here", "in a tag, put a space before it")
+        what = f"{here!r} cannot be here" if here else "the page ends inside a tag or comment"
+        self._fail(at, "F317", what, 'write &lt; for a "<" that does not begin a tag')
 
     def _fail(self, at: int, code: str, message: str, hint: str) -> NoReturn:
         start = self._starts[bisect.bisect_right(self._starts, at) - 1]

@@ -1,6 +1,6 @@
-"""A page's source as tokens: text, placeholders of string.Template, and section markers.
+"""Splits the source of a page into tokens: text, string.Template placeholders, section markers.
 
-`assemble` puts the layout around a page, and the parts that it includes into it.
+`assemble` inserts the page into its layout, and included files into the page.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ class PageSource(NamedTuple):
 class Token:
     """One piece of a page.
 
-    kind: "text", "value", or the first word of a marker. line, col: from 1. text: the literal text,
-    the dotted name of a value, for or if, or the file of an include or layout. variable: the
-    loop's. negate: "not " or "". raw: "!raw" or "".
+    kind: "text", "value", or the first word of a marker.
+    file: the page's name in messages.
+    line, col: from 1.
+    text: the literal text; the dotted name of a value, for or if; the file of an include or layout.
+    variable: of a loop.
+    negate: "not " or "".
+    raw: "!raw" or "".
     """
 
     kind: str
@@ -43,7 +47,7 @@ class Token:
 _NAME = r"[a-zA-Z][a-zA-Z0-9_]*"
 _PATH = rf"{_NAME}(?:\.{_NAME})*"
 _FILE = r"(?P<text>[a-zA-Z0-9_][a-zA-Z0-9_.-]*)"
-# A marker alone on its line takes the line with it. What follows is string.Template's syntax.
+# The line of a marker without other text is removed. The last part is string.Template's syntax.
 _PIECE = re.compile(
     r"(?P<alone>^[ \t]*)?<!--\$(?P<marker>(?:(?!-->).)*)(?:-->|(?P<unclosed>\Z))"
     r"(?(alone)[ \t]*(?:\r?\n|\Z))"
@@ -65,7 +69,7 @@ _KNOWN = "for x in xs, if x, if not x, else, end, include part.html, layout base
 def fail(
     token: Token, code: str, message: str, hint: str | None = None, offset: int = 0
 ) -> NoReturn:
-    """Raise the BuildError of a token's place. offset: characters into its literal text."""
+    """Raise a BuildError with the position of a token. offset: characters into its text."""
     before = token.text[:offset]
     line = token.line + before.count("\n")
     col = offset - before.rfind("\n") if "\n" in before else token.col + offset
@@ -73,35 +77,38 @@ def fail(
 
 
 def tokenize(source: PageSource) -> list[Token]:
-    """The tokens of one file. BuildError F314 for a wrong placeholder, F315 for a wrong marker,
-    F318 for a word of Python."""
+    """Return the tokens of one file.
+
+    Raises BuildError F314 for an invalid placeholder, F315 for an invalid marker, F318 for a
+    keyword of Python.
+    """
     tokens, at = [], 0
-    for found in _PIECE.finditer(source.text):
-        if found.start() > at:
-            tokens.append(_at(source, at, "text", text=source.text[at : found.start()]))
-        read = _value if found["marker"] is None else _marker
-        tokens.append(read(source, found))
-        at = found.end()
+    for match in _PIECE.finditer(source.text):
+        if match.start() > at:
+            tokens.append(_at(source, at, "text", text=source.text[at : match.start()]))
+        read = _value if match["marker"] is None else _marker
+        tokens.append(read(source, match))
+        at = match.end()
     if at < len(source.text):
         tokens.append(_at(source, at, "text", text=source.text[at:]))
     return tokens
 
 
-def _value(source: PageSource, found: re.Match[str]) -> Token:
-    path = found["name"] or found["path"]
-    if found["dollar"]:
-        return _at(source, found.start(), "text", text="$")
+def _value(source: PageSource, match: re.Match[str]) -> Token:
+    path = match["name"] or match["path"]
+    if match["dollar"]:
+        return _at(source, match.start(), "text", text="$")
     if path is None:
         hint = "write $$ for a dollar sign, ${name} or ${name.attribute} for a value"
-        fail(_at(source, found.start(), "value"), "F314", '"$" begins no placeholder', hint)
-    return _at(source, found.start(), "value", text=path, raw=found["raw"] or "")
+        fail(_at(source, match.start(), "value"), "F314", '"$" does not begin a placeholder', hint)
+    return _at(source, match.start(), "value", text=path, raw=match["raw"] or "")
 
 
-def _marker(source: PageSource, found: re.Match[str]) -> Token:
-    start = found.start("marker") - len("<!--$")
-    kind, rest = (*found["marker"].split(None, 1), "", "")[:2]
+def _marker(source: PageSource, match: re.Match[str]) -> Token:
+    start = match.start("marker") - len("<!--$")
+    kind, rest = (*match["marker"].split(None, 1), "", "")[:2]
     words = re.fullmatch(_MARKERS.get(kind, "(?!)"), rest.strip())
-    if words is None or found["unclosed"] is not None:
+    if words is None or match["unclosed"] is not None:
         hint = f"known, each closed with -->: {_KNOWN}"
         fail(_at(source, start, kind), "F315", "the marker cannot be understood", hint)
     return _at(source, start, kind, **words.groupdict(""))
@@ -112,7 +119,7 @@ def _at(source: PageSource, at: int, kind: str, **parts: str) -> Token:
     token = Token(kind, source.file, line, col, **parts)
     for word in [token.variable, *token.text.split(".")]:
         if kind in ("value", "for", "if") and keyword.iskeyword(word):
-            fail(token, "F318", f'"{word}" is a word of Python', "choose another name")
+            fail(token, "F318", f'"{word}" is a keyword of Python', "choose another name")
     return token
 
 
@@ -120,32 +127,33 @@ Load: TypeAlias = Callable[[str], PageSource | None]
 
 
 def assemble(page: PageSource, load: Load) -> list[Token]:
-    """The tokens of the page with layout and includes in place. BuildError F316 where they fail.
+    """Return the tokens of the page with its layout and included files.
 
-    load: gives a file by the name in a marker, None when there is none.
+    load: returns a file by the name in a marker, None if there is none.
+    Raises BuildError F316 for an invalid layout or include.
     """
     tokens = tokenize(page)
     while tokens and tokens[0].kind == "text" and not tokens[0].text.strip():
         del tokens[0]
     if tokens and tokens[0].kind == "layout":
-        tokens = _around(tokens[0], tokens[1:], load)
+        tokens = _in_layout(tokens[0], tokens[1:], load)
     return list(_included(tokens, load, (page.file,)))
 
 
-def _around(marker: Token, body: list[Token], load: Load) -> list[Token]:
+def _in_layout(marker: Token, body: list[Token], load: Load) -> list[Token]:
     layout = tokenize(_load(marker, load))
-    places = [at for at, token in enumerate(layout) if token.kind == "body"]
-    if len(places) != 1:
+    indexes = [at for at, token in enumerate(layout) if token.kind == "body"]
+    if len(indexes) != 1:
         fail(marker, "F316", f'the layout "{marker.text}" needs <!--$body--> exactly once')
-    return [*layout[: places[0]], *body, *layout[places[0] + 1 :]]
+    return [*layout[: indexes[0]], *body, *layout[indexes[0] + 1 :]]
 
 
 def _included(tokens: list[Token], load: Load, within: tuple[str, ...]) -> Iterator[Token]:
     for token in tokens:
         if token.kind == "layout":
-            fail(token, "F316", "a layout is named once, first in a page; layouts do not nest")
+            fail(token, "F316", "a page begins with its layout; a layout has none")
         elif token.kind == "body":
-            fail(token, "F316", "only a layout has a body: a page names it, it is no page itself")
+            fail(token, "F316", "only a layout has a body, and a layout is not a page itself")
         elif token.kind == "include":
             part = _load(token, load)
             if part.file in within:
@@ -156,7 +164,7 @@ def _included(tokens: list[Token], load: Load, within: tuple[str, ...]) -> Itera
 
 
 def _load(marker: Token, load: Load) -> PageSource:
-    found = load(marker.text)
-    if found is None:
+    source = load(marker.text)
+    if source is None:
         fail(marker, "F316", f'there is no file "{marker.text}" beside the page or in views/')
-    return found
+    return source

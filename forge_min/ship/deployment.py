@@ -1,6 +1,6 @@
-"""The files that put a project into an image or onto a host, never written over an edit.
+"""The files that put a project into an image or onto a host; edited files are not replaced.
 
-The first line of each holds the hash of the rest, so that an edited file is known from one of ours.
+The first line of each file has the hash of the other lines, so that edits are detected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..config import Config, load
 from ..resources import files, table
 from .artifact.archive import replace_file
 from .artifact.distributions import BASE, DRIVERS
-from .errors import failure
+from .errors import build_error
 from .project import read_project, secret_names
 from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
 from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
@@ -31,17 +31,19 @@ Source = Literal["vendor", "wheel", "pure"]
 _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
 _LIBC: dict[Base, str] = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
-_OWN = "wheels"  # the folder for the wheel of the forge_min that runs here
-_PORTS = {"server": 8000, "admin": 9090}  # where forge.toml says 0
+_OWN = "wheels"  # the folder for the wheel of the running forge_min
+_PORTS = {"server": 8000, "admin": 9090}  # if the port in forge.toml is 0
 _SEPARATOR, _SEPARATORS = re.compile(r"\.|__?|-+"), re.compile(r"[._-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
-    """Names of files in the project: written now, and those that were as they should be. source:
-    where the image gets forge_min from, "pure" is a wheel without a core; place: the folder, or
-    the wheel as pip is asked for it.
+class DeployResult:
+    """The result of a deploy.
+
+    written, unchanged: names of files in the project.
+    source: the origin of the image's forge_min; "pure" is a wheel without a core.
+    place: the vendor folder, or the wheel as an argument of pip.
     """
 
     written: tuple[str, ...]
@@ -58,81 +60,83 @@ def deploy(
     also: Collection[Also] = (),
     force: bool = False,
     check: bool = False,
-) -> Deployed:
-    """Writes the files for an image of the project at `root`; with `check`, only compares.
+) -> DeployResult:
+    """Write the files for an image of the project at `root`.
 
-    base: None is the one whose C library this machine has. vendor: a folder in the project that
-    `vendor` has filled: the image is built from it alone, without a network. None is the project's
-    own vendor/ if the base can load its core, else a wheel of the forge_min that runs here,
-    without its core if the base cannot load that. also: "compose" for compose.yaml, "systemd" for
-    a socket and two services in systemd/.
+    base: the base image; None for the one with this machine's C library.
+    vendor: a folder in the project that `vendor` has filled, from which the image is built without
+        a network. None for the project's own vendor/ if the base can load its core, else for a
+        wheel of the running forge_min, without a core if the base cannot load this one.
+    also: "compose" for compose.yaml, "systemd" for a socket and two services in systemd/.
+    force: replace edited files.
+    check: compare, and write nothing.
 
-    Raises BuildError F360 when a file was edited and `force` is missing (then nothing is written),
-    F361 when `check` finds a file that is missing or differs, F362 for a vendor folder that cannot
-    be used, F371 for a wheel in it that its lock does not name, F345 when a file cannot be written;
-    as `wheel_for`.
+    Raises BuildError F360 if a file was edited, without writing anything; F361 if `check` finds a
+    missing or different file; F362 for an unusable vendor folder; F371 for a wheel in it that its
+    lock does not name; F345 if a file cannot be written; the errors of `wheel_for`.
     """
     base = base or ("alpine" if is_musl() else "debian")
-    vendor = vendor or _filled(root, base)
+    vendor = vendor or _default_vendor(root, base)
     wheel = None if vendor else wheel_for(_LIBC[base])
     pure = wheel is not None and wheel.file.endswith("-none-any.whl")
     source: Source = "vendor" if vendor else "pure" if pure else "wheel"
     values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel, source)
-    wanted = dict(_marked(values, also))
+    contents = dict(_marked(values, also))
     if wheel is not None:
-        wanted[f"{_OWN}/{wheel.file}"] = wheel.data
-    found = {name: _read(root / name) for name in wanted}
-    differing = sorted(name for name in wanted if found[name] != wanted[name])
+        contents[f"{_OWN}/{wheel.file}"] = wheel.data
+    present = {name: _read(root / name) for name in contents}
+    differing = sorted(name for name in contents if present[name] != contents[name])
     if check and differing:
-        raise failure("differs", names=", ".join(differing))
+        raise build_error("differs", names=", ".join(differing))
     texts = (name for name in differing if not name.startswith(f"{_OWN}/"))
-    edited = [name for name in texts if not _is_ours(found[name])]
+    edited = [name for name in texts if not _is_unedited(present[name])]
     if edited and not force:
-        raise failure("edited", names=", ".join(edited))
+        raise build_error("edited", names=", ".join(edited))
     for name in differing:
-        replace_file(root / name, wanted[name], "file_not_written")
-    unchanged = tuple(sorted(wanted.keys() - set(differing)))
-    return Deployed(tuple(differing), unchanged, source, values["vendor"] or values["forge_min"])
+        replace_file(root / name, contents[name], "file_not_written")
+    unchanged = tuple(sorted(contents.keys() - set(differing)))
+    return DeployResult(
+        tuple(differing), unchanged, source, values["vendor"] or values["forge_min"]
+    )
 
 
-def _filled(root: Path, base: Base) -> Path | None:
-    """The project's own vendor folder if it is whole, and has a core that the base can load."""
+def _default_vendor(root: Path, base: Base) -> Path | None:
+    """Return the project's vendor folder if it is complete and has a core for the base."""
     folder = root / FOLDER
-    house = read_wheelhouse(folder)
-    own = () if house is None or next(_lacking(folder), "") else house.wheels
+    wheelhouse = read_wheelhouse(folder)
+    own = () if wheelhouse is None or next(_missing(folder), "") else wheelhouse.wheels
     return folder if any(w.name == OWN and f"-{_LIBC[base]}" in w.file for w in own) else None
 
 
 def _vendored(root: Path, vendor: Path) -> str:
-    """The vendor folder as the build's context has it. Raises BuildError F362, F371."""
-    lacking = next(_lacking(vendor), "")
-    if lacking:
-        raise failure("no_vendor", folder=vendor, why=f"there is no {lacking} in it")
+    """Return the vendor folder's path in the build context. Raises BuildError F362, F371."""
+    missing = next(_missing(vendor), "")
+    if missing:
+        raise build_error("no_vendor", folder=vendor, why=f"it has no {missing}")
     context = root.resolve()
     inside = [vendor, vendor / LOCK, vendor / WHEELS, *(vendor / WHEELS).iterdir()]
     name = Path(os.path.relpath(vendor.resolve(), context)).as_posix()
-    reached = all(path.resolve().is_relative_to(context) for path in inside)
-    if not reached or not _PLAIN.match(name):
-        raise failure("no_vendor", folder=vendor, why="the build's context does not reach it")
+    included = all(path.resolve().is_relative_to(context) for path in inside)
+    if not included or not _PLAIN.match(name):
+        raise build_error("no_vendor", folder=vendor, why="it is outside of the build context")
     return name
 
 
-def _lacking(vendor: Path) -> Iterator[str]:
-    """What pip would not find in it."""
-    house = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
-    if house is None:
+def _missing(vendor: Path) -> Iterator[str]:
+    """Yield the files that pip would not find in the folder."""
+    wheelhouse = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
+    if wheelhouse is None:
         yield LOCK
         return
-    there = {wheel.name for wheel in house.wheels}
-    missing = {OWN, *BASE, DRIVERS["binary"]} - there
-    missing.update(house.missing())
+    missing = {OWN, *BASE, DRIVERS["binary"]} - {wheel.name for wheel in wheelhouse.wheels}
+    missing.update(wheelhouse.missing())
     yield from (f"{WHEELS}/{name.replace('-', '_')}-*.whl" for name in sorted(missing))
 
 
 def _values(
     root: Path, base: Base, vendor: str, wheel: Wheel | None, source: Source
 ) -> dict[str, str]:
-    """The words of the templates."""
+    """Return the values of the templates."""
     project, config = read_project(root), load(root, {})
     values = {
         "name": project.name,
@@ -144,61 +148,63 @@ def _values(
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
         "secrets": "\n".join(f"**/{name}" for name in secret_names()),
-        "again": _again(vendor),
+        "vendor_rules": _vendor_rules(vendor),
         **_ports(config),
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
     parts |= _TABLE["pure" if source == "pure" else "compiled"]
-    values |= {part: _words(text, values) for part, text in parts.items()}
+    values |= {part: _substitute(text, values) for part, text in parts.items()}
     template = "vendor.tmpl" if vendor else "wheel.tmpl"
-    values["install"] = _fill(template, values).rstrip()
+    values["install"] = _render(template, values).rstrip()
     return {**values, "library": ""} if vendor else values
 
 
-def _again(vendor: str) -> str:
-    """Lines of .dockerignore about vendor folders. The project's own, from which `build` would take
-    its wheels, stays out where pip installs others: its core is another one than the image's.
+def _vendor_rules(vendor: str) -> str:
+    """Return the lines of .dockerignore about vendor folders.
+
+    The project's own folder is excluded if the image is built from other wheels: `build` would use
+    its core, which the image cannot load.
     """
     own = "" if vendor == FOLDER else f"{FOLDER}\n"
     return own + (f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "")
 
 
 def _ports(config: Config) -> dict[str, str]:
-    """Those of forge.toml. What is 0 there, any free one, is `fixed` for the image."""
-    told = {"server": config.server.port, "admin": config.admin.port}
-    ports = {name: port or _PORTS[name] for name, port in told.items()}
-    free = [name for name, port in told.items() if not port]
+    """Return the ports of forge.toml; 0, any free port, becomes a fixed one in the image."""
+    configured = {"server": config.server.port, "admin": config.admin.port}
+    ports = {name: port or _PORTS[name] for name, port in configured.items()}
+    free = [name for name, port in configured.items() if not port]
     fixed = "".join(f" FORGE_{name.upper()}_PORT={ports[name]}" for name in free)
     return {"port": str(ports["server"]), "admin_port": str(ports["admin"]), "fixed": fixed}
 
 
 def _repository(name: str) -> str:
-    """As an image may be named (OCI distribution): no capitals, and one separator between words."""
+    """Return a valid image name (OCI distribution): lower case, one separator between words."""
     return _SEPARATORS.sub(
-        lambda found: found[0] if _SEPARATOR.fullmatch(found[0]) else "-", name.lower()
+        lambda match: match[0] if _SEPARATOR.fullmatch(match[0]) else "-", name.lower()
     ).rstrip("._-")
 
 
 def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple[str, bytes]]:
-    """Every file by its name in the project, the hash of its text before it."""
+    """Yield each file's name in the project and its content, after a line with its hash."""
     for row in _TABLE["file"]:
         if row.get("with") in (None, *also):
-            own = {word: _words(text, values) for word, text in row.items()}
-            text = _fill(row["template"], {**own, **values})
+            own = {word: _substitute(text, values) for word, text in row.items()}
+            text = _render(row["template"], {**own, **values})
             mark = f"{_MARK}{sha256(text.encode()).hexdigest()}"
             yield own["name"], f"{mark}\n{text}".encode()
 
 
-def _fill(name: str, values: Mapping[str, str]) -> str:
-    return _words(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
+def _render(name: str, values: Mapping[str, str]) -> str:
+    return _substitute(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
 
 
-def _words(text: str, values: Mapping[str, str]) -> str:
+def _substitute(text: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 
-def _is_ours(data: bytes | None) -> bool:
-    """Whether nothing is there, or a file whose first line holds the hash of the others."""
+def _is_unedited(data: bytes | None) -> bool:
+    """Return whether there is no file, or its first line has the hash of the other lines."""
     if data is None:
         return True
     first, _, rest = data.partition(b"\n")
@@ -206,7 +212,7 @@ def _is_ours(data: bytes | None) -> bool:
 
 
 def _read(path: Path) -> bytes | None:
-    """None where nothing is. A link that leads to no file is somebody's, and no text of ours."""
+    """Return the file's bytes, None if nothing has this path, b"" for a link to no file."""
     if path.is_file():
         return path.read_bytes()
     return b"" if path.is_symlink() else None

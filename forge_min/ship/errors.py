@@ -1,8 +1,13 @@
-"""What ship refuses: the BuildErrors of messages.toml, each with its code and its next step."""
+"""The errors of ship, each with a code and a next step, from messages.toml.
+
+Every module of ship raises them, so this module imports none of ship.
+"""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import BuildError
 from ..resources import files
@@ -10,7 +15,26 @@ from ..resources import files
 _MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text("utf-8"))
 
 
-def failure(entry: str, /, **words: object) -> BuildError:
-    """The error of an entry of messages.toml, its words filled in."""
-    code, message, hint = (text.format(**words) for text in _MESSAGES[entry])
+def build_error(entry: str, /, **values: object) -> BuildError:
+    """Return the error of an entry of messages.toml, with these values in its texts."""
+    code, message, hint = (text.format(**values) for text in _MESSAGES[entry])
     return BuildError(message, code=code, hint=hint)
+
+
+def unreadable(root: Path, path: Path, err: OSError) -> BuildError:
+    """Return the BuildError F343 for a file of the project at `root` that cannot be read."""
+    return build_error("unreadable", path=path.relative_to(root), why=err.strerror)
+
+
+def first_of(items: Sequence[str], most: int) -> list[str]:
+    """Return the first items of a list for a message, and "and 3 more" for the others.
+
+    most: how many items are returned before that.
+    """
+    rest = len(items) - most
+    return [*items[:most], *([f"and {rest} more"] if rest > 0 else [])]
+
+
+def one_line(output: str) -> str:
+    """Return the last 400 characters of a program's output as one line."""
+    return " ".join(output.split())[-400:]

@@ -1,7 +1,7 @@
 """The evidence report of a verified artifact: versions, hashes, licences, tests and proofs.
 
-It is written as HTML and JSON. What could not be proved on this machine says "not proved"; proofs
-by running use a network namespace without an uplink (unshare(1)).
+It is written as HTML and JSON. A claim that cannot be proved on this machine is "not proved".
+Proofs that run a command use a network namespace without an uplink (unshare(1)).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ..resources import files
 from .artifact.archive import replace_file
 from .artifact.distributions import normalise
 from .artifact.package import package_root
-from .errors import failure
+from .errors import build_error
 from .pipeline import SKIPPED
 from .vendor.sbom import NAME as SBOM
-from .verify import Verified
+from .verify import VerifyResult
 
 PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
 _TIMEOUT = 300  # seconds that a proof may take
@@ -47,13 +47,13 @@ class Proof(NamedTuple):
 
 
 def write_evidence(
-    verified: Verified, folder: Path, *, root: Path | None, tests: Path | None
+    verified: VerifyResult, folder: Path, *, root: Path | None, tests: Path | None
 ) -> tuple[Path, Path]:
-    """Writes evidence.html and evidence.json, and returns their paths.
+    """Write evidence.html and evidence.json, and return their paths.
 
-    root: the project, to build it again without a network. tests: a JUnit report.
-
-    Raises BuildError F345 for what cannot be written, F380 for a report that cannot be read.
+    root: the project, which is built again without a network; None if it is not available.
+    tests: a JUnit report, or None.
+    Raises BuildError F345 if a file cannot be written, F380 if the report cannot be read.
     """
     report = {
         "artifact": verified.path.name,
@@ -71,27 +71,27 @@ def write_evidence(
     return page, data
 
 
-def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proof]:
+def _proofs(verified: VerifyResult, root: Path | None, tests: Path | None) -> list[Proof]:
     claims = [
         Proof("every file is as it was built", PROVED, "manifest, build info and hashes agree"),
-        _if(found.signature, "the signature holds", "by the key that was given", "no --key"),
-        _if(found.sbom, "the SBOM lists every input", "CycloneDX 1.6", "there is no SBOM"),
+        _if(verified.signature, "the signature is valid", "checked with --key", "no --key"),
+        _if(verified.sbom, "the SBOM lists every input", "CycloneDX 1.6", "there is no SBOM"),
         _tests(tests),
     ]
-    first = [sys.executable, "-I", "-S", str(found.path), "version"]
+    first = [sys.executable, "-I", "-S", str(verified.path), "version"]
     start = _run_without_network("a first start (version) needs no network", first)
-    return [*claims, _built_again(found, root), start]
+    return [*claims, _second_build(verified, root), start]
 
 
-def _built_again(found: Verified, root: Path | None) -> Proof:
+def _second_build(verified: VerifyResult, root: Path | None) -> Proof:
     claim = "a build gives the same bytes, and needs no network"
     if root is None:
         return Proof(claim, UNPROVED, "verify did not run in the project's folder")
-    again = [sys.executable, "-P", "-m", __package__.partition(".")[0], "--project", str(root)]
-    kind = "dir" if found.path.is_dir() else "zipapp"
-    again += ["build", "--offline", "--verify", "--format", kind]
-    again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
-    return _run_without_network(claim, [*again, "-o", str(found.path)])
+    command = [sys.executable, "-P", "-m", __package__.partition(".")[0], "--project", str(root)]
+    kind = "dir" if verified.path.is_dir() else "zipapp"
+    command += ["build", "--offline", "--verify", "--format", kind]
+    command += ["--skip-css"] if verified.info.get("css") == SKIPPED else []
+    return _run_without_network(claim, [*command, "-o", str(verified.path)])
 
 
 def _if(holds: bool, claim: str, because: str, why_not: str) -> Proof:
@@ -106,41 +106,41 @@ def _tests(report: Path | None) -> Proof:
         data = report.read_bytes()
         count = _counts(ElementTree.fromstring(data))
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as err:
-        raise failure("no_report", path=report, why=err) from err
-    told = ", ".join(f"{number} {word}" for word, number in count.items())
-    well = count["tests"] > count["skipped"] and not count["failures"] + count["errors"]
-    because = f"{told}; the report's sha256 is {sha256(data).hexdigest()}"
-    return Proof(claim, PROVED if well else FAILED, because)
+        raise build_error("no_report", path=report, why=err) from err
+    counts = ", ".join(f"{number} {word}" for word, number in count.items())
+    passed = count["tests"] > count["skipped"] and not count["failures"] + count["errors"]
+    because = f"{counts}; the report's sha256 is {sha256(data).hexdigest()}"
+    return Proof(claim, PROVED if passed else FAILED, because)
 
 
 def _counts(root: ElementTree.Element) -> dict[str, int]:
-    """Of the suites that lie in no other: what these hold is in their counts.
+    """Return the counts of the outermost suites, which include those of inner suites.
 
-    Raises ValueError for a report that is not JUnit's.
+    Raises ValueError if it is not a JUnit report.
     """
     suites = [root] if root.tag == "testsuite" else root.findall("testsuite")
     if root.tag not in ("testsuite", "testsuites"):
-        raise ValueError(f"<{root.tag}> is no <testsuites> of JUnit")
+        raise ValueError(f"<{root.tag}> is not <testsuites> of JUnit")
     words = ("tests", "failures", "errors", "skipped")
     count = {word: [int(suite.get(word, 0)) for suite in suites] for word in words}
     if any(number < 0 for numbers in count.values() for number in numbers):
-        raise ValueError("it counts fewer than no tests")
+        raise ValueError("a count is negative")
     return {word: sum(numbers) for word, numbers in count.items()}
 
 
 def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Each input with the licence that the artifact's SBOM names, and its licence files."""
+    """Return a row for each input: its licence in the artifact's SBOM, and its licence files."""
     parts = json.loads(members.get(SBOM, b"{}")).get("components", ())
     licences = {normalise(part["name"]): part.get("licenses", ()) for part in parts}
     texts = [match for name in sorted(members) if (match := _LICENCE_FILE.match(name))]
-    found = []
+    result = []
     for name, version in inputs.items():
         rows = licences.get(normalise(name), ())
         words = (row.get("expression") or row.get("license", {}).get("name") for row in rows)
         own = [match.string for match in texts if normalise(match[1]) == normalise(name)]
         licence = ", ".join(filter(None, words)) or UNPROVED
-        found.append({"name": name, "version": version, "texts": own, "licence": licence})
-    return found
+        result.append({"name": name, "version": version, "texts": own, "licence": licence})
+    return result
 
 
 def _page(report: Mapping[str, Any]) -> str:
@@ -164,11 +164,11 @@ def _rows(rows: Iterable[Iterable[object]]) -> str:
 
 
 def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
-    """Run a command for at most 300 s. The claim holds if it succeeds."""
+    """Run a command for at most 300 s; the claim is proved if it succeeds."""
     isolated = [shutil.which("unshare") or "", "--map-root-user", "--net"]
     probe = [*isolated, sys.executable, "-I", "-S", "-c", ""]
     if not isolated[0] or subprocess.run(probe, capture_output=True, check=False).returncode:
-        return Proof(claim, UNPROVED, "no network namespace can be made here (unshare)")
+        return Proof(claim, UNPROVED, "unshare cannot make a network namespace here")
     with tempfile.TemporaryDirectory(prefix="forge-evidence-") as cache:
         environ = {**os.environ, "XDG_CACHE_HOME": cache}
         environ["PYTHONPATH"] = os.pathsep.join([str(package_root().parent), *sys.path])

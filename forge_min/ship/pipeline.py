@@ -1,4 +1,7 @@
-"""The build: generate → pages → css → package. No database, no network, no user code executed."""
+"""The build in four steps: generate, pages, css, package.
+
+It needs no database and no network, and executes no code of the project.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .. import __version__
 from ..errors import BuildError, ErrorGroup
@@ -26,10 +29,11 @@ from .artifact.bytecode import compile_members
 from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
 from .artifact.package import compiled_core, package_files, package_members, package_root
-from .errors import failure
+from .artifact.unused import unused_parts, without
+from .errors import build_error, first_of
 from .progress import Step, no_network, timed
 from .project import (
-    Project,
+    ProjectInfo,
     check_files,
     generating,
     parse_schemas,
@@ -39,7 +43,7 @@ from .project import (
 )
 from .provenance import commit, source_date
 from .stylesheets import (
-    MADE,
+    APP_CSS,
     asks_for_tailwind,
     check_stylesheets,
     make_stylesheet,
@@ -57,16 +61,21 @@ SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """What a build made. steps: name → seconds, in order. size: bytes. info: build-info.json.
-    warnings: what is as it should not be, but did not stop it.
+class BuildResult:
+    """The result of a build.
+
+    path: the artifact.
+    size: bytes of all its files.
+    steps: seconds by name of the step, in order.
+    info: the content of build-info.json.
+    warnings: problems that do not stop a build.
     """
 
     path: Path
     format: Format
     size: int
     steps: Mapping[str, float]
-    info: Mapping[str, object]
+    info: Mapping[str, Any]
     warnings: tuple[BuildError, ...] = ()
 
 
@@ -79,19 +88,23 @@ def build(
     skip_css: bool = False,
     verify: bool = False,
     step: Step | None = None,
-) -> Built:
-    """Builds the project at `root` into one artifact; the old one stays until the new one is whole.
+) -> BuildResult:
+    """Build the project at `root` into one artifact, and return a description of it.
 
-    output: the file or folder to make, by default dist/<name>.pyz or dist/<name> in the project; a
-    folder that exists takes the file. step: called with a step's name and None when it begins, and
-    with its seconds when it ends. offline: an attempt to reach the network is an error. An artifact
-    that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
-    write nothing, neither gen/ nor a stylesheet.
+    The old artifact stays until the new one is complete. An intact artifact of the same inputs is
+    not built again.
 
-    Raises ErrorGroup of a BuildError for each mistake in a schema, ConfigError, and BuildError
-    F34x, F352, F371: nothing was replaced then; F381 when `verify` gets other bytes than the
-    artifact has, naming the inputs that differ, or finds that gen/ or the stylesheet are not what
-    their sources give.
+    output: the file or folder to write, by default dist/<name>.pyz or dist/<name> in the project;
+        in an existing folder, a zipapp gets its default name.
+    format: "zipapp" for one file, "dir" for a folder.
+    offline: any network access is an error.
+    skip_css: neither make nor check stylesheets.
+    verify: compare with the existing artifact, and write nothing.
+    step: called with a step's name and None when it begins, and with its seconds when it ends.
+
+    Raises ConfigError; ErrorGroup with a BuildError for each mistake in a schema; BuildError F34x,
+    F352, F371, without replacing anything. With `verify`, raises BuildError F381 if the bytes
+    differ, which names the changed inputs, or if gen/ or the stylesheet are stale.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -101,7 +114,8 @@ def build(
             check_files(root)
             report = generate(root, _resources(root), check=verify)
             if verify and report.stale:
-                raise failure("other_made", files=_some_of_gen([*report.written, *report.removed]))
+                names = sorted(f"gen/{name}" for name in (*report.written, *report.removed))
+                raise build_error("stale_files", files=", ".join(first_of(names, 5)))
         with clock("pages"):
             _check_pages(root)
         with clock("css"):
@@ -112,17 +126,12 @@ def build(
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    return Built(path, format, size, steps, info, tuple(_warnings(project)))
+    return BuildResult(path, format, size, steps, info, tuple(_warnings(project)))
 
 
-def _warnings(project: Project) -> Iterator[BuildError]:
-    for place, variable in project.secrets.items():
-        yield failure("told_secret", place=place, variable=variable)
-
-
-def _some_of_gen(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(f"gen/{name}" for name in sorted(names)[:5]) + more
+def _warnings(project: ProjectInfo) -> Iterator[BuildError]:
+    for key, variable in project.secrets.items():
+        yield build_error("secret_in_file", key=key, variable=variable)
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
@@ -137,29 +146,33 @@ def _resources(root: Path) -> tuple[ResourceIR, ...]:
 
 
 def _check_pages(root: Path) -> None:
-    """An editor may have saved a view since `generate` read it: the artifact holds one state."""
+    """Raise BuildError if a view was saved after `generate` has read it.
+
+    An artifact holds one state of the project.
+    """
     for name, text in compile_pages(root).items():
         if (root / "gen" / name).read_text("utf-8") != text:
-            raise BuildError(f"the view of gen/{name} changed meanwhile", hint="build again")
+            raise BuildError(f"the view of gen/{name} changed during the build", hint="build again")
 
 
 def _package(
-    project: Project, output: Path | None, format: Format, *, skip_css: bool, verify: bool
+    project: ProjectInfo, output: Path | None, format: Format, *, skip_css: bool, verify: bool
 ) -> tuple[Path, dict[str, object]]:
-    path = _place(project, output, format)
+    path = _output_path(project, output, format)
     if not verify:
-        _check_place(path, project.root, format)
-    house = read_wheelhouse(project.root / FOLDER)
-    driver = _driver(format, house)
-    find = house.find if house else distributions.find_installed
-    needed = distributions.collect([*BASE, DRIVERS[driver]], find)
+        _check_output(path, project.root, format)
+    wheelhouse = read_wheelhouse(project.root / FOLDER)
+    driver = _driver(format, wheelhouse)
+    find = wheelhouse.find if wheelhouse else distributions.find_installed
+    required = distributions.collect([*BASE, DRIVERS[driver]], find)
     package = package_files(package_root())
-    if house:
-        house.check_package(package)
+    if wheelhouse:
+        wheelhouse.check_package(package)
     own = project_members(project.root)
     files = files_of_git(project, own)
-    sources = _sources(project, own, package, needed)
-    sources[SBOM] = sbom_of_artifact(project, needed)
+    unused = unused_parts(own)
+    sources = _sources(project, own, package, required, unused)
+    sources[SBOM] = sbom_of_artifact(project, required)
     builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}
     info: dict[str, object] = {
         "name": project.name,
@@ -173,7 +186,9 @@ def _package(
         "impl": "python" if compiled_core(package) is None else "c",
         "driver": driver,
         "css": SKIPPED if skip_css else "made",
-        "inputs": {"forge-min": __version__, **{d.name: d.version for d in needed}},
+        "inputs": {"forge-min": __version__, **{d.name: d.version for d in required}},
+        "left_out": unused,
+        "lines": {"project": _lines(sources, own), "forge_min": _lines(sources, package)},
         "sources": Manifest.of({**sources, **builder}).digest,
     }
     if not verify and (current := read_current(path, info)):
@@ -188,71 +203,82 @@ def _package(
     else:
         write = archive.write_zipapp if format == "zipapp" else archive.write_folder
         write(members, path)
-        archive.write_sums(path)
+        archive.write_checksums(path)
     return path, info
 
 
-def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
-    """Return the names of files that a commit must have.
+def files_of_git(project: ProjectInfo, own: Iterable[str]) -> set[str]:
+    """Return the names of the files that must be in a commit.
 
-    They are inputs of the artifact, and of gen/ and a stylesheet that the build makes.
-    own: the project's members.
+    They are the inputs of the artifact, of gen/, and of a stylesheet that the build makes.
+    own: names of the project's members.
     """
     names = {*own, *generating(project.root)}
     if asks_for_tailwind(project):
-        names = (names | style_sources(project).keys()) - {MADE}
+        names = (names | style_sources(project).keys()) - {APP_CSS}
     return {name for name in names if not name.startswith("gen/")}
 
 
-def _place(project: Project, output: Path | None, format: Format) -> Path:
+def _output_path(project: ProjectInfo, output: Path | None, format: Format) -> Path:
     if format == "dir":
         return output or project.root / "dist" / project.name
     name = f"{project.name}.pyz"
     return (output or project.root / "dist") / name if not output or output.is_dir() else output
 
 
-def _check_place(path: Path, root: Path, format: Format) -> None:
-    """Raises BuildError F345 where something lies that no build made, and for the name of a file
-    that lies beside an artifact or in it.
+def _check_output(path: Path, root: Path, format: Format) -> None:
+    """Raise BuildError F345 unless an artifact may be written to this path.
+
+    No build may replace other files, or use the name of a file that is beside or in artifacts.
     """
-    if path.name in (archive.SUMS, SBOM, INFO, NAME):
-        raise failure("reserved", path=path)
+    if path.name in (archive.CHECKSUMS, SBOM, INFO, NAME):
+        raise build_error("reserved", path=path)
     if format == "dir":
         archive.check_folder(path, root)
     else:
         archive.check_file(path)
 
 
-def _driver(format: Format, house: Wheelhouse | None) -> str:
-    """psycopg's implementation: with its own libpq in a zip; in a folder the system's, where the
-    distributions come from a place that has it.
+def _driver(format: Format, wheelhouse: Wheelhouse | None) -> str:
+    """Return the psycopg implementation: "binary" has its own libpq, "c" uses the system's.
+
+    "c" is for folders only, and only if its distribution is available.
     """
-    has = house.has if house else distributions.is_installed
+    has = wheelhouse.has if wheelhouse else distributions.is_installed
     return "c" if format == "dir" and has(DRIVERS["c"]) else "binary"
 
 
 def _sources(
-    project: Project,
+    project: ProjectInfo,
     own: dict[str, bytes],
     package: Mapping[str, bytes],
-    needed: list[Distribution],
+    required: list[Distribution],
+    unused: list[str],
 ) -> dict[str, bytes]:
-    """Every member but those that are made of others. own: the project's. package: all of
-    forge_min's own files.
+    """Return the members that are not derived from other members.
+
+    own: the project's members.
+    package: all files of forge_min.
+    unused: the parts of forge_min to leave out.
     """
     members = {"__main__.py": package[_BOOT]}
     if asks_for_tailwind(project):
-        own.pop(project.css, None)  # no browser reads it
+        own.pop(project.css, None)  # an input of app.css, which no browser loads
     for part in (
         own,
-        package_members(package),
-        *map(distributions.members, needed),
+        without(unused, package_members(package)),
+        *map(distributions.members, required),
     ):
         for name in part.keys() & members.keys():
-            raise failure("same_name", name=name)
+            raise build_error("same_name", name=name)
         members |= part
     check_imports(own, package, members)
     return prepare_assets(members)
+
+
+def _lines(sources: Mapping[str, bytes], names: Iterable[str]) -> int:
+    """Lines of Python among the sources of these names, each counted as `wc -l` does."""
+    return sum(sources.get(name, b"").count(b"\n") for name in names if name.endswith(".py"))
 
 
 def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""The steps of long work: each is timed and reported, and may be kept from the network."""
+"""Steps of long commands: measured, reported, and without network access if required."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .errors import failure
+from .errors import build_error
 
 Step = Callable[[str, float | None], None]
-# Of the table of audit events (PEP 578): to connect, to ask for a name, to send to an address.
+# Audit events (PEP 578) of opening connections, resolving names and sending to addresses.
 _EVENTS = frozenset(
     ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo")
     + ("socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo")
@@ -19,9 +19,9 @@ _EVENTS = frozenset(
 
 @contextmanager
 def timed(steps: dict[str, float], report: Step | None, name: str) -> Iterator[None]:
-    """Times one step into `steps`.
+    """Write the duration of one step, in seconds, into `steps`.
 
-    report: called with the step's name and None first, and with its seconds at its end.
+    report: called with the step's name and None when it begins, and with its seconds when it ends.
     """
     report = report or (lambda name, seconds: None)
     report(name, None)
@@ -33,17 +33,18 @@ def timed(steps: dict[str, float], report: Step | None, name: str) -> Iterator[N
 
 @contextmanager
 def no_network() -> Iterator[None]:
-    """While it lasts, reaching for a network is BuildError F346, in every thread of this process.
+    """Raise BuildError F346 for any network access of this process inside the block.
 
-    That is opening a connection, resolving a name and sending to an address (PEP 578). What a child
-    process does is not seen. An audit hook cannot be removed: after the block it does nothing.
+    All threads are covered: opening a connection, resolving a name, sending to an address
+    (PEP 578). Child processes are not. An audit hook cannot be removed, so it does nothing after
+    the block.
     """
     active = [True]
 
     def refuse(event: str, arguments: Sequence[object]) -> None:
-        # SAFETY: `active` first: at the interpreter's end the module's names are gone.
+        # SAFETY: check `active` first: when the interpreter ends, globals of modules are deleted.
         if active and event in _EVENTS and not (event == "socket.sendmsg" and arguments[1] is None):
-            raise failure("network", event=event)
+            raise build_error("network", event=event)
 
     sys.addaudithook(refuse)
     try:

@@ -1,7 +1,8 @@
-"""A user's project as members of an artifact: code, gen/, migrations, static files, forge.toml.
+"""The members of an artifact that come from the user's project.
 
-Reads and parses; imports nothing of it. What goes in of the code: app.py, gen/, resources/ without
-schemas and views, and every module beside app.py that one of those imports.
+They are forge.toml, migrations, static files, translations and code: app.py, gen/, resources/
+without schemas and views, and the modules beside app.py that these import. Files are read and
+parsed; no code of the project is imported.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from itertools import product
 from pathlib import Path
 
 from ..config import load
-from ..errors import BuildError, ForgeError
+from ..errors import ForgeError
 from ..parse import Parsed, parse_project
 from ..resources import table
 from . import provenance
-from .errors import failure
+from .errors import build_error, unreadable
 
-_UNLISTED = {"Cc", "Cs", "Zl", "Zp"}  # control, undecodable, and what ends a line
+_FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # categories: control, undecodable, line and paragraph ends
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
 _FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
@@ -41,20 +42,24 @@ _KEY = re.compile(
     re.X,
 )
 _GOOGLE = re.compile(rb"\bAIza[\w-]{35}(?![\w-])")
-_FOR_BROWSERS = (".js", ".mjs", ".html", ".map")  # their keys for maps are known to everybody
-_MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
+_FOR_BROWSERS = (".js", ".mjs", ".html", ".map")  # may hold keys of Google Maps, which are public
+_SOURCE_ONLY = {"schema.py", "views"}  # of a resource: gen/ holds the code generated from them
 _READ = ("forge.toml", "app.py", "views", "resources", "migrations", "static", "locale")
 
-# SAFETY: where Tailwind looks for plugins, which are code, and for what stands for a stylesheet.
+# SAFETY: Tailwind would look there for plugins, which are code, and for names of stylesheets.
 _NO_SOURCE = {"node_modules", "package.json"}
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
-    """What forge.toml says of a project. root: its folder; name is also the artifact's. version:
-    without one there, as `origin.version`. css: the source of its stylesheet, which need not be
-    there. scripts: as assets.scripts has them. secrets: those told there, as "forge.toml:3:
-    auth.secret" → the variable that is for it.
+class ProjectInfo:
+    """The properties of a project in its forge.toml.
+
+    root: its folder.
+    name: its name, also the artifact's.
+    version: `project.version`, else as `provenance.version`.
+    css: the path of the stylesheet's source, which may not exist.
+    scripts: the rows of assets.scripts.
+    secrets: each secret in the file, as "forge.toml:3: auth.secret" → its environment variable.
     """
 
     root: Path
@@ -65,29 +70,31 @@ class Project:
     secrets: Mapping[str, str]
 
 
-def read_project(root: Path) -> Project:
-    """Reads the whole forge.toml, but not the environment.
+def read_project(root: Path) -> ProjectInfo:
+    """Read forge.toml without the environment.
 
-    Raises BuildError F340 without forge.toml, app.py or a usable name; what config.load raises.
+    Raises BuildError F340 if forge.toml or app.py is missing or a name is not valid, and the
+    errors of `config.load`.
     """
     file = root / "forge.toml"
     if not file.is_file() or not (root / "app.py").is_file():
-        raise failure("no_project", root=root)
+        raise build_error("no_project", root=root)
     config = load(root, {})
-    told = config.project
+    name = config.project.name
     version = config.sources["project.version"] == "default" and provenance.version(root)
-    version = version or told.version
-    for key, value in (("name", told.name), ("version", version)):
+    version = version or config.project.version
+    for key, value in (("name", name), ("version", version)):
         if not _NAME.match(value):
-            raise failure("bad_name", key=key, value=value, file=file)
+            raise build_error("bad_name", key=key, value=value, file=file)
     css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
     secrets = {f"{config.sources[key.name]}: {key.name}": key.variable for key in config.secrets()}
-    return Project(root, told.name, version, css, scripts, secrets)
+    return ProjectInfo(root, name, version, css, scripts, secrets)
 
 
 def parse_schemas(root: Path) -> Parsed:
-    """The project's schemas, whose roles must be among auth.roles of forge.toml. A forge.toml that
-    cannot be read is reported where the configuration is used.
+    """Return the project's schemas; their roles must be in auth.roles of forge.toml.
+
+    An unreadable forge.toml is not reported here, but by the code that uses the configuration.
     """
     try:
         roles = load(root, {}).auth.roles
@@ -97,45 +104,45 @@ def parse_schemas(root: Path) -> Parsed:
 
 
 def check_files(root: Path) -> None:
-    """Looks at everything that a build reads or carries, before anything of it is read.
+    """Check every file that a build reads or packs, before any is read.
 
-    Raises BuildError F343 for a symbolic link or a special file, in static/ also a hidden one, for
-    a name that no list of files can hold, and for a folder that may not be read.
+    Raises BuildError F343 for a symbolic link or special file, in static/ also if it is hidden, for
+    a name that a manifest cannot hold, and for an unreadable folder.
     """
     for top in (root / name for name in _READ):
         for path in (top, *_walk(root, top)) if os.path.lexists(top) else ():
-            way = path.relative_to(root).parts
-            if way[0] == "static" or not _is_hidden(way):
+            parts = path.relative_to(root).parts
+            if parts[0] == "static" or not _is_hidden(parts):
                 _check(root, path)
 
 
 def project_members(root: Path) -> dict[str, bytes]:
-    """Every file of the project that an artifact carries, by its name inside.
+    """Return the project's files in an artifact: bytes by name inside it.
 
-    Raises BuildError F343 as `check_files`, for what may not be read, and for what looks like a
-    secret in static/, where browsers may ask for everything; F344 for Python that is none.
+    Raises BuildError F343 as `check_files`, for an unreadable file, and for a file in static/ that
+    looks like a secret, because browsers can load it; F344 for invalid Python.
     """
-    data = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root, "static")]
-    data += (root / "locale").rglob("*.mo")
-    chosen = sorted({*data, *_code(root)})
-    found = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
-    given = [p for p in _walk(root, root / "static") if p.name[0] == "." or not _is_folder(p)]
-    secret = [path for path in given if _SECRET.fullmatch(path.name.lower())]
-    secret += [root / n for n, data in found.items() if n.startswith("static/") and _has(n, data)]
-    if secret:
-        raise failure("secret", path=min(secret).relative_to(root))
-    return found
+    paths = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root, "static")]
+    paths += (root / "locale").rglob("*.mo")
+    chosen = sorted({*paths, *_code(root)})
+    members = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
+    public = [p for p in _walk(root, root / "static") if p.name[0] == "." or not _is_folder(p)]
+    secrets = [path for path in public if _SECRET.fullmatch(path.name.lower())]
+    secrets += [root / name for name, data in members.items() if _has_secret(name, data)]
+    if secrets:
+        raise build_error("secret", path=min(secrets).relative_to(root))
+    return members
 
 
 def generating(root: Path) -> set[str]:
-    """Names of the schemas and views that gen/ is made from."""
-    views = [*root.glob("views/*.html"), *root.glob("resources/*/views/*.html")]
-    found = [*root.glob("resources/*/schema.py"), *views]
-    return {path.relative_to(root).as_posix() for path in found}
+    """Return the names of the schemas and views from which gen/ is generated."""
+    patterns = ("views/*.html", "resources/*/views/*.html", "resources/*/schema.py")
+    paths = (path for pattern in patterns for path in root.glob(pattern))
+    return {path.relative_to(root).as_posix() for path in paths}
 
 
 def secret_names() -> Iterator[str]:
-    """The names of files that look like secrets, in lower case, as a shell and Docker read them."""
+    """Yield lower-case patterns of file names that look like secrets, in the syntax of Docker."""
     for name in _NAMES:
         parts = [part.split(",") for part in re.split("[{}]", name)]  # {a,b} is a or b
         yield from map("".join, product(*parts))
@@ -144,50 +151,53 @@ def secret_names() -> Iterator[str]:
 _SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"])))
 
 
-def _has(name: str, data: bytes) -> bool:
-    """Whether a file for browsers has the words of a secret in it."""
+def _has_secret(name: str, data: bytes) -> bool:
+    """Return whether a static file contains a secret."""
     public = name.endswith(_FOR_BROWSERS)
-    return bool(_KEY.search(data) or (not public and _GOOGLE.search(data)))
+    secret = _KEY.search(data) or (not public and _GOOGLE.search(data))
+    return bool(secret) and name.startswith("static/")
 
 
-def style_sources(project: Project) -> dict[str, bytes]:
-    """What a stylesheet is made from, by name: the stylesheets beside its source, and what names
-    classes: views, code, scripts. Raises as `project_members`, F343 for a source outside.
+def style_sources(project: ProjectInfo) -> dict[str, bytes]:
+    """Return the inputs of the stylesheet: bytes by name.
+
+    They are the stylesheets beside its source, and the views, code and scripts that use classes.
+    Raises as `project_members`, and BuildError F343 for a source outside the project.
     """
     root, source = project.root, project.root / project.css
     if project.css.startswith((os.sep, os.pardir)):
-        raise failure("link", path=project.css)
+        raise build_error("link", path=project.css)
     chosen = {source, *source.parent.glob("*.css"), *(root / "static").rglob("*.js")}
     chosen |= {*(root / "views").rglob("*.html"), *(root / "resources").glob("*/views/**/*.html")}
     chosen |= {path for path in _code(root) if root / "gen" not in path.parents}
     chosen.discard(root / "static" / "css" / "app.css")
-    named = {path.relative_to(root).as_posix(): path for path in chosen if not _is_folder(path)}
-    found = (name for name in named if _NO_SOURCE.isdisjoint(name.lower().split("/")))
-    return {name: _read(root, named[name]) for name in sorted(found)}
+    paths = {path.relative_to(root).as_posix(): path for path in chosen if not _is_folder(path)}
+    names = (name for name in paths if _NO_SOURCE.isdisjoint(name.lower().split("/")))
+    return {name: _read(root, paths[name]) for name in sorted(names)}
 
 
 def _code(root: Path) -> set[Path]:
-    """app.py, the sources, and what they import from beside app.py, followed to the end."""
-    waiting = [root / "app.py", *(p for p in _files(root, "gen") if p.name not in _FOR_TESTS)]
-    found_there = _files(root, "resources")
-    waiting += [p for p in found_there if not _MADE.intersection(p.relative_to(root).parts[2:3])]
-    found: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _beside(root, _imported(root, path) if path.suffix == ".py" else ())
-    return found
+    """Return app.py, gen/, resources/ and all modules beside app.py that they import."""
+    todo = [root / "app.py", *(p for p in _files(root, "gen") if p.name not in _FOR_TESTS)]
+    resources = _files(root, "resources")
+    todo += [p for p in resources if not _SOURCE_ONLY.intersection(p.relative_to(root).parts[2:3])]
+    seen: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += _beside(root, _imported(root, path) if path.suffix == ".py" else ())
+    return seen
 
 
 def _imported(root: Path, path: Path) -> set[str]:
-    """The top-level names that a file imports absolutely."""
+    """Return the top-level names of the absolute imports of a file."""
     try:
         tree = ast.parse(_read(root, path))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as err:  # nested too deeply
         line = getattr(err, "lineno", None) or 1
         why = str(getattr(err, "msg", err)) or "too complex"  # MemoryError of Python 3.11
-        raise failure("no_python", file=path.relative_to(root), line=line, why=why) from err
+        raise build_error("no_python", file=path.relative_to(root), line=line, why=why) from err
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -208,33 +218,36 @@ def _beside(root: Path, names: Iterable[str]) -> Iterator[Path]:
 
 
 def read_file(root: Path, path: Path) -> bytes:
-    """The bytes of a file of the project. Raises BuildError F343 where it may not be read."""
+    """Return the bytes of a file of the project. Raises BuildError F343 if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as err:
-        raise _unreadable(root, path, err) from err
+        raise unreadable(root, path, err) from err
 
 
 def _files(root: Path, folder: str) -> Iterator[Path]:
-    """Every file below the folder, hidden ones and caches left out."""
+    """Yield every file below the folder, except hidden files and caches."""
     for path in sorted(_walk(root, root / folder)):
         if not _is_hidden(path.relative_to(root / folder).parts) and not _is_folder(path):
             yield path
 
 
 def _walk(root: Path, top: Path) -> Iterator[Path]:
-    """Everything below a folder; links are not followed, and a folder may not be skipped."""
+    """Yield all files and folders below a folder, without following links.
+
+    Raises BuildError F343 for an unreadable folder.
+    """
 
     def stop(err: OSError) -> None:
-        raise _unreadable(root, Path(err.filename), err) from err
+        raise unreadable(root, Path(err.filename), err) from err
 
     if _is_folder(top):
         for folder, folders, files in os.walk(top, onerror=stop):
             yield from (Path(folder, name) for name in (*folders, *files))
 
 
-def _is_hidden(way: Iterable[str]) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in way)
+def _is_hidden(parts: Iterable[str]) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in parts)
 
 
 def _is_folder(path: Path) -> bool:
@@ -242,28 +255,24 @@ def _is_folder(path: Path) -> bool:
 
 
 def _check(root: Path, path: Path) -> None:
-    """A name that manifest and zip can hold, and no way out of the project."""
+    """Raise BuildError F343 unless it is a file or folder whose name a manifest can hold."""
     name = path.relative_to(root).as_posix()
-    if not name.isascii() and sys.getfilesystemencoding() != "utf-8":  # it is another name there
-        raise failure("no_utf8", name=os.fsencode(name).decode("utf-8", "replace"))
-    if _UNLISTED.intersection(map(unicodedata.category, name)):
-        raise failure("bad_file_name", name=name)
+    if not name.isascii() and sys.getfilesystemencoding() != "utf-8":
+        raise build_error("no_utf8", name=os.fsencode(name).decode("utf-8", "replace"))
+    if _FORBIDDEN.intersection(map(unicodedata.category, name)):
+        raise build_error("bad_file_name", name=name)
     try:
         mode = path.lstat().st_mode
     except OSError as err:
-        raise _unreadable(root, path, err) from err
+        raise unreadable(root, path, err) from err
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise failure("link", path=name)
+        raise build_error("link", path=name)
 
 
 def _read(root: Path, path: Path) -> bytes:
-    """The file's bytes; nothing outside the project gets in through a link."""
-    for step in [path, *path.parents][: len(path.parts) - len(root.parts)]:
-        _check(root, step)
+    """Return the file's bytes. Raises BuildError F343 if it or a folder above it is a link."""
+    for part in [path, *path.parents][: len(path.parts) - len(root.parts)]:
+        _check(root, part)
     if not path.is_file():
-        raise failure("link", path=path.relative_to(root))
+        raise build_error("link", path=path.relative_to(root))
     return read_file(root, path)
-
-
-def _unreadable(root: Path, path: Path, err: OSError) -> BuildError:
-    return failure("unreadable", path=path.relative_to(root), why=err.strerror)

@@ -1,8 +1,7 @@
-"""Where a project's sources come from: git, or the PKG-INFO of an unpacked source archive.
+"""Commit, version and date of a project, from git or the PKG-INFO of an unpacked source archive.
 
-git is only asked, and says the same to every user: nothing that the repository's own settings name
-is run, no settings of a user or a machine are read, and no variable of the environment leads it to
-another repository.
+Every user gets the same answers: git runs no program that a repository's settings name, reads no
+settings of the user or machine, and ignores variables that name another repository.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from datetime import UTC, datetime
 from email.parser import HeaderParser
 from pathlib import Path
 
-from .errors import failure
+from .errors import build_error, one_line
 
 _HEAD = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-_MADE = ("gen", "dist")  # by a build, which proves gen/ to be of its sources
+_GENERATED = ("gen", "dist")  # written by a build, which checks gen/ against its sources
 _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",  # git looks in all folders above, as _repository
@@ -32,14 +31,14 @@ _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_ATTR_NOSYSTEM": "1",
 }
-# SAFETY: git reads a repository of another user only where it is told to, because settings there
-# may name programs: these are all that the questions below would run, with filters.
+# SAFETY: git does not read another user's repository unless it is safe.directory, because settings
+# of the repository may name programs. These and the filters are all that our commands would run.
 _SETTINGS = {
     "safe.directory": "*",
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "log.showSignature": "false",
-    "core.excludesFile": os.devnull,  # a user's own lists, which need no setting to be read
+    "core.excludesFile": os.devnull,  # a user's own lists, which git reads without any setting
     "core.attributesFile": os.devnull,
     "core.trustctime": "true",
     "core.checkStat": "default",
@@ -47,81 +46,84 @@ _SETTINGS = {
 
 
 def commit(root: Path, files: Iterable[str] = ()) -> str:
-    """The commit's full name, "+changes" after it where the project differs, or "unknown": where no
-    repository is, or one without any commit yet.
+    """Return the commit's full name, followed by "+changes" if the project differs from it.
 
-    files: names of what an artifact is made from, of which git must have each, ignored or not.
-    Raises BuildError F353 for a repository that git does not read.
+    Returns "unknown" without a repository, and before the first commit.
+
+    files: names of the inputs of an artifact; each must be tracked, or the project differs.
+    Raises BuildError F353 for a repository that git cannot read.
     """
     name = _git(root, *_HEAD)
     if not name:
         return "unknown"
     top = _git(root, "rev-parse", "--show-toplevel")
     if Path(top).resolve() != (_repository(root) or root):
-        raise failure("no_git", root=root, said=f"it tells of the one of {top}")
+        raise build_error("no_git", root=root, why=f"it reads the repository of {top}")
     known = set(files)
-    made = [part for part in _MADE if not any(n.startswith(f"{part}/") for n in known)]
-    excluded = (f":(exclude){part}" for part in made)
+    generated = [part for part in _GENERATED if not any(n.startswith(f"{part}/") for n in known)]
+    excluded = (f":(exclude){part}" for part in generated)
     untracked = ("--untracked-files=normal", "--ignore-submodules=none")
-    asked = ("status", "--porcelain", *untracked, "--", ".", *excluded)
+    status = ("status", "--porcelain", *untracked, "--", ".", *excluded)
     # The repository's own filters are programs, which `git status` would run on files.
-    named = ("config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\.")
-    filters = dict.fromkeys(filter(None, _git(root, *named).split("\0")), "")
-    if _run(root, *asked, settings=_SETTINGS | filters, check=True).stdout.strip():
+    query = ("config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\.")
+    filters = dict.fromkeys(filter(None, _git(root, *query).split("\0")), "")
+    if _run(root, *status, settings=_SETTINGS | filters, check=True).stdout.strip():
         return f"{name}+changes"
-    # "H": git watches the file for changes.
+    # "H": git compares the file with the commit.
     listed = _run(root, "ls-files", "-v", "-z", "--recurse-submodules", "--", ".", check=True)
     tracked = {line[2:] for line in listed.stdout.split("\0") if line.startswith("H ")}
     return name if known <= tracked else f"{name}+changes"
 
 
 def version(root: Path) -> str:
-    """Of the last tag before the commit that is one ("v1.2.0" or "1.2.0"), else what PKG-INFO says
-    (core metadata, PEP 566); "" without either. How far the sources are from it, `commit` tells.
+    """Return the version of the last tag ("v1.2.0" or "1.2.0") before the commit.
+
+    Without such a tag, returns the version of PKG-INFO (core metadata, PEP 566), else "".
     """
-    asked = ("describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*")
-    tag = shutil.which("git") and _git(root, *asked)  # development works without git
+    describe = ("describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*")
+    tag = shutil.which("git") and _git(root, *describe)  # development works without git
     if tag:
         return tag.removeprefix("v")
     try:
-        told = HeaderParser().parsestr((root / "PKG-INFO").read_text("utf-8", "replace"))
+        metadata = HeaderParser().parsestr((root / "PKG-INFO").read_text("utf-8", "replace"))
     except OSError:
         return ""
-    return str(told.get("Version", "")).strip()
+    return str(metadata.get("Version", "")).strip()
 
 
 def source_date(root: Path) -> str:
-    """ISO 8601, UTC: SOURCE_DATE_EPOCH, else the commit's, else "unknown"; never the clock's.
+    """Return the date of the sources in ISO 8601 and UTC, independent of the clock.
 
-    Raises BuildError F347, and F353 as `commit`.
+    It is SOURCE_DATE_EPOCH, else the date of the commit, else "unknown". Raises BuildError F347,
+    and F353 as `commit`.
     """
-    given = os.environ.get("SOURCE_DATE_EPOCH") or _git(root, "log", "-1", "--format=%ct")
-    if not given:
+    seconds = os.environ.get("SOURCE_DATE_EPOCH") or _git(root, "log", "-1", "--format=%ct")
+    if not seconds:
         return "unknown"
     try:
-        return datetime.fromtimestamp(int(given), UTC).isoformat()
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat()
     except (ValueError, OverflowError, OSError) as err:
-        raise failure("no_date", given=given) from err
+        raise build_error("no_date", value=seconds) from err
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """git's answer, or "" where there is no repository, or nothing to say.
+    """Return git's output; "" without a repository, or if the command fails.
 
-    Raises BuildError F353 for a repository that git does not read.
+    Raises BuildError F353 for a repository that git cannot read.
     """
     if _repository(root) is None:
         return ""
-    answer = _run(root, *arguments)
-    if answer.returncode == 0:
-        return answer.stdout.strip()
+    result = _run(root, *arguments)
+    if result.returncode == 0:
+        return result.stdout.strip()
     commits = ("rev-list", "--max-count=1", "--all", "--reflog")
     if _run(root, *_HEAD).returncode and _run(root, *commits, check=True).stdout:
-        raise failure("no_git", root=root, said="HEAD leads to no commit, and others are there")
+        raise build_error("no_git", root=root, why="HEAD is not a commit, and there are commits")
     return ""
 
 
 def _repository(root: Path) -> Path | None:
-    """The folder at or above `root` in which a `.git` lies, whole or not."""
+    """Return the first folder at or above `root` that contains a `.git`, even a broken one."""
     start = root.resolve()
     folders = (start, *start.parents)
     return next((folder for folder in folders if os.path.lexists(folder / ".git")), None)
@@ -130,14 +132,14 @@ def _repository(root: Path) -> Path | None:
 def _run(
     root: Path, *arguments: str, settings: Mapping[str, str] = _SETTINGS, check: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """git's answer. check: raise BuildError F353 if it fails."""
+    """Run git, and return the result. check: raise BuildError F353 if it fails."""
     environment = {k: v for k, v in os.environ.items() if k[:4] != "GIT_" or k == "GIT_EXEC_PATH"}
     environment |= _ENVIRONMENT
     for number, (key, value) in enumerate(settings.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     environment["GIT_CONFIG_COUNT"] = str(len(settings))
     try:
-        answer = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(root), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -147,7 +149,7 @@ def _run(
             check=False,
         )
     except OSError as err:
-        raise failure("no_git_program", root=root) from err
-    if check and answer.returncode:
-        raise failure("no_git", root=root, said=" ".join(answer.stderr.split()))
-    return answer
+        raise build_error("no_git_program", root=root) from err
+    if check and result.returncode:
+        raise build_error("no_git", root=root, why=one_line(result.stderr))
+    return result

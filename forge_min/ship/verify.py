@@ -1,6 +1,6 @@
-"""An artifact against what was built: sums, manifest, build info, SBOM, signature, a second build.
+"""Checks an artifact: checksums, manifest, build info, SBOM, signature, and against a second build.
 
-Only reads. What makes `build` skip its work, and what `verify` reports.
+It only reads. `build` uses it to skip an unchanged project, and `verify` to report differences.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ from typing import Any
 
 from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact.archive import SHEBANG, SUMS, read_sums, sums_name, zip_bytes
+from .artifact.archive import CHECKSUMS, SHEBANG, checksum_name, read_checksums, zip_bytes
 from .artifact.distributions import normalise
-from .errors import failure
+from .errors import build_error, first_of
 from .vendor.sbom import NAME as SBOM
 
-_MADE = ("sources", "manifest")  # of build-info.json: follow from inputs
+_DERIVED = ("sources", "manifest")  # keys of build-info.json that follow from the inputs
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """An artifact that is as it was built.
+class VerifyResult:
+    """An unchanged artifact.
 
-    info: build-info.json. digest: of what SHA256SUMS lists, the file or a folder's build info.
-    signature, sbom: whether there is one, which holds.
+    members: bytes by name inside it.
+    info: the content of build-info.json.
+    digest: SHA-256 of the file that SHA256SUMS lists: the zipapp, or a folder's build info.
+    signature: whether a signature was checked.
+    sbom: whether an SBOM was checked.
     """
 
     path: Path
@@ -40,44 +43,42 @@ class Verified:
     sbom: bool
 
 
-def verify(path: Path, *, key: Path | None = None) -> Verified:
-    """Checks an artifact, zipapp or folder: every hash, and the SBOM where one is in or beside it.
+def verify(path: Path, *, key: Path | None = None) -> VerifyResult:
+    """Check an artifact, zipapp or folder: every hash, and the SBOM if one is in or beside it.
 
-    key: a public key, OpenSSH's or minisign's: then PATH.sig or PATH.minisig must be a signature by
-    it. Without one SHA256SUMS must lie beside the artifact, or nothing would tell its own bytes.
-    Raises BuildError F380 for a difference, F349 for what is no artifact.
+    key: a public key of OpenSSH or minisign; PATH.sig or PATH.minisig must be its signature.
+        Without a key, SHA256SUMS must be beside the artifact.
+    Raises BuildError F380 for a difference, F349 if it is not an artifact.
     """
     listed = path / INFO if path.is_dir() else path
-    if not listed.is_file():  # before all of some other folder is read
-        raise failure("no_artifact", path=path)
+    if not listed.is_file():  # first, because another folder may be large
+        raise build_error("no_artifact", path=path)
     if key is not None:
         _check_signature(listed, path, key)
     members = read_members(path)
     wrong = list(_differences(members))
     info = _read_info(members) if not wrong else {}
     digest = sha256(listed.read_bytes()).hexdigest()
-    wrong = _some(wrong) + list(_sums_differ(path, digest, required=key is None))
+    wrong = first_of(wrong, 10) + list(_checksum_differences(path, digest, required=key is None))
     if wrong:
-        raise failure("not_as_built", path=path, what="; ".join(wrong))
-    return Verified(path, members, info, digest, key is not None, _check_sbom(path, members, info))
+        raise build_error("not_as_built", path=path, what="; ".join(wrong))
+    return VerifyResult(
+        path, members, info, digest, key is not None, _check_sbom(path, members, info)
+    )
 
 
 def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
     if not {NAME, INFO} <= members.keys():
-        yield f"it has no {NAME} or no {INFO}"
+        yield f"it lacks {NAME} or {INFO}"
         return
     info = _read_info(members)
     if info.get("manifest") != sha256(members[NAME]).hexdigest():
         yield f"{NAME} is not the one of {INFO}"
     if not isinstance(info.get("inputs"), dict):
-        yield f"{INFO} tells no inputs"
+        yield f"{INFO} lists no inputs"
     listed = Manifest.read(members[NAME].decode("utf-8", "replace"))
     for name, what in listed.differences(members).items():
         yield f"{name} {'is' if what == 'missing' else 'was'} {what}"
-
-
-def _some(wrong: list[str]) -> list[str]:
-    return wrong[:10] + ([f"and {len(wrong) - 10} more"] if len(wrong) > 10 else [])
 
 
 def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
@@ -87,16 +88,19 @@ def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
         return {}
 
 
-def _sums_differ(path: Path, digest: str, *, required: bool) -> Iterator[str]:
-    name, known = sums_name(path), read_sums(path)
+def _checksum_differences(path: Path, digest: str, *, required: bool) -> Iterator[str]:
+    name, known = checksum_name(path), read_checksums(path)
     if known.get(name, digest) != digest:
-        yield f"{name} has another hash than in {SUMS}"
+        yield f"{name} has another hash than in {CHECKSUMS}"
     if name not in known and required:
-        yield f"no {SUMS} beside it tells the hash of {name}, and no --key was given"
+        yield f"no {CHECKSUMS} beside it lists the hash of {name}, and --key is not given"
 
 
 def _check_sbom(path: Path, members: Mapping[str, bytes], info: Mapping[str, Any]) -> bool:
-    """Whether there is one, CycloneDX 1.6, that lists every input with its version."""
+    """Return whether there is an SBOM.
+
+    Raises BuildError F380 unless it is CycloneDX 1.6 and lists every input with its version.
+    """
     beside = path.parent / SBOM
     if SBOM not in members and not beside.is_file():
         return False
@@ -105,12 +109,16 @@ def _check_sbom(path: Path, members: Mapping[str, bytes], info: Mapping[str, Any
         kind = (bom["bomFormat"], bom["specVersion"])
         parts = {(normalise(part["name"]), part.get("version")) for part in bom["components"]}
     except (ValueError, KeyError, TypeError) as err:
-        raise failure("not_as_built", path=path, what=f"{SBOM} cannot be read: {err!r}") from err
+        raise build_error(
+            "not_as_built", path=path, what=f"{SBOM} cannot be read: {err!r}"
+        ) from err
     if kind != ("CycloneDX", "1.6"):
-        raise failure("not_as_built", path=path, what=f"{SBOM} is no CycloneDX 1.6")
+        raise build_error("not_as_built", path=path, what=f"{SBOM} is not CycloneDX 1.6")
     for name, version in info["inputs"].items():
         if (normalise(name), version) not in parts:
-            raise failure("not_as_built", path=path, what=f"{SBOM} does not list {name} {version}")
+            raise build_error(
+                "not_as_built", path=path, what=f"{SBOM} does not list {name} {version}"
+            )
     return True
 
 
@@ -118,7 +126,7 @@ def _check_signature(signed: Path, path: Path, key: Path) -> None:
     try:
         public = key.read_text("utf-8").strip()
     except (OSError, ValueError) as err:
-        raise failure("no_key", path=key, why=err) from err
+        raise build_error("no_key", path=key, why=err) from err
     if "minisign" in public.partition("\n")[0]:
         signature = f"{path}.minisig"
         _run(path, "minisign", "-V", "-q", "-p", str(key), "-m", str(signed), "-x", signature)
@@ -134,54 +142,51 @@ def _run(path: Path, *command: str, data: bytes = b"") -> None:
     try:
         done = subprocess.run(command, input=data, capture_output=True, check=False)
     except FileNotFoundError as err:
-        raise failure("no_program", program=command[0]) from err
+        raise build_error("no_program", program=command[0]) from err
     if done.returncode:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        what = f"its signature does not hold ({' '.join(said.split())[:200]})"
-        raise failure("not_as_built", path=path, what=what)
+        output = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        what = f"its signature is not valid ({' '.join(output.split())[:200]})"
+        raise build_error("not_as_built", path=path, what=what)
 
 
 def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The build info of the artifact at `path`, if it is whole and of these inputs.
+    """Return the build info of the artifact at `path` if it is intact and has these inputs.
 
-    info: the build info without its hashes.
+    info: the build info without the hash of the manifest.
     """
     try:
-        found = verify(path).info if path.exists() else {}
+        present = verify(path).info if path.exists() else {}
     except BuildError:
         return None
-    return dict(found) if found.items() >= info.items() else None
+    return dict(present) if present.items() >= info.items() else None
 
 
 def compare(path: Path, members: Mapping[str, bytes]) -> None:
-    """Raises BuildError F381 unless the artifact at `path` is what these members give.
+    """Raise BuildError F381 unless a build with these members gives the artifact at `path`.
 
-    The message names what differs. F349: there is no artifact.
+    The message names the differences. Raises BuildError F349 if there is no artifact.
     """
-    found = read_members(path)
-    if found != members:
-        names = list(_changes(found, members))
-        raise failure("not_same", path=path, names="; ".join(names))
+    present = read_members(path)
+    if present != members:
+        names = "; ".join(_changes(present, members))
+        raise build_error("not_same", path=path, names=names)
     if path.is_file() and path.read_bytes() != zip_bytes(members, SHEBANG):
-        raise failure("not_same", path=path, names="the zip's own bytes, no member")
+        raise build_error("not_same", path=path, names="bytes of the zip outside its members")
 
 
-def _changes(found: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:
-    """Inputs first; of members those only that are not made of others that differ."""
-    old, new = (_flat(json.loads(part.get(INFO) or b"{}")) for part in (found, members))
+def _changes(present: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield the inputs that differ, then members, without those that are derived from others."""
+    old, new = (_flat(json.loads(part.get(INFO) or b"{}")) for part in (present, members))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield f"{key} was {old.get(key)}, and is {new.get(key)}"
-    differing = Manifest.of(members).differences(found)
+    differing = Manifest.of(members).differences(present)
     own = {name: what for name, what in differing.items() if not name.endswith((".pyc", ".gz"))}
-    shown = list((own or differing).items())
-    yield from (f"{name} ({what})" for name, what in shown[:10])
-    if len(shown) > 10:
-        yield f"and {len(shown) - 10} more files"
+    yield from first_of([f"{name} ({what})" for name, what in (own or differing).items()], 10)
 
 
 def _flat(info: Mapping[str, object]) -> dict[str, object]:
-    """The inputs of a build info, by their names."""
-    named = {key: value for key, value in info.items() if key not in _MADE}
+    """Return the inputs of a build info by name."""
+    named = {key: value for key, value in info.items() if key not in _DERIVED}
     inputs = named.pop("inputs", None)
     return {**named, **(inputs if isinstance(inputs, dict) else {})}

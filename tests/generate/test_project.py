@@ -46,7 +46,7 @@ def test_a_project_is_generated_and_then_up_to_date(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_to_nothing_is_no_place_for_a_project(tmp_path: Path) -> None:
     (tmp_path / "shop").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match="exists and is not empty"):
         check_new(tmp_path / "shop", "shop")
     (tmp_path / "elsewhere").mkdir()
     check_new(tmp_path / "shop", "shop")

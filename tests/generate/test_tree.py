@@ -14,7 +14,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.generate import tree
 from forge_min.generate.render import render
-from forge_min.generate.tree import Report, write_tree
+from forge_min.generate.tree import TreeChanges, write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ def test_a_first_run_writes_everything_and_a_second_one_nothing(tmp_path: Path) 
     gen = tmp_path / "gen"
     assert write_tree(gen, FILES).written == (".generated", *sorted(FILES))
     assert read(gen) == FILES
-    assert write_tree(gen, FILES) == Report((), (), (".generated", *sorted(FILES)))
+    assert write_tree(gen, FILES) == TreeChanges((), (), (".generated", *sorted(FILES)))
     assert os.listdir(tmp_path) == ["gen"]
 
 

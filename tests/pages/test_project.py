@@ -91,6 +91,6 @@ def test_a_pipe_is_no_page_and_nobody_waits_for_it(tmp_path: Path) -> None:
         timeout=30,
         check=True,
     ).stdout
-    assert "views/pipe.html:1:1: it is no regular file" in shown
-    assert "views/linked.html:1:1: it is no regular file" in shown
+    assert "views/pipe.html:1:1: it is not a regular file" in shown
+    assert "views/linked.html:1:1: it is not a regular file" in shown
     assert "views/a.html" in shown

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from forge_min.ship import Built, build
+from forge_min.ship import BuildResult, build
 
 # It asks a package index, so `make test` leaves it to `make elsewhere`.
 collect_ignore = [] if os.environ.get("FORGE_ELSEWHERE") else ["test_from_elsewhere.py"]
@@ -32,7 +32,9 @@ def copy_example() -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Callable[[Path], Path]) -> Built:
+def built(
+    tmp_path_factory: pytest.TempPathFactory, copy_example: Callable[[Path], Path]
+) -> BuildResult:
     """The example as a zip, built once for the tests that only look at it."""
     folder = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:

@@ -18,10 +18,10 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, read_members
 from forge_min.ship.artifact.archive import (
-    read_sums,
-    sums_name,
+    checksum_name,
+    read_checksums,
+    write_checksums,
     write_folder,
-    write_sums,
     write_zipapp,
 )
 
@@ -116,11 +116,11 @@ def test_a_place_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 def test_sums_are_those_of_sha256sum_and_keep_other_artifacts(tmp_path: Path) -> None:
     for name in ("b.pyz", "a.pyz"):
         write_zipapp(MEMBERS, tmp_path / name)
-        write_sums(tmp_path / name)
+        write_checksums(tmp_path / name)
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path, check=True)
     assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 2
     (tmp_path / "b.pyz").unlink()
-    write_sums(tmp_path / "a.pyz")
+    write_checksums(tmp_path / "a.pyz")
     assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 1
 
 
@@ -156,8 +156,8 @@ def test_the_sums_of_an_artifact_that_was_replaced_are_the_new_ones(
     (tmp_path / "SHA256SUMS").write_text(other)
     for info in (b"{}", b"[]"):
         write({**MEMBERS, INFO: info}, path)
-        write_sums(path)
+        write_checksums(path)
     digest = sha256((path / INFO if path.is_dir() else path).read_bytes()).hexdigest()
-    assert read_sums(path)[sums_name(path)] == digest
+    assert read_checksums(path)[checksum_name(path)] == digest
     lines = (tmp_path / "SHA256SUMS").read_text().splitlines(keepends=True)
-    assert sorted(lines) == sorted([other, f"{digest}  {sums_name(path)}\n"])
+    assert sorted(lines) == sorted([other, f"{digest}  {checksum_name(path)}\n"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import read_members
-from forge_min.ship import Built
+from forge_min.ship import BuildResult
 from forge_min.ship.artifact.assets import prepare_assets
 from forge_min.wsgi import Request, Response, StaticFiles
 
@@ -103,7 +103,7 @@ def test_a_plain_name_and_an_old_hash_are_asked_for_each_time(
 
 @pytest.mark.parametrize("own", [b"", b"\x1f\x8b", gzip.compress(b"older", mtime=0), b"no gzip"])
 def test_a_gzip_that_holds_something_else_would_go_out_in_its_place(own: bytes) -> None:
-    with pytest.raises(BuildError, match=r"static/css/a\.css\.gz would go out") as caught:
+    with pytest.raises(BuildError, match=r"static/css/a\.css\.gz would be sent") as caught:
         prepare_assets({**MEMBERS, "static/css/a.css.gz": own})
     assert caught.value.code == "F343"
 
@@ -135,7 +135,7 @@ def test_each_coding_has_its_own_tag(served: StaticFiles) -> None:
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_every_page_of_an_artifact_names_what_is_kept(built: Built, tmp_path: Path) -> None:
+def test_every_page_of_an_artifact_names_what_is_kept(built: BuildResult, tmp_path: Path) -> None:
     members = read_members(built.path)
     board = members["gen/pages/board.py"].decode()
     (path,) = re.findall(r"/static/(css/board[.\w]*)", board)

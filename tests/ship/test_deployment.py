@@ -417,5 +417,5 @@ def test_a_place_that_cannot_be_written_is_one_error(project: Path) -> None:
     with pytest.raises(BuildError) as caught:
         deploy(project)
     assert caught.value.code == "F345"
-    assert caught.value.hint == "the file that was there is as it was"
+    assert caught.value.hint == "the previous file is unchanged"
     assert (project / "Dockerfile").is_dir()

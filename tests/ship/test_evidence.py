@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import Built, build, verify, write_evidence
+from forge_min.ship import BuildResult, build, verify, write_evidence
 from forge_min.ship.vendor.sbom import NAME as SBOM
 
 from ship.test_verify import small
@@ -169,7 +169,7 @@ def test_the_licences_are_those_of_the_sbom(
 @pytest.mark.thorough
 @pytest.mark.usefixtures("namespaces")
 def test_the_example_is_proved_to_need_no_network(
-    built: Built, project: Path, tmp_path: Path
+    built: BuildResult, project: Path, tmp_path: Path
 ) -> None:
     for name in ("dist", "gen"):
         shutil.copytree(built.path.parents[1] / name, project / name)

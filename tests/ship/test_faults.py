@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from forge_min.ship import Built, build
+from forge_min.ship import BuildResult, build
 
 PACKAGE = Path(__file__).parents[2]
 # Mounts that only the commands after them see, made without rights (user_namespaces(7)).
@@ -68,7 +68,7 @@ ls -A $PLACE
     ids=["a full disk", "a read-only folder"],
 )
 def test_where_nothing_can_be_written_the_old_artifact_stays_and_nothing_half(
-    project: Path, built: Built, tmp_path: Path, script: str, why: str
+    project: Path, built: BuildResult, tmp_path: Path, script: str, why: str
 ) -> None:
     (tmp_path / "place").mkdir()
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")
@@ -160,7 +160,7 @@ $AFTER
 """
 
 
-def starts(script: str, built: Built, **environ: str) -> subprocess.CompletedProcess[str]:
+def starts(script: str, built: BuildResult, **environ: str) -> subprocess.CompletedProcess[str]:
     """The artifact starts in such a place, for a second time too, and its compiled parts work."""
     done = run(script + STARTS, **{"ARTIFACT": str(built.path), "AFTER": ":", **environ})
     assert done.stderr.startswith("error[F401]: nothing listens"), done.stderr
@@ -169,7 +169,7 @@ def starts(script: str, built: Built, **environ: str) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize("option", ["noexec", "size=6m"])
 def test_a_cache_that_cannot_hold_the_parts_gives_way_and_keeps_nothing_half(
-    built: Built, tmp_path: Path, option: str
+    built: BuildResult, tmp_path: Path, option: str
 ) -> None:
     mounts = f"""
     mkdir $D/cache
@@ -181,7 +181,7 @@ def test_a_cache_that_cannot_hold_the_parts_gives_way_and_keeps_nothing_half(
 
 
 def test_where_nothing_can_be_written_the_parts_are_held_in_memory(
-    built: Built, tmp_path: Path
+    built: BuildResult, tmp_path: Path
 ) -> None:
     """No home, no cache: what a container with a read-only root has."""
     mounts = """
@@ -193,7 +193,7 @@ def test_where_nothing_can_be_written_the_parts_are_held_in_memory(
     assert list((tmp_path / "home").iterdir()) == []
 
 
-def test_without_a_home_it_starts_too(built: Built, tmp_path: Path) -> None:
+def test_without_a_home_it_starts_too(built: BuildResult, tmp_path: Path) -> None:
     """A number of a user that nobody knows, as images have."""
     nobody = "export HOME=relative\ncd $D\n"
     starts(nobody, built, D=str(tmp_path))
@@ -203,7 +203,7 @@ def test_without_a_home_it_starts_too(built: Built, tmp_path: Path) -> None:
 PLANTED = "import os; os.write(1, b'planted'); raise SystemExit"
 
 
-def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Path) -> None:
+def test_a_tampered_cache_is_not_used_by_an_artifact(built: BuildResult, tmp_path: Path) -> None:
     def version(*flags: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-I", "-S", *flags, str(built.path), "version"]
         environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
@@ -225,7 +225,7 @@ def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Pat
 @pytest.mark.thorough
 @pytest.mark.parametrize("part", ["libpq-*", "_psycopg.*.so", "version.cpython-*.pyc"])
 def test_what_was_written_into_the_cache_is_never_loaded_whatever_its_times_say(
-    built: Built, tmp_path: Path, part: str
+    built: BuildResult, tmp_path: Path, part: str
 ) -> None:
     def doctor() -> str:
         command = [sys.executable, "-I", "-S", str(built.path), "doctor"]
@@ -249,7 +249,7 @@ def test_what_was_written_into_the_cache_is_never_loaded_whatever_its_times_say(
 
 
 @pytest.mark.thorough
-def test_a_killed_build_leaves_the_old_artifact_whole(project: Path, built: Built) -> None:
+def test_a_killed_build_leaves_the_old_artifact_whole(project: Path, built: BuildResult) -> None:
     shutil.copytree(built.path.parent, project / "dist")
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")
     killed = (

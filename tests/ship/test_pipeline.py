@@ -16,7 +16,7 @@ import forge_min
 import pytest
 from forge_min.errors import BuildError, ErrorGroup
 from forge_min.manifest import INFO, NAME, Manifest, read_members
-from forge_min.ship import Built, build
+from forge_min.ship import BuildResult, build
 from forge_min.ship import pipeline as pipeline_module
 from forge_min.ship.pipeline import files_of_git
 from forge_min.ship.progress import no_network
@@ -66,8 +66,8 @@ def test_a_secret_in_forge_toml_is_a_warning(project: Path) -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert told == (
         f"warning[F354]: forge.toml:{line}: auth.secret is a secret, and every copy of the "
-        "artifact holds it\n"
-        "hint: leave it out there, and give FORGE_AUTH_SECRET where the artifact runs\n"
+        "artifact contains it\n"
+        "hint: remove it there, and set FORGE_AUTH_SECRET on the machine that runs the artifact\n"
     )
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
     assert [one["code"] for one in json.loads(again)["warnings"]] == ["F354"]
@@ -135,7 +135,7 @@ def test_a_pycache_prefix_of_whoever_builds_changes_no_artifact(
         assert (done.returncode, done.stderr) == (0, ""), prefix
 
 
-def test_nothing_that_builds_is_inside(built: Built) -> None:
+def test_nothing_that_builds_is_inside(built: BuildResult) -> None:
     names = set(read_members(built.path))
     inside = {name.split("/")[1] for name in names if name.startswith("forge_min/")}
     assert {"entry.py", "db", "wsgi", "app", "ops"} <= inside
@@ -143,7 +143,7 @@ def test_nothing_that_builds_is_inside(built: Built) -> None:
     assert not [name for name in names if name.endswith(("schema.py", ".pyx", ".tmpl", ".c"))]
 
 
-def test_what_a_project_must_have_is_inside(built: Built) -> None:
+def test_what_a_project_must_have_is_inside(built: BuildResult) -> None:
     names = set(read_members(built.path))
     assert {"app.py", "app.pyc", "forge.toml", "gen/registry.py", "gen/openapi.json"} <= names
     assert {"resources/airport/jobs.py", "migrations/0002_airport_position.sql"} <= names
@@ -154,7 +154,7 @@ def test_what_a_project_must_have_is_inside(built: Built) -> None:
         assert "opentelemetry/" in archive.namelist()
 
 
-def test_every_member_is_in_the_manifest_and_that_in_the_build_info(built: Built) -> None:
+def test_every_member_is_in_the_manifest_and_that_in_the_build_info(built: BuildResult) -> None:
     members = read_members(built.path)
     manifest = Manifest.read(members[NAME].decode())
     info = json.loads(members[INFO])
@@ -163,7 +163,7 @@ def test_every_member_is_in_the_manifest_and_that_in_the_build_info(built: Built
     assert set(members) == set(manifest.hashes) | {NAME, INFO}
 
 
-def test_the_build_info_names_the_inputs(built: Built) -> None:
+def test_the_build_info_names_the_inputs(built: BuildResult) -> None:
     info = json.loads(read_members(built.path)[INFO])
     assert info == json.loads(json.dumps(dict(built.info)))
     assert (info["name"], info["commit"], info["date"]) == ("departures", "unknown", "unknown")
@@ -241,7 +241,9 @@ def test_without_a_version_of_its_own_a_project_has_the_tags_or_that_of_its_arch
 
 
 @pytest.mark.thorough
-def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, built: Built) -> None:
+def test_two_folders_give_the_same_bytes(
+    tmp_path: Path, copy_example: Copy, built: BuildResult
+) -> None:
     other = copy_example(tmp_path / "deeper" / "elsewhere" / "departures")
     for path in sorted(other.rglob("*"), reverse=True):
         os.utime(path, (1, 1))

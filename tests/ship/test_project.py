@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError, ConfigError
 from forge_min.ship.project import (
-    Project,
+    ProjectInfo,
     check_files,
     project_members,
     read_project,
@@ -166,7 +166,7 @@ def test_a_link_is_refused_wherever_a_build_reads(small: Path, place: str) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to(outside / "schema.py" if "." in path.name else outside)
-    with pytest.raises(BuildError, match=f"^{place} is, or lies behind, a symbolic link") as caught:
+    with pytest.raises(BuildError, match=f"^{place} is a symbolic link") as caught:
         check_files(small)
     assert caught.value.code == "F343"
 
@@ -193,7 +193,7 @@ def test_a_name_that_no_list_of_files_can_hold_is_refused(
 ) -> None:
     (small / folder).mkdir(exist_ok=True)
     (small / folder / name).write_text("")
-    with pytest.raises(BuildError, match="no list of files can hold") as caught:
+    with pytest.raises(BuildError, match="a list of files cannot contain") as caught:
         project_members(small)
     assert caught.value.code == "F343" and str(caught.value).isprintable()
 
@@ -250,7 +250,7 @@ def test_folders_named_like_files_are_folders(small: Path) -> None:
     assert "static/credentials/a.svg" in project_members(small)
 
 
-def read_project_with_css(root: Path) -> Project:
+def read_project_with_css(root: Path) -> ProjectInfo:
     (root / "static/css/input.css").write_text("")
     return read_project(root)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import Built, build
+from forge_min.ship import BuildResult, build
 from forge_min.ship.stylesheets import find_program
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def another_user(python: str) -> int | None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("umask", ["077", "000"])
 def test_another_user_on_another_day_gets_the_same_bytes(
-    elsewhere: Path, copy_example: Callable[[Path], Path], built: Built, umask: str
+    elsewhere: Path, copy_example: Callable[[Path], Path], built: BuildResult, umask: str
 ) -> None:
     """And with another folder, umask, home, hash seed, locale, time zone and history, optimised."""
     project = copy_example(elsewhere / "deep" / "er" / "shop")
@@ -91,7 +91,7 @@ def test_another_user_on_another_day_gets_the_same_bytes(
 
 
 @pytest.fixture
-def again(built: Built, project: Path) -> Path:
+def again(built: BuildResult, project: Path) -> Path:
     """The example's project with what was built of it."""
     shutil.copytree(built.path.parent, project / "dist")
     shutil.copytree(built.path.parents[1] / "gen", project / "gen")
@@ -121,7 +121,7 @@ HARMS: list[Callable[[Path], object]] = [
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.thorough
 def test_what_is_not_whole_is_built_anew(
-    again: Path, built: Built, harm: Callable[[Path], object]
+    again: Path, built: BuildResult, harm: Callable[[Path], object]
 ) -> None:
     harm(again)
     assert build(again).path.read_bytes() == built.path.read_bytes()
@@ -129,14 +129,14 @@ def test_what_is_not_whole_is_built_anew(
 
 
 @pytest.mark.thorough
-def test_a_changed_input_is_built_anew(again: Path, built: Built) -> None:
+def test_a_changed_input_is_built_anew(again: Path, built: BuildResult) -> None:
     sheet = again / "static" / "css" / "board.css"
     sheet.write_text(sheet.read_text() + "/* more */\n")
     assert build(again).info["sources"] != built.info["sources"]
 
 
 @pytest.mark.thorough
-def test_verify_builds_the_same_bytes_and_replaces_nothing(again: Path, built: Built) -> None:
+def test_verify_builds_the_same_bytes_and_replaces_nothing(again: Path, built: BuildResult) -> None:
     path = again / "dist" / "departures.pyz"
     seen = path.stat()
     build(again, verify=True)
@@ -167,7 +167,7 @@ def test_verify_names_what_of_gen_is_not_fresh_and_writes_nothing(again: Path) -
 
 def test_verify_makes_no_stylesheet(again: Path) -> None:
     (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
-    refused(again, "static/css/app.css: not what")
+    refused(again, "static/css/app.css: stale")
 
 
 @pytest.mark.thorough
@@ -177,7 +177,7 @@ def test_verify_sees_a_stylesheet_that_somebody_edited(again: Path) -> None:
     build(again)
     made = again / "static" / "css" / "app.css"
     made.write_text(made.read_text() + ".hand{color:red}\n")
-    refused(again, "static/css/app.css: not what")
+    refused(again, "static/css/app.css: stale")
 
 
 def test_a_file_that_no_build_made_is_left_alone(project: Path) -> None:
@@ -210,7 +210,7 @@ def test_verify_names_the_inputs_that_differ(again: Path, monkeypatch: pytest.Mo
 def test_verify_sees_bytes_that_belong_to_no_file(again: Path) -> None:
     path = again / "dist" / "departures.pyz"
     path.write_bytes(path.read_bytes().replace(b"env python3", b"env python4", 1))
-    with pytest.raises(BuildError, match="own bytes") as caught:
+    with pytest.raises(BuildError, match="bytes of the zip") as caught:
         build(again, verify=True)
     assert caught.value.code == "F381"
 

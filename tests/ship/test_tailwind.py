@@ -43,7 +43,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make(root: Path) -> str:
     tailwind.make_stylesheet(read_project(root))
-    return (root / tailwind.MADE).read_text()
+    return (root / tailwind.APP_CSS).read_text()
 
 
 def refused(root: Path) -> BuildError:
@@ -106,12 +106,12 @@ def test_without_the_package_the_committed_one_serves_until_something_changes(
     assert make(small) == made
     (small / "app.py").write_text('CLASS = "text-lime-600"\n')
     assert "forge-min[css]" in (refused(small).hint or "")
-    assert (small / tailwind.MADE).read_text() == made
+    assert (small / tailwind.APP_CSS).read_text() == made
 
 
 @real
 def test_whether_it_is_of_its_sources_can_be_asked_without_making_it(small: Path) -> None:
-    made = small / tailwind.MADE
+    made = small / tailwind.APP_CSS
     assert stylesheet_state(small) == "missing" and not made.exists()
     text = make(small)
     assert stylesheet_state(small) == "fresh" and made.read_text() == text
@@ -125,14 +125,14 @@ def test_whether_it_is_of_its_sources_can_be_asked_without_making_it(small: Path
 
 def is_up_to_date(root: Path) -> bool:
     """Whether a check accepts static/css/app.css, which it does not change."""
-    before = (root / tailwind.MADE).read_bytes()
+    before = (root / tailwind.APP_CSS).read_bytes()
     try:
         tailwind.make_stylesheet(read_project(root), check=True)
     except BuildError as err:
         assert err.code == "F381"
         return False
     finally:
-        assert (root / tailwind.MADE).read_bytes() == before
+        assert (root / tailwind.APP_CSS).read_bytes() == before
     return True
 
 
@@ -140,7 +140,7 @@ def is_up_to_date(root: Path) -> bool:
 def test_rules_that_somebody_edited_are_not_what_was_made(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text, made = make(small), small / tailwind.MADE
+    text, made = make(small), small / tailwind.APP_CSS
     made.write_text(text + ".hand{color:red}\n")
     assert stylesheet_state(small) == "edited" and not is_up_to_date(small)
     assert make(small) == text
@@ -160,7 +160,7 @@ def test_where_tailwind_is_it_is_asked_whether_the_rules_are_its_own(
     head, _, rules = make(small).partition("\n")
     other = f"{rules}.x{{}}"
     known, new = (sha256(text.encode()).hexdigest() for text in (rules, other))
-    (small / tailwind.MADE).write_text(head.replace(known, new) + "\n" + other)
+    (small / tailwind.APP_CSS).write_text(head.replace(known, new) + "\n" + other)
     assert stylesheet_state(small) == "fresh" and not is_up_to_date(small)
     monkeypatch.setattr(tailwind, "find_program", lambda: None)
     assert is_up_to_date(small)
@@ -170,7 +170,7 @@ def test_where_tailwind_is_it_is_asked_whether_the_rules_are_its_own(
 def test_one_that_an_older_build_made_is_stale(small: Path) -> None:
     head, _, rules = make(small).partition("\n")
     older = head.partition(", and these rules")[0] + " */"
-    (small / tailwind.MADE).write_text(f"{older}\n{rules}")
+    (small / tailwind.APP_CSS).write_text(f"{older}\n{rules}")
     assert stylesheet_state(small) == "stale"
 
 
@@ -180,9 +180,9 @@ def test_without_the_package_and_a_committed_one_it_is_an_error(small: Path) -> 
 
 
 def test_what_no_build_made_is_not_overwritten(small: Path) -> None:
-    (small / tailwind.MADE).write_text("a { color: red }\n")
+    (small / tailwind.APP_CSS).write_text("a { color: red }\n")
     assert "was not made by build" in refused(small).message
-    assert (small / tailwind.MADE).read_text() == "a { color: red }\n"
+    assert (small / tailwind.APP_CSS).read_text() == "a { color: red }\n"
 
 
 @pytest.mark.parametrize(

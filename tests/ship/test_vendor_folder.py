@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import Manifest, read_members
-from forge_min.ship import Vendored, vendor
+from forge_min.ship import VendorResult, vendor
 from forge_min.ship.artifact.distributions import collect, members, normalise
 from forge_min.ship.project import read_project
 from forge_min.ship.vendor.sbom import NAME as SBOM
@@ -40,7 +40,7 @@ def star(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def vendored(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> Vendored:
+def vendored(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> VendorResult:
     """The example's, with a script of a wheel, from what is installed here."""
     return vendor(
         pin(copy_example(tmp_path_factory.mktemp("vendored") / "departures")), offline=True
@@ -48,7 +48,7 @@ def vendored(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> Ve
 
 
 @pytest.fixture
-def folder(vendored: Vendored, tmp_path: Path) -> Iterator[Path]:
+def folder(vendored: VendorResult, tmp_path: Path) -> Iterator[Path]:
     """A copy of it to spoil, and nothing that a test leaves in the first."""
     before = read_members(vendored.path)
     yield Path(shutil.copytree(vendored.path, tmp_path / "vendor"))
@@ -69,7 +69,7 @@ def install(
     )
 
 
-def test_it_holds_wheels_lock_sums_licences_bill_and_installer(vendored: Vendored) -> None:
+def test_it_holds_wheels_lock_sums_licences_bill_and_installer(vendored: VendorResult) -> None:
     names = set(read_members(vendored.path))
     assert {"install.sh", "requirements.lock", "SHA256SUMS", "sbom.cdx.json"} <= names
     found = {name for name in names if name.endswith(".whl")}
@@ -86,7 +86,7 @@ def test_it_holds_wheels_lock_sums_licences_bill_and_installer(vendored: Vendore
     assert list(vendored.steps) == ["own wheel", "wheels", "scripts", "folder"]
 
 
-def test_every_file_is_in_the_sums_and_every_wheel_in_the_lock(vendored: Vendored) -> None:
+def test_every_file_is_in_the_sums_and_every_wheel_in_the_lock(vendored: VendorResult) -> None:
     checked = subprocess.run(
         ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"],
         cwd=vendored.path,
@@ -103,7 +103,7 @@ def test_every_file_is_in_the_sums_and_every_wheel_in_the_lock(vendored: Vendore
 
 @pytest.mark.thorough
 def test_the_same_inputs_give_the_same_bytes_over_an_older_folder(
-    vendored: Vendored, project: Path, tmp_path: Path
+    vendored: VendorResult, project: Path, tmp_path: Path
 ) -> None:
     older = Path(shutil.copytree(vendored.path, tmp_path / "older"))
     (older / "wheelhouse" / "old-1.0-py3-none-any.whl").write_bytes(b"")
@@ -116,7 +116,7 @@ def test_the_same_inputs_give_the_same_bytes_over_an_older_folder(
 
 @pytest.fixture
 def bills(
-    vendored: Vendored, project: Path, monkeypatch: pytest.MonkeyPatch
+    vendored: VendorResult, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of the folder, and of an artifact with a date."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
@@ -136,7 +136,7 @@ def test_the_bills_of_folder_and_artifact_are_valid_strictly(bills: tuple[Any, A
 
 
 def test_the_bills_name_every_part_once_and_what_it_needs(
-    vendored: Vendored, bills: tuple[Any, Any]
+    vendored: VendorResult, bills: tuple[Any, Any]
 ) -> None:
     for bill in bills:
         parts = {part["bom-ref"]: part for part in bill["components"]}
@@ -150,7 +150,7 @@ def test_the_bills_name_every_part_once_and_what_it_needs(
     assert digests == {DIGEST}.union(*locked.values())
 
 
-def test_libraries_inside_a_wheel_are_in_the_bill(vendored: Vendored) -> None:
+def test_libraries_inside_a_wheel_are_in_the_bill(vendored: VendorResult) -> None:
     bill = json.loads((vendored.path / "sbom.cdx.json").read_text())
     (binary,) = [part for part in bill["components"] if part["name"] == "psycopg-binary"]
     assert binary["components"]
@@ -170,7 +170,7 @@ def test_a_project_with_a_lock_of_its_own_is_no_vendor_folder(project: Path) -> 
     (project / "requirements.lock").write_text("# of another tool\n")
     before = read_members(project)
     for output in (project, project.parent, project / ".." / project.name):
-        with pytest.raises(BuildError, match="it holds") as caught:
+        with pytest.raises(BuildError, match="it contains") as caught:
             vendor(project, output=output, offline=True)
         assert caught.value.code == "F345"
     assert read_members(project).keys() == before.keys()
@@ -178,7 +178,7 @@ def test_a_project_with_a_lock_of_its_own_is_no_vendor_folder(project: Path) -> 
 
 def test_a_note_in_a_vendor_folder_keeps_it(folder: Path, project: Path) -> None:
     (folder / "NOTES.txt").write_text("mine")
-    with pytest.raises(BuildError, match="it holds NOTES.txt"):
+    with pytest.raises(BuildError, match="it contains NOTES.txt"):
         vendor(project, output=folder, offline=True)
     assert (folder / "NOTES.txt").read_text() == "mine"
 
@@ -269,7 +269,7 @@ def test_a_folder_with_much_that_is_wrong_is_told_in_a_few_words(folder: Path) -
 @pytest.mark.parametrize("target", [".venv", "deep/env", "."])
 def test_nothing_is_installed_into_the_folder_itself(folder: Path, target: str) -> None:
     done = install(folder, folder / target)
-    assert done.returncode == 1 and "lies in the folder" in done.stderr
+    assert done.returncode == 1 and "is inside the folder" in done.stderr
     assert "hint: " in done.stderr and "vendor/install.sh" in done.stderr
 
 
@@ -284,7 +284,7 @@ def test_an_environment_that_exists_is_left_alone(folder: Path) -> None:
 def test_a_place_that_cannot_be_made_is_told(folder: Path) -> None:
     (folder.parent / "file").write_text("")
     done = install(folder, "file/env")
-    assert done.returncode == 1 and "cannot be made" in done.stderr
+    assert done.returncode == 1 and "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 

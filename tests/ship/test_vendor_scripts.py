@@ -52,7 +52,7 @@ def test_a_script_is_in_the_bill_with_where_it_came_from(starred: Path) -> None:
     ("wheel", "member", "digest", "code", "said"),
     [
         ("star==0.7", "star/x.js", "0" * 64, "F372", "star/x.js in star==0.7 is not the file"),
-        ("star==0.7", "star/y.js", DIGEST, "F372", "star==0.7 holds no star/y.js"),
+        ("star==0.7", "star/y.js", DIGEST, "F372", "star==0.7 has no star/y.js"),
         ("star==0.8", "star/x.js", DIGEST, "F341", "star==0.8 is installed as 0.7"),
         ("moon==0.7", "star/x.js", DIGEST, "F341", "moon==0.7 is not installed"),
     ],

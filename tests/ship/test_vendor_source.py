@@ -97,7 +97,7 @@ def test_the_copy_that_runs_is_not_replaced_by_itself(
     vendor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "package_root", lambda: vendor / "forge_min")
-    with pytest.raises(BuildError, match="is the forge_min that runs"):
+    with pytest.raises(BuildError, match="is the running forge_min"):
         copy_source(vendor.parent)
 
 

@@ -66,7 +66,7 @@ def test_a_file_that_is_not_named_like_a_wheel_is_named(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("data", [b"", b"PK\5\6" + bytes(18), b"not a zip"])
 def test_a_wheel_without_a_distribution_is_named(data: bytes) -> None:
-    with pytest.raises(BuildError, match="made-1.0-py3-none-any.whl is no wheel"):
+    with pytest.raises(BuildError, match="made-1.0-py3-none-any.whl is not a wheel"):
         Wheel("made-1.0-py3-none-any.whl", data).distribution()
 
 

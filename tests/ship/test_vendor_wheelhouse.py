@@ -74,7 +74,7 @@ def test_the_wheel_for_this_machine_comes_before_the_pure_one(tmp_path: Path) ->
 
 def test_a_missing_requirement_is_named(tmp_path: Path) -> None:
     fill(tmp_path, make_wheel(metadata="Requires-Dist: psycopg\n"))
-    with pytest.raises(BuildError, match="no wheel of psycopg that fits") as caught:
+    with pytest.raises(BuildError, match="no wheel of psycopg for") as caught:
         collect(tmp_path, ["made"])
     assert caught.value.code == "F341"
 

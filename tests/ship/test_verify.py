@@ -14,7 +14,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
 from forge_min.ship import verify
-from forge_min.ship.artifact.archive import write_folder, write_sums, write_zipapp
+from forge_min.ship.artifact.archive import write_checksums, write_folder, write_zipapp
 
 MEMBERS = {
     "app.py": b"x = 1\n",
@@ -32,7 +32,7 @@ def small(path: Path, *, inputs: Mapping[str, str] | None = None, **more: bytes)
     info = {"inputs": inputs or {"made": "1"}, "manifest": manifest.digest}
     members[INFO] = json.dumps(info).encode()
     (write_zipapp if path.suffix else write_folder)(members, path)
-    write_sums(path)
+    write_checksums(path)
     return path
 
 
@@ -143,8 +143,8 @@ def test_a_build_info_without_inputs_is_none(tmp_path: Path) -> None:
     path = small(tmp_path / "x")
     told = json.loads((path / INFO).read_bytes())
     (path / INFO).write_text(json.dumps({**told, "inputs": None}))
-    write_sums(path)
-    assert f"{INFO} tells no inputs" in refused(path)
+    write_checksums(path)
+    assert f"{INFO} lists no inputs" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -209,19 +209,19 @@ def test_a_signature_by_the_key_holds_and_no_other_does(artifact: Path, tmp_path
     Path(f"{artifact}.sig").write_bytes(made.stdout)
     (tmp_path / "SHA256SUMS").unlink()  # the signature says as much, and more
     assert verify(artifact, key=public).signature
-    assert "signature does not hold" in refused(artifact, key=new_key(tmp_path / "other"))
+    assert "signature is not valid" in refused(artifact, key=new_key(tmp_path / "other"))
     small(artifact, evil=b"1")  # well made, by somebody else
     assert verify(artifact)
-    assert "signature does not hold" in refused(artifact, key=public)
+    assert "signature is not valid" in refused(artifact, key=public)
 
 
 @needs_ssh
 def test_a_signature_that_is_missing_or_a_key_that_is_none_is_refused(
     artifact: Path, tmp_path: Path
 ) -> None:
-    assert "signature does not hold" in refused(artifact, key=new_key(tmp_path / "release"))
+    assert "signature is not valid" in refused(artifact, key=new_key(tmp_path / "release"))
     (tmp_path / "empty.pub").write_text("")
-    assert "signature does not hold" in refused(artifact, key=tmp_path / "empty.pub")
+    assert "signature is not valid" in refused(artifact, key=tmp_path / "empty.pub")
     assert "cannot be read" in refused(artifact, key=tmp_path / "nowhere.pub")
 
 

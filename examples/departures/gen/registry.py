@@ -1,4 +1,4 @@
-"""What this project has, generated from resources/. Do not edit."""
+"""The resources, workers and pages of this project, generated from resources/. Do not edit."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ from .airport.routes import routes as airport_routes
 from .country.routes import routes as country_routes
 from .flight.routes import routes as flight_routes
 
-# Pages of this project in place of the library's.
+# Pages of this project that replace pages of the library.
 VIEWS: dict[str, Callable[..., str]] = {}
 
 
 def register(registry: Registry, prefix: str) -> list[Route]:
-    """Make every resource's actions, register every worker, and return the routes of the JSON API."""
+    """Register the actions and workers of all resources, and return the routes of the JSON API."""
     routes: list[Route] = []
     routes += airport_routes(registry.add(AirportActions), prefix)
     routes += country_routes(registry.add(CountryActions), prefix)

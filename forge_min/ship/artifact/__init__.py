@@ -1,4 +1,4 @@
-"""The artifact itself: its members from the environment, compiled, and written alike."""
+"""The artifact: its members, compiled and written reproducibly."""
 
 from . import archive, assets, bytecode, distributions, imports, package
 

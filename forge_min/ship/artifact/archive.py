@@ -1,6 +1,6 @@
-"""Members to disk: one deterministic zip or one folder, whole or not at all, beside SHA256SUMS.
+"""Writes an artifact atomically, as a deterministic zip or as a folder, and SHA256SUMS beside it.
 
-A command replaces what it made itself, and nothing that a user put there.
+Only files and folders that a command of forge_min made are replaced.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path, PurePosixPath
 from ...errors import BuildError
 from ...generate import exchange
 from ...manifest import INFO, NAME, Manifest, list_files
-from ..errors import failure
+from ..errors import build_error, first_of
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 SHEBANG = b"#!/usr/bin/env python3\n"
 
 
 def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces `path` by an executable zip. Raises BuildError F345, and F343 as `zip_bytes`."""
+    """Replace `path` by an executable zip. Raises BuildError F345, and F343 as `zip_bytes`."""
 
     def fill(temp: Path) -> None:
         temp.write_bytes(zip_bytes(members, SHEBANG))
@@ -36,8 +36,9 @@ def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
 def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
     """Return the members as a zip behind `start`: sorted, fixed times, an entry for each folder.
 
-    zipimport finds a namespace package only through its folder's entry. Raises BuildError F343 for
-    a name that leads outside.
+    zipimport finds a namespace package only through its folder's entry.
+
+    Raises BuildError F343 for a name outside the archive.
     """
     _check_names(members)
     file = io.BytesIO()
@@ -55,9 +56,9 @@ def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
 
 
 def write_folder(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces the folder `path` by these members, whatever it holds: see `check_folder`.
+    """Replace the folder `path` by these members, without the check of `check_folder`.
 
-    Raises BuildError F345, and F343 for a name that leads outside.
+    Raises BuildError F345, and F343 for a name outside the folder.
     """
 
     def fill(temp: Path) -> None:
@@ -71,34 +72,36 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
     replace(path, fill)
 
 
-def sums_name(path: Path) -> str:
-    """The name by which SHA256SUMS lists an artifact.
+def checksum_name(path: Path) -> str:
+    """Return the name by which SHA256SUMS lists an artifact.
 
-    Of a folder that is its build info, which has the hash of the manifest, which has all others.
+    For a folder it is the build info, which has the hash of the manifest, which has all others.
     """
     return f"{path.name}/{INFO}" if path.is_dir() else path.name
 
 
-def read_sums(path: Path) -> Mapping[str, str]:
-    """Name → SHA-256 of SHA256SUMS beside the artifact; empty if it cannot be read."""
+def read_checksums(path: Path) -> Mapping[str, str]:
+    """Return SHA-256 by name from SHA256SUMS beside the artifact; empty if it is unreadable."""
     try:
-        return Manifest.read((path.parent / SUMS).read_text("utf-8", "replace")).hashes
+        return Manifest.read((path.parent / CHECKSUMS).read_text("utf-8", "replace")).hashes
     except (OSError, BuildError):
         return {}
 
 
-def write_sums(path: Path) -> None:
-    """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    names = {name: hash for name, hash in read_sums(path).items() if (path.parent / name).is_file()}
-    name = sums_name(path)
+def write_checksums(path: Path) -> None:
+    """Write SHA256SUMS beside the artifact, and keep its lines of other files that exist."""
+    names = {
+        name: hash for name, hash in read_checksums(path).items() if (path.parent / name).is_file()
+    }
+    name = checksum_name(path)
     names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    replace_file(path.parent / SUMS, Manifest(names).write().encode())
+    replace_file(path.parent / CHECKSUMS, Manifest(names).write().encode())
 
 
 def _check_names(members: Iterable[str]) -> None:
     for name in members:
         if name.startswith("/") or ".." in name.split("/"):
-            raise failure("outside", name=name)
+            raise build_error("outside", name=name)
 
 
 def _folders(names: Iterable[str]) -> set[str]:
@@ -106,9 +109,10 @@ def _folders(names: Iterable[str]) -> set[str]:
 
 
 def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_written") -> None:
-    """Fills a temporary neighbour, then renames it over `path`; what was there stays until then.
+    """Write a temporary file or folder beside `path`, then rename it to `path`.
 
-    unwritten: the entry of messages.toml for a BuildError F345.
+    fill: writes to the path that it gets.
+    unwritten: the entry of messages.toml for the BuildError F345 of a failed write.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,11 +127,11 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as err:
-        raise failure(unwritten, path=path, why=err.strerror or err) from err
+        raise build_error(unwritten, path=path, why=err.strerror or err) from err
 
 
 def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
-    """`replace` by a file with these bytes."""
+    """Replace `path` by a file with these bytes. Raises as `replace`."""
     replace(path, lambda temp: temp.write_bytes(data), unwritten)
 
 
@@ -136,53 +140,56 @@ def _scratch(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what killed builds left beside the artifact; their process is gone."""
-    for left in path.parent.glob(f"{_scratch(path)}*"):
-        pid = left.name.removeprefix(_scratch(path)).partition("-")[0]
+    """Remove temporary folders of killed builds, whose processes no longer exist."""
+    for work in path.parent.glob(f"{_scratch(path)}*"):
+        pid = work.name.removeprefix(_scratch(path)).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
-    """Raises BuildError F345 for a folder that may not be replaced.
+    """Raise BuildError F345 for a folder that may not be replaced.
 
-    It may if `listing` lists every file in it, or it is empty, and the project at `root` does not
-    lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
+    It may be replaced if it does not contain the project at `root`, and is empty or all its files
+    are in its listing.
+
+    listing: the name of the file with hashes, of an artifact its manifest, of a vendor folder its
+        SHA256SUMS.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise failure("not_ours", path=path, why="it is no folder")
+        raise build_error("foreign_output", path=path, why="it is not a folder")
     if root.resolve().is_relative_to(path.resolve()):
-        raise failure("not_ours", path=path, why=f"it holds the project {root}")
+        raise build_error("foreign_output", path=path, why=f"it contains the project {root}")
     names = list_files(path) if path.is_dir() else []
-    if names and (strange := sorted(set(names) - _known(path, listing))):
-        more = ", ..." if len(strange) > 3 else ""
-        raise failure("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")
+    if names and (unknown := sorted(set(names) - _known_names(path, listing))):
+        why = f"it contains {', '.join(first_of(unknown, 3))}"
+        raise build_error("foreign_output", path=path, why=why)
 
 
 def check_file(path: Path) -> None:
-    """Raises BuildError F345 for a file that may not be replaced.
+    """Raise BuildError F345 for a file that may not be replaced.
 
-    An empty one may, and a zipapp with a build info or what is left of one.
+    An empty file may be replaced, and a zipapp that has a build info or is damaged.
     """
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise failure("not_ours", path=path, why="it is no file")
+        raise build_error("foreign_output", path=path, why="it is not a file")
     with path.open("rb") as file:
         start = file.read(len(SHEBANG) + 4)
     if start and start != SHEBANG + b"PK\3\4":
-        raise failure("not_ours", path=path, why="it is no zipapp")
+        raise build_error("foreign_output", path=path, why="it is not a zipapp")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
-        return  # a zipapp that nobody can read
+        return  # a damaged zipapp
     if INFO not in names:
-        raise failure("not_ours", path=path, why=f"it is a zipapp without {INFO}")
+        raise build_error("foreign_output", path=path, why=f"it is a zipapp without {INFO}")
 
 
-def _known(path: Path, listing: str) -> set[str]:
-    """The names of what may be in such a folder; none where its list cannot be read."""
+def _known_names(path: Path, listing: str) -> set[str]:
+    """Return the names of files that a command wrote there; none if the listing is unreadable."""
     try:
         hashes = Manifest.read((path / listing).read_text("utf-8")).hashes
     except (OSError, ValueError, BuildError):

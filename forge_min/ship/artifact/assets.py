@@ -1,7 +1,7 @@
-"""Static files for browsers: their hash in the addresses that pages have, and a gzip beside them.
+"""Static files of an artifact: pages refer to them by their hash, and a gzip is beside them.
 
-A file keeps its name. Whoever asks for css/board.0f1e2d3c4b5a.css, where that is the file's hash,
-gets css/board.css and may keep it (`wsgi.static`).
+A file keeps its name. For css/board.0f1e2d3c4b5a.css with its current hash, `wsgi.static` sends
+css/board.css, which the client may cache for good.
 """
 
 from __future__ import annotations
@@ -13,48 +13,46 @@ from hashlib import blake2b
 from pathlib import PurePosixPath
 from zlib import error as BadStream
 
-from ..errors import failure
+from ..errors import build_error
 
-_ADDRESSES = {"static/": "/static/", "forge_min/html/assets/": "/static/forge/"}
-_PAGES = ("gen/pages/", "forge_min/")  # code that may name scripts and stylesheets
-_ADDRESS = re.compile(rb"(?<![\w.-])/static/[\w./@+-]*\w")
+_URLS = {"static/": "/static/", "forge_min/html/assets/": "/static/forge/"}  # by folder
+_PAGES = ("gen/pages/", "forge_min/")  # code that may refer to scripts and stylesheets
+_URL = re.compile(rb"(?<![\w.-])/static/[\w./@+-]*\w")
 
 
 def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The members, in which pages name static files by their hashes, and the files as gzip. Raises
-    BuildError F343 where a.css.gz lies beside a.css, in whose place it would go out, and is other.
+    """Return the members with hashed URLs in pages, and with a gzip of each static file.
+
+    Raises BuildError F343 if the project has a.css.gz beside a.css with another content, because
+    it would be sent instead.
     """
-    found: dict[str, bytes] = {}
+    result: dict[str, bytes] = {}
     hashed: dict[bytes, bytes] = {}
-    for folder, address in _ADDRESSES.items():
+    for folder, url in _URLS.items():
         for name, data in members.items():
             if name.startswith(folder):
-                plain = address + name.removeprefix(folder)
+                plain = url + name.removeprefix(folder)
                 hashed[plain.encode()] = _with_hash(plain, data).encode()
-                found |= _packed(name, data)
+                compressed = gzip.compress(data, 9, mtime=0)
+                if len(compressed) < 0.9 * len(data):
+                    result[f"{name}.gz"] = compressed
                 own = members.get(f"{name}.gz")
-                if own is not None and not _is_packed(own, data):
-                    raise failure("other_gzip", name=f"{name}.gz", file=name)
+                if own is not None and not _is_gzip_of(own, data):
+                    raise build_error("other_gzip", name=f"{name}.gz", file=name)
     for name, data in members.items():
         page = name.startswith(_PAGES) and name.endswith(".py")
-        found[name] = _ADDRESS.sub(lambda m: hashed.get(m[0], m[0]), data) if page else data
-    return found
+        result[name] = _URL.sub(lambda m: hashed.get(m[0], m[0]), data) if page else data
+    return result
 
 
-def _with_hash(address: str, data: bytes) -> str:
-    path = PurePosixPath(address)
-    digest = blake2b(data, digest_size=16).hexdigest()[:12]  # as in the entity tag
+def _with_hash(url: str, data: bytes) -> str:
+    path = PurePosixPath(url)
+    digest = blake2b(data, digest_size=16).hexdigest()[:12]  # as in the ETag
     return str(path.with_name(f"{path.stem}.{digest}{path.suffix}"))
 
 
-def _is_packed(packed: bytes, data: bytes) -> bool:
+def _is_gzip_of(compressed: bytes, data: bytes) -> bool:
     try:
-        return gzip.decompress(packed) == data
+        return gzip.decompress(compressed) == data
     except (OSError, EOFError, BadStream):
         return False
-
-
-def _packed(name: str, data: bytes) -> dict[str, bytes]:
-    """The gzip, where that is worth a round trip less."""
-    small = gzip.compress(data, 9, mtime=0)
-    return {f"{name}.gz": small} if len(small) < 0.9 * len(data) else {}

@@ -1,9 +1,10 @@
-"""The `__main__.py` of an artifact: checks the machine, has compiled parts ready, runs `entry`.
+"""The `__main__.py` of an artifact: checks the machine, prepares compiled parts, runs `entry`.
 
-Copied into every artifact as it is; nothing of the package imports it. It must load on any Python
-from 3.6 on, because it tells a wrong one that it is wrong: so it is plain and stands alone. A zip
-is read by a handle. It cannot load compiled parts: they are unpacked once into a folder named by
-their digest, and load from it, all hashed anew at each start; or from memory.
+It is copied into every artifact unchanged, and no module of the package imports it. It loads on
+every Python from 3.6 on, because it reports a wrong version, so it imports no other module of the
+package. A zip is read through a file descriptor. Python cannot load compiled parts from a zip:
+they are unpacked once into a folder that is named by their digest, and their hashes are checked at
+each start. If no folder can hold them, they are loaded from memory.
 """
 
 import json
@@ -17,45 +18,45 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import spec_from_file_location
 from zlib import crc32
 
-if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
+if False:  # for type checkers; annotations are strings, so that an old Python can load them
     from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from typing import Any
 
 
 class Importer(zipimport.zipimporter):
-    """Python's own, which does not raise for the source of a module, as a traceback asks for it."""
+    """Python's importer of zip files, which does not raise while a traceback is formatted."""
 
     def get_source(self, fullname: str) -> "str | None":
-        """None also if another program has written into the artifact: no error is lost for it."""
+        """Return the source of a module, or None if the artifact is damaged."""
         with suppress(Exception):
             return super().get_source(fullname)
         return None
 
 
 def hold(root: str) -> str:
-    """The path by which an artifact is read. A folder has its own.
+    """Return the path by which an artifact is read: a folder's own.
 
-    A zip has a handle's, so that this very file is read also when another takes its place. Forked
-    children share it; programs that are started do not get it (PEP 446).
+    A zip is opened, and read through its descriptor, also after another file has replaced it.
+    Forked children share the descriptor; started programs do not inherit it (PEP 446).
     """
     if os.path.isdir(root):
         return root
-    held = f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
+    path = f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
     sys.path_hooks[sys.path_hooks.index(zipimport.zipimporter)] = Importer
-    return held if os.path.isfile(held) else root  # there is no /proc
+    return path if os.path.isfile(path) else root  # /proc is not mounted
 
 
-def failure(code: str, message: str, hint: str) -> SystemExit:
-    """What ends the process with status 1 and the two lines that every command fails with."""
+def error_exit(code: str, message: str, hint: str) -> SystemExit:
+    """Return an exit with status 1 and the two lines of every command's error."""
     return SystemExit(f"error[{code}]: {message}\nhint: {hint}")
 
 
 def damaged(what: str, err: Exception) -> SystemExit:
-    """What ends the process where a part that it begins with cannot be loaded."""
+    """Return the exit for a part that cannot be loaded at the start."""
     hint = "copy it here again together with its SHA256SUMS, or build it again"
     why = f"{what} cannot be loaded ({type(err).__name__}: {err})"
-    return failure("D201", f"the artifact is not as it was built: {why}", hint)
+    return error_exit("D201", f"the artifact is not as it was built: {why}", hint)
 
 
 def reader(root: str) -> "Callable[[str], bytes]":
@@ -83,9 +84,9 @@ def reader(root: str) -> "Callable[[str], bytes]":
 
 
 def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
-    """SystemExit with F350 unless compiled parts made for `info["suffix"]` load here."""
+    """Raise SystemExit with F350 unless compiled parts made for `info["suffix"]` load here."""
     if info["suffix"] != suffix:
-        raise failure(
+        raise error_exit(
             "F350",
             f"this artifact was built for Python {info['python']} ({info['suffix']}), "
             f"and this is Python {version} ({suffix})",
@@ -94,31 +95,33 @@ def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
 
 
 def cache() -> str:
-    """The folder that keeps compiled parts, in the cache of this user; "" without a home."""
+    """Return the folder for compiled parts, in the user's cache; "" without a home folder."""
     home = os.path.join(os.path.expanduser("~"), ".cache")
     folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or home, "forge_min")
     return folder if os.path.isabs(folder) else ""
 
 
 def check_private(folder: str) -> None:
-    """OSError unless this is a folder, no link, and this user's alone."""
+    """Raise OSError unless this is a folder, not a link, that only this user can access."""
     state = os.lstat(folder)
-    mine = state.st_uid == os.geteuid() and not state.st_mode & 0o077
-    if not mine or not stat.S_ISDIR(state.st_mode):
-        raise PermissionError(f"{folder} is not a folder of this user alone (0700)")
+    private = state.st_uid == os.geteuid() and not state.st_mode & 0o077
+    if not private or not stat.S_ISDIR(state.st_mode):
+        raise PermissionError(f"{folder} is not a private folder of this user (0700)")
 
 
 def native_hashes(read: "Callable[[str], bytes]") -> "dict[str, str]":
-    """The compiled parts as the manifest lists them: name → SHA-256 in hexadecimal."""
+    """Return the compiled parts in the manifest: SHA-256 in hexadecimal by name."""
     lines = read("manifest.sha256").decode().split("\n")
     return {line[66:]: line[:64] for line in lines if line.startswith("_native/", 66)}
 
 
 def is_whole(folder: str, files: "dict[str, str]") -> bool:
-    """Whether a folder is private, and holds these files, each with its hash, and no others.
+    """Return whether a folder is private and contains exactly these files with these hashes.
 
-    files: as of `native_hashes`. Times and sizes would not show every change. Links are neither
-    followed nor files.
+    Times and sizes would not reveal every change. A link is not followed and does not count as a
+    file.
+
+    files: as `native_hashes` returns them.
     """
     from hashlib import sha256
 
@@ -137,37 +140,38 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
 
 
 def native_parts(files: "dict[str, str]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
-    """The compiled parts by name. SystemExit with F380 unless they have the manifest's hashes."""
+    """Return the compiled parts by name. SystemExit with F380 if a hash is not the manifest's."""
     from hashlib import sha256
 
     parts = {name: read(name) for name in sorted(files)}
     if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
         why = "the compiled parts of this artifact are not those that were built"
-        raise failure("F380", why, "copy the artifact here again, or build it again")
+        raise error_exit("F380", why, "copy the artifact here again, or build it again")
     return parts
 
 
-def unpack_into(place: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
-    """Return the folder in `place` named by the digest of `files`, filled unless it is whole.
+def unpack_into(folder: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
+    """Return the folder below `folder` with these files; write it if it is missing or differs.
 
-    It appears whole or not at all. Raises OSError, also for noexec.
+    It is named by the digest of `files`, and appears atomically. Raises OSError, also if the file
+    system is mounted noexec.
     """
     from hashlib import sha256
 
-    os.makedirs(place, mode=0o700, exist_ok=True)
-    check_private(place)
-    if os.statvfs(place).f_flag & os.ST_NOEXEC:
-        raise PermissionError(f"{place} is mounted noexec")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    check_private(folder)
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise PermissionError(f"{folder} is mounted noexec")
     listed = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
-    target = os.path.join(place, sha256(listed.encode()).hexdigest())
+    target = os.path.join(folder, sha256(listed.encode()).hexdigest())
     if not is_whole(target, files):
         fill(target, files, read)
     return target
 
 
 def fill(target: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> None:
-    """Make the folder `target`. Raises OSError."""
-    import shutil  # PERF: only here, for the first start alone needs them
+    """Write the folder `target` atomically. Raises OSError."""
+    import shutil  # PERF: here, because only the first start needs them
     import tempfile
 
     parts = native_parts(files, read)
@@ -179,23 +183,27 @@ def fill(target: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.write(data)
-        os.chmod(fresh, 0o700)  # makedirs gives its mode to the last folder alone
+        os.chmod(fresh, 0o700)  # makedirs sets the mode of the last folder only
         try:
             os.rename(fresh, target)
         except OSError:
-            if is_whole(target, files):  # of a process that was first
+            if is_whole(target, files):  # another process has written it
                 return
             os.rename(target, os.path.join(work, "old"))
             os.rename(fresh, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not is_whole(target, files):
-        raise OSError("what was written there is not what is read")
+        raise OSError("the files read there are not those that were written")
 
 
 class InMemory:
-    """Finds compiled modules in files without a name (memfd_create(2)), filled at each start: where
-    nothing is writable. parts: as of `native_parts`. Raises OSError.
+    """A finder of compiled modules in anonymous files (memfd_create(2)), written at each start.
+
+    It is used if no folder is writable.
+
+    parts: as `native_parts` returns them.
+    Raises OSError.
     """
 
     def __init__(self, parts: "dict[str, bytes]") -> None:
@@ -204,59 +212,59 @@ class InMemory:
         for name, data in parts.items():
             suffix = next((end for end in EXTENSION_SUFFIXES if name.endswith(end)), "")
             if ".libs/" in name:
-                libraries.append(self._keep(name, data))
+                libraries.append(self._new_file(name, data))
             elif suffix:
                 module = name[len("_native/") : -len(suffix)].replace("/", ".")
-                self._paths[module] = self._keep(name, data)
+                self._paths[module] = self._new_file(name, data)
         self._load(libraries)
 
     def find_spec(self, fullname: str, *_: "Any") -> "ModuleSpec | None":
-        """The module's, if it is one of them."""
+        """Return the spec of a compiled module, None for any other."""
         if fullname not in self._paths:
             return None
         loader = ExtensionFileLoader(fullname, self._paths[fullname])
         return spec_from_file_location(fullname, self._paths[fullname], loader=loader)
 
-    def _keep(self, name: str, data: bytes) -> str:
+    def _new_file(self, name: str, data: bytes) -> str:
         handle = os.memfd_create(os.path.basename(name))
         with open(handle, "wb", closefd=False) as file:
             file.write(data)
         return f"/proc/self/fd/{handle}"
 
     def _load(self, libraries: "list[str]") -> None:
-        """Each after those that it needs, which the loader then knows by name (dlopen(3))."""
+        """Load each library after those that it needs, which dlopen(3) then finds by name."""
         from ctypes import CDLL
 
         while libraries:
-            left = []
+            failed = []
             for path in libraries:
                 try:
                     CDLL(path)
                 except OSError as err:
-                    left.append(path)
+                    failed.append(path)
                     reason = err
-            if len(left) == len(libraries):
+            if len(failed) == len(libraries):
                 raise reason
-            libraries = left
+            libraries = failed
 
 
 def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
-    """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
+    """Return the folder from which compiled parts load. SystemExit with F351 if there is none."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
         return inside
-    place = cache()
+    folder = cache()
     reason = "this user has no cache folder"
     try:
-        if place:
-            return os.path.join(unpack_into(place, files, read), "_native")
+        if folder:
+            return os.path.join(unpack_into(folder, files, read), "_native")
     except OSError as err:
-        reason = f"{place}: {err.strerror or err}"
+        reason = f"{folder}: {err.strerror or err}"
     try:
         sys.meta_path.insert(0, InMemory(native_parts(files, read)))
         return inside
-    except (OSError, ImportError, AttributeError) as err:  # what an unusual Python lacks
-        raise failure(
+    except (OSError, ImportError, AttributeError) as err:  # an unusual Python lacks ctypes or memfd
+        raise error_exit(
             "F351",
             f"nothing here can hold the artifact's compiled parts ({reason}; memory: {err})",
             "set XDG_CACHE_HOME to a folder of this user that is not mounted noexec",
@@ -264,18 +272,18 @@ def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], byt
 
 
 def main() -> None:
-    """What `python3 artifact.pyz` runs."""
+    """Run the artifact: `python3 artifact.pyz`."""
     try:
         root = hold(os.path.dirname(os.path.abspath(__file__)))
         sys.path[:1] = [root]  # absolute: it must hold after a change of folder
         read = reader(root)
         info = json.loads(read("build-info.json"))
-    except Exception as err:  # a damaged zip raises many things
+    except Exception as err:  # a damaged zip raises many kinds of errors
         raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
-    sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
+    sys.dont_write_bytecode = True  # unpacked files stay unchanged, with -O too
     native = native_folder(root, native_hashes(read), read)
-    sys.path.insert(1, native)  # nothing that is installed on this machine comes before it
+    sys.path.insert(1, native)  # before the packages that are installed on this machine
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))

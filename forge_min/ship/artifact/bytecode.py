@@ -1,8 +1,8 @@
-"""Compiled modules (.pyc) whose bytes depend on the sources alone.
+"""Compiled modules (.pyc) whose bytes depend only on their sources.
 
-marshal's output depends on what the compiling process did before (which strings it has interned),
-so every run compiles in a fresh isolated child that has done nothing else. The .pyc are of the kind
-"unchecked hash" (PEP 552): they hold no time, and the reader compares nothing.
+The output of marshal depends on the history of the process (interned strings), so every build
+compiles in a new isolated child process. The files are of the kind "unchecked hash" (PEP 552):
+they have no time, and the reader compares nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from ..errors import failure
+from ..errors import build_error, one_line
 
 _CHILD = """
 import sys, marshal, importlib.util
@@ -33,41 +33,40 @@ sys.stdout.buffer.write(marshal.dumps(done))
 
 
 def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, bytes]:
-    """The .pyc of every `.py` among the sources, by name.
+    """Return the .pyc of every `.py` among the sources, by name.
 
-    sources: name inside the artifact → text; the name is also what tracebacks show. beside: where
-    zipimport looks (`a.pyc`); else where the import from folders does (`__pycache__/`).
-    Raises BuildError F344 for source that does not compile, naming file and line.
+    sources: text by name inside the artifact; tracebacks show this name.
+    beside: True for `a.pyc`, which zipimport loads, False for `__pycache__/`, for folders.
+    Raises BuildError F344 with file and line for source that does not compile.
     """
     names = sorted(name for name in sources if name.endswith(".py"))
     results = _run_child([(name, sources[name]) for name in names])
     compiled: dict[str, bytes] = {}
-    for name, result in zip(names, results, strict=False):  # a failure ends the list early
+    for name, result in zip(names, results, strict=False):  # an error ends the list
         if isinstance(result, tuple):
             file, line, why = result
-            raise failure("no_bytecode", file=file, line=line, why=why)
+            raise build_error("no_bytecode", file=file, line=line, why=why)
         compiled[name + "c" if beside else _cached(name)] = result
     return compiled
 
 
 def _cached(name: str) -> str:
-    """As importlib's cache_from_source, which leads outside where PYTHONPYCACHEPREFIX is set."""
+    """Return importlib's cache_from_source(path), but without PYTHONPYCACHEPREFIX."""
     path = PurePosixPath(name)
     return str(path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc")
 
 
 def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:
-    keep = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
+    environ = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
     child = subprocess.run(
         [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD],
-        # SAFETY: version 0 tells nothing of what is interned or shared in this process.
+        # SAFETY: version 0 does not depend on interned or shared strings of this process.
         input=marshal.dumps(work, 0),
-        env=keep,
+        env=environ,
         capture_output=True,
         check=False,
     )
     if child.returncode:
-        said = child.stderr.decode(errors="replace").strip()[-400:]
-        python = sys.executable
-        raise failure("no_compiler", status=child.returncode, said=said, python=python)
+        output, python = one_line(child.stderr.decode(errors="replace")), sys.executable
+        raise build_error("no_compiler", status=child.returncode, output=output, python=python)
     return list(marshal.loads(child.stdout))

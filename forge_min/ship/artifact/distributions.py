@@ -1,7 +1,7 @@
-"""Installed distributions as members of an artifact: which are needed, and their recorded files.
+"""Installed distributions as members of an artifact: which are required, and their files.
 
-Reads metadata and files; imports none of them. Formats: PyPA "Recording installed projects" and
-"Dependency specifiers". Versions are not compared: what is installed was resolved by an installer.
+Metadata and files are read, and no module is imported. Formats: PyPA "Recording installed
+projects" and "Dependency specifiers". Versions are not compared, because the installer did so.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ...errors import BuildError
-from ..errors import failure
+from ..errors import build_error
 
 BASE = ("opentelemetry-api", "opentelemetry-sdk", "psycopg")
 # psycopg's name of the implementation (PSYCOPG_IMPL) → the distribution that holds it.
 DRIVERS = {"binary": "psycopg-binary", "c": "psycopg-c"}
 
-# What installers write differs between machines; the rest is of no use at run time.
+# Installers write these, and they differ between machines; the others are not used at run time.
 INSTALLERS_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 _LEFT_OUT = INSTALLERS_OWN | {"py.typed"}
 _LEFT_OUT_SUFFIXES = (".pyc", ".pyi", ".pyx", ".pxd", ".c", ".h")
@@ -49,36 +49,39 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 def find_installed(name: str, version: str = "") -> Distribution:
-    """Return the installed distribution. Raises BuildError F341 if the version differs, too."""
-    wanted = f"{name}=={version}" if version else name
+    """Return the installed distribution.
+
+    Raises BuildError F341 if it is not installed, or not with this version.
+    """
+    requirement = f"{name}=={version}" if version else name
     try:
-        found = Distribution.from_name(name)
+        result = Distribution.from_name(name)
     except NotInstalled:
-        raise _missing(wanted, "is not installed") from None
-    if version and found.version != version:
-        raise _missing(wanted, f"is installed as {found.version}")
-    return found
+        raise _missing(requirement, "is not installed") from None
+    if version and result.version != version:
+        raise _missing(requirement, f"is installed as {result.version}")
+    return result
 
 
 def collect(
     names: Iterable[str], find: Callable[[str], Distribution] = find_installed
 ) -> list[Distribution]:
-    """These distributions and all that they require, sorted by name.
+    """Return these distributions and all that they require, sorted by name.
 
-    find: where one of a normalised name comes from. Raises as it does, by default F341.
+    find: returns the distribution of a normalised name; raises BuildError F341.
     """
-    found: dict[str, Distribution] = {}
-    wanted = [normalise(name) for name in names]
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found[name] = find(name)
-            wanted += required_names(found[name].requires or ())
-    return [found[name] for name in sorted(found)]
+    result: dict[str, Distribution] = {}
+    todo = [normalise(name) for name in names]
+    while todo:
+        name = todo.pop()
+        if name not in result:
+            result[name] = find(name)
+            todo += required_names(result[name].requires or ())
+    return [result[name] for name in sorted(result)]
 
 
 def is_installed(name: str) -> bool:
-    """Whether a distribution of this name is there."""
+    """Return whether a distribution of this name is installed."""
     try:
         Distribution.from_name(name)
     except NotInstalled:
@@ -87,34 +90,37 @@ def is_installed(name: str) -> bool:
 
 
 def members(dist: Distribution) -> dict[str, bytes]:
-    """Its files by name inside the artifact. One with a compiled part lies below `_native/`.
+    """Return the files of a distribution by name inside the artifact.
 
-    Raises as `recorded_files`.
+    Those of a distribution with a compiled module are below `_native/`. Raises as `recorded_files`.
     """
-    found = recorded_files(dist, _is_wanted)
-    compiled = any(name.endswith(tuple(EXTENSION_SUFFIXES)) for name in found)
+    files = recorded_files(dist, _is_needed)
+    compiled = any(name.endswith(tuple(EXTENSION_SUFFIXES)) for name in files)
     prefix = "_native/" if compiled else ""
-    return {prefix + name: data for name, data in found.items()}
+    return {prefix + name: data for name, data in files.items()}
 
 
-def recorded_files(dist: Distribution, wanted: Callable[[PurePosixPath], bool]) -> dict[str, bytes]:
-    """Its files by the names in its RECORD, without scripts, which lie outside: ../../bin/x.
+def recorded_files(
+    dist: Distribution, is_needed: Callable[[PurePosixPath], bool]
+) -> dict[str, bytes]:
+    """Return files by their names in RECORD, without scripts, which are outside: ../../bin/x.
 
-    Raises BuildError: F341 when its files are not recorded, F342 when one differs from its record.
+    is_needed: selects files by path.
+    Raises BuildError F341 if there is no record or a file is missing, F342 if a file was changed.
     """
-    record = dist.read_text("RECORD")  # not dist.files: that leaves out what is missing
+    record = dist.read_text("RECORD")  # not dist.files, which leaves out missing files
     if record is None:
         raise _missing(dist.name, "has no RECORD of its files")
     rows = [row for row in csv.reader(record.splitlines()) if len(row) == 3]
     return {
         name: _read(dist, name, recorded)
         for name, recorded, _ in rows
-        if _is_inside(PurePosixPath(name)) and wanted(PurePosixPath(name))
+        if _is_inside(PurePosixPath(name)) and is_needed(PurePosixPath(name))
     }
 
 
 def record_hash(data: bytes) -> str:
-    """As RECORD writes it."""
+    """Return the SHA-256 in the form of RECORD."""
     return "sha256=" + base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
 
 
@@ -122,32 +128,32 @@ def _is_inside(path: PurePosixPath) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _is_wanted(path: PurePosixPath) -> bool:
+def _is_needed(path: PurePosixPath) -> bool:
     return path.name not in _LEFT_OUT and not path.name.endswith(_LEFT_OUT_SUFFIXES)
 
 
 def _read(dist: Distribution, name: str, recorded: str) -> bytes:
     try:
         data: bytes = dist.locate_file(name).read_bytes()  # type: ignore[attr-defined]
-    except (OSError, KeyError) as err:  # KeyError: of a wheel
+    except (OSError, KeyError) as err:  # a wheel raises KeyError
         raise _missing(dist.name, f"lacks its file {name}") from err
     if recorded.startswith("sha256=") and recorded != record_hash(data):
-        raise failure("changed", file=name, name=dist.name)
+        raise build_error("changed", file=name, name=dist.name)
     return data
 
 
 def _missing(name: str, what: str) -> BuildError:
     extra = {"psycopg-binary": "forge-min[binary]", "psycopg-c": "forge-min[c]"}.get(name, name)
-    return failure("no_distribution", name=name, what=what, extra=extra)
+    return build_error("no_distribution", name=name, what=what, extra=extra)
 
 
 def normalise(name: str) -> str:
-    """The one spelling of a distribution's name (PyPA "Names and normalization")."""
+    """Return the normalised name of a distribution (PyPA "Names and normalization")."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def environment() -> dict[str, str]:
-    """What markers may ask about, here. `extra` is empty: only what is always required counts."""
+    """Return the values of markers on this machine; `extra` is empty, so no extra is required."""
     return {
         "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
         "python_full_version": platform.python_version(),
@@ -165,35 +171,35 @@ def environment() -> dict[str, str]:
 
 
 def required_names(requirements: Iterable[str]) -> list[str]:
-    """The normalised names among `Requires-Dist` lines whose markers hold on this machine.
+    """Return the normalised names of the `Requires-Dist` lines whose markers are true here.
 
-    Raises BuildError F341 for an unreadable one.
+    Raises BuildError F341 for a line that cannot be parsed.
     """
     names = environment()
-    wanted = []
+    required = []
     for line in requirements:
         match = _REQUIREMENT.match(line)
         if match is None:
-            raise failure("bad_requirement", line=line)
-        if match[2] is None or _holds(match[2], line, names):
-            wanted.append(normalise(match[1]))
-    return wanted
+            raise build_error("bad_requirement", line=line)
+        if match[2] is None or _is_true(match[2], line, names):
+            required.append(normalise(match[1]))
+    return required
 
 
-def _holds(marker: str, line: str, names: dict[str, str]) -> bool:
-    """A marker is nearly a Python expression: parsed as one, walked, never run."""
+def _is_true(marker: str, line: str, names: dict[str, str]) -> bool:
+    """Parse a marker as a Python expression, and evaluate its syntax tree without running it."""
     try:
-        return _walk(ast.parse(marker.strip(), mode="eval").body, names)
+        return _evaluate(ast.parse(marker.strip(), mode="eval").body, names)
     except (SyntaxError, KeyError, ValueError, TypeError, AttributeError) as err:
-        raise failure("bad_requirement", line=line) from err
+        raise build_error("bad_requirement", line=line) from err
 
 
-def _walk(node: ast.expr, names: dict[str, str]) -> bool:
+def _evaluate(node: ast.expr, names: dict[str, str]) -> bool:
     if isinstance(node, ast.BoolOp):
-        results = [_walk(value, names) for value in node.values]
+        results = [_evaluate(value, names) for value in node.values]
         return all(results) if isinstance(node.op, ast.And) else any(results)
     if not isinstance(node, ast.Compare) or len(node.ops) != 1:
-        raise ValueError("no comparison")
+        raise ValueError("not a comparison")
     left, right = node.left, node.comparators[0]
     versioned = any(isinstance(n, ast.Name) and n.id in _VERSIONED for n in (left, right))
     compare = _COMPARISONS[type(node.ops[0])]

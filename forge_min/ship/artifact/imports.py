@@ -1,6 +1,6 @@
-"""What a project's code imports, against what its artifact holds: a start finds nothing else there.
+"""Checks that an artifact contains all modules that the project's code imports at its start.
 
-Reads and parses; imports nothing. An artifact runs without site-packages.
+An artifact runs without site-packages. Code is parsed, and not imported.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from ...errors import BuildError, ErrorGroup
-from ..errors import failure
+from ..errors import build_error
 
-_STARTS = ("gen/registry.py", "app.py", "resources/*/jobs.py")  # what ops.project imports
+_STARTS = ("gen/registry.py", "app.py", "resources/*/jobs.py")  # imported by ops.project
 _CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _OWN = "forge_min"
 _NATIVE = "_native/"
@@ -23,43 +23,46 @@ _NATIVE = "_native/"
 def check_imports(
     project: Mapping[str, bytes], package: Mapping[str, bytes], members: Mapping[str, bytes]
 ) -> None:
-    """Raises BuildError F352 for an import that must fail when the artifact starts, an ErrorGroup
-    of them for several; each name is told of once.
+    """Raise BuildError F352 for an import that would fail when the artifact starts.
 
-    Followed from app.py, gen/ and jobs.py are the imports that always run: those at the top of a
-    module or in a class there. What stands in a function, below `if`, or in a `try` that catches
-    ImportError may fail. project: its own members. package: all files of forge_min. members: all
-    there are.
+    Only imports that always run are followed from app.py, gen/ and jobs.py: at the top of a module
+    or of a class there. Imports in a function, below `if`, or in a `try` that catches ImportError
+    may fail.
+
+    project: the project's members.
+    package: all files of forge_min.
+    members: all members of the artifact.
+    Raises an ErrorGroup for several errors, one for each name.
     """
-    there = {name.removeprefix(_NATIVE) for name in members}
-    known = {PurePosixPath(name).parts[0].partition(".")[0] for name in there}
+    present = {name.removeprefix(_NATIVE) for name in members}
+    known = {PurePosixPath(name).parts[0].partition(".")[0] for name in present}
     known |= sys.stdlib_module_names
-    left_out = package.keys() - there
-    waiting = [name for name in project if any(fnmatch(name, start) for start in _STARTS)]
-    seen = set(waiting)
-    wrong: dict[str, BuildError] = {}
-    while waiting:
-        file = waiting.pop()
+    left_out = package.keys() - present
+    todo = [name for name in project if any(fnmatch(name, start) for start in _STARTS)]
+    seen = set(todo)
+    errors: dict[str, BuildError] = {}
+    while todo:
+        file = todo.pop()
         for line, names in _imports(file, project[file]):
             for name in names:
                 top = name.partition(".")[0]
                 if top not in known:
-                    error = failure("no_import", file=file, line=line, name=top)
-                    wrong.setdefault(top, error)
-                elif top == _OWN and not left_out.isdisjoint(_places(name)):
-                    error = failure("import_of_tools", file=file, line=line, name=name)
-                    wrong.setdefault(f"{file}:{line}", error)
-                found = [place for place in _places(name) if place in project]
-                waiting += [place for place in found if place not in seen]
-                seen.update(found)
-    if len(wrong) > 1:
-        raise ErrorGroup("the artifact would not hold what is imported", [*wrong.values()])
-    for error in wrong.values():
+                    error = build_error("no_import", file=file, line=line, name=top)
+                    errors.setdefault(top, error)
+                elif top == _OWN and not left_out.isdisjoint(_files_of(name)):
+                    error = build_error("import_of_tools", file=file, line=line, name=name)
+                    errors.setdefault(f"{file}:{line}", error)
+                files = [path for path in _files_of(name) if path in project]
+                todo += [path for path in files if path not in seen]
+                seen.update(files)
+    if len(errors) > 1:
+        raise ErrorGroup("the artifact would lack imported modules", [*errors.values()])
+    for error in errors.values():
         raise error
 
 
-def _places(name: str) -> Iterator[str]:
-    """Where the module may lie, and every package that it is in."""
+def _files_of(name: str) -> Iterator[str]:
+    """Yield the possible files of a module and of every package that contains it."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         path = "/".join(parts[:end])
@@ -67,7 +70,7 @@ def _places(name: str) -> Iterator[str]:
 
 
 def _imports(file: str, data: bytes) -> Iterator[tuple[int, Sequence[str]]]:
-    """Line and full names of what a module always imports; of `from a import b` also a.b."""
+    """Yield line and full names of the imports that always run; of `from a import b` also a.b."""
     package = PurePosixPath(file).parent.parts
     for node in _unconditional(ast.parse(data).body):
         if isinstance(node, ast.Import):
@@ -92,7 +95,7 @@ def _unconditional(body: Sequence[ast.stmt]) -> Iterator[ast.Import | ast.Import
 
 
 def _catches(handler: ast.ExceptHandler) -> bool:
-    """Whether it catches an ImportError."""
+    """Return whether it catches an ImportError."""
     if handler.type is None:
         return True
     return any(isinstance(n, ast.Name) and n.id in _CAUGHT for n in ast.walk(handler.type))

@@ -1,5 +1,6 @@
-"""The package that builds: its files, and the part of them that an artifact carries: ground and RUN
-ladder, nothing that builds.
+"""The files of the running forge_min, and those of them that an artifact contains.
+
+An artifact has the packages of the ground and RUN layers, and no package that builds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from ...resources import JSON
 from .distributions import recorded_files
 
-# tests/test_architecture.py compares these with its layers.
+# tests/test_architecture.py compares these packages with its layers.
 CARRIED = frozenset(
     ("__init__", "_compat", "errors", "i18n", "resources", "lazy", "config", "manifest")
     + ("fanout", "_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
@@ -22,71 +23,67 @@ CARRIED = frozenset(
 )
 _NAME = "forge_min"
 _SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".svg", ".js", ".json", ".yml"})
-_MADE = (".so", ".c", ".pyc", ".pyd")
+_COMPILED_SUFFIXES = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)
-_EDITABLE = "_vendor"  # a copy in a project's repository, which may be edited
+_EDITABLE = "_vendor"  # the folder of an editable copy in a project's repository
 
 
 def package_root() -> Path:
-    """The folder of the package that builds: installed, a checkout, or a project's `_vendor/`."""
+    """Return the folder of the running package: installed, a checkout, or in `_vendor/`."""
     return Path(__file__).resolve().parents[2]
 
 
 def package_files(root: Path) -> dict[str, bytes]:
-    """Its files by name, "forge_min/app/app.py", the core that this Python loads too; nothing else
-    that is compiled. root: the package's folder.
+    """Return the package's files by name, such as "forge_min/app/runtime.py".
 
-    Raises BuildError where an installer put it there: F342 for a file that differs from its record,
-    F341 for one that is missing. A checkout and a project's `_vendor/` have no such record.
+    Of compiled files, only the core that this Python loads is among them.
+
+    root: the package's folder.
+    Raises BuildError F342 if an installed file was changed, F341 if one is missing. A checkout and
+    a project's `_vendor/` have no record of their files.
     """
-    installed = [] if root.parent.name == _EDITABLE else _installations(root)
-    found: dict[str, bytes] = {}
-    for folder in installed:
-        found |= recorded_package(PathDistribution(folder))
-    if installed:
-        return found
+    infos = sorted(root.parent.glob(f"{_NAME}-*.dist-info"))
+    if infos and root.parent.name != _EDITABLE:
+        return {k: v for info in infos for k, v in recorded_package(PathDistribution(info)).items()}
     paths = (path for path in sorted(root.rglob("*")) if path.is_file())
     names = {f"{_NAME}/{path.relative_to(root).as_posix()}": path for path in paths}
     core = compiled_core(names)
     return {
         name: path.read_bytes()
         for name, path in names.items()
-        if _is_ours(PurePosixPath(name)) and (name == core or name not in _CORES)
+        if _is_source(PurePosixPath(name)) and (name == core or name not in _CORES)
     }
 
 
 def recorded_package(dist: Distribution) -> dict[str, bytes]:
-    """The same of an installed forge_min, or of a wheel. Raises as `recorded_files`."""
-    return recorded_files(dist, _is_ours)
+    """Return the files of an installed forge_min, or of its wheel. Raises as `recorded_files`."""
+    return recorded_files(dist, _is_source)
 
 
 def package_members(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What an artifact carries of these, by name inside it; the core, if any, in `_native/`."""
-    found: dict[str, bytes] = {}
+    """Return the members of an artifact among these files; a compiled core is in `_native/`."""
+    members: dict[str, bytes] = {}
     for name, data in files.items():
-        room, *deeper = PurePosixPath(name).parts[1:]
-        wanted = room.partition(".")[0] in CARRIED or (room == "codes.toml" and not deeper)
-        if wanted and PurePosixPath(name).suffix in _SUFFIXES:
-            found[name] = data
-            if name.endswith(".toml"):  # what data.table reads
-                found[name + JSON] = json.dumps(tomllib.loads(data.decode())).encode()
+        top = PurePosixPath(name).parts[1]
+        carried = top.partition(".")[0] in CARRIED or top == "codes.toml"
+        source = "/templates/" in name and name.endswith(".html")  # its module is beside it
+        if carried and not source and PurePosixPath(name).suffix in _SUFFIXES:
+            members[name] = data
+            if name.endswith(".toml"):  # for `resources.table`
+                members[name + JSON] = json.dumps(tomllib.loads(data.decode())).encode()
     core = compiled_core(files)
     if core is not None:
-        found[f"_native/{core}"] = files[core]
-    return found
+        members[f"_native/{core}"] = files[core]
+    return members
 
 
 def compiled_core(names: Iterable[str]) -> str | None:
-    """The compiled `_fanout` that this Python would load of files with these names, or None."""
+    """Return the name of the compiled `_fanout` that this Python would load, or None."""
     names = set(names)
     return next((name for name in _CORES if name in names), None)
 
 
-def _installations(root: Path) -> list[Path]:
-    return sorted(root.parent.glob(f"{_NAME}-*.dist-info"))
-
-
-def _is_ours(path: PurePosixPath) -> bool:
+def _is_source(path: PurePosixPath) -> bool:
     if path.parts[0] != _NAME or any(part.startswith(".") for part in path.parts):
         return False
-    return path.suffix not in _MADE or path.as_posix() in _CORES
+    return path.suffix not in _COMPILED_SUFFIXES or path.as_posix() in _CORES

@@ -1,6 +1,6 @@
-"""Vendor: all that a project needs where there is no network, pinned by hash."""
+"""Everything that a project needs on a machine without network, pinned by hash."""
 
-from .folder import Vendored, vendor
+from .folder import VendorResult, vendor
 from .wheel import copy_source
 
-__all__ = ["Vendored", "copy_source", "vendor"]
+__all__ = ["VendorResult", "copy_source", "vendor"]

@@ -1,7 +1,8 @@
-"""The vendor folder: wheels, lock, bill of materials, licences, installer, sums; all or none.
+"""The vendor folder: wheels, lock, bill of materials, licences, installer, checksums.
 
-Wheels come from an index, by pip. Front-end files come out of wheels: assets.scripts pins each by
-its SHA-256, and static/ holds it. A project commits these files, and a build compares them.
+It is written atomically. pip downloads the wheels from an index. Front-end files are taken from
+wheels into static/: assets.scripts pins each by its SHA-256, and a build compares them. The project
+commits these files.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from pathlib import Path, PurePosixPath
 
 from ...manifest import Manifest
 from ...resources import files
-from ..artifact.archive import SUMS, check_folder, replace_file, write_folder
+from ..artifact.archive import CHECKSUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
-from ..errors import failure
+from ..errors import build_error, one_line
 from ..progress import Step, no_network, timed
-from ..project import Project, read_project
+from ..project import ProjectInfo, read_project
 from .sbom import NAME as SBOM
 from .sbom import licence_of, licence_texts, sbom_of_wheels
 from .wheel import MINOR, Wheel, other_wheels, own_wheels, repack
 from .wheelhouse import FOLDER, LOCK, WHEELS, write_lock
 
-_NEEDED = (*BASE, DRIVERS["binary"])
-_TOOL = "pip"  # installs the others; where they run, nothing needs it
+_REQUIRED = (*BASE, DRIVERS["binary"])
+_INSTALLER = "pip"  # installs the others, and is not used at run time
 _SHIP = __package__.rpartition(".")[0]
-# glibc 2.28 is of 2018: what is built for it, or for an older one, runs on any system in support.
+# glibc 2.28 is of 2018: wheels for it, or for older ones, run on all supported systems.
 _LEVELS = {
     "manylinux": [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + ["manylinux2014"],
     "musllinux": ["musllinux_1_2", "musllinux_1_1"],
@@ -41,9 +42,15 @@ _LEVELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Vendored:
-    """What was written. size: bytes. steps: name → seconds, in order. licences: by distribution,
-    "" where it names none. scripts: files in static/.
+class VendorResult:
+    """The written folder.
+
+    path: the folder.
+    size: bytes of all its files.
+    steps: seconds by name of the step, in order.
+    wheels: names of the wheels.
+    licences: licence by distribution, "" if it names none.
+    scripts: names of the files in static/.
     """
 
     path: Path
@@ -62,33 +69,36 @@ def vendor(
     own: Sequence[Path] = (),
     offline: bool = False,
     step: Step | None = None,
-) -> Vendored:
-    """Fills a folder with what a machine without network needs for the project at `root`.
+) -> VendorResult:
+    """Write a folder with the packages that the project at `root` needs, for its installation.
 
-    The versions are those that are installed here, and the Python is this one's X.Y. output: by
-    default vendor/ in the project. platforms: "musllinux_aarch64" and the like, by default this
-    machine's with either C library. own: wheels of forge_min for other machines. offline: asks no
-    index, and packs what is installed, for this machine alone. step: as of `build`.
+    It has the versions that are installed here, for this X.Y of Python.
 
-    Raises ConfigError and BuildError F34x, F37x: what was there is as it was then.
+    output: the folder, by default vendor/ in the project.
+    platforms: such as "musllinux_aarch64", by default this machine's with either C library.
+    own: wheels of forge_min for other machines.
+    offline: pack the installed packages, for this machine only, instead of using an index.
+    step: as `build` calls it.
+
+    Raises ConfigError and BuildError F34x, F37x, and leaves the previous folder unchanged then.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
     path = output or root / FOLDER
-    check_folder(path, root, SUMS)
+    check_folder(path, root, CHECKSUMS)
     with no_network() if offline else nullcontext():
         with clock("own wheel"):
             project = read_project(root)
-            needed = collect([*_NEEDED, _TOOL])
+            required = collect([*_REQUIRED, _INSTALLER])
             others = other_wheels(own)
-            made = {wheel.file for wheel in others}
-            wheels = [*others, *(wheel for wheel in own_wheels() if wheel.file not in made)]
+            names = {wheel.file for wheel in others}
+            wheels = [*others, *(wheel for wheel in own_wheels() if wheel.file not in names)]
         with clock("wheels"):
             if offline:
-                wheels += map(repack, needed)
+                wheels += map(repack, required)
             else:
-                here = [f"{libc}_{platform.machine()}" for libc in _LEVELS]
-                wheels += from_index(needed, platforms or here)
+                default = [f"{libc}_{platform.machine()}" for libc in _LEVELS]
+                wheels += from_index(required, platforms or default)
         with clock("scripts"):
             scripts = dict(fetch_scripts(project, offline=offline))
         with clock("folder"):
@@ -96,29 +106,30 @@ def vendor(
             members = _members(wheels, scripts.values(), bill)
             write_folder(members, path)
     size = sum(map(len, members.values()))
-    names = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
-    return Vendored(path, size, steps, tuple(w.file for w in wheels), names, tuple(scripts))
+    licences = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
+    return VendorResult(path, size, steps, tuple(w.file for w in wheels), licences, tuple(scripts))
 
 
 def _members(
     wheels: Sequence[Wheel], others: Iterable[Distribution], bill: bytes
 ) -> dict[str, bytes]:
-    """Every file by its name. others: distributions that scripts were taken from."""
+    """Return the files of the folder by name. others: distributions that contain the scripts."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_text("utf-8")
-    lock = write_lock([wheel for wheel in wheels if wheel.name != _TOOL], f"CPython {python}")
+    lock = write_lock([wheel for wheel in wheels if wheel.name != _INSTALLER], f"CPython {python}")
     members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer.encode()}
     for wheel in wheels:
-        members[f"{_TOOL if wheel.name == _TOOL else WHEELS}/{wheel.file}"] = wheel.data
+        folder = _INSTALLER if wheel.name == _INSTALLER else WHEELS
+        members[f"{folder}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
-    return {**members, SUMS: Manifest.of(members).write().encode()}
+    return {**members, CHECKSUMS: Manifest.of(members).write().encode()}
 
 
 def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) -> list[Wheel]:
-    """The wheels of these very versions for every platform, as pip is configured here.
+    """Download the wheels of these versions for every platform, with this machine's pip settings.
 
-    Never source, so nothing of theirs runs. Raises BuildError F370 with pip's words.
+    No source is downloaded, so no code of a package runs. Raises BuildError F370 with pip's output.
     """
     pins = [f"{dist.name}=={dist.version}" for dist in distributions]
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
@@ -128,14 +139,14 @@ def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) 
 
 
 def one_from_index(pin: str) -> Wheel:
-    """A wheel that only files are wanted of, whatever Python its code is for. Raises F370."""
+    """Download a wheel for its files, for any version of Python. Raises BuildError F370."""
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
         _download(["--ignore-requires-python", pin], folder)
         return Wheel.read(next(Path(folder).glob("*.whl")))
 
 
 def pip_options(name: str) -> list[str]:
-    """What pip is told, to get wheels of a platform for this version of CPython."""
+    """Return pip's options for wheels of a platform and this version of CPython."""
     libc, _, machine = name.partition("_")
     options = ["--implementation", "cp", "--python-version", f"3.{MINOR}"]
     for abi in (f"cp3{MINOR}", "abi3", "none"):
@@ -155,34 +166,34 @@ def _download(options: Sequence[str], folder: str) -> None:
         check=False,
     )
     if done.returncode:
-        said = " ".join(done.stderr.split())[-400:]
-        raise failure("not_downloaded", said=said)
+        raise build_error("not_downloaded", output=one_line(done.stderr))
 
 
-def check_scripts(project: Project) -> None:
-    """Raises BuildError F372 unless static/ holds each file that assets.scripts pins."""
+def check_scripts(project: ProjectInfo) -> None:
+    """Raise BuildError F372 unless static/ has each file that assets.scripts pins."""
     for name, row in project.scripts.items():
         path = project.root / "static" / name
         digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
         if digest != row["sha256"]:
-            raise failure("other_script", name=name, digest=digest)
+            raise build_error("other_script", name=name, digest=digest)
 
 
-def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Distribution]]:
-    """Writes each into static/; gives its name, and the distribution that it was taken from.
+def fetch_scripts(project: ProjectInfo, *, offline: bool) -> Iterator[tuple[str, Distribution]]:
+    """Write each script into static/, and yield its name and the distribution that contains it.
 
-    offline: from what is installed, else from the index. Raises BuildError F372 for a file with
-    another hash, F341 for one that is not there, F370, F345.
+    offline: use the installed distribution instead of the index.
+    Raises BuildError F372 for a missing file and for another hash, F341 for a distribution that is
+    not installed, F370, F345.
     """
     for name, row in project.scripts.items():
         dist = _find(row["wheel"], offline=offline)
         member = PurePosixPath(row["member"])
         data = next(iter(recorded_files(dist, member.__eq__).values()), None)
         if data is None:
-            raise failure("no_member", name=name, **row)
+            raise build_error("no_member", name=name, **row)
         digest = sha256(data).hexdigest()
         if digest != row["sha256"]:
-            raise failure("other_member", name=name, digest=digest, **row)
+            raise build_error("other_member", name=name, digest=digest, **row)
         replace_file(project.root / "static" / name, data, "file_not_written")
         yield name, dist
 

@@ -1,7 +1,7 @@
 """The bill of materials, CycloneDX 1.6 as JSON, and licences of distributions.
 
-The same wheels give the same bytes. What a wheel's own bill says of libraries that were put into
-it (PEP 770) is in it too.
+The same wheels give the same bytes. The libraries that a wheel's own bill lists (PEP 770) are
+included.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from typing import Any
 
 from ... import __version__
 from ..artifact.distributions import BASE, normalise, recorded_files, required_names
-from ..project import Project
+from ..project import ProjectInfo
 from ..provenance import source_date
 from .wheel import OWN, Wheel
 
 NAME = "sbom.cdx.json"
-_OWN_LICENCE = [{"expression": "MIT"}]  # where it runs from a folder, nothing tells it
+_OWN_LICENCE = [{"expression": "MIT"}]  # a checkout has no metadata
 _TEXT = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
 Component = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One entry of the bill. dist: None for forge_min itself, in an artifact. file and digest: of
-    the wheel, where it is one.
+class BillEntry:
+    """One distribution of the bill.
+
+    dist: None for forge_min itself, in an artifact.
+    file, digest: name and SHA-256 of the wheel, "" if it is not from one.
     """
 
     name: str
@@ -42,32 +44,37 @@ class Part:
 
     @property
     def reference(self) -> str:
-        """Its package URL, which no other part has."""
+        """The package URL, which is unique in the bill."""
         return f"pkg:pypi/{self.name}@{self.version}" + (self.file and f"?file_name={self.file}")
 
     @property
     def requires(self) -> set[str]:
-        """Names of what it needs."""
+        """The normalised names of required distributions."""
         if self.dist is None:
             return set(BASE)
         return set(required_names(self.dist.requires or ()))
 
 
 def sbom_of_wheels(
-    project: Project, wheels: Iterable[Wheel], scripts: Mapping[str, Distribution]
+    project: ProjectInfo, wheels: Iterable[Wheel], scripts: Mapping[str, Distribution]
 ) -> bytes:
-    """The bill of a vendor folder. scripts: file in static/ → what it came with. Raises F347."""
-    parts = [Part(w.name, w.version, w.distribution(), w.file, w.digest) for w in wheels]
+    """Return the bill of a vendor folder. Raises BuildError F347.
+
+    scripts: the distribution that contains it, by the name of a file in static/.
+    """
+    parts = [BillEntry(w.name, w.version, w.distribution(), w.file, w.digest) for w in wheels]
     return _write(project, parts, scripts)
 
 
-def sbom_of_artifact(project: Project, distributions: Iterable[Distribution]) -> bytes:
-    """The bill of an artifact with these distributions and forge_min. Raises F347."""
-    parts = [Part(normalise(d.name), d.version, d) for d in distributions]
-    return _write(project, [Part(OWN, __version__), *parts], {})
+def sbom_of_artifact(project: ProjectInfo, distributions: Iterable[Distribution]) -> bytes:
+    """Return the bill of an artifact with forge_min and these. Raises BuildError F347."""
+    parts = [BillEntry(normalise(d.name), d.version, d) for d in distributions]
+    return _write(project, [BillEntry(OWN, __version__), *parts], {})
 
 
-def _write(project: Project, parts: Sequence[Part], scripts: Mapping[str, Distribution]) -> bytes:
+def _write(
+    project: ProjectInfo, parts: Sequence[BillEntry], scripts: Mapping[str, Distribution]
+) -> bytes:
     subject = {
         "type": "application",
         "bom-ref": f"{project.name}@{project.version}",
@@ -93,7 +100,7 @@ def _write(project: Project, parts: Sequence[Part], scripts: Mapping[str, Distri
     return (json.dumps(bill, indent=1) + "\n").encode()
 
 
-def _component(part: Part) -> Component:
+def _component(part: BillEntry) -> Component:
     component = {
         "type": "library",
         "bom-ref": part.reference,
@@ -134,15 +141,15 @@ def _script(name: str, row: Mapping[str, str], dist: Distribution | None) -> Com
 
 
 def _inside(dist: Distribution, reference: str) -> Iterator[Component]:
-    """The libraries of which the wheel's own bill says that they lie in it."""
+    """Yield the libraries that the wheel's own bill lists."""
     for number, text in enumerate(recorded_files(dist, _is_bill).values()):
-        for found in json.loads(text).get("components", ()):
-            name = str(found.get("name", ""))
+        for row in json.loads(text).get("components", ()):
+            name = str(row.get("name", ""))
             if name and normalise(name) != normalise(dist.name):
-                kept = {key: found[key] for key in ("version", "purl") if key in found}
-                mark = sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
-                own = f"{reference}#{number}-{mark}"
-                yield {"type": "library", "bom-ref": own, "name": name, **kept}
+                known = {key: row[key] for key in ("version", "purl") if key in row}
+                digest = sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:12]
+                own = f"{reference}#{number}-{digest}"
+                yield {"type": "library", "bom-ref": own, "name": name, **known}
 
 
 def _is_bill(path: PurePosixPath) -> bool:
@@ -150,14 +157,17 @@ def _is_bill(path: PurePosixPath) -> bool:
 
 
 def _dependencies(
-    subject: str, parts: Sequence[Part], files: Sequence[Component]
+    subject: str, parts: Sequence[BillEntry], files: Sequence[Component]
 ) -> Iterator[Component]:
-    """What each needs; the project needs its scripts, and what nothing else does."""
+    """Yield the dependencies of each entry.
+
+    The project depends on its scripts and on the distributions that no other requires.
+    """
     references: dict[str, list[str]] = {}
     for part in parts:
         references.setdefault(part.name, []).append(part.reference)
-    needed = set().union(*(part.requires for part in parts))
-    direct = [one for name in sorted(references.keys() - needed) for one in references[name]]
+    required = set().union(*(part.requires for part in parts))
+    direct = [ref for name in sorted(references.keys() - required) for ref in references[name]]
     yield {"ref": subject, "dependsOn": [*direct, *(file["bom-ref"] for file in files)]}
     yield from ({"ref": file["bom-ref"], "dependsOn": []} for file in files)
     for part in parts:
@@ -166,30 +176,30 @@ def _dependencies(
 
 
 def licence_of(dist: Distribution) -> str:
-    """Its SPDX expression (PEP 639), else what its author calls it, else ""."""
-    words = dist.metadata
-    if "License-Expression" in words:
-        return words["License-Expression"].strip()
-    named = str((words.get_all("License") or [""])[0]).strip()
-    if 0 < len(named) <= 80 and "\n" not in named:  # some put the whole text there
-        return named
-    rows = words.get_all("Classifier") or []
+    """Return its SPDX expression (PEP 639), else its name in the metadata, else ""."""
+    metadata = dist.metadata
+    if "License-Expression" in metadata:
+        return metadata["License-Expression"].strip()
+    name = str((metadata.get_all("License") or [""])[0]).strip()
+    if 0 < len(name) <= 80 and "\n" not in name:  # some have the whole text there
+        return name
+    rows = metadata.get_all("Classifier") or []
     return next((row.rpartition(" :: ")[2] for row in rows if row.startswith("License :: ")), "")
 
 
 def licence_texts(dist: Distribution) -> dict[str, bytes]:
-    """Licences and notices by their name in the vendor folder. Raises as `recorded_files`."""
+    """Return licences and notices by name in the vendor folder. Raises as `recorded_files`."""
     folder = f"licenses/{normalise(dist.name)}-{dist.version}"
     texts = recorded_files(dist, _is_text)
     return {f"{folder}/{'/'.join(_below(name))}": data for name, data in texts.items()}
 
 
 def _is_text(path: PurePosixPath) -> bool:
-    described = path.parts[0].endswith(".dist-info")
-    return described and ("licenses" in path.parts or _TEXT.match(path.name) is not None)
+    in_info = path.parts[0].endswith(".dist-info")
+    return in_info and ("licenses" in path.parts or _TEXT.match(path.name) is not None)
 
 
 def _below(name: str) -> tuple[str, ...]:
-    """The path below x.dist-info/ and below its licenses/, where installers put them."""
+    """Return the path below x.dist-info/ and below its licenses/."""
     parts = PurePosixPath(name).parts[1:]
     return parts[1:] if parts[0] == "licenses" else parts

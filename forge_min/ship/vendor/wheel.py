@@ -1,6 +1,6 @@
 """Wheels in memory, read or packed: of other distributions, and of forge_min itself.
 
-Format: PyPA "Binary distribution format". A wheel is read once: what was hashed is what is used.
+Format: PyPA "Binary distribution format". A wheel is read once, so the hashed bytes are used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..artifact.distributions import (
     record_hash,
     recorded_files,
 )
-from ..errors import failure
+from ..errors import build_error
 
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")
@@ -43,24 +43,25 @@ MINOR = sys.version_info.minor
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A file's name and its bytes."""
+    """The name and the bytes of a wheel's file."""
 
     file: str
     data: bytes
 
     @classmethod
     def read(cls, path: Path) -> Wheel:
-        """Raises BuildError F371 for what is not named like a wheel, or is no readable file."""
-        if not _FILE.fullmatch(path.name) or not path.is_file():
-            raise failure("no_wheel", file=path.name)
+        """Read a wheel. Raises BuildError F371 unless it is a readable file with a wheel's name."""
         try:
-            return cls(path.name, path.read_bytes())
-        except OSError as err:
-            raise failure("no_wheel", file=path.name) from err
+            data = path.read_bytes() if path.is_file() else None  # a pipe would block
+        except OSError:
+            data = None
+        if data is None or not _FILE.fullmatch(path.name):
+            raise build_error("no_wheel", file=path.name)
+        return cls(path.name, data)
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Name (the one spelling), version; tags of Python, ABI and platform, each maybe a.b.c."""
+        """Normalised name, version, and tags of Python, ABI and platform, such as "cp313.py3"."""
         match = _FILE.fullmatch(self.file)
         assert match is not None, self.file
         name, *others = match.groups()
@@ -68,33 +69,33 @@ class Wheel:
 
     @property
     def name(self) -> str:
-        """Of its distribution, in the one spelling."""
+        """The normalised name of its distribution."""
         return self.parts[0]
 
     @property
     def version(self) -> str:
-        """Of its distribution."""
+        """The version of its distribution."""
         return self.parts[1]
 
     @property
     def digest(self) -> str:
-        """SHA-256, hexadecimal."""
+        """The SHA-256 in hexadecimal."""
         return sha256(self.data).hexdigest()
 
     def distribution(self) -> Distribution:
-        """What it would install. Raises BuildError F371 when it is no zip of a distribution."""
+        """Return the distribution in it. Raises BuildError F371 if it is not a zip with one."""
         try:
             archive = zipfile.ZipFile(io.BytesIO(self.data))
         except zipfile.BadZipFile as err:
-            raise failure("no_wheel", file=self.file) from err
-        found = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
-        if len(found) != 1:
-            raise failure("no_wheel", file=self.file)
-        return PathDistribution(zipfile.Path(archive, found.pop()))
+            raise build_error("no_wheel", file=self.file) from err
+        folders = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
+        if len(folders) != 1:
+            raise build_error("no_wheel", file=self.file)
+        return PathDistribution(zipfile.Path(archive, folders.pop()))
 
 
 def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes]) -> Wheel:
-    """The wheel of these files, as `complete` makes them whole."""
+    """Return the wheel of these files and of those that `complete` adds."""
     tags = list(tags)
     columns = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(sorted(set(column))) for column in columns)
@@ -103,9 +104,9 @@ def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes
 
 
 def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files, which hold one *.dist-info, with a RECORD in it, and a WHEEL if it has none.
+    """Return the files with a RECORD in their one *.dist-info, and a WHEEL if it has none.
 
-    tags: "py3-none-any", more than one where they fit several platforms.
+    tags: such as "py3-none-any", several for several platforms.
     """
     info = next(match[0] for file in sorted(files) if (match := _INFO.match(file)))
     tags = sorted(tags)
@@ -116,44 +117,44 @@ def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes
     return {**members, f"{info}RECORD": "".join(_record(members, f"{info}RECORD")).encode()}
 
 
-def _record(members: Mapping[str, bytes], itself: str) -> Iterator[str]:
+def _record(members: Mapping[str, bytes], record: str) -> Iterator[str]:
     for name, data in sorted(members.items()):
         quoted = f'"{name}"' if "," in name else name
         yield f"{quoted},{record_hash(data)},{len(data)}\n"
-    yield f"{itself},,\n"
+    yield f"{record},,\n"
 
 
 def repack(dist: Distribution) -> Wheel:
-    """The wheel that a distribution was installed from, less what an installer put elsewhere.
+    """Return a wheel of an installed distribution, without the files that installers move.
 
-    Its bytes, and so its hash, are not those of the index. Raises as `recorded_files`.
+    Its bytes and its hash differ from the index's wheel. Raises as `recorded_files`.
     """
-    files = recorded_files(dist, _came_with_it)
+    files = recorded_files(dist, _is_from_wheel)
     tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or f"Tag: {PURE}", re.MULTILINE)
     return pack(dist.name, dist.version, tags, files)
 
 
-def _came_with_it(path: PurePosixPath) -> bool:
+def _is_from_wheel(path: PurePosixPath) -> bool:
     return path.suffix != ".pyc" and path.name not in INSTALLERS_OWN
 
 
 def is_musl() -> bool:
-    """Whether this Python runs on musl."""
+    """Return whether this Python runs on musl."""
     return "musl" in EXTENSION_SUFFIXES[0]
 
 
 def compiled_tag(file: str, data: bytes) -> str:
-    """The tag of a wheel with this compiled module, which was made here."""
+    """Return the tag of a wheel with this module, which was compiled on this machine."""
     python = "cp311-abi3" if ".abi3." in file else f"cp3{MINOR}-cp3{MINOR}"
     if is_musl():
         return f"{python}-musllinux_1_2_{platform.machine()}"
-    # The names of its versioned symbols tell the oldest glibc that has them all (PEP 600).
+    # The newest of its versioned symbols determines the oldest usable glibc (PEP 600).
     level = max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", data)), default=17)
     return f"{python}-manylinux_2_{level}_{platform.machine()}"
 
 
 def fits(wheel: Wheel) -> bool:
-    """Whether this Python can load it. The level of the C library is pip's to compare."""
+    """Return whether this Python can load it; pip compares the version of the C library."""
     _, _, *tags = wheel.parts
     pythons, abis, platforms = (tag.split(".") for tag in tags)
     native = f"cp3{MINOR}"
@@ -161,21 +162,20 @@ def fits(wheel: Wheel) -> bool:
     by_python = not {"py3", f"py3{MINOR}", native, *stable}.isdisjoint(pythons)
     by_abi = not {"none", "abi3", native}.isdisjoint(abis)
     libc = "musllinux" if is_musl() else "manylinux"
-    ours = re.compile(rf"any|({libc}\w*|linux)_{re.escape(platform.machine())}")
-    return by_python and by_abi and any(ours.fullmatch(name) for name in platforms)
+    usable = re.compile(rf"any|({libc}\w*|linux)_{re.escape(platform.machine())}")
+    return by_python and by_abi and any(usable.fullmatch(name) for name in platforms)
 
 
 def own_wheels() -> list[Wheel]:
-    """The pure wheel, and the one with the core that runs here. Compiles nothing.
+    """Return the pure wheel of forge_min, and the one with the running core. Compiles nothing.
 
-    Raises BuildError F341 when forge-min is not installed here, or as another version; as
-    `package_files`.
+    Raises BuildError F341 if forge-min is not installed with this version; and as `package_files`.
     """
     return [pack(OWN, __version__, [tag], files) for tag, files in _contents()]
 
 
 def wheel_for(libc: str) -> Wheel:
-    """The wheel with the core that runs here if it is for this C library, else the pure one.
+    """Return the wheel with the running core if it is for this C library, else the pure one.
 
     libc: "manylinux" or "musllinux". Raises as `own_wheels`.
     """
@@ -184,25 +184,26 @@ def wheel_for(libc: str) -> Wheel:
 
 
 def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
-    """Wheels of forge_min that were made elsewhere. Raises BuildError F371 for any other file."""
+    """Read wheels of forge_min from other machines. Raises BuildError F371 for any other file."""
     wheels = [Wheel.read(path) for path in paths]
     for wheel in wheels:
         if (wheel.name, wheel.distribution().version) != (OWN, __version__):
-            raise failure("not_own", file=wheel.file, version=__version__)
+            raise build_error("not_own", file=wheel.file, version=__version__)
     return wheels
 
 
 def copy_source(root: Path, *, force: bool = False) -> Path:
-    """Copies the package, its core too, into the project's `_vendor/`; what else is there stays.
+    """Copy the package with its core into the project's `_vendor/`, beside other files there.
 
-    Raises BuildError: F360 when the copy there was edited and `force` is missing, or is the one
-    that runs; F345 when it cannot be written; as `own_wheels`.
+    force: replace an edited copy.
+    Raises BuildError F360 if the copy was edited or is running, F345 if it cannot be written; and
+    as `own_wheels`.
     """
     folder = root / "_vendor"
     if package.package_root() == (folder / _PACKAGE).resolve():
-        raise failure("runs_there", path=folder / _PACKAGE)
+        raise build_error("runs_there", path=folder / _PACKAGE)
     if not force and not _is_as_copied(folder):
-        raise failure("edited_source", path=folder / _PACKAGE)
+        raise build_error("edited_source", path=folder / _PACKAGE)
     tag, files = _contents()[-1]
     members = complete([tag], files)
     for part in (_PACKAGE, _OWN_INFO):
@@ -216,7 +217,7 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
 
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
-    """Tag and files of each of our wheels, the one with the core last."""
+    """Return tag and files of each wheel of forge_min, the one with the core last."""
     files = package.package_files(package.package_root())
     core = package.compiled_core(files)
     data = files.pop(core) if core is not None else b""
@@ -227,7 +228,7 @@ def _contents() -> list[tuple[str, dict[str, bytes]]]:
 
 
 def _information() -> dict[str, bytes]:
-    """Its *.dist-info: from the installed one, wheel or checkout."""
+    """Return the files of its *.dist-info, from the installed wheel or checkout."""
     dist = find_installed(OWN, __version__)
     licence = package.package_root().parent / "LICENSE"
     texts = {
@@ -240,7 +241,7 @@ def _information() -> dict[str, bytes]:
 
 
 def _is_as_copied(folder: Path) -> bool:
-    """Whether nothing is there, or each file is as the RECORD beside it says, and no other is."""
+    """Return whether there is no copy, or exactly the files of its RECORD, unchanged."""
     copied, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
     if not copied.exists() and not records:
         return True

@@ -1,7 +1,7 @@
-"""A project's wheelhouse: where `vendor/` lies in it, a build takes distributions from there alone.
+"""A project's wheelhouse: if the project has `vendor/`, a build uses only distributions in it.
 
-Every wheel there must be one that its lock names, whether this machine needs it or not, and nothing
-but wheels lies beside. The lock, requirements.lock, is what pip --require-hashes reads.
+Every wheel must be in its lock, whether this machine needs it or not, and no other files may be
+beside them. The lock, requirements.lock, is for `pip --require-hashes`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..artifact.distributions import normalise
 from ..artifact.package import recorded_package
-from ..errors import failure
+from ..errors import build_error
 from .wheel import OWN, Wheel, fits
 
 Pins = Mapping[tuple[str, str], frozenset[str]]
@@ -28,7 +28,7 @@ _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 def write_lock(wheels: Iterable[Wheel], comment: str) -> str:
-    """One requirement a distribution, with the hashes of its wheels for all platforms."""
+    """Return a requirement for each distribution, with the hashes of its wheels."""
     lines = [f"# {comment}"]
     ordered = sorted(wheels, key=lambda wheel: (wheel.name, wheel.version, wheel.file))
     for (name, version), same in groupby(ordered, key=lambda wheel: (wheel.name, wheel.version)):
@@ -38,13 +38,10 @@ def write_lock(wheels: Iterable[Wheel], comment: str) -> str:
 
 
 def read_lock(text: str) -> Pins:
-    """Name and version → the hashes of its wheels. Also reads what pip-compile and uv write."""
-    found = {}
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        pin = _PIN.match(line)
-        if pin:
-            found[normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
-    return found
+    """Return the hashes of wheels by name and version; also reads locks of pip-compile and uv."""
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    pins = ((pin, line) for line in lines if (pin := _PIN.match(line)))
+    return {(normalise(pin[1]), pin[2]): frozenset(_HASH.findall(line)) for pin, line in pins}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +53,37 @@ class Wheelhouse:
     wheels: tuple[Wheel, ...]
 
     def has(self, name: str) -> bool:
-        """Whether it holds a wheel of this distribution for this machine and Python."""
+        """Return whether there is a wheel of this distribution for this machine and Python."""
         return bool(self._fitting(name))
 
     def find(self, name: str) -> Distribution:
-        """What the wheel would install. Raises BuildError F341."""
+        """Return the distribution of the best wheel. Raises BuildError F341 without a wheel."""
         return self._best(name).distribution()
 
     def missing(self) -> list[str]:
-        """The distributions that the lock names, and no wheel is of."""
-        there = {(wheel.name, wheel.version) for wheel in self.wheels}
-        return sorted(name for name, version in self.pinned.keys() - there)
+        """Return the distributions that the lock names and that have no wheel."""
+        present = {(wheel.name, wheel.version) for wheel in self.wheels}
+        return sorted(name for name, version in self.pinned.keys() - present)
 
     def check_package(self, files: Mapping[str, bytes]) -> None:
-        """Raises BuildError unless these, of the forge_min that runs, are those of the wheel here:
-        F342 for one that differs, is added or missing (a core too), F341 without such a wheel.
+        """Raise BuildError F342 unless the running forge_min has the files of its wheel here.
+
+        files: of the running forge_min, with its core.
+        Raises BuildError F341 if there is no wheel of it.
         """
         wheel = self._best(OWN)
         locked = recorded_package(wheel.distribution())
         for name in sorted(files.keys() | locked.keys()):
             if files.get(name) != locked.get(name):
-                raise failure("own_differs", file=name, wheel=wheel.file, lock=self.lock)
+                raise build_error("own_differs", file=name, wheel=wheel.file, lock=self.lock)
 
     def _best(self, name: str) -> Wheel:
-        found = self._fitting(name)
-        if not found:
-            raise failure("no_locked_wheel", name=name, folder=self.lock.parent)
-        # As pip: what is compiled for this Python, then for any, then what is not compiled.
+        wheels = self._fitting(name)
+        if not wheels:
+            raise build_error("no_locked_wheel", name=name, folder=self.lock.parent)
+        # As pip: compiled for this Python, then for any Python, then pure.
         return min(
-            found, key=lambda wheel: (wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file)
+            wheels, key=lambda wheel: (wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file)
         )
 
     def _fitting(self, name: str) -> list[Wheel]:
@@ -92,10 +91,10 @@ class Wheelhouse:
 
 
 def read_wheelhouse(folder: Path) -> Wheelhouse | None:
-    """The one in a vendor folder, or None where there is neither a lock nor a folder of wheels.
+    """Return the wheelhouse of a vendor folder; None without a lock and a folder of wheels.
 
-    Raises BuildError F371 for wheels without a lock, for a wheel that it does not name, and for
-    what is no wheel.
+    Raises BuildError F371 for wheels without a lock, for a wheel that is not in it, and for a file
+    that is not a wheel.
     """
     lock, wheels = folder / LOCK, folder / WHEELS
     if not lock.exists() and not wheels.exists():
@@ -104,10 +103,10 @@ def read_wheelhouse(folder: Path) -> Wheelhouse | None:
         pinned = read_lock(lock.read_text("utf-8"))
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or err
-        raise failure("no_lock", folder=folder, lock=LOCK, why=why) from err
+        raise build_error("no_lock", folder=folder, lock=LOCK, why=why) from err
     paths = sorted(wheels.iterdir()) if wheels.is_dir() else []
-    found = tuple(Wheel.read(path) for path in paths)
-    for wheel in found:
+    result = Wheelhouse(lock, pinned, tuple(map(Wheel.read, paths)))
+    for wheel in result.wheels:
         if wheel.digest not in pinned.get((wheel.name, wheel.version), ()):
-            raise failure("other_wheel", file=wheel.file, lock=lock, digest=wheel.digest)
-    return Wheelhouse(lock, pinned, found)
+            raise build_error("other_wheel", file=wheel.file, lock=lock, digest=wheel.digest)
+    return result

@@ -1,4 +1,4 @@
-"""What this project has, generated from resources/. Do not edit."""
+"""The resources, workers and pages of this project, generated from resources/. Do not edit."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from resources.product.jobs import WORKERS as product_workers
 
 from .product.routes import routes as product_routes
 
-# Pages of this project in place of the library's.
+# Pages of this project that replace pages of the library.
 VIEWS: dict[str, Callable[..., str]] = {}
 
 
 def register(registry: Registry, prefix: str) -> list[Route]:
-    """Make every resource's actions, register every worker, and return the routes of the JSON API."""
+    """Register the actions and workers of all resources, and return the routes of the JSON API."""
     routes: list[Route] = []
     routes += product_routes(registry.add(ProductActions), prefix)
     registry.add_workers(product_workers)

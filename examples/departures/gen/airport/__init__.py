@@ -1,4 +1,4 @@
-"""Airport, generated from resources/airport/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
+"""Airport, generated from resources/airport/schema.py. Do not edit: the next `forge-min generate` replaces it."""
 
 from .actions import AirportActions
 from .model import AirportCreate, AirportFilter, AirportRow, AirportUpdate, to_json

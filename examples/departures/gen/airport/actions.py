@@ -1,4 +1,4 @@
-"""The actions of Airport, generated from resources/airport/schema.py. Do not edit: rules of yours go into resources/airport/actions.py."""
+"""The actions of Airport, generated from resources/airport/schema.py. Do not edit: write your rules into resources/airport/actions.py."""
 
 from forge_min.actions import Actions, ListQuery
 
@@ -15,5 +15,5 @@ class AirportActions(Actions[AirportRow, AirportCreate, AirportUpdate]):
     def query(
         cls, filters: AirportFilter, *, sort: str = "", limit: int = 25, q: str = ""
     ) -> ListQuery:
-        """What to list, with filters whose names and values are checked by type."""
+        """Return the query of a list, with typed filters."""
         return ListQuery.of(RESOURCE, filters, sort=sort, limit=limit, q=q)

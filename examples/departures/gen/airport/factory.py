@@ -9,12 +9,12 @@ from .model import AirportRow
 
 
 class AirportFactory(Factory[AirportRow]):
-    """Makes rows of airports: create(), create_many(n), build()."""
+    """Makes rows of airports: create(), create_many(n). build() returns only the data."""
 
     topic = "airports"
 
     def defaults(self, n: int) -> dict[str, Any]:
-        """A value for every field that a create must give. n counts the rows."""
+        """Return a value for each required field. n: the number of the row."""
         return {
             "icao": f"{n:04}"[-4:],
             "name": f"name {n}",

@@ -1,4 +1,4 @@
-"""A row of airports and what writes and filters take, generated from resources/airport/schema.py. Do not edit."""
+"""The types of airports: a row, the data of writes, filters. Generated from resources/airport/schema.py. Do not edit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forge_min.actions import iso_utc, uuid_text
 
 @dataclass(frozen=True, slots=True)
 class AirportRow:
-    """One airport as PostgreSQL holds it."""
+    """One airport in the database."""
 
     id: UUID
     icao: str
@@ -34,7 +34,7 @@ class AirportRow:
 
 
 class AirportCreate(TypedDict, total=False):
-    """What a create takes."""
+    """The data of a create."""
 
     icao: Required[str]
     iata: str | None
@@ -50,7 +50,7 @@ class AirportCreate(TypedDict, total=False):
 
 
 class AirportUpdate(TypedDict, total=False):
-    """What an update takes."""
+    """The data of an update."""
 
     icao: str
     iata: str | None
@@ -133,7 +133,7 @@ AirportFilter = TypedDict(
 
 
 def to_json(row: AirportRow) -> dict[str, object]:
-    """The row as a JSON object: UUIDs, times and decimals as strings."""
+    """Return the row as a JSON object, with UUIDs, times and decimals as strings."""
     return {
         "id": uuid_text(row.id),
         "icao": row.icao,

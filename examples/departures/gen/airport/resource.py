@@ -10,7 +10,7 @@ from .model import AirportRow, to_json
 
 
 def check(c: Check) -> None:
-    """The rules of the schema, one line per field."""
+    """Check the rules of the schema, one line per field."""
     c.string("icao", max_len=4, required=True)
     c.string("iata", min_len=3, max_len=3)
     c.string("name", max_len=100, required=True)

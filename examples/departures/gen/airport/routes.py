@@ -7,7 +7,7 @@ from .actions import AirportActions
 
 
 def routes(actions: AirportActions, prefix: str) -> list[Route]:
-    """The routes below `prefix`, for example "/api/v1"."""
+    """Return the routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/airports"
     api = ResourceAPI(actions, path)
     return [

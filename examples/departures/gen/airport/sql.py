@@ -1,4 +1,4 @@
-"""The statements of airports, generated from resources/airport/schema.py. Do not edit."""
+"""The SQL statements of airports, generated from resources/airport/schema.py. Do not edit."""
 
 SELECT = """\
 select

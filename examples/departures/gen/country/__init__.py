@@ -1,4 +1,4 @@
-"""Country, generated from resources/country/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
+"""Country, generated from resources/country/schema.py. Do not edit: the next `forge-min generate` replaces it."""
 
 from .actions import CountryActions
 from .model import CountryCreate, CountryFilter, CountryRow, CountryUpdate, to_json

@@ -1,4 +1,4 @@
-"""The actions of Country, generated from resources/country/schema.py. Do not edit: rules of yours go into resources/country/actions.py."""
+"""The actions of Country, generated from resources/country/schema.py. Do not edit: write your rules into resources/country/actions.py."""
 
 from forge_min.actions import Actions, ListQuery
 
@@ -15,5 +15,5 @@ class CountryActions(Actions[CountryRow, CountryCreate, CountryUpdate]):
     def query(
         cls, filters: CountryFilter, *, sort: str = "", limit: int = 25, q: str = ""
     ) -> ListQuery:
-        """What to list, with filters whose names and values are checked by type."""
+        """Return the query of a list, with typed filters."""
         return ListQuery.of(RESOURCE, filters, sort=sort, limit=limit, q=q)

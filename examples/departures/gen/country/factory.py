@@ -8,12 +8,12 @@ from .model import CountryRow
 
 
 class CountryFactory(Factory[CountryRow]):
-    """Makes rows of countries: create(), create_many(n), build()."""
+    """Makes rows of countries: create(), create_many(n). build() returns only the data."""
 
     topic = "countries"
 
     def defaults(self, n: int) -> dict[str, Any]:
-        """A value for every field that a create must give. n counts the rows."""
+        """Return a value for each required field. n: the number of the row."""
         return {
             "code": f"{n:02}"[-2:],
             "name": f"name {n}",

@@ -1,4 +1,4 @@
-"""A row of countries and what writes and filters take, generated from resources/country/schema.py. Do not edit."""
+"""The types of countries: a row, the data of writes, filters. Generated from resources/country/schema.py. Do not edit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forge_min.actions import iso_utc, uuid_text
 
 @dataclass(frozen=True, slots=True)
 class CountryRow:
-    """One country as PostgreSQL holds it."""
+    """One country in the database."""
 
     id: UUID
     code: str
@@ -24,14 +24,14 @@ class CountryRow:
 
 
 class CountryCreate(TypedDict, total=False):
-    """What a create takes."""
+    """The data of a create."""
 
     code: Required[str]
     name: Required[str]
 
 
 class CountryUpdate(TypedDict, total=False):
-    """What an update takes."""
+    """The data of an update."""
 
     code: str
     name: str
@@ -80,7 +80,7 @@ CountryFilter = TypedDict(
 
 
 def to_json(row: CountryRow) -> dict[str, object]:
-    """The row as a JSON object: UUIDs, times and decimals as strings."""
+    """Return the row as a JSON object, with UUIDs, times and decimals as strings."""
     return {
         "id": uuid_text(row.id),
         "code": row.code,

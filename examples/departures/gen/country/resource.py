@@ -10,7 +10,7 @@ from .model import CountryRow, to_json
 
 
 def check(c: Check) -> None:
-    """The rules of the schema, one line per field."""
+    """Check the rules of the schema, one line per field."""
     c.string("code", min_len=2, max_len=2, required=True)
     c.string("name", max_len=80, required=True)
     c.unknown()

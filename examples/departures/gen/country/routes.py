@@ -7,7 +7,7 @@ from .actions import CountryActions
 
 
 def routes(actions: CountryActions, prefix: str) -> list[Route]:
-    """The routes below `prefix`, for example "/api/v1"."""
+    """Return the routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/countries"
     api = ResourceAPI(actions, path)
     return [

@@ -1,4 +1,4 @@
-"""The statements of countries, generated from resources/country/schema.py. Do not edit."""
+"""The SQL statements of countries, generated from resources/country/schema.py. Do not edit."""
 
 SELECT = """\
 select

@@ -1,4 +1,4 @@
-"""Flight, generated from resources/flight/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
+"""Flight, generated from resources/flight/schema.py. Do not edit: the next `forge-min generate` replaces it."""
 
 from .actions import FlightActions
 from .model import FlightCreate, FlightFilter, FlightRow, FlightUpdate, to_json

@@ -1,4 +1,4 @@
-"""The actions of Flight, generated from resources/flight/schema.py. Do not edit: rules of yours go into resources/flight/actions.py."""
+"""The actions of Flight, generated from resources/flight/schema.py. Do not edit: write your rules into resources/flight/actions.py."""
 
 from forge_min.actions import Actions, ListQuery
 
@@ -15,5 +15,5 @@ class FlightActions(Actions[FlightRow, FlightCreate, FlightUpdate]):
     def query(
         cls, filters: FlightFilter, *, sort: str = "", limit: int = 25, q: str = ""
     ) -> ListQuery:
-        """What to list, with filters whose names and values are checked by type."""
+        """Return the query of a list, with typed filters."""
         return ListQuery.of(RESOURCE, filters, sort=sort, limit=limit, q=q)

@@ -9,12 +9,12 @@ from .model import FlightRow
 
 
 class FlightFactory(Factory[FlightRow]):
-    """Makes rows of flights: create(), create_many(n), build()."""
+    """Makes rows of flights: create(), create_many(n). build() returns only the data."""
 
     topic = "flights"
 
     def defaults(self, n: int) -> dict[str, Any]:
-        """A value for every field that a create must give. n counts the rows."""
+        """Return a value for each required field. n: the number of the row."""
         return {
             "number": f"{n:06}"[-8:],
             "origin_id": self.related("airports"),

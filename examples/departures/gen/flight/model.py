@@ -1,4 +1,4 @@
-"""A row of flights and what writes and filters take, generated from resources/flight/schema.py. Do not edit."""
+"""The types of flights: a row, the data of writes, filters. Generated from resources/flight/schema.py. Do not edit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forge_min.actions import iso_utc, uuid_text
 
 @dataclass(frozen=True, slots=True)
 class FlightRow:
-    """One flight as PostgreSQL holds it."""
+    """One flight in the database."""
 
     id: UUID
     number: str
@@ -29,7 +29,7 @@ class FlightRow:
 
 
 class FlightCreate(TypedDict, total=False):
-    """What a create takes."""
+    """The data of a create."""
 
     number: Required[str]
     origin_id: Required[UUID | str]
@@ -41,7 +41,7 @@ class FlightCreate(TypedDict, total=False):
 
 
 class FlightUpdate(TypedDict, total=False):
-    """What an update takes."""
+    """The data of an update."""
 
     number: str
     origin_id: UUID | str
@@ -112,7 +112,7 @@ FlightFilter = TypedDict(
 
 
 def to_json(row: FlightRow) -> dict[str, object]:
-    """The row as a JSON object: UUIDs, times and decimals as strings."""
+    """Return the row as a JSON object, with UUIDs, times and decimals as strings."""
     return {
         "id": uuid_text(row.id),
         "number": row.number,

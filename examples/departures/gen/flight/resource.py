@@ -10,7 +10,7 @@ from .model import FlightRow, to_json
 
 
 def check(c: Check) -> None:
-    """The rules of the schema, one line per field."""
+    """Check the rules of the schema, one line per field."""
     c.string("number", max_len=8, required=True)
     c.uuid("origin_id", required=True)
     c.uuid("destination_id", required=True)

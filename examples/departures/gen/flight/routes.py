@@ -7,7 +7,7 @@ from .actions import FlightActions
 
 
 def routes(actions: FlightActions, prefix: str) -> list[Route]:
-    """The routes below `prefix`, for example "/api/v1"."""
+    """Return the routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/flights"
     api = ResourceAPI(actions, path)
     return [

@@ -1,4 +1,4 @@
-"""The statements of flights, generated from resources/flight/schema.py. Do not edit."""
+"""The SQL statements of flights, generated from resources/flight/schema.py. Do not edit."""
 
 SELECT = """\
 select

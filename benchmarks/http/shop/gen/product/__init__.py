@@ -1,4 +1,4 @@
-"""Product, generated from resources/product/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
+"""Product, generated from resources/product/schema.py. Do not edit: the next `forge-min generate` replaces it."""
 
 from .actions import ProductActions
 from .model import ProductCreate, ProductFilter, ProductRow, ProductUpdate, to_json

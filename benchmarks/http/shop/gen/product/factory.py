@@ -8,12 +8,12 @@ from .model import ProductRow
 
 
 class ProductFactory(Factory[ProductRow]):
-    """Makes rows of products: create(), create_many(n), build()."""
+    """Makes rows of products: create(), create_many(n). build() returns only the data."""
 
     topic = "products"
 
     def defaults(self, n: int) -> dict[str, Any]:
-        """A value for every field that a create must give. n counts the rows."""
+        """Return a value for each required field. n: the number of the row."""
         return {
             "name": f"name {n}",
             "price": n % 2147483648,

@@ -1,4 +1,4 @@
-"""A row of products and what writes and filters take, generated from resources/product/schema.py. Do not edit."""
+"""The types of products: a row, the data of writes, filters. Generated from resources/product/schema.py. Do not edit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forge_min.actions import iso_utc, uuid_text
 
 @dataclass(frozen=True, slots=True)
 class ProductRow:
-    """One product as PostgreSQL holds it."""
+    """One product in the database."""
 
     id: UUID
     name: str
@@ -25,7 +25,7 @@ class ProductRow:
 
 
 class ProductCreate(TypedDict, total=False):
-    """What a create takes."""
+    """The data of a create."""
 
     name: Required[str]
     price: Required[int]
@@ -33,7 +33,7 @@ class ProductCreate(TypedDict, total=False):
 
 
 class ProductUpdate(TypedDict, total=False):
-    """What an update takes."""
+    """The data of an update."""
 
     name: str
     price: int
@@ -70,7 +70,7 @@ ProductFilter = TypedDict(
 
 
 def to_json(row: ProductRow) -> dict[str, object]:
-    """The row as a JSON object: UUIDs, times and decimals as strings."""
+    """Return the row as a JSON object, with UUIDs, times and decimals as strings."""
     return {
         "id": uuid_text(row.id),
         "name": row.name,

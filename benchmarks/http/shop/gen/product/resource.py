@@ -10,7 +10,7 @@ from .model import ProductRow, to_json
 
 
 def check(c: Check) -> None:
-    """The rules of the schema, one line per field."""
+    """Check the rules of the schema, one line per field."""
     c.string("name", min_len=1, max_len=100, required=True)
     c.int("price", min=0, required=True)
     c.enum("status", ('active', 'draft', 'sold', 'archived', 'new'), required=True)

@@ -7,7 +7,7 @@ from .actions import ProductActions
 
 
 def routes(actions: ProductActions, prefix: str) -> list[Route]:
-    """The routes below `prefix`, for example "/api/v1"."""
+    """Return the routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/products"
     api = ResourceAPI(actions, path)
     return [

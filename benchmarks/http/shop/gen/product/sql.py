@@ -1,4 +1,4 @@
-"""The statements of products, generated from resources/product/schema.py. Do not edit."""
+"""The SQL statements of products, generated from resources/product/schema.py. Do not edit."""
 
 SELECT = """\
 select

@@ -197,7 +197,7 @@ def test_a_repository_that_lost_a_part_is_not_an_unknown_commit(
     root.mkdir(parents=True, exist_ok=True)
     harm(repository)
     for ask in (provenance.commit, provenance.source_date, provenance.version):
-        with pytest.raises(BuildError, match="git does not read") as caught:
+        with pytest.raises(BuildError, match="git cannot read") as caught:
             ask(root)
         assert caught.value.code == "F353"
 
@@ -205,7 +205,7 @@ def test_a_repository_that_lost_a_part_is_not_an_unknown_commit(
 def test_a_broken_repository_is_not_taken_for_the_one_around_it(repository: Path) -> None:
     inner = committed(repository / "inner")
     (inner / ".git" / "HEAD").unlink()
-    with pytest.raises(BuildError, match="it tells of the one of") as caught:
+    with pytest.raises(BuildError, match="it reads the repository of") as caught:
         provenance.commit(inner)
     assert caught.value.code == "F353"
 

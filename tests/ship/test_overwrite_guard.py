@@ -11,7 +11,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
 from forge_min.ship.artifact.archive import (
-    SUMS,
+    CHECKSUMS,
     check_file,
     check_folder,
     write_folder,
@@ -63,7 +63,7 @@ def test_one_file_of_somebody_else_keeps_the_folder(
     folder: Path, add: Callable[[Path], object], name: str
 ) -> None:
     add(folder / name)
-    refused(folder, f"it holds {name}")
+    refused(folder, f"it contains {name}")
 
 
 def test_one_file_that_folders_of_ours_have_does_not_make_a_folder_ours(tmp_path: Path) -> None:
@@ -71,18 +71,18 @@ def test_one_file_that_folders_of_ours_have_does_not_make_a_folder_ours(tmp_path
     site.mkdir()
     for name in (INFO, "requirements.lock", "notes.txt"):
         (site / name).write_text("{}")
-    refused(site, f"it holds {INFO}, notes.txt, requirements.lock")
-    refused(site, "it holds", listing=SUMS)
+    refused(site, f"it contains {INFO}, notes.txt, requirements.lock")
+    refused(site, "it contains", listing=CHECKSUMS)
     (site / NAME).write_text("nonsense")
-    refused(site, "it holds")
+    refused(site, "it contains")
 
 
 def test_a_vendor_folder_is_known_by_its_sums(tmp_path: Path) -> None:
     members = {"wheelhouse/a.whl": b"", "install.sh": b""}
-    write_folder({**members, SUMS: Manifest.of(members).write().encode()}, tmp_path / "vendor")
-    check_folder(tmp_path / "vendor", tmp_path, SUMS)
+    write_folder({**members, CHECKSUMS: Manifest.of(members).write().encode()}, tmp_path / "vendor")
+    check_folder(tmp_path / "vendor", tmp_path, CHECKSUMS)
     (tmp_path / "vendor" / "NOTES.txt").write_text("mine")
-    refused(tmp_path / "vendor", "it holds NOTES.txt", listing=SUMS)
+    refused(tmp_path / "vendor", "it contains NOTES.txt", listing=CHECKSUMS)
 
 
 def test_the_project_is_not_replaced_even_if_all_of_it_is_listed(folder: Path) -> None:
@@ -92,14 +92,14 @@ def test_the_project_is_not_replaced_even_if_all_of_it_is_listed(folder: Path) -
     members = {path.relative_to(folder).as_posix(): b"" for path in folder.rglob("*.*")}
     (folder / NAME).write_text(Manifest.of(members).write())
     for root in (folder, inside, folder / ".." / "x"):
-        refused(folder, "it holds the project", root)
+        refused(folder, "it contains the project", root)
 
 
 def test_a_file_is_no_folder_and_a_folder_no_file(folder: Path) -> None:
     (folder.parent / "y").write_text("a file")
     (folder.parent / "y.pyz").mkdir()
-    refused(folder.parent / "y", "it is no folder")
-    refused(folder.parent / "y.pyz", "it is no file")
+    refused(folder.parent / "y", "it is not a folder")
+    refused(folder.parent / "y.pyz", "it is not a file")
 
 
 def other_zipapp(path: Path) -> None:

@@ -1,0 +1,65 @@
+"""The parts of forge_min that a project does not use, and that its artifact leaves out.
+
+No code of the project is executed: a part is left out only if no Python or SQL file of the project
+has a word by which it could be used. Words in comments and strings count too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+
+_HTML = "forge_min/html/"
+_TEMPLATES = f"{_HTML}templates/"
+FILES = {
+    "account pages": (
+        f"{_HTML}account/pages.",
+        *(f"{_TEMPLATES}{page}." for page in ("account", "password", "sign_in")),
+    ),
+    "jobs page": (
+        "forge_min/admin/jobs/",
+        *(f"forge_min/admin/templates/{page}." for page in ("job", "jobs", "queues")),
+    ),
+    "resource pages": (
+        *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),
+        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "show")),
+    ),
+}
+"""The beginnings of the names of files, by part."""
+_WORDS = {"account pages": rb"sign_in|account.?pages", "jobs page": rb"job|periodic"}
+
+
+def unused_parts(project: Mapping[str, bytes]) -> list[str]:
+    """Return the names of the parts that the project does not use, sorted.
+
+    project: its members by name: app.py, gen/, resources/, migrations, and all imported modules.
+    """
+    code = {name: data for name, data in project.items() if name.endswith((".py", ".sql"))}
+    text = b"\n".join([*map(str.encode, code), *code.values()])
+    unused = [part for part, words in _WORDS.items() if not re.search(words, text, re.IGNORECASE)]
+    return unused if _has_resource_pages(code, text) else [*unused, "resource pages"]
+
+
+def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the members of forge_min that do not belong to these parts."""
+    files = tuple(name for part in parts for name in FILES[part])
+    return {name: data for name, data in package.items() if not name.startswith(files)}
+
+
+def _has_resource_pages(code: Mapping[str, bytes], text: bytes) -> bool:
+    """Return False only if all code has one call of App, which is `App(resource_pages=False)`.
+
+    Another name for App, and a further `resource_pages`, count as a use.
+    """
+    imports_html = rb"\bApp\s+as\b|forge_min\.html|forge_min\s+import[^;]*\bhtml\b"
+    if text.count(b"resource_pages") != 1 or re.search(imports_html, text):
+        return True
+    trees = (ast.parse(data) for name, data in code.items() if name.endswith(".py"))
+    calls = [
+        {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and re.fullmatch(r"(.*\.)?App", ast.unparse(node.func))
+    ]
+    return calls != [{"resource_pages": "False"}]
