@@ -374,6 +374,8 @@ def _arguments(arguments: ast.arguments) -> Iterator[ast.arg]:
 
 
 def _is_denied(name: str) -> bool:
+    if name == "NotFound":  # the term of HTTP (RFC 9110 section 15.5.5)
+        return False
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")
     return snake in DENIED_NAMES or bool(DENIED_NAMES & set(snake.split("_")))
 
