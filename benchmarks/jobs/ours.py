@@ -14,8 +14,7 @@ from pathlib import Path
 
 from common import JOBS, PAUSE, PICKED_UP, Seen, left, rate_of, ready, tell
 from forge_min import db, jobs, notify, observe
-from forge_min.app.metrics import Metrics
-from forge_min.app.tracing import JobSpan
+from forge_min.app.telemetry import JobSpan, Metrics
 
 LEFT = "select count(*) from forge_job where state <> 'completed'"
 seen = Seen()

@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import prometheus_client as peer
-from forge_min.app.metrics import Metrics
+from forge_min.app.telemetry import Metrics
 from forge_min.fanout import Counter
 from forge_min.observe import (
     Registry,

@@ -25,9 +25,8 @@ from ..jobs import control
 from .authentication import Authentication, rate_limit_key
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
-from .metrics import Metrics
 from .routes import UNCOUNTED, build_router
-from .tracing import JobSpan, RequestSpan, new_telemetry
+from .telemetry import JobSpan, Metrics, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -34,7 +34,17 @@ from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role, role_findings
-from .run import query, read, read_timeout, run
+from .run import (
+    after_commit,
+    is_idle,
+    notifies_in_transaction,
+    nudge,
+    query,
+    read,
+    read_timeout,
+    run,
+    transaction,
+)
 from .statements import literal, load_sql
 from .thread import (
     DATABASE_ERRORS,
@@ -45,7 +55,6 @@ from .thread import (
     ThreadConnection,
     is_pooled,
 )
-from .transaction import after_commit, is_idle, notifies_in_transaction, nudge, transaction
 from .translate import errors_translated, translate
 
 if TYPE_CHECKING:

@@ -12,16 +12,23 @@ from .._compat import renamed
 from ..lazy import lazy_exports
 from .connections import trace_connection
 from .logs import format_traceback, log_fields, redact_error
-from .logs.access import AccessLog
-from .logs.handler import add_log_fields, is_text, log_context, new_handler, span_fields
+from .logs.handler import AccessLog, add_log_fields, is_text, log_context, new_handler, span_fields
 from .logs.writer import LineWriter, line_writer
 from .metrics import MetricRegistry
 from .metrics.aggregation import Snapshot, aggregate, counters_only, snapshot
 from .metrics.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape
 from .metrics.process import add_process_metrics
 from .single_flight import SingleFlight
-from .traceparent import SpanContext, new_root
-from .tracing import Span, current, current_traceparent, is_recording, span, trace_headers
+from .tracing import (
+    Span,
+    SpanContext,
+    current,
+    current_traceparent,
+    is_recording,
+    new_root,
+    span,
+    trace_headers,
+)
 from .wsgi import http_attributes, record_response, trace_wsgi
 
 if TYPE_CHECKING:

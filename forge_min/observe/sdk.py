@@ -26,8 +26,7 @@ from .logs import format_traceback, redact_error
 from .logs.redaction import error_message, type_name
 from .otlp import BatchProcessor
 from .recent_traces import RecentTraces, Tree
-from .traceparent import SpanContext
-from .tracing import Attributes, Kind, current, is_recorder, set_recorder
+from .tracing import Attributes, Kind, SpanContext, current, is_recorder, set_recorder
 
 _LONGEST_STATE = 512  # characters (https://www.w3.org/TR/trace-context/#tracestate-limits)
 _LONGEST = 2048  # characters of a span's attribute, and of an exception's message

@@ -18,9 +18,6 @@ from .markup import (
     time_tag,
     void,
 )
-from .middleware.accept import json_only, preferred, prefers_html
-from .middleware.compress import Compress
-from .middleware.concurrency import ConcurrencyLimit
 from .middleware.cookies import DEVICE_COOKIE, SESSION_COOKIE, cookie, cookies_of, lacks_https
 from .middleware.cors import CORS
 from .middleware.csrf import CSRF, check_csrf, csrf_field, https_message, sent_form, sign_form
@@ -34,7 +31,8 @@ from .middleware.identify import (
     tenant_by_subdomain,
     tenant_in_path,
 )
-from .middleware.limits import RateLimiter, RateLimits, network
+from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, network
+from .middleware.negotiation import Compress, json_only, preferred, prefers_html
 from .problem import HTTPProblem, MethodNotAllowed, error_response, problem_response, status_of
 from .request import Request, first
 from .response import (

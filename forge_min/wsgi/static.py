@@ -26,7 +26,7 @@ from ..errors import NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..resources import table
-from .middleware.accept import accepts_gzip
+from .middleware.negotiation import accepts_gzip
 from .problem import HTTPProblem
 from .request import Request
 from .response import Response

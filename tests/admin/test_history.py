@@ -13,7 +13,7 @@ from forge_min.admin import SERIES, Figures
 from forge_min.admin.history import KEPT, History, Point, quantile
 from forge_min.admin.plots import Series, plot, plots
 from forge_min.admin.templates import plots as page
-from forge_min.app.metrics import Metrics
+from forge_min.app.telemetry import Metrics
 from forge_min.observe import MetricRegistry, snapshot
 
 

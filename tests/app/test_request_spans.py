@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from forge_min import observe
-from forge_min.app.tracing import RequestSpan
+from forge_min.app.telemetry import RequestSpan
 from forge_min.errors import NotFound, Unavailable
 from forge_min.wsgi import Application, Request, Response, Router
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from forge_min.app import App
-from forge_min.app.metrics import Metrics
+from forge_min.app.telemetry import Metrics
 from forge_min.cli import new_parser
 from forge_min.errors import FieldError, ForgeError, Invalid
 from forge_min.notify import Event, publish_tx

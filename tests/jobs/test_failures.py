@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from forge_min import db, observe
-from forge_min.app.tracing import JobSpan
+from forge_min.app.telemetry import JobSpan
 from forge_min.jobs import Cancel, Discard, Job, Kind, Snooze, control
 
 pytestmark = pytest.mark.db

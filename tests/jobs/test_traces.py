@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from forge_min import db, jobs, observe
-from forge_min.app.tracing import JobSpan
+from forge_min.app.telemetry import JobSpan
 from forge_min.jobs import Job, NewJob
 from forge_min.observe import span
 from opentelemetry.sdk.trace import ReadableSpan

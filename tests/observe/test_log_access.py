@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from forge_min.fanout import try_format_access_line
 from forge_min.observe import log_fields, new_handler, span
-from forge_min.observe.logs.access import AccessLog
+from forge_min.observe.logs.handler import AccessLog
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import forge_min
 import pytest
-from forge_min.app.metrics import Metrics
+from forge_min.app.telemetry import Metrics
 from forge_min.observe import MetricRegistry, render_metrics
 from forge_min.observe.metrics.registry import _SUFFIXES, base_name
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.observe.traceparent import (
+from forge_min.observe.tracing import (
     SpanContext,
     format_traceparent,
     new_root,

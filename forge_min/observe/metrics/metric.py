@@ -15,8 +15,7 @@ from threading import RLock
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ...fanout import Counter, Histogram
-from ..traceparent import SpanContext
-from ..tracing import current
+from ..tracing import SpanContext, current
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 Across = Literal["sum", "max"]

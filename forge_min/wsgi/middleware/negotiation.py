@@ -1,0 +1,133 @@
+"""Content negotiation, and compression for clients that accept gzip (RFC 9110, 8.4.1 and 12.5)."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, wraps
+
+from ...i18n import preferences, text
+from ...lazy import lazy_pattern
+from ..problem import HTTPProblem
+from ..request import Request
+from ..response import Response
+from ..router import Handler
+
+MIN_SIZE = 1400  # bytes: a response in one packet gains nothing
+LEVEL = 4  # PERF: 160 kB of JSON become 34 kB in 1.4 ms; with level 6 32 kB in 2.0 ms
+_TEXTUAL = lazy_pattern(
+    r"text/(?!event-stream)|application/(?:[a-z.+-]+\+)?(?:json|xml|javascript)"
+)
+_GZIP = 31  # wbits of zlib: a gzip header, the largest window
+
+
+class Compress:
+    """Middleware. Responses with an entity tag are not compressed.
+
+    Compressed, they would be another representation with another tag, which If-Match cannot use
+    (RFC 9110 section 8.8.3).
+    """
+
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """Return the handler's response, compressed if that is useful."""
+        response = handler(request)
+        body = response.body
+        if isinstance(body, bytes) and len(body) < MIN_SIZE:
+            return response
+        if response.header("ETag") or response.header("Content-Encoding"):
+            return response
+        if not _TEXTUAL.match(response.header("Content-Type") or ""):
+            return response
+        headers = [*response.headers, ("Vary", "Accept-Encoding")]
+        if accepts_gzip(request):
+            if isinstance(body, bytes):
+                body = gzip.compress(body, LEVEL, mtime=0)
+            else:
+                body = GzipBody(body)
+            headers = [pair for pair in headers if pair[0].lower() != "content-length"]
+            headers.append(("Content-Encoding", "gzip"))
+        return Response(response.status, body, headers)
+
+
+class GzipBody:
+    """A streamed body as gzip; each part is sent at once, because the client may wait for it."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
+        for part in self._body:
+            yield compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH) if part else b""
+        yield compressor.flush()
+
+    def close(self) -> None:
+        """Close the body, whether it has begun or not (PEP 3333). Called by the server."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+
+# -- content negotiation ---------------------------------------------------------------------------
+
+
+_RANGES = ("application/json", "application/*", "*/*")  # that include JSON, the most specific first
+
+
+@lru_cache(1000)
+def accepts(header: str, names: tuple[str, ...]) -> bool:
+    """Return whether an Accept or Accept-Encoding header accepts one of these names.
+
+    names: for one type or coding, the most specific first. The first one in the header decides.
+    """
+    weights = _weights(header)
+    return next((weights[name] > 0 for name in names if name in weights), False)
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Return whether the client accepts gzip (Accept-Encoding)."""
+    return accepts(request.header("Accept-Encoding") or "", ("gzip", "x-gzip", "*"))
+
+
+def preferred(request: Request, kinds: Sequence[str]) -> str:
+    """Return the media type that a request prefers (Accept).
+
+    Of equal ones, and if none is accepted, the first.
+    """
+    weights = _weights(request.header("Accept") or "*/*")
+    others = weights.get("*/*", 0.0)
+    return max(kinds, key=lambda kind: weights.get(kind, weights.get(_type_range(kind), others)))
+
+
+def _type_range(kind: str) -> str:
+    return f"{kind.partition('/')[0]}/*"
+
+
+def _weights(header: str) -> dict[str, float]:
+    return {name: weight for name, _, weight in preferences(header)}
+
+
+def json_only(handler: Handler) -> Handler:
+    """Wrap a handler of JSON: clients that do not accept JSON get HTTPProblem 406."""
+
+    @wraps(handler)
+    def accepting(request: Request) -> Response:
+        header = request.header("Accept")
+        if header and not accepts(header, _RANGES):
+            raise HTTPProblem(
+                406, text("responses are application/json; accept that type"), code="F526"
+            )
+        return handler(request)
+
+    return accepting
+
+
+def prefers_html(header: str | None) -> bool:
+    """Return whether an Accept header has text/html, as in browsers, and not JSON before it."""
+    for name, _, weight in preferences(header or ""):
+        if name in ("text/html", "application/xhtml+xml"):
+            return weight > 0
+        if name == "application/json" or name.endswith("+json"):
+            return False
+    return False
