@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from types import SimpleNamespace as Item
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from ..actions import Relation, to_text
@@ -15,6 +15,7 @@ from ..errors import DomainError, Forbidden, Unauthenticated
 from ..i18n import gettext_noop, text
 from ..wsgi import Raw, Request, check_url, tag, time_tag
 from .fields import AnyActions, Fields, FormField, display_fields, label_of
+from .layout import Hyperlink
 
 PagePaths = Mapping[str, str]
 """Topic → path of the list page ("/flights"). A resource without an entry is not linked."""
@@ -124,14 +125,6 @@ _OPERATIONS = {
     "restore": gettext_noop("restored"),
 }
 _MAX_VALUE = 60  # characters of a value in the history
-
-
-class Hyperlink(NamedTuple):
-    """A link to a list. here: whether the current page is that list or below it."""
-
-    label: str
-    href: str
-    here: bool = False
 
 
 class Detail:

@@ -26,7 +26,6 @@ from ..wsgi import (
     redirect,
     tag,
 )
-from .cells import Hyperlink
 from .fields import AnyActions, label_of
 from .templates import WORDS, index, layout, problem
 
@@ -37,6 +36,14 @@ SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
 
 Account = Callable[[Request], Raw]
 """Renders the account part of the layout: a sign-in link, or the user's name and sign-out."""
+
+
+class Hyperlink(NamedTuple):
+    """A link to a list. here: whether the current page is that list or below it."""
+
+    label: str
+    href: str
+    here: bool = False
 
 
 class LayoutContext(NamedTuple):

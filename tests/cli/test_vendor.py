@@ -28,7 +28,7 @@ def test_the_answer_is_data(cli: Cli, project: Path) -> None:
 
 def test_platforms_and_what_is_installed_exclude_each_other(cli: Cli, project: Path) -> None:
     done = cli("vendor", "--offline", "--platform", "musllinux_x86_64", cwd=project)
-    assert done.returncode == 2 and "for this machine alone" in done.stderr
+    assert done.returncode == 2 and "fit only this machine" in done.stderr
     assert cli("vendor", "--platform", "vax", cwd=project).returncode == 2
     assert not (project / "vendor").exists()
 

@@ -191,7 +191,7 @@ def test_another_tenants_rows_are_on_no_page(site: Site, boss: Person) -> None:
 def test_a_deleted_row_comes_back_with_one_button(boss: Person) -> None:
     account = new_account(boss, "gone")
     boss.get(account + "/delete")
-    assert "can be brought back" in boss.page.text
+    assert "You can restore it" in boss.page.text
     page = boss.send()
     assert "Deleted." in page.text and boss.at.startswith("/accounts?")
     assert boss.get(account).status == 404

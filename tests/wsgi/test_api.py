@@ -368,11 +368,11 @@ def test_every_answer_has_the_security_headers(ask: Client) -> None:
 def test_openapi_names_every_generated_route_and_is_well_formed(
     ask: Client, project: Any, example: Any
 ) -> None:
-    from forge_min.api.openapi import document
+    from forge_min.api.openapi import build_document
 
     routes = importlib.import_module("gen.registry").register(example.registry, "/api/v1")
     generated = json.loads((project / "gen" / "openapi.json").read_text())
-    made = document(generated, routes, title="t", version="1", prefix="/api/v1")
+    made = build_document(generated, routes, title="t", version="1", prefix="/api/v1")
     described = {
         (method.upper(), path)
         for path, item in made["paths"].items()

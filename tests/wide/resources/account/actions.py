@@ -1,6 +1,6 @@
-"""The actions of Account. This file is yours: it was written once and is never touched again.
+"""The actions of Account. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.account import AccountActions as Generated
 
 
 class AccountActions(Generated):
-    """What the generated actions of accounts do, with this project's own rules."""
+    """The generated actions of accounts with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold 3949bbce33a60a29
+# forge: scaffold 86cbf8baf2175b13

@@ -1,6 +1,6 @@
-"""The actions of Class. This file is yours: it was written once and is never touched again.
+"""The actions of Class. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.class_ import ClassActions as Generated
 
 
 class ClassActions(Generated):
-    """What the generated actions of classes do, with this project's own rules."""
+    """The generated actions of classes with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold 1e0e0e13f1feff43
+# forge: scaffold 56d7a436777db5b5

@@ -1,6 +1,6 @@
-"""The actions of Document. This file is yours: it was written once and is never touched again.
+"""The actions of Document. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.document import DocumentActions as Generated
 
 
 class DocumentActions(Generated):
-    """What the generated actions of documents do, with this project's own rules."""
+    """The generated actions of documents with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold 862b4ad89877cbc4
+# forge: scaffold 7c2497e8964e7d37

@@ -1,7 +1,7 @@
-"""The jobs of Document. This file is yours: it was written once and is never touched again.
+"""The jobs of Document. Edit this file: forge-min does not write it again.
 
-A worker is a class with a `kind` and `work(job)`. Returning completes the job, raising retries it;
-raise jobs.Cancel, jobs.Snooze(seconds) or jobs.Discard to say otherwise.
+A worker is a class with `kind` and `work(job)`. If work() returns, the job is completed. If it
+raises, the job is retried; raise jobs.Cancel, jobs.Snooze(seconds) or jobs.Discard to prevent this.
 """
 
 import logging
@@ -12,25 +12,25 @@ log = logging.getLogger(__name__)
 
 
 class Notify:
-    """Enqueued by after_create of Document. job.change: resource, id, operation, version, before."""
+    """The job inserted after_create of Document. job.change: resource, id, operation, version, before."""
 
     kind = "Notify"
 
     def work(self, job: jobs.Job) -> None:
-        """Do the work; it may run more than once, so make the second run harmless."""
+        """Do the work. A job may run more than once, so a second run must be harmless."""
         log.info("%s after the %s of %s", job.kind, job.change.operation, job.change.id)
 
 
 class Index:
-    """Enqueued by after_create of Document. job.change: resource, id, operation, version, before."""
+    """The job inserted after_create of Document. job.change: resource, id, operation, version, before."""
 
     kind = "Index"
 
     def work(self, job: jobs.Job) -> None:
-        """Do the work; it may run more than once, so make the second run harmless."""
+        """Do the work. A job may run more than once, so a second run must be harmless."""
         log.info("%s after the %s of %s", job.kind, job.change.operation, job.change.id)
 
 
-# Every class that a hook names must stand here.
+# All worker classes of this file. Each kind that a hook names needs one.
 WORKERS = [Notify, Index]
-# forge: scaffold fb7584ee0f64abc9
+# forge: scaffold 4d3d34f070ce7302

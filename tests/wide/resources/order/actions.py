@@ -1,6 +1,6 @@
-"""The actions of Order. This file is yours: it was written once and is never touched again.
+"""The actions of Order. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.order import OrderActions as Generated
 
 
 class OrderActions(Generated):
-    """What the generated actions of orders do, with this project's own rules."""
+    """The generated actions of orders with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold 26e983490bcd519a
+# forge: scaffold 3fa826142a64bb3a

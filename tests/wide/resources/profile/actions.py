@@ -1,6 +1,6 @@
-"""The actions of Profile. This file is yours: it was written once and is never touched again.
+"""The actions of Profile. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.profile import ProfileActions as Generated
 
 
 class ProfileActions(Generated):
-    """What the generated actions of profiles do, with this project's own rules."""
+    """The generated actions of profiles with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold c0ffe4ef1a9f72c8
+# forge: scaffold 902aa03f81117232

@@ -1,6 +1,6 @@
-"""The actions of Tag. This file is yours: it was written once and is never touched again.
+"""The actions of Tag. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.tag import TagActions as Generated
 
 
 class TagActions(Generated):
-    """What the generated actions of tags do, with this project's own rules."""
+    """The generated actions of tags with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold 42f17e41823273bc
+# forge: scaffold 3825c2a569a34456

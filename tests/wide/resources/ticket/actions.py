@@ -1,6 +1,6 @@
-"""The actions of Ticket. This file is yours: it was written once and is never touched again.
+"""The actions of Ticket. Edit this file: forge-min does not write it again.
 
-Override what you need; every method is documented in forge_min.actions.Actions.
+Override any method of forge_min.actions.Actions, which documents them.
 """
 
 from forge_min.actions import Check
@@ -9,10 +9,10 @@ from gen.ticket import TicketActions as Generated
 
 
 class TicketActions(Generated):
-    """What the generated actions of tickets do, with this project's own rules."""
+    """The generated actions of tickets with the rules of this project."""
 
     def validate(self, check: Check) -> None:
-        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""
+        """Check rules beyond the schema's: check.error("field", "code", "message")."""
 
 
-# forge: scaffold c7b8ebe2033f75fc
+# forge: scaffold e98c221a4014d3af
