@@ -399,7 +399,7 @@ def test_a_lost_password_is_replaced_by_a_link_that_an_operator_or_a_mail_gives(
     assert "The password is changed" in page.text and person.at.startswith("/account/sign-in")
     for link in (printed, *re.findall(r"/account/reset\?key=\S+", process.log)):
         assert person.get(link).status == 401, "with one all have ended"
-    assert "used, too old or unknown" in person.page.text
+    assert "used, expired or unknown" in person.page.text
     assert "Anna" in signed_in(site, password=fresh).page.links
     assert urlsplit(printed).query.split("=")[1] not in process.log, "paths are logged, no queries"
     auth(site, "reset-password", EMAIL, "--set", given="a third horse battery\n")
