@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class Notify:
-    """The job inserted after_create of Document. job.change: resource, id, operation, version, before."""
+    """The job inserted after_create of Document.
+
+    job.change: resource, id, operation, version, before.
+    """
 
     kind = "Notify"
 
@@ -22,7 +25,10 @@ class Notify:
 
 
 class Index:
-    """The job inserted after_create of Document. job.change: resource, id, operation, version, before."""
+    """The job inserted after_create of Document.
+
+    job.change: resource, id, operation, version, before.
+    """
 
     kind = "Index"
 
@@ -33,4 +39,4 @@ class Index:
 
 # All worker classes of this file. Each kind that a hook names needs one.
 WORKERS = [Notify, Index]
-# forge: scaffold 4d3d34f070ce7302
+# forge: scaffold 82fca657cd2025d9

@@ -14,7 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Bill:
-    """The job inserted after_create of Order. job.change: resource, id, operation, version, before."""
+    """The job inserted after_create of Order.
+
+    job.change: resource, id, operation, version, before.
+    """
 
     kind = "Bill"
 
@@ -24,7 +27,10 @@ class Bill:
 
 
 class Reindex:
-    """The job inserted after_update of Order. job.change: resource, id, operation, version, before."""
+    """The job inserted after_update of Order.
+
+    job.change: resource, id, operation, version, before.
+    """
 
     kind = "Reindex"
 
@@ -35,4 +41,4 @@ class Reindex:
 
 # All worker classes of this file. Each kind that a hook names needs one.
 WORKERS = [Notify, Bill, Reindex]
-# forge: scaffold 9cc49b514fbe043a
+# forge: scaffold ccf1803f6c78b698
