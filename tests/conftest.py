@@ -1,8 +1,9 @@
 """Fixtures of the whole suite: PostgreSQL servers that live as long as the session, fresh
 databases.
 
-The rooms that talk to PostgreSQL directly run on every server that this machine has; all others,
-and what is slow, on the best one. `make test` uses the best one alone, `make thorough` the others.
+Tests of packages that talk to PostgreSQL directly run on every server that this machine has; all
+others, and what is slow, on the best one. `make test` uses only the best one, `make thorough` the
+others.
 """
 
 from __future__ import annotations

@@ -29,16 +29,16 @@ def packages(modules: set[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-@pytest.mark.parametrize("room", ["entry", "app", "ops.serve", "ops.rows"])
-def test_the_run_ladder_loads_nothing_that_builds(room: str) -> None:
-    modules = loaded_by(f"import forge_min.{room}")
-    rooms = {m.split(".")[1] for m in modules if m.startswith("forge_min.")}
-    assert rooms <= CARRIED | {"_fanout"}
+@pytest.mark.parametrize("package", ["entry", "app", "ops.serve", "ops.rows"])
+def test_the_run_row_loads_nothing_that_builds(package: str) -> None:
+    modules = loaded_by(f"import forge_min.{package}")
+    loaded = {m.split(".")[1] for m in modules if m.startswith("forge_min.")}
+    assert loaded <= CARRIED | {"_fanout"}
 
 
-@pytest.mark.parametrize("room", ["wsgi", "admin.server", "observe", "ship", "cli", "entry"])
-def test_the_room_loads_neither_psycopg_nor_opentelemetry(room: str) -> None:
-    assert not packages(loaded_by(f"import forge_min.{room}")) & SLOW
+@pytest.mark.parametrize("package", ["wsgi", "admin.server", "observe", "ship", "cli", "entry"])
+def test_the_package_loads_neither_psycopg_nor_opentelemetry(package: str) -> None:
+    assert not packages(loaded_by(f"import forge_min.{package}")) & SLOW
 
 
 def test_a_page_waits_for_nothing_of_the_admin_server_nor_of_a_worker() -> None:

@@ -30,7 +30,7 @@ import prometheus_client as peer
 from forge_min.app.telemetry import Metrics
 from forge_min.fanout import Counter
 from forge_min.observe import (
-    Registry,
+    MetricRegistry,
     aggregate,
     render_metrics,
     snapshot,
@@ -52,7 +52,7 @@ Contenders = dict[str, dict[str, tuple[Callable[[], object], int, float]]]
 
 def requests() -> Contenders:
     """Calls that do what one request does, in microseconds."""
-    metrics, begun, ended = Metrics(Registry(), {}), Counter(), Counter()
+    metrics, begun, ended = Metrics(MetricRegistry(), {}), Counter(), Counter()
     began, done, over = begun.inc, metrics.request_done, ended.inc
 
     def ours() -> None:
@@ -93,7 +93,7 @@ def requests() -> Contenders:
 
 def scrapes(series: int) -> Contenders:
     """Calls that render about so many series, in milliseconds; half of them are histograms'."""
-    ours, theirs = Registry(), peer.CollectorRegistry()
+    ours, theirs = MetricRegistry(), peer.CollectorRegistry()
     times = ours.histogram("forge_http_request_duration_seconds", "Takes.", LABELS, BOUNDS)
     counts = ours.counter("forge_jobs_inserted_total", "Counted.", LABELS)
     their_times = peer.Histogram(

@@ -1,4 +1,4 @@
-"""The tree and the door: help, usage, exit codes, and what is loaded when."""
+"""The tree of commands and the error boundary: help, usage, exit codes, and what is loaded when."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_every_code_of_the_package_has_a_row_and_every_row_is_used() -> None:
         assert "\n" not in row["title"] + row["text"], code
 
 
-# -- the door --------------------------------------------------------------------------------------
+# -- the error boundary ----------------------------------------------------------------------------
 
 
 def test_an_unexpected_exception_is_one_line_and_a_traceback_only_with_v(
@@ -193,7 +193,7 @@ def test_neither_psycopg_nor_opentelemetry_is_loaded(project: Path, arguments: l
     assert done.stderr.splitlines()[-1:] == ["0"], done.stderr
 
 
-def test_the_help_loads_no_room_that_a_command_needs() -> None:
+def test_the_help_loads_no_package_that_a_command_needs() -> None:
     code = (
         "import sys, forge_min.cli as cli; cli.new_parser()\n"
         "print(*{m.split('.')[1] for m in sys.modules if m.startswith('forge_min.')})"
@@ -201,8 +201,8 @@ def test_the_help_loads_no_room_that_a_command_needs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )
-    rooms = set(done.stdout.split())
-    assert rooms <= {"_compat", "cli", "commands", "resources", "entry", "errors"}
+    loaded = set(done.stdout.split())
+    assert loaded <= {"_compat", "cli", "commands", "resources", "entry", "errors"}
 
 
 def test_a_checkout_runs_from_its_own_folder(tmp_path: Path) -> None:

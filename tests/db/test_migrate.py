@@ -16,7 +16,7 @@ from forge_min.db import MigrationFile, connect, migrate, migrate_down, migratio
 from forge_min.errors import BuildError, Unavailable
 
 pytestmark = pytest.mark.db
-runner_module = importlib.import_module("forge_min.db.migrate")  # the room's name is the function
+runner_module = importlib.import_module("forge_min.db.migrate")  # db.migrate is the function
 
 
 def file(number: int, sql: str, name: str = "x") -> MigrationFile:

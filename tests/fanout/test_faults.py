@@ -30,7 +30,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.client = client
         self.numbers: list[int] = []
-        self.missed = 0
+        self.missed = self.refreshes = 0
         self.rest = b""
 
     def run(self) -> None:
@@ -44,6 +44,7 @@ class Reader(threading.Thread):
                     self.numbers.append(int(found[1]))
                 else:
                     self.missed += int(found[2])
+                    self.refreshes += 1
             del data[:end]
         self.rest = bytes(data)
 
@@ -102,8 +103,11 @@ def test_the_rest_are_served_beside_every_sort_of_bad_client(core: ModuleType, b
         bench.eventually(lambda me=reader: len(me.numbers) + me.missed == published)
         assert reader.numbers == sorted(set(reader.numbers))
     assert sum(reader.missed for reader in readers) > 0, "nobody fell off: too slow a publisher"
-    assert limiter.active == writer.connections == topic.subscribers
+    # The slow one reads nothing by now, and is given up as the deaf one was.
+    bench.eventually(lambda: limiter.active == writer.connections == topic.subscribers == 8)
     assert limiter.active_for("good") == 8
+    assert sum(len(reader.numbers) for reader in readers) <= writer.frames_sent
+    assert sum(reader.refreshes for reader in readers) <= writer.refreshes
     began = time.monotonic()
     writer.stop(2.0, FAREWELL)
     assert time.monotonic() - began < 4.0

@@ -34,6 +34,7 @@ class Peer:
         self.client = client
         self.client.sock.setblocking(False)
         self.next = dict(starts)  # topic → the number that must come
+        self.frames = self.refreshes = 0
         self.lost = 0  # told of, without a word of which topic
         self.skipped = 0
         self.said_farewell = False
@@ -66,8 +67,10 @@ class Peer:
             self.skipped += number - self.next[topic]
             assert self.skipped <= self.lost, "frames are missing, and no refresh said so"
             self.next[topic] = number + 1
+            self.frames += 1
         elif found[5]:
             self.lost += int(found[5])
+            self.refreshes += 1
         self.said_farewell = bool(found[7])
 
     def end(self, bench: Any) -> None:
@@ -149,6 +152,7 @@ def test_any_interleaving_keeps_the_promises(
     writer = core.StreamWriter(buffer_size=4)
     writer.start()
     peers: list[tuple[Peer, int, list[Any]]] = []
+    vanished = False
 
     def publish(topic: int, size: int) -> None:
         heads[topic] += 1
@@ -182,7 +186,7 @@ def test_any_interleaving_keeps_the_promises(
                 elif what == "leave":
                     subscriptions[0].close()
                 elif not peer.ended:
-                    peer.ended = True
+                    peer.ended = vanished = True
                     with suppress(OSError):
                         if values[1] == "half":
                             peer.client.sock.shutdown(socket.SHUT_WR)
@@ -196,3 +200,7 @@ def test_any_interleaving_keeps_the_promises(
             bench.clients.remove(peer.client)
     assert (limiter.active, limiter.users, writer.connections) == (0, 0, 0)
     assert [topic.subscribers for topic in topics] == [0, 0, 0]
+    frames = sum(peer.frames for peer, _, _ in peers)
+    assert frames == writer.frames_sent or (vanished and frames < writer.frames_sent)
+    # A refresh is counted when it begins, and its stream may end before it is whole.
+    assert sum(peer.refreshes for peer, _, _ in peers) <= writer.refreshes

@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -50,6 +51,8 @@ def test_frames_reach_every_client_in_order_after_first(core: ModuleType, bench:
         assert data == b"data: hello\n\n" + b"".join(map(frame, range(1, 31)))
     bench.eventually(lambda: writer.frames_sent == 5 * 30)
     assert (writer.connections, writer.refreshes) == (5, 0)
+    writer.stop()
+    assert [client.read_all() for client in clients] == [b""] * 5, "no byte more was sent"
 
 
 def test_several_topics_merge_into_one_stream(core: ModuleType, bench: Any) -> None:
@@ -211,6 +214,7 @@ def test_who_never_reads_is_given_up_though_every_send_succeeds(
     core: ModuleType, bench: Any
 ) -> None:
     topic = core.Topic()
+    limiter = core.Limiter(max_total=2, max_per_user=1)
     writer = bench.writer(heartbeat=0.05, write_timeout=0.4)
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.socket()
@@ -218,14 +222,13 @@ def test_who_never_reads_is_given_up_though_every_send_succeeds(
     client.connect(listener.getsockname())
     server, _ = listener.accept()
     reading_fd, reading = bench.pair()
-    writer.adopt(server.detach(), [topic.subscribe()])
-    writer.adopt(reading_fd, [topic.subscribe()])
+    writer.adopt(server.detach(), [topic.subscribe()], limiter.acquire("deaf"))
+    writer.adopt(reading_fd, [topic.subscribe()], limiter.acquire("reading"))
     topic.publish(frame(1, 10_000))  # fits the kernel's buffer here, not the client's
     try:
         reading.read_until(HEARTBEAT)
-        bench.eventually(lambda: writer.connections == 1)
-        reading.read_until(HEARTBEAT)  # one that reads stays
-        assert writer.connections == 1
+        bench.eventually(lambda: limiter.active_for("deaf") == 0)
+        assert (writer.connections, limiter.active_for("reading")) == (1, 1), "one that reads stays"
     finally:
         client.close()
         listener.close()
@@ -504,9 +507,10 @@ def test_a_blocked_stream_between_frames_is_dropped_at_once(core: ModuleType, be
     topic = core.Topic()
     writer = bench.writer(write_timeout=60)
     fd, client = bench.pair(small=True)
-    stream = writer.adopt(fd, [topic.subscribe()], None, b"x" * 4_000_000)
-    client.wait()
-    time.sleep(0.05)  # the socket is full by then
+    with socket.socket(fileno=os.dup(fd)) as same:  # fd itself is the writer's from here on
+        stream = writer.adopt(fd, [topic.subscribe()], None, b"x" * 4_000_000)
+        client.wait()
+        bench.eventually(lambda: not select.select([], [same], [], 0)[1])  # it is full
     began = time.monotonic()
     assert writer.drop(stream)
     bench.eventually(lambda: writer.connections == 0)

@@ -306,8 +306,8 @@ def test_a_time_out_that_comes_late_reaches_no_query_of_the_next_job(
 
     worker = shop.worker({"a": Kind("a", slow, timeout=0.2), "b": next_one}, queues={"default": 1})
     for pool in worker._pools.values():
-        for lane in pool.threads:
-            lane._lock = Held()
+        for thread in pool.threads:
+            thread._lock = Held()
     shop.insert("a", max_attempts=1)
     second = shop.insert("b", max_attempts=1)
     shop.settle()

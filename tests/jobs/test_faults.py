@@ -34,21 +34,21 @@ STUCK = """
 import sys, threading, time
 from forge_min import db, jobs
 from forge_min.jobs.worker import executor
-from forge_min.ops.serve import Ended
+from forge_min.ops.serve import StopSignal
 
 executor.GRACE = 0.1
-ended = Ended()
+ended = StopSignal()
 
 def work(job):
     if job.args["hangs"]:
         time.sleep(1000)  # in C: no exception reaches it
 
 worker = jobs.Worker(lambda: db.connect(sys.argv[1]), {"a": work}, queues={"default": 3},
-                     timeout=0.2, heartbeat=0.1, poll_interval=0.05, on_stuck=ended.stuck)
+                     timeout=0.2, heartbeat=0.1, poll_interval=0.05, on_stuck=ended.set_stuck)
 worker.start()
 ended.wait()
 worker.stop(2.0)
-sys.exit(ended.code())
+sys.exit(ended.exit_code())
 """
 
 LEAKS = """

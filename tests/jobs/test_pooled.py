@@ -68,7 +68,7 @@ def test_listening_past_a_pooler_wakes_a_worker_at_once(
     try:
         shop.wait_for(lambda: worker.ready[0] and worker.leading)
         time.sleep(0.5)  # so that what it finds is no find of its first look
-        for _ in range(2):  # a NOTIFY that notifies_in_transaction, and one of the nudger's
+        for _ in range(2):  # a NOTIFY within the transaction, and one of the nudger's
             with db.connect(url, nudger=nudger) as conn:
                 jobs.insert_tx(conn, "a")
             assert woken.wait(20)
@@ -103,7 +103,7 @@ def test_a_sleeping_worker_asks_twice_a_second_also_beside_a_thousand_events(sho
         shop.wait_for(lambda: worker.leading)
         conn.execute("select pg_sleep(1)")
         asked.clear()
-        beats: list[int] = []  # only the heart has a statement that begins with insert
+        beats: list[int] = []  # only the heartbeat has a statement that begins with insert
         while len(beats) < 4:
             notify.publish_tx(conn, notify.Event("items", "item.created"))
             jobs.insert_tx(conn, "b", queue="other")

@@ -509,8 +509,8 @@ def behind_a_proxy(shop: Any, work: Any, **options: Any) -> Iterator[tuple[jobs.
     with counting_proxy(shop.database.app_url) as proxy:
 
         def connect() -> db.Connection:
-            lane = threading.current_thread().name[4:].isdigit()
-            return db.connect(proxy.url) if lane else shop.open()
+            is_job = threading.current_thread().name[4:].isdigit()
+            return db.connect(proxy.url) if is_job else shop.open()
 
         kind = Kind("a", work, retry=lambda job, error: 0.0)
         worker = jobs.Worker(connect, {"a": kind}, heartbeat=0.2, poll_interval=0.05, **options)

@@ -1,4 +1,4 @@
-"""Fixtures of this room: the short ways of `world`, a project with its database."""
+"""Fixtures of this folder: the short ways of `world`, a project with its database."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ class Listener:
 
 
 @dataclass
-class Maintainer:
-    """A hub factory over one fresh database, as the app's role."""
+class HubFactory:
+    """Makes hubs, nudgers and connections over one fresh database, as the app's role."""
 
     database: TestDatabase
     hubs: list[Any] = field(default_factory=list)
@@ -172,10 +172,10 @@ def kit() -> Kit:
 
 
 @pytest.fixture
-def house(fresh_database: TestDatabase) -> Iterator[Maintainer]:
+def factory(fresh_database: TestDatabase) -> Iterator[HubFactory]:
     """Hubs, nudgers and connections over a fresh database."""
-    house = Maintainer(fresh_database)
+    factory = HubFactory(fresh_database)
     try:
-        yield house
+        yield factory
     finally:
-        house.close()
+        factory.close()

@@ -19,16 +19,16 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture(params=["memory", "postgres"])
-def make(request: pytest.FixtureRequest, house: Any, kit: Any) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, factory: Any, kit: Any) -> Iterator[Make]:
     """Makes started hubs of one sort."""
 
     def memory(encoder: notify.Encode = kit.encode, **options: Any) -> MemoryHub:
         hub = MemoryHub(kit.begin(encoder), **options)
-        house.hubs.append(hub)
+        factory.hubs.append(hub)
         hub.start()
         return hub
 
-    yield memory if request.param == "memory" else house.hub
+    yield memory if request.param == "memory" else factory.hub
 
 
 def event(number: int, topic: str = "flights", **more: Any) -> Event:
@@ -231,10 +231,10 @@ def test_an_id_that_is_not_ours_is_a_refresh(make: Make, kit: Any, wrong: str) -
 
 
 def test_a_rolled_back_event_is_never_delivered_and_a_committed_one_is(
-    make: Make, kit: Any, house: Any
+    make: Make, kit: Any, factory: Any
 ) -> None:
     hub = make()
-    conn = house.conn()
+    conn = factory.conn()
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     with pytest.raises(ZeroDivisionError), db.transaction(conn):
         hub.publish_tx(conn, event(1))

@@ -18,14 +18,14 @@ def event(number: int) -> Event:
 
 @pytest.mark.parametrize("prepared", [100, 0])
 def test_behind_a_pooler_the_hub_polls_and_says_so(
-    house: Any, kit: Any, pooled: Callable[..., str], prepared: int, caplog: Any
+    factory: Any, kit: Any, pooled: Callable[..., str], prepared: int, caplog: Any
 ) -> None:
-    url = pooled(house.database.app_url, prepared)
+    url = pooled(factory.database.app_url, prepared)
     prepare = "auto" if prepared else "off"
     hub = notify.PostgresHub(
         lambda: db.connect(url, prepare=prepare), kit.begin(), poll_interval=0.05
     )
-    house.hubs.append(hub)
+    factory.hubs.append(hub)
     hub.start()
     kit.wait_for(lambda: hub.ready[0])
     listener = kit.Listener(hub.subscribe(kit.key())[0])
@@ -43,12 +43,12 @@ def test_behind_a_pooler_the_hub_polls_and_says_so(
 
 
 def test_a_direct_connection_listens_while_the_pooler_carries_the_rest(
-    house: Any, kit: Any, pooled: Callable[..., str]
+    factory: Any, kit: Any, pooled: Callable[..., str]
 ) -> None:
-    url = pooled(house.database.app_url)
-    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
+    url = pooled(factory.database.app_url)
+    hub = factory.hub(poll_interval=60.0, heartbeat=60.0)
     assert not hub._listener.polls
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    with db.connect(url, nudger=house.nudger()) as conn, db.transaction(conn):
+    with db.connect(url, nudger=factory.nudger()) as conn, db.transaction(conn):
         notify.publish_tx(conn, event(1))
     listener.until(lambda me: me.heard == ["1"])

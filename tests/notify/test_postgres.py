@@ -51,13 +51,13 @@ def listening(conn: db.Connection) -> list[int]:
 
 
 def test_every_stream_hears_that_the_database_is_lost_and_that_it_is_back(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    with counting_proxy(house.database.app_url) as proxy:
+    with counting_proxy(factory.database.app_url) as proxy:
         hub = notify.PostgresHub(
             lambda: db.connect(proxy.url), kit.begin(), poll_interval=0.1, heartbeat=0.3
         )
-        house.hubs.append(hub)
+        factory.hubs.append(hub)
         hub.start()
         kit.wait_for(lambda: hub.ready[0])
         before = [kit.Listener(hub.subscribe(kit.key(topic=topic))[0]) for topic in ("a", "b")]
@@ -66,7 +66,7 @@ def test_every_stream_hears_that_the_database_is_lost_and_that_it_is_back(
                 listener.until(lambda me: me.states == ["reconnecting"])
             opened = hub.subscribe(kit.key())
             assert opened.first == b'event: status\ndata: {"state":"reconnecting"}\n\n'
-            notify.publish_tx(house.conn(), event(1))
+            notify.publish_tx(factory.conn(), event(1))
         late = kit.Listener(opened.subscription)
         for listener in (*before, late):
             listener.until(lambda me: me.states[-1:] == ["live"])
@@ -76,10 +76,10 @@ def test_every_stream_hears_that_the_database_is_lost_and_that_it_is_back(
 
 @pytest.mark.slow
 def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
-    conn = house.conn(house.nudger())
+    hub = factory.hub(poll_interval=60.0, heartbeat=60.0)
+    conn = factory.conn(factory.nudger())
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     times = []
     for n in range(20):
@@ -94,10 +94,10 @@ def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
 @pytest.mark.slow
 @pytest.mark.parametrize("listen", [True, False])
 def test_commits_of_the_same_process_are_heard_without_the_server_and_read_once(
-    house: Any, kit: Any, listen: bool
+    factory: Any, kit: Any, listen: bool
 ) -> None:
-    nudger = house.nudger()
-    hub = house.hub(poll_interval=60.0, heartbeat=60.0, listen=listen, nudger=nudger)
+    nudger = factory.nudger()
+    hub = factory.hub(poll_interval=60.0, heartbeat=60.0, listen=listen, nudger=nudger)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     reads, read = [], hub._reader.read
 
@@ -106,14 +106,14 @@ def test_commits_of_the_same_process_are_heard_without_the_server_and_read_once(
         return found
 
     hub._reader.read = counting
-    conn = house.conn(nudger)
+    conn = factory.conn(nudger)
     for n in range(20):
         notify.publish_tx(conn, event(n))
         listener.count(n + 1)
         time.sleep(0.01)  # the notification of it arrives as well
     assert listener.heard == [str(n) for n in range(20)]
     assert len(reads) == 20, "each commit was read for more than once"
-    notify.publish_tx(house.conn(), event(20), wake="notify")  # somebody else's
+    notify.publish_tx(factory.conn(), event(20), wake="notify")  # somebody else's
     if listen:
         listener.count(21)
     hub.stop()
@@ -121,51 +121,51 @@ def test_commits_of_the_same_process_are_heard_without_the_server_and_read_once(
 
 
 def test_the_number_of_a_nudger_from_before_a_restart_hides_nobodys_events(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    mine, theirs = house.nudger(), house.nudger()
-    hub = house.hub(poll_interval=60.0, heartbeat=60.0, nudger=mine)
+    mine, theirs = factory.nudger(), factory.nudger()
+    hub = factory.hub(poll_interval=60.0, heartbeat=60.0, nudger=mine)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn(theirs)
+    conn = factory.conn(theirs)
     notify.publish_tx(conn, event(1))
     listener.until(lambda me: me.heard == ["1"])
     mine.backend = theirs.backend  # as after a restart, whose numbers begin again
     (pid,) = {*listening(conn)}
-    house.conn().execute("select pg_terminate_backend(%s)", [pid])
+    factory.conn().execute("select pg_terminate_backend(%s)", [pid])
     kit.wait_for(lambda: hub.reconnects == 1 and hub.ready[0])
     notify.publish_tx(conn, event(2))
     listener.until(lambda me: "2" in me.heard)
 
 
-def test_a_connection_of_ones_own_may_wake_the_readers(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
+def test_a_connection_of_ones_own_may_wake_the_readers(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=60.0, heartbeat=60.0)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    with psycopg.connect(house.database.app_url) as conn:
+    with psycopg.connect(factory.database.app_url) as conn:
         notify.publish_tx(conn, event(1))
     time.sleep(0.2)
     assert listener.frames == []
-    with psycopg.connect(house.database.app_url) as conn:
+    with psycopg.connect(factory.database.app_url) as conn:
         notify.publish_tx(conn, event(2), wake="notify")
     listener.until(lambda me: me.heard == ["1", "2"])
 
 
-def test_without_listen_and_nudges_polling_delivers_everything(house: Any, kit: Any) -> None:
-    hub = house.hub(listen=False, poll_interval=0.05)
+def test_without_listen_and_nudges_polling_delivers_everything(factory: Any, kit: Any) -> None:
+    hub = factory.hub(listen=False, poll_interval=0.05)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     for n in range(50):
         notify.publish_tx(conn, event(n))
     listener.count(50)
     assert sorted(map(int, listener.heard)) == list(range(50)) and listener.refreshes == 0
-    assert listening(house.owner()) == [] or not pids(house.owner(), "listen%")
+    assert listening(factory.owner()) == [] or not pids(factory.owner(), "listen%")
 
 
 def test_a_late_commit_is_delivered_after_newer_ones_and_never_before_it_commits(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    hub = house.hub(poll_interval=0.02)
+    hub = factory.hub(poll_interval=0.02)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    late, quick = house.conn(), house.conn()
+    late, quick = factory.conn(), factory.conn()
     late.execute("begin")
     notify.publish_tx(late, event(0))
     for n in range(1, 40):
@@ -177,10 +177,12 @@ def test_a_late_commit_is_delivered_after_newer_ones_and_never_before_it_commits
     assert listener.heard[-1] == "0" and listener.refreshes == 0
 
 
-def test_savepoints_that_are_rolled_back_take_their_events_with_them(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.02)
+def test_savepoints_that_are_rolled_back_take_their_events_with_them(
+    factory: Any, kit: Any
+) -> None:
+    hub = factory.hub(poll_interval=0.02)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     conn.execute("begin")
     for n in range(6):
         conn.execute("savepoint s")
@@ -194,14 +196,14 @@ def test_savepoints_that_are_rolled_back_take_their_events_with_them(house: Any,
 
 
 def test_many_writers_at_every_isolation_level_lose_and_repeat_nothing(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    hub = house.hub(poll_interval=0.01, ring=4096)
+    hub = factory.hub(poll_interval=0.01, ring=4096)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     levels = ["read committed", "repeatable read", "serializable"]
 
     def write(writer: int) -> list[str]:
-        rng, conn, committed = random.Random(writer), db.connect(house.database.app_url), []
+        rng, conn, committed = random.Random(writer), db.connect(factory.database.app_url), []
         with conn:
             for n in range(80):
                 name = str(writer * 1000 + n)
@@ -217,17 +219,17 @@ def test_many_writers_at_every_isolation_level_lose_and_repeat_nothing(
     with ThreadPoolExecutor(6) as pool:
         done = [n for part in pool.map(write, range(6)) for n in part]
     listener.count(len(done))
-    marker = house.conn()
+    marker = factory.conn()
     notify.publish_tx(marker, event(999_999))
     listener.until(lambda me: "999999" in me.heard)
     assert sorted([*done, "999999"]) == sorted(listener.heard)
     assert listener.refreshes == 0 and listener.missed == 0
 
 
-def test_a_terminated_listener_reconnects_and_every_commit_arrives(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.05, ring=4096)
+def test_a_terminated_listener_reconnects_and_every_commit_arrives(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=0.05, ring=4096)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn, killer = house.conn(house.nudger()), house.conn()
+    conn, killer = factory.conn(factory.nudger()), factory.conn()
     killed: set[int] = set()
     for n in range(300):
         notify.publish_tx(conn, event(n))
@@ -240,21 +242,21 @@ def test_a_terminated_listener_reconnects_and_every_commit_arrives(house: Any, k
     assert hub.reconnects >= 3 and len(listener.heard) == 300 and listener.refreshes == 0
 
 
-def test_the_hub_is_not_ready_while_it_has_no_connection(house: Any, kit: Any) -> None:
+def test_the_hub_is_not_ready_while_it_has_no_connection(factory: Any, kit: Any) -> None:
     broken = threading.Event()
 
     def connect() -> db.Connection:
         if broken.is_set():
             raise db.translate(__import__("psycopg").OperationalError("gone"))
-        return house.open()
+        return factory.open()
 
     hub = notify.PostgresHub(connect, kit.begin(), poll_interval=0.05)
-    house.hubs.append(hub)
+    factory.hubs.append(hub)
     assert hub.ready == (False, "F452: the hub is not connected to the database")
     hub.start()
     kit.wait_for(lambda: hub.ready[0])
     broken.set()
-    conn = house.conn()
+    conn = factory.conn()
     for pid in listening(conn):
         conn.execute("select pg_terminate_backend(%s)", [pid])
     kit.wait_for(lambda: not hub.ready[0])
@@ -263,10 +265,10 @@ def test_the_hub_is_not_ready_while_it_has_no_connection(house: Any, kit: Any) -
     kit.wait_for(lambda: hub.ready[0])
 
 
-def test_a_burst_of_more_than_ten_thousand_is_one_refresh(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.2)
+def test_a_burst_of_more_than_ten_thousand_is_one_refresh(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=0.2)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     conn.execute(PUBLISH, [1, 10_001])
     listener.until(lambda me: me.refreshes == 1)
     notify.publish_tx(conn, event(0))
@@ -274,10 +276,10 @@ def test_a_burst_of_more_than_ten_thousand_is_one_refresh(house: Any, kit: Any) 
     assert listener.refreshes == 1
 
 
-def test_a_burst_of_ten_thousand_is_delivered_or_counted(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.2, ring=16_384)
+def test_a_burst_of_ten_thousand_is_delivered_or_counted(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=0.2, ring=16_384)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    house.conn().execute(PUBLISH, [1, 10_000])
+    factory.conn().execute(PUBLISH, [1, 10_000])
     listener.count(10_000)
     # On a busy machine an encoder may take too long now and then: that is a refresh of its own.
     assert len(listener.frames) == 10_000 and listener.refreshes < 100
@@ -285,46 +287,46 @@ def test_a_burst_of_ten_thousand_is_delivered_or_counted(house: Any, kit: Any) -
 
 
 def test_after_a_crash_of_the_server_everybody_is_refreshed_and_old_ids_are_worth_nothing(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    hub = house.hub(poll_interval=0.05)
+    hub = factory.hub(poll_interval=0.05)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     notify.publish_tx(conn, event(1))
     listener.count(1)
-    house.owner().execute("truncate forge_boot")  # what a crash does to an unlogged table
+    factory.owner().execute("truncate forge_boot")  # what a crash does to an unlogged table
     listener.until(lambda me: me.refreshes == 1)
     notify.publish_tx(conn, event(2))
     listener.until(lambda me: "2" in me.heard)
-    other = house.hub(poll_interval=0.05)
+    other = factory.hub(poll_interval=0.05)
     assert b'"resume"' in other.subscribe(kit.key(), listener.ids[0]).first
     opened = other.subscribe(kit.key(), listener.ids[1])
     assert b"|json" in opened.first and b"refresh" not in opened.first
 
 
-def test_two_hubs_agree_on_one_token_after_a_crash(house: Any, kit: Any) -> None:
-    hubs = [house.hub(poll_interval=0.02) for _ in range(3)]
+def test_two_hubs_agree_on_one_token_after_a_crash(factory: Any, kit: Any) -> None:
+    hubs = [factory.hub(poll_interval=0.02) for _ in range(3)]
     listeners = [kit.Listener(hub.subscribe(kit.key())[0]) for hub in hubs]
-    house.owner().execute("truncate forge_boot")
+    factory.owner().execute("truncate forge_boot")
     for listener in listeners:
         listener.until(lambda me: me.refreshes >= 1)
-    conn = house.conn()
+    conn = factory.conn()
     notify.publish_tx(conn, event(1))
     for listener in listeners:
         listener.until(lambda me: me.heard == ["1"])
     assert conn.execute("select count(*) from forge_boot").fetchone() == (1,)
 
 
-def test_events_of_another_cluster_are_deleted_and_never_delivered(house: Any, kit: Any) -> None:
-    owner = house.owner()
+def test_events_of_another_cluster_are_deleted_and_never_delivered(factory: Any, kit: Any) -> None:
+    owner = factory.owner()
     owner.execute(
         "insert into forge_event (xid, topic, kind, resource_id)"
         " values ('99999999999'::xid8, 'flights', 'flight.updated', 'foreign')"
     )
     owner.execute("insert into forge_boot (token) values ('123.00000001/dumped')")
-    hub = house.hub(poll_interval=0.02)
+    hub = factory.hub(poll_interval=0.02)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    notify.publish_tx(house.conn(), event(1))
+    notify.publish_tx(factory.conn(), event(1))
     listener.until(lambda me: "1" in me.heard)
     assert listener.heard == ["1"]
     found = owner.execute("select count(*) from forge_event where resource_id = 'foreign'")
@@ -334,22 +336,22 @@ def test_events_of_another_cluster_are_deleted_and_never_delivered(house: Any, k
 
 
 def test_a_reader_whose_position_lies_ahead_of_the_cluster_starts_again(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    hub = house.hub(poll_interval=0.05)
+    hub = factory.hub(poll_interval=0.05)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     hub._reader._snapshot = "1000000000000:1000000000000:"
     listener.until(lambda me: me.refreshes >= 1)
-    notify.publish_tx(house.conn(), event(1))
+    notify.publish_tx(factory.conn(), event(1))
     listener.until(lambda me: me.heard == ["1"])
 
 
 @pytest.mark.slow
 def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    one, two = house.hub(poll_interval=0.02), house.hub(poll_interval=0.02)
-    conn, late = house.conn(), house.conn()
+    one, two = factory.hub(poll_interval=0.02), factory.hub(poll_interval=0.02)
+    conn, late = factory.conn(), factory.conn()
     first = kit.Listener(one.subscribe(kit.key())[0])
     late.execute("begin")
     notify.publish_tx(late, event(100))
@@ -373,9 +375,9 @@ def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.02, retention=1.5, heartbeat=1.5)
-    conn = house.conn()
+def test_resuming_from_before_the_deletion_is_a_refresh(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=0.02, retention=1.5, heartbeat=1.5)
+    conn = factory.conn()
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     notify.publish_tx(conn, event(1))
     listener.count(1)
@@ -385,28 +387,28 @@ def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) ->
         return conn.execute("select count(*) from forge_event").fetchone() == (0,)
 
     kit.wait_for(gone, 30)
-    other = house.hub(poll_interval=0.02)
+    other = factory.hub(poll_interval=0.02)
     assert b'"resume"' in other.subscribe(kit.key(), listener.ids[0]).first
 
 
-def test_resuming_from_before_the_window_is_a_refresh(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.02)
-    conn = house.conn()
+def test_resuming_from_before_the_window_is_a_refresh(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=0.02)
+    conn = factory.conn()
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     notify.publish_tx(conn, event(1))
     listener.count(1)
     for window, reason in ((60.0, b"|json"), (0.0, b'"resume"')):
-        other = house.hub(poll_interval=0.02, resume_window=window)
+        other = factory.hub(poll_interval=0.02, resume_window=window)
         assert reason in other.subscribe(kit.key(), listener.ids[0]).first
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: Any) -> None:
+def test_retention_leaves_what_an_open_transaction_has_written(factory: Any, kit: Any) -> None:
     # Longer than a busy machine may stand still: a reader older than that is refreshed.
-    hub = house.hub(poll_interval=0.02, retention=1.5)
+    hub = factory.hub(poll_interval=0.02, retention=1.5)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn, late = house.conn(), house.conn()
+    conn, late = factory.conn(), factory.conn()
     late.execute("begin")
     notify.publish_tx(late, event(0))
     for n in range(1, 4):
@@ -420,11 +422,11 @@ def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: 
     assert "0" in listener.heard and listener.refreshes == 0
 
 
-def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.05)
+def test_a_reader_that_was_paused_past_the_retention_is_refreshed(factory: Any, kit: Any) -> None:
+    hub = factory.hub(poll_interval=0.05)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     known = hub._reader._snapshot
-    conn = house.conn()
+    conn = factory.conn()
     for n in range(5):
         notify.publish_tx(conn, event(n))
     listener.count(5)
@@ -442,14 +444,16 @@ def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, ki
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(house: Any, kit: Any) -> None:
-    sleeper = house.hub(poll_interval=0.05, heartbeat=60.0)
+def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(
+    factory: Any, kit: Any
+) -> None:
+    sleeper = factory.hub(poll_interval=0.05, heartbeat=60.0)
     listener = kit.Listener(sleeper.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     (pid,) = {*listening(conn)}
     os.kill(pid, signal.SIGSTOP)
     try:
-        house.hub(poll_interval=0.05, retention=0.5)  # the one that deletes
+        factory.hub(poll_interval=0.05, retention=0.5)  # the one that deletes
         for n in range(20):
             notify.publish_tx(conn, event(n))
 
@@ -467,9 +471,9 @@ def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(house: Any,
 
 
 def test_a_batch_too_large_for_the_heartbeat_is_a_refresh_in_the_end(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = house.hub(poll_interval=0.05)
+    hub = factory.hub(poll_interval=0.05)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     read, asked = hub._reader.read, []
 
@@ -484,7 +488,9 @@ def test_a_batch_too_large_for_the_heartbeat_is_a_refresh_in_the_end(
     assert len(asked) == 3 and len(set(asked)) == 1
 
 
-def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any, kit: Any) -> None:
+def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(
+    factory: Any, kit: Any
+) -> None:
     attempts: list[float] = []
 
     def refuse() -> db.Connection:
@@ -492,7 +498,7 @@ def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any
         raise Unavailable("not now")
 
     hub = notify.PostgresHub(refuse, kit.begin())
-    house.hubs.append(hub)
+    factory.hubs.append(hub)
     hub.start()
     kit.wait_for(lambda: len(attempts) >= 6)
     pauses = [later - earlier for earlier, later in pairwise(attempts)]
@@ -502,11 +508,11 @@ def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any
 
 
 def test_a_server_that_stops_answering_is_given_up_within_two_heartbeats(
-    house: Any, kit: Any
+    factory: Any, kit: Any
 ) -> None:
-    hub = house.hub(poll_interval=0.1, heartbeat=0.4)
+    hub = factory.hub(poll_interval=0.1, heartbeat=0.4)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn(house.nudger())
+    conn = factory.conn(factory.nudger())
     (pid,) = {*listening(conn)}
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -520,8 +526,8 @@ def test_a_server_that_stops_answering_is_given_up_within_two_heartbeats(
         os.kill(pid, signal.SIGCONT)
 
 
-def test_the_nudger_coalesces_and_survives_a_lost_connection(house: Any) -> None:
-    nudger, conn = house.nudger(), house.conn()
+def test_the_nudger_coalesces_and_survives_a_lost_connection(factory: Any) -> None:
+    nudger, conn = factory.nudger(), factory.conn()
     conn.execute("listen forge")
     for _ in range(2000):
         nudger.nudge("j:default")
@@ -537,17 +543,17 @@ def test_the_nudger_coalesces_and_survives_a_lost_connection(house: Any) -> None
 
     until("j:last")
     assert heard.count("j:default") < 1000
-    with db.connect(house.database.app_url) as killer:
+    with db.connect(factory.database.app_url) as killer:
         for pid in pids(killer, "select set_config(%pg_notify%"):
             killer.execute("select pg_terminate_backend(%s)", [pid])
     nudger.nudge("j:mail")
     until("j:mail")
 
 
-def test_row_event_and_nothing_else_in_one_statement(house: Any, kit: Any) -> None:
-    owner, conn = house.owner(), house.conn()
+def test_row_event_and_nothing_else_in_one_statement(factory: Any, kit: Any) -> None:
+    owner, conn = factory.owner(), factory.conn()
     owner.execute("create table things (id uuid primary key default forge_uuid7(), version bigint)")
-    hub = house.hub(poll_interval=0.02)
+    hub = factory.hub(poll_interval=0.02)
     listener = kit.Listener(hub.subscribe(kit.key(topic="things"))[0])
     body = notify.event_fragment("row", "things", "thing.created", changed_sql="array['name']")
     conn.execute(
@@ -568,10 +574,10 @@ def test_a_fragment_takes_plain_names_only(name: str) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
 def test_the_read_touches_few_buffers_beside_an_open_writer_and_many_events(
-    house: Any, kit: Any, plan: str
+    factory: Any, kit: Any, plan: str
 ) -> None:
-    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
-    late, conn = house.conn(), house.conn()
+    hub = factory.hub(poll_interval=60.0, heartbeat=60.0)
+    late, conn = factory.conn(), factory.conn()
     late.execute("begin")
     notify.publish_tx(late, event(0))
     conn.execute(PUBLISH, [1, 300_000])
@@ -597,11 +603,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def test_a_hot_standby_is_not_ready_and_a_promotion_refreshes_everybody(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = house.hub(poll_interval=0.05)
+    hub = factory.hub(poll_interval=0.05)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     monkeypatch.setitem(SQL, "identify", "select true, null::text")
 
     def has_noticed() -> bool:
@@ -618,19 +624,19 @@ def test_a_hot_standby_is_not_ready_and_a_promotion_refreshes_everybody(
     listener.until(lambda me: me.heard == ["1"])
 
 
-def test_the_app_role_sees_which_cluster_this_is(house: Any) -> None:
-    standby, cluster = house.conn().execute(SQL["identify"]).fetchone()
+def test_the_app_role_sees_which_cluster_this_is(factory: Any) -> None:
+    standby, cluster = factory.conn().execute(SQL["identify"]).fetchone()
     system, timeline = cluster.split(".")
     assert not standby and int(system) > 0 and int(timeline, 16) >= 1
 
 
 def test_a_log_that_cannot_be_cleaned_holds_up_no_event(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SQL, "delete_old", "select from no_such_table where %(limit)s > 0")
-    hub = house.hub(poll_interval=0.02, retention=0.1)
+    hub = factory.hub(poll_interval=0.02, retention=0.1)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    conn = house.conn()
+    conn = factory.conn()
     for n in range(5):
         notify.publish_tx(conn, event(n))
         listener.count(n + 1)

@@ -20,10 +20,10 @@ def event(name: str) -> Event:
     return Event("flights", "flight.updated", resource_id=name, version=1)
 
 
-def silent(house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+def silent(factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
     """A hub that hears no nudge any more, and the times of its reads."""
     monkeypatch.setattr(postgres, "GRACE", 0.05)
-    hub = house.hub(**options)
+    hub = factory.hub(**options)
     reads: list[float] = []
     read = hub._reader.read
 
@@ -41,12 +41,12 @@ def silent(house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: Any
 
 @pytest.mark.parametrize("own", [True, False])
 def test_commits_wake_no_hub_that_nobody_listens_to(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, own: bool
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
-    nudger = house.nudger()
+    nudger = factory.nudger()
     long = {"poll_interval": 60.0, "heartbeat": 60.0, "nudger": nudger if own else None}
-    hub, reads = silent(house, kit, monkeypatch, **long)
-    conn = house.conn(nudger)
+    hub, reads = silent(factory, kit, monkeypatch, **long)
+    conn = factory.conn(nudger)
     for n in range(50):
         hub.publish_tx(conn, event(f"before {n}"))
         time.sleep(0.005)
@@ -58,20 +58,22 @@ def test_commits_wake_no_hub_that_nobody_listens_to(
     assert listener.heard == ["after"] and listener.refreshes == 0
 
 
-def test_it_still_polls_and_is_ready(house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, reads = silent(house, kit, monkeypatch, poll_interval=0.2)
+def test_it_still_polls_and_is_ready(
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, reads = silent(factory, kit, monkeypatch, poll_interval=0.2)
     kit.wait_for(lambda: len(reads) > 3)
     assert hub.ready == (True, "") and not hub._listener.payloads
 
 
 def test_a_first_subscriber_resumes_from_the_log(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = {"poll_interval": 60.0, "heartbeat": 60.0, "resume_window": 600.0}
-    nudger = house.nudger()
-    hub, _ = silent(house, kit, monkeypatch, **long)
-    other = house.hub(**long)
-    conn = house.conn(nudger)
+    nudger = factory.nudger()
+    hub, _ = silent(factory, kit, monkeypatch, **long)
+    other = factory.hub(**long)
+    conn = factory.conn(nudger)
     listener = kit.Listener(other.subscribe(kit.key())[0])
     hub.publish_tx(conn, event("one"))
     listener.count(1)
@@ -86,16 +88,16 @@ def test_a_first_subscriber_resumes_from_the_log(
 
 
 def test_no_event_is_lost_or_told_twice_while_many_come_and_the_hub_falls_silent(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each thread comes, commits, must hear its own commit once, and goes; between them the hub
     hears nothing.
     """
     monkeypatch.setattr(postgres, "GRACE", 0.0)
-    nudger = house.nudger()
+    nudger = factory.nudger()
     # No channel outlives its subscriber, and no poll finds what was not heard.
     long = {"poll_interval": 60.0, "heartbeat": 60.0, "resume_window": -1.0}
-    hub = house.hub(nudger=nudger, **long)
+    hub = factory.hub(nudger=nudger, **long)
     stop = threading.Event()
     silences = 0
 
@@ -107,7 +109,7 @@ def test_no_event_is_lost_or_told_twice_while_many_come_and_the_hub_falls_silent
             time.sleep(0.001)
 
     def visiting(visitor: int) -> None:
-        conn = db.connect(house.database.app_url, nudger=nudger)
+        conn = db.connect(factory.database.app_url, nudger=nudger)
         with conn:
             for turn in range(20):
                 name = f"{visitor}.{turn}"
@@ -130,12 +132,12 @@ def test_no_event_is_lost_or_told_twice_while_many_come_and_the_hub_falls_silent
 
 
 def test_who_comes_while_the_first_one_waits_hears_nothing_of_before_either(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nudger = house.nudger()
+    nudger = factory.nudger()
     long = {"poll_interval": 60.0, "heartbeat": 60.0, "resume_window": -1.0}
-    hub, _ = silent(house, kit, monkeypatch, nudger=nudger, **long)
-    conn = house.conn(nudger)
+    hub, _ = silent(factory, kit, monkeypatch, nudger=nudger, **long)
+    conn = factory.conn(nudger)
     for turn in range(20):
         hub._channels.sweep()
         time.sleep(0.06)
@@ -159,12 +161,12 @@ def test_who_comes_while_the_first_one_waits_hears_nothing_of_before_either(
 
 
 def test_who_could_not_wait_for_the_read_gets_a_refresh_and_nothing_of_before(
-    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nudger = house.nudger()
+    nudger = factory.nudger()
     long = {"poll_interval": 60.0, "heartbeat": 60.0}
-    hub, _ = silent(house, kit, monkeypatch, nudger=nudger, **long)
-    conn, owner = house.conn(nudger), house.owner()
+    hub, _ = silent(factory, kit, monkeypatch, nudger=nudger, **long)
+    conn, owner = factory.conn(nudger), factory.owner()
     hub.publish_tx(conn, event("old"))
     with owner.transaction():
         owner.execute("lock table forge_event in access exclusive mode")
@@ -181,16 +183,16 @@ def test_who_could_not_wait_for_the_read_gets_a_refresh_and_nothing_of_before(
 
 @pytest.mark.parametrize("after", [0.0, 0.03, 0.08, 0.2])
 def test_who_resumes_right_after_a_start_gets_what_was_missed(
-    house: Any, kit: Any, after: float
+    factory: Any, kit: Any, after: float
 ) -> None:
-    earlier = house.hub()
+    earlier = factory.hub()
     listener = kit.Listener(earlier.subscribe(kit.key())[0])
     earlier.publish(event("one"))
     listener.count(1)
     earlier.publish(event("two"))
     listener.count(2)
-    hub = kit.PublishingHub(house.open, kit.begin())
-    house.hubs.append(hub)
+    hub = kit.PublishingHub(factory.open, kit.begin())
+    factory.hubs.append(hub)
     hub.start(0.1)
     time.sleep(after)
     opened = hub.subscribe(kit.key(), listener.ids[0])

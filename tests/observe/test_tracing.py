@@ -258,13 +258,13 @@ def test_a_ratio_out_of_range_is_refused(ratio: float) -> None:
         observe.setup("tests", sample_ratio=ratio)
 
 
-def test_the_room_loads_no_sdk_until_setup_is_asked_for() -> None:
+def test_the_package_loads_no_sdk_until_setup_is_asked_for() -> None:
     code = (
         "import sys\n"
         "from forge_min import observe\n"
         "with observe.span('x'): pass\n"
-        "rooms = lambda: {m.partition('.')[0] for m in sys.modules}\n"
-        "heavy = lambda: rooms() & {'opentelemetry', 'psycopg'}\n"
+        "loaded = lambda: {m.partition('.')[0] for m in sys.modules}\n"
+        "heavy = lambda: loaded() & {'opentelemetry', 'psycopg'}\n"
         "assert not heavy(), heavy()\n"
         "observe.setup('x', sample_ratio=0.0).shutdown()\n"
         "assert heavy()\n"

@@ -464,7 +464,7 @@ def test_values_of_the_database_have_a_json_form():
             json_response(bad)
 
 
-def test_the_room_loads_neither_psycopg_nor_opentelemetry():
+def test_the_package_loads_neither_psycopg_nor_opentelemetry():
     import subprocess
 
     code = "import sys, forge_min.wsgi; print({'psycopg', 'opentelemetry'} & set(sys.modules))"

@@ -309,7 +309,7 @@ def test_no_call_is_lost_at_any_moment(carrying):
     assert not stuck
 
 
-def test_a_courier_that_slept_is_woken_again_and_again(carrying):
+def test_a_thread_that_slept_is_woken_again_and_again(carrying):
     own, peer = carrying.pair()
     for number in range(300):
         time.sleep((0, 20e-6, 2e-3)[number % 3])
