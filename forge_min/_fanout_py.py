@@ -878,7 +878,8 @@ class IoThread:
     """Sends responses and reads the next requests on a thread, http-io, without the GIL.
 
     This twin has no thread, and accepts no socket. An accepted socket belongs to the thread until
-    the caller fetches or recalls it. `fileno` is readable when a waiting thread should fetch.
+    `completed` or `reclaim` returns it. `fileno` is readable when a waiting thread should call
+    `completed`.
 
     most: descriptors below this number are accepted.
     """
@@ -892,8 +893,8 @@ class IoThread:
     def submit(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
         """Send bytes on a socket that does not block, and then read once.
 
-        Until the socket is fetched, the caller keeps `data` alive and does not use the socket.
-        keep[fd] is `owner` before any thread can fetch it.
+        Until the socket is returned, the caller keeps `data` alive and does not use the socket.
+        keep[fd] is `owner` before `completed` of any thread can return it.
 
         Returns False, and does nothing, if the thread is behind or has stopped. Raises ValueError
         for a socket that is not accepted.

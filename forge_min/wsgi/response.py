@@ -119,7 +119,7 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-_ZEROS = "00000"  # every whole number that `shortest` changes ends with it
+_ZEROS = "00000"  # every whole number that `shortest_number` changes ends with it
 
 
 def _with_short_numbers(value: object) -> object:
