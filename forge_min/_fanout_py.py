@@ -42,7 +42,7 @@ LONGEST_WAIT = 1e6  # seconds
 
 
 def _refresh(missed: int) -> bytes:
-    """Return the frame that asks a client to reload everything (contract.md, HTTP)."""
+    """Return the frame that asks a client to reload everything (docs/reference/http.md)."""
     return b'event: refresh\ndata: {"reason":"overflow","missed":%d}\n\n' % missed
 
 
