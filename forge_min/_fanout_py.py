@@ -34,10 +34,8 @@ _published = itertools.count(1)  # frames that this process has published, of an
 BATCH = 64  # frames in one system call
 MAX_RECEIVED = 65536  # bytes: a client of a stream has no reason to send more
 STALLED = 1.0  # seconds without progress after which a stream that shall end is closed
-UNREAD_HEARTBEATS, UNREAD_SECONDS = (
-    3,
-    5.0,
-)  # both must pass before a client that reads nothing is dropped
+# Both must pass before a client that reads nothing is dropped.
+UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0
 LONGEST_WAIT = 1e6  # seconds
 
 
