@@ -1,8 +1,8 @@
 # Calls on sockets that do not block, without releasing the GIL. Part of _fanout.pyx.
 #
 # PERF: Python's sockets release the GIL, and with eight busy threads each release waits for its
-# turn again: 14 futex calls a request, of 22 system calls (benchmarks/http, row). Here the kernel takes
-# 1 to 20 microseconds, and no other thread waits for long.
+# turn again: 14 futex calls a request, of 22 system calls (benchmarks/http, row). Here the kernel
+# takes 1 to 20 microseconds, and no other thread waits for long.
 
 cdef enum:
     RECEIVED = 65536  # bytes that one call reads at most

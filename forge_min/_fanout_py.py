@@ -34,15 +34,13 @@ _published = itertools.count(1)  # frames that this process has published, of an
 BATCH = 64  # frames in one system call
 MAX_RECEIVED = 65536  # bytes: a client of a stream has no reason to send more
 STALLED = 1.0  # seconds without progress after which a stream that shall end is closed
-UNREAD_HEARTBEATS, UNREAD_SECONDS = (
-    3,
-    5.0,
-)  # both must pass before a client that reads nothing is dropped
+# Both must pass before a client that reads nothing is dropped.
+UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0
 LONGEST_WAIT = 1e6  # seconds
 
 
 def _refresh(missed: int) -> bytes:
-    """Return the frame that asks a client to reload everything (contract.md, HTTP)."""
+    """Return the frame that asks a client to reload everything (docs/reference/http.md)."""
     return b'event: refresh\ndata: {"reason":"overflow","missed":%d}\n\n' % missed
 
 
@@ -878,7 +876,8 @@ class IoThread:
     """Sends responses and reads the next requests on a thread, http-io, without the GIL.
 
     This twin has no thread, and accepts no socket. An accepted socket belongs to the thread until
-    the caller fetches or recalls it. `fileno` is readable when a waiting thread should fetch.
+    `completed` or `reclaim` returns it. `fileno` is readable when a waiting thread should call
+    `completed`.
 
     most: descriptors below this number are accepted.
     """
@@ -892,8 +891,8 @@ class IoThread:
     def submit(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
         """Send bytes on a socket that does not block, and then read once.
 
-        Until the socket is fetched, the caller keeps `data` alive and does not use the socket.
-        keep[fd] is `owner` before any thread can fetch it.
+        Until the socket is returned, the caller keeps `data` alive and does not use the socket.
+        keep[fd] is `owner` before `completed` of any thread can return it.
 
         Returns False, and does nothing, if the thread is behind or has stopped. Raises ValueError
         for a socket that is not accepted.

@@ -37,7 +37,7 @@ cdef inline void frame_drop(Frame* frame) noexcept nogil:
 
 
 cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
-    """Return the frame that asks a client to reload everything (contract.md, HTTP), or NULL."""
+    """Return the frame that asks a client to reload everything (docs/reference/http.md), or NULL."""
     cdef char text[128]
     cdef int size = snprintf(
         text, sizeof(text), b'event: refresh\ndata: {"reason":"overflow","missed":%llu}\n\n',

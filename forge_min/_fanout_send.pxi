@@ -227,7 +227,7 @@ cdef class IoThread:
         return is_any
 
     cdef bint send_one(self, Parcel* parcel) noexcept nogil:
-        """Send one parcel. Returns whether it is finished, so a caller must fetch it."""
+        """Send one parcel. Returns whether it is finished, for `completed`."""
         cdef ssize_t count = send(parcel.fd, parcel.data, parcel.size, MSG_DONTWAIT | MSG_NOSIGNAL)
         if count < 0:
             count = 0 if is_temporary() else PEER_GONE
@@ -264,7 +264,7 @@ cdef class IoThread:
         return ready > 0
 
     cdef bint receive_one(self, Parcel* parcel) noexcept nogil:
-        """Receive for one parcel. Returns whether it is finished, so a caller must fetch it."""
+        """Receive for one parcel. Returns whether it is finished, for `completed`."""
         if not forge_change(&parcel.owner, WAITING, READING):
             return False  # the caller took it back
         cdef ssize_t count = recv(parcel.fd, self.buffer, RECEIVED, MSG_DONTWAIT)

@@ -7,7 +7,7 @@ Keys of environ that the server sets:
 * STREAM, `forge.stream`: call it with `adopt` before the response begins. After the head and body
   of this response, `adopt(fd)` is called once with the file descriptor of the connection, or with
   -1 if there is nothing to stream to. The caller owns the descriptor.
-* SOCKET, `forge.socket`: the connection's socket, for the middleware that notices disconnects.
+* SOCKET, `forge.socket`: the connection's socket, for handlers that notice disconnects.
 * PARKS, `forge.parks`: the server can keep a request that raises `Parked`.
 * TRUSTED_PROXY, `forge.trusted_proxy`: whether the peer is one of server.trusted_proxies.
 * STATUS, `forge.status`: the status with which the server has responded in the application's place.
@@ -19,7 +19,7 @@ Keys of environ that the application sets:
 * ROUTE, `forge.route`: the pattern of the matching route, also for the server's log.
 * RELEASE, `forge.release`: a function without parameters that ends the request's share of
   `ConcurrencyLimit`. The server calls it if the application does not return.
-* ERROR, `forge.error`: the exception behind a response of 500, for the span.
+* ERROR, `forge.error`: the exception behind a response of 500 or 503, for the span.
 
 Attributes of the returned body that the server reads:
 

@@ -79,7 +79,7 @@ def status_of(error: BaseException) -> int:
 def _detail(error: BaseException, status: int) -> str:
     """Return the text for the client; internal causes are only logged."""
     if isinstance(error, DomainError | HTTPProblem) or status == 429:
-        return text(str(error))  # translates a sentence of `later`
+        return text(str(error))  # translates a message of `gettext_noop`
     if status == 503:
         return text("a required service is not available now; try again")
     return text("the server failed; its log has the details under this request id")

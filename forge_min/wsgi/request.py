@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote
 
@@ -88,6 +87,10 @@ class Request:
     route = ""
     routed: Routed | None = None
     identity: Identity | None = None
+    # LOCK: none. A cached_property of Python 3.11 has one lock for all requests: while one client
+    # sends its body slowly, no other body could be read.
+    _query: dict[str, list[str]] | None = None
+    _body: bytes | None = None
 
     def __init__(self, environ: dict[str, Any], id: str = "", max_body: int = 1 << 20) -> None:
         self.environ = environ
@@ -117,11 +120,13 @@ class Request:
         """
         return quote(self.environ.get("SCRIPT_NAME", "").encode("latin-1"))
 
-    @cached_property
+    @property
     def query(self) -> dict[str, list[str]]:
         """The pairs of the query, in order, with blank values. Raises BadRequest."""
-        line: str = self.environ.get("QUERY_STRING") or ""
-        return _pairs(line) if line else {}
+        if self._query is None:
+            line: str = self.environ.get("QUERY_STRING") or ""
+            self._query = _pairs(line) if line else {}
+        return self._query
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, or None. The server joins repeated ones."""
@@ -142,13 +147,18 @@ class Request:
         value: str = self.environ.get("CONTENT_TYPE") or ""
         return value.partition(";")[0].strip().lower()
 
-    @cached_property
+    @property
     def body(self) -> bytes:
         """The whole body, decoded from chunks.
 
         Raises HTTPProblem 413 if it is larger than `max_body`, BadRequest if it ends before its
         Content-Length.
         """
+        if self._body is None:
+            self._body = self._read_body()
+        return self._body
+
+    def _read_body(self) -> bytes:
         length: str = self.environ.get("CONTENT_LENGTH") or ""
         if not length and not self.environ.get("wsgi.input_terminated"):
             return b""

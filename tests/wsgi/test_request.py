@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
 import pytest
@@ -124,6 +126,29 @@ class Dripping(io.BytesIO):
 
     def read(self, size=-1, /):
         return super().read(min(size, 3))
+
+
+def test_a_slow_body_holds_up_no_other_request():
+    """A functools.cached_property of Python 3.11 has one lock for all requests."""
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1, /):
+            asked.set()
+            assert ended.wait(10)
+            return super().read(size)
+
+    asked, ended = threading.Event(), threading.Event()
+    slow = request(b"slow", **{"wsgi.input": Slow(b"slow")})
+    other = request(b"quick", QUERY_STRING="a=b")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(lambda: slow.body)
+        assert asked.wait(10)
+        try:
+            second = pool.submit(lambda: (other.body, other.query))
+            assert second.result(5) == (b"quick", {"a": ["b"]})
+        finally:
+            ended.set()
+        assert first.result(5) == b"slow"
 
 
 def test_a_body_that_ends_before_its_length_is_none():

@@ -52,9 +52,8 @@ class TrustedProxies:
     """
 
     def __init__(self, trusted: Iterable[str]) -> None:
-        known = set(trusted)
-        self._unix = UNIX in known
-        self._networks = [ip_network(text) for text in known - {UNIX}]
+        self._trusted = frozenset(trusted)
+        self._networks = [ip_network(text) for text in self._trusted - {UNIX}]
         self.trusts = lru_cache(1000)(self._is_trusted)
         self._warns = True
 
@@ -65,7 +64,8 @@ class TrustedProxies:
         If both are sent, the client may have written one of them: only equal values count.
         """
         peer = environ["REMOTE_ADDR"]
-        environ[TRUSTED_PROXY] = trusted = self.trusts(peer)
+        # PERF: most servers have no proxies; the cache of `trusts` would be filled for nothing.
+        environ[TRUSTED_PROXY] = trusted = bool(self._trusted) and self.trusts(peer)
         if not trusted:
             if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
                 self._warns = False  # once, because any client may send the header
@@ -93,8 +93,8 @@ class TrustedProxies:
 
     def _is_trusted(self, address: str) -> bool:
         """Return whether a peer is trusted. "": a peer on a Unix socket."""
-        if not address or not self._networks:
-            return not address and self._unix
+        if not address:
+            return UNIX in self._trusted
         try:
             known = _plain(ip_address(address))
         except ValueError:

@@ -40,10 +40,8 @@ class CORS:
         """Return the response to a preflight, or the handler's with the headers for its origin."""
         origin = request.header("Origin")
         allowed = origin is not None and not self._origins.isdisjoint((origin, ANY))
-        is_preflight = request.method == "OPTIONS" and request.header(
-            "Access-Control-Request-Method"
-        )
-        if allowed and is_preflight:
+        preflight = request.method == "OPTIONS" and request.header("Access-Control-Request-Method")
+        if allowed and preflight:
             response = no_content(
                 [
                     ("Access-Control-Allow-Methods", METHODS),
@@ -59,7 +57,7 @@ class CORS:
         if allowed:
             allowed_origin = ANY if ANY in self._origins else str(origin)
             extra.append(("Access-Control-Allow-Origin", allowed_origin))
-            if not is_preflight:
+            if not preflight:
                 extra.append(("Access-Control-Expose-Headers", EXPOSED))
         # A new Response: a handler may return the same one for every request.
         return Response(response.status, response.body, [*response.headers, *extra])

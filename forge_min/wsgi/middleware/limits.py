@@ -134,13 +134,13 @@ class RateLimits:
 def network(address: str) -> str:
     """Return the key of an address: an IPv6 client has a whole /64."""
     try:
-        full_at = ip_address(address.partition("%")[0])  # a zone (RFC 4007), as some servers add it
+        parsed = ip_address(address.partition("%")[0])  # a zone (RFC 4007), as some servers add it
     except ValueError:
         return address
-    if full_at.version == 4:
+    if parsed.version == 4:
         return address
-    mapped = full_at.ipv4_mapped
-    return str(mapped) if mapped else full_at.exploded[:19]
+    mapped = parsed.ipv4_mapped
+    return str(mapped) if mapped else parsed.exploded[:19]
 
 
 # -- concurrent requests of one client -------------------------------------------------------------

@@ -115,9 +115,8 @@ def json_only(handler: Handler) -> Handler:
     def accepting(request: Request) -> Response:
         header = request.header("Accept")
         if header and not accepts(header, _RANGES):
-            raise HTTPProblem(
-                406, text("responses are application/json; accept that type"), code="F526"
-            )
+            message = text("responses are application/json; accept that type")
+            raise HTTPProblem(406, message, code="F526")
         return handler(request)
 
     return accepting

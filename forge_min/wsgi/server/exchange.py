@@ -364,7 +364,7 @@ class WorkerState:
 
     thread: the worker.
     exchange: the exchange that it runs, or None.
-    environ: of the request, until its response has begun.
+    environ: of the request that it runs; None while it resumes a body.
     began: time.perf_counter() at the start of the exchange.
     given_up: whether another worker has replaced it.
     """

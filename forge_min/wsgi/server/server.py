@@ -318,9 +318,8 @@ def inherited_listener(environ: MutableMapping[str, str]) -> socket.socket | Non
         listener = socket.socket(fileno=_FIRST_PASSED)
         listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as err:
-        raise _not_usable(
-            f"the descriptor that was passed on is not a socket: {err.strerror}"
-        ) from None
+        message = f"the descriptor that was passed on is not a socket: {err.strerror}"
+        raise _not_usable(message) from None
     if listener.type != socket.SOCK_STREAM or not listens:
         listener.detach()
         raise _not_usable("the socket that was passed on does not listen for streams")

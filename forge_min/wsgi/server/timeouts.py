@@ -52,9 +52,8 @@ class TimeoutMonitor:
     def _give_up_late(self, started_before: float) -> None:
         states = list(self._core.worker_states)
         for state in states:
-            exchange = (
-                state.exchange
-            )  # SAFETY: read before `began`, which is newer for a newer exchange
+            # SAFETY: read before `began`, which is newer for a newer exchange.
+            exchange = state.exchange
             if exchange is None or state.given_up or state.began > started_before:
                 continue
             environ = state.environ
