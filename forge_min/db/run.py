@@ -34,6 +34,7 @@ from .connection import Connection, Hook, operation
 from .statements import Statement, number_placeholders, require_tenant, values_of
 from .translate import errors_translated, translate
 
+log = logging.getLogger("forge_min.db")
 # Errors of a prepared statement that a new one would not have: a migration changed its columns, or
 # the server discarded it (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
@@ -296,10 +297,6 @@ def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]
 
 
 # -- transactions ----------------------------------------------------------------------------------
-
-
-log = logging.getLogger("forge_min.db")
-IDLE = TransactionStatus.IDLE
 
 
 @contextmanager
