@@ -124,7 +124,6 @@ def check_job(job: NewJob, catalogue: Catalogue | None) -> CheckedJob:
 def find_kind(catalogue: Catalogue | None, kind: str | type[Any]) -> Kind:
     """Return the kind of a NewJob. Raises the errors of `check_job`."""
     catalogue = catalogue or Catalogue()
-    catalogue = catalogue or Catalogue()
     if isinstance(kind, str):
         return catalogue.kind(kind)
     if not hasattr(kind, "kind"):
