@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -41,6 +42,9 @@ STALE = (b"0A000", b"26000")
 SETTINGS = (  # session settings that psycopg's loaders and dumpers read when they are created
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
+# PERF: the cache reads each text once (benchmarks/http, row). Texts of cursors are not cached: they
+# may be large and all different.
+_operation = lru_cache(2000)(operation)
 _AUTO = PyFormat.AUTO
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
@@ -191,7 +195,7 @@ def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | Non
     finally:
         conn.busy_since = 0.0
         if conn.observe is not None:
-            conn.observe(operation(sql), time.perf_counter() - started)
+            conn.observe(_operation(sql), time.perf_counter() - started)
 
 
 def _converter(conn: Connection) -> tuple[abc.Transformer, object]:
