@@ -8,16 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import Unavailable
-
-try:
-    import psycopg
-except ImportError as err:
-    raise Unavailable(
-        "PostgreSQL's client library (libpq) was not found, so no database can be reached",
-        code="F402",
-        hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
-    ) from err
-
 from ..lazy import lazy_exports
 from ..resources import files
 

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, Protocol
 
 import psycopg
@@ -195,8 +194,7 @@ class Cursor(psycopg.Cursor[TupleRow]):
             conn.busy_since = 0.0
             observe = getattr(conn, "observe", None)
             if observe is not None and not conn.pgconn.pipeline_status:
-                name = operation(query) if isinstance(query, str) else "other"
-                observe(name, time.perf_counter() - started)
+                observe(operation(query), time.perf_counter() - started)
 
 
 def connect(
@@ -432,13 +430,9 @@ def _cancel(conn: Connection, deadline: float) -> None:
     threading.Thread(target=send, name="db-cancel", daemon=True).start()
 
 
-@lru_cache(2000)
-def operation(query: str) -> str:
-    """Return the first word of a statement in lower case, or "other" if OPERATION lacks it.
-
-    PERF: the cache reads each text once (benchmarks/http, row).
-    """
-    match = OPERATION.match(query)
+def operation(query: object) -> str:
+    """Return the first word of a statement in lower case, or "other" if OPERATION lacks it."""
+    match = OPERATION.match(query) if isinstance(query, str) else None
     return match[1].lower() if match else "other"
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -34,12 +35,16 @@ from .connection import Connection, Hook, operation
 from .statements import Statement, number_placeholders, require_tenant, values_of
 from .translate import errors_translated, translate
 
+log = logging.getLogger("forge_min.db")
 # Errors of a prepared statement that a new one would not have: a migration changed its columns, or
 # the server discarded it (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
 SETTINGS = (  # session settings that psycopg's loaders and dumpers read when they are created
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
+# PERF: the cache reads each text once (benchmarks/http, row). Texts of cursors are not cached: they
+# may be large and all different.
+_operation = lru_cache(2000)(operation)
 _AUTO = PyFormat.AUTO
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
@@ -190,7 +195,7 @@ def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | Non
     finally:
         conn.busy_since = 0.0
         if conn.observe is not None:
-            conn.observe(operation(sql), time.perf_counter() - started)
+            conn.observe(_operation(sql), time.perf_counter() - started)
 
 
 def _converter(conn: Connection) -> tuple[abc.Transformer, object]:
@@ -296,10 +301,6 @@ def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]
 
 
 # -- transactions ----------------------------------------------------------------------------------
-
-
-log = logging.getLogger("forge_min.db")
-IDLE = TransactionStatus.IDLE
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from ..errors import ForgeError
-from . import Connection
+from .connection import Connection
 
 Connect = Callable[[], Connection]
 log = logging.getLogger("forge_min.notify")

@@ -72,7 +72,6 @@ def read_args(cls: type, value: Any, kind: str) -> Any:
 
 
 @lru_cache(None)
-@lru_cache(None)
 def reader(hint: Any) -> Read:
     """Return the function that reads a value of this type from JSON.
 

@@ -139,9 +139,7 @@ class Job(Generic[A]):
     unreadable: str = field(default="", init=False)  # why the row could not be read
     failures: int = field(default=0, init=False)  # errors recorded before this run
     completed: bool = field(default=False, init=False)  # by the job itself, in a transaction
-    committed: bool = field(
-        default=False, init=False
-    )  # whether that transaction is known to be committed
+    committed: bool = field(default=False, init=False)  # that transaction is known to be committed
     cancelled: bool = field(default=False, init=False)
     span: SpanContext | None = field(default=None, init=False, repr=False)  # around its run
     args: A = field(init=False)

@@ -20,9 +20,8 @@ ENDED = ("completed", "discarded", "cancelled")
 _LONGEST_TEXT = {"kind": 200, "queue": 100, "unique": 500, "limit_key": 200, "tags": 100}
 _MOST_TAGS = 20
 _INVALID = lazy_pattern("[\0\ud800-\udfff]")  # not valid in UTF-8, or rejected by PostgreSQL
-NUL = lazy_pattern(
-    r"(?<!\\)(?:\\\\)*\\u0000"
-)  # the escape of NUL, but not an escaped backslash before u0000
+# The escape of NUL, but not an escaped backslash before u0000.
+NUL = lazy_pattern(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Unique(NamedTuple):
@@ -123,7 +122,6 @@ def check_job(job: NewJob, catalogue: Catalogue | None) -> CheckedJob:
 
 def find_kind(catalogue: Catalogue | None, kind: str | type[Any]) -> Kind:
     """Return the kind of a NewJob. Raises the errors of `check_job`."""
-    catalogue = catalogue or Catalogue()
     catalogue = catalogue or Catalogue()
     if isinstance(kind, str):
         return catalogue.kind(kind)

@@ -4,6 +4,7 @@ answers that a crash takes back, jobs that were fetched too far ahead.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from forge_min import db, jobs
 from forge_min.jobs import Cancel, Discard, Job, Kind, NewJob, Snooze, control
+from forge_min.jobs.worker import fetcher
 from forge_min.jobs.worker.executor import _raise_in as raise_in
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
@@ -145,9 +147,18 @@ def test_a_job_that_waits_in_a_worker_is_cancelled_before_it_begins(shop: Any) -
     assert ran == [first]
 
 
-def test_arguments_that_python_cannot_read_hold_up_no_other_job(shop: Any) -> None:
+@pytest.mark.parametrize("value", ["1e5000", '"deep"'])
+def test_arguments_that_python_cannot_read_hold_up_no_other_job(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    def loads(text: str) -> Any:
+        if "deep" in text:  # as of lists in lists, whose number depends on Python's version
+            raise RecursionError("maximum recursion depth exceeded")
+        return json.loads(text)
+
+    monkeypatch.setattr(fetcher, "loads", loads)
     (bad,) = shop.conn.execute(
-        """insert into forge_job (kind, args) values ('a', '{"x": 1e5000}') returning id"""
+        f"""insert into forge_job (kind, args) values ('a', '{{"x": {value}}}') returning id"""
     ).fetchone()
     good = [shop.insert() for _ in range(3)]
     shop.worker({"a": lambda job: None})

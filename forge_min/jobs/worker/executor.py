@@ -33,7 +33,7 @@ CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 IDLE = 1.0  # seconds without traffic after which a connection is tested before a job begins
 RECENT = 0.01  # seconds since its last use or test in which a connection is not checked
-DATABASE_ERRORS = 1.0  # seconds until a job without a connection to the database is fetched again
+NO_DATABASE_DELAY = 1.0  # seconds until a job without a connection is fetched again
 
 Ended = tuple[Result, BaseException | None]  # None if it succeeded
 
@@ -159,7 +159,7 @@ class JobThread:
         ended: Ended | None = None
         if (refusal := self._open()) is not None:
             log.warning("job %d is handed back: %s", job.id, refusal)
-            return Result(job, "handed_back", "scheduled", refund=1, delay=DATABASE_ERRORS)
+            return Result(job, "handed_back", "scheduled", refund=1, delay=NO_DATABASE_DELAY)
         seconds = self._options.seconds(job)
         try:
             try:

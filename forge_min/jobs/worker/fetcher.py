@@ -193,12 +193,13 @@ class Fetcher(DatabaseThread):
 def _job(row: Row) -> Job:
     """Return the row as a job.
 
-    PostgreSQL stores numbers that Python cannot read: only the job with such a number fails.
+    PostgreSQL stores numbers and nested lists that Python cannot read: only the job with such a
+    value fails.
     """
     id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
     try:
         job = Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         job = Job(id, kind, queue, {}, attempt, most, claim, {}, *rest)
         job.unreadable = f"its arguments or metadata cannot be read: {err}"
     job.failures = row[13]

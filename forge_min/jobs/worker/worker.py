@@ -194,9 +194,7 @@ class Worker:
         return self._heartbeat.registered.is_set() and self._completer.pending < MOST_PENDING
 
     def _wants_jobs(self) -> None:
-        if (
-            not self._fetcher.wake.is_set()
-        ):  # PERF: reading the flag costs less than taking the lock
+        if not self._fetcher.wake.is_set():  # PERF: cheaper than the lock in `set`
             self._fetcher.wake.set()
 
     def _done(self, result: Result, seconds: float) -> None:
