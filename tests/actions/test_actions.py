@@ -454,7 +454,7 @@ def test_reads_and_writes_replace_a_connection_that_was_lost_while_idle(works: W
         lost = works.database.connection()
         with works.database.open() as other:
             other.execute("select pg_terminate_backend(%s, 5000)", [lost.info.backend_pid])
-        lost.used = 0.0  # long ago
+        lost.last_used = 0.0  # long ago
 
     cut()
     assert units.get("kg").version == 1
