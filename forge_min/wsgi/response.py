@@ -156,7 +156,7 @@ def html_response(text: str, status: int = 200, headers: Headers = ()) -> Respon
 
 
 def text_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
-    """Return a response of `text/encoded`."""
+    """Return a response of `text/plain`."""
     kind = ("Content-Type", "text/plain; charset=utf-8")
     return Response(status, text.encode(errors="replace"), [kind, *headers])
 
