@@ -68,8 +68,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         """Change all fields: an absent field gets its default or NULL.
 
         Fields that the identity may not see or write, immutable ones, and those of many_to_many
-        stay as they are if they are absent. `version` and errors are those of
-        `update`.
+        stay as they are if they are absent. `version` and errors are those of `update`.
         """
         return self._change(id, data, "replace", version, conn)
 

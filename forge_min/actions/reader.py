@@ -133,8 +133,8 @@ class ReadActions(BaseActions[R]):
         allowed = {r.name: r for r in self.resource.relations if wanted and not self._is_hidden(r)}
         for name in wanted:
             if name not in allowed:
-                names = join(allowed)
-                message = text("{name} cannot be included; relations: {all}", name=name, all=names)
+                known = join(allowed)
+                message = text("{name} cannot be included; relations: {all}", name=name, all=known)
                 raise BadRequest(message)
         return [allowed[name] for name in wanted]
 

@@ -147,8 +147,8 @@ os.register_at_fork(after_in_child=_drawn.clear)  # SAFETY: else parent and chil
 def uuid7() -> UUID:
     """Return a new UUID of version 7 (RFC 9562 section 5.7).
 
-    So the id of a row is known before its insert. It has 48 bits of Unix
-    milliseconds and 74 random bits. Safe from any thread and after a fork.
+    So the id of a row is known before its insert. The UUID has 48 bits of Unix milliseconds and 74
+    random bits. Safe from any thread and after a fork.
     """
     millis = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
     random = int.from_bytes(_random()) & ~(0xF << 76 | 0x3 << 62)

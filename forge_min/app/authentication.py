@@ -41,7 +41,7 @@ class Authentication:
                 layout,
                 registry.database,
                 lifetime=config.auth.session_lifetime,
-                at_least=config.auth.password_min_length,
+                min_length=config.auth.password_min_length,
                 secure=config.env == "production",
                 secret=registry.secret,
                 tenant=self._tenant,

@@ -278,7 +278,7 @@ def _count(
 ) -> Mapping[str, Bucket]:
     """Count an attempt in one bucket of each step, the first with capacity. Returns these buckets.
 
-    limited: keys of buckets that need an `network_slot`.
+    limited: keys of buckets that need a `network_slot`.
 
     Raises TooManyAttempts F637 if no bucket of a step has capacity, Unavailable if all slots are
     taken. Then the attempt counts nowhere.

@@ -125,9 +125,7 @@ class ResourcePages:
             Route("GET", path + "/new", self.new, ""),
             Route("POST", path + "/new", self.create, ""),
             Route("GET", path + "/new/choices", self.choices, ""),
-            Route(
-                "GET", path + "/new/", self.show, ""
-            ),  # the row with the key "new", see `row_url`
+            Route("GET", path + "/new/", self.show, ""),  # the row of the key "new" (`row_url`)
             Route("GET", row, self.show, ""),
             Route("GET", row + "/edit", self.edit, ""),
             Route("POST", row + "/edit", self.update, ""),

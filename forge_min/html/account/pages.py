@@ -63,7 +63,7 @@ class AccountPages:
     `identify` is a method of the middleware Identify; `head` is the account part of the layout.
 
     lifetime: of a session, in seconds.
-    at_least: characters of a password, at least.
+    min_length: of a password, in characters.
     secure: whether cookies are sent over HTTPS only.
     secret: signs the cookies of known devices; the same in all processes.
     tenant: returns the tenant that a request names.
@@ -77,7 +77,7 @@ class AccountPages:
         database: Database,
         *,
         lifetime: float,
-        at_least: int,
+        min_length: int,
         secure: bool,
         secret: bytes,
         tenant: Callable[[Request], str | None],
@@ -85,7 +85,7 @@ class AccountPages:
         sender: PasswordResetSender | None = None,
     ) -> None:
         self._layout, self._database, self._tenant = layout, database, tenant
-        self._lifetime, self._at_least, self._secure = lifetime, at_least, secure
+        self._lifetime, self._min_length, self._secure = lifetime, min_length, secure
         self._sender, self._device_key = sender, secret
         self._templates = {name: views.get(name, page) for name, page in TEMPLATES.items()}
 
@@ -218,7 +218,7 @@ class AccountPages:
         conn = self._database.connection()
         try:
             signing.change_password(
-                conn, user, first(pairs, "current"), _twice(pairs), self._at_least
+                conn, user, first(pairs, "current"), _twice(pairs), self._min_length
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
             return self._password(request, user, err)
@@ -259,7 +259,7 @@ class AccountPages:
         pairs, conn = sent_form(request), self._database.connection()
         key = first(pairs, "key")
         try:
-            user = signing.use_reset(conn, key, _twice(pairs), self._at_least)
+            user = signing.use_reset(conn, key, _twice(pairs), self._min_length)
         except Invalid as err:
             return self._password(request, signing.find_reset(conn, key), err, key=key)
         response = redirect(f"{request.root}{SIGN_IN}?done=password")
@@ -336,7 +336,7 @@ class AccountPages:
     def _password(
         self, request: Request, user: accounts.User, error: DomainError | None = None, key: str = ""
     ) -> Response:
-        rule = text("At least {min} characters.", min=self._at_least)
+        rule = text("At least {min} characters.", min=self._min_length)
         context: dict[str, Any] = {"email": user.email, "current": not key, "rule": rule}
         path, hidden = _RESET if key else _PASSWORD, {"key": key}
         response = self._page(
