@@ -275,7 +275,8 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             ended.wait()
         return DONE
 
-    line_writer(sys.stderr).blocks = False  # no thread before a fork
+    # No thread writes before a fork, and a slow stream must not block the parent.
+    line_writer(sys.stderr).blocks = False
     with Server(**settings) as first:
         if settings["listener"] or config.server.unix_socket:
             settings["listener"] = first.socket
