@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from .. import db, jobs
 from .._compat import renamed
@@ -56,8 +56,10 @@ class App:
         self.start_hooks: list[Callable[..., object]] = []
         self.stop_hooks: list[Callable[..., object]] = []
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self, renamed("forge_min.app.App", name))
+    if not TYPE_CHECKING:  # a typed __getattr__ would hide misspelled names
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self, renamed("forge_min.app.App", name))
 
     def route(self, method: str, path: str, *, name: str = "") -> Callable[[F], F]:
         """Declare a route: the function takes (request, ...) and returns a Response.

@@ -41,7 +41,7 @@ def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None
 
 
 class RequestSpan(observe.Span):
-    """A server span of the stable HTTP conventions of OpenTelemetry: `around` of an Application.
+    """A server span by OpenTelemetry's stable HTTP conventions: the `instrument` of an Application.
 
     PERF: a class, because a generator's context manager costs as much as the router. It sets only
     the attributes in which it differs from most spans (case hello).
@@ -188,9 +188,8 @@ class Metrics:
     ) -> None:
         """Read the metrics of live streams from their services at every scrape."""
         for cap in ("total", "user"):
-            self._refused.labels(
-                cap
-            )  # from 0: Prometheus sees no increase in a series that begins at 1
+            # From 0: Prometheus sees no increase in a series that begins at 1.
+            self._refused.labels(cap)
         self.watch("forge_sse_connections", lambda: limiter.active)
         self.watch("forge_sse_connections_limit", lambda: limiter.max_total)
         self.watch("forge_sse_events_sent_total", lambda: writer.frames_sent)

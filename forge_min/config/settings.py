@@ -13,8 +13,12 @@ from .table import KEYS, ConfigKey
 class Section(SimpleNamespace):
     """The values of one section, as attributes. Frozen."""
 
-    def __setattr__(self, name: str, value: object) -> None:
+    __repr__ = object.__repr__  # SAFETY: without the values, which may be secrets
+
+    def __setattr__(self, name: str, value: object = None) -> None:
         raise AttributeError(f"configuration is frozen: {name} cannot be set")
+
+    __delattr__ = __setattr__
 
 
 class Config:

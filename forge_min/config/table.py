@@ -150,9 +150,7 @@ def _scripts(value: Mapping[str, object]) -> str:
     return "" if good else 'a table like {"js/x.js" = {wheel = "x==1.0", member, sha256}}'
 
 
-_URL = _like(
-    r"(?s)((postgres|postgresql)://|\w+\s*=).*|", "a URL like 'postgresql://user@host/name'"
-)
+_URL = _like(r"(?s)(postgres(ql)?://|\w+\s*=).*|", "a URL like 'postgresql://user@host/name'")
 _HEADER = "a header name like 'X-Tenant-ID', without '_'"  # environ has '_' for '-'
 _CHECKS: dict[str, _Check] = {
     "database.url": _URL,

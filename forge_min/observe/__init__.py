@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._compat import renamed
 from ..lazy import lazy_exports
 from .connections import trace_connection
 from .logs import format_traceback, log_fields, redact_error
@@ -52,7 +51,7 @@ __all__ = [
     "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 
-_load = lazy_exports(
+__getattr__ = lazy_exports(
     __name__,
     {
         "metrics.meter": ["MeterBridge"],
@@ -64,7 +63,3 @@ _load = lazy_exports(
         "sdk": ["Telemetry", "setup"],
     },
 )
-
-
-def __getattr__(name: str) -> object:
-    return globals()[renamed(__name__, name)] if name == "note" else _load(name)

@@ -119,6 +119,8 @@ class RecordedSpan:
         """Detach and end the span."""
         self.leave()
         self._span.end()
+        # PERF: breaks the reference cycle of __init__, so that only reference counts free spans.
+        vars(self._span).pop("record_exception", None)
 
 
 @dataclass(eq=False)

@@ -95,10 +95,8 @@ class Health:
         """Return the data of the plots, read on a thread with its own connection."""
         now = time.monotonic()
         if now >= self._jobs_until and self.running is not None and not self.draining:
-            self._jobs, self._jobs_until = (
-                _jobs(self.running.metrics.registry),
-                now + _JOBS_INTERVAL,
-            )
+            self._jobs = _jobs(self.running.metrics.registry)
+            self._jobs_until = now + _JOBS_INTERVAL
         return self.counted(), self._jobs
 
 

@@ -275,7 +275,8 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             ended.wait()
         return DONE
 
-    line_writer(sys.stderr).blocks = False  # no thread before a fork
+    # No thread writes before a fork, and a slow stream must not block the parent.
+    line_writer(sys.stderr).blocks = False
     with Server(**settings) as first:
         if settings["listener"] or config.server.unix_socket:
             settings["listener"] = first.socket
@@ -295,8 +296,9 @@ def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
     """Warn of queues that get jobs and that neither this process nor a living worker serves."""
     with suppress(ForgeError):  # the readiness check reports a missing database
         for queue, kinds in running.unserved(queues).items():
-            message = "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues,"
-            log.warning(f"{message} or start a worker (help F727)", queue, ", ".join(kinds))
+            step = f"add it to jobs.queues, or start `worker --queues {queue}=2` (help F727)"
+            message = "no worker serves the queue %s, so jobs of %s wait; %s"
+            log.warning(message, queue, ", ".join(kinds), step)
 
 
 def read_queues(text: str) -> Mapping[str, int]:

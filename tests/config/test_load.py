@@ -532,10 +532,18 @@ def test_a_bad_secret_is_not_shown_in_its_error() -> None:
     assert "hunter2" not in error.message + (error.hint or "")
 
 
+def test_no_repr_shows_a_secret() -> None:
+    config = load(None, {"FORGE_ADMIN_TOKEN": "hunter2"})
+    assert config.admin.token == "hunter2"
+    assert "hunter2" not in repr(config) + repr(config.admin) + str(config.admin)
+
+
 def test_values_cannot_be_changed() -> None:
     config = load(None, {})
     with pytest.raises(AttributeError):
         config.server.port = 1
+    with pytest.raises(AttributeError):
+        del config.server.port
     with pytest.raises(TypeError):
         config.jobs.queues["x"] = 1
     with pytest.raises(AttributeError):

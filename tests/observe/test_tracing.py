@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -179,6 +180,18 @@ def test_names_can_change_and_a_span_can_fail(spans: Spans) -> None:
     (made,) = spans()
     assert made.name == "GET /flights/{id}"
     assert (made.status.status_code, made.status.description) == (StatusCode.ERROR, "503")
+
+
+def test_ended_spans_leave_nothing_to_the_garbage_collector(spans: Spans) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            with span("short"):
+                pass
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 def test_threads_do_not_see_each_others_spans(spans: Spans) -> None:

@@ -94,9 +94,8 @@ class SiteHealth(Health):
         if self.running is None:
             self._states.result()
         with self._lock:
-            ended = aggregate(
-                [counters_only(own), self._ended]
-            )  # as it is when this process is killed
+            # The next admin process counts this one as ended.
+            ended = aggregate([counters_only(own), self._ended])
             self._memory.save(Counters(ended, self._pids, self._latest))
             return scrape(aggregate([own, self._ended, *self._latest.values()]), accept)
 
