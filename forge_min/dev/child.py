@@ -50,12 +50,12 @@ class StateChannel(ParentChannel):
     """A child's connection to its parent.
 
     states: read end of a pipe of states; it ends with the parent.
-    print_error: write end of the pipe that reports the start, or why it failed.
+    report_to: write end of the pipe that reports the start, or why it failed.
     on_state: called with each state.
     """
 
-    def __init__(self, states: int, print_error: int, on_state: Callable[[State], object]) -> None:
-        super().__init__(states, print_error)
+    def __init__(self, states: int, report_to: int, on_state: Callable[[State], object]) -> None:
+        super().__init__(states, report_to)
         self._on_state = on_state
 
     def report_failure(self, problems: Sequence[Problem]) -> bool:

@@ -24,13 +24,13 @@ _CODE = (".py", ".sql", ".toml", ".po", ".mo", ".json")
 class Watcher:
     """The files below `root`, without hidden files, Python's caches and virtual environments.
 
-    interval: seconds between scans. A scan takes at most a twentieth of the time.
+    interval: seconds until the next scan, 20 times as long as the last one took. The first scan
+        may be slow, because the kernel has not cached the folders.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root, start = str(root), time.monotonic()
+        self._root = str(root)
         self._seen = dict(self._scan())
-        self.interval = max(MIN_INTERVAL, 20 * (time.monotonic() - start))
 
     def changed(self) -> set[str]:
         """Return the names of files that are new, deleted or changed since the last call.
@@ -45,7 +45,7 @@ class Watcher:
         return {name for name, _ in before.items() ^ self._seen.items()}
 
     def _scan(self) -> Iterator[tuple[str, Stamp]]:
-        folders = [self._root]
+        start, folders = time.monotonic(), [self._root]
         while folders:
             try:
                 with os.scandir(folders.pop()) as entries:
@@ -64,6 +64,7 @@ class Watcher:
                     stat = entry.stat()
                     stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
                     yield entry.path[len(self._root) + 1 :], stamp
+        self.interval = max(MIN_INTERVAL, 20 * (time.monotonic() - start))
 
 
 class Changes(NamedTuple):

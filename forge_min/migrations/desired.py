@@ -92,7 +92,7 @@ def objects_sql(objects: Sequence[DbObject]) -> str:
 
 
 def desired_objects(resources: Sequence[ResourceIR]) -> list[DbObject]:
-    """Return every objectect, by table. Raises as desired_sql."""
+    """Return every object, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
     tables += [_of_join(edge) for edge in join_edges(resources)]

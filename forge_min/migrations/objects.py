@@ -171,7 +171,7 @@ class Executor(Protocol):
 
 
 def read_catalog(conn: Executor) -> dict[Key, DbObject]:
-    """Return every objectect, by kind; columns in their order. One query per kind."""
+    """Return every object, by kind; columns in their order. One query per kind."""
     objects: dict[Key, DbObject] = {}
     for kind, query in QUERIES.items():
         for identity, table, name, *rest in conn.execute(query).fetchall():

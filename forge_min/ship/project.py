@@ -153,9 +153,8 @@ _SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"]))
 
 def _has_secret(name: str, data: bytes) -> bool:
     """Return whether a static file contains a secret."""
-    public = name.endswith(_FOR_BROWSERS)
-    secret = _KEY.search(data) or (not public and _GOOGLE.search(data))
-    return bool(secret) and name.startswith("static/")
+    patterns = [_KEY] if name.endswith(_FOR_BROWSERS) else [_KEY, _GOOGLE]
+    return name.startswith("static/") and any(pattern.search(data) for pattern in patterns)
 
 
 def style_sources(project: ProjectInfo) -> dict[str, bytes]:

@@ -76,23 +76,25 @@ def make_stylesheet(project: ProjectInfo, *, check: bool = False) -> None:
     Raises BuildError F348 if it cannot be made, if Tailwind refuses the input, if the input runs
     code, or if no build made the existing app.css; F381 if `check` finds another app.css.
     """
-    state = stylesheet_state(project.root)
-    if check and state not in ("none", "fresh"):
+    if not asks_for_tailwind(project):
+        return
+    sources = style_sources(project)
+    state = _state(project, sources)
+    if check and state != "fresh":
         raise build_error("stale_files", files=APP_CSS)
-    if state != "none":
-        data = _compiled_css(project)
-        if not check:
-            replace_file(project.root / APP_CSS, data)
-        elif data != (project.root / APP_CSS).read_bytes():
-            raise build_error("stale_files", files=APP_CSS)
+    data = _compiled_css(project, sources, state)
+    if not check:
+        replace_file(project.root / APP_CSS, data)
+    elif data != (project.root / APP_CSS).read_bytes():
+        raise build_error("stale_files", files=APP_CSS)
 
 
 def refresh_stylesheet(project: ProjectInfo) -> None:
     """Make static/css/app.css if it is stale, and check all stylesheets.
 
-    Raises as `make_stylesheet`, `stylesheet_state` and `check_stylesheets`.
+    Raises as `make_stylesheet` and `check_stylesheets`.
     """
-    if stylesheet_state(project.root) != "fresh":
+    if _current_state(project) != "fresh":
         make_stylesheet(project)
     check_stylesheets(project.root)
 
@@ -103,7 +105,10 @@ def stylesheet_state(root: Path) -> State:
     "none": the project does not use Tailwind. "foreign": no build made the file. "edited": it was
     edited after a build. Raises as `read_project` and `style_sources`.
     """
-    project = read_project(root)
+    return _current_state(read_project(root))
+
+
+def _current_state(project: ProjectInfo) -> State:
     return _state(project, style_sources(project)) if asks_for_tailwind(project) else "none"
 
 
@@ -117,14 +122,12 @@ def find_program() -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _compiled_css(project: ProjectInfo) -> bytes:
+def _compiled_css(project: ProjectInfo, sources: Mapping[str, bytes], state: State) -> bytes:
     """Return the bytes of static/css/app.css, made now if Tailwind is installed. Raises F348."""
-    sources = style_sources(project)
     _check_input({n: d for n, d in sources.items() if n == project.css or n.endswith(".css")})
-    state, program = _state(project, sources), find_program()
     if state == "foreign":
         raise build_error("own_css", file=APP_CSS, input=project.css)
-    if program is not None:
+    if (program := find_program()) is not None:
         rules = _run(program, project.css, sources)
         return _header(project, sources, rules).encode() + rules
     if state != "fresh":

@@ -116,6 +116,7 @@ def test_the_parts_name_files_of_the_package() -> None:
     [
         ("app.py", b"", set()),
         ("app.py", b"app.sign_in()", {"account pages"}),
+        ("app.py", b"app.signs_in = True", {"account pages"}),
         ("auth.py", b'getattr(app, "sign_in")()', {"account pages"}),
         ("auth.py", b"from forge_min.html import AccountPages", {"account pages", PAGES}),
         ("app.py", b"app.periodic('sweep', 60, 'Sweep')", {"jobs page"}),

@@ -27,7 +27,7 @@ FILES = {
     ),
 }
 """The beginnings of the names of files, by part."""
-_WORDS = {"account pages": rb"sign_in|account.?pages", "jobs page": rb"job|periodic"}
+_WORDS = {"account pages": rb"signs?_in|account.?pages", "jobs page": rb"job|periodic"}
 
 
 def unused_parts(project: Mapping[str, bytes]) -> list[str]:
