@@ -252,6 +252,8 @@ class Runtime:
         try:
             from ..admin import JobsPages
         except ModuleNotFoundError as err:
+            if err.name != "forge_min.admin.jobs":
+                raise
             message = "this artifact has no jobs page; the command `jobs list` lists all jobs"
             raise NotFound(message) from err
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)

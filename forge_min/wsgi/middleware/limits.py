@@ -14,7 +14,6 @@ from functools import lru_cache, partial
 from ipaddress import ip_address
 from itertools import islice
 from math import ceil
-from time import monotonic
 from typing import Any
 
 from ...errors import TooManyConnections
@@ -52,7 +51,7 @@ class RateLimiter:
         if refused until the next token.
         """
         with self._lock:
-            now, full_at = monotonic(), self._times.get(key)
+            now, full_at = time.monotonic(), self._times.get(key)
             used = max((full_at or now) - now, 0.0) + self._interval
             if used > self._period + _TICK:
                 return False, 0, used - self._period
