@@ -150,8 +150,9 @@ class Notebook:
             with as_identity(self.person):
                 return handler(request)
 
-        around = [identify, ProblemPages(layout, "/api"), CSRF(b"secret", secure=False)]
-        self.apps[version] = Application(router, middleware=around)
+        around = [identify, CSRF(b"secret", secure=False)]
+        pages = ProblemPages(layout, "/api")
+        self.apps[version] = Application(router, middleware=around, problem_page=pages)
 
     def note(self, **values: Any) -> str:
         """A new note; the path of its page."""

@@ -122,6 +122,11 @@ class Resource(NamedTuple, Generic[R]):
         """The jobs of all operations."""
         return (*self.after_create, *self.after_update, *self.after_delete)
 
+    def hooks_of(self, operation: str) -> tuple[JobHook, ...]:
+        """Return the jobs that an operation enqueues; a restore counts as an update."""
+        by_operation = {"create": self.after_create, "delete": self.after_delete}
+        return by_operation.get(operation, self.after_update)
+
     @property
     def key(self) -> Column:
         """The primary key."""

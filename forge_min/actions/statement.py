@@ -287,12 +287,6 @@ def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[st
     ]
 
 
-def hooks(resource: Resource[Any], operation: str) -> tuple[jobs.JobHook, ...]:
-    """Return the jobs that an operation enqueues; a restore counts as an update."""
-    by_operation = {"create": resource.after_create, "delete": resource.after_delete}
-    return by_operation.get(operation, resource.after_update)
-
-
 def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dict[str, str]:
     """SQL of the values of a row for the audit and jobs, by name.
 
@@ -306,7 +300,7 @@ def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> 
 
 def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
     """SQL of the row before the change, as one jsonb for the jobs; null without jobs."""
-    if not hooks(resource, operation):
+    if not resource.hooks_of(operation):
         return "null::jsonb"
     shown = (f"{sql} as {quote(name)}" for name, sql in _values(resource, PRIOR, joined).items())
     return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
@@ -363,7 +357,7 @@ def _effects(
     )
     parts = [f"forge_event_{operation} as (\n{event}\n)"]
     unique: set[str] = set()
-    for n, hook in enumerate(hooks(resource, operation)):
+    for n, hook in enumerate(resource.hooks_of(operation)):
         if hook.unique and hook.kind in unique:
             continue  # it is the same job, and a statement cannot lock a row that it inserts
         if hook.unique:

@@ -328,7 +328,7 @@ class WriteActions(BaseActions[R]):
         A violated constraint of this table or of its join tables becomes an error of its field.
         """
         operations = written([])
-        hooked = any(statement.hooks(self.resource, name) for name in operations)
+        hooked = any(self.resource.hooks_of(name) for name in operations)
         with jobs.insert_span(self.resource.name) if hooked else nullcontext():
             cause = {
                 "forge_metadata": hooked and json.dumps(jobs.job_cause()),
@@ -350,7 +350,7 @@ class WriteActions(BaseActions[R]):
     def _notify_jobs(self, conn: db.Connection, written: Mapping[str, int]) -> None:
         """Announce the jobs of the rows. A unique one may have existed, so it counts 0."""
         for operation, number in written.items():
-            for hook in statement.hooks(self.resource, operation) if number else ():
+            for hook in self.resource.hooks_of(operation) if number else ():
                 count = {(hook.kind, hook.queue): 0 if hook.unique else number}
                 jobs.notify_workers(conn, count, quiet=hook.delay > 0)
 

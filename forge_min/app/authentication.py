@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from .. import html
 from ..actions import Registry
-from ..auth import Identity, credentials, current_identity
+from ..auth import Identity, credentials
 from ..config import Config
 from ..html import Layout, PasswordResetSender, Render
 from ..wsgi import Request, bearer, no_tenant, tenant_by_header, tenant_by_path, tenant_by_subdomain
@@ -73,9 +73,3 @@ def tenant_reader(config: Config) -> Callable[[Request], str | None]:
     if strategy == "subdomain":
         return tenant_by_subdomain(config.tenancy.domain)
     return tenant_by_path if strategy == "path" else no_tenant
-
-
-def rate_limit_key() -> tuple[str, str] | None:
-    """Return (kind, key) by which the limits count requests; None for anonymous users."""
-    identity = current_identity()
-    return (identity.via or "session", identity.user) if identity.user else None

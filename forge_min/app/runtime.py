@@ -22,7 +22,7 @@ from ..config import Config, parse_rate
 from ..errors import ForgeError, NotFound
 from ..html import Layout, PasswordResetSender, ProblemPages
 from ..jobs import control
-from .authentication import Authentication, rate_limit_key
+from .authentication import Authentication
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
 from .routes import UNCOUNTED, build_router
@@ -306,14 +306,14 @@ class Runtime:
         self.application = wsgi.Application(
             router,
             middleware=[
-                problems,
                 wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
                 self._concurrency(),
                 wsgi.CSRF(registry.secret, config.api.cors_origins, secure=in_production),
                 limits,
-                *self._reads_in_time(),
+                wsgi.limit_time(db.read_timeout, config.database.read_timeout),
                 *app.middlewares,
             ],
+            problem_page=problems,
             outer=self._outer(authentication),
             observe=self.metrics.request_done,
             instrument=RequestSpan,
@@ -331,24 +331,12 @@ class Runtime:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in layout.resources for page in html.LISTING]
-        return wsgi.RateLimits(limits, c.prefix, rate_limit_key, pages)
+        return wsgi.RateLimits(limits, c.prefix, pages)
 
     def _concurrency(self) -> wsgi.ConcurrencyLimit:
         c = self._config.server
         most = c.max_per_client or max(1, c.threads // 2)
-        return wsgi.ConcurrencyLimit(most, max(most, c.threads - 1), rate_limit_key, UNCOUNTED)
-
-    def _reads_in_time(self) -> list[wsgi.Middleware]:
-        seconds = self._config.database.read_timeout
-
-        def limited(request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response:
-            token = db.read_timeout.set(seconds)
-            try:
-                return handler(request)
-            finally:
-                db.read_timeout.reset(token)
-
-        return [limited] if seconds else []
+        return wsgi.ConcurrencyLimit(most, max(most, c.threads - 1), UNCOUNTED)
 
     def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
         origins = self._config.api.cors_origins

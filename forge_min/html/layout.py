@@ -15,11 +15,9 @@ from ..auth import as_identity, current_identity
 from ..errors import DomainError, Unauthenticated
 from ..i18n import current_language, text
 from ..wsgi import (
-    Handler,
     Raw,
     Request,
     Response,
-    error_response,
     html_response,
     join,
     prefers_html,
@@ -120,7 +118,7 @@ _PAGE_HEADERS = ("Cache-Control", "Content-Type")
 
 
 class ProblemPages:
-    """Middleware around `Identify` that renders errors as HTML for clients that prefer it.
+    """Renders errors as HTML for clients that prefer it: the `problem_page` of an Application.
 
     Requests below `prefix` (the API) keep their problem documents. Anonymous users are redirected
     to the sign-in page when an error asks for authentication.
@@ -131,17 +129,12 @@ class ProblemPages:
     def __init__(self, layout: Layout, prefix: str, sign_in: str = "") -> None:
         self._layout, self._prefix, self._sign_in = layout, prefix + "/", sign_in
 
-    def __call__(self, request: Request, handler: Handler) -> Response:
-        """Return the handler's response, or its problem as a page of the same status."""
-        try:
-            response = handler(request)
-        except Exception as err:
-            response = error_response(request, err)
-        if response.status < 400 or not isinstance(response.body, bytes):
-            return response  # PERF: nearly all responses (benchmarks/http, hello)
-        if response.header("Content-Type") != "application/problem+json":
-            return response
-        if request.path.startswith(self._prefix):
+    def __call__(self, request: Request, response: Response) -> Response:
+        """Return the response, or its problem as a page of the same status."""
+        is_problem = response.header("Content-Type") == "application/problem+json"
+        if not (is_problem and isinstance(response.body, bytes)) or request.path.startswith(
+            self._prefix
+        ):
             return response
         headers = [*response.headers, ("Vary", "Accept")]
         if not prefers_html(request.header("Accept")):

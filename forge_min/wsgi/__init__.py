@@ -31,7 +31,7 @@ from .middleware.identify import (
     tenant_by_subdomain,
     tenant_in_path,
 )
-from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, network
+from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, limit_time, network
 from .middleware.negotiation import Compress, json_only, preferred, prefers_html
 from .problem import HTTPProblem, MethodNotAllowed, error_response, problem_response, status_of
 from .request import Request, first
@@ -57,7 +57,7 @@ __all__ = [
     "bearer", "check_csrf", "check_root", "check_url", "content_type", "cookie", "cookies_of",
     "csrf_field", "environ_key", "error_response", "escape", "first", "html_response",
     "https_message", "inherited_listener", "join", "json_only", "json_response", "lacks_https",
-    "local_time", "network", "no_content", "no_tenant", "preferred", "prefers_html",
+    "limit_time", "local_time", "network", "no_content", "no_tenant", "preferred", "prefers_html",
     "problem_response", "raw", "redirect", "sent_form", "show_time", "sign_form", "status_of",
     "tag", "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
     "text_response", "time_tag", "to_json", "void",

@@ -84,6 +84,7 @@ class Application:
 
     router: the table of routes.
     middleware: wraps the router, the first one outermost; it gets errors of handlers as responses.
+    problem_page: called with each response of 400 or above; returns it, or a page instead of it.
     outer: wraps all of that, so that it gets every response.
     observe: see Observe.
     access: see Access; called within `instrument`.
@@ -100,6 +101,7 @@ class Application:
         router: Router,
         *,
         middleware: Sequence[Middleware] = (),
+        problem_page: Callable[[Request, Response], Response] | None = None,
         outer: Sequence[Middleware] = (),
         observe: Observe | None = None,
         access: Access | None = None,
@@ -108,7 +110,7 @@ class Application:
         probe: Handler | None = None,
     ) -> None:
         self._router = router
-        self._probe = probe
+        self._probe, self._problem_page = probe, problem_page
         # Twice: middleware in between sets the identity, which may have its own language.
         self._chain = _wrap_all(middleware, self._dispatch)
         self._outer_chain = _wrap_all(outer, self._answer)
@@ -292,12 +294,17 @@ class Application:
             except (NotFound, MethodNotAllowed):
                 pass  # the response, if the middleware permits the request
             response = chain(request)
-            if type(response) is Response and type(response.body) is bytes:
-                return response
-            return _checked(response)
+            if type(response) is not Response or type(response.body) is not bytes:
+                response = _checked(response)
         except _SERVER_EXCEPTIONS:
             raise
         except BaseException as err:
+            response = error_response(request, err)
+        if response.status < 400 or self._problem_page is None:
+            return response
+        try:
+            return self._problem_page(request, response)
+        except Exception as err:
             return error_response(request, err)
 
     def _route(self, request: Request) -> Routed:

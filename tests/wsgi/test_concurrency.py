@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from forge_min.auth import Identity, as_identity
 from forge_min.wsgi import (
     Application,
     ConcurrencyLimit,
@@ -25,14 +25,13 @@ from waiting import wait_for
 from wsgi.conftest import Connect, Peer, Serve
 
 PLAIN = [("Content-Type", "text/plain")]
-who: ContextVar[tuple[str, str] | None] = ContextVar("who")
 
 
 def identify(request: Request, handler: Handler) -> Response:
     """Believe "Authorization: api_key alice"."""
     via, _, user = (request.header("authorization") or "").partition(" ")
-    who.set((via, user) if user else None)
-    return handler(request)
+    with as_identity(Identity(user, via=via)):
+        return handler(request)
 
 
 class Site(NamedTuple):
@@ -74,7 +73,7 @@ def new_site() -> Iterator[Callable[..., Site]]:
         router.add("GET", "/quick", lambda request: Response(200, b"quick", PLAIN))
         router.add("GET", "/hold.csv", hold)
         router.add("GET", "/free", lambda request: Response(200, b"free", PLAIN))
-        limit = ConcurrencyLimit(most, of_address, who.get, ["/free"])
+        limit = ConcurrencyLimit(most, of_address, ["/free"])
         application = Application(
             router, middleware=[identify, limit], outer=[tenant_in_path], **options
         )

@@ -9,7 +9,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from forge_min.auth import Identity, current_identity
+from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.errors import NotFound, Unauthenticated
 from forge_min.html import Layout, ProblemPages
 from forge_min.wsgi import (
@@ -49,7 +49,7 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
-def made(*, outer=(), middleware=()):
+def made(**options):
     def missing(request):
         raise NotFound("no such row")
 
@@ -71,7 +71,7 @@ def made(*, outer=(), middleware=()):
     router = Router()
     for path, handler in handlers.items():
         router.add("GET", path, handler)
-    app = Application(router, outer=outer, middleware=middleware)
+    app = Application(router, **options)
     return lambda path, method="GET", **environ: Answer(app, method, path, environ)
 
 
@@ -111,8 +111,8 @@ def test_a_problem_page_around_identify_knows_its_reader_and_says_once_what_it_d
 
     layout = Layout("shop")
     layout.account = lambda request: Raw(f"reader:{current_identity().user}")
-    around = ProblemPages(layout, "/api/v1")
-    ask = made(middleware=[around, Identify([method], lambda request: None)])
+    identify = Identify([method], lambda request: None)
+    ask = made(middleware=[identify], problem_page=ProblemPages(layout, "/api/v1"))
     assert ask("/api/missing").of("Vary") == ["Accept"]
     for path, reader in (("/api/missing", b"reader:anna"), ("/api/long", b"reader:")):
         page = ask(path, HTTP_ACCEPT="text/html")
@@ -211,8 +211,8 @@ def test_accept_encoding_is_read_as_rfc_9110_has_it(header, takes):
 # -- rate limits -----------------------------------------------------------------------------------
 
 
-def limited(caller=lambda: None, **limits):
-    return made(middleware=[RateLimits(limits or {"default": (3, 60.0)}, "/api", caller)])
+def limited(**limits):
+    return made(middleware=[RateLimits(limits or {"default": (3, 60.0)}, "/api")])
 
 
 def test_beyond_the_limit_an_answer_is_429_and_says_when_to_come_again():
@@ -227,17 +227,16 @@ def test_beyond_the_limit_an_answer_is_429_and_says_when_to_come_again():
 
 
 def test_callers_are_told_apart_by_address_and_by_who_they_are():
-    who = [None]
-    ask = limited(lambda: who[0], default=(1, 60.0), session=(2, 60.0))
+    ask = limited(default=(1, 60.0), session=(2, 60.0))
     asked = {"REMOTE_ADDR": "192.0.2.1"}
     assert [ask("/api/short", **asked).status for _ in range(2)] == [200, 429]
     assert ask("/api/short", REMOTE_ADDR="192.0.2.2").status == 200
-    who[0] = ("session", "anna")
-    assert [ask("/api/short", **asked).status for _ in range(3)] == [200, 200, 429]
-    who[0] = ("session", "berta")
-    assert ask("/api/short", **asked).status == 200
-    who[0] = ("other", "192.0.2.1")  # a kind without a limit of its own
-    assert ask("/api/short", **asked).of("RateLimit-Policy") == ['"default";q=1;w=60']
+    with as_identity(Identity("anna", via="session")):
+        assert [ask("/api/short", **asked).status for _ in range(3)] == [200, 200, 429]
+    with as_identity(Identity("berta")):  # as by a session
+        assert ask("/api/short", **asked).status == 200
+    with as_identity(Identity("192.0.2.1", via="other")):  # a kind without a limit of its own
+        assert ask("/api/short", **asked).of("RateLimit-Policy") == ['"default";q=1;w=60']
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ def test_a_network_of_ipv6_is_one_place(first, second, same):
 
 
 def test_without_a_limit_for_anybody_nothing_is_limited():
-    ask = made(middleware=[RateLimits({}, "/api", lambda: None)])
+    ask = made(middleware=[RateLimits({}, "/api")])
     assert {ask("/api/short").status for _ in range(50)} == {200}
 
 

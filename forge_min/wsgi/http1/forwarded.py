@@ -53,6 +53,7 @@ class TrustedProxies:
 
     def __init__(self, trusted: Iterable[str]) -> None:
         self._trusted = frozenset(trusted)
+        self.are_set = bool(self._trusted)
         self._networks = [ip_network(text) for text in self._trusted - {UNIX}]
         self.trusts = lru_cache(1000)(self._is_trusted)
         self._warns = True
@@ -64,8 +65,7 @@ class TrustedProxies:
         If both are sent, the client may have written one of them: only equal values count.
         """
         peer = environ["REMOTE_ADDR"]
-        # PERF: most servers have no proxies; the cache of `trusts` would be filled for nothing.
-        environ[TRUSTED_PROXY] = trusted = bool(self._trusted) and self.trusts(peer)
+        environ[TRUSTED_PROXY] = trusted = self.trusts(peer)
         if not trusted:
             if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
                 self._warns = False  # once, because any client may send the header

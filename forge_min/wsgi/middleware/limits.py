@@ -1,4 +1,4 @@
-"""Limits of each client: requests in a period, and concurrent requests.
+"""Limits: requests of a client in a period, its concurrent requests, the time of a request.
 
 Header fields follow draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the memory of this
 process. A concurrent request over the limit waits up to a second: forge_min's server parks it
@@ -8,14 +8,16 @@ without a thread, and runs it again from the beginning; other servers refuse it 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from itertools import islice
 from math import ceil
+from time import monotonic
 from typing import Any
 
+from ...auth import current_identity
 from ...errors import TooManyConnections
 from ...fanout import Lease, Limiter
 from ...i18n import text
@@ -23,7 +25,7 @@ from ..contract import PARKS, RELEASE, Parked
 from ..problem import HTTPProblem, problem_response
 from ..request import Request
 from ..response import Response
-from ..router import Handler
+from ..router import Handler, Middleware
 
 DEFAULT = "default"
 _MAX_BUCKETS = 65536  # buckets of one limiter
@@ -51,7 +53,7 @@ class RateLimiter:
         if refused until the next token.
         """
         with self._lock:
-            now, full_at = time.monotonic(), self._times.get(key)
+            now, full_at = monotonic(), self._times.get(key)
             used = max((full_at or now) - now, 0.0) + self._interval
             if used > self._period + _TICK:
                 return False, 0, used - self._period
@@ -73,10 +75,9 @@ class RateLimiter:
 class RateLimits:
     """Middleware that limits requests below a prefix, and of certain routes.
 
-    limits: kind of caller: (requests, seconds). "default" is for kinds without an entry.
+    limits: how users are identified (`Identity.via`): (requests, seconds). "default" is for ways
+        without an entry, and for anonymous users, which count by address.
     prefix: of the limited paths.
-    caller: returns kind and key of the current caller, ("session", "4711"). It returns None for
-        anonymous users, which count by address.
     routes: patterns of further limited routes.
 
     A response above the limit is 429 with Retry-After.
@@ -86,20 +87,19 @@ class RateLimits:
         self,
         limits: Mapping[str, tuple[int, float]],
         prefix: str,
-        caller: Callable[[], tuple[str, str] | None],
         routes: Collection[str] = (),
     ) -> None:
         self._limits = {
             kind: (RateLimiter(count, seconds), f'"{kind}";q={count};w={ceil(seconds)}')
             for kind, (count, seconds) in limits.items()
         }
-        self._prefix, self._caller, self._routes = prefix + "/", caller, frozenset(routes)
+        self._prefix, self._routes = prefix + "/", frozenset(routes)
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Return the handler's response, or 429, with the state of the limit."""
         if not request.path.startswith(self._prefix) and request.route not in self._routes:
             return handler(request)
-        fields, refused = self._take(request, self._caller())
+        fields, refused = self._take(request, _caller())
         response = handler(request) if refused is None else problem_response(refused, request.id)
         return Response(response.status, response.body, [*response.headers, *fields])
 
@@ -129,6 +129,12 @@ class RateLimits:
         return fields, HTTPProblem(429, message, code="F525", headers=headers)
 
 
+def _caller() -> tuple[str, str] | None:
+    """Return (kind, user) of the current identity, ("session", "4711"); None if it is anonymous."""
+    identity = current_identity()
+    return (identity.via or "session", identity.user) if identity.user else None
+
+
 @lru_cache(10_000)
 def network(address: str) -> str:
     """Return the key of an address: an IPv6 client has a whole /64."""
@@ -156,7 +162,6 @@ class ConcurrencyLimit:
 
     max_per_client: concurrent requests of one client.
     max_per_address: concurrent requests of all users of one address.
-    caller: see `RateLimits`.
     exempt: routes that are not counted.
 
     A request counts until its body ends: then `Application` or our server calls
@@ -168,13 +173,12 @@ class ConcurrencyLimit:
         self,
         max_per_client: int,
         max_per_address: int,
-        caller: Callable[[], tuple[str, str] | None],
         exempt: Collection[str] = (),
     ) -> None:
         self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_client)
         self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
         self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_address)
-        self._caller, self._exempt = caller, frozenset(exempt)
+        self._exempt = frozenset(exempt)
         # Functions that resume the parked requests of a client or address, in order of arrival.
         self._parked: dict[str, dict[int, Callable[[], bool]]] = {}
         self._lock = threading.Lock()  # LOCK: guards changes of _parked
@@ -183,7 +187,7 @@ class ConcurrencyLimit:
         """Call the handler if the limits permit it. Raises Parked or HTTPProblem."""
         if request.route in self._exempt:
             return handler(request)
-        environ, caller = request.environ, self._caller()
+        environ, caller = request.environ, _caller()
         address = network(environ.get("REMOTE_ADDR", ""))
         client = f"user {caller[1]}" if caller else f"anonymous {address}"
         clients = self._clients
@@ -221,13 +225,13 @@ class ConcurrencyLimit:
         with self._lock:
             for key in (client, address):
                 self._parked.get(key, {}).pop(request, None)
-        until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
+        until = environ.setdefault("forge.wait_until", monotonic() + WAIT)
         limiter, key = clients, client
         if limiter.active_for(client) < limiter.max_per_user:
             limiter, key = self._addresses, address
         if (
             PARKS not in environ
-            or time.monotonic() >= until
+            or monotonic() >= until
             or len(self._parked.get(key, ())) >= MAX_PARKED
         ):
             message = text(
@@ -252,3 +256,19 @@ class ConcurrencyLimit:
                     break
             if not parked:
                 self._parked.pop(key, None)
+
+
+# -- the time of a request -------------------------------------------------------------------------
+
+
+def limit_time(seconds: ContextVar[float], limit: float) -> Middleware:
+    """Return middleware that sets a context variable, such as `db.read_timeout`, to a limit."""
+
+    def limited(request: Request, handler: Handler) -> Response:
+        token = seconds.set(limit)
+        try:
+            return handler(request)
+        finally:
+            seconds.reset(token)
+
+    return limited
