@@ -68,7 +68,8 @@ class MemberOptions(TypedDict, total=False):
     immutable: only a create can set it.
     visible_to: the roles that may read it; None means all users.
     writable_by: the roles that may set it; None means all users.
-    label, help: shown in forms.
+    label: shown in forms; the `title` in OpenAPI.
+    help: shown in forms; the `description` in OpenAPI.
     """
 
     required: bool
@@ -80,7 +81,10 @@ class MemberOptions(TypedDict, total=False):
 
 
 class FieldOptions(MemberOptions, total=False):
-    """Options of every type. placeholder: shown in an empty input of a form."""
+    """Options of every type.
+
+    placeholder: shown in an empty input of a form; an example of a text field in OpenAPI.
+    """
 
     placeholder: str
 
