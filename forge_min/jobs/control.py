@@ -222,7 +222,7 @@ def describe_attempt(error: Mapping[str, Any]) -> str:
     Its time is that of the entry: the end of the run, or the rescue.
     """
     note = " (its connection was lost; not counted)" if error.get("refunded") else ""
-    title = f"attempt {error.get('attempt')}{note}, recorded at {error.get('at')}"
+    title = f"Attempt {error.get('attempt')}{note}, recorded at {error.get('at')}"
     return f"{title}: {error.get('error')}"
 
 

@@ -400,8 +400,8 @@ def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any, ex
     assert [error["refunded"] for error in errors] == [*[True] * MOST_REFUNDS, False]
     shown, last = control.describe_attempt(errors[0]), control.describe_attempt(errors[-1])
     at = f", recorded at {errors[0]['at']}: "
-    assert shown.startswith(f"attempt 1 (its connection was lost; not counted){at}")
-    assert last.startswith("attempt 1, recorded at ")
+    assert shown.startswith(f"Attempt 1 (its connection was lost; not counted){at}")
+    assert last.startswith("Attempt 1, recorded at ")
 
 
 def test_connections_that_end_between_jobs_cost_no_attempt(shop: Any) -> None:
