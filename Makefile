@@ -21,7 +21,7 @@ STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 
-.PHONY: help run test thorough system lint types check install bench size fuzz mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run test thorough system lint types check docs install bench size fuzz mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
@@ -80,6 +80,12 @@ elsewhere: $(READY)  ## test the example from a wheel in an empty environment, a
 image-test: $(READY)  ## test the image of the example with buildah; needs root and a Debian mirror
 	@tools/image.sh
 	@$(PY) -m pytest -m image tests/ship/image
+
+##@ Write
+
+docs: $(READY)  ## write the generated files: docs/reference/config.md and errors.md, forge_min/messages.pot
+	@$(PY) docs/reference.py
+	@$(PY) tests/test_i18n.py
 
 ##@ Measure
 

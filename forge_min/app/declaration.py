@@ -116,7 +116,12 @@ class App:
         self.schedules.append(jobs.Periodic(name, times, kind, args, missed, options))
 
     def middleware(self, function: Middleware) -> Middleware:
-        """Wrap every route: the function takes (request, handler) and returns a Response."""
+        """Wrap every handler: the function takes (request, handler) and returns a Response.
+
+        It gets errors of the handler, and 404 and 405, as responses. It is not called for requests
+        that are refused before it (credentials, limits, CSRF), CORS preflights, server.ready_path
+        and malformed requests.
+        """
         self.middlewares.append(function)
         return function
 

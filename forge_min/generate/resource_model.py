@@ -31,7 +31,7 @@ KINDS = {n: ColumnKind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["t
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
-    """Return the filter operators of a column beside "equal"; () if it is not filterable."""
+    """Return the filter operators of a column beside `eq`; () if it is not filterable."""
     result = (*KINDS[column.type].operators, *("is_null",) * (not column.required))
     return result if column.filterable else ()
 

@@ -216,6 +216,16 @@ def moment(text: str | None) -> str:
         return text or ""
 
 
+def describe_attempt(error: Mapping[str, Any]) -> str:
+    """Return an entry of a job's `errors` for display.
+
+    Its time is that of the entry: the end of the run, or the rescue.
+    """
+    note = " (its connection was lost; not counted)" if error.get("refunded") else ""
+    title = f"Attempt {error.get('attempt')}{note}, recorded at {error.get('at')}"
+    return f"{title}: {error.get('error')}"
+
+
 def limits(queue: Mapping[str, Any]) -> str:
     """Return the limits of a queue of `stats` for display."""
     parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []

@@ -325,6 +325,8 @@ def log_failure(result: Result, error: BaseException) -> None:
         if result.outcome == "retried":
             level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
             text = f"failed at attempt {job.attempt} of {job.max_attempts}, and {again}"
+            if result.refund:
+                text += " (its connection was lost; the attempt is not counted)"
         elif result.outcome in _ENDS:
             level, text = _ENDS[result.outcome]
             text = text.format(attempt=job.attempt)

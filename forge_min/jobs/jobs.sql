@@ -256,7 +256,8 @@ ended as (
     finalized_at = case when s.state in ('discarded', 'cancelled') then now() end,
     scheduled_at = coalesce(now() + s.delay * interval '1 second', j.scheduled_at),
     errors = case when s.error is null then j.errors
-      else j.errors || jsonb_build_array(s.error || jsonb_build_object('at', now(), 'attempt', j.attempt)) end
+      else j.errors || jsonb_build_array(s.error || jsonb_build_object(
+        'at', now(), 'attempt', j.attempt, 'refunded', s.refund > 0)) end
   from results s
   where j.id = s.id
   returning j.*

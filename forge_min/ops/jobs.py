@@ -168,7 +168,7 @@ def _details(job: Mapping[str, Any]) -> Iterator[str]:
         if name != "errors" and value not in (None, [], {}):
             yield f"{name:14}{value}"
     for error in errors:
-        yield f"attempt {error.get('attempt')} at {error.get('at')}: {error.get('error')}"
+        yield control.describe_attempt(error)
         yield from (f"    {line}" for line in str(error.get("trace", "")).splitlines())
 
 

@@ -68,7 +68,8 @@ class MemberOptions(TypedDict, total=False):
     immutable: only a create can set it.
     visible_to: the roles that may read it; None means all users.
     writable_by: the roles that may set it; None means all users.
-    label, help: shown in forms.
+    label: shown in forms; the `title` in OpenAPI.
+    help: shown in forms; the `description` in OpenAPI.
     """
 
     required: bool
@@ -80,7 +81,10 @@ class MemberOptions(TypedDict, total=False):
 
 
 class FieldOptions(MemberOptions, total=False):
-    """Options of every type. placeholder: shown in an empty input of a form."""
+    """Options of every type.
+
+    placeholder: shown in an empty input of a form; an example of a text field in OpenAPI.
+    """
 
     placeholder: str
 
@@ -110,17 +114,17 @@ class KeyOptions(ColumnOptions, total=False):
     primary_key: bool
 
 
-class WrittenOptions(ColumnOptions, total=False):
-    """Options of datetime and date, which have a default written as text."""
+class TextDefaultOptions(ColumnOptions, total=False):
+    """Options of types with a default written as text."""
 
     default: str | None
 
 
-class UuidOptions(WrittenOptions, KeyOptions, total=False):
+class UuidOptions(TextDefaultOptions, KeyOptions, total=False):
     """Options of uuid."""
 
 
-class EnumOptions(WrittenOptions, total=False):
+class EnumOptions(TextDefaultOptions, total=False):
     """Options of enum. searchable: full-text search reads it."""
 
     searchable: bool
@@ -227,12 +231,12 @@ def bool_(name: str, **options: Unpack[BoolOptions]) -> Field:
     return Field(name, "bool", **options)
 
 
-def datetime(name: str, **options: Unpack[WrittenOptions]) -> Field:
+def datetime(name: str, **options: Unpack[TextDefaultOptions]) -> Field:
     """A date and time, stored in UTC. A default needs an offset: "2026-01-31T12:00:00Z"."""
     return Field(name, "datetime", **options)
 
 
-def date(name: str, **options: Unpack[WrittenOptions]) -> Field:
+def date(name: str, **options: Unpack[TextDefaultOptions]) -> Field:
     """A calendar day. A default is in ISO 8601: "2026-01-31"."""
     return Field(name, "date", **options)
 

@@ -65,6 +65,22 @@ def test_each_attempt_that_fails_is_a_line_with_the_ids_and_the_last_one_an_erro
     assert first["span_id"] != last["span_id"]
 
 
+def test_the_line_of_a_lost_connection_says_that_the_attempt_is_not_counted(
+    shop: Any, lines: Lines
+) -> None:
+    def work(job: Job) -> None:
+        if not job.failures:
+            job.conn.execute("select pg_terminate_backend(pg_backend_pid())")
+
+    shop.worker({"a": Kind("a", work, retry=at_once)})
+    job = shop.insert()
+    shop.until(job, "completed")
+    assert [line["message"] for line in lines() if line.get("job_id") == job] == [
+        f"job {job} (a) failed at attempt 1 of 25, and runs again in 0 s"
+        " (its connection was lost; the attempt is not counted)"
+    ]
+
+
 def only(shop: Any, lines: Lines, raised: Exception) -> tuple[int, dict[str, Any]]:
     """A job that raised this and ended, and the one line of it."""
 

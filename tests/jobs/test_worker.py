@@ -16,7 +16,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
 from forge_min.errors import ForgeError, Unavailable
-from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim
+from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim, control
 from forge_min.jobs.job import MOST_REFUNDS
 from forge_min.jobs.worker import executor
 
@@ -395,7 +395,13 @@ def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any, ex
     shop.worker({"a": Kind("a", work, retry=lambda job, error: 0.0)}, queues={"default": 1})
     shop.until(second, "completed")
     shop.until(first, "discarded")  # it may break its connection some times, but not for ever
-    assert shop.row(first, "attempt", "jsonb_array_length(errors)") == (1, 1 + MOST_REFUNDS)
+    attempt, errors = shop.row(first, "attempt", "errors")
+    assert (attempt, len(errors)) == (1, 1 + MOST_REFUNDS)
+    assert [error["refunded"] for error in errors] == [*[True] * MOST_REFUNDS, False]
+    shown, last = control.describe_attempt(errors[0]), control.describe_attempt(errors[-1])
+    at = f", recorded at {errors[0]['at']}: "
+    assert shown.startswith(f"Attempt 1 (its connection was lost; not counted){at}")
+    assert last.startswith("Attempt 1, recorded at ")
 
 
 def test_connections_that_end_between_jobs_cost_no_attempt(shop: Any) -> None:

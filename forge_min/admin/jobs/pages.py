@@ -236,8 +236,7 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: Mapping[str, Any]) -> Item:
-    at = control.moment(error.get("at"))
-    head = f"Attempt {error.get('attempt')} at {at}: {error.get('error')}"
+    head = control.describe_attempt({**error, "at": control.moment(error.get("at"))})
     return Item(head=head, trace=error.get("trace"))
 
 
