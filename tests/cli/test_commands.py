@@ -169,6 +169,10 @@ def test_the_files_of_a_new_resource_are_written_once(cli: Cli, project: Path) -
         assert cli(*command, cwd=project).returncode == 0
     assert (folder / "actions.py").read_text() == mine
     assert "/api/v1/pets" in cli("routes", cwd=project).stdout
+    views = ("generate", "resource", "Pet", "--views")
+    for command, state in ((views, "missing"), ((*views, "--force"), "replaced")):
+        done = cli(*command, cwd=project).stdout
+        assert f"wrote resources/pet/views/form.html: it was {state}\n" in done
 
 
 def test_generate_writes_the_users_files_that_gen_needs(cli: Cli, project: Path) -> None:
