@@ -405,7 +405,8 @@ def _object(request: Request) -> dict[str, Any]:
 def _patch(request: Request) -> dict[str, Any]:
     """Return the merge patch. Raises HTTPProblem 415 for another type (RFC 5789 section 2.2)."""
     if request.content_type not in PATCHES:
-        headers = [("Accept-Patch", ", ".join(PATCHES))]
-        message = text("the content type must be {type}", type=PATCHES[0])
+        types = ", ".join(PATCHES)
+        headers = [("Accept-Patch", types)]
+        message = text("the content type must be one of: {types}", types=types)
         raise HTTPProblem(415, message, code="F522", headers=headers)
     return _object(request)
