@@ -83,7 +83,7 @@ def require(*roles: str) -> Identity:
     """
     identity = _current.get()
     if not identity.user and not identity.system:
-        raise Unauthenticated(text("this needs an identity"))
+        raise Unauthenticated(text("sign in first"))
     return require_one_of(roles) if roles else identity
 
 

@@ -290,7 +290,7 @@ class AccountPages:
         """Return the user and the id of the session. Raises Unauthenticated without a session."""
         identity = current_identity()
         if identity.via != SESSION:
-            raise Unauthenticated(text("this needs an identity"))
+            raise Unauthenticated(text("sign in first"))
         user = accounts.find_user(self._database.connection(), identity.user)
         return user, credentials.session_id(identity)
 
