@@ -39,7 +39,7 @@ def generate(args: argparse.Namespace) -> None:
 
 
 def resource(args: argparse.Namespace) -> None:
-    """Scaffold missing files of a resource, with --force all. --diff only compares."""
+    """Scaffold missing files of a resource; --force writes all, --diff only compares."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     resource = _named(args.name, resources)
