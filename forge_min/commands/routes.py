@@ -41,23 +41,15 @@ def _router(args: argparse.Namespace) -> Router:
     project = load_project()
     app, generated = project.code()
     registry = Registry(db.Database(""), app.dependencies)
-    resource_routes = generated.register(registry, project.config.api.prefix)
-    config, layout = project.config, Layout(project.config.project.name)
+    api_routes = generated.register(registry, project.config.api.prefix)
+    root, config = project.root, project.config
+    layout = Layout(config.project.name)
     account = Authentication(app, registry, config, layout, generated.views).account
     return build_router(
-        app,
-        registry,
-        generated,
-        resource_routes,
-        _not_served,
-        project.root,
-        config,
-        layout,
-        account,
-        probe=_not_served,
+        app, registry, generated, api_routes, _unserved, root, config, layout, account, _unserved
     )
 
 
-def _not_served(request: Request) -> NoReturn:
+def _unserved(request: Request) -> NoReturn:
     """Replace the handlers that need a running process: /events and server.ready_path."""
     raise NotImplementedError("these commands serve no request")

@@ -1,8 +1,8 @@
 """The thread `job-complete` records how runs ended.
 
 Two statements, for completed and for other runs, record many results, each fenced by the claim of
-its run. The thread writes when no
-fetched job waits, and within 5 ms otherwise: fixed timers halve the throughput.
+its run. The thread writes when no fetched job waits, and within 5 ms otherwise: fixed timers halve
+the throughput.
 """
 
 from __future__ import annotations
