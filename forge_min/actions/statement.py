@@ -204,7 +204,7 @@ def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
 
 
 def _audited(resource: Resource[Any]) -> Names:
-    """The many_to_many fields, whose keys the audit of a whole row shows."""
+    """The many_to_many fields: the audit of a whole row shows their keys."""
     return tuple(links(resource)) if resource.auditable else ()
 
 

@@ -71,7 +71,7 @@ def _matching(pattern: re.Pattern[str], message: str, value: object) -> str:
 
 
 def _url(value: object) -> str:
-    """A URL whose port, if it has any, is at most 65535, and whose IPv6 address is valid."""
+    """A URL. If it has a port or an IPv6 address, these are valid (a port is at most 65535)."""
     word = _matching(_URL, _NOT_A_URL, value)
     try:
         _ = urlsplit(word).port

@@ -126,7 +126,7 @@ class _FailedAttempts:
     """Wrong tokens by network.
 
     After ten in a minute, no token of the network is compared until the next attempt is allowed.
-    Otherwise a client could go on guessing.
+    Otherwise a client could guess further.
     """
 
     def __init__(self) -> None:

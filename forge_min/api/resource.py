@@ -407,7 +407,6 @@ def _patch(request: Request) -> dict[str, Any]:
     """Return the merge patch. Raises HTTPProblem 415 for another type (RFC 5789 section 2.2)."""
     if request.content_type not in PATCHES:
         types = ", ".join(PATCHES)
-        headers = [("Accept-Patch", types)]
         message = text("the content type must be one of: {types}", types=types)
-        raise HTTPProblem(415, message, code="F522", headers=headers)
+        raise HTTPProblem(415, message, code="F522", headers=[("Accept-Patch", types)])
     return _object(request)

@@ -181,8 +181,8 @@ class Runtime:
         except ForgeError as err:
             reasons["database"] = err.message
         else:
-            # "missing": applied by a newer release, whose files we do not have; its tables stay
-            # readable for us.
+            # "missing": applied by a newer release, not one of our files; its tables stay readable
+            # for us.
             behind = [row.name for row in rows if row.state not in ("applied", "missing")]
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
