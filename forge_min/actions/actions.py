@@ -1,8 +1,9 @@
 """The actions of a resource: list, get, create, update, replace, delete, restore, and in bulk.
 
 All resources share this code; gen/ subclasses it with data, the project subclasses that with rules.
-Each write is one statement (see statement.py). `conn=None` means this thread's own connection; with
-a connection of the caller, the write is part of the caller's transaction.
+Each write but a cascading delete is one statement (see statement.py). `conn=None` means this
+thread's own connection; with a connection of the caller, the write is part of the caller's
+transaction.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
     def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:
         """Change the fields in `data`. If nothing differs, nothing is written.
 
-        version: the version that the caller has read. None means any version; for a versioned
-            resource ANY_VERSION means that.
+        version: the version that the caller has read. None means any version, but is refused for a
+            versioned resource; ANY_VERSION means any version always.
 
         Raises NotFound, StaleVersion, Invalid, Conflict, and PreconditionRequired for a versioned
         resource without a version.
@@ -188,7 +189,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         self.allow("update")
         self._needs_version(version)
         check = self._check(data, operation, id)
-        errors, check.errors = check.errors, []
+        errors, check.errors = check.errors, []  # so that result() does not raise yet
         values = check.result()
         locked, hidden = [name for name in values if name in self._frozen], self.hidden()
         # The error must not reveal whether a hidden value equals the new one.

@@ -136,12 +136,13 @@ class Resource(NamedTuple, Generic[R]):
         """Return the roles of which an operation needs one, None if it needs none.
 
         A resource without permissions is open to every client. If it has some, an operation without
-        a permission is forbidden for every client, (), and one for the role "anybody" is open. A
-        permission for "audit" does not close the other operations.
+        a permission is for the system only, (), and one for the role "anybody" is open. A
+        permission for "audit" does not close the other operations; for the operation "audit" see
+        `BaseActions.allow`.
         """
         roles = self.permissions.get(operation)
         if roles is None:
-            return () if len(self.permissions) > ("audit" in self.permissions) else None
+            return () if self.permissions.keys() - {"audit"} else None
         return None if ANYBODY in roles else roles
 
 
@@ -159,5 +160,8 @@ class Page(NamedTuple, Generic[R]):
 
 
 def quote(name: str) -> str:
-    """Return a checked identifier (letters, digits, underscore) as a quoted SQL name."""
+    """Return an identifier as a quoted SQL name.
+
+    The caller has checked that it has only letters, digits and underscores.
+    """
     return f'"{name}"'

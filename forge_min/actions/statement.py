@@ -1,7 +1,7 @@
-"""The single statement of a write: row, join rows, audit, event and jobs as CTEs of each other.
+"""The single statement of a write: row, join rows, audit, event and jobs as CTEs of one statement.
 
 So they are committed or rolled back together. The resource's SQL comes from gen/, the statements on
-forge_ tables from notify and jobs; this module composes them by the frames of statements.sql.
+forge_ tables from notify and jobs; this module composes them with the frames of statements.sql.
 Values are placeholders. A pipeline of BEGIN, four statements and COMMIT costs three times as much.
 """
 
@@ -83,7 +83,10 @@ def delete(resource: Resource[Any]) -> str:
 
 
 def cascade_effects(resource: Resource[Any]) -> str:
-    """Write the event, jobs and audit of a row that a cascade deletes. As for `delete`."""
+    """Write the event, jobs and audit of a row that a cascade deletes.
+
+    The result is that of `delete`.
+    """
     same = ['"version" = forge_t."version"']
     return _change(resource, "delete", _audited(resource), sets=same)
 
@@ -104,8 +107,9 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
     changed: the columns that an update writes if they differ.
     frozen: the columns that must not differ.
 
-    The result has for each row: created, updated, unchanged, missed, deleted or immutable; and the
-    columns that prevent the write.
+    The result has for each row: created, updated, unchanged, missed (another transaction inserted
+    it meanwhile, so it must be sent again), deleted or immutable; and the columns that prevent the
+    write.
     """
     is_key = on is resource.key
     column, marks = quote(on.name), resource.soft_delete and is_key
@@ -158,7 +162,8 @@ def _change(
     The result is (again, stale, names of frozen columns that differ, *columns). The columns are
     those of the new row, or of the old one if nothing was written. again: null if the row was
     written; true if its join rows changed while the statement waited for the lock, so it must be
-    sent again. stale: the version is not %(forge_version)s.
+    sent again; false if it was not written for another reason. stale: the version is not
+    %(forge_version)s.
     """
     table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
     change = f"update {table} forge_t set {', '.join(sets)}\nfrom"
@@ -199,7 +204,7 @@ def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
 
 
 def _audited(resource: Resource[Any]) -> Names:
-    """The many_to_many fields with keys that the audit of a whole row shows."""
+    """The many_to_many fields: the audit of a whole row shows their keys."""
     return tuple(links(resource)) if resource.auditable else ()
 
 
@@ -359,7 +364,8 @@ def _effects(
     unique: set[str] = set()
     for n, hook in enumerate(resource.hooks_of(operation)):
         if hook.unique and hook.kind in unique:
-            continue  # it is the same job, and a statement cannot lock a row that it inserts
+            # The same unique job twice: the second could not lock the row that the first inserts.
+            continue
         if hook.unique:
             unique.add(hook.kind)
         job = jobs.job_fragment(

@@ -36,7 +36,8 @@ _LONE = lazy_pattern(r"[\ud800-\udfff]")  # surrogates
 _UUID = lazy_pattern(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SLUG = lazy_pattern(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NOT_A_SLUG = gettext_noop("must be lower-case letters and digits, joined by single hyphens")
-# A dot-string and a domain of RFC 5321 section 4.1.2 with the letters of RFC 6531; no quoting.
+# An unquoted local part, with dots anywhere, and a domain of RFC 5321 section 4.1.2, both with the
+# letters of RFC 6531.
 # PERF: a negated set, because a set up to U+10FFFF takes 17 ms to compile.
 _LETTER = r"[^\x00-/:-@\[-`{-\x7f]"
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
@@ -70,7 +71,7 @@ def _matching(pattern: re.Pattern[str], message: str, value: object) -> str:
 
 
 def _url(value: object) -> str:
-    """A URL with a port and an IPv6 address that RFC 3986 permits, if it has any."""
+    """A URL. If it has a port or an IPv6 address, these are valid (a port is at most 65535)."""
     word = _matching(_URL, _NOT_A_URL, value)
     try:
         _ = urlsplit(word).port
@@ -81,6 +82,7 @@ def _url(value: object) -> str:
 
 def _whole(value: object, bits: int) -> int:
     # The OpenAPI document says integer, and 5.0 is one in JSON Schema (2020-12, section 6.1.1).
+    # adjusted(), the decimal exponent, is a cheap bound before int().
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < bits:
         value = int(value) if value == int(value) else value
     if isinstance(value, bool) or not isinstance(value, int):
@@ -92,7 +94,7 @@ def _whole(value: object, bits: int) -> int:
 
 
 def _decimal(value: object) -> Decimal:
-    """An exact number: the JSON reader returns Decimal; a string must consist of digits."""
+    """An exact number: the JSON reader returns Decimal; a string must be as -12.50, no exponent."""
     exact = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
     if exact or isinstance(value, str) and _DECIMAL.fullmatch(value):
         number = Decimal(value)  # type: ignore[arg-type]
@@ -108,7 +110,7 @@ def _bool(value: object) -> bool:
 
 
 def _datetime(value: object) -> datetime:
-    """A time of RFC 3339 with an offset, in UTC."""
+    """A time of RFC 3339 with an offset, converted to UTC."""
     if isinstance(value, str) and _TIME.fullmatch(value):
         with suppress(ValueError):
             value = datetime.fromisoformat(value.upper())
@@ -194,10 +196,7 @@ _LARGEST = int(sys.float_info.max)
 
 
 def fits_json(value: object, most: int) -> bool:
-    """Whether a JSON value has at most so many bytes as PostgreSQL writes it, without exponents.
-
-    most: bytes.
-    """
+    """Whether PostgreSQL's text of a JSON value, without exponents, has at most `most` bytes."""
     return len(json.dumps(value, ensure_ascii=False).encode()) + _digits(value) <= most
 
 
@@ -259,7 +258,7 @@ def read_text(type_name: str, cell: str) -> Any:
 
 
 def to_text(value: object) -> str:
-    """Return the text that `read_text` reads back to the same value."""
+    """Return the text that `read_text` reads back to the same value, except for the type json."""
     if isinstance(value, datetime):
         return iso_utc(value)
     if isinstance(value, bool):

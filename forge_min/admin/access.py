@@ -60,7 +60,7 @@ class Access:
         Raises Forbidden, Unauthenticated, and TooManyAttempts after too many wrong tokens.
         """
         host, path = request.header("Host") or "", request.path
-        if not self._token and host and not self._is_local(host):
+        if not self._token and host and not self._is_safe_host(host):
             raise Forbidden("use 127.0.0.1 or localhost in the URL of this admin server")
         if _is_cross_site(request):
             raise Forbidden("another site sent this request: open the URL directly")
@@ -69,7 +69,7 @@ class Access:
         if path in _OPEN or path.startswith("/static/") or self._is_allowed(request):
             return handler(request)
         is_page = preferred(request, ("text/plain", "text/html")) == "text/html"
-        if is_page or path.startswith("/jobs"):
+        if is_page or path.startswith("/jobs"):  # all pages there are HTML
             query = request.environ.get("QUERY_STRING", "")
             url = path + (f"?{query}" if query else "")
             return redirect(f"{SIGN_IN}?{urlencode({'next': url})}")
@@ -104,8 +104,11 @@ class Access:
             self._attempts.record(_network(request))
         return valid
 
-    def _is_local(self, host: str) -> bool:
-        """Return whether a Host header can only name this machine or the configured host."""
+    def _is_safe_host(self, host: str) -> bool:
+        """Return whether DNS rebinding cannot produce this Host header.
+
+        An address cannot be rebound; localhost and the configured host are not an attacker's names.
+        """
         name = _host_name(host)
         try:
             return name in ("localhost", self._host) or bool(ip_address(name))
@@ -123,7 +126,7 @@ class _FailedAttempts:
     """Wrong tokens by network.
 
     After ten in a minute, no token of the network is compared until the next attempt is allowed.
-    Otherwise the correct token could still be guessed.
+    Otherwise a client could guess further.
     """
 
     def __init__(self) -> None:
@@ -138,7 +141,7 @@ class _FailedAttempts:
             self._until[client] = time.monotonic() + (_MINUTE / _ATTEMPTS if allowed else seconds)
 
     def check(self, client: str) -> None:
-        """Raises TooManyAttempts."""
+        """Raise TooManyAttempts if the network is blocked."""
         left = self._until.get(client, 0.0) - time.monotonic()
         if left > 0:
             raise TooManyAttempts("too many wrong tokens", retry_after=ceil(left))
@@ -148,7 +151,7 @@ class _FailedAttempts:
 def _is_cross_site(request: Request) -> bool:
     """Return whether another site sent a forbidden request (Fetch Metadata).
 
-    It may link to a page, but not start costly work. The middleware CSRF rejects its changes.
+    It may link to a page, but not send a form or start costly work.
     """
     if request.header("Sec-Fetch-Site") not in ("cross-site", "same-site"):
         return False

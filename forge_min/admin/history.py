@@ -1,6 +1,6 @@
 """The last minutes of a site, for the plots: a thread reads counters and keeps their rates.
 
-It calls `figures` every 2 s and keeps 5 minutes, about 50 KiB whatever the load.
+It calls `figures` every 2 s and keeps 5 minutes, about 100 KiB whatever the load.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ JOBS = "forge_job_duration_seconds"
 STREAMS, CONNECTIONS = "forge_sse_connections", "forge_http_connections"
 PROCESSOR = "process_cpu_seconds_total"
 SERIES = (REQUESTS, JOBS, STREAMS, CONNECTIONS, PROCESSOR)
-"""The metrics that the snapshot of `figures` must contain, if the registry has them."""
+"""The metrics that the snapshot of `figures` should include."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 class Point(NamedTuple):
     """One period of 2 s. Rates are per second.
 
+    failed: responses with a status of 500 or more.
     p50, p99: of the request duration, in seconds; None without requests.
     states: number of jobs by state; None if it is unknown.
     processor: processor time per second; 1 is one busy processor.
@@ -140,7 +141,10 @@ def _read(now: float, snapshot: Snapshot, jobs: JobCounts) -> _Reading:
 
 
 def _between(last: _Reading, now: _Reading) -> Point:
-    """Return the point between two readings. A count falls if a process ended; it counts as 0."""
+    """Return the point between two readings.
+
+    A count falls if a process has ended: a negative difference counts as 0.
+    """
     rates: dict[str, Any] = {
         name: max(0.0, count - last.counts[name]) / (now.at - last.at)
         for name, count in now.counts.items()

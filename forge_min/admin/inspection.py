@@ -61,7 +61,8 @@ class LocalInspector:
 class HealthSource(Protocol):
     """The values that the admin server shows.
 
-    `figures` is called on the thread `admin-history`, the others on the threads `admin-N`.
+    `figures` is called on the thread `admin-history`, the others on the threads `admin-N`;
+    `inspector` is also read when the AdminServer is built.
     """
 
     @property

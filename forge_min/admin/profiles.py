@@ -44,7 +44,7 @@ class Profiles:
             f"GET {PATH}threads": self._threads,
             f"GET {PATH}profile": self._profile,
             f"GET {PATH}heap": self._heap,
-            f"POST {PATH}heap": self._trace,
+            f"POST {PATH}heap": self._heap_tracing,
             f"GET {PATH}gc": self._gc,
         }
 
@@ -77,7 +77,7 @@ class Profiles:
         inspection = Inspection("heap", {"seconds": seconds, "top": _top(query)})
         return self._listed(query, request, inspection, _heap_lines, seconds)
 
-    def _trace(self, request: Request) -> Response:
+    def _heap_tracing(self, request: Request) -> Response:
         action = first(request.form(), "action")
         if action not in ("start", "stop"):
             raise BadRequest(f"action must be start or stop, not {action[:40]!r}")
@@ -188,7 +188,7 @@ def _heap_lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield "?seconds=5 traces for 5 seconds; POST action=start traces until action=stop"
         return
     yield (
-        f"{_bytes(result['traced_bytes'])} traced, {_bytes(result['traced_peak_bytes'])} at most;"
+        f"{_bytes(result['traced_bytes'])} traced, peak {_bytes(result['traced_peak_bytes'])};"
         f" tracing costs {_bytes(result['tracing_costs_bytes'])}"
     )
     if "changed" in result:
@@ -206,7 +206,7 @@ def _sizes(rows: Sequence[Mapping[str, Any]], signed: bool = False) -> Iterator[
 
 def _gc_lines(result: Mapping[str, Any]) -> Iterator[str]:
     state = "on" if result["enabled"] else "off"
-    yield f"{state}; thresholds {result['thresholds']}, counts {result['counts']}"
+    yield f"collector {state}; thresholds {result['thresholds']}, counts {result['counts']}"
     for number, row in enumerate(result["generations"]):
         yield f"generation {number}: " + ", ".join(f"{n} {v}" for n, v in row.items())
     yield ", ".join(f"{n} {result[n]:,}" for n in ("objects", "frozen", "uncollectable"))

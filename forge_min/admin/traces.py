@@ -1,4 +1,4 @@
-"""/debug/traces: the requests, jobs and deliveries that ended last, as trees of spans."""
+"""/debug/traces: the latest requests, jobs and deliveries that ended, as trees of spans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON API of resources: their routes, the OpenAPI document and the event streams."""
+"""The JSON API of resources: request handlers, the OpenAPI document and the event streams."""
 
 from .events import StreamReauthorizer, events_handler
 from .openapi import build_document, document_handlers

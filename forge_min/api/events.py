@@ -24,7 +24,7 @@ from ..i18n import text
 from ..notify import Opened, PostgresHub, TopicKey
 from ..wsgi import Handler, Request, Response, network
 
-log = logging.getLogger("forge_min.wsgi")
+log = logging.getLogger("forge_min.wsgi")  # operators filter by this name
 MAX_TOPICS = 32
 FORMATS = ("json", "html")
 RETRY = (1000, 4000)  # milliseconds, so that clients reconnect spread out after a restart
@@ -151,7 +151,7 @@ def events_handler(
             subscriptions = [item.subscription for item in opened]
 
             def adopt(fd: int) -> None:
-                # With -1 for a socket (the head could not be sent), this only releases.
+                # If fd is -1 (the head could not be sent), adopt only releases.
                 stream = writer.adopt(fd, subscriptions, lease, first)
                 if reauthorizer is not None:
                     reauthorizer.watch(stream, grant)

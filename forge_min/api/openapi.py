@@ -69,10 +69,10 @@ def build_document(
     security: list[Json] = [{name: []} for name in schemes]
     limits = _headers(("RateLimit", "RateLimit-Policy")) if limited else {}
     for item in paths.values():
-        for method in item.keys() - {"parameters"}:
-            topic = item[method]["operationId"].partition(".")[0]
-            item[method] = _complete(item[method], security, limits)
-        if tenant_header and topic in scoped:
+        methods = item.keys() - {"parameters"}
+        topics = {item[method]["operationId"].partition(".")[0] for method in methods}
+        item.update({method: _complete(item[method], security, limits) for method in methods})
+        if tenant_header and not topics.isdisjoint(scoped):
             parameter = {"name": tenant_header, **_TABLE["tenant"]["parameter"]}
             item["parameters"] = [*item.get("parameters", ()), parameter]
     for route in routes:
@@ -116,7 +116,10 @@ def _complete(operation: Json, security: list[Json], limits: Json) -> Json:
 
 
 def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits: Json) -> Json:
-    """The operation of a verb, which returns the row as a PATCH does."""
+    """The operation of a verb, which returns the row as a PATCH does.
+
+    That of any other route gets `_complete`.
+    """
     row_path = path.rpartition("/")[0]
     row, rows = paths.get(row_path, {}), paths.get(row_path.rpartition("/")[0], {})
     if "patch" not in row:

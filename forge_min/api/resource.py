@@ -45,7 +45,7 @@ from ..wsgi import (
 
 # A strong tag of this API: the version, and a mark if the identity does not see every field.
 _TAG = lazy_pattern(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
-TRIES = 10  # of a change without a version, while other requests change the row too
+TRIES = 10  # attempts of a change without a version, if other requests change the row too
 _APART = 0.005  # seconds, times the tries so far, so that two writers do not stay in step
 PATCHES = ("application/merge-patch+json", "application/json")  # content types of a PATCH
 _PLAIN = lazy_pattern(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
@@ -66,8 +66,8 @@ class ResourceAPI:
         self._actions = actions
         self._path = path
         # Code of the project runs once in a request; actions of the library may run again.
-        self._composes = actions.is_inherited("create", "validate")
-        self._repeats = actions.is_inherited("update", "replace", "delete", "restore")
+        self._create_repeatable = actions.is_inherited("create", "validate")
+        self._change_repeatable = actions.is_inherited("update", "replace", "delete", "restore")
 
     def list(self, request: Request) -> Response:
         """GET a page of rows."""
@@ -85,7 +85,7 @@ class ResourceAPI:
             query = replace(query, limit=fewer)
 
     def _listed(self, request: Request, query: ListQuery, page: Page[Any]) -> Response:
-        """Return the response of a page. Raises BadRequest F646."""
+        """Return the response of a page. Raises BadRequest F646 if it is too large."""
         if query.page is None:
             pagination, links = _cursors(page), _cursor_links(request, page)
         else:
@@ -126,7 +126,7 @@ class ResourceAPI:
             headers = [("Location", f"{request.root}{self._path}/{key}"), ("ETag", self._etag(row))]
             return json_response(self._actions.to_json(row), 201, headers)
 
-        return self._once(request, "create", run, repeatable=self._composes)
+        return self._once(request, "create", run, repeatable=self._create_repeatable)
 
     def update(self, request: Request) -> Response:
         """PATCH a row: absent members stay, null clears, inside a field of type json too."""
@@ -147,7 +147,7 @@ class ResourceAPI:
         def run(_: Connection | None) -> Response:
             return self._row_response(self._change("restore", self._actions.restore, request))
 
-        return self._once(request, "restore", run, repeatable=self._repeats)
+        return self._once(request, "restore", run, repeatable=self._change_repeatable)
 
     def audit(self, request: Request) -> Response:
         """GET the changes of one row, the newest first."""
@@ -198,7 +198,7 @@ class ResourceAPI:
             return response.status, [*response.headers], response.body
 
         digest = hashlib.sha256(request.body).hexdigest()
-        # The row and the verb, if there are.
+        # The row and the verb, if any.
         path = request.path.removeprefix(self._path) if request.params else ""
         client = network(request.environ.get("REMOTE_ADDR", ""))
         status, headers, body, replayed = self._actions.once(
@@ -219,7 +219,7 @@ class ResourceAPI:
 
         The permission is checked before anything else.
 
-        readers: read the arguments between the key and the version from the request.
+        readers: each reads one argument from the request; they are passed after the key.
         """
         self._actions.allow(operation)
         key = self._key(request)
@@ -231,7 +231,7 @@ class ResourceAPI:
             except StaleVersion:
                 # Another request wrote between the reading and the writing of a merge.
                 named = request.header("If-Match") and version != ANY_VERSION
-                if named or version == -1 or tried == TRIES - 1 or not self._repeats:
+                if named or version == -1 or tried == TRIES - 1 or not self._change_repeatable:
                     raise
                 time.sleep(random.uniform(0, _APART * tried))
         raise AssertionError("the last try returns or raises")
@@ -246,8 +246,8 @@ class ResourceAPI:
         former; the action rejects the latter.
         """
         refused = self._actions.refused()
-        served = [name for name in data if name in self._actions.served]
-        if not served and refused.isdisjoint(data):
+        set_by_server = [name for name in data if name in self._actions.served]
+        if not set_by_server and refused.isdisjoint(data):
             return data
         try:
             row = self._actions.get(key)
@@ -255,12 +255,12 @@ class ResourceAPI:
             return data  # rejected by the action, so that a guess reveals no hidden value
         now = self._actions.to_json(row)
         message = text("is set by the server and cannot be changed")
-        wrong = [name for name in served if name not in now or data[name] != now[name]]
-        # An old version is the action's error: the client has sent that version back.
+        wrong = [name for name in set_by_server if name not in now or data[name] != now[name]]
+        # With an old If-Match the action raises StaleVersion.
         if wrong and self._version(request, key) in (None, ANY_VERSION, row.version):
             raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
         same = {name for name in refused.intersection(data, now) if _is_same(data[name], now[name])}
-        return {name: data[name] for name in data if name not in served and name not in same}
+        return {name: data[name] for name in data if name not in set_by_server and name not in same}
 
     def _merge(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
         """Update the row, each object for a json column merged into the column's value.
@@ -293,9 +293,10 @@ class ResourceAPI:
         return self._actions.read_key(request.params["id"])
 
     def _version(self, request: Request, key: Any) -> int | None:
-        """Return the version that If-Match names, None for any.
+        """Return the version that If-Match or If-None-Match requires, None without either header.
 
-        -1 matches no row: it is for a weak or foreign tag, and for several without the row's.
+        ANY_VERSION is for `*`. -1 matches no row: it is for a weak or foreign tag, and for several
+        tags of which none is the row's.
         """
         header, other = request.header("If-Match"), request.header("If-None-Match")
         if header is None and other is not None:
@@ -315,7 +316,7 @@ class ResourceAPI:
         named = {int(number) for number in _TAG.findall(header.replace("W/", ""))}
         if header == "*" or named and (now := self._present(key)) in named:
             return -1  # the row exists, or cannot be changed
-        # An old version does not return, however many requests write.
+        # Versions only grow: if the rejected ones are older, any present version is fine.
         return (ANY_VERSION if max(named) < now else now) if named else None
 
     def _present(self, key: Any) -> int:
@@ -330,7 +331,7 @@ class ResourceAPI:
 
 
 def _is_same(value: object, now: object) -> bool:
-    """Whether a value of a request is the present one; in JSON columns, fractions are doubles."""
+    """Whether a value of a request is the present one; fractions are compared as doubles."""
     with suppress(ValueError):  # of a value that no column accepts
         read = TYPES["json"].read
         return bool(read(value) == read(now))
@@ -382,7 +383,7 @@ def _without(request: Request, name: str) -> str:
 def merge_patch(value: object, patch: object, depth: int = JSON_DEPTH) -> object:
     """Return `value` after a merge patch (RFC 7396 section 2).
 
-    depth: of objects in each other; below it the patch replaces the value, which no field accepts.
+    depth: of objects in each other; deeper, the patch is returned as it is, which no field accepts.
     """
     if not isinstance(patch, dict) or not depth:
         return patch
@@ -405,7 +406,7 @@ def _object(request: Request) -> dict[str, Any]:
 def _patch(request: Request) -> dict[str, Any]:
     """Return the merge patch. Raises HTTPProblem 415 for another type (RFC 5789 section 2.2)."""
     if request.content_type not in PATCHES:
-        headers = [("Accept-Patch", ", ".join(PATCHES))]
-        message = text("the content type must be {type}", type=PATCHES[0])
-        raise HTTPProblem(415, message, code="F522", headers=headers)
+        types = ", ".join(PATCHES)
+        message = text("the content type must be one of: {types}", types=types)
+        raise HTTPProblem(415, message, code="F522", headers=[("Accept-Patch", types)])
     return _object(request)

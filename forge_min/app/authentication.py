@@ -20,12 +20,12 @@ class Authentication:
 
     varies: the request headers that name a tenant.
     account: the account pages, None unless app.py calls sign_in().
-    links: the sender of password resets; its owner stops it.
+    sender: of password-reset links, if any; Runtime starts and stops it.
     views: the project's own templates.
     """
 
     account: html.AccountPages | None = None
-    links: PasswordResetSender | None = None
+    sender: PasswordResetSender | None = None
 
     def __init__(
         self, app: App, registry: Registry, config: Config, layout: Layout, views: Views
@@ -35,7 +35,7 @@ class Authentication:
         self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
         self.methods = [*app.methods, self._by_key]
         if app.signs_in and app.reset_sender is not None:
-            self.links = PasswordResetSender(registry.database, registry.fill(app.reset_sender, 2))
+            self.sender = PasswordResetSender(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
             self.account = html.AccountPages(
                 layout,
@@ -46,7 +46,7 @@ class Authentication:
                 secret=registry.secret,
                 tenant=self._tenant,
                 views=views,
-                sender=self.links,
+                sender=self.sender,
             )
             layout.account = self.account.head
             self.methods.append(self.account.identify)

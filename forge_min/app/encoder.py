@@ -35,8 +35,8 @@ class Encoder:
     def begin(self, events: Sequence[Event]) -> Encode:
         """Return the encoder of a batch; rows are read once per topic and tenant.
 
-        It returns one whole frame for each event. Formats: "json", and "html" if the topic has a
-        fragment.
+        The encoder returns one whole frame for each event. Formats: "json", and "html" if the topic
+        has a fragment.
         """
         read: _Rows = {}  # SAFETY: of this batch only; another thread may encode another batch
 

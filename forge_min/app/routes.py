@@ -46,7 +46,8 @@ def build_router(
 
     probe: the handler of server.ready_path, unless the project has a route there.
 
-    Raises ServerError F505 for a route that is declared twice.
+    Raises ServerError F505 for a route that is declared twice, ConfigError for a verb of an unknown
+    topic, and F704 for a permission for an unknown operation.
     """
     router = wsgi.Router()
     for route in [*routes, *_verbs(app, registry, routes)]:

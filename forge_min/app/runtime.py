@@ -1,5 +1,6 @@
-"""A started application. Config is read here and in no lower layer: services take plain values.
+"""A started application.
 
+Config is read in this package and in no lower layer: services take plain values.
 `__init__` builds the services in the order of their dependencies; `stop` stops them in reverse.
 """
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ..admin import JobsPages
 
 log = logging.getLogger("forge_min.app")
-_MARGIN = 5.0  # seconds beyond database.statement_timeout until the server counts as dead
+_MARGIN = 5.0  # seconds beyond database.statement_timeout until PostgreSQL counts as dead
 _FIRST_PAGE = 0.1  # seconds after the start that are reserved for the first request
 SHEET = "/static/css/app.css"  # the project's stylesheet, which the built-in pages use, too
 
@@ -45,18 +46,18 @@ class Runtime:
     root: the project's folder, for static/ and migrations/.
     build: build-info.json, or {}.
     serving: False for a process that only runs jobs.
-    secret: the key that signs cursors.
+    secret: the key that signs cursors, forms and device cookies.
     application: the PEP 3333 callable, if it serves.
     on_server_response: the callback of forge_min's own server.
 
-    The constructor raises ConfigError (F412: policies do not bind the role), Unavailable (database)
-    and ForgeError F70x (workers).
+    The constructor raises ConfigError (F412: policies do not bind the role), Unavailable
+    (database), ForgeError F70x (workers), and the errors of `build_router` if it serves.
     """
 
     application: wsgi.Application
     on_server_response: wsgi.OnServerResponse
     hub: notify.PostgresHub | None = None
-    _links: PasswordResetSender | None = None
+    _reset_sender: PasswordResetSender | None = None
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class Runtime:
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
         self.metrics = Metrics(observe.MetricRegistry(), build)
-        # Inserts on our connections are checked against it; filled once the workers are known.
+        # Inserts on our connections are checked against this catalogue; filled once the workers are
+        # known.
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
@@ -112,12 +114,13 @@ class Runtime:
                 self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
                 self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
-            own = self.database.connection()  # raises here, before stop hooks have to run
+            # If the database is away, fail before the stop hooks are registered.
+            own = self.database.connection()
             self._stack.callback(self._call, app.stop_hooks)
-            if self._links is not None:
-                self._links.start()
+            if self._reset_sender is not None:
+                self._reset_sender.start()
                 # Stopped before the stop hooks, which may close resources of the sender.
-                self._stack.callback(self._links.stop)
+                self._stack.callback(self._reset_sender.stop)
             # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
@@ -131,7 +134,7 @@ class Runtime:
     ) -> jobs.Worker:
         """Return a worker of these queues (name → threads), not started yet; `stop` stops it.
 
-        on_stuck: as of `jobs.Worker`.
+        on_stuck: as in `jobs.Worker`.
 
         Raises ForgeError F703 if a worker class needs a dependency that is not provided.
         """
@@ -178,7 +181,8 @@ class Runtime:
         except ForgeError as err:
             reasons["database"] = err.message
         else:
-            # "missing" are files of a newer release, which keeps its tables readable for ours.
+            # "missing": applied by a newer release, not one of our files; its tables stay readable
+            # for us.
             behind = [row.name for row in rows if row.state not in ("applied", "missing")]
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
@@ -279,7 +283,7 @@ class Runtime:
         own = generated.views.get("layout")
         layout = Layout(config.project.name, own=own, stylesheets=sheets)
         authentication = Authentication(app, registry, config, layout, generated.views)
-        self._links = authentication.links
+        self._reset_sender = authentication.sender
         reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
         reauthorizer.start()
         self._stack.callback(reauthorizer.stop)

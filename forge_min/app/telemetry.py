@@ -1,4 +1,4 @@
-"""Spans of requests and jobs, joined by the job's traceparent, and the metrics of the contract."""
+"""Spans of requests and jobs, joined by the job's traceparent, and the metrics of metrics.toml."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..wsgi import Request
 def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None:
     """Return the SDK's providers, or None in production without observe.otlp_endpoint.
 
-    Spans are exported to observe.otlp_endpoint, and in development each trace is printed as a tree
-    on the console. In production without an endpoint no span is recorded, because nothing would
-    read it; trace ids are still propagated.
+    Spans are exported to observe.otlp_endpoint. In development each trace is printed as a tree on
+    the console, unless the log is JSON. In production without an endpoint no span is recorded,
+    because nothing would read it; trace ids are still propagated.
     """
     if not config.otlp_endpoint and not development:
         return None
@@ -44,7 +44,7 @@ class RequestSpan(observe.Span):
     """A server span by OpenTelemetry's stable HTTP conventions: the `instrument` of an Application.
 
     PERF: a class, because a generator's context manager costs as much as the router. It sets only
-    the attributes in which it differs from most spans (case hello).
+    the attributes in which it differs from most spans (benchmarks/http, hello).
     """
 
     _kind = "server"
@@ -201,6 +201,6 @@ class Metrics:
 def _refreshes(
     hub: notify.PostgresHub, writer: fanout.StreamWriter
 ) -> Mapping[tuple[str, ...], float]:
-    """Return refreshes by reason; the writer counts overflown streams, the hub all others."""
-    overflown = {"overflow": writer.refreshes}
-    return {(why,): float(n + overflown.get(why, 0)) for why, n in hub.refreshes.items()}
+    """Return refreshes by reason; the writer counts overflowed streams, the hub all others."""
+    overflowed = {"overflow": writer.refreshes}
+    return {(why,): float(n + overflowed.get(why, 0)) for why, n in hub.refreshes.items()}

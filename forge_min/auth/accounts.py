@@ -1,4 +1,4 @@
-"""Users, tenants and memberships, for the commands of an operator.
+"""Users, tenants and memberships, for operators' commands, sign-in and the account pages.
 
 Everything runs in the caller's transaction, with a role that may write the forge_ tables.
 """
@@ -19,7 +19,7 @@ from ..lazy import lazy_pattern
 Connection = psycopg.Connection[Any]
 SQL = db.load_sql("forge_min.auth", "auth.sql")
 _EMAIL = lazy_pattern(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
-_SLUG = lazy_pattern(r"[a-z0-9]+(?:-[a-z0-9]+)*")  # a DNS label (RFC 1035, section 2.3.1)
+_SLUG = lazy_pattern(r"[a-z0-9]+(?:-[a-z0-9]+)*")  # a DNS label (RFC 1123, section 2.1)
 _ROLE = lazy_pattern(r"[A-Za-z][A-Za-z0-9_.:-]{0,62}")
 
 
@@ -39,7 +39,7 @@ class User(NamedTuple):
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> User:
-        """Return the user of a row that begins with these columns."""
+        """Return the user of a row of exactly these columns."""
         id, email, name, roles, *rest = row
         return cls(id, email, name, tuple(roles), *rest)
 
@@ -77,7 +77,8 @@ def find_user(conn: Connection, email_or_id: str) -> User:
     """Return the user of an email or id. Raises NotFound F633."""
     lower = email_or_id.lower()
     rows = db.run(conn, SQL["user"], {"email": lower, "id": as_id(email_or_id)})
-    if not rows and not lower.isascii():  # an account whose email the database put in lower case
+    # Perhaps the database lower-cased this email differently: let it do so again.
+    if not rows and not lower.isascii():
         rows = db.run(conn, SQL["user"], {"email": email_or_id, "id": None})
     if not rows:
         hint = "auth list-users shows all"
@@ -114,7 +115,7 @@ def grant(
 ) -> tuple[str, ...]:
     """Grant roles. Returns all roles that the user then has there.
 
-    tenant: grant them to a member of this tenant, which the user becomes; None means everywhere.
+    tenant: where the roles apply; the user becomes a member. None means everywhere.
 
     Raises Invalid F632 for a malformed role.
     """

@@ -2,7 +2,8 @@
 
 A secret is shown once. Its SHA-256 is stored, which is enough for 256 random bits. Each sign-in
 starts a session; a cookie holds its secret. The session ends when it expires, when its user signs
-out there or everywhere, or with a new password.
+out there or everywhere, at another sign-in in the same browser, with a new password, or when the
+account is disabled.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .accounts import SQL, Connection, as_id, checked_roles
 from .identity import SESSION, Identity
 
 KEY = "fmk_"
-"""The prefix of every API key, by which scanners find one that was committed."""
+"""The prefix of every API key, by which scanners find a key committed to a repository."""
 HINT = len(KEY) + 6  # characters of a key that are shown, to distinguish keys
 _VIA = {"key": "api_key", "session": SESSION}  # Identity.via by the kind of credential
 
@@ -30,7 +31,7 @@ _VIA = {"key": "api_key", "session": SESSION}  # Identity.via by the kind of cre
 class ApiKey(NamedTuple):
     """An API key in a list.
 
-    roles: the roles of the user that it has; None for all.
+    roles: those of the user's roles that the key may use; None for all.
     tenant: the slug of the tenant to which it is restricted, if any.
     """
 
@@ -170,15 +171,15 @@ def identify_key(conn: Connection, secret: str, tenant: str | None = None) -> Id
 
 
 def identify_session(
-    conn: Connection, secret: str, tenant: str | None = None, apart: bool = False
+    conn: Connection, secret: str, tenant: str | None = None, allow_non_member: bool = False
 ) -> Identity | None:
     """Return the identity of a session, None if the session has ended.
 
     tenant: as in `identify_key`.
-    apart: if the user is not a member of the tenant, return an identity without a tenant instead of
-        raising Forbidden F605.
+    allow_non_member: if the user is not a member of the tenant, return an identity without a tenant
+        instead of raising Forbidden F605.
     """
-    return _identify(conn, "session", secret, tenant, apart)
+    return _identify(conn, "session", secret, tenant, allow_non_member)
 
 
 def renewed(conn: Connection, identity: Identity) -> Identity | None:
@@ -199,15 +200,16 @@ def renewed(conn: Connection, identity: Identity) -> Identity | None:
 
 
 def _identify(
-    conn: Connection, kind: str, secret: str, tenant: str | None, apart: bool = False
+    conn: Connection, kind: str, secret: str, tenant: str | None, allow_non_member: bool = False
 ) -> Identity | None:
     params = {"key": digest(secret), "slug": tenant or "", "id": as_id(tenant or "")}
     rows = db.run(conn, SQL[f"by_{kind}"], params)
     if not rows:
         return None
     id, user, name, roles, scope, time_zone, language, bound, acts_in, member = rows[0]
+    # If the request or the key names a tenant, the user must be its member, and both must agree.
     refused = (tenant or bound) and (member is None or bound not in (None, acts_in))
-    if refused and not apart:
+    if refused and not allow_non_member:
         raise Forbidden(text("this identity may not do this here"))
     return Identity(
         user=str(user),

@@ -24,7 +24,7 @@ class Identity:
     roles: the names of its roles.
     tenant: the id of the tenant in which it acts, None for no tenant.
     system: whether it is the system itself (a job, an operator at a terminal), which passes every
-        rule about roles, but none about tenants.
+        rule about roles, but is bound by the rules about tenants.
     time_zone: an IANA name, for the display of times.
     language: a BCP 47 tag, "" for the language that the request asks for.
     via: how it was identified: "api_key", "session" or a word of the project; "" for an anonymous
@@ -83,12 +83,12 @@ def require(*roles: str) -> Identity:
     """
     identity = _current.get()
     if not identity.user and not identity.system:
-        raise Unauthenticated(text("this needs an identity"))
+        raise Unauthenticated(text("sign in first"))
     return require_one_of(roles) if roles else identity
 
 
 def require_one_of(roles: Iterable[str]) -> Identity:
-    """Do the same for a collection of roles; if it is empty, only the system passes."""
+    """Check as `require`, for a collection of roles; if it is empty, only the system passes."""
     identity = require()
     if not identity.has_one_of(roles):
         raise Forbidden(text("this identity may not do this here"))

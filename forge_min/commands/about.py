@@ -86,7 +86,7 @@ def completions(parser: argparse.ArgumentParser, line: Sequence[str]) -> list[st
     elif not assigned:
         for action in command._actions:
             offered += action.choices or () if not action.option_strings else ()
-        if command.get_default("words") == "help":
+        if command.get_default("words") == "help":  # "words" is the name of the command
             offered += [*subcommands(parser), *CODES]
         offered += [name for name in options if name.startswith("--")]
     return [prefix + word for word in offered if word.startswith(last)]

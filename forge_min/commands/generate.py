@@ -39,7 +39,7 @@ def generate(args: argparse.Namespace) -> None:
 
 
 def resource(args: argparse.Namespace) -> None:
-    """Scaffold missing files of a resource, with --force all. --diff only compares."""
+    """Scaffold missing files of a resource; --force writes all, --diff only compares."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     resource = _named(args.name, resources)
@@ -50,12 +50,15 @@ def resource(args: argparse.Namespace) -> None:
         output["diff"] = changes
         lines += [changes.rstrip("\n")] if changes else []
     else:
+        views = root.glob(f"resources/{resource.folder}/views/*.html")
+        replaced = dict.fromkeys((view.relative_to(root).as_posix() for view in views), "replaced")
         written = generator.scaffold_resource(root, resource, known=resources, overwrite=args.force)
         if args.views:
             written += generator.scaffold_views(root, resource, overwrite=args.force)
         generator.generate(root, resources)
         output["written"] = written
-        lines = [f"wrote {path}: it was {states.get(path, 'ours')}" for path in written]
+        before = replaced | states
+        lines = [f"wrote {path}: it was {before.get(path, 'missing')}" for path in written]
         lines = lines or ["nothing to write: all files exist"]
     print_result(output, lines, as_json=args.json)
 

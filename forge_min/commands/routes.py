@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from .. import db
 from ..actions import Registry
-from ..app import build_router
+from ..app import Authentication, build_router
 from ..html import Layout
 from ..ops import load_project, print_result
 from ..wsgi import Request, Router
@@ -41,13 +41,15 @@ def _router(args: argparse.Namespace) -> Router:
     project = load_project()
     app, generated = project.code()
     registry = Registry(db.Database(""), app.dependencies)
-    resource_routes = generated.register(registry, project.config.api.prefix)
-    layout = Layout(project.config.project.name)
+    api_routes = generated.register(registry, project.config.api.prefix)
+    root, config = project.root, project.config
+    layout = Layout(config.project.name)
+    account = Authentication(app, registry, config, layout, generated.views).account
     return build_router(
-        app, registry, generated, resource_routes, _no_events, project.root, project.config, layout
+        app, registry, generated, api_routes, _unserved, root, config, layout, account, _unserved
     )
 
 
-def _no_events(request: Request) -> NoReturn:
-    """Replace the handler of /events, which needs a hub."""
+def _unserved(request: Request) -> NoReturn:
+    """Replace the handlers that need a running process: /events and server.ready_path."""
     raise NotImplementedError("these commands serve no request")

@@ -53,6 +53,22 @@ def test_the_document_of_the_api_is_printed_whether_or_not_it_is_served(
     assert json.loads(cli("openapi", "--json", cwd=project).stdout) == made
 
 
+def test_routes_and_openapi_include_the_account_pages_and_the_readiness_path(
+    cli: Cli, project: Path
+) -> None:
+    app = project / "app.py"
+    declared = "app.sign_in()\n\n\n@app.password_reset_sender\ndef send(user, path):\n    pass\n"
+    app.write_text(f"{app.read_text()}\n{declared}")
+    rows = json.loads(cli("routes", "--json", cwd=project).stdout)
+    paths = {f"{row['method']} {row['pattern']}" for row in rows}
+    account = ("account", "account/sign-in", "account/forgot", "account/reset")
+    assert {f"GET /{path}" for path in (*account, "readyz")} <= paths
+    document = json.loads(cli("openapi", cwd=project).stdout)
+    assert "session" in document["components"]["securitySchemes"]
+    without = cli("routes", cwd=project, FORGE_SERVER_READY_PATH="").stdout
+    assert "/account" in without and "/readyz" not in without
+
+
 @pytest.mark.parametrize("name", ["Shop", "1shop", "../shop", "shop/x", "", "a b"])
 def test_a_name_that_cannot_be_one_is_refused_and_nothing_is_written(
     cli: Cli, tmp_path: Path, name: str
@@ -153,6 +169,10 @@ def test_the_files_of_a_new_resource_are_written_once(cli: Cli, project: Path) -
         assert cli(*command, cwd=project).returncode == 0
     assert (folder / "actions.py").read_text() == mine
     assert "/api/v1/pets" in cli("routes", cwd=project).stdout
+    views = ("generate", "resource", "Pet", "--views")
+    for command, state in ((views, "missing"), ((*views, "--force"), "replaced")):
+        done = cli(*command, cwd=project).stdout
+        assert f"wrote resources/pet/views/form.html: it was {state}\n" in done
 
 
 def test_generate_writes_the_users_files_that_gen_needs(cli: Cli, project: Path) -> None:

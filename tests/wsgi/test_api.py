@@ -269,7 +269,8 @@ def test_a_patch_is_a_merge_patch_or_415_that_says_so(ask: Client, kind: str, st
     assert answer.status == status
     if status == 415:
         assert answer.json["code"] == "F522"
-        assert answer.headers["accept-patch"] == "application/merge-patch+json, application/json"
+        types = "application/merge-patch+json, application/json"
+        assert answer.headers["accept-patch"] == types and types in answer.json["detail"]
     assert ask("GET", where).json["name"] == ("B" if status == 200 else "Country DE")
 
 

@@ -116,11 +116,11 @@ class AccountPages:
         if not secret:
             return None
         # A user who is not a member of the tenant must be able to sign out, and to load our files.
-        public = (f"{PREFIX}/", "/static/", "/favicon.ico")
-        apart = request.path == PREFIX or request.path.startswith(public)
+        prefixes = (f"{PREFIX}/", "/static/", "/favicon.ico")
+        public = request.path == PREFIX or request.path.startswith(prefixes)
         tenant = self._tenant(request)
         try:
-            return credentials.identify_session(self._database.connection(), secret, tenant, apart)
+            return credentials.identify_session(self._database.connection(), secret, tenant, public)
         except Unavailable:
             if request.path.startswith("/static/"):
                 return None  # the error page needs its stylesheet
@@ -290,7 +290,7 @@ class AccountPages:
         """Return the user and the id of the session. Raises Unauthenticated without a session."""
         identity = current_identity()
         if identity.via != SESSION:
-            raise Unauthenticated(text("this needs an identity"))
+            raise Unauthenticated(text("sign in first"))
         user = accounts.find_user(self._database.connection(), identity.user)
         return user, credentials.session_id(identity)
 

@@ -1,7 +1,8 @@
 """The thread `job-complete` records how runs ended.
 
-One statement records many results, each fenced by the claim of its run. The thread writes when no
-fetched job waits, and within 5 ms otherwise: fixed timers halve the throughput.
+Two statements, for completed and for other runs, record many results, each fenced by the claim of
+its run. The thread writes when no fetched job waits, and within 5 ms otherwise: fixed timers halve
+the throughput.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Completer(DatabaseThread):
         self._backlog, self._recorded = backlog, recorded
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
-        self.stale = 0
+        self.stale = 0  # runs that were taken from this worker before they ended
 
     def put(self, result: Result) -> None:
         """Queue a result, which is recorded soon. Never blocks."""
@@ -100,7 +101,7 @@ def record_results(
 
     Returns the stale results: their runs were taken from this worker.
     """
-    # A run that was snoozed or rescued may have run again: only the last claim can be valid.
+    # A job that was snoozed or rescued may have run again: only the last claim can be valid.
     last = {result.job.id: result for result in sorted(results, key=lambda r: r.job.claim)}
     stale = [result for result in results if last[result.job.id] is not result]
     done = [result for result in last.values() if result.state == "completed"]

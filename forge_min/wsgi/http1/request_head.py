@@ -27,7 +27,7 @@ _LINE = lazy_pattern(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
 _OTHER_VERSION = lazy_pattern(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
 # A field line, or as third group the rest from the first malformed line on (RFC 9112 section 5).
 # Names have no underscore, which would be the same as "-" in environ. Values have no control
-# characters.
+# character but tab.
 _FIELD = lazy_pattern(
     r"([!#$%&'*+\-.^`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n|(.+)", re.DOTALL
 )
@@ -50,7 +50,7 @@ If-Match is not one of them: its list of tags may be split (RFC 9110 sections 5.
 
 
 def check_partial(data: bytearray, start: int) -> None:
-    """Refuse an incomplete head as soon as it can no longer become valid.
+    """Refuse an incomplete head that is too long or has a bare LF.
 
     start: bytes of `data` that an earlier call has checked.
 
@@ -59,18 +59,18 @@ def check_partial(data: bytearray, start: int) -> None:
     line = data.find(b"\r\n", 0, MAX_LINE + 2)
     bare = _BARE_LF.search(data, max(start - 1, 0))
     at = bare.start() if bare else len(data)
-    if line < 0 and min(at, len(data)) > MAX_LINE + 1:
+    if line < 0 and at > MAX_LINE + 1:
         raise ProtocolError(414, f"a request line has at most {MAX_LINE} bytes")
-    if line >= 0 and min(at, len(data)) > line + 2 + MAX_HEADERS + 1:
+    if line >= 0 and at > line + 2 + MAX_HEADERS + 1:
         raise ProtocolError(431, f"header fields have at most {MAX_HEADERS} bytes")
     if bare:
-        raise ProtocolError(400, "a line ends with CR LF")
+        raise ProtocolError(400, "each line must end with CR LF")
 
 
 def _request_line_error(text: str) -> ProtocolError:
     """Return the error for a head without a valid request line."""
     if "\n" in text.replace("\r\n", ""):
-        return ProtocolError(400, "a line ends with CR LF")
+        return ProtocolError(400, "each line must end with CR LF")
     if _OTHER_VERSION.match(text):
         return ProtocolError(505, "this server supports HTTP/1.1 and HTTP/1.0")
     return ProtocolError(400, "the request line is malformed")
