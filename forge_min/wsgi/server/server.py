@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import struct
 import sys
 import threading
 import time
+import traceback
 from array import array
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -20,12 +22,16 @@ from ...errors import ServerError
 from ..contract import PARKS, OnServerResponse
 from ..http1 import STARTING, Phase, TrustedProxies
 from .core import Core
-from .timeouts import TimeoutMonitor
+from .exchange import LoggedRequest, logged_request
 
+_log = logging.getLogger("forge_min.wsgi.server")
 _BACKLOG = 1024  # connections that wait to be accepted
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
+_TICK = 0.5  # seconds
+MAX_GIVEN_UP = 64
+"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
 
 class ServerThread(threading.Thread):
@@ -252,6 +258,64 @@ class Server(AbstractContextManager["Server"]):
         if self._unix and self._socket_file == _file_identity(self._unix):
             Path(self._unix).unlink(missing_ok=True)
         self.socket.close()
+
+
+class TimeoutMonitor:
+    """Enforces the deadlines of a Core in a thread that is not a worker: all may be busy.
+
+    core: its connections and workers.
+    limit: seconds that a handler may take; 0: unlimited.
+    start_worker: starts one worker.
+    """
+
+    def __init__(self, core: Core, limit: float, start_worker: Callable[[], object]) -> None:
+        self._core = core
+        self._limit = limit
+        self._start_worker = start_worker
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Run the thread until `end`."""
+        while not self._ended.wait(_TICK):
+            try:
+                self._core.sweep()
+                if self._limit:
+                    self._give_up_late(time.perf_counter() - self._limit)
+            except Exception:
+                _log.exception("the check of deadlines failed")
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._ended.set()
+
+    def _give_up_late(self, started_before: float) -> None:
+        states = list(self._core.worker_states)
+        for state in states:
+            # SAFETY: read before `began`, which is newer for a newer exchange.
+            exchange = state.exchange
+            if exchange is None or state.given_up or state.began > started_before:
+                continue
+            environ = state.environ
+            logged = logged_request(environ) if environ else exchange.logged
+            if logged is None:
+                continue  # it has returned between these lines
+            self._log_stack(state.thread, logged)
+            state.given_up = True
+            reported = self._core.on_server_response is not None
+            if exchange.cut_off(environ, reported=reported) and environ is not None:
+                seconds = time.perf_counter() - state.began
+                detail = f"the handler has taken longer than {self._limit:g} s"
+                self._core.report(dict(environ), 500, detail, seconds)
+            self._core.open.discard(exchange.conn)
+            if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
+                self._start_worker()
+
+    def _log_stack(self, thread: threading.Thread, logged: LoggedRequest) -> None:
+        frame = sys._current_frames().get(thread.ident or 0)
+        stack = "".join(traceback.format_stack(frame))
+        message = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
+        request, extra = logged
+        _log.error(message, self._limit, *request, stack, extra=extra)
 
 
 def _drop_new_connections(listener: socket.socket) -> None:
