@@ -194,7 +194,7 @@ def _quoted(text: str) -> str:
 
 
 _LIBRARY = files(__package__.partition(".")[0])
-_FOLDERS = ("html/templates", "admin/templates")  # projects can include those of the first
+_FOLDERS = ("html/templates", "api/templates", "admin/templates")  # projects include the first
 _INCLUDED = ("field.html", "process.html")  # templates that are only included by others
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
