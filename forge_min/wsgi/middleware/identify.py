@@ -136,8 +136,3 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
 def tenant_by_path(request: Request) -> str | None:
     """Return the tenant that `tenant_in_path` has found."""
     return request.environ.get(_TENANT)
-
-
-def no_tenant(request: Request) -> str | None:
-    """Return None, for an application without tenants."""
-    return None
