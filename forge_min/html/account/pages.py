@@ -308,12 +308,8 @@ class AccountPages:
         error: DomainError | None = None,
         notice: str = "",
     ) -> Response:
-        context: dict[str, Any] = {
-            "email": email,
-            "password": True,
-            "notice": notice,
-            "button": WORDS.sign_in,
-        }
+        context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
+        context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
         hidden = {"next": _local(following)}
         return self._page(
