@@ -19,7 +19,7 @@ from ..wsgi import Raw, Request, Response, first, join, tag, void
 from .cells import NUMBERS, Cells, PagePaths, csv_text, csv_value, row_url
 from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
-from .inputs import SEARCH, RelationChoices, control, input_type
+from .inputs import SEARCH, RelationChoices, control, input_type, is_group
 
 _POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a page of rows
 MAX_COLUMNS = 6  # beside the label; a detail page shows all
@@ -134,16 +134,13 @@ class ListPage:
         self, field: FormField, params: QueryParams, options: Mapping[str, RelationChoices]
     ) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
-        if field.relation is not None:
-            chosen = options.get(field.name)
-            if chosen is None:
-                return Raw()
-            inputs = control(field, params.get(field.name, ()), options=chosen)
-            if chosen.all is None:
+        choices = options.get(field.name)
+        if field.relation is not None and choices is None:
+            return Raw()
+        if field.relation is not None or field.kind in ("enum", "bool"):
+            inputs = control(field, params.get(field.name, ()), options=choices)
+            if is_group(field, choices):
                 return _group(field, inputs)
-            return _labelled(f"field-{field.name}", field.label, inputs)
-        if field.kind in ("enum", "bool"):
-            inputs = control(field, params.get(field.name, ()))
             return _labelled(f"field-{field.name}", field.label, inputs)
         if field.kind in _RANGED:
             labels = text("from"), text("to")

@@ -319,12 +319,8 @@ class AccountPages:
     def _forgot(
         self, request: Request, error: DomainError | None = None, notice: str = ""
     ) -> Response:
-        context: dict[str, Any] = {
-            "email": "",
-            "password": False,
-            "notice": notice,
-            "button": WORDS.send,
-        }
+        context: dict[str, Any] = {"email": "", "password": False, "notice": notice}
+        context["button"] = WORDS.send
         return self._page(
             request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
         )

@@ -108,13 +108,10 @@ class CSRF:
         if current_identity().via != SESSION:
             return
         token = request.header(HEADER)
-        if token is not None:
-            valid = self.is_valid(request, token)
-        elif request.content_type == FORM:
-            valid = self.is_valid(request, _posted_token(request))
-        else:
-            valid = same_site is True  # forms of another site cannot send JSON without a preflight
-        if not valid:
+        if token is None and request.content_type == FORM:
+            token = _posted_token(request)
+        # Without a token: forms of another site cannot send JSON without a preflight.
+        if not (same_site if token is None else self.is_valid(request, token)):
             raise _refusal()
 
     def _may_call(self, request: Request) -> bool:
