@@ -246,10 +246,8 @@ class Application:
     ) -> None:
         environ = request.environ
         own = environ.get(STATUS)  # of the server, if it has responded instead
-        if own is None:
-            self._report(request, status, time.perf_counter() - started)
-        elif not environ.get(REPORTED):
-            self._report(request, own, time.perf_counter() - started)
+        if own is None or not environ.get(REPORTED):
+            self._report(request, own or status, time.perf_counter() - started)
         if on_status is not None:
             on_status(status)
 
