@@ -26,7 +26,6 @@ CHOICE = ".choice"  # the suffix of the choice between two values of a field
 _NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
 _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
 _TYPES |= dict.fromkeys(_NUMBERS, "number")
-_UNPROMPTED = ("date", "datetime-local")  # inputs without a placeholder
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _FORMATS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]] = {
     "email": (lazy_pattern(r"[\x00-\x7f]+"), bool),
@@ -119,7 +118,7 @@ def control(
         about |= {"min": None, "max": None}
     if type == "datetime-local" and value.count(":") > 1:
         about["step"] = "1"
-    if type in _UNPROMPTED:
+    if type in ("date", "datetime-local"):  # have no placeholder
         about["placeholder"] = None
     return void("input", value=value, **about)
 

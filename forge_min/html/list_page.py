@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import copy_context
+from functools import partial
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -251,21 +252,14 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
     hidden = actions.hidden()
     fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
     batches = actions.batches(query)  # checks the permission
-    name = f'attachment; filename="{actions.resource.topic}.csv"'
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
-        ("Content-Disposition", name),
+        ("Content-Disposition", f'attachment; filename="{actions.resource.topic}.csv"'),
         ("Cache-Control", "no-store"),
     ]
-    blocks = _csv_blocks(actions, batches, fields)
-    return Response(200, _in_context(copy_context(), blocks), headers)
-
-
-def _in_context(context: Context, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the blocks, computed with the identity and language of the request's context."""
-    run: Callable[..., bytes] = context.run
-    while block := run(next, blocks, b""):
-        yield block
+    # Each block is computed with the identity and language of this context.
+    run = partial(copy_context().run, next, _csv_blocks(actions, batches, fields), b"")
+    return Response(200, iter(run, b""), headers)
 
 
 def _csv_blocks(

@@ -204,8 +204,7 @@ class ResourcePages:
         """Write the fields that the client changed, merged with changes of other users."""
         self._actions.allow("update")
         pairs = sent_form(request)
-        sealed, owner = first(pairs, _BASE), self._owner(request)
-        base = form.unseal(request, sealed, owner)
+        base = form.unseal(request, first(pairs, _BASE), self._owner(request))
         identity = current_identity()
         zone = base.zone if base else identity.time_zone
         with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone
@@ -309,9 +308,8 @@ class ResourcePages:
 
     def _owner(self, request: Request) -> Sequence[str]:
         """Return the owner of a base: the form, and the user that may send it."""
-        resource, identity = self._actions.resource, current_identity()
-        key = str(self._key(request))
-        return [resource.topic, key, identity.user, str(identity.tenant or "")]
+        identity, key = current_identity(), str(self._key(request))
+        return [self._actions.resource.topic, key, identity.user, str(identity.tenant or "")]
 
     def _value(self, row: Any, field: FormField) -> object:
         if field.column is not None:
@@ -357,9 +355,8 @@ class ResourcePages:
             for message in messages
         ]
         context = {"action": action, "cancel": url, "hidden": join(hidden), "row": row}
-        return self._page(
-            request, "form", title, status, fields=fields, problems=problems, **context
-        )
+        context |= {"fields": fields, "problems": problems}
+        return self._layout.page(request, self._templates["form"], title, status, **context)
 
     def _form_item(
         self, field: FormField, opened: OpenForm, options: Options, errors: Texts, pairs: Texts
@@ -426,7 +423,7 @@ class ResourcePages:
         context["cancel"] = self._row_url(request, row)
         context["hidden"] = join([csrf_field(request), version])
         title = text("Delete: {what}", what=self._actions.label(row))
-        return self._page(request, "delete", title, status, **context)
+        return self._layout.page(request, self._templates["delete"], title, status, **context)
 
     def _row_url(self, request: Request, row: Any, *more: str) -> str:
         return row_url(request.root + self._path, self._actions.key_of(row), *more)
@@ -455,12 +452,7 @@ class ResourcePages:
         context["live"] = f"{request.root}/events?topic={topic}"
         context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
         context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
-        return self._page(request, name, title, status, **context)
-
-    def _page(
-        self, request: Request, name: str, title: str, status: int, **context: Any
-    ) -> Response:
-        return self._layout.page(request, self._templates[name], title, status=status, **context)
+        return self._layout.page(request, self._templates[name], title, status, **context)
 
     def _may(self, operation: str) -> bool:
         with suppress(DomainError):
