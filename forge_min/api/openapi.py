@@ -26,7 +26,6 @@ _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
 _RESPONSES: dict[str, str] = _TABLE["responses"]
 _WITH_BODY = {"413", "415"}
 _RETRY_LATER = {"429", "503"}  # their responses have Retry-After
-_PROBLEM = "application/problem+json"
 
 
 def build_document(
@@ -117,7 +116,7 @@ def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits:
 def _problem(why: str, status: str, limits: Json) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
     headers = limits | (_headers(["Retry-After"]) if status in _RETRY_LATER else {})
-    response = {"description": why, "content": {_PROBLEM: {"schema": schema}}}
+    response = {"description": why, "content": {"application/problem+json": {"schema": schema}}}
     return response | ({"headers": headers} if headers else {})
 
 
