@@ -158,9 +158,8 @@ def negotiate(accepted: str) -> str:
 def _ranges(accepted: str) -> tuple[str, ...]:
     """Return the ranges in lower case, the preferred ones first, without those of weight 0."""
     first = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
-    ranges = [(weight, name) for name, params, weight in first if weight and not params]
-    ranges.sort(key=lambda item: -item[0])
-    return tuple(name for _, name in ranges)
+    ranges = [(-weight, name) for name, params, weight in first if weight and not params]
+    return tuple(name for _, name in sorted(ranges, key=lambda item: item[0]))
 
 
 def preferences(header: str) -> Iterator[tuple[str, Mapping[str, str], float]]:

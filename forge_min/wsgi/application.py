@@ -46,9 +46,6 @@ A streamed response counts after its last part. If it failed before the first pa
 500, and so does this function.
 """
 
-Access = Callable[[str, str, int, float], None]
-"""Called with (method, path, status, seconds) at the same moment: `observe.AccessLog`."""
-
 OnStatus = Callable[[int], None]
 """Called with the status before the end of `Instrumentation`."""
 
@@ -86,7 +83,7 @@ class Application:
     middleware: wraps the router, the first one outermost; it gets errors of handlers as responses.
     outer: wraps all of that, so that it gets every response.
     observe: see Observe.
-    access: see Access; called within `instrument`.
+    access: as `observe`, but called with the path, and within `instrument`: `observe.AccessLog`.
     instrument: see Instrumentation.
     max_body: bytes of a body, checked here too, for servers without a limit.
     probe: a handler that is called without `middleware`.
@@ -102,7 +99,7 @@ class Application:
         middleware: Sequence[Middleware] = (),
         outer: Sequence[Middleware] = (),
         observe: Observe | None = None,
-        access: Access | None = None,
+        access: Observe | None = None,
         instrument: Callable[[Request], Instrumentation] | None = None,
         max_body: int = 1 << 20,
         probe: Handler | None = None,
@@ -388,8 +385,7 @@ def _checked(response: object) -> Response:
         raise TypeError(f"a handler returned {type(response).__name__}, not a Response")
     body: Any = response.body
     if isinstance(body, bytes):
-        whole = body if type(body) is bytes else bytes(body)
-        return Response(response.status, whole, response.headers)
+        return Response(response.status, bytes(body), response.headers)
     parts = body if isinstance(body, list | tuple) else ()
     if isinstance(body, str | bytearray | memoryview) or not hasattr(body, "__iter__"):
         raise TypeError(f"the body is {type(body).__name__}, not bytes or an iterable of bytes")

@@ -211,9 +211,7 @@ def _errors_translated() -> Iterator[None]:
     """Turn errors of the system or a zip into NotFound or Unavailable."""
     try:
         yield
-    except OSError as err:
-        if err.errno in _EXHAUSTED:
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        if isinstance(err, OSError) and err.errno in _EXHAUSTED:
             raise Unavailable(f"a file cannot be read now: {err}") from err
         raise _not_found() from err  # for example a loop of links, a long name, a deleted file
-    except (ValueError, KeyError, RuntimeError) as err:
-        raise _not_found() from err

@@ -22,7 +22,7 @@ from ...errors import ServerError
 from ..contract import PARKS, OnServerResponse
 from ..http1 import STARTING, Phase, TrustedProxies
 from .core import Core
-from .exchange import LoggedRequest, logged_request
+from .exchange import logged_request
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _BACKLOG = 1024  # connections that wait to be accepted
@@ -30,6 +30,7 @@ _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
 _TICK = 0.5  # seconds
+_GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
 MAX_GIVEN_UP = 64
 """Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
@@ -299,7 +300,9 @@ class TimeoutMonitor:
             logged = logged_request(environ) if environ else exchange.logged
             if logged is None:
                 continue  # it has returned between these lines
-            self._log_stack(state.thread, logged)
+            (request, extra), thread = logged, state.thread.ident or 0
+            stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
+            _log.error(_GIVEN_UP, self._limit, *request, stack, extra=extra)
             state.given_up = True
             reported = self._core.on_server_response is not None
             if exchange.cut_off(environ, reported=reported) and environ is not None:
@@ -309,13 +312,6 @@ class TimeoutMonitor:
             self._core.open.discard(exchange.conn)
             if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
                 self._start_worker()
-
-    def _log_stack(self, thread: threading.Thread, logged: LoggedRequest) -> None:
-        frame = sys._current_frames().get(thread.ident or 0)
-        stack = "".join(traceback.format_stack(frame))
-        message = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
-        request, extra = logged
-        _log.error(message, self._limit, *request, stack, extra=extra)
 
 
 def _drop_new_connections(listener: socket.socket) -> None:
