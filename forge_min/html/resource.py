@@ -157,8 +157,7 @@ class ResourcePages:
         context = {"row": row, "list": request.root + self._path}
         context["edit"] = self._row_url(request, row, "edit") if self._may("update") else ""
         context["delete"] = self._row_url(request, row, "delete") if self._may("delete") else ""
-        fields, paths = self._display_fields, self._paths
-        context |= details(self._actions, fields, row, paths, request.root)
+        context |= details(self._actions, self._display_fields, row, self._paths, request.root)
         return self._live_page(request, "show", self._actions.label(row), **context)
 
     def choices(self, request: Request) -> Response:
