@@ -29,10 +29,9 @@ _PLACEHOLDER = lazy_pattern(r"\{([^{}]*)\}")
 _LONG = 10**21
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
-_catalogues: dict[str, gettext.NullTranslations] = {}
 
-LANGUAGES: list[str] = []
-"""The languages with a catalogue, in order of their tags; empty if all is English.
+LANGUAGES: dict[str, gettext.NullTranslations] = {}
+"""The catalogue of each language, in order of their tags; empty if all is English.
 
 Only `load` changes it.
 """
@@ -46,7 +45,7 @@ def text(message: str, /, **values: object) -> str:
     Never raises for a translation: if it uses unknown names, the English message is returned.
     """
     # A catalogue translates "" as its header.
-    if message and (catalogue := _catalogues.get(_current.get())):
+    if message and (catalogue := LANGUAGES.get(_current.get())):
         try:
             return _filled(catalogue.gettext(message), values)
         except KeyError:
@@ -98,14 +97,13 @@ def _filled(message: str, values: dict[str, object]) -> str:
     return _PLACEHOLDER.sub(lambda m: str(values[m[1]]), message) if values else message
 
 
-def load(folder: Traversable) -> tuple[str, ...]:
+def load(folder: Traversable) -> None:
     """Load <language>/LC_MESSAGES/messages.mo below `folder`, replacing the previous catalogues.
 
-    Returns the languages as a tuple, which is empty if the folder does not exist.
+    A folder that does not exist has none.
 
     Raises ConfigError F639 for a file that is not a catalogue.
     """
-    global _catalogues
     catalogues: dict[str, gettext.NullTranslations] = {}
     for language in folder.iterdir() if folder.is_dir() else ():
         member = language / "LC_MESSAGES" / "messages.mo"
@@ -117,9 +115,8 @@ def load(folder: Traversable) -> tuple[str, ...]:
                 message = f"{member} is not a catalogue of gettext: {err}"
                 raise ConfigError(message, code="F639", hint=hint) from err
             catalogues[_tag(language.name)] = catalogue
-    _catalogues = dict(sorted(catalogues.items()))
-    LANGUAGES[:] = _catalogues
-    return tuple(LANGUAGES)
+    LANGUAGES.clear()
+    LANGUAGES.update(sorted(catalogues.items()))
 
 
 def current_language() -> str:
@@ -145,13 +142,13 @@ def negotiate(accepted: str) -> str:
     Each range is looked up as in RFC 4647 section 3.4 ("de-CH" matches "de"), then as a prefix
     ("pt" matches "pt-br"). Malformed ranges are ignored.
     """
-    for wanted in _ranges(accepted) if _catalogues else ():
+    for wanted in _ranges(accepted) if LANGUAGES else ():
         language = wanted
-        while language and language not in _catalogues:
+        while language and language not in LANGUAGES:
             if language in ("en", "*"):
                 return ""
             language = language.rpartition("-")[0]
-        close = language or next((k for k in _catalogues if k.startswith(wanted + "-")), "")
+        close = language or next((k for k in LANGUAGES if k.startswith(wanted + "-")), "")
         if close:
             return close
     return ""
@@ -161,9 +158,8 @@ def negotiate(accepted: str) -> str:
 def _ranges(accepted: str) -> tuple[str, ...]:
     """Return the ranges in lower case, the preferred ones first, without those of weight 0."""
     first = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
-    ranges = [(weight, name) for name, params, weight in first if weight and not params]
-    ranges.sort(key=lambda item: -item[0])
-    return tuple(name for _, name in ranges)
+    ranges = [(-weight, name) for name, params, weight in first if weight and not params]
+    return tuple(name for _, name in sorted(ranges, key=lambda item: item[0]))
 
 
 def preferences(header: str) -> Iterator[tuple[str, Mapping[str, str], float]]:

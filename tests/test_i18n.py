@@ -159,7 +159,7 @@ def german(tmp_path: Path) -> Iterator[None]:
 
 
 def test_without_catalogues_every_language_is_english() -> None:
-    assert LANGUAGES == [] and negotiate("de, *;q=0.5") == ""
+    assert not LANGUAGES and negotiate("de, *;q=0.5") == ""
     with in_language("de"):
         assert text("must be at least {min}", min=3) == "must be at least 3"
 
@@ -210,17 +210,22 @@ def test_the_language_belongs_to_its_context(german: None) -> None:
 # -- catalogues ------------------------------------------------------------------------------------
 
 
+def loaded(folder: Path | zipfile.Path) -> tuple[str, ...]:
+    load(folder)
+    return tuple(LANGUAGES)
+
+
 def test_languages_are_folders_and_other_names_are_left_alone(tmp_path: Path) -> None:
     for name in ("pt_BR", "de", "zh-Hant", "no language", "x" * 9):
         write_catalogue(tmp_path, name, {})
     (tmp_path / "fr").mkdir()
     (tmp_path / "de.po").write_text("")
     try:
-        assert load(tmp_path) == tuple(LANGUAGES) == ("de", "pt-br", "zh-hant")
+        assert loaded(tmp_path) == ("de", "pt-br", "zh-hant")
         with in_language("pt_BR"):
             assert current_language() == "pt-br"
     finally:
-        assert load(tmp_path / "missing") == ()
+        assert loaded(tmp_path / "missing") == ()
 
 
 def test_catalogues_are_read_out_of_an_archive_too(tmp_path: Path) -> None:
@@ -228,8 +233,8 @@ def test_catalogues_are_read_out_of_an_archive_too(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
         archive.write(file, "locale/de/LC_MESSAGES/messages.mo")
     with zipfile.ZipFile(tmp_path / "app.pyz") as archive:
-        assert load(zipfile.Path(archive, "locale/")) == ("de",)
-        assert load(zipfile.Path(archive, "none/")) == ()
+        assert loaded(zipfile.Path(archive, "locale/")) == ("de",)
+        assert loaded(zipfile.Path(archive, "none/")) == ()
 
 
 @pytest.mark.parametrize("size", [0, 3, 20, 40, -1])
@@ -246,7 +251,7 @@ def test_a_broken_catalogue_leaves_those_that_were_loaded(tmp_path: Path) -> Non
         write_catalogue(tmp_path / "bad", "fr", {}).write_bytes(b"")
         with pytest.raises(ConfigError):
             load(tmp_path / "bad")
-        assert LANGUAGES == ["de"]
+        assert list(LANGUAGES) == ["de"]
 
 
 # -- choosing (RFC 9110 section 12.5.4, RFC 4647 section 3.4) --------------------------------------

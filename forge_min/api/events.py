@@ -19,7 +19,7 @@ from .. import sse
 from ..auth import Identity, Renew, as_identity, current_identity
 from ..db import DATABASE_ERRORS, DatabaseThread
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
-from ..fanout import Lease, Limiter, StreamWriter
+from ..fanout import Limiter, StreamWriter
 from ..i18n import text
 from ..notify import Opened, PostgresHub, TopicKey
 from ..wsgi import Handler, Request, Response, network
@@ -139,15 +139,26 @@ def events_handler(
     when the stream ends, or by the handler if no stream begins.
     """
 
-    def open_stream(request: Request, lease: Lease, format: str, grant: StreamGrant) -> Response:
+    def handler(request: Request) -> Response:
+        names, format = _topics(request, topics), _format(request)
+        grant = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
+        if request.method == "HEAD":
+            return Response(200, b"", HEADERS)
+        try:
+            lease = limiter.acquire(client_key(request))
+        except TooManyConnections as err:
+            on_refused(err)
+            raise
         opened: list[Opened] = []
         try:
             last = request.header("Last-Event-ID")
             connected = partial(_is_connected, request.environ.get("forge.socket"))
             for tenant, name in grant.topics:
                 opened.append(hub.subscribe(TopicKey(tenant, name, format), last, connected))
+            # The reconnection time, and the interval by which a client notices a dead connection.
+            times = f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n"
             # If several topics need a refresh, one frame is enough.
-            first = _preamble(heartbeat) + b"".join(dict.fromkeys(item.first for item in opened))
+            first = times.encode() + b"".join(dict.fromkeys(item.first for item in opened))
             subscriptions = [item.subscription for item in opened]
 
             def adopt(fd: int) -> None:
@@ -167,24 +178,7 @@ def events_handler(
             lease.release()
             raise
 
-    def handler(request: Request) -> Response:
-        names, format = _topics(request, topics), _format(request)
-        grant = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
-        if request.method == "HEAD":
-            return Response(200, b"", HEADERS)
-        try:
-            lease = limiter.acquire(client_key(request))
-        except TooManyConnections as err:
-            on_refused(err)
-            raise
-        return open_stream(request, lease, format, grant)
-
     return handler
-
-
-def _preamble(heartbeat: float) -> bytes:
-    """The reconnection time, and the interval by which a client notices a dead connection."""
-    return f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n".encode()
 
 
 def _is_connected(peer: socket.socket | None) -> bool:

@@ -10,24 +10,13 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from string import Template
+from types import SimpleNamespace as Item
 from typing import Any
 
 from ..i18n import LANGUAGES, current_language, gettext_noop, text
-from ..resources import files, table
-from ..wsgi import (
-    Handler,
-    Raw,
-    Request,
-    Response,
-    Route,
-    escape,
-    html_response,
-    join,
-    tag,
-    tenant_by_path,
-    to_json,
-)
+from ..resources import table
+from ..wsgi import Handler, Request, Response, Route, html_response, tenant_by_path, to_json
+from .templates import docs as docs_page
 
 Json = dict[str, Any]
 
@@ -37,8 +26,6 @@ _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
 _RESPONSES: dict[str, str] = _TABLE["responses"]
 _WITH_BODY = {"413", "415"}
 _RETRY_LATER = {"429", "503"}  # their responses have Retry-After
-_PROBLEM = "application/problem+json"
-_PAGE = Template((files(__package__) / "docs.html").read_text("utf-8"))
 
 
 def build_document(
@@ -132,7 +119,7 @@ def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits:
 def _problem(why: str, status: str, limits: Json) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
     headers = limits | (_headers(["Retry-After"]) if status in _RETRY_LATER else {})
-    response = {"description": why, "content": {_PROBLEM: {"schema": schema}}}
+    response = {"description": why, "content": {"application/problem+json": {"schema": schema}}}
     return response | ({"headers": headers} if headers else {})
 
 
@@ -223,50 +210,44 @@ def _translated_text(value: str) -> str:
 
 def _page(document: Json) -> str:
     """The document as HTML: the operations by tag, with their parameters and responses."""
-    groups: dict[str, list[Raw]] = {}
+    sections: dict[str, list[Item]] = {}
     for path, item in document["paths"].items():
+        shared = item.get("parameters", ())
         for method, operation in item.items():
             if method != "parameters":
-                parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
                 name = next(iter(operation.get("tags", ())), "Pages and routes")
-                details = _operation(document, method, path, operation, parameters)
-                groups.setdefault(name, []).append(details)
-    sections = join(
-        part for name, details in groups.items() for part in (tag("h2", name), *details)
+                shown = _operation(document["components"], method, path, operation, shared)
+                sections.setdefault(name, []).append(shown)
+    return docs_page.render(
+        title=document["info"]["title"],
+        sections=[Item(name=name, operations=shown) for name, shown in sections.items()],
     )
-    return _PAGE.substitute(title=escape(document["info"]["title"]), sections=sections)
 
 
 def _operation(
-    document: Json, method: str, path: str, operation: Json, parameters: list[Json]
-) -> Raw:
-    heading = [tag("code", method.upper(), class_="tag"), tag("code", path)]
-    head = tag("summary", join([*heading, Raw(" "), operation.get("summary", "")]))
-    parts = [_parameters(parameters)] if parameters else []
-    components = document["components"]
+    components: Json, method: str, path: str, operation: Json, parameters: Iterable[Json]
+) -> Item:
+    example, responses = "", []
     if body := operation.get("requestBody"):
         name = next(iter(body["content"].values()))["schema"]["$ref"].rpartition("/")[2]
         schema = components["schemas"][name]
-        example = (schema.get("examples") or [dict.fromkeys(schema["properties"], "…")])[0]
-        shown = json.dumps(example, indent=2, ensure_ascii=False)
-        parts += [tag("h3", "Body"), tag("pre", shown, tabindex="0")]
-    rows = []
+        values = (schema.get("examples") or [dict.fromkeys(schema["properties"], "…")])[0]
+        example = json.dumps(values, indent=2, ensure_ascii=False)
     for status, response in sorted(operation["responses"].items()):
         response = components["responses"].get(status, {}) if "$ref" in response else response
-        rows.append(join([tag("dt", status), tag("dd", response.get("description", ""))]))
-    return tag("details", join([head, *parts, tag("h3", "Responses"), _list(rows)]), class_="api")
+        responses.append(Item(status=status, description=response.get("description", "")))
+    return Item(
+        method=method.upper(),
+        path=path,
+        summary=operation.get("summary", ""),
+        parameters=[*map(_parameter, (*parameters, *operation.get("parameters", ())))],
+        body=example,
+        responses=responses,
+    )
 
 
-def _parameters(parameters: list[Json]) -> Raw:
-    rows = []
-    for parameter in parameters:
-        schema = parameter.get("schema", {})
-        kind = " ".join(str(schema[k]) for k in ("type", "format") if k in schema)
-        note = f"{parameter['in']}, {kind}" + (", required" if parameter.get("required") else "")
-        name = join([tag("code", parameter["name"]), Raw("<br>"), tag("small", note)])
-        rows.append(join([tag("dt", name), tag("dd", parameter.get("description", ""))]))
-    return join([tag("h3", "Parameters"), _list(rows)])
-
-
-def _list(rows: list[Raw]) -> Raw:
-    return tag("dl", join(rows), class_="facts")
+def _parameter(parameter: Json) -> Item:
+    schema = parameter.get("schema", {})
+    kind = " ".join(str(schema[k]) for k in ("type", "format") if k in schema)
+    note = f"{parameter['in']}, {kind}" + (", required" if parameter.get("required") else "")
+    return Item(name=parameter["name"], note=note, description=parameter.get("description", ""))

@@ -9,7 +9,7 @@ from ..actions import Registry
 from ..auth import Identity, credentials
 from ..config import Config
 from ..html import Layout, PasswordResetSender, Render
-from ..wsgi import Request, bearer, no_tenant, tenant_by_header, tenant_by_path, tenant_by_subdomain
+from ..wsgi import Request, bearer, tenant_by_header, tenant_by_path, tenant_by_subdomain
 from .declaration import App
 
 Views = Mapping[str, Render]
@@ -72,4 +72,4 @@ def tenant_reader(config: Config) -> Callable[[Request], str | None]:
         return tenant_by_header(config.tenancy.header)
     if strategy == "subdomain":
         return tenant_by_subdomain(config.tenancy.domain)
-    return tenant_by_path if strategy == "path" else no_tenant
+    return tenant_by_path if strategy == "path" else lambda _: None

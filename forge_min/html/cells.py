@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 from ..actions import Relation, to_text
 from ..errors import DomainError, Forbidden, Unauthenticated
 from ..i18n import gettext_noop, text
-from ..wsgi import Raw, Request, check_url, tag, time_tag
-from .fields import AnyActions, Fields, FormField, display_fields, label_of
+from ..wsgi import Raw, check_url, tag, time_tag
+from .fields import AnyActions, Fields, FormField, label_of
 from .layout import Hyperlink
 
 PagePaths = Mapping[str, str]
@@ -127,56 +127,55 @@ _OPERATIONS = {
 _MAX_VALUE = 60  # characters of a value in the history
 
 
-class Detail:
-    """The values, links and history of a row on its page."""
+def details(
+    actions: AnyActions, fields: Fields, row: Any, paths: PagePaths, root: str
+) -> dict[str, Any]:
+    """Return the variables of a row's page: its values, links and history.
 
-    def __init__(self, actions: AnyActions, paths: PagePaths) -> None:
-        self._actions, self._paths = actions, paths
-        self._fields = display_fields(actions.resource)
+    fields: all fields of the resource.
+    """
+    hidden = actions.hidden()
+    shown = [f for f in fields if f.name not in hidden and f.name != "version"]
+    cells = Cells(actions, [row], shown, paths, root)
+    return {
+        "fields": [Item(label=f.label, value=cells.show(row, f)) for f in shown],
+        "links": _links(actions, row, paths, root),
+        "history": _history(actions, fields, row) if actions.resource.auditable else (),
+    }
 
-    def context(self, request: Request, row: Any) -> dict[str, Any]:
-        """Return the template's variables, without the title and the buttons."""
-        hidden = self._actions.hidden()
-        fields = [f for f in self._fields if f.name not in hidden and f.name != "version"]
-        cells = Cells(self._actions, [row], fields, self._paths, request.root)
-        return {
-            "fields": [Item(label=f.label, value=cells.show(row, f)) for f in fields],
-            "links": self._links(request, row),
-            "history": self._history(row) if self._actions.resource.auditable else (),
-        }
 
-    def _links(self, request: Request, row: Any) -> Sequence[Hyperlink]:
-        """Return links to the lists of other resources, filtered by this row."""
-        links = []
-        for relation in self._actions.resource.relations:
-            target = self._actions.registry.actions[relation.target]
-            path = self._paths.get(relation.target)
-            if relation.kind not in ("has_many", "has_one") or path is None:
-                continue
-            if relation.column not in target.hidden():
-                query = urlencode({relation.column: str(self._actions.key_of(row))})
-                links.append(Hyperlink(label_of(relation.name), f"{request.root}{path}?{query}"))
-        return links
+def _links(actions: AnyActions, row: Any, paths: PagePaths, root: str) -> Sequence[Hyperlink]:
+    """Return links to the lists of other resources, filtered by this row."""
+    links = []
+    for relation in actions.resource.relations:
+        target, path = actions.registry.actions[relation.target], paths.get(relation.target)
+        if relation.kind not in ("has_many", "has_one") or path is None:
+            continue
+        if relation.column not in target.hidden():
+            query = urlencode({relation.column: str(actions.key_of(row))})
+            links.append(Hyperlink(label_of(relation.name), f"{root}{path}?{query}"))
+    return links
 
-    def _history(self, row: Any) -> Sequence[Item]:
-        labels = {field.name: field.label for field in self._fields}
-        try:
-            page = self._actions.audit_log(self._actions.key_of(row), limit=MAX_ENTRIES)
-        except (Unauthenticated, Forbidden):
-            return ()
-        return [
-            Item(
-                at=time_tag(entry.at),
-                operation=text(_OPERATIONS.get(entry.operation, entry.operation)),
-                actor=_actor(entry),
-                changes=[
-                    Item(label=labels.get(name, name), before=_short(before), after=_short(after))
-                    for name, (before, after) in entry.changes.items()
-                    if entry.operation != "create"  # the first values are not changes
-                ],
-            )
-            for entry in page.rows
-        ]
+
+def _history(actions: AnyActions, fields: Fields, row: Any) -> Sequence[Item]:
+    labels = {field.name: field.label for field in fields}
+    try:
+        page = actions.audit_log(actions.key_of(row), limit=MAX_ENTRIES)
+    except (Unauthenticated, Forbidden):
+        return ()
+    return [
+        Item(
+            at=time_tag(entry.at),
+            operation=text(_OPERATIONS.get(entry.operation, entry.operation)),
+            actor=_actor(entry),
+            changes=[
+                Item(label=labels.get(name, name), before=_short(before), after=_short(after))
+                for name, (before, after) in entry.changes.items()
+                if entry.operation != "create"  # the first values are not changes
+            ],
+        )
+        for entry in page.rows
+    ]
 
 
 def _actor(entry: Any) -> str:

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from ..actions import TYPES, KeyChanges, to_text
 from ..errors import Conflict, ConstraintViolation, Invalid
 from ..i18n import text
 from ..lazy import lazy_pattern
-from ..wsgi import local_time, show_time
+from ..wsgi import Request, local_time, show_time, sign_form
 from .fields import Fields, FormField
 
 Texts = Mapping[str, Sequence[str]]
@@ -133,8 +133,6 @@ def moment_of(entered: str) -> datetime | None:
 THEIRS, MINE = "theirs", "mine"  # the values of a choice
 _MAC = 32  # bytes of HMAC-SHA256
 
-Sign = Callable[[bytes], bytes]
-
 
 class FormBase(NamedTuple):
     """The state of a form when it was rendered.
@@ -219,17 +217,17 @@ def lost_changes(base: FormBase, fields: Fields, sent: Texts) -> list[str]:
     ]
 
 
-def seal(base: FormBase, owner: Sequence[str], sign: Sign) -> str:
+def seal(request: Request, base: FormBase, owner: Sequence[str]) -> str:
     """Return the base as signed text. owner: identifies the form and the user that may send it."""
     data = zlib.compress(json.dumps([owner, base]).encode())
-    return base64.urlsafe_b64encode(sign(data) + data).decode()
+    return base64.urlsafe_b64encode(sign_form(request, data) + data).decode()
 
 
-def unseal(sealed: str, owner: Sequence[str], sign: Sign) -> FormBase | None:
+def unseal(request: Request, sealed: str, owner: Sequence[str]) -> FormBase | None:
     """Return the base that `seal` signed for this owner; None for any other text."""
     with suppress(ValueError, TypeError):  # altered, or of a release with another format
         raw = base64.b64decode(sealed.encode("ascii"), b"-_", validate=True)
-        if hmac.compare_digest(raw[:_MAC], sign(raw[_MAC:])):
+        if hmac.compare_digest(raw[:_MAC], sign_form(request, raw[_MAC:])):
             owned, base = json.loads(zlib.decompress(raw[_MAC:]))
             return FormBase(*base) if owned == list(owner) else None
     return None

@@ -6,6 +6,7 @@ and the results as radio buttons. `forms.js` searches while the user types.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
@@ -25,19 +26,20 @@ CHOICE = ".choice"  # the suffix of the choice between two values of a field
 _NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
 _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
 _TYPES |= dict.fromkeys(_NUMBERS, "number")
-_UNPROMPTED = ("date", "datetime-local")  # inputs without a placeholder
-_FORMATS = {
-    "number": lazy_pattern(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
-    "date": lazy_pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-    "datetime-local": lazy_pattern(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_FORMATS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]] = {
+    "email": (lazy_pattern(r"[\x00-\x7f]+"), bool),
+    "number": (
+        lazy_pattern(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+        lambda value: isfinite(float(value)),
+    ),
+    "date": (lazy_pattern(_DATE), date.fromisoformat),
+    "datetime-local": (
+        lazy_pattern(_DATE + r"T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?"),
+        datetime.fromisoformat,
     ),
 }
-_PARSERS: Mapping[str, Callable[[str], object]] = {
-    "number": lambda value: isfinite(float(value)),
-    "date": date.fromisoformat,
-    "datetime-local": datetime.fromisoformat,
-}
+"""Values that browsers leave unchanged, by the type of the input: their form, and a parser."""
 _AREAS = {"text": 6, "json": 8}  # rows
 _LONG = 200  # characters that fit one line
 # Rules that are HTML attributes too. The others, such as precision, are for the validator only.
@@ -116,7 +118,7 @@ def control(
         about |= {"min": None, "max": None}
     if type == "datetime-local" and value.count(":") > 1:
         about["step"] = "1"
-    if type in _UNPROMPTED:
+    if type in ("date", "datetime-local"):  # have no placeholder
         about["placeholder"] = None
     return void("input", value=value, **about)
 
@@ -160,15 +162,11 @@ def input_type(kind: str, value: str) -> str:
     one.
     """
     type = _TYPES.get(kind, "text")
-    if not value:
+    if not value or type not in _FORMATS:
         return type
-    if kind == "email":
-        return type if value.isascii() else "text"
-    pattern = _FORMATS.get(type)
-    if pattern is None:
-        return type
+    pattern, parse = _FORMATS[type]
     with suppress(ValueError):
-        if pattern.fullmatch(value) and _PARSERS[type](value):
+        if pattern.fullmatch(value) and parse(value):
             return type
     return "text"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -44,18 +45,6 @@ class Hyperlink(NamedTuple):
     here: bool = False
 
 
-class LayoutContext(NamedTuple):
-    """The variable `frame` of a layout template (docs/how-to/pages.md)."""
-
-    project: str
-    language: str
-    root: str
-    stylesheets: Sequence[str]
-    scripts: Raw
-    places: Sequence[Hyperlink]
-    account: Raw
-
-
 class Layout:
     """Renders the pages of one application.
 
@@ -85,14 +74,14 @@ class Layout:
         """
         body = template(title=title, words=WORDS, **context)
         root = request.root
-        frame = LayoutContext(
-            self.project,
-            current_language() or "en",
-            root,
-            [root + sheet for sheet in self._sheets],
-            join(tag("script", "", src=root + script, defer=True) for script in SCRIPTS),
-            self.nav_items(request),
-            self.account(request),
+        frame = Item(  # docs/how-to/pages.md
+            project=self.project,
+            language=current_language() or "en",
+            root=root,
+            stylesheets=[root + sheet for sheet in self._sheets],
+            scripts=join(tag("script", "", src=root + script, defer=True) for script in SCRIPTS),
+            places=self.nav_items(request),
+            account=self.account(request),
         )
         stream = {name: context.get(name, "") for name in ("live", "events")}
         document = self._layout(title=title, body=Raw(body), frame=frame, words=WORDS, **stream)

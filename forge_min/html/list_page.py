@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import copy_context
+from functools import partial
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,7 +20,7 @@ from ..wsgi import Raw, Request, Response, first, join, tag, void
 from .cells import NUMBERS, Cells, PagePaths, csv_text, csv_value, row_url
 from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
-from .inputs import SEARCH, RelationChoices, control, input_type
+from .inputs import SEARCH, RelationChoices, control, input_type, is_group
 
 _POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a page of rows
 MAX_COLUMNS = 6  # beside the label; a detail page shows all
@@ -134,16 +135,13 @@ class ListPage:
         self, field: FormField, params: QueryParams, options: Mapping[str, RelationChoices]
     ) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
-        if field.relation is not None:
-            chosen = options.get(field.name)
-            if chosen is None:
-                return Raw()
-            inputs = control(field, params.get(field.name, ()), options=chosen)
-            if chosen.all is None:
+        choices = options.get(field.name)
+        if field.relation is not None and choices is None:
+            return Raw()
+        if field.relation is not None or field.kind in ("enum", "bool"):
+            inputs = control(field, params.get(field.name, ()), options=choices)
+            if is_group(field, choices):
                 return _group(field, inputs)
-            return _labelled(f"field-{field.name}", field.label, inputs)
-        if field.kind in ("enum", "bool"):
-            inputs = control(field, params.get(field.name, ()))
             return _labelled(f"field-{field.name}", field.label, inputs)
         if field.kind in _RANGED:
             labels = text("from"), text("to")
@@ -254,21 +252,14 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
     hidden = actions.hidden()
     fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
     batches = actions.batches(query)  # checks the permission
-    name = f'attachment; filename="{actions.resource.topic}.csv"'
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
-        ("Content-Disposition", name),
+        ("Content-Disposition", f'attachment; filename="{actions.resource.topic}.csv"'),
         ("Cache-Control", "no-store"),
     ]
-    blocks = _csv_blocks(actions, batches, fields)
-    return Response(200, _in_context(copy_context(), blocks), headers)
-
-
-def _in_context(context: Context, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the blocks, computed with the identity and language of the request's context."""
-    run: Callable[..., bytes] = context.run
-    while block := run(next, blocks, b""):
-        yield block
+    # Each block is computed with the identity and language of this context.
+    run = partial(copy_context().run, next, _csv_blocks(actions, batches, fields), b"")
+    return Response(200, iter(run, b""), headers)
 
 
 def _csv_blocks(

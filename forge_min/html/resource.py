@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -30,12 +29,11 @@ from ..wsgi import (
     join,
     redirect,
     sent_form,
-    sign_form,
     tag,
     void,
 )
 from . import form, inputs
-from .cells import Detail, PagePaths, row_url
+from .cells import PagePaths, details, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
 from .form import FormBase, Texts
 from .inputs import CHOICE, SEARCH, RelationChoices
@@ -108,13 +106,12 @@ class ResourcePages:
     def __init__(
         self, actions: AnyActions, path: str, layout: Layout, paths: PagePaths, views: Views
     ) -> None:
-        self._actions, self._path, self._layout = actions, path, layout
+        self._actions, self._path, self._layout, self._paths = actions, path, layout, paths
         topic = actions.resource.topic
         self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
         self._input_fields = input_fields(actions.resource)
         self._display_fields = display_fields(actions.resource)
         self._list_page = ListPage(actions, path, paths)
-        self._detail = Detail(actions, paths)
 
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
@@ -160,7 +157,7 @@ class ResourcePages:
         context = {"row": row, "list": request.root + self._path}
         context["edit"] = self._row_url(request, row, "edit") if self._may("update") else ""
         context["delete"] = self._row_url(request, row, "delete") if self._may("delete") else ""
-        context |= self._detail.context(request, row)
+        context |= details(self._actions, self._display_fields, row, self._paths, request.root)
         return self._live_page(request, "show", self._actions.label(row), **context)
 
     def choices(self, request: Request) -> Response:
@@ -206,8 +203,7 @@ class ResourcePages:
         """Write the fields that the client changed, merged with changes of other users."""
         self._actions.allow("update")
         pairs = sent_form(request)
-        sealed, owner = first(pairs, _BASE), self._owner(request)
-        base = form.unseal(sealed, owner, partial(sign_form, request))
+        base = form.unseal(request, first(pairs, _BASE), self._owner(request))
         identity = current_identity()
         zone = base.zone if base else identity.time_zone
         with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone
@@ -311,9 +307,8 @@ class ResourcePages:
 
     def _owner(self, request: Request) -> Sequence[str]:
         """Return the owner of a base: the form, and the user that may send it."""
-        resource, identity = self._actions.resource, current_identity()
-        key = str(self._key(request))
-        return [resource.topic, key, identity.user, str(identity.tenant or "")]
+        identity, key = current_identity(), str(self._key(request))
+        return [self._actions.resource.topic, key, identity.user, str(identity.tenant or "")]
 
     def _value(self, row: Any, field: FormField) -> object:
         if field.column is not None:
@@ -351,7 +346,7 @@ class ResourcePages:
             title = text("Edit: {what}", what=key if row is None else self._actions.label(row))
             action = row_url(url, key, "edit")
             url = url if row is None else row_url(url, key)
-            base = form.seal(opened.base, self._owner(request), partial(sign_form, request))
+            base = form.seal(request, opened.base, self._owner(request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
         problems = [
             Item(name=name, label=labels.get(name, ""), message=message)
@@ -359,9 +354,8 @@ class ResourcePages:
             for message in messages
         ]
         context = {"action": action, "cancel": url, "hidden": join(hidden), "row": row}
-        return self._page(
-            request, "form", title, status, fields=fields, problems=problems, **context
-        )
+        context |= {"fields": fields, "problems": problems}
+        return self._layout.page(request, self._templates["form"], title, status, **context)
 
     def _form_item(
         self, field: FormField, opened: OpenForm, options: Options, errors: Texts, pairs: Texts
@@ -428,7 +422,7 @@ class ResourcePages:
         context["cancel"] = self._row_url(request, row)
         context["hidden"] = join([csrf_field(request), version])
         title = text("Delete: {what}", what=self._actions.label(row))
-        return self._page(request, "delete", title, status, **context)
+        return self._layout.page(request, self._templates["delete"], title, status, **context)
 
     def _row_url(self, request: Request, row: Any, *more: str) -> str:
         return row_url(request.root + self._path, self._actions.key_of(row), *more)
@@ -457,12 +451,7 @@ class ResourcePages:
         context["live"] = f"{request.root}/events?topic={topic}"
         context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
         context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
-        return self._page(request, name, title, status, **context)
-
-    def _page(
-        self, request: Request, name: str, title: str, status: int, **context: Any
-    ) -> Response:
-        return self._layout.page(request, self._templates[name], title, status=status, **context)
+        return self._layout.page(request, self._templates[name], title, status, **context)
 
     def _may(self, operation: str) -> bool:
         with suppress(DomainError):

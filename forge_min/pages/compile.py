@@ -33,20 +33,17 @@ def render({names}**_more: Any) -> str:
 '''
 
 
-def compile_page(source: str, name: str, *, file: str = "", load: Load | None = None) -> str:
+def compile_page(page: PageSource, name: str, load: Load) -> str:
     """Return the source of a module with `render(*, <names of the page>, **_more) -> str`.
 
     Every name in the page is a required keyword argument; other arguments are ignored.
 
     name: the page's name, an identifier.
-    file: the page's file in messages, by default <name>.html.
     load: returns a file of an include or layout by name, None if there is none.
     Raises BuildError F310 to F318, with a message that begins with "file:line:col".
     """
-    page = PageSource(file or f"{name}.html", source)
-    tokens = assemble(page, load or (lambda _: None))
     writer = _Writer()
-    names, body = writer.function(tokens)
+    names, body = writer.function(assemble(page, load))
     lines = [f"from forge_min.wsgi import {f} as _{f}\n" for f in sorted(writer.used)]
     return _MODULE.format(
         file=printable(page.file),
@@ -194,7 +191,7 @@ def _quoted(text: str) -> str:
 
 
 _LIBRARY = files(__package__.partition(".")[0])
-_FOLDERS = ("html/templates", "admin/templates")  # projects can include those of the first
+_FOLDERS = ("html/templates", "api/templates", "admin/templates")  # projects include the first
 _INCLUDED = ("field.html", "process.html")  # templates that are only included by others
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -236,8 +233,7 @@ def compile_library_pages() -> dict[str, str]:
         for file, page in sorted(pages.items()):
             stem = file.removesuffix(".html")
             if file not in _INCLUDED and "<!--$body-->" not in page.text:
-                text = compile_page(page.text, stem, file=file, load=pages.get)
-                compiled[f"{folder}/{stem}.py"] = text
+                compiled[f"{folder}/{stem}.py"] = compile_page(page, stem, pages.get)
     return compiled
 
 
@@ -258,8 +254,7 @@ def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
 
     source = _read(root, path)
     if not any(token.kind == "body" for token in tokenize(source)):
-        text = compile_page(source.text, module, file=source.file, load=load)
-        compiled[f"pages/{module}.py"] = text
+        compiled[f"pages/{module}.py"] = compile_page(source, module, load)
 
 
 def _read(root: Path, path: Path) -> PageSource:

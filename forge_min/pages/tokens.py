@@ -8,7 +8,6 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from ..errors import BuildError
@@ -21,8 +20,7 @@ class PageSource(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One piece of a page.
 
     kind: "text", "value", or the first word of a marker.

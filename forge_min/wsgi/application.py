@@ -46,9 +46,6 @@ A streamed response counts after its last part. If it failed before the first pa
 500, and so does this function.
 """
 
-Access = Callable[[str, str, int, float], None]
-"""Called with (method, path, status, seconds) at the same moment: `observe.AccessLog`."""
-
 OnStatus = Callable[[int], None]
 """Called with the status before the end of `Instrumentation`."""
 
@@ -87,7 +84,7 @@ class Application:
     problem_page: called with each response of 400 or above; returns it, or a page instead of it.
     outer: wraps all of that, so that it gets every response.
     observe: see Observe.
-    access: see Access; called within `instrument`.
+    access: as `observe`, but called with the path, and within `instrument`: `observe.AccessLog`.
     instrument: see Instrumentation.
     max_body: bytes of a body, checked here too, for servers without a limit.
     probe: a handler that is called without `middleware`.
@@ -104,7 +101,7 @@ class Application:
         problem_page: Callable[[Request, Response], Response] | None = None,
         outer: Sequence[Middleware] = (),
         observe: Observe | None = None,
-        access: Access | None = None,
+        access: Observe | None = None,
         instrument: Callable[[Request], Instrumentation] | None = None,
         max_body: int = 1 << 20,
         probe: Handler | None = None,
@@ -248,10 +245,8 @@ class Application:
     ) -> None:
         environ = request.environ
         own = environ.get(STATUS)  # of the server, if it has responded instead
-        if own is None:
-            self._report(request, status, time.perf_counter() - started)
-        elif not environ.get(REPORTED):
-            self._report(request, own, time.perf_counter() - started)
+        if own is None or not environ.get(REPORTED):
+            self._report(request, own or status, time.perf_counter() - started)
         if on_status is not None:
             on_status(status)
 
@@ -397,8 +392,7 @@ def _checked(response: object) -> Response:
         raise TypeError(f"a handler returned {type(response).__name__}, not a Response")
     body: Any = response.body
     if isinstance(body, bytes):
-        whole = body if type(body) is bytes else bytes(body)
-        return Response(response.status, whole, response.headers)
+        return Response(response.status, bytes(body), response.headers)
     parts = body if isinstance(body, list | tuple) else ()
     if isinstance(body, str | bytearray | memoryview) or not hasattr(body, "__iter__"):
         raise TypeError(f"the body is {type(body).__name__}, not bytes or an iterable of bytes")

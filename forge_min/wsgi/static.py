@@ -64,16 +64,15 @@ class StaticFiles:
     """A handler for a route that ends in `{path...}`.
 
     root: a folder, or a Traversable (files of a package, also in a zip).
-    max_age: seconds for which browsers may use a copy; 0: they ask every time, with the ETag.
 
-    A file under a name with its hash is cached for a year. A name with another hash, as after an
+    A file under a name with its hash is cached for a year; for other names browsers ask every time,
+    with the ETag. A name with another hash, as after an
     update, is served like the plain name. Clients that accept gzip get a.css.gz instead of a.css.
     Raises NotFound unless the path is a plain file inside root, with symbolic links resolved.
     """
 
-    def __init__(self, root: Path | Traversable, *, max_age: int = 0) -> None:
+    def __init__(self, root: Path | Traversable) -> None:
         self._root = root.resolve() if isinstance(root, Path) else root
-        self._cache = f"public, max-age={max_age}, immutable" if max_age else "no-cache"
         # LOCK: none; two threads that hash the same file store the same value.
         self._files: dict[str, _File] = {}
         # A file in a zip is decompressed as a whole: once for all clients that read it.
@@ -91,7 +90,7 @@ class StaticFiles:
             path = named[1] + (named[3] or "")
             file = self._lookup(path)
         immutable = named is not None and file.digest.startswith(named[2])
-        headers = [("Cache-Control", _ONE_YEAR if immutable else self._cache)]
+        headers = [("Cache-Control", _ONE_YEAR if immutable else "no-cache")]
         tag = f'"{file.digest}"'
         with suppress(NotFound):
             compressed = self._lookup(f"{path}.gz")
@@ -212,9 +211,7 @@ def _errors_translated() -> Iterator[None]:
     """Turn errors of the system or a zip into NotFound or Unavailable."""
     try:
         yield
-    except OSError as err:
-        if err.errno in _EXHAUSTED:
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        if isinstance(err, OSError) and err.errno in _EXHAUSTED:
             raise Unavailable(f"a file cannot be read now: {err}") from err
         raise _not_found() from err  # for example a loop of links, a long name, a deleted file
-    except (ValueError, KeyError, RuntimeError) as err:
-        raise _not_found() from err

@@ -95,7 +95,7 @@ def test_the_catalogues_of_the_project_are_known_when_it_serves(
     write_catalogue(wide_code / "locale", "de", {"is required": "wird gebraucht"})
     try:
         with running_app(wide_database) as running:
-            assert i18n.LANGUAGES == ["de"]
+            assert list(i18n.LANGUAGES) == ["de"]
             german = {"Accept-Language": "de"}
             answer = Client(running).post("/api/v1/lines", json={"slug": "u1"}, headers=german)
             assert answer.json["errors"][0]["message"] == "wird gebraucht"

@@ -19,7 +19,8 @@ def page(source: str, **files: str) -> Callable[..., str]:
         return None if text is None else PageSource(name, text)
 
     space: dict[str, Any] = {}
-    exec(compile(compile_page(source, "page", load=load), "page.py", "exec"), space)  # noqa: S102
+    compiled = compile_page(PageSource("page.html", source), "page", load)
+    exec(compile(compiled, "page.py", "exec"), space)  # noqa: S102
     render: Callable[..., str] = space["render"]
     return render
 

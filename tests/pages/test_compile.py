@@ -6,6 +6,7 @@ from types import SimpleNamespace as Row
 
 import pytest
 from forge_min.pages import compile_page
+from forge_min.pages.tokens import PageSource
 from forge_min.wsgi.markup import Raw
 
 from .helpers import page, refused
@@ -91,7 +92,7 @@ def test_names_of_builtins_and_of_the_compiler_are_free_to_use() -> None:
 
 
 def test_a_file_name_cannot_put_code_into_the_page() -> None:
-    source = compile_page("<!--$if x-->1<!--$end-->", "p", file='a"""\nimport os\n')
+    source = compile_page(PageSource('a"""\nimport os\n', "<!--$if x-->1<!--$end-->"), "p", {}.get)
     assert "\nimport os" not in source
     compile(source, "p.py", "exec")
 

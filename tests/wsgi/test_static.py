@@ -65,13 +65,12 @@ def test_a_file_has_its_type_and_a_tag(folder):
 
 
 def test_a_known_tag_gives_304_and_a_changed_file_200(folder):
-    files = StaticFiles(folder, max_age=60)
+    files = StaticFiles(folder)
     tag = get(files, "x.js").header("ETag")
     for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
         answer = get(files, "x.js", sent)
         assert (answer.status, answer.body, answer.header("ETag")) == (304, b"", tag)
     assert get(files, "x.js", '"other"').status == 200
-    assert "immutable" in get(files, "x.js").header("Cache-Control")
     (folder / "x.js").write_bytes(b"2")
     assert get(files, "x.js", tag).status == 200
 

@@ -11,7 +11,7 @@ from forge_min.pages import compile_library_pages
 
 PACKAGE = Path(forge_min.__file__).parent
 REPOSITORY = PACKAGE.parent
-FOLDERS = ("html/templates", "admin/templates")
+FOLDERS = ("html/templates", "api/templates", "admin/templates")
 
 
 def test_every_template_is_compiled_from_its_file() -> None:

@@ -180,7 +180,6 @@ class AccountPages:
         """Show the user's name, email, roles and sessions."""
         user, current = self._user_and_session()
         done = first(request.query, "done")
-        sessions = credentials.list_sessions(self._database.connection(), user.id)
         context: dict[str, Any] = {"heading": user.name or user.email, "email": user.email}
         context["roles"] = ", ".join(sorted(current_identity().roles)) or "–"
         context["notice"] = text("Signed out there.") if done == "ended" else ""
@@ -194,7 +193,7 @@ class AccountPages:
                 seen=time_tag(session.seen_at),
                 here=session.id == current,
             )
-            for session in sessions
+            for session in credentials.list_sessions(self._database.connection(), user.id)
         ]
         return self._page(request, "account", text("Account"), _SESSIONS, **context)
 
@@ -308,12 +307,8 @@ class AccountPages:
         error: DomainError | None = None,
         notice: str = "",
     ) -> Response:
-        context: dict[str, Any] = {
-            "email": email,
-            "password": True,
-            "notice": notice,
-            "button": WORDS.sign_in,
-        }
+        context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
+        context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
         hidden = {"next": _local(following)}
         return self._page(
@@ -323,12 +318,8 @@ class AccountPages:
     def _forgot(
         self, request: Request, error: DomainError | None = None, notice: str = ""
     ) -> Response:
-        context: dict[str, Any] = {
-            "email": "",
-            "password": False,
-            "notice": notice,
-            "button": WORDS.send,
-        }
+        context: dict[str, Any] = {"email": "", "password": False, "notice": notice}
+        context["button"] = WORDS.send
         return self._page(
             request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
         )

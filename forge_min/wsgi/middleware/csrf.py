@@ -47,8 +47,8 @@ class CSRF:
 
     def __init__(self, secret: bytes, origins: Sequence[str] = (), *, secure: bool) -> None:
         self._secret = hmac.digest(secret, b"csrf", "sha256")
-        self._signing = hmac.digest(secret, b"form", "sha256")
-        self._origins, self._secure = frozenset(origins), secure
+        self.signing = hmac.digest(secret, b"form", "sha256")
+        self._origins, self.secure = frozenset(origins), secure
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Call the handler. Raises HTTPProblem 403, F527, for a request of another site."""
@@ -58,24 +58,9 @@ class CSRF:
         response = handler(request)
         new_seed = request.environ.get(_NEW_SEED)
         if new_seed is not None:
-            response = Response(response.status, response.body, response.headers)
-            response.headers.append(cookie(COOKIE, new_seed, secure=self._secure))
+            headers = [*response.headers, cookie(COOKIE, new_seed, secure=self.secure)]
+            response = Response(response.status, response.body, headers)
         return response
-
-    def token(self, request: Request) -> str:
-        """Return a token for a form in the response.
-
-        It differs each time, because a compressed page must not repeat a secret (the BREACH
-        attack).
-        """
-        mask = secrets.token_bytes(_SIZE)
-        masked = _xor(mask, self._expected(request))
-        return base64.urlsafe_b64encode(mask + masked).decode()
-
-    def sign(self, request: Request, data: bytes) -> bytes:
-        """Return the HMAC-SHA256 of data that only the session of this request may send back."""
-        # A client can compute the content of its tokens, so the key is another one.
-        return hmac.digest(self._signing, self._expected(request) + data, "sha256")
 
     def is_valid(self, request: Request, token: str) -> bool:
         """Return whether the token was made for the sender of this request."""
@@ -84,22 +69,7 @@ class CSRF:
         except ValueError:
             return False
         unmasked = _xor(data[:_SIZE], data[_SIZE:])
-        return len(data) == 2 * _SIZE and hmac.compare_digest(unmasked, self._expected(request))
-
-    def check(self, request: Request) -> None:
-        """Check the token of a form.
-
-        Raises HTTPProblem 403 if it was not made for the sender: F649 if the browser rejected our
-        cookie because HTTPS is missing, else F527.
-        """
-        if self.is_valid(request, _posted_token(request)):
-            return
-        cookie_missing = COOKIE not in cookies_of(request, secure=self._secure)
-        if cookie_missing and lacks_https(request, secure=self._secure):
-            peer = request.environ.get("REMOTE_ADDR", "")
-            log.warning("a form from %s was refused, because HTTPS is missing", peer)
-            raise HTTPProblem(403, https_message(), code="F649")
-        raise _refusal()
+        return len(data) == 2 * _SIZE and hmac.compare_digest(unmasked, self.expected(request))
 
     def _check(self, request: Request) -> None:
         same_site = _is_same_site(request)
@@ -108,54 +78,70 @@ class CSRF:
         if current_identity().via != SESSION:
             return
         token = request.header(HEADER)
-        if token is not None:
-            valid = self.is_valid(request, token)
-        elif request.content_type == FORM:
-            valid = self.is_valid(request, _posted_token(request))
-        else:
-            valid = same_site is True  # forms of another site cannot send JSON without a preflight
-        if not valid:
+        if token is None and request.content_type == FORM:
+            token = _posted_token(request)
+        # Without a token: forms of another site cannot send JSON without a preflight.
+        if not (same_site if token is None else self.is_valid(request, token)):
             raise _refusal()
 
     def _may_call(self, request: Request) -> bool:
         """Return whether a page of another site may send this request."""
         if request.header("Origin") in self._origins:
             return True
-        known = cookies_of(request, secure=self._secure)
+        known = cookies_of(request, secure=self.secure)
         return ANY in self._origins and SESSION_COOKIE not in known
 
-    def _expected(self, request: Request) -> bytes:
+    def expected(self, request: Request) -> bytes:
+        """Return what the tokens of a sender contain."""
         identity = current_identity()
         seed = identity.credential if identity.via == SESSION else self._seed(request)
         return hmac.digest(self._secret, f"{identity.via} {seed}".encode(), "sha256")
 
     def _seed(self, request: Request) -> str:
         """Return the cookie's value for a client without a session; a new one if it is not set."""
-        known = cookies_of(request, secure=self._secure).get(COOKIE)
+        known = cookies_of(request, secure=self.secure).get(COOKIE)
         if known:
             return known
         return str(request.environ.setdefault(_NEW_SEED, secrets.token_urlsafe(18)))
 
 
 def csrf_field(request: Request) -> Raw:
-    """Return the hidden input for a form with method="post".
+    """Return the hidden input with a token, for a form with method="post".
 
-    Raises ServerError if the middleware CSRF is missing.
+    The token differs each time, because a compressed page must not repeat a secret (the BREACH
+    attack). Raises ServerError if the middleware CSRF is missing.
     """
-    return void("input", type="hidden", name=FIELD, value=_middleware(request).token(request))
+    mask = secrets.token_bytes(_SIZE)
+    masked = _xor(mask, _middleware(request).expected(request))
+    token = base64.urlsafe_b64encode(mask + masked).decode()
+    return void("input", type="hidden", name=FIELD, value=token)
 
 
 def sign_form(request: Request, data: bytes) -> bytes:
-    """Call `CSRF.sign`. Raises ServerError if the middleware CSRF is missing."""
-    return _middleware(request).sign(request, data)
+    """Return the HMAC-SHA256 of data that only the session of this request may send back.
+
+    Raises ServerError if the middleware CSRF is missing.
+    """
+    csrf = _middleware(request)
+    # A client can compute the content of its tokens, so the key is another one.
+    return hmac.digest(csrf.signing, csrf.expected(request) + data, "sha256")
 
 
 def check_csrf(request: Request) -> None:
     """Check the token of a form that anonymous users may send.
 
-    Raises HTTPProblem 403, F527 or F649, unless the form has the token of `csrf_field`.
+    Raises HTTPProblem 403 unless it is a token of `csrf_field` for the sender: F649 if the browser
+    rejected our cookie because HTTPS is missing, else F527.
     """
-    _middleware(request).check(request)
+    csrf = _middleware(request)
+    if csrf.is_valid(request, _posted_token(request)):
+        return
+    cookie_missing = COOKIE not in cookies_of(request, secure=csrf.secure)
+    if cookie_missing and lacks_https(request, secure=csrf.secure):
+        peer = request.environ.get("REMOTE_ADDR", "")
+        log.warning("a form from %s was refused, because HTTPS is missing", peer)
+        raise HTTPProblem(403, https_message(), code="F649")
+    raise _refusal()
 
 
 def sent_form(request: Request) -> dict[str, list[str]]:

@@ -70,8 +70,6 @@ def _private(response: Response, varies: str) -> Response:
     has_policy = response.header("Cache-Control") is not None
     extra = [] if has_policy else [("Cache-Control", "private")]
     extra += [("Vary", varies)] if varies else []
-    if not extra:
-        return response
     return Response(response.status, response.body, [*response.headers, *extra])
 
 
@@ -95,24 +93,18 @@ def tenant_by_subdomain(domain: str = "") -> Callable[[Request], str | None]:
     It is acme in acme.shop.example for shop.example; www is not a tenant. Without a domain it is
     the first label of a host with three or more labels, or of acme.localhost.
     """
-    suffix = "." + domain.lower()
 
-    def below_domain(request: Request) -> str | None:
-        label, dot, rest = _host(request).partition(".")
-        return label if dot + rest == suffix and label not in ("", "www") else None
+    def tenant(request: Request) -> str | None:
+        # The host without port and final dot (RFC 3986 section 3.2.2).
+        host = (request.header("Host") or "").partition(":")[0].lower().removesuffix(".")
+        label, _, rest = host.partition(".")
+        if domain:
+            below = label != "" and rest == domain.lower()
+        else:
+            below = rest == "localhost" or "." in rest and not rest.rpartition(".")[2].isdecimal()
+        return label if below and label != "www" else None
 
-    return below_domain if domain else _by_first_label
-
-
-def _by_first_label(request: Request) -> str | None:
-    labels = _host(request).split(".")
-    named = len(labels) > 2 or (len(labels) == 2 and labels[1] == "localhost")
-    return labels[0] if named and labels[0] != "www" and not labels[-1].isdecimal() else None
-
-
-def _host(request: Request) -> str:
-    """Return the requested host without port and final dot (RFC 3986, 3.2.2)."""
-    return (request.header("Host") or "").partition(":")[0].lower().removesuffix(".")
+    return tenant
 
 
 def tenant_in_path(request: Request, handler: Handler) -> Response:
@@ -136,8 +128,3 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
 def tenant_by_path(request: Request) -> str | None:
     """Return the tenant that `tenant_in_path` has found."""
     return request.environ.get(_TENANT)
-
-
-def no_tenant(request: Request) -> str | None:
-    """Return None, for an application without tenants."""
-    return None

@@ -76,18 +76,18 @@ _RANGES = ("application/json", "application/*", "*/*")  # that include JSON, the
 
 
 @lru_cache(1000)
-def accepts(header: str, names: tuple[str, ...]) -> bool:
-    """Return whether an Accept or Accept-Encoding header accepts one of these names.
+def _weight(header: str, names: tuple[str, ...]) -> float:
+    """Return the weight of a type or coding in an Accept or Accept-Encoding header, 0 without one.
 
-    names: for one type or coding, the most specific first. The first one in the header decides.
+    names: that include it, the most specific first. The first one in the header decides.
     """
-    weights = _weights(header)
-    return next((weights[name] > 0 for name in names if name in weights), False)
+    weights = {name: weight for name, _, weight in preferences(header)}
+    return next((weights[name] for name in names if name in weights), 0.0)
 
 
 def accepts_gzip(request: Request) -> bool:
     """Return whether the client accepts gzip (Accept-Encoding)."""
-    return accepts(request.header("Accept-Encoding") or "", ("gzip", "x-gzip", "*"))
+    return _weight(request.header("Accept-Encoding") or "", ("gzip", "x-gzip", "*")) > 0
 
 
 def preferred(request: Request, kinds: Sequence[str]) -> str:
@@ -95,17 +95,10 @@ def preferred(request: Request, kinds: Sequence[str]) -> str:
 
     Of equal ones, and if none is accepted, the first.
     """
-    weights = _weights(request.header("Accept") or "*/*")
-    others = weights.get("*/*", 0.0)
-    return max(kinds, key=lambda kind: weights.get(kind, weights.get(_type_range(kind), others)))
-
-
-def _type_range(kind: str) -> str:
-    return f"{kind.partition('/')[0]}/*"
-
-
-def _weights(header: str) -> dict[str, float]:
-    return {name: weight for name, _, weight in preferences(header)}
+    header = request.header("Accept") or "*/*"
+    return max(
+        kinds, key=lambda kind: _weight(header, (kind, f"{kind.partition('/')[0]}/*", "*/*"))
+    )
 
 
 def json_only(handler: Handler) -> Handler:
@@ -114,7 +107,7 @@ def json_only(handler: Handler) -> Handler:
     @wraps(handler)
     def accepting(request: Request) -> Response:
         header = request.header("Accept")
-        if header and not accepts(header, _RANGES):
+        if header and not _weight(header, _RANGES):
             message = text("responses are application/json; accept that type")
             raise HTTPProblem(406, message, code="F526")
         return handler(request)

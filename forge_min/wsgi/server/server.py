@@ -1,21 +1,19 @@
-"""Binding, lifecycle and threads of the server, on top of the stdlib's HTTPServer.
-
-The request side of http.server is not used: its parser accepts requests that RFC 9112 forbids.
-"""
+"""Binding, lifecycle and threads of the server."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import struct
 import sys
 import threading
 import time
+import traceback
 from array import array
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -24,18 +22,24 @@ from ...errors import ServerError
 from ..contract import PARKS, OnServerResponse
 from ..http1 import STARTING, Phase, TrustedProxies
 from .core import Core
-from .timeouts import TimeoutMonitor
+from .exchange import logged_request
 
+_log = logging.getLogger("forge_min.wsgi.server")
+_BACKLOG = 1024  # connections that wait to be accepted
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
+_TICK = 0.5  # seconds
+_GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
+MAX_GIVEN_UP = 64
+"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
 
 class ServerThread(threading.Thread):
     """A thread of `Server`. No signal interrupts it, so its calls may block."""
 
 
-class Server(HTTPServer):
+class Server(AbstractContextManager["Server"]):
     """An HTTP/1.1 server for any PEP 3333 application.
 
     address: (host, port); port 0 chooses a free port, see `server_port`.
@@ -54,11 +58,9 @@ class Server(HTTPServer):
         is 500, and another worker replaces its worker; 0: never.
     thread_name: prefix of the threads' names: "http-1" and so on, "http-timeouts" and "http-io".
 
-    Raises ServerError F503 if the address is in use, F504 if it cannot be bound.
+    As a context manager it closes its listening socket. Raises ServerError F503 if the address is
+    in use, F504 if it cannot be bound.
     """
-
-    request_queue_size = 1024
-    allow_reuse_address = True
 
     def __init__(
         self,
@@ -82,9 +84,7 @@ class Server(HTTPServer):
     ) -> None:
         proxies = TrustedProxies(trusted_proxies)
         self._unix = "" if listener else unix_socket
-        self._write_timeout = write_timeout
         self._socket_file = (0, 0)  # device and inode of the Unix socket
-        self.allow_reuse_port = reuse_port
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
@@ -92,23 +92,16 @@ class Server(HTTPServer):
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
-        if self._unix:
-            self.address_family = socket.AF_UNIX
-        elif ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, BaseHTTPRequestHandler, bind_and_activate=False)
+        self.socket = listener or socket.socket(self._family(address[0]))
         try:
+            self._set_options(write_timeout)
             if listener is None:
-                self.server_bind()
-            else:
-                self.socket.close()
-                self.socket = listener
-            self._configure_socket()
-            if listener is None:
-                self.server_activate()
+                self._bind(address, reuse_port)
         except OSError as err:
             self.socket.close()
-            raise self._cannot_bind(err) from err
+            raise self._cannot_bind(err, address) from err
+        self.server_address = self._name()
+        self.server_port = self.server_address[1]
         seconds = {
             Phase.IDLE: keepalive,
             Phase.HEAD: header_timeout,
@@ -118,7 +111,7 @@ class Server(HTTPServer):
         self._core = Core(
             self.socket,
             app or STARTING,
-            self._environ(),
+            self._environ(reuse_port or not self._own),
             seconds,
             max_body,
             max_connections,
@@ -129,55 +122,61 @@ class Server(HTTPServer):
 
     # -- binding -----------------------------------------------------------------------------------
 
-    def server_bind(self) -> None:
-        """Bind. HTTPServer's own method looks the host up in DNS and fails for Unix paths."""
+    def _family(self, host: str) -> socket.AddressFamily:
+        if self._unix:
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    def _set_options(self, write_timeout: float) -> None:
+        """Set options that accepted sockets inherit (Linux; tcp(7)), without a call for each."""
+        self.socket.setblocking(False)
+        if self.socket.family != socket.AF_UNIX:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            milliseconds = max(1, int(3000 * write_timeout))  # for a network that has vanished
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    def _bind(self, address: tuple[str, int], reuse_port: bool) -> None:
         if self._unix:
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
             self._socket_file = _file_identity(self._unix)
         else:
-            super(HTTPServer, self).server_bind()
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
+            self.socket.bind(address)
+        self.socket.listen(_BACKLOG)
 
-    def _configure_socket(self) -> None:
-        """Set the options of the listening socket, and the server's name after its address.
-
-        Accepted sockets inherit the options (Linux; tcp(7)), without a call for each.
-        """
-        self.socket.setblocking(False)
+    def _name(self) -> tuple[str, int]:
+        """Return host and port; for a Unix socket its path, and 0."""
+        name = self.socket.getsockname()
         if self.socket.family == socket.AF_UNIX:
             # bytes: an abstract name, outside of the file system (unix(7))
-            self.server_address = (os.fsdecode(self.socket.getsockname()).replace("\0", "@"), 0)
-            self.server_name, self.server_port = "localhost", 0
-            return
-        self.server_address = address = self.socket.getsockname()
-        self.server_name, self.server_port = address[:2]
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        milliseconds = max(1, int(3000 * self._write_timeout))  # for a network that has vanished
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            return os.fsdecode(name).replace("\0", "@"), 0
+        return name[0], name[1]
 
-    def _cannot_bind(self, err: OSError) -> ServerError:
-        address = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"
+    def _cannot_bind(self, err: OSError, address: tuple[str, int]) -> ServerError:
+        shown = self._unix or f"{address[0]}:{address[1]}"
         in_use = err.errno == errno.EADDRINUSE
         why = "is in use" if in_use else f"cannot be listened on: {err.strerror or err}"
         keys = "FORGE_SERVER_UNIX_SOCKET" if self._unix else "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
         return ServerError(
-            f"{address} {why}",
+            f"{shown} {why}",
             code="F503" if in_use else "F504",
             hint=f"stop the program that uses it, or choose another one ({keys})",
         )
 
-    def _environ(self) -> dict[str, Any]:
+    def _environ(self, multiprocess: bool) -> dict[str, Any]:
         """Return the constant part of every environ (PEP 3333)."""
         return {
             "SCRIPT_NAME": "",
-            "SERVER_NAME": self.server_name,
+            "SERVER_NAME": self.server_address[0] if self.server_port else "localhost",
             "SERVER_PORT": str(self.server_port),
             "REMOTE_ADDR": "",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
-            "wsgi.multiprocess": self.allow_reuse_port or not self._own,
+            "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             PARKS: True,
@@ -186,10 +185,10 @@ class Server(HTTPServer):
     @property
     def url(self) -> str:
         """The address as clients write it; a Unix socket's path as it is."""
-        if not self.server_port:
-            return str(self.server_address[0])
-        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
-        return f"http://{host}:{self.server_port}"
+        host, port = self.server_address
+        if not port:
+            return host
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
     def connections(self) -> int:
@@ -226,11 +225,6 @@ class Server(HTTPServer):
         thread.start()
         return thread
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Start, and return when another thread has called `stop`. poll_interval: not used."""
-        self.start()
-        self._stopped.wait()
-
     def end_connections(self) -> None:
         """Close each connection after its next response, and accept further ones."""
         self._core.end_connections()
@@ -253,19 +247,71 @@ class Server(HTTPServer):
             self._core.close(self._workers, max(until - time.monotonic(), 0.5))
             for helper in self._helpers:
                 helper.join()
-            self.server_close()
+            self._close()
             self._stopped.set()
             return done
 
-    def shutdown(self) -> None:
-        """The stdlib's name for `stop`."""
-        self.stop()
+    def __exit__(self, *error: object) -> None:
+        self._close()
 
-    def server_close(self) -> None:
+    def _close(self) -> None:
         """Close the listening socket, and remove its path unless another socket has it now."""
         if self._unix and self._socket_file == _file_identity(self._unix):
             Path(self._unix).unlink(missing_ok=True)
-        super().server_close()
+        self.socket.close()
+
+
+class TimeoutMonitor:
+    """Enforces the deadlines of a Core in a thread that is not a worker: all may be busy.
+
+    core: its connections and workers.
+    limit: seconds that a handler may take; 0: unlimited.
+    start_worker: starts one worker.
+    """
+
+    def __init__(self, core: Core, limit: float, start_worker: Callable[[], object]) -> None:
+        self._core = core
+        self._limit = limit
+        self._start_worker = start_worker
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Run the thread until `end`."""
+        while not self._ended.wait(_TICK):
+            try:
+                self._core.sweep()
+                if self._limit:
+                    self._give_up_late(time.perf_counter() - self._limit)
+            except Exception:
+                _log.exception("the check of deadlines failed")
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._ended.set()
+
+    def _give_up_late(self, started_before: float) -> None:
+        states = list(self._core.worker_states)
+        for state in states:
+            # SAFETY: read before `began`, which is newer for a newer exchange.
+            exchange = state.exchange
+            if exchange is None or state.given_up or state.began > started_before:
+                continue
+            environ = state.environ
+            logged = logged_request(environ) if environ else exchange.logged
+            if logged is None:
+                continue  # it has returned between these lines
+            (request, extra), thread = logged, state.thread.ident or 0
+            stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
+            _log.error(_GIVEN_UP, self._limit, *request, stack, extra=extra)
+            state.given_up = True
+            reported = self._core.on_server_response is not None
+            if exchange.cut_off(environ, reported=reported) and environ is not None:
+                seconds = time.perf_counter() - state.began
+                detail = f"the handler has taken longer than {self._limit:g} s"
+                self._core.report(dict(environ), 500, detail, seconds)
+            self._core.open.discard(exchange.conn)
+            if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
+                self._start_worker()
 
 
 def _drop_new_connections(listener: socket.socket) -> None:
