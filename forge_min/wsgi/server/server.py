@@ -1,4 +1,7 @@
-"""Binding, lifecycle and threads of the server."""
+"""Binding, lifecycle and threads of the server, on top of the stdlib's HTTPServer.
+
+The request side of http.server is not used: its parser accepts requests that RFC 9112 forbids.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ import time
 import traceback
 from array import array
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -25,7 +29,6 @@ from .core import Core
 from .exchange import logged_request
 
 _log = logging.getLogger("forge_min.wsgi.server")
-_BACKLOG = 1024  # connections that wait to be accepted
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
@@ -39,7 +42,7 @@ class ServerThread(threading.Thread):
     """A thread of `Server`. No signal interrupts it, so its calls may block."""
 
 
-class Server(AbstractContextManager["Server"]):
+class Server(HTTPServer):
     """An HTTP/1.1 server for any PEP 3333 application.
 
     address: (host, port); port 0 chooses a free port, see `server_port`.
@@ -58,9 +61,11 @@ class Server(AbstractContextManager["Server"]):
         is 500, and another worker replaces its worker; 0: never.
     thread_name: prefix of the threads' names: "http-1" and so on, "http-timeouts" and "http-io".
 
-    As a context manager it closes its listening socket. Raises ServerError F503 if the address is
-    in use, F504 if it cannot be bound.
+    Raises ServerError F503 if the address is in use, F504 if it cannot be bound.
     """
+
+    request_queue_size = 1024
+    allow_reuse_address = True
 
     def __init__(
         self,
@@ -84,7 +89,9 @@ class Server(AbstractContextManager["Server"]):
     ) -> None:
         proxies = TrustedProxies(trusted_proxies)
         self._unix = "" if listener else unix_socket
+        self._write_timeout = write_timeout
         self._socket_file = (0, 0)  # device and inode of the Unix socket
+        self.allow_reuse_port = reuse_port
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
@@ -92,16 +99,23 @@ class Server(AbstractContextManager["Server"]):
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
-        self.socket = listener or socket.socket(self._family(address[0]))
+        if self._unix:
+            self.address_family = socket.AF_UNIX
+        elif ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, BaseHTTPRequestHandler, bind_and_activate=False)
         try:
-            self._set_options(write_timeout)
             if listener is None:
-                self._bind(address, reuse_port)
+                self.server_bind()
+            else:
+                self.socket.close()
+                self.socket = listener
+            self._configure_socket()
+            if listener is None:
+                self.server_activate()
         except OSError as err:
             self.socket.close()
-            raise self._cannot_bind(err, address) from err
-        self.server_address = self._name()
-        self.server_port = self.server_address[1]
+            raise self._cannot_bind(err) from err
         seconds = {
             Phase.IDLE: keepalive,
             Phase.HEAD: header_timeout,
@@ -111,7 +125,7 @@ class Server(AbstractContextManager["Server"]):
         self._core = Core(
             self.socket,
             app or STARTING,
-            self._environ(reuse_port or not self._own),
+            self._environ(),
             seconds,
             max_body,
             max_connections,
@@ -122,61 +136,55 @@ class Server(AbstractContextManager["Server"]):
 
     # -- binding -----------------------------------------------------------------------------------
 
-    def _family(self, host: str) -> socket.AddressFamily:
-        if self._unix:
-            return socket.AF_UNIX
-        return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-    def _set_options(self, write_timeout: float) -> None:
-        """Set options that accepted sockets inherit (Linux; tcp(7)), without a call for each."""
-        self.socket.setblocking(False)
-        if self.socket.family != socket.AF_UNIX:
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            milliseconds = max(1, int(3000 * write_timeout))  # for a network that has vanished
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-    def _bind(self, address: tuple[str, int], reuse_port: bool) -> None:
+    def server_bind(self) -> None:
+        """Bind. HTTPServer's own method looks the host up in DNS and fails for Unix paths."""
         if self._unix:
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
             self._socket_file = _file_identity(self._unix)
         else:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
-            self.socket.bind(address)
-        self.socket.listen(_BACKLOG)
+            super(HTTPServer, self).server_bind()
 
-    def _name(self) -> tuple[str, int]:
-        """Return host and port; for a Unix socket its path, and 0."""
-        name = self.socket.getsockname()
+    def _configure_socket(self) -> None:
+        """Set the options of the listening socket, and the server's name after its address.
+
+        Accepted sockets inherit the options (Linux; tcp(7)), without a call for each.
+        """
+        self.socket.setblocking(False)
         if self.socket.family == socket.AF_UNIX:
             # bytes: an abstract name, outside of the file system (unix(7))
-            return os.fsdecode(name).replace("\0", "@"), 0
-        return name[0], name[1]
+            self.server_address = (os.fsdecode(self.socket.getsockname()).replace("\0", "@"), 0)
+            self.server_name, self.server_port = "localhost", 0
+            return
+        self.server_address = address = self.socket.getsockname()
+        self.server_name, self.server_port = address[:2]
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        milliseconds = max(1, int(3000 * self._write_timeout))  # for a network that has vanished
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
-    def _cannot_bind(self, err: OSError, address: tuple[str, int]) -> ServerError:
-        shown = self._unix or f"{address[0]}:{address[1]}"
+    def _cannot_bind(self, err: OSError) -> ServerError:
+        address = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"
         in_use = err.errno == errno.EADDRINUSE
         why = "is in use" if in_use else f"cannot be listened on: {err.strerror or err}"
         keys = "FORGE_SERVER_UNIX_SOCKET" if self._unix else "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
         return ServerError(
-            f"{shown} {why}",
+            f"{address} {why}",
             code="F503" if in_use else "F504",
             hint=f"stop the program that uses it, or choose another one ({keys})",
         )
 
-    def _environ(self, multiprocess: bool) -> dict[str, Any]:
+    def _environ(self) -> dict[str, Any]:
         """Return the constant part of every environ (PEP 3333)."""
         return {
             "SCRIPT_NAME": "",
-            "SERVER_NAME": self.server_address[0] if self.server_port else "localhost",
+            "SERVER_NAME": self.server_name,
             "SERVER_PORT": str(self.server_port),
             "REMOTE_ADDR": "",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
-            "wsgi.multiprocess": multiprocess,
+            "wsgi.multiprocess": self.allow_reuse_port or not self._own,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             PARKS: True,
@@ -185,10 +193,10 @@ class Server(AbstractContextManager["Server"]):
     @property
     def url(self) -> str:
         """The address as clients write it; a Unix socket's path as it is."""
-        host, port = self.server_address
-        if not port:
-            return host
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        if not self.server_port:
+            return str(self.server_address[0])
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        return f"http://{host}:{self.server_port}"
 
     @property
     def connections(self) -> int:
@@ -225,6 +233,11 @@ class Server(AbstractContextManager["Server"]):
         thread.start()
         return thread
 
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Start, and return when another thread has called `stop`. poll_interval: not used."""
+        self.start()
+        self._stopped.wait()
+
     def end_connections(self) -> None:
         """Close each connection after its next response, and accept further ones."""
         self._core.end_connections()
@@ -247,18 +260,19 @@ class Server(AbstractContextManager["Server"]):
             self._core.close(self._workers, max(until - time.monotonic(), 0.5))
             for helper in self._helpers:
                 helper.join()
-            self._close()
+            self.server_close()
             self._stopped.set()
             return done
 
-    def __exit__(self, *error: object) -> None:
-        self._close()
+    def shutdown(self) -> None:
+        """The stdlib's name for `stop`."""
+        self.stop()
 
-    def _close(self) -> None:
+    def server_close(self) -> None:
         """Close the listening socket, and remove its path unless another socket has it now."""
         if self._unix and self._socket_file == _file_identity(self._unix):
             Path(self._unix).unlink(missing_ok=True)
-        self.socket.close()
+        super().server_close()
 
 
 class TimeoutMonitor:
