@@ -89,14 +89,14 @@ class Lease:
 class Limiter:
     """Limits live streams: `max_total` at once and `max_per_user` of one user, exactly."""
 
-    __slots__ = ("_active", "_counts", "_lock", "max_per_user", "max_total")
+    __slots__ = ("_counts", "_lock", "active", "max_per_user", "max_total")
 
     def __init__(self, *, max_total: int, max_per_user: int) -> None:
         self.max_total = _whole("max_total", max_total, 0, 2**31 - 1)
         self.max_per_user = _whole("max_per_user", max_per_user, 0, 2**31 - 1)
-        self._active = 0
+        self.active = 0  # number of leases that are held now
         self._counts: dict[str, int] = {}
-        self._lock = threading.Lock()  # LOCK: _active, _counts and every Lease._released
+        self._lock = threading.Lock()  # LOCK: active, _counts and every Lease._released
 
     def acquire(self, user: str) -> Lease:
         """Return a lease for `user`.
@@ -108,7 +108,7 @@ class Limiter:
             raise TypeError(f"user must be a str, not {type(user).__name__}")
         lease = Lease(self, user)
         with self._lock:
-            if self._active >= self.max_total:
+            if self.active >= self.max_total:
                 raise TooManyConnections(f"all {self.max_total} live connections are taken")
             count = self._counts.get(user, 0)
             if count >= self.max_per_user:
@@ -116,7 +116,7 @@ class Limiter:
                     f"all {self.max_per_user} live connections of one user are taken"
                 )
             self._counts[user] = count + 1
-            self._active += 1
+            self.active += 1
         return lease
 
     def _release(self, lease: Lease) -> bool:
@@ -124,18 +124,13 @@ class Limiter:
             if lease._released:
                 return False
             lease._released = True
-            self._active -= 1
+            self.active -= 1
             count = self._counts[lease.user] - 1
             if count:
                 self._counts[lease.user] = count
             else:
                 del self._counts[lease.user]
         return True
-
-    @property
-    def active(self) -> int:
-        """Number of leases that are held now."""
-        return self._active
 
     def active_for(self, user: str) -> int:
         """Return the number of leases that `user` holds now."""
@@ -157,23 +152,18 @@ class Topic:
     The cost of publishing does not depend on the number of subscriptions.
     """
 
-    __slots__ = ("_head", "_lock", "_order", "_ring", "_subscribers", "_wakers", "size")
+    __slots__ = ("_head", "_lock", "_order", "_ring", "_wakers", "size", "subscribers")
 
     def __init__(self, size: int = 64) -> None:
         self.size = _whole("size", size, 1, 65536)
         self._head = 0
-        self._subscribers = 0
+        self.subscribers = 0  # number of open subscriptions
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # number of each frame among all frames of this process
         self._wakers: list[StreamWriter] = []
-        # LOCK: _head, _ring, _wakers, _subscribers, the cursors of this topic's subscriptions.
+        # LOCK: _head, _ring, _wakers, subscribers, the cursors of this topic's subscriptions.
         # Re-entrant: the garbage collector may close a subscription while this thread holds it.
         self._lock = threading.RLock()
-
-    @property
-    def subscribers(self) -> int:
-        """Number of open subscriptions."""
-        return self._subscribers
 
     def publish(self, frame: bytes) -> int:
         """Append a frame and return its number. Never blocks on a reader.
@@ -201,7 +191,7 @@ class Topic:
         with self._lock:
             if after is None:
                 after = self._head
-            self._subscribers += 1
+            self.subscribers += 1
             oldest = max(1, self._head - self.size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
 
@@ -227,12 +217,12 @@ class Subscription:
     raises RuntimeError. Closing an adopted subscription stops its frames, but not the stream.
     """
 
-    __slots__ = ("_adopted", "_closed", "_next", "_topic")
+    __slots__ = ("_adopted", "_next", "_topic", "closed")
 
     def __init__(self, topic: Topic, number: int) -> None:
         self._topic = topic
         self._next = number
-        self._closed = False
+        self.closed = False  # whether `close` was called
         self._adopted = False
 
     def take(self, limit: int = 64) -> tuple[int, list[bytes]]:
@@ -246,7 +236,7 @@ class Subscription:
         with topic._lock:
             if self._adopted:
                 raise RuntimeError("this subscription belongs to a StreamWriter")
-            if self._closed:
+            if self.closed:
                 return 0, []
             waiting = topic._head + 1 - self._next
             if waiting > topic.size:
@@ -260,15 +250,10 @@ class Subscription:
         """Leave the topic. Idempotent."""
         topic = self._topic
         with topic._lock:
-            if self._closed:
+            if self.closed:
                 return
-            self._closed = True
-            topic._subscribers -= 1
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+            self.closed = True
+            topic.subscribers -= 1
 
     def __del__(self) -> None:
         self.close()
@@ -328,6 +313,10 @@ class StreamWriter:
         boundary, and continues at the head.
     """
 
+    # Frames of topics that were sent completely, without heartbeats, `first` and farewells.
+    frames_sent = 0
+    refreshes = 0  # refresh frames begun because a subscription missed frames
+
     def __init__(
         self, *, heartbeat: float = 15.0, write_timeout: float = 30.0, buffer_size: int = 32
     ) -> None:
@@ -339,7 +328,6 @@ class StreamWriter:
         patience = max(UNREAD_HEARTBEATS * self._heartbeat, UNREAD_SECONDS)
         self._patience = min(patience, self._write_timeout)
         self._buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
-        self._frames = self._refreshes = 0
         self._last_id = 0
         self._entries: dict[int, _Stream] = {}
         self._topics: dict[Topic, tuple[dict[_Stream, None], list[int]]] = {}
@@ -436,8 +424,11 @@ class StreamWriter:
             if not isinstance(subscription, Subscription):
                 raise TypeError("subscriptions must be Subscription objects")
             with subscription._topic._lock:
-                if subscription._adopted:
-                    raise ValueError("a subscription can be adopted only once")
+                if subscription._adopted or subscription._topic._writer not in (None, self):
+                    raise ValueError(
+                        "a subscription can be adopted only once, by the topic's StreamWriter"
+                    )
+                subscription._topic._writer = self
                 subscription._adopted = True
             claimed.append(subscription)
 
@@ -491,19 +482,6 @@ class StreamWriter:
     def connections(self) -> int:
         """Number of streams that have not ended. Each holds its lease."""
         return len(self._entries)
-
-    @property
-    def frames_sent(self) -> int:
-        """Number of frames of topics that were sent completely.
-
-        Heartbeats, refreshes, `first` and farewells do not count.
-        """
-        return self._frames
-
-    @property
-    def refreshes(self) -> int:
-        """Number of refresh frames begun because a subscription missed frames."""
-        return self._refreshes
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -669,7 +647,7 @@ class StreamWriter:
         allowed = min(topic.size, self._buffer_size) if slow else topic.size
         with topic._lock:
             start, after = subscription._next, topic._head + 1
-            if subscription._closed or start == after:
+            if subscription.closed or start == after:
                 return
             if after - start > allowed:
                 view = memoryview(_refresh(after - start))
@@ -693,14 +671,14 @@ class StreamWriter:
             if piece.subscription is not None:
                 piece.subscription._next = piece.next
                 counts = piece.order > 0
-                self._refreshes += not counts
+                self.refreshes += not counts
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
                 return
             sent -= len(piece.view)
             stream.current = None
-            self._frames += counts
+            self.frames_sent += counts
         stream.slow = False
 
     def _sweep(self, now: float) -> None:
@@ -951,23 +929,18 @@ try_parse_head = try_format_head = try_format_response = try_encode_json = (
 class Counter:
     """A sum of numbers, exact with several threads."""
 
-    __slots__ = ("_lock", "_value")
+    __slots__ = ("_lock", "value")
 
     def __init__(self) -> None:
-        self._value = 0.0
-        self._lock = threading.Lock()  # LOCK: _value
+        self.value = 0.0  # the sum so far
+        self._lock = threading.Lock()  # LOCK: value
 
     def inc(self, n: float = 1.0) -> None:
         """Add `n`. Raises ValueError below 0."""
         if not (n := 0.0 + n) >= 0.0:  # raises TypeError for a text
             raise ValueError(f"a counter cannot decrease: {n}")
         with self._lock:
-            self._value += n
-
-    @property
-    def value(self) -> float:
-        """The sum so far."""
-        return self._value
+            self.value += n
 
 
 @final
