@@ -1,6 +1,8 @@
 # The interface to Linux, and the atomic operations of GCC and Clang.
 
 from libc.stdint cimport uint32_t, uint64_t
+from posix.ioctl cimport ioctl
+from posix.uio cimport iovec
 from posix.unistd cimport close, read, write
 
 cdef extern from *:
@@ -114,11 +116,6 @@ cdef extern from "<sys/eventfd.h>" nogil:
         EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE
     int eventfd(unsigned int, int)
 
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-
 cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
         iovec* msg_iov
@@ -133,7 +130,6 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<sys/ioctl.h>" nogil:
     enum:
         TIOCOUTQ  # as SIOCOUTQ
-    int ioctl(int, unsigned long, void*)
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
