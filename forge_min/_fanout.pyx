@@ -11,9 +11,9 @@ cells in `_fanout_cells.pxi`.
 Ownership
 * A Frame is a counted block of bytes. The ring owns one count, each stream that still has to send
   it another. Counts are atomic, so the last owner frees it, on any thread and without the GIL.
-* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions.
-  An entry is deleted only after the writer's thread has released the stream, so the thread may use
-  plain Ring pointers.
+* A Ring belongs to its Topic, and has one StreamWriter. Every Subscription holds its Topic, every
+  _Entry its Subscriptions. An entry is deleted only after the writer's thread has released the
+  stream and read its news, so the thread may use plain Ring pointers.
 * A Stream is counted: one for the entry, one for the thread, one for each queue with it.
 
 LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one
@@ -21,10 +21,11 @@ writer. Neither is taken inside the other. While one is held, no Python object i
 or called, and no thread waits for the GIL. So a thread that waits for one while it holds the GIL
 waits for a few copied pointers only, and no cycle is possible.
 
-LOCK: the GIL guards Limiter (a lock would double its cost), Topic.objects, a Subscription's number,
-StreamWriter.entries, last_id and thread. So the module does not declare itself free-threaded, and
-a free-threaded Python turns the GIL on when it imports the module (PEP 703). The twin relies on
-locks and on single operations of dict, set and deque, and runs without the GIL.
+LOCK: the GIL guards Limiter (a lock would double its cost), Topic.objects and writer, a
+Subscription's number, StreamWriter.entries, last_id and thread. So the module does not declare
+itself free-threaded, and a free-threaded Python turns the GIL on when it imports the module
+(PEP 703). The twin relies on locks and on single operations of dict, set and deque, and runs
+without the GIL.
 """
 
 cimport cython
@@ -200,6 +201,7 @@ cdef class Topic:
     cdef Ring ring
     # PERF: the same frames as Python objects, guarded by the GIL, so that take() creates none.
     cdef list objects
+    cdef object writer  # the StreamWriter that adopts the subscriptions, once there is one
 
     def __cinit__(self, size=64):
         cdef uint64_t count = _whole("size", size, 1, 65536)
@@ -459,7 +461,7 @@ cdef class StreamWriter:
                 raise TypeError("lease must be a Lease")
             if number >= 0:
                 check_socket(number)
-            claim(subscriptions, claimed)
+            claim(self, subscriptions, claimed)
             if number >= 0:
                 stream = self.enqueue(number, tuple(claimed), lease, _frame(first))
         finally:
@@ -557,6 +559,7 @@ cdef class StreamWriter:
         while not done:
             with nogil:
                 done = self.loop()
+                self.look_at_rings()  # SAFETY: a ring that is released next is not in the news
             self.release_ended()
         self.close_files()
         self.thread = None
@@ -590,7 +593,6 @@ cdef class StreamWriter:
             if self.stopping and self.streams == NULL:
                 while self.ready.first != NULL:
                     stream_drop(queue_pop(&self.ready))
-                self.look_at_rings()  # frees the interests in the news
                 return True
             if self.ended != NULL:
                 return False
@@ -665,6 +667,7 @@ cdef class StreamWriter:
 
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
+        cdef Cursor* cursor
         cdef uint32_t index
         list_add(&self.streams, &stream.node)
         stream.sent_at = self.now
@@ -675,39 +678,11 @@ cdef class StreamWriter:
             return
         stream.begun = True
         for index in range(stream.count):
-            if not self.watch(&stream.cursors[index]):
-                self.end(stream)  # out of memory
-                return
+            cursor = &stream.cursors[index]
+            if cursor.ring.cursors == NULL:
+                ring_watch(cursor.ring, &self.waker)
+            list_add(&cursor.ring.cursors, &cursor.node)
         self.queue(stream)
-
-    cdef bint watch(self, Cursor* cursor) noexcept nogil:
-        """Add a cursor to the interest in its ring, which is created if needed; False: no memory.
-
-        PERF: found through the ring, which few writers watch, not among all topics.
-        """
-        cdef Interest* interest = <Interest*>ring_find(cursor.ring, &self.waker)
-        if interest == NULL:
-            interest = <Interest*>calloc(1, sizeof(Interest))
-            if interest == NULL:
-                return False
-            interest.watch.waker = &self.waker
-            interest.ring = cursor.ring
-            ring_attach(cursor.ring, &interest.watch)
-        cursor.interest = interest
-        list_add(&interest.cursors, &cursor.node)
-        return True
-
-    cdef void unwatch(self, Cursor* cursor) noexcept nogil:
-        cdef Interest* interest = cursor.interest
-        if interest == NULL:
-            return
-        cursor.interest = NULL
-        list_remove(&interest.cursors, &cursor.node)
-        if interest.cursors == NULL:
-            ring_detach(interest.ring, &interest.watch)
-            interest.ring = NULL
-            if not forge_flag(&interest.watch.listed):
-                free(interest)
 
     cdef void dismiss(self, Stream* stream, Frame* farewell) noexcept nogil:
         """End a stream at the next frame boundary, or at once if it is blocked without a frame."""
@@ -732,23 +707,17 @@ cdef class StreamWriter:
 
     cdef void look_at_rings(self) noexcept nogil:
         """Queue the readers of every ring with new frames. Ends none, so the lists are stable."""
-        cdef Interest* interest = <Interest*>forge_take(<void**>&self.waker.news)
-        cdef Interest* following
-        cdef uint64_t head
+        cdef Ring* ring = <Ring*>forge_take(<void**>&self.waker.news)
+        cdef Ring* following
         cdef Cursor* cursor
-        while interest != NULL:
-            following = <Interest*>interest.watch.next_news
-            if interest.ring == NULL:
-                free(interest)
-            else:
-                forge_swap(&interest.watch.listed, 0)
-                head = forge_load(&interest.ring.head)
-                cursor = <Cursor*>interest.cursors if head != interest.seen else NULL
-                interest.seen = head
-                while cursor != NULL:
-                    self.queue(cursor.stream)
-                    cursor = <Cursor*>cursor.node.next
-            interest = following
+        while ring != NULL:
+            following = ring.next_news  # read before a publisher lists the ring again
+            forge_swap(&ring.listed, 0)
+            cursor = <Cursor*>ring.cursors
+            while cursor != NULL:
+                self.queue(cursor.stream)
+                cursor = <Cursor*>cursor.node.next
+            ring = following
 
     cdef inline void queue(self, Stream* stream) noexcept nogil:
         if not stream.queued and stream.blocked_since == 0.0 and not stream.ended:
@@ -913,13 +882,17 @@ cdef class StreamWriter:
     cdef void end(self, Stream* stream) noexcept nogil:
         """Close one stream. Every stream ends here, and release_ended() releases its objects."""
         cdef uint32_t index
+        cdef Cursor* cursor
         cdef epoll_event unused
         if stream.begun:
             # SAFETY: close() does not suffice: a child process that is being started may hold a
             # copy of the socket, and epoll would still report a stream that is freed.
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, &unused)
-        for index in range(stream.count):
-            self.unwatch(&stream.cursors[index])
+            for index in range(stream.count):
+                cursor = &stream.cursors[index]
+                list_remove(&cursor.ring.cursors, &cursor.node)
+                if cursor.ring.cursors == NULL:
+                    ring_watch(cursor.ring, NULL)
         close_gently(stream.fd)
         list_remove(&self.streams, &stream.node)
         stream.ended = True
@@ -936,15 +909,18 @@ cdef int check_socket(int fd) except -1:
     return 0
 
 
-cdef int claim(subscriptions, list claimed) except -1:
+cdef int claim(StreamWriter writer, subscriptions, list claimed) except -1:
     """Mark each subscription as adopted and append it to `claimed`, also before an error."""
+    cdef Subscription one
     for subscription in subscriptions:
         if not isinstance(subscription, Subscription):
             raise TypeError("subscriptions must be Subscription objects")
-        if (<Subscription>subscription).adopted:
-            raise ValueError("a subscription can be adopted only once")
-        (<Subscription>subscription).adopted = True
-        claimed.append(subscription)
+        one = subscription
+        if one.adopted or one.topic.writer not in (None, writer):
+            raise ValueError("a subscription can be adopted only once, by the topic's StreamWriter")
+        one.topic.writer = writer
+        one.adopted = True
+        claimed.append(one)
     return 0
 
 

@@ -149,10 +149,11 @@ class Limiter:
 class Topic:
     """A ring buffer of the last `size` frames (1 to 65536), numbered from 1.
 
-    The cost of publishing does not depend on the number of subscriptions.
+    One StreamWriter adopts its subscriptions, the first that adopts one. The cost of publishing
+    does not depend on the number of subscriptions.
     """
 
-    __slots__ = ("_head", "_lock", "_order", "_ring", "_wakers", "size", "subscribers")
+    __slots__ = ("_head", "_lock", "_order", "_ring", "_writer", "size", "subscribers")
 
     def __init__(self, size: int = 64) -> None:
         self.size = _whole("size", size, 1, 65536)
@@ -160,8 +161,8 @@ class Topic:
         self.subscribers = 0  # number of open subscriptions
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # number of each frame among all frames of this process
-        self._wakers: list[StreamWriter] = []
-        # LOCK: _head, _ring, _wakers, subscribers, the cursors of this topic's subscriptions.
+        self._writer: StreamWriter | None = None  # that adopts the subscriptions
+        # LOCK: _head, _ring, _writer, subscribers, the cursors of this topic's subscriptions.
         # Re-entrant: the garbage collector may close a subscription while this thread holds it.
         self._lock = threading.RLock()
 
@@ -177,8 +178,8 @@ class Topic:
             self._ring[self._head % self.size] = frame
             self._order[self._head % self.size] = next(_published)
             number = self._head
-            for waker in self._wakers:
-                waker._wake(self)
+            if self._writer is not None:
+                self._writer._wake(self)
         return number
 
     def subscribe(self, after: int | None = None) -> Subscription:
@@ -194,14 +195,6 @@ class Topic:
             self.subscribers += 1
             oldest = max(1, self._head - self.size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
-
-    def _attach(self, waker: StreamWriter) -> None:
-        with self._lock:
-            self._wakers.append(waker)
-
-    def _detach(self, waker: StreamWriter) -> None:
-        with self._lock:
-            self._wakers.remove(waker)
 
     def _read(self, start: int, limit: int) -> list[bytes]:
         """Return up to `limit` frames from `start`, which the ring has. The caller has the lock."""
@@ -330,7 +323,7 @@ class StreamWriter:
         self._buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
         self._last_id = 0
         self._entries: dict[int, _Stream] = {}
-        self._topics: dict[Topic, tuple[dict[_Stream, None], list[int]]] = {}
+        self._topics: dict[Topic, dict[_Stream, None]] = {}
         self._news: set[Topic] = set()  # each operation on it is atomic
         self._ready: deque[_Stream] = deque()
         self._incoming: list[_Stream] = []
@@ -393,7 +386,7 @@ class StreamWriter:
         Returns the number of the stream, from 1; 0 if there is no stream.
 
         Raises after the release: OSError unless fd is a socket, ValueError if a subscription was
-        adopted before, TypeError.
+        adopted before, or if another writer has adopted one of its topic, TypeError.
         """
         claimed: list[Subscription] = []
         sock: socket.socket | None = None
@@ -468,6 +461,8 @@ class StreamWriter:
     def _wake(self, topic: Topic | None = None) -> None:
         """Wake the thread, for a topic with new frames or for a command. Never blocks."""
         if topic is not None:
+            if topic not in self._topics:  # no stream reads it
+                return
             self._news.add(topic)
         if not self._pending:
             self._pending = True
@@ -558,11 +553,7 @@ class StreamWriter:
             return
         stream.sent_at = time.monotonic()
         for subscription in stream.subscriptions:
-            topic = subscription._topic
-            if topic not in self._topics:
-                self._topics[topic] = ({}, [0])
-                topic._attach(self)
-            self._topics[topic][0][stream] = None
+            self._topics.setdefault(subscription._topic, {})[stream] = None
 
     def _end_all(self, farewell: bytes) -> None:
         for stream in self._all():
@@ -586,12 +577,8 @@ class StreamWriter:
 
     def _look_at_topics(self) -> None:
         for _ in range(len(self._news)):
-            topic = self._news.pop()
-            streams, seen = self._topics.get(topic, ({}, [0]))
-            if seen[0] != topic._head:
-                seen[0] = topic._head
-                for stream in streams:
-                    self._queue(stream)
+            for stream in self._topics.get(self._news.pop(), ()):
+                self._queue(stream)
 
     def _queue(self, stream: _Stream) -> None:
         if not stream.queued and not stream.blocked_since:
@@ -719,19 +706,14 @@ class StreamWriter:
         if stream.sent_at:
             self._selector.unregister(stream.sock)
             for subscription in stream.subscriptions:
-                self._forget(subscription._topic, stream)
+                streams = self._topics.get(subscription._topic, {})
+                streams.pop(stream, None)
+                if not streams:
+                    self._topics.pop(subscription._topic, None)
         _close_gently(stream.sock)
         with self._lock:
             del self._entries[stream.id]
         _release(stream.subscriptions, stream.lease)
-
-    def _forget(self, topic: Topic, stream: _Stream) -> None:
-        streams, _ = self._topics.get(topic, (None, None))
-        if streams is not None:
-            streams.pop(stream, None)
-            if not streams:
-                del self._topics[topic]
-                topic._detach(self)
 
     def _finish(self) -> None:
         self._ready.clear()

@@ -11,19 +11,11 @@ cdef enum:
 
 
 cdef struct Cursor:  # one subscription of one stream; for the writer's thread only
-    Node node  # in the cursors of the interest
+    Node node  # in the cursors of the ring
     Ring* ring
     int* shut  # of the Subscription, which the entry keeps alive
     uint64_t number  # of the next frame to begin
     Stream* stream
-    Interest* interest
-
-
-cdef struct Interest:  # the thread's watch on one ring, and the cursors that read it
-    Watch watch  # comes first: a Watch of this waker is an Interest
-    Ring* ring  # NULL: no cursor reads it, and it is freed when the thread finds it in the news
-    Node* cursors
-    uint64_t seen  # the head when the thread last looked
 
 
 cdef struct Stream:
@@ -51,7 +43,7 @@ cdef struct Stream:
     bint closing
     bint slow  # the socket was full, and a backlog is left
     bint queued
-    bint begun
+    bint begun  # epoll has it, and its cursors are in their rings
     bint ended
     Cursor* cursors  # `count` of them, in the same block
 
