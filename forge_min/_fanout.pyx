@@ -347,7 +347,8 @@ cdef class StreamWriter:
     cdef dict entries
     cdef object thread, starting
     cdef uint64_t last_id
-    # LOCK: lock guards the commands: everything down to stop_farewell.
+    # LOCK: lock guards the commands: everything down to stop_farewell. Once a stop is requested,
+    # stop_deadline and stop_farewell do not change, and the thread reads them without the lock.
     cdef pthread_mutex_t lock
     cdef Stream* incoming
     cdef Stream* dropping
@@ -361,7 +362,7 @@ cdef class StreamWriter:
     cdef Queue ready
     cdef Stream* ended
     cdef bint stopping
-    cdef double deadline, swept, now
+    cdef double swept, now
     cdef uint64_t frames, refresh_count
 
     def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
@@ -639,22 +640,16 @@ cdef class StreamWriter:
         cdef Stream* incoming
         cdef Stream* dropping
         cdef Stream* stream
-        cdef Frame* farewell = NULL
         cdef bint stop
         pthread_mutex_lock(&self.lock)
         incoming = self.incoming
         dropping = self.dropping
         self.incoming = self.dropping = NULL
         stop = self.stop_requested and not self.stopping
-        self.deadline = self.stop_deadline
-        if stop:
-            farewell = self.stop_farewell
-            self.stop_farewell = NULL
         pthread_mutex_unlock(&self.lock)
         while incoming != NULL:
-            stream = incoming
-            incoming = stream.next_incoming
-            self.begin(stream)
+            self.begin(incoming)
+            incoming = incoming.next_incoming
         while dropping != NULL:
             stream = dropping
             dropping = stream.next_dropping
@@ -662,8 +657,10 @@ cdef class StreamWriter:
             stream_drop(stream)
         if stop:
             self.stopping = True
-            self.dismiss_all(farewell)
-        frame_drop(farewell)
+            stream = <Stream*>self.streams
+            while stream != NULL:
+                self.dismiss(stream, self.stop_farewell)
+                stream = <Stream*>stream.node.next
 
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
@@ -696,14 +693,6 @@ cdef class StreamWriter:
             self.end(stream)
         else:
             self.queue(stream)
-
-    cdef void dismiss_all(self, Frame* farewell) noexcept nogil:
-        cdef Stream* stream = <Stream*>self.streams
-        cdef Stream* following
-        while stream != NULL:
-            following = <Stream*>stream.node.next
-            self.dismiss(stream, farewell)
-            stream = following
 
     cdef void look_at_rings(self) noexcept nogil:
         """Queue the readers of every ring with new frames. Ends none, so the lists are stable."""
@@ -746,11 +735,8 @@ cdef class StreamWriter:
                 self.end(stream)
             return
         for index in range(count):
-            vectors[index].iov_base = frame_data(pieces[index].frame)
-            vectors[index].iov_len = pieces[index].frame.size
-        if stream.current != NULL:
-            vectors[0].iov_base = frame_data(stream.current) + stream.offset
-            vectors[0].iov_len = stream.current.size - stream.offset
+            vectors[index].iov_base = frame_data(pieces[index].frame) + pieces[index].offset
+            vectors[index].iov_len = pieces[index].frame.size - pieces[index].offset
         if count == 1:  # PERF: sendmsg copies a message and its vector first
             sent = send(
                 stream.fd, vectors[0].iov_base, vectors[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL
@@ -797,8 +783,9 @@ cdef class StreamWriter:
         if stream.current != NULL:
             forge_ref(&stream.current.refs)
             pieces[0].frame = stream.current
+            pieces[0].offset = stream.offset
             pieces[0].cursor = NULL
-            pieces[0].refresh = False
+            pieces[0].counts = stream.current_counts
             count = 1
         if stream.closing:
             return count
@@ -818,7 +805,7 @@ cdef class StreamWriter:
         """Move cursors past each frame with a sent byte, and keep the rest of the last one."""
         cdef int index
         cdef size_t left
-        cdef bint counts
+        cdef Piece* piece
         stream.sent += <int64_t>sent
         stream.sent_at = self.now
         stream.slow = False
@@ -826,32 +813,27 @@ cdef class StreamWriter:
             if sent == 0:
                 stream.slow = True
                 return
-            counts = stream.current_counts if stream.current != NULL else False
-            left = pieces[index].frame.size
-            if index == 0 and stream.current != NULL:
-                left -= stream.offset
-            if pieces[index].cursor != NULL:
-                pieces[index].cursor.number = pieces[index].next
-                counts = not pieces[index].refresh
-                forge_add(&self.refresh_count, <uint64_t>pieces[index].refresh)
+            piece = &pieces[index]
+            left = piece.frame.size - piece.offset
+            if piece.cursor != NULL:
+                piece.cursor.number = piece.next
+                forge_add(&self.refresh_count, <uint64_t>(not piece.counts))
             if sent < left:
-                stream_keep(stream, pieces[index].frame, sent, counts)
+                stream_keep(stream, piece, sent)
                 stream.slow = True
                 return
             sent -= left
-            if index == 0 and stream.current != NULL:
+            if piece.cursor == NULL:
                 frame_drop(stream.current)
                 stream.current = NULL
-            forge_add(&self.frames, <uint64_t>counts)
+            forge_add(&self.frames, <uint64_t>piece.counts)
 
     cdef void sweep(self, double now) noexcept nogil:
         """Send heartbeats and enforce deadlines."""
         cdef Stream* stream = <Stream*>self.streams
-        cdef Stream* following
-        cdef bint over = self.stopping and now >= self.deadline
+        cdef bint over = self.stopping and now >= self.stop_deadline
         cdef double patience
         while stream != NULL:
-            following = <Stream*>stream.node.next
             patience = min(self.write_timeout, STALLED) if stream.closing else self.write_timeout
             if over or self.is_unread(stream, now) or (
                 stream.blocked_since != 0.0 and now - stream.blocked_since >= patience
@@ -864,7 +846,7 @@ cdef class StreamWriter:
                     stream.offset = 0
                     stream.current_counts = False
                 self.queue(stream)
-            stream = following
+            stream = <Stream*>stream.node.next
 
     cdef bint is_unread(self, Stream* stream, double now) noexcept nogil:
         """Return the same as _fanout_py.StreamWriter._is_unread."""
@@ -880,7 +862,10 @@ cdef class StreamWriter:
         return stream.unread_since != 0.0 and now - stream.unread_since >= self.patience
 
     cdef void end(self, Stream* stream) noexcept nogil:
-        """Close one stream. Every stream ends here, and release_ended() releases its objects."""
+        """Close one stream. Every stream ends here, and release_ended() releases its objects.
+
+        SAFETY: until then it keeps its links, so that loops over the streams may end them.
+        """
         cdef uint32_t index
         cdef Cursor* cursor
         cdef epoll_event unused

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from posix.ioctl cimport ioctl
 from posix.uio cimport iovec
-from posix.unistd cimport close, read, write
+from posix.unistd cimport close
 
 cdef extern from *:
     """
@@ -115,6 +115,8 @@ cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE
     int eventfd(unsigned int, int)
+    int eventfd_read(int, uint64_t*)
+    int eventfd_write(int, uint64_t)
 
 cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:

@@ -98,14 +98,13 @@ cdef inline void waker_wake(Waker* waker) noexcept nogil:
     head. Publishers set both AFTER the head is written. All are sequentially consistent. So either
     a publisher reads 0, lists and writes, or the owner still reads the new head.
     """
-    cdef uint64_t one = 1
     if not forge_swap(&waker.pending, 1):
-        write(waker.fd, &one, sizeof(one))  # cannot block; if it is full, the owner wakes anyway
+        eventfd_write(waker.fd, 1)  # cannot block; if it is full, the owner wakes anyway
 
 
 cdef inline void waker_clear(Waker* waker) noexcept nogil:
     cdef uint64_t count
-    read(waker.fd, &count, sizeof(count))
+    eventfd_read(waker.fd, &count)
     forge_swap(&waker.pending, 0)
 
 

@@ -50,9 +50,10 @@ cdef struct Stream:
 
 cdef struct Piece:  # a frame to send, and the cursor that moves when its first byte is sent
     Frame* frame
-    Cursor* cursor
+    size_t offset  # bytes of it that were sent
+    Cursor* cursor  # NULL: the frame is the stream's current one
     uint64_t next
-    bint refresh
+    bint counts  # whether it is a frame of a topic
 
 
 cdef inline void stream_drop(Stream* stream) noexcept nogil:
@@ -116,8 +117,9 @@ cdef inline int cursor_gather(
         new = 1
     for index in range(new):
         pieces[count].frame = blocks[index]
+        pieces[count].offset = 0
         pieces[count].cursor = cursor
-        pieces[count].refresh = waiting > allowed
+        pieces[count].counts = waiting <= allowed
         pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
         count += 1
     return count
@@ -142,15 +144,13 @@ cdef inline int pieces_order(Piece* pieces, int start, int count) noexcept nogil
     return count
 
 
-cdef inline void stream_keep(Stream* stream, Frame* frame, size_t sent, bint counts) noexcept nogil:
+cdef inline void stream_keep(Stream* stream, Piece* piece, size_t sent) noexcept nogil:
     """Keep a frame after `sent` more bytes of it; the rest is sent first next time."""
-    if frame == stream.current:
-        stream.offset += sent
-        return
-    forge_ref(&frame.refs)
-    stream.current = frame
-    stream.offset = sent
-    stream.current_counts = counts
+    if piece.cursor != NULL:
+        forge_ref(&piece.frame.refs)
+    stream.current = piece.frame
+    stream.offset = piece.offset + sent
+    stream.current_counts = piece.counts
 
 
 cdef inline void close_gently(int fd) noexcept nogil:
