@@ -315,14 +315,23 @@ cdef class Subscription:
 
 # -- stream writer ---------------------------------------------------------------------------------
 
-cdef Stream* stream_new(int fd, size_t count) except NULL:
+cdef Stream* stream_new(int fd, tuple subscriptions) except NULL:
+    cdef size_t count = <size_t>len(subscriptions)
     cdef Stream* stream = <Stream*>calloc(1, sizeof(Stream) + count * sizeof(Cursor))
+    cdef Cursor* cursor
+    cdef Subscription subscription
     if stream == NULL:
         raise MemoryError
     stream.refs = 1
     stream.fd = fd
     stream.count = <uint32_t>count
-    stream.cursors = <Cursor*>(<char*>stream + sizeof(Stream))
+    stream.cursors = cursor = <Cursor*>(<char*>stream + sizeof(Stream))
+    for subscription in subscriptions:
+        cursor.ring = &subscription.topic.ring
+        cursor.shut = &subscription.shut
+        cursor.number = subscription.number
+        cursor.stream = stream
+        cursor += 1
     return stream
 
 
@@ -432,21 +441,19 @@ cdef class StreamWriter:
 
     def stop(self, timeout=5.0, farewell=b""):
         """Send `farewell` to all clients, close their streams and end the thread. Idempotent."""
-        cdef Frame* frame = frame_of(_frame(farewell))
-        cdef double wait
-        try:
-            wait = _seconds("timeout", timeout)
-            thread = self.thread
-            pthread_mutex_lock(&self.lock)
-            if self.live and not self.stop_requested:
-                self.stop_requested = True
-                self.stop_deadline = forge_now() + wait
-                self.stop_farewell = frame
-                frame = NULL
-                waker_wake(&self.waker)
-            pthread_mutex_unlock(&self.lock)
-        finally:
-            frame_drop(frame)
+        cdef bytes last = _frame(farewell)
+        cdef double wait = _seconds("timeout", timeout)
+        cdef Frame* frame = frame_of(last)
+        thread = self.thread
+        pthread_mutex_lock(&self.lock)
+        if self.live and not self.stop_requested:
+            self.stop_requested = True
+            self.stop_deadline = forge_now() + wait
+            self.stop_farewell = frame
+            frame = NULL
+            waker_wake(&self.waker)
+        pthread_mutex_unlock(&self.lock)
+        frame_drop(frame)
         if thread is not None:
             thread.join()
 
@@ -475,11 +482,10 @@ cdef class StreamWriter:
     cdef uint64_t enqueue(self, int fd, tuple subscriptions, Lease lease, bytes first) except? 0:
         """Return the number of the stream; 0 if the writer does not run, or with an error."""
         cdef _Entry entry = _Entry.__new__(_Entry)
-        cdef Stream* stream = stream_new(fd, <size_t>len(subscriptions))
+        cdef Stream* stream = stream_new(fd, subscriptions)
         cdef bint accepted
         try:
             stream.current = frame_of(first)
-            fill_cursors(stream, subscriptions)
             self.last_id += 1
             stream.id = self.last_id
             entry.subscriptions = subscriptions
@@ -907,17 +913,6 @@ cdef int claim(StreamWriter writer, subscriptions, list claimed) except -1:
         one.adopted = True
         claimed.append(one)
     return 0
-
-
-cdef void fill_cursors(Stream* stream, tuple subscriptions) noexcept:
-    cdef Subscription subscription
-    cdef Cursor* cursor = stream.cursors
-    for subscription in subscriptions:
-        cursor.ring = &subscription.topic.ring
-        cursor.shut = &subscription.shut
-        cursor.number = subscription.number
-        cursor.stream = stream
-        cursor += 1
 
 
 cdef void release(subscriptions, Lease lease) noexcept:

@@ -400,11 +400,20 @@ class StreamWriter:
                 sock = socket.socket(fileno=fd)
                 sock.setblocking(False)
             self._claim(subscriptions, claimed)
-            if sock is not None:
-                stream = self._enqueue(sock, tuple(claimed), lease, first)
+            with self._lock:
+                if sock is not None and self._thread is not None and self._stop is None:
+                    self._last_id += 1
+                    current = memoryview(first) if first else None
+                    stream = _Stream(self._last_id, sock, tuple(claimed), lease, current)
+                    self._entries[stream.id] = stream
+                    self._incoming.append(stream)
         finally:
             if stream is None:
-                _close_fd(sock, fd if isinstance(fd, int) else -1)
+                if sock is not None:
+                    sock.close()
+                elif isinstance(fd, int):
+                    with suppress(OSError, OverflowError):
+                        os.close(fd)
                 _release(claimed, lease if isinstance(lease, Lease) else None)
         if stream is None:
             return 0
@@ -424,23 +433,6 @@ class StreamWriter:
                 subscription._topic._writer = self
                 subscription._adopted = True
             claimed.append(subscription)
-
-    def _enqueue(
-        self,
-        sock: socket.socket,
-        subscriptions: tuple[Subscription, ...],
-        lease: Lease | None,
-        first: bytes,
-    ) -> _Stream | None:
-        with self._lock:
-            if self._thread is None or self._stop is not None:
-                return None
-            self._last_id += 1
-            current = memoryview(first) if first else None
-            stream = _Stream(self._last_id, sock, subscriptions, lease, current)
-            self._entries[stream.id] = stream
-            self._incoming.append(stream)
-            return stream
 
     def drop(self, stream: int, farewell: bytes = b"") -> bool:
         """End one stream at the next frame boundary, after `farewell`.
@@ -730,15 +722,6 @@ def _close_gently(sock: socket.socket) -> None:
         while sock.recv(4096, socket.MSG_DONTWAIT):
             pass
     sock.close()
-
-
-def _close_fd(sock: socket.socket | None, fd: int) -> None:
-    """Close the socket of a failed adopt()."""
-    if sock is not None:
-        sock.close()
-    elif fd >= 0:
-        with suppress(OSError):
-            os.close(fd)
 
 
 def _release(subscriptions: Iterable[Subscription], lease: Lease | None) -> None:
