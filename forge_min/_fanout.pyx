@@ -11,9 +11,9 @@ cells in `_fanout_cells.pxi`.
 Ownership
 * A Frame is a counted block of bytes. The ring owns one count, each stream that still has to send
   it another. Counts are atomic, so the last owner frees it, on any thread and without the GIL.
-* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions.
-  An entry is deleted only after the writer's thread has released the stream, so the thread may use
-  plain Ring pointers.
+* A Ring belongs to its Topic, and has one StreamWriter. Every Subscription holds its Topic, every
+  _Entry its Subscriptions. An entry is deleted only after the writer's thread has released the
+  stream and read its news, so the thread may use plain Ring pointers.
 * A Stream is counted: one for the entry, one for the thread, one for each queue with it.
 
 LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one
@@ -21,10 +21,11 @@ writer. Neither is taken inside the other. While one is held, no Python object i
 or called, and no thread waits for the GIL. So a thread that waits for one while it holds the GIL
 waits for a few copied pointers only, and no cycle is possible.
 
-LOCK: the GIL guards Limiter (a lock would double its cost), Topic.objects, a Subscription's number,
-StreamWriter.entries, last_id and thread. So the module does not declare itself free-threaded, and
-a free-threaded Python turns the GIL on when it imports the module (PEP 703). The twin relies on
-locks and on single operations of dict, set and deque, and runs without the GIL.
+LOCK: the GIL guards Limiter (a lock would double its cost), Topic.objects and writer, a
+Subscription's number, StreamWriter.entries, last_id and thread. So the module does not declare
+itself free-threaded, and a free-threaded Python turns the GIL on when it imports the module
+(PEP 703). The twin relies on locks and on single operations of dict, set and deque, and runs
+without the GIL.
 """
 
 cimport cython
@@ -200,6 +201,7 @@ cdef class Topic:
     cdef Ring ring
     # PERF: the same frames as Python objects, guarded by the GIL, so that take() creates none.
     cdef list objects
+    cdef object writer  # the StreamWriter that adopts the subscriptions, once there is one
 
     def __cinit__(self, size=64):
         cdef uint64_t count = _whole("size", size, 1, 65536)
@@ -313,14 +315,23 @@ cdef class Subscription:
 
 # -- stream writer ---------------------------------------------------------------------------------
 
-cdef Stream* stream_new(int fd, size_t count) except NULL:
+cdef Stream* stream_new(int fd, tuple subscriptions) except NULL:
+    cdef size_t count = <size_t>len(subscriptions)
     cdef Stream* stream = <Stream*>calloc(1, sizeof(Stream) + count * sizeof(Cursor))
+    cdef Cursor* cursor
+    cdef Subscription subscription
     if stream == NULL:
         raise MemoryError
     stream.refs = 1
     stream.fd = fd
     stream.count = <uint32_t>count
-    stream.cursors = <Cursor*>(<char*>stream + sizeof(Stream))
+    stream.cursors = cursor = <Cursor*>(<char*>stream + sizeof(Stream))
+    for subscription in subscriptions:
+        cursor.ring = &subscription.topic.ring
+        cursor.shut = &subscription.shut
+        cursor.number = subscription.number
+        cursor.stream = stream
+        cursor += 1
     return stream
 
 
@@ -345,7 +356,8 @@ cdef class StreamWriter:
     cdef dict entries
     cdef object thread, starting
     cdef uint64_t last_id
-    # LOCK: lock guards the commands: everything down to stop_farewell.
+    # LOCK: lock guards the commands: everything down to stop_farewell. Once a stop is requested,
+    # stop_deadline and stop_farewell do not change, and the thread reads them without the lock.
     cdef pthread_mutex_t lock
     cdef Stream* incoming
     cdef Stream* dropping
@@ -359,7 +371,7 @@ cdef class StreamWriter:
     cdef Queue ready
     cdef Stream* ended
     cdef bint stopping
-    cdef double deadline, swept, now
+    cdef double swept, now
     cdef uint64_t frames, refresh_count
 
     def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
@@ -429,21 +441,19 @@ cdef class StreamWriter:
 
     def stop(self, timeout=5.0, farewell=b""):
         """Send `farewell` to all clients, close their streams and end the thread. Idempotent."""
-        cdef Frame* frame = frame_of(_frame(farewell))
-        cdef double wait
-        try:
-            wait = _seconds("timeout", timeout)
-            thread = self.thread
-            pthread_mutex_lock(&self.lock)
-            if self.live and not self.stop_requested:
-                self.stop_requested = True
-                self.stop_deadline = forge_now() + wait
-                self.stop_farewell = frame
-                frame = NULL
-                waker_wake(&self.waker)
-            pthread_mutex_unlock(&self.lock)
-        finally:
-            frame_drop(frame)
+        cdef bytes last = _frame(farewell)
+        cdef double wait = _seconds("timeout", timeout)
+        cdef Frame* frame = frame_of(last)
+        thread = self.thread
+        pthread_mutex_lock(&self.lock)
+        if self.live and not self.stop_requested:
+            self.stop_requested = True
+            self.stop_deadline = forge_now() + wait
+            self.stop_farewell = frame
+            frame = NULL
+            waker_wake(&self.waker)
+        pthread_mutex_unlock(&self.lock)
+        frame_drop(frame)
         if thread is not None:
             thread.join()
 
@@ -459,7 +469,7 @@ cdef class StreamWriter:
                 raise TypeError("lease must be a Lease")
             if number >= 0:
                 check_socket(number)
-            claim(subscriptions, claimed)
+            claim(self, subscriptions, claimed)
             if number >= 0:
                 stream = self.enqueue(number, tuple(claimed), lease, _frame(first))
         finally:
@@ -472,11 +482,10 @@ cdef class StreamWriter:
     cdef uint64_t enqueue(self, int fd, tuple subscriptions, Lease lease, bytes first) except? 0:
         """Return the number of the stream; 0 if the writer does not run, or with an error."""
         cdef _Entry entry = _Entry.__new__(_Entry)
-        cdef Stream* stream = stream_new(fd, <size_t>len(subscriptions))
+        cdef Stream* stream = stream_new(fd, subscriptions)
         cdef bint accepted
         try:
             stream.current = frame_of(first)
-            fill_cursors(stream, subscriptions)
             self.last_id += 1
             stream.id = self.last_id
             entry.subscriptions = subscriptions
@@ -557,6 +566,7 @@ cdef class StreamWriter:
         while not done:
             with nogil:
                 done = self.loop()
+                self.look_at_rings()  # SAFETY: a ring that is released next is not in the news
             self.release_ended()
         self.close_files()
         self.thread = None
@@ -590,7 +600,6 @@ cdef class StreamWriter:
             if self.stopping and self.streams == NULL:
                 while self.ready.first != NULL:
                     stream_drop(queue_pop(&self.ready))
-                self.look_at_rings()  # frees the interests in the news
                 return True
             if self.ended != NULL:
                 return False
@@ -637,22 +646,16 @@ cdef class StreamWriter:
         cdef Stream* incoming
         cdef Stream* dropping
         cdef Stream* stream
-        cdef Frame* farewell = NULL
         cdef bint stop
         pthread_mutex_lock(&self.lock)
         incoming = self.incoming
         dropping = self.dropping
         self.incoming = self.dropping = NULL
         stop = self.stop_requested and not self.stopping
-        self.deadline = self.stop_deadline
-        if stop:
-            farewell = self.stop_farewell
-            self.stop_farewell = NULL
         pthread_mutex_unlock(&self.lock)
         while incoming != NULL:
-            stream = incoming
-            incoming = stream.next_incoming
-            self.begin(stream)
+            self.begin(incoming)
+            incoming = incoming.next_incoming
         while dropping != NULL:
             stream = dropping
             dropping = stream.next_dropping
@@ -660,11 +663,14 @@ cdef class StreamWriter:
             stream_drop(stream)
         if stop:
             self.stopping = True
-            self.dismiss_all(farewell)
-        frame_drop(farewell)
+            stream = <Stream*>self.streams
+            while stream != NULL:
+                self.dismiss(stream, self.stop_farewell)
+                stream = <Stream*>stream.node.next
 
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
+        cdef Cursor* cursor
         cdef uint32_t index
         list_add(&self.streams, &stream.node)
         stream.sent_at = self.now
@@ -675,39 +681,11 @@ cdef class StreamWriter:
             return
         stream.begun = True
         for index in range(stream.count):
-            if not self.watch(&stream.cursors[index]):
-                self.end(stream)  # out of memory
-                return
+            cursor = &stream.cursors[index]
+            if cursor.ring.cursors == NULL:
+                ring_watch(cursor.ring, &self.waker)
+            list_add(&cursor.ring.cursors, &cursor.node)
         self.queue(stream)
-
-    cdef bint watch(self, Cursor* cursor) noexcept nogil:
-        """Add a cursor to the interest in its ring, which is created if needed; False: no memory.
-
-        PERF: found through the ring, which few writers watch, not among all topics.
-        """
-        cdef Interest* interest = <Interest*>ring_find(cursor.ring, &self.waker)
-        if interest == NULL:
-            interest = <Interest*>calloc(1, sizeof(Interest))
-            if interest == NULL:
-                return False
-            interest.watch.waker = &self.waker
-            interest.ring = cursor.ring
-            ring_attach(cursor.ring, &interest.watch)
-        cursor.interest = interest
-        list_add(&interest.cursors, &cursor.node)
-        return True
-
-    cdef void unwatch(self, Cursor* cursor) noexcept nogil:
-        cdef Interest* interest = cursor.interest
-        if interest == NULL:
-            return
-        cursor.interest = NULL
-        list_remove(&interest.cursors, &cursor.node)
-        if interest.cursors == NULL:
-            ring_detach(interest.ring, &interest.watch)
-            interest.ring = NULL
-            if not forge_flag(&interest.watch.listed):
-                free(interest)
 
     cdef void dismiss(self, Stream* stream, Frame* farewell) noexcept nogil:
         """End a stream at the next frame boundary, or at once if it is blocked without a frame."""
@@ -722,33 +700,19 @@ cdef class StreamWriter:
         else:
             self.queue(stream)
 
-    cdef void dismiss_all(self, Frame* farewell) noexcept nogil:
-        cdef Stream* stream = <Stream*>self.streams
-        cdef Stream* following
-        while stream != NULL:
-            following = <Stream*>stream.node.next
-            self.dismiss(stream, farewell)
-            stream = following
-
     cdef void look_at_rings(self) noexcept nogil:
         """Queue the readers of every ring with new frames. Ends none, so the lists are stable."""
-        cdef Interest* interest = <Interest*>forge_take(<void**>&self.waker.news)
-        cdef Interest* following
-        cdef uint64_t head
+        cdef Ring* ring = <Ring*>forge_take(<void**>&self.waker.news)
+        cdef Ring* following
         cdef Cursor* cursor
-        while interest != NULL:
-            following = <Interest*>interest.watch.next_news
-            if interest.ring == NULL:
-                free(interest)
-            else:
-                forge_swap(&interest.watch.listed, 0)
-                head = forge_load(&interest.ring.head)
-                cursor = <Cursor*>interest.cursors if head != interest.seen else NULL
-                interest.seen = head
-                while cursor != NULL:
-                    self.queue(cursor.stream)
-                    cursor = <Cursor*>cursor.node.next
-            interest = following
+        while ring != NULL:
+            following = ring.next_news  # read before a publisher lists the ring again
+            forge_swap(&ring.listed, 0)
+            cursor = <Cursor*>ring.cursors
+            while cursor != NULL:
+                self.queue(cursor.stream)
+                cursor = <Cursor*>cursor.node.next
+            ring = following
 
     cdef inline void queue(self, Stream* stream) noexcept nogil:
         if not stream.queued and stream.blocked_since == 0.0 and not stream.ended:
@@ -777,11 +741,8 @@ cdef class StreamWriter:
                 self.end(stream)
             return
         for index in range(count):
-            vectors[index].iov_base = frame_data(pieces[index].frame)
-            vectors[index].iov_len = pieces[index].frame.size
-        if stream.current != NULL:
-            vectors[0].iov_base = frame_data(stream.current) + stream.offset
-            vectors[0].iov_len = stream.current.size - stream.offset
+            vectors[index].iov_base = frame_data(pieces[index].frame) + pieces[index].offset
+            vectors[index].iov_len = pieces[index].frame.size - pieces[index].offset
         if count == 1:  # PERF: sendmsg copies a message and its vector first
             sent = send(
                 stream.fd, vectors[0].iov_base, vectors[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL
@@ -828,8 +789,9 @@ cdef class StreamWriter:
         if stream.current != NULL:
             forge_ref(&stream.current.refs)
             pieces[0].frame = stream.current
+            pieces[0].offset = stream.offset
             pieces[0].cursor = NULL
-            pieces[0].refresh = False
+            pieces[0].counts = stream.current_counts
             count = 1
         if stream.closing:
             return count
@@ -849,7 +811,7 @@ cdef class StreamWriter:
         """Move cursors past each frame with a sent byte, and keep the rest of the last one."""
         cdef int index
         cdef size_t left
-        cdef bint counts
+        cdef Piece* piece
         stream.sent += <int64_t>sent
         stream.sent_at = self.now
         stream.slow = False
@@ -857,32 +819,27 @@ cdef class StreamWriter:
             if sent == 0:
                 stream.slow = True
                 return
-            counts = stream.current_counts if stream.current != NULL else False
-            left = pieces[index].frame.size
-            if index == 0 and stream.current != NULL:
-                left -= stream.offset
-            if pieces[index].cursor != NULL:
-                pieces[index].cursor.number = pieces[index].next
-                counts = not pieces[index].refresh
-                forge_add(&self.refresh_count, <uint64_t>pieces[index].refresh)
+            piece = &pieces[index]
+            left = piece.frame.size - piece.offset
+            if piece.cursor != NULL:
+                piece.cursor.number = piece.next
+                forge_add(&self.refresh_count, <uint64_t>(not piece.counts))
             if sent < left:
-                stream_keep(stream, pieces[index].frame, sent, counts)
+                stream_keep(stream, piece, sent)
                 stream.slow = True
                 return
             sent -= left
-            if index == 0 and stream.current != NULL:
+            if piece.cursor == NULL:
                 frame_drop(stream.current)
                 stream.current = NULL
-            forge_add(&self.frames, <uint64_t>counts)
+            forge_add(&self.frames, <uint64_t>piece.counts)
 
     cdef void sweep(self, double now) noexcept nogil:
         """Send heartbeats and enforce deadlines."""
         cdef Stream* stream = <Stream*>self.streams
-        cdef Stream* following
-        cdef bint over = self.stopping and now >= self.deadline
+        cdef bint over = self.stopping and now >= self.stop_deadline
         cdef double patience
         while stream != NULL:
-            following = <Stream*>stream.node.next
             patience = min(self.write_timeout, STALLED) if stream.closing else self.write_timeout
             if over or self.is_unread(stream, now) or (
                 stream.blocked_since != 0.0 and now - stream.blocked_since >= patience
@@ -895,7 +852,7 @@ cdef class StreamWriter:
                     stream.offset = 0
                     stream.current_counts = False
                 self.queue(stream)
-            stream = following
+            stream = <Stream*>stream.node.next
 
     cdef bint is_unread(self, Stream* stream, double now) noexcept nogil:
         """Return the same as _fanout_py.StreamWriter._is_unread."""
@@ -911,15 +868,22 @@ cdef class StreamWriter:
         return stream.unread_since != 0.0 and now - stream.unread_since >= self.patience
 
     cdef void end(self, Stream* stream) noexcept nogil:
-        """Close one stream. Every stream ends here, and release_ended() releases its objects."""
+        """Close one stream. Every stream ends here, and release_ended() releases its objects.
+
+        SAFETY: until then it keeps its links, so that loops over the streams may end them.
+        """
         cdef uint32_t index
+        cdef Cursor* cursor
         cdef epoll_event unused
         if stream.begun:
             # SAFETY: close() does not suffice: a child process that is being started may hold a
             # copy of the socket, and epoll would still report a stream that is freed.
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, &unused)
-        for index in range(stream.count):
-            self.unwatch(&stream.cursors[index])
+            for index in range(stream.count):
+                cursor = &stream.cursors[index]
+                list_remove(&cursor.ring.cursors, &cursor.node)
+                if cursor.ring.cursors == NULL:
+                    ring_watch(cursor.ring, NULL)
         close_gently(stream.fd)
         list_remove(&self.streams, &stream.node)
         stream.ended = True
@@ -936,27 +900,19 @@ cdef int check_socket(int fd) except -1:
     return 0
 
 
-cdef int claim(subscriptions, list claimed) except -1:
+cdef int claim(StreamWriter writer, subscriptions, list claimed) except -1:
     """Mark each subscription as adopted and append it to `claimed`, also before an error."""
+    cdef Subscription one
     for subscription in subscriptions:
         if not isinstance(subscription, Subscription):
             raise TypeError("subscriptions must be Subscription objects")
-        if (<Subscription>subscription).adopted:
-            raise ValueError("a subscription can be adopted only once")
-        (<Subscription>subscription).adopted = True
-        claimed.append(subscription)
+        one = subscription
+        if one.adopted or one.topic.writer not in (None, writer):
+            raise ValueError("a subscription can be adopted only once, by the topic's StreamWriter")
+        one.topic.writer = writer
+        one.adopted = True
+        claimed.append(one)
     return 0
-
-
-cdef void fill_cursors(Stream* stream, tuple subscriptions) noexcept:
-    cdef Subscription subscription
-    cdef Cursor* cursor = stream.cursors
-    for subscription in subscriptions:
-        cursor.ring = &subscription.topic.ring
-        cursor.shut = &subscription.shut
-        cursor.number = subscription.number
-        cursor.stream = stream
-        cursor += 1
 
 
 cdef void release(subscriptions, Lease lease) noexcept:

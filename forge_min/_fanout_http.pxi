@@ -10,11 +10,11 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp
 from libc.time cimport time, time_t, tm
+from posix.strings cimport strncasecmp
 
 cdef extern from *:
     void* memmem(const void*, size_t, const void*, size_t) nogil
     tm* gmtime_r(const time_t*, tm*) nogil
-    int strncasecmp(const char*, const char*, size_t) nogil
 
 cdef enum:
     NAME = 1  # valid in the name of a field; no underscore (RFC 9110 section 5.6.2)

@@ -209,11 +209,9 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
 def try_encode_json(value):
     """See _fanout.pyi."""
     cdef Text text
-    text.size, text.capacity = 0, 1024
-    text.at = <char*>malloc(text.capacity)
-    if text.at is NULL:
-        raise MemoryError
+    memset(&text, 0, sizeof(text))
     try:
+        need(&text, 1024)
         return text.at[:text.size] if put_value(&text, value, 0) else None
     finally:
         free(text.at)
@@ -262,11 +260,9 @@ def try_format_access_line(double now, method, path, status, double seconds, fie
         return None
     if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
-    text.size, text.capacity = 0, 1024
-    text.at = <char*>malloc(text.capacity)
-    if text.at is NULL:
-        raise MemoryError
+    memset(&text, 0, sizeof(text))
     try:
+        need(&text, 1024)
         put(&text, b'{"time":"', 9)
         put_clock(&text, <long long>now)
         put(&text, b".", 1)

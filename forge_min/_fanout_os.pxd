@@ -1,7 +1,9 @@
 # The interface to Linux, and the atomic operations of GCC and Clang.
 
 from libc.stdint cimport uint32_t, uint64_t
-from posix.unistd cimport close, read, write
+from posix.ioctl cimport ioctl
+from posix.uio cimport iovec
+from posix.unistd cimport close
 
 cdef extern from *:
     """
@@ -113,11 +115,8 @@ cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE
     int eventfd(unsigned int, int)
-
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
+    int eventfd_read(int, uint64_t*)
+    int eventfd_write(int, uint64_t)
 
 cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
@@ -133,7 +132,6 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<sys/ioctl.h>" nogil:
     enum:
         TIOCOUTQ  # as SIOCOUTQ
-    int ioctl(int, unsigned long, void*)
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()

@@ -89,14 +89,14 @@ class Lease:
 class Limiter:
     """Limits live streams: `max_total` at once and `max_per_user` of one user, exactly."""
 
-    __slots__ = ("_active", "_counts", "_lock", "max_per_user", "max_total")
+    __slots__ = ("_counts", "_lock", "active", "max_per_user", "max_total")
 
     def __init__(self, *, max_total: int, max_per_user: int) -> None:
         self.max_total = _whole("max_total", max_total, 0, 2**31 - 1)
         self.max_per_user = _whole("max_per_user", max_per_user, 0, 2**31 - 1)
-        self._active = 0
+        self.active = 0  # number of leases that are held now
         self._counts: dict[str, int] = {}
-        self._lock = threading.Lock()  # LOCK: _active, _counts and every Lease._released
+        self._lock = threading.Lock()  # LOCK: active, _counts and every Lease._released
 
     def acquire(self, user: str) -> Lease:
         """Return a lease for `user`.
@@ -108,7 +108,7 @@ class Limiter:
             raise TypeError(f"user must be a str, not {type(user).__name__}")
         lease = Lease(self, user)
         with self._lock:
-            if self._active >= self.max_total:
+            if self.active >= self.max_total:
                 raise TooManyConnections(f"all {self.max_total} live connections are taken")
             count = self._counts.get(user, 0)
             if count >= self.max_per_user:
@@ -116,7 +116,7 @@ class Limiter:
                     f"all {self.max_per_user} live connections of one user are taken"
                 )
             self._counts[user] = count + 1
-            self._active += 1
+            self.active += 1
         return lease
 
     def _release(self, lease: Lease) -> bool:
@@ -124,18 +124,13 @@ class Limiter:
             if lease._released:
                 return False
             lease._released = True
-            self._active -= 1
+            self.active -= 1
             count = self._counts[lease.user] - 1
             if count:
                 self._counts[lease.user] = count
             else:
                 del self._counts[lease.user]
         return True
-
-    @property
-    def active(self) -> int:
-        """Number of leases that are held now."""
-        return self._active
 
     def active_for(self, user: str) -> int:
         """Return the number of leases that `user` holds now."""
@@ -154,26 +149,22 @@ class Limiter:
 class Topic:
     """A ring buffer of the last `size` frames (1 to 65536), numbered from 1.
 
-    The cost of publishing does not depend on the number of subscriptions.
+    One StreamWriter adopts its subscriptions, the first that adopts one. The cost of publishing
+    does not depend on the number of subscriptions.
     """
 
-    __slots__ = ("_head", "_lock", "_order", "_ring", "_subscribers", "_wakers", "size")
+    __slots__ = ("_head", "_lock", "_order", "_ring", "_writer", "size", "subscribers")
 
     def __init__(self, size: int = 64) -> None:
         self.size = _whole("size", size, 1, 65536)
         self._head = 0
-        self._subscribers = 0
+        self.subscribers = 0  # number of open subscriptions
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # number of each frame among all frames of this process
-        self._wakers: list[StreamWriter] = []
-        # LOCK: _head, _ring, _wakers, _subscribers, the cursors of this topic's subscriptions.
+        self._writer: StreamWriter | None = None  # that adopts the subscriptions
+        # LOCK: _head, _ring, _writer, subscribers, the cursors of this topic's subscriptions.
         # Re-entrant: the garbage collector may close a subscription while this thread holds it.
         self._lock = threading.RLock()
-
-    @property
-    def subscribers(self) -> int:
-        """Number of open subscriptions."""
-        return self._subscribers
 
     def publish(self, frame: bytes) -> int:
         """Append a frame and return its number. Never blocks on a reader.
@@ -187,8 +178,8 @@ class Topic:
             self._ring[self._head % self.size] = frame
             self._order[self._head % self.size] = next(_published)
             number = self._head
-            for waker in self._wakers:
-                waker._wake(self)
+            if self._writer is not None:
+                self._writer._wake(self)
         return number
 
     def subscribe(self, after: int | None = None) -> Subscription:
@@ -201,17 +192,9 @@ class Topic:
         with self._lock:
             if after is None:
                 after = self._head
-            self._subscribers += 1
+            self.subscribers += 1
             oldest = max(1, self._head - self.size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
-
-    def _attach(self, waker: StreamWriter) -> None:
-        with self._lock:
-            self._wakers.append(waker)
-
-    def _detach(self, waker: StreamWriter) -> None:
-        with self._lock:
-            self._wakers.remove(waker)
 
     def _read(self, start: int, limit: int) -> list[bytes]:
         """Return up to `limit` frames from `start`, which the ring has. The caller has the lock."""
@@ -227,12 +210,12 @@ class Subscription:
     raises RuntimeError. Closing an adopted subscription stops its frames, but not the stream.
     """
 
-    __slots__ = ("_adopted", "_closed", "_next", "_topic")
+    __slots__ = ("_adopted", "_next", "_topic", "closed")
 
     def __init__(self, topic: Topic, number: int) -> None:
         self._topic = topic
         self._next = number
-        self._closed = False
+        self.closed = False  # whether `close` was called
         self._adopted = False
 
     def take(self, limit: int = 64) -> tuple[int, list[bytes]]:
@@ -246,7 +229,7 @@ class Subscription:
         with topic._lock:
             if self._adopted:
                 raise RuntimeError("this subscription belongs to a StreamWriter")
-            if self._closed:
+            if self.closed:
                 return 0, []
             waiting = topic._head + 1 - self._next
             if waiting > topic.size:
@@ -260,15 +243,10 @@ class Subscription:
         """Leave the topic. Idempotent."""
         topic = self._topic
         with topic._lock:
-            if self._closed:
+            if self.closed:
                 return
-            self._closed = True
-            topic._subscribers -= 1
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+            self.closed = True
+            topic.subscribers -= 1
 
     def __del__(self) -> None:
         self.close()
@@ -328,6 +306,10 @@ class StreamWriter:
         boundary, and continues at the head.
     """
 
+    # Frames of topics that were sent completely, without heartbeats, `first` and farewells.
+    frames_sent = 0
+    refreshes = 0  # refresh frames begun because a subscription missed frames
+
     def __init__(
         self, *, heartbeat: float = 15.0, write_timeout: float = 30.0, buffer_size: int = 32
     ) -> None:
@@ -339,10 +321,9 @@ class StreamWriter:
         patience = max(UNREAD_HEARTBEATS * self._heartbeat, UNREAD_SECONDS)
         self._patience = min(patience, self._write_timeout)
         self._buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
-        self._frames = self._refreshes = 0
         self._last_id = 0
         self._entries: dict[int, _Stream] = {}
-        self._topics: dict[Topic, tuple[dict[_Stream, None], list[int]]] = {}
+        self._topics: dict[Topic, dict[_Stream, None]] = {}
         self._news: set[Topic] = set()  # each operation on it is atomic
         self._ready: deque[_Stream] = deque()
         self._incoming: list[_Stream] = []
@@ -405,7 +386,7 @@ class StreamWriter:
         Returns the number of the stream, from 1; 0 if there is no stream.
 
         Raises after the release: OSError unless fd is a socket, ValueError if a subscription was
-        adopted before, TypeError.
+        adopted before, or if another writer has adopted one of its topic, TypeError.
         """
         claimed: list[Subscription] = []
         sock: socket.socket | None = None
@@ -419,11 +400,20 @@ class StreamWriter:
                 sock = socket.socket(fileno=fd)
                 sock.setblocking(False)
             self._claim(subscriptions, claimed)
-            if sock is not None:
-                stream = self._enqueue(sock, tuple(claimed), lease, first)
+            with self._lock:
+                if sock is not None and self._thread is not None and self._stop is None:
+                    self._last_id += 1
+                    current = memoryview(first) if first else None
+                    stream = _Stream(self._last_id, sock, tuple(claimed), lease, current)
+                    self._entries[stream.id] = stream
+                    self._incoming.append(stream)
         finally:
             if stream is None:
-                _close_fd(sock, fd if isinstance(fd, int) else -1)
+                if sock is not None:
+                    sock.close()
+                elif isinstance(fd, int):
+                    with suppress(OSError, OverflowError):
+                        os.close(fd)
                 _release(claimed, lease if isinstance(lease, Lease) else None)
         if stream is None:
             return 0
@@ -436,27 +426,13 @@ class StreamWriter:
             if not isinstance(subscription, Subscription):
                 raise TypeError("subscriptions must be Subscription objects")
             with subscription._topic._lock:
-                if subscription._adopted:
-                    raise ValueError("a subscription can be adopted only once")
+                if subscription._adopted or subscription._topic._writer not in (None, self):
+                    raise ValueError(
+                        "a subscription can be adopted only once, by the topic's StreamWriter"
+                    )
+                subscription._topic._writer = self
                 subscription._adopted = True
             claimed.append(subscription)
-
-    def _enqueue(
-        self,
-        sock: socket.socket,
-        subscriptions: tuple[Subscription, ...],
-        lease: Lease | None,
-        first: bytes,
-    ) -> _Stream | None:
-        with self._lock:
-            if self._thread is None or self._stop is not None:
-                return None
-            self._last_id += 1
-            current = memoryview(first) if first else None
-            stream = _Stream(self._last_id, sock, subscriptions, lease, current)
-            self._entries[stream.id] = stream
-            self._incoming.append(stream)
-            return stream
 
     def drop(self, stream: int, farewell: bytes = b"") -> bool:
         """End one stream at the next frame boundary, after `farewell`.
@@ -477,6 +453,8 @@ class StreamWriter:
     def _wake(self, topic: Topic | None = None) -> None:
         """Wake the thread, for a topic with new frames or for a command. Never blocks."""
         if topic is not None:
+            if topic not in self._topics:  # no stream reads it
+                return
             self._news.add(topic)
         if not self._pending:
             self._pending = True
@@ -491,19 +469,6 @@ class StreamWriter:
     def connections(self) -> int:
         """Number of streams that have not ended. Each holds its lease."""
         return len(self._entries)
-
-    @property
-    def frames_sent(self) -> int:
-        """Number of frames of topics that were sent completely.
-
-        Heartbeats, refreshes, `first` and farewells do not count.
-        """
-        return self._frames
-
-    @property
-    def refreshes(self) -> int:
-        """Number of refresh frames begun because a subscription missed frames."""
-        return self._refreshes
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -580,11 +545,7 @@ class StreamWriter:
             return
         stream.sent_at = time.monotonic()
         for subscription in stream.subscriptions:
-            topic = subscription._topic
-            if topic not in self._topics:
-                self._topics[topic] = ({}, [0])
-                topic._attach(self)
-            self._topics[topic][0][stream] = None
+            self._topics.setdefault(subscription._topic, {})[stream] = None
 
     def _end_all(self, farewell: bytes) -> None:
         for stream in self._all():
@@ -608,12 +569,8 @@ class StreamWriter:
 
     def _look_at_topics(self) -> None:
         for _ in range(len(self._news)):
-            topic = self._news.pop()
-            streams, seen = self._topics.get(topic, ({}, [0]))
-            if seen[0] != topic._head:
-                seen[0] = topic._head
-                for stream in streams:
-                    self._queue(stream)
+            for stream in self._topics.get(self._news.pop(), ()):
+                self._queue(stream)
 
     def _queue(self, stream: _Stream) -> None:
         if not stream.queued and not stream.blocked_since:
@@ -669,7 +626,7 @@ class StreamWriter:
         allowed = min(topic.size, self._buffer_size) if slow else topic.size
         with topic._lock:
             start, after = subscription._next, topic._head + 1
-            if subscription._closed or start == after:
+            if subscription.closed or start == after:
                 return
             if after - start > allowed:
                 view = memoryview(_refresh(after - start))
@@ -693,14 +650,14 @@ class StreamWriter:
             if piece.subscription is not None:
                 piece.subscription._next = piece.next
                 counts = piece.order > 0
-                self._refreshes += not counts
+                self.refreshes += not counts
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
                 return
             sent -= len(piece.view)
             stream.current = None
-            self._frames += counts
+            self.frames_sent += counts
         stream.slow = False
 
     def _sweep(self, now: float) -> None:
@@ -741,19 +698,14 @@ class StreamWriter:
         if stream.sent_at:
             self._selector.unregister(stream.sock)
             for subscription in stream.subscriptions:
-                self._forget(subscription._topic, stream)
+                streams = self._topics.get(subscription._topic, {})
+                streams.pop(stream, None)
+                if not streams:
+                    self._topics.pop(subscription._topic, None)
         _close_gently(stream.sock)
         with self._lock:
             del self._entries[stream.id]
         _release(stream.subscriptions, stream.lease)
-
-    def _forget(self, topic: Topic, stream: _Stream) -> None:
-        streams, _ = self._topics.get(topic, (None, None))
-        if streams is not None:
-            streams.pop(stream, None)
-            if not streams:
-                del self._topics[topic]
-                topic._detach(self)
 
     def _finish(self) -> None:
         self._ready.clear()
@@ -770,15 +722,6 @@ def _close_gently(sock: socket.socket) -> None:
         while sock.recv(4096, socket.MSG_DONTWAIT):
             pass
     sock.close()
-
-
-def _close_fd(sock: socket.socket | None, fd: int) -> None:
-    """Close the socket of a failed adopt()."""
-    if sock is not None:
-        sock.close()
-    elif fd >= 0:
-        with suppress(OSError):
-            os.close(fd)
 
 
 def _release(subscriptions: Iterable[Subscription], lease: Lease | None) -> None:
@@ -951,23 +894,18 @@ try_parse_head = try_format_head = try_format_response = try_encode_json = (
 class Counter:
     """A sum of numbers, exact with several threads."""
 
-    __slots__ = ("_lock", "_value")
+    __slots__ = ("_lock", "value")
 
     def __init__(self) -> None:
-        self._value = 0.0
-        self._lock = threading.Lock()  # LOCK: _value
+        self.value = 0.0  # the sum so far
+        self._lock = threading.Lock()  # LOCK: value
 
     def inc(self, n: float = 1.0) -> None:
         """Add `n`. Raises ValueError below 0."""
         if not (n := 0.0 + n) >= 0.0:  # raises TypeError for a text
             raise ValueError(f"a counter cannot decrease: {n}")
         with self._lock:
-            self._value += n
-
-    @property
-    def value(self) -> float:
-        """The sum so far."""
-        return self._value
+            self.value += n
 
 
 @final

@@ -51,7 +51,7 @@ cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
 cdef struct Waker:
     int fd  # an eventfd
     int pending  # 1 from the first wake until its owner reads the news
-    Watch* news  # atomic: a stack of the watches of rings with new frames
+    Ring* news  # atomic: a stack of the rings with new frames
 
 
 cdef struct Node:  # of a doubly linked list; the first member of its items
@@ -77,21 +77,17 @@ cdef inline void list_remove(Node** first, Node* node) noexcept nogil:
         node.next.prev = node.prev
 
 
-cdef struct Watch:  # one waker's interest in one ring
-    Node node
-    Waker* waker
-    Watch* next_news
-    int listed  # atomic: 1 while it is in the news of its waker
-
-
 cdef struct Ring:
     uint64_t* published  # number of frames that the process has published
-    # LOCK: lock guards slots, head (which may also be read atomically without it) and watches.
+    # LOCK: lock guards slots, head (which may also be read atomically without it) and waker.
     pthread_mutex_t lock
     Frame** slots
     uint64_t size
     uint64_t head
-    Node* watches
+    Waker* waker  # of the writer's thread; NULL: no cursor reads the ring
+    Ring* next_news
+    int listed  # atomic: 1 while it is in the news of its waker
+    Node* cursors  # for the writer's thread only
     long subscribers  # atomic
 
 
@@ -102,49 +98,21 @@ cdef inline void waker_wake(Waker* waker) noexcept nogil:
     head. Publishers set both AFTER the head is written. All are sequentially consistent. So either
     a publisher reads 0, lists and writes, or the owner still reads the new head.
     """
-    cdef uint64_t one = 1
     if not forge_swap(&waker.pending, 1):
-        write(waker.fd, &one, sizeof(one))  # cannot block; if it is full, the owner wakes anyway
+        eventfd_write(waker.fd, 1)  # cannot block; if it is full, the owner wakes anyway
 
 
 cdef inline void waker_clear(Waker* waker) noexcept nogil:
     cdef uint64_t count
-    read(waker.fd, &count, sizeof(count))
+    eventfd_read(waker.fd, &count)
     forge_swap(&waker.pending, 0)
 
 
-cdef inline void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
+cdef inline void ring_watch(Ring* ring, Waker* waker) noexcept nogil:
+    """Set the waker. SAFETY: no publisher uses the old one afterwards: they wake inside the lock."""
     pthread_mutex_lock(&ring.lock)
-    list_add(&ring.watches, &watch.node)
+    ring.waker = waker
     pthread_mutex_unlock(&ring.lock)
-
-
-cdef inline Watch* ring_find(Ring* ring, Waker* waker) noexcept nogil:
-    """Return the watch of this waker, or NULL. Only for its owner, which alone ends the watch."""
-    cdef Watch* watch
-    pthread_mutex_lock(&ring.lock)
-    watch = <Watch*>ring.watches
-    while watch != NULL and watch.waker != waker:
-        watch = <Watch*>watch.node.next
-    pthread_mutex_unlock(&ring.lock)
-    return watch
-
-
-cdef inline void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
-    """Remove a watch. SAFETY: no publisher uses it afterwards: they wake inside the lock."""
-    pthread_mutex_lock(&ring.lock)
-    list_remove(&ring.watches, &watch.node)
-    pthread_mutex_unlock(&ring.lock)
-
-
-cdef inline void ring_wake(Ring* ring) noexcept nogil:
-    """Wake all watches. The caller holds the lock."""
-    cdef Watch* watch = <Watch*>ring.watches
-    while watch != NULL:
-        if not forge_swap(&watch.listed, 1):
-            forge_push(<void**>&watch.waker.news, watch, <void**>&watch.next_news)
-        waker_wake(watch.waker)
-        watch = <Watch*>watch.node.next
 
 
 cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
@@ -158,7 +126,10 @@ cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
     frame.order = forge_next(ring.published)
     slot[0] = frame
     forge_store(&ring.head, number)
-    ring_wake(ring)
+    if ring.waker != NULL:
+        if not forge_swap(&ring.listed, 1):
+            forge_push(<void**>&ring.waker.news, ring, <void**>&ring.next_news)
+        waker_wake(ring.waker)
     pthread_mutex_unlock(&ring.lock)
     frame_drop(old)
     return number

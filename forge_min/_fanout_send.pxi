@@ -13,10 +13,8 @@ cdef enum:
     # The owner of a socket. Only the caller and this thread use the rest of its parcel, each while
     # it owns the socket.
     CALLER = 0
-    SENDING = 1  # this thread, which sends
-    WAITING = 2  # epoll; the caller may take it back
-    READING = 3  # this thread, which reads
-    FINISHED = 4  # in the queue for the caller
+    WAITING = 1  # epoll; the caller may take it back
+    THREAD = 2  # this thread, until `completed` returns it
 
 cdef double NAP = 10e-6  # seconds that the thread polls for more before it sleeps
 
@@ -98,11 +96,11 @@ cdef class IoThread:
         keep[fd] = owner
         parcel.fd, parcel.received = fd, NULL
         parcel.data, parcel.size = PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
-        forge_swap(&parcel.owner, SENDING)
+        forge_swap(&parcel.owner, THREAD)
         forge_next(&self.given)
         forge_push(&self.news, parcel, &parcel.next)
         if forge_swap(&self.asleep, 0):
-            self.rouse()
+            eventfd_write(self.wake, 1)
         return True
 
     def completed(self, dict keep not None):
@@ -149,7 +147,7 @@ cdef class IoThread:
     def acknowledge(self):
         """See _fanout_py.IoThread.acknowledge."""
         cdef uint64_t count
-        read(self.bell, &count, sizeof(count))
+        eventfd_read(self.bell, &count)
 
     def run(self):
         """See _fanout_py.IoThread.run.
@@ -166,7 +164,7 @@ cdef class IoThread:
     def stop(self):
         """See _fanout_py.IoThread.stop."""
         forge_swap(&self.stopped, 1)
-        self.rouse()
+        eventfd_write(self.wake, 1)
         cdef uint64_t given = forge_load(&self.given)
         with nogil:
             while forge_flag(&self.active) == 1 or forge_load(&self.finished) < given:
@@ -178,10 +176,6 @@ cdef class IoThread:
         """Move finished parcels to the queue, which is empty. Returns False for none."""
         self.queue = in_order(&self.back)
         return self.queue != NULL
-
-    cdef void rouse(self) noexcept nogil:
-        cdef uint64_t one = 1
-        write(self.wake, &one, sizeof(one))
 
     cdef bint called(self) noexcept nogil:
         """Count one waiting caller less. Returns False if none waits."""
@@ -237,7 +231,7 @@ cdef class IoThread:
             forge_swap(&parcel.owner, WAITING)
             return False
         parcel.count = count
-        self.finish(parcel)
+        forge_push(&self.back, parcel, &parcel.next)
         return True
 
     cdef bint watch(self, int fd, uint32_t events) noexcept nogil:
@@ -257,7 +251,7 @@ cdef class IoThread:
         cdef uint64_t count
         for i in range(ready):
             if events[i].data.fd == self.wake:
-                read(self.wake, &count, sizeof(count))
+                eventfd_read(self.wake, &count)
             else:
                 rings += self.receive_one(&self.parcels[events[i].data.fd])
         self.ring(rings)
@@ -265,7 +259,7 @@ cdef class IoThread:
 
     cdef bint receive_one(self, Parcel* parcel) noexcept nogil:
         """Receive for one parcel. Returns whether it is finished, for `completed`."""
-        if not forge_change(&parcel.owner, WAITING, READING):
+        if not forge_change(&parcel.owner, WAITING, THREAD):
             return False  # the caller took it back
         cdef ssize_t count = recv(parcel.fd, self.buffer, RECEIVED, MSG_DONTWAIT)
         if count < 0 and is_temporary() and self.watch(parcel.fd, NEXT):
@@ -275,12 +269,8 @@ cdef class IoThread:
             parcel.received = <char*>malloc(count + 1)
             memcpy(parcel.received, self.buffer, count if parcel.received != NULL else 0)
         parcel.count = count if parcel.received != NULL else PEER_GONE
-        self.finish(parcel)
-        return True
-
-    cdef void finish(self, Parcel* parcel) noexcept nogil:
-        forge_swap(&parcel.owner, FINISHED)
         forge_push(&self.back, parcel, &parcel.next)
+        return True
 
     cdef void ring(self, int rings) noexcept nogil:
         """Wake as many waiting callers as there are finished parcels."""
@@ -288,4 +278,4 @@ cdef class IoThread:
         while called < <uint64_t>rings and self.called():
             called += 1
         if called:
-            write(self.bell, &called, sizeof(called))
+            eventfd_write(self.bell, called)

@@ -11,19 +11,11 @@ cdef enum:
 
 
 cdef struct Cursor:  # one subscription of one stream; for the writer's thread only
-    Node node  # in the cursors of the interest
+    Node node  # in the cursors of the ring
     Ring* ring
     int* shut  # of the Subscription, which the entry keeps alive
     uint64_t number  # of the next frame to begin
     Stream* stream
-    Interest* interest
-
-
-cdef struct Interest:  # the thread's watch on one ring, and the cursors that read it
-    Watch watch  # comes first: a Watch of this waker is an Interest
-    Ring* ring  # NULL: no cursor reads it, and it is freed when the thread finds it in the news
-    Node* cursors
-    uint64_t seen  # the head when the thread last looked
 
 
 cdef struct Stream:
@@ -51,16 +43,17 @@ cdef struct Stream:
     bint closing
     bint slow  # the socket was full, and a backlog is left
     bint queued
-    bint begun
+    bint begun  # epoll has it, and its cursors are in their rings
     bint ended
     Cursor* cursors  # `count` of them, in the same block
 
 
 cdef struct Piece:  # a frame to send, and the cursor that moves when its first byte is sent
     Frame* frame
-    Cursor* cursor
+    size_t offset  # bytes of it that were sent
+    Cursor* cursor  # NULL: the frame is the stream's current one
     uint64_t next
-    bint refresh
+    bint counts  # whether it is a frame of a topic
 
 
 cdef inline void stream_drop(Stream* stream) noexcept nogil:
@@ -124,8 +117,9 @@ cdef inline int cursor_gather(
         new = 1
     for index in range(new):
         pieces[count].frame = blocks[index]
+        pieces[count].offset = 0
         pieces[count].cursor = cursor
-        pieces[count].refresh = waiting > allowed
+        pieces[count].counts = waiting <= allowed
         pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
         count += 1
     return count
@@ -150,15 +144,13 @@ cdef inline int pieces_order(Piece* pieces, int start, int count) noexcept nogil
     return count
 
 
-cdef inline void stream_keep(Stream* stream, Frame* frame, size_t sent, bint counts) noexcept nogil:
+cdef inline void stream_keep(Stream* stream, Piece* piece, size_t sent) noexcept nogil:
     """Keep a frame after `sent` more bytes of it; the rest is sent first next time."""
-    if frame == stream.current:
-        stream.offset += sent
-        return
-    forge_ref(&frame.refs)
-    stream.current = frame
-    stream.offset = sent
-    stream.current_counts = counts
+    if piece.cursor != NULL:
+        forge_ref(&piece.frame.refs)
+    stream.current = piece.frame
+    stream.offset = piece.offset + sent
+    stream.current_counts = piece.counts
 
 
 cdef inline void close_gently(int fd) noexcept nogil:

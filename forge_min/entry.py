@@ -113,8 +113,7 @@ def operating() -> Mapping[str, Row]:
     """Return the rows of the operating commands, for `add_commands`."""
     from .resources import table
 
-    rows: Mapping[str, Row] = table(__package__, "entry.toml")
-    return rows
+    return table(__package__, "entry.toml")
 
 
 def add_commands(

@@ -77,21 +77,19 @@ class RequestSpan(observe.Span):
             self.fail_with(error)
 
 
-class JobSpan:
+class JobSpan(observe.Span):
     """A consumer span around the run of a job.
 
     The first run continues the trace in which the job was inserted; a later run begins its own
     trace, linked to that one.
     """
 
-    __slots__ = ("_job", "_span")
-
     def __init__(self, job: Job) -> None:
         self._job = job
         headers = (job.metadata.get(name) for name in ("traceparent", "tracestate"))
         cause, state = (value if isinstance(value, str) else "" for value in headers)
         first = job.attempt == 1
-        self._span = observe.span(
+        super().__init__(
             f"job {job.kind}",
             kind="consumer",
             parent=cause if first else None,
@@ -99,8 +97,8 @@ class JobSpan:
             links=() if first or not cause else (cause,),
         )
 
-    def __enter__(self) -> None:
-        job, span = self._job, self._span.__enter__()
+    def __enter__(self) -> observe.Span:
+        job, span = self._job, super().__enter__()
         job.span = current.get()  # read by the worker's observer after the span has ended
         if span.recording:
             span.set_attribute("messaging.system", "forge")
@@ -109,9 +107,7 @@ class JobSpan:
             span.set_attribute("messaging.destination.name", job.queue)
             span.set_attribute("messaging.message.id", str(job.id))
             span.set_attribute("forge.job.attempt", job.attempt)
-
-    def __exit__(self, *error: Any) -> None:
-        self._span.__exit__(*error)
+        return span
 
 
 # -- metrics ---------------------------------------------------------------------------------------

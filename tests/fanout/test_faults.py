@@ -168,6 +168,7 @@ def test_a_process_without_file_descriptors_is_an_error_and_no_more(
         assert client.read_until(b"\n\n") == b"data: 1\n\n"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    topic = core.Topic()
     writer.start()
     bench.writers.append(writer)
     fd, client = bench.pair()

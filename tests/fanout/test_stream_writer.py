@@ -192,6 +192,7 @@ def test_silence_brings_heartbeats_and_traffic_none(core: ModuleType, bench: Any
     assert client.read_until(HEARTBEAT) == HEARTBEAT
     assert time.monotonic() - began >= 0.09
     assert writer.frames_sent == 0
+    topic = core.Topic()
     quiet_fd, quiet = bench.pair()
     bench.writer().adopt(quiet_fd, [topic.subscribe()])
     topic.publish(frame(1))
@@ -564,6 +565,12 @@ def test_adopt_gives_everything_back_when_it_cannot_keep_it(core: ModuleType, be
     bad.close()
     with pytest.raises(TypeError):
         writer.adopt("7", [topic.subscribe()], limiter.acquire("ann"))
+    bad_fd, bad = bench.pair()
+    with pytest.raises(ValueError, match="the topic's StreamWriter"):
+        bench.writer().adopt(bad_fd, [topic.subscribe()], limiter.acquire("ann"))
+    assert bad.read_all() == b""
+    bad.close()
+    bench.writers[-1].stop()
     del subscriptions
     assert (limiter.active, topic.subscribers, writer.connections) == (0, 1, 1)
     topic.publish(frame(1))
@@ -665,14 +672,14 @@ def test_adopt_drop_publish_and_vanish_from_many_threads(core: ModuleType, bench
 
 
 def test_stopping_while_others_adopt_loses_nothing(core: ModuleType, bench: Any) -> None:
-    topic = core.Topic()
     limiter = core.Limiter(max_total=5000, max_per_user=5000)
     for _ in range(10):
+        topic = core.Topic()
         writer = core.StreamWriter()
         writer.start()
         go = threading.Barrier(4)
 
-        def adopt(writer: Any = writer, go: threading.Barrier = go) -> None:
+        def adopt(topic: Any = topic, writer: Any = writer, go: threading.Barrier = go) -> None:
             go.wait(10)
             for _ in range(20):
                 ours, theirs = socket.socketpair()
