@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from forge_min.wsgi.middleware import limits
@@ -19,7 +20,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Take:
     """Take from a limiter at a time: at(now, limiter, key)."""
 
     def take(now: float, limiter: RateLimiter, key: str) -> tuple[bool, int, float]:
-        monkeypatch.setattr(limits, "monotonic", lambda: now)
+        monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now))
         return limiter.take(key)
 
     return take
