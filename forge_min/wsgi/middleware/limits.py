@@ -44,15 +44,15 @@ class RateLimiter:
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()  # LOCK: _times
 
-    def take(self, key: str) -> tuple[bool, int, float]:
-        """Take a token.
+    def take(self, key: str, tokens: int = 1) -> tuple[bool, int, float]:
+        """Take a token. tokens: 0 only looks.
 
         Returns (allowed, remaining tokens, seconds). The seconds are until the bucket is full, or
         if refused until the next token.
         """
         with self._lock:
             now, full_at = time.monotonic(), self._times.get(key)
-            used = max((full_at or now) - now, 0.0) + self._interval
+            used = max((full_at or now) - now, 0.0) + tokens * self._interval
             if used > self._period + _TICK:
                 return False, 0, used - self._period
             if full_at is None:
