@@ -301,8 +301,8 @@ class Runtime:
         limits, in_production = self._rate_limits(layout), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
-        access.start()
-        self._stack.callback(access.stop)
+        access.lines.start()
+        self._stack.callback(access.lines.stop)
         self.application = wsgi.Application(
             router,
             middleware=[
