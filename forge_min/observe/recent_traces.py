@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
@@ -88,14 +86,13 @@ class RecentTraces(SpanProcessor):
     def __init__(self, on_trace: Callable[[Tree], object] | None = None) -> None:
         self._on_trace = on_trace
         self.reset()
-        _living.add(self)
 
     def reset(self) -> None:
         """Forget all spans. For a child after a fork.
 
         Spans that its parent started end there, and another thread may have held the lock.
         """
-        self._roots: OrderedDict[int, _OpenTrace] = OrderedDict()  # by the root's id
+        self._roots: dict[int, _OpenTrace] = {}  # by the root's id, the oldest first
         self._by_span: dict[int, _OpenTrace] = {}  # by the id of each span that is not omitted
         self._ended: deque[_OpenTrace] = deque(maxlen=_KEPT)
         # LOCK: guards all of these. SAFETY: reentrant: garbage collection may end a span while the
@@ -147,17 +144,6 @@ class RecentTraces(SpanProcessor):
         open_trace = self._roots.pop(root, None)
         for span in open_trace.known if open_trace else ():
             self._by_span.pop(span, None)
-
-
-_living: WeakSet[RecentTraces] = WeakSet()
-
-
-def _after_fork() -> None:
-    for recent in list(_living):
-        recent.reset()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _tree(complete: _OpenTrace) -> Tree:
