@@ -47,18 +47,17 @@ class Health:
     @cached_property
     def inspector(self) -> ProcessInspector:
         """The processes that can be profiled."""
-        from ..admin import LocalInspector
+        from ..admin import ProcessInspector
 
-        return LocalInspector()
+        return ProcessInspector()
 
     def drain(self) -> None:
         """Report that the application is about to stop: no longer ready, still alive."""
         self.draining = True
 
     def alive(self) -> Mapping[str, Any]:
-        """Return the body of /healthz."""
+        """Return the members of /healthz beside its status."""
         return {
-            "status": "ok",
             "version": self.build.get("version", __version__),
             "commit": self.build.get("commit", "unknown"),
             "built": self.build.get("date"),
