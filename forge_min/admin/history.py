@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..observe import Snapshot
 
-JobCounts = Mapping[tuple[str, ...], float] | None
+JobCounts = Mapping[tuple[str, str], float] | None
 Figures = tuple[Snapshot, JobCounts]
 """The metrics now, and the number of jobs by (queue, state); None if the number is unknown."""
 

@@ -240,8 +240,8 @@ class Runtime:
         """Open the database of the admin server: each of its threads has its own connection."""
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
-        counted = observe.SingleFlight(lambda: control.job_counts(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: counted.result() or {})
+        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
+        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
