@@ -72,8 +72,7 @@ def current_context() -> SpanContext | None:
 
 def current_traceparent() -> str | None:
     """Return the W3C `traceparent` of the current span, sampled or not; None without a span."""
-    context = current_context()
-    return None if context is None else format_traceparent(context)
+    return trace_headers().get("traceparent")
 
 
 def trace_headers() -> dict[str, str]:
