@@ -323,8 +323,7 @@ class Runtime:
         )
         application = self.application  # development wraps the attribute later
         self.on_server_response = application.record_server_response
-        limit = config.server.max_connections
-        self.metrics.watch("forge_http_connections_limit", lambda: limit)
+        self.metrics.watch("forge_http_connections_limit", lambda: config.server.max_connections)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
     def _rate_limits(self, layout: Layout) -> wsgi.RateLimits:
