@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from forge_min.admin import AdminServer, LocalInspector
+from forge_min.admin import AdminServer, ProcessInspector
 from forge_min.observe import CONTENT_TYPE
 
 
@@ -19,7 +19,7 @@ class Source(SimpleNamespace):
             "ready": lambda: (True, {}),
             "jobs": lambda: None,
             "figures": lambda: ([], None),
-            "inspector": LocalInspector(),
+            "inspector": ProcessInspector(),
         }
         super().__init__(**values | options)
 

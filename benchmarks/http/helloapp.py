@@ -56,13 +56,13 @@ def main() -> None:
     # What the product logs with; the lines go to where stderr goes.
     access = AccessLog(format="json")
     server = Server(("127.0.0.1", int(sys.argv[1])), application(access), threads=8)
-    access.start()
+    access.lines.start()
     server.start()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
     server.stop()
-    access.stop()
+    access.lines.stop()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .history import SERIES, Figures, JobCounts
-    from .inspection import LocalInspector, ProcessInspector, Reply
+    from .inspection import ProcessInspector, Reply
     from .jobs import JobsPages
     from .server import AdminServer
 
@@ -17,13 +17,12 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "history": ["Figures", "JobCounts", "SERIES"],
-        "inspection": ["ProcessInspector", "LocalInspector", "Reply"],
+        "inspection": ["ProcessInspector", "Reply"],
         "jobs": ["JobsPages"],
         "server": ["AdminServer"],
     },
 )
 
 __all__ = [
-    "AdminServer", "Figures", "JobCounts", "JobsPages", "LocalInspector", "ProcessInspector",
-    "Reply", "SERIES",
+    "AdminServer", "Figures", "JobCounts", "JobsPages", "ProcessInspector", "Reply", "SERIES",
 ]  # fmt: skip

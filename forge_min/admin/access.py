@@ -7,7 +7,6 @@ cannot register are accepted (DNS rebinding). Another site can only link to a pa
 from __future__ import annotations
 
 import hmac
-import time
 from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlencode
@@ -32,7 +31,6 @@ SIGN_IN = "/sign-in"
 _OPEN = ("/favicon.ico", "/healthz", SIGN_IN)  # for probes and the sign-in form
 _COOKIE = "forge_admin"
 _ATTEMPTS, _MINUTE = 10, 60.0
-_MOST = 10_000  # networks that are blocked at once
 
 
 class Access:
@@ -46,7 +44,7 @@ class Access:
         self._token, self._host = token, host.lower()
         # The browser does not store the token itself.
         self._cookie = hmac.digest(token.encode(), b"forge_min admin", "sha256").hex()
-        self._attempts = _FailedAttempts()
+        self._wrong = RateLimiter(_ATTEMPTS, _MINUTE)  # a wrong token of a network takes one
 
     def routes(self) -> dict[str, Handler]:
         """Return the handlers of the sign-in form, if a token is required."""
@@ -65,7 +63,7 @@ class Access:
         if _is_cross_site(request):
             raise Forbidden("another site sent this request: open the URL directly")
         if self._token and (bearer(request) is not None or request.method == "POST"):
-            self._attempts.check(_network(request))
+            self._check_attempts(request)
         if path in _OPEN or path.startswith("/static/") or self._is_allowed(request):
             return handler(request)
         is_page = preferred(request, ("text/plain", "text/html")) == "text/html"
@@ -98,10 +96,20 @@ class Access:
         response.headers.append(("Set-Cookie", cookie))
         return response
 
+    def _check_attempts(self, request: Request) -> None:
+        """Raise TooManyAttempts after ten wrong tokens in a minute from the client's network.
+
+        No token is compared then: otherwise the correct one could still be guessed.
+        """
+        _, left, until_full = self._wrong.take(_network(request), 0)
+        if not left:
+            seconds = until_full - _MINUTE + _MINUTE / _ATTEMPTS  # until the next attempt
+            raise TooManyAttempts("too many wrong tokens", retry_after=ceil(seconds))
+
     def _is_token(self, request: Request, token: str) -> bool:
         valid = _equal(token, self._token)
         if not valid:
-            self._attempts.record(_network(request))
+            self._wrong.take(_network(request))
         return valid
 
     def _is_safe_host(self, host: str) -> bool:
@@ -120,32 +128,6 @@ def _host_name(host: str) -> str:
     """Return the name or address of a Host header, without its port."""
     rest, _, port = host.rpartition(":")
     return (rest if rest and port.isdigit() else host).lower().strip("[]").removesuffix(".")
-
-
-class _FailedAttempts:
-    """Wrong tokens by network.
-
-    After ten in a minute, no token of the network is compared until the next attempt is allowed.
-    Otherwise a client could guess further.
-    """
-
-    def __init__(self) -> None:
-        self._limiter = RateLimiter(_ATTEMPTS, _MINUTE)
-        self._until: dict[str, float] = {}  # each operation on it is atomic
-
-    def record(self, client: str) -> None:
-        allowed, left, seconds = self._limiter.take(client)
-        if not allowed or not left:
-            if len(self._until) >= _MOST:
-                self._until.clear()
-            self._until[client] = time.monotonic() + (_MINUTE / _ATTEMPTS if allowed else seconds)
-
-    def check(self, client: str) -> None:
-        """Raise TooManyAttempts if the network is blocked."""
-        left = self._until.get(client, 0.0) - time.monotonic()
-        if left > 0:
-            raise TooManyAttempts("too many wrong tokens", retry_after=ceil(left))
-        self._until.pop(client, None)
 
 
 def _is_cross_site(request: Request) -> bool:

@@ -22,37 +22,25 @@ Replies = Mapping[str, Reply]
 """Replies by the name of the process."""
 
 
-class ProcessInspector(Protocol):
-    """The processes that `AdminServer` can inspect."""
-
-    def names(self) -> Sequence[str]:
-        """Return the serving processes, then others that can be selected by name."""
-
-    def serving(self) -> Sequence[str]:
-        """Return the processes that serve requests, the default selection."""
-
-    def inspect(self, names: Sequence[str], inspection: Inspection, wait: Wait) -> Replies:
-        """Inspect processes concurrently, and return the replies by name.
-
-        A process that does not reply is missing. wait: as in `Inspector.inspect`; ends the waiting.
-        Raises HTTPProblem 503 if too many callers wait already.
-        """
-
-
-class LocalInspector:
-    """A `ProcessInspector` of this process, named "1"."""
+class ProcessInspector:
+    """The processes that `AdminServer` can inspect: this one, named "1"."""
 
     def __init__(self) -> None:
         self._inspector = Inspector()
 
     def names(self) -> Sequence[str]:
-        """Return the name of this process."""
+        """Return the serving processes, then others that can be selected by name."""
         return ("1",)
 
-    serving = names
+    def serving(self) -> Sequence[str]:
+        """Return the processes that serve requests, the default selection."""
+        return ("1",)
 
     def inspect(self, names: Sequence[str], inspection: Inspection, wait: Wait) -> Replies:
-        """Inspect this process."""
+        """Inspect processes concurrently, and return the replies by name.
+
+        A process that does not reply is missing. wait: as in `Inspector.inspect`; ends the waiting.
+        """
         return {
             name: Reply(os.getpid(), self._inspector.inspect(inspection, wait)) for name in names
         }

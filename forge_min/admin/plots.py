@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
+from operator import attrgetter
 from types import SimpleNamespace as Item
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def plots(points: Sequence[Point]) -> Raw:
     shown = []
     for title, unit, factor, lines in _PLOTS:
         series = [
-            Series(name, style, [_scaled(getattr(point, field), factor) for point in points])
+            Series(name, style, [v and v * factor for v in map(attrgetter(field), points)])
             for name, (style, field) in lines.items()
         ]
         shown.append(plot(title, unit, series))
@@ -109,7 +110,3 @@ def _number(value: float | None) -> str:
     if value >= 100 or value == int(value):
         return f"{ceil(value - 0.5):,}"
     return f"{value:.2g}" if value < 10 else f"{value:.1f}"
-
-
-def _scaled(value: float | None, factor: int) -> float | None:
-    return None if value is None else value * factor

@@ -9,6 +9,7 @@ import json
 import secrets
 import socket
 import threading
+from functools import partial
 from ipaddress import ip_address
 
 from ..errors import ServerError
@@ -31,7 +32,7 @@ from .history import History
 from .inspection import HealthSource
 from .pages import Pages
 from .profiles import Profiles
-from .traces import Traces
+from .traces import show_traces
 
 _JOBS = ("/jobs", "/jobs/{path...}", "/static/jobs/{path...}")
 _THREADS = 4  # a profile holds one until it ends, a process that hangs two more for 2 s
@@ -71,12 +72,12 @@ class AdminServer:
         self._stopping = threading.Event()
         self._history = History(health.figures)
         access = Access(token, host)
-        router = Router()
+        inspected = health.inspector, self._stopping.wait
         routes: dict[str, Handler] = {
             **access.routes(),
             **Pages(project, health, self._history).routes(),
-            **Profiles(health.inspector, self._stopping.wait).routes(),
-            **Traces(health.inspector, self._stopping.wait, project).routes(),
+            **Profiles(*inspected).routes(),
+            "GET /debug/traces": partial(show_traces, *inspected, project),
             "GET /metrics": self._metrics,
             "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
             "GET /readyz": self._readyz,
@@ -85,6 +86,7 @@ class AdminServer:
             **{f"GET {path}": self._show_jobs for path in _JOBS},
             "POST /jobs/{path...}": self._show_jobs,
         }
+        router = Router()
         for route, handler in routes.items():
             method, path = route.split(" ")
             router.add(method, path, handler)

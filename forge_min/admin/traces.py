@@ -8,7 +8,7 @@ from types import SimpleNamespace as Item
 from typing import TYPE_CHECKING
 
 from ..observe import Inspection, Wait
-from ..wsgi import Handler, Raw, Request, Response, html_response, preferred, text_response
+from ..wsgi import Raw, Request, Response, html_response, preferred, text_response
 from .inspection import ProcessInspector
 from .profiles import missing_lines
 from .templates import traces as template
@@ -16,7 +16,6 @@ from .templates import traces as template
 if TYPE_CHECKING:
     from ..observe import Branch, Tree
 
-PATH = "/debug/traces"
 _MOST = 100
 _NONE = (
     "No traces yet. In production a trace is kept if observe.otlp_endpoint is set and the trace is"
@@ -24,45 +23,37 @@ _NONE = (
 )
 
 
-class Traces:
-    """The page of traces.
+def show_traces(
+    inspector: ProcessInspector, wait: Wait, project: str, request: Request
+) -> Response:
+    """Return the traces as text, as a page or as JSON.
 
-    inspector: the source of the traces.
     wait: as in `Inspector.inspect`.
     project: the project's name.
     """
-
-    def __init__(self, inspector: ProcessInspector, wait: Wait, project: str) -> None:
-        self._inspector, self._wait, self._project = inspector, wait, project
-
-    def routes(self) -> dict[str, Handler]:
-        """Return the handlers by method and path."""
-        return {f"GET {PATH}": self._show}
-
-    def _show(self, request: Request) -> Response:
-        names = self._inspector.serving()
-        replies = self._inspector.inspect(names, Inspection("spans"), self._wait)
-        missing = missing_lines(names, replies)
-        trees: list[Tree] = [tree for reply in replies.values() for tree in reply.result]
-        trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]
-        kind = preferred(request, ["text/plain", "text/html", "application/json"])
-        if kind == "application/json":
-            headers = [("X-No-Answer", ", ".join(missing))] if missing else []
-            body = json.dumps([_plain(tree) for tree in trees], default=str)
-            return Response(200, body.encode(), [("Content-Type", kind), *headers])
-        if kind == "text/plain":
-            lines = [*(map(str, trees) if trees else [_NONE]), *missing]
-            return text_response("\n".join(lines) + "\n")
-        page = template.render(
-            project=self._project,
-            title="Traces",
-            head=Raw(),
-            missing=missing,
-            none="" if trees else _NONE,
-            trees=list(map(_tree, trees)),
-        )
-        # A span may contain a lone surrogate, which UTF-8 cannot encode.
-        return html_response(page.encode(errors="replace").decode())
+    names = inspector.serving()
+    replies = inspector.inspect(names, Inspection("spans"), wait)
+    missing = missing_lines(names, replies)
+    trees: list[Tree] = [tree for reply in replies.values() for tree in reply.result]
+    trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]
+    kind = preferred(request, ["text/plain", "text/html", "application/json"])
+    if kind == "application/json":
+        headers = [("X-No-Answer", ", ".join(missing))] if missing else []
+        body = json.dumps([_plain(tree) for tree in trees], default=str)
+        return Response(200, body.encode(), [("Content-Type", kind), *headers])
+    if kind == "text/plain":
+        lines = [*(map(str, trees) if trees else [_NONE]), *missing]
+        return text_response("\n".join(lines) + "\n")
+    page = template.render(
+        project=project,
+        title="Traces",
+        head=Raw(),
+        missing=missing,
+        none="" if trees else _NONE,
+        trees=list(map(_tree, trees)),
+    )
+    # A span may contain a lone surrogate, which UTF-8 cannot encode.
+    return html_response(page.encode(errors="replace").decode())
 
 
 def _plain(tree: Tree) -> dict[str, object]:

@@ -244,8 +244,8 @@ class Runtime:
         """Open the database of the admin server: each of its threads has its own connection."""
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
-        counted = observe.SingleFlight(lambda: control.job_counts(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: counted.result() or {})
+        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
+        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
@@ -305,8 +305,8 @@ class Runtime:
         limits, in_production = self._rate_limits(layout), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
-        access.start()
-        self._stack.callback(access.stop)
+        access.lines.start()
+        self._stack.callback(access.lines.stop)
         self.application = wsgi.Application(
             router,
             middleware=[
@@ -327,8 +327,7 @@ class Runtime:
         )
         application = self.application  # development wraps the attribute later
         self.on_server_response = application.record_server_response
-        limit = config.server.max_connections
-        self.metrics.watch("forge_http_connections_limit", lambda: limit)
+        self.metrics.watch("forge_http_connections_limit", lambda: config.server.max_connections)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
     def _rate_limits(self, layout: Layout) -> wsgi.RateLimits:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
 from ..errors import printable
@@ -18,6 +17,7 @@ _KEPT = 50  # traces that have ended
 _OPEN = 200  # traces that have not ended
 _MOST = 500  # spans of one trace; further spans are counted
 _TEXT = 200  # characters of a statement on the console
+_BY_START = attrgetter("start_time")
 _SHOWN = ("db.query.text", "messaging.message.id", "url.path")
 
 
@@ -78,7 +78,7 @@ class _OpenTrace:
 
     def __init__(self, root: int) -> None:
         self.known = [root]
-        self.ended: list[ReadableSpan] = []
+        self.ended: list[Any] = []
         self.left_out = 0
 
 
@@ -88,14 +88,13 @@ class RecentTraces(SpanProcessor):
     def __init__(self, on_trace: Callable[[Tree], object] | None = None) -> None:
         self._on_trace = on_trace
         self.reset()
-        _living.add(self)
 
     def reset(self) -> None:
         """Forget all spans. For a child after a fork.
 
         Spans that its parent started end there, and another thread may have held the lock.
         """
-        self._roots: OrderedDict[int, _OpenTrace] = OrderedDict()  # by the root's id
+        self._roots: dict[int, _OpenTrace] = {}  # by the root's id, the oldest first
         self._by_span: dict[int, _OpenTrace] = {}  # by the id of each span that is not omitted
         self._ended: deque[_OpenTrace] = deque(maxlen=_KEPT)
         # LOCK: guards all of these. SAFETY: reentrant: garbage collection may end a span while the
@@ -120,10 +119,9 @@ class RecentTraces(SpanProcessor):
             else:
                 open_trace.left_out += 1
 
-    def on_end(self, span: ReadableSpan) -> None:
+    def on_end(self, span: Any) -> None:
         """Keep a span. The end of the root completes its trace."""
-        context = span.get_span_context()
-        span_id = context.span_id if context else 0
+        span_id = span.get_span_context().span_id
         with self._lock:
             open_trace = self._by_span.get(span_id)
             if open_trace is None:
@@ -149,45 +147,27 @@ class RecentTraces(SpanProcessor):
             self._by_span.pop(span, None)
 
 
-_living: WeakSet[RecentTraces] = WeakSet()
-
-
-def _after_fork() -> None:
-    for recent in list(_living):
-        recent.reset()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
 def _tree(complete: _OpenTrace) -> Tree:
     *spans, root = complete.ended
-    children: dict[int, list[ReadableSpan]] = {}
+    children: dict[int, list[Any]] = {}
     for span in spans:
         children.setdefault(span.parent.span_id if span.parent else 0, []).append(span)
-    start = root.start_time or 0
+    start = root.start_time
     branches: list[Branch] = []
     stack = [(0, root)]
     while stack:
         depth, span = stack.pop()
         branches.append(_branch(depth, span, start))
-        ids = span.get_span_context()
-        below = sorted(children.pop(ids.span_id if ids else -1, ()), key=_start, reverse=True)
-        stack += [(depth + 1, child) for child in below]
+        below = children.pop(span.get_span_context().span_id, ())
+        stack += [(depth + 1, child) for child in sorted(below, key=_BY_START, reverse=True)]
     # Spans without a parent that ended before the root.
-    orphans = sorted((span for rows in children.values() for span in rows), key=_start)
+    orphans = sorted((span for rows in children.values() for span in rows), key=_BY_START)
     branches += [_branch(1, span, start) for span in orphans]
-    context = root.get_span_context()
-    trace_id = f"{context.trace_id:032x}" if context else ""
+    trace_id = f"{root.get_span_context().trace_id:032x}"
     return Tree(trace_id, start / 1e9, tuple(branches), complete.left_out)
 
 
-def _start(span: ReadableSpan) -> int:
-    return span.start_time or 0
-
-
-def _branch(depth: int, span: ReadableSpan, root_start: int) -> Branch:
-    start, end = span.start_time or root_start, span.end_time or root_start
+def _branch(depth: int, span: Any, root_start: int) -> Branch:
     exceptions = [e.attributes for e in span.events if e.name == "exception" and e.attributes]
     events = tuple(
         f"{attributes.get('exception.type', '')} {attributes.get('exception.message', '')}"
@@ -196,8 +176,8 @@ def _branch(depth: int, span: ReadableSpan, root_start: int) -> Branch:
     return Branch(
         depth,
         str(span.name),
-        (start - root_start) / 1e9,
-        (end - start) / 1e9,
+        (span.start_time - root_start) / 1e9,
+        (span.end_time - span.start_time) / 1e9,
         span.status.status_code is StatusCode.ERROR,
         dict(span.attributes or {}),
         events,

@@ -177,6 +177,12 @@ class Telemetry:
         sdk_kind = SpanKind[kind.upper()]
         return RecordedSpan(self._tracer.start_span(name, context, sdk_kind, attributes, linked))
 
+    def stop_in_child(self) -> None:
+        """Forget the parent's spans and export none. For a child after a fork."""
+        self.recent.reset()
+        if self._batch is not None:
+            self._batch.stop_in_child()
+
     def flush(self, timeout: float = 5.0) -> bool:
         """Export all ended spans, and return whether the exporter finished in time.
 

@@ -36,9 +36,17 @@ def set_recorder(recorder: Telemetry | None) -> None:
     _recorder = recorder
 
 
-# A child has neither the threads nor the connection of its parent's recorder, and the recorder's
-# locks may be held. It records nothing until it calls `setup` itself.
-os.register_at_fork(after_in_child=lambda: set_recorder(None))
+def _after_fork() -> None:
+    """Record nothing in a child until it calls `setup` itself.
+
+    It has neither the threads nor the connection of its parent's recorder, whose locks may be held.
+    """
+    if _recorder is not None:
+        _recorder.stop_in_child()
+        set_recorder(None)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def is_recording() -> bool:
@@ -64,8 +72,7 @@ def current_context() -> SpanContext | None:
 
 def current_traceparent() -> str | None:
     """Return the W3C `traceparent` of the current span, sampled or not; None without a span."""
-    context = current_context()
-    return None if context is None else format_traceparent(context)
+    return trace_headers().get("traceparent")
 
 
 def trace_headers() -> dict[str, str]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from contextvars import copy_context
+from http import HTTPMethod
 from typing import TYPE_CHECKING, Any
 
 from .logs.redaction import redact
@@ -14,9 +15,7 @@ from .tracing import Span, Value, span
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_METHODS = frozenset(
-    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
-)
+_METHODS = frozenset(HTTPMethod)
 _OPTIONAL = {"client.address": "REMOTE_ADDR", "user_agent.original": "HTTP_USER_AGENT"}
 _PORTS = {"http": "80", "https": "443"}
 _PATH = 1024  # characters of a path: thousands of spans wait for an unreachable collector
@@ -104,15 +103,11 @@ def _span(environ: WSGIEnvironment) -> Span:
 def _record(environ: WSGIEnvironment, start_response: StartResponse, active: Span) -> StartResponse:
     """Return a start_response that records the status on the span."""
 
-    def start(
-        status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], object]:
+    def start(status: str, *rest: Any) -> Callable[[bytes], object]:
         if active.recording:
             code = status[:3]  # the server rejects an invalid status (PEP 3333)
             record_response(environ, active, int(code) if code.isdecimal() else 500)
-        if exc_info is None:  # some servers' start_response takes two arguments
-            return start_response(status, headers)
-        return start_response(status, headers, exc_info)
+        return start_response(status, *rest)
 
     return start
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..app import Runtime
     from ..config import Config
 
-JOBS = "forge_jobs"
 _JOBS_INTERVAL = 14.0  # seconds between two queries; the leader counts jobs every 15
 
 
@@ -47,18 +46,17 @@ class Health:
     @cached_property
     def inspector(self) -> ProcessInspector:
         """The processes that can be profiled."""
-        from ..admin import LocalInspector
+        from ..admin import ProcessInspector
 
-        return LocalInspector()
+        return ProcessInspector()
 
     def drain(self) -> None:
         """Report that the application is about to stop: no longer ready, still alive."""
         self.draining = True
 
     def alive(self) -> Mapping[str, Any]:
-        """Return the body of /healthz."""
+        """Return the members of /healthz beside its status."""
         return {
-            "status": "ok",
             "version": self.build.get("version", __version__),
             "commit": self.build.get("commit", "unknown"),
             "built": self.build.get("date"),
@@ -95,16 +93,9 @@ class Health:
         """Return the data of the plots, read on a thread with its own connection."""
         now = time.monotonic()
         if now >= self._jobs_until and self.running is not None and not self.draining:
-            self._jobs = _jobs(self.running.metrics.registry)
+            try:
+                self._jobs = self.running.job_counts.result()
+            except Exception:  # the database is away, which /readyz reports
+                self._jobs = None
             self._jobs_until = now + _JOBS_INTERVAL
         return self.counted(), self._jobs
-
-
-def _jobs(registry: MetricRegistry) -> JobCounts:
-    """Return the counts of jobs; None while the database is away, which /readyz reports."""
-    (count,) = [family.callback for family in registry.collect() if family.name == JOBS]
-    try:
-        counts = count() if count is not None else None
-    except Exception:
-        return None
-    return counts if isinstance(counts, Mapping) else None

@@ -23,7 +23,7 @@ class Counted:
     def __init__(self) -> None:
         self.metrics = Metrics(MetricRegistry(), {})
         self.open = 0.0
-        self.jobs: dict[tuple[str, ...], float] | None = {}
+        self.jobs: dict[tuple[str, str], float] | None = {}
         self.metrics.watch("forge_http_connections", lambda: self.open)
         self.metrics.watch("forge_http_connections_limit", lambda: 100)
 

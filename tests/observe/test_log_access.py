@@ -202,7 +202,7 @@ def lines(stream: Stream) -> list[str]:
 def test_an_idle_log_writes_its_last_lines_soon() -> None:
     stream = Stream()
     log = AccessLog(stream, format="text")
-    log.start()
+    log.lines.start()
     try:
         for round in (1, 2):
             for _ in range(5):
@@ -212,13 +212,13 @@ def test_an_idle_log_writes_its_last_lines_soon() -> None:
                 assert stream.flushed.acquire(timeout=until - time.monotonic())
         assert stream.flushes < 10
     finally:
-        log.stop()
+        log.lines.stop()
 
 
 def test_many_threads_lose_and_double_no_line() -> None:
     stream = Stream()
     log = AccessLog(stream, format="json")
-    log.start()
+    log.lines.start()
 
     def ask(thread: int) -> None:
         for n in range(2000):
@@ -229,7 +229,7 @@ def test_many_threads_lose_and_double_no_line() -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    log.stop()
+    log.lines.stop()
     paths = [json.loads(line)["message"].split()[1] for line in lines(stream)]
     assert sorted(paths) == sorted(f"/{thread}/{n}" for thread in range(8) for n in range(2000))
     assert stream.flushes < 1000
@@ -240,19 +240,21 @@ def test_many_threads_lose_and_double_no_line() -> None:
 def test_a_stop_writes_what_is_there_and_ends_the_thread() -> None:
     stream = Stream()
     log = AccessLog(stream, format="text")
-    log.start()
-    log.start()
+    log.lines.start()
+    log.lines.start()
     assert [t.name for t in threading.enumerate()].count("log-writer") == 1
     log("GET", "/", 200, 0.0)
-    log.stop()
-    log.stop()
+    log.lines.stop()
+    assert "log-writer" in [t.name for t in threading.enumerate()]
+    log.lines.stop()
+    log.lines.stop()
     assert len(lines(stream)) == 1
     assert "log-writer" not in [t.name for t in threading.enumerate()]
     log("GET", "/late", 200, 0.0)
     assert len(lines(stream)) == 2
-    log.start()
+    log.lines.start()
     assert "log-writer" in [t.name for t in threading.enumerate()]
-    log.stop()
+    log.lines.stop()
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
@@ -282,12 +284,12 @@ def test_a_field_that_cannot_be_written_is_described_and_costs_nothing_else(
 ) -> None:
     stream = io.StringIO()
     log = AccessLog(stream, format=format)
-    log.start()
+    log.lines.start()
     for path, fields in (("/a", {"n": 1}), ("/b", {"n": 10**5000, "m": 2}), ("/c", {"n": 3})):
         token = log_fields.set(fields)
         log("GET", path, 200, 0.0)
         log_fields.reset(token)
-    log.stop()
+    log.lines.stop()
     first, second, third = stream.getvalue().splitlines()
     assert "/a" in first and "/b" in second and "/c" in third
     assert "ValueError in str()" in second and re.search(r"\bm\b", second)
@@ -297,13 +299,13 @@ def test_a_field_that_cannot_be_written_is_described_and_costs_nothing_else(
 def test_a_line_says_what_the_fields_were_when_the_request_ended() -> None:
     stream = io.StringIO()
     log = AccessLog(stream, format="json")
-    log.start()
+    log.lines.start()
     fields: dict[str, object] = {"step": "one", "list": [1]}
     token = log_fields.set(fields)
     log("GET", "/", 200, 0.0)
     fields["step"] = "two"
     fields["list"].append(2)  # type: ignore[attr-defined]
     log_fields.reset(token)
-    log.stop()
+    log.lines.stop()
     line = json.loads(stream.getvalue())
     assert (line["step"], line["list"]) == ("one", "[1]")

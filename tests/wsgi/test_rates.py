@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from forge_min.wsgi.middleware import limits
@@ -18,9 +19,9 @@ Take = Callable[..., tuple[bool, int, float]]
 def at(monkeypatch: pytest.MonkeyPatch) -> Take:
     """Take from a limiter at a time: at(now, limiter, key)."""
 
-    def take(now: float, limiter: RateLimiter, key: str) -> tuple[bool, int, float]:
-        monkeypatch.setattr(limits, "monotonic", lambda: now)
-        return limiter.take(key)
+    def take(now: float, limiter: RateLimiter, key: str, *more: int) -> tuple[bool, int, float]:
+        monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now))
+        return limiter.take(key, *more)
 
     return take
 
@@ -49,6 +50,15 @@ def test_a_refusal_takes_nothing(at: Take) -> None:
     for _ in range(100):
         assert at(5.5, limiter, "ann") == (False, 0, 0.5)
     assert at(6.0, limiter, "ann")[0]
+
+
+def test_a_look_takes_nothing(at: Take) -> None:
+    limiter = RateLimiter(2, 2.0)
+    assert at(5.0, limiter, "ann", 0) == (True, 2, 0.0)
+    assert at(5.0, limiter, "ann") == (True, 1, 1.0)
+    assert at(5.0, limiter, "ann", 0) == (True, 1, 1.0)
+    assert at(5.0, limiter, "ann") == (True, 0, 2.0)
+    assert at(5.0, limiter, "ann", 0) == (True, 0, 2.0)
 
 
 def test_full_buckets_are_forgotten_and_too_many_too(

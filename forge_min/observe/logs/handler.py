@@ -283,9 +283,8 @@ LOGGER = "forge_min.access"
 class AccessLog:
     """A callable for (method, path, status, seconds) of each request, from any thread.
 
-    Between `start` and `stop` the stream's thread writes (writer.py), so that no request waits for
-    the stream. Otherwise each line is written at once, unless a handler of the same stream has
-    started that thread.
+    The attribute `lines` is the writer of the stream. Once its thread is started, no request waits
+    for the stream; else each line is written at once.
 
     stream: the output, default stderr.
     format: as for `new_handler`.
@@ -306,9 +305,8 @@ class AccessLog:
         self._format = new_formatter(format, stream).format
         # A logging.Handler checks the name.
         self._enabled = logging.Handler(level.upper()).level <= logging.INFO
-        self._lines = line_writer(stream)
-        self._put = self._lines.put
-        self._started = False
+        self.lines = line_writer(stream)
+        self._put = self.lines.put
 
     def __call__(self, method: str, path: str, status: int, seconds: float) -> None:
         """Add a line. Fields come from `log_fields` and from the current span."""
@@ -322,18 +320,6 @@ class AccessLog:
                 time.time(), method, path, status, seconds, log_fields.get(), current.get()
             )
         self._put(line or self._line(method, path, status, seconds))
-
-    def start(self) -> None:
-        """Start the stream's thread, which writes from now on. Idempotent."""
-        if not self._started:
-            self._started = True
-            self._lines.start()
-
-    def stop(self) -> None:
-        """Write queued lines, and end the thread unless a handler uses it. Idempotent."""
-        if self._started:
-            self._started = False
-            self._lines.stop()
 
     def _line(self, method: str, path: str, status: int, seconds: float) -> str:
         message = f"{method} {path} {status} {seconds * 1e3:.1f}ms"

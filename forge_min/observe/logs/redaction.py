@@ -86,8 +86,10 @@ def redact(text: str) -> str:
         text = mask_passwords(text)
     if "PRIVATE KEY" in text:
         text = _PEM.sub(rf"\1{MASK}\2", text)
-    if ":  " in text or "LINE " in text:
-        text = mask_details(text)
+    if "LINE " in text:
+        text = _LINE.sub("", text)
+    if ":  " in text:
+        text = _PART.sub(lambda part: (part[1] or part[2]) + MASK, text)
     parts, done = [], 0
     for word in _WORD.finditer(text.encode("ascii", "replace").lower()):
         if word.start() >= done and (pair := _PAIR.match(text, word.start())):
@@ -194,6 +196,8 @@ _LINE = lazy_pattern(
     r"\n[ |]*+LINE \d+: .*(?:\n[ |]*+\^)?"
     r"|\\n[ |]*+LINE \d+: (?:[^\\\n]|\\[^\nn])*+(?:\\n[ |]*+\^)?"
 )
+# The text after DETAIL, QUERY and CONTEXT in the message of an error, its `str()` and its `repr()`.
+# A value may contain any text, so everything up to the end is masked, except a HINT.
 _PART = lazy_pattern(
     r"""(?sx)
     ( (?:\A|\n)[ |]*+(?:DETAIL|QUERY|CONTEXT):[ ]{2} ) (?! \*\*\*(?:\n|\Z) )
@@ -202,37 +206,6 @@ _PART = lazy_pattern(
       [^\n]*? (?= \\n[ |]*+HINT:[ ]{2} | \n | \Z )
     """
 )
-
-
-def mask_details(text: str) -> str:
-    """Mask the text after DETAIL, QUERY and CONTEXT, and remove LINE.
-
-    Works on the message of an error and on its `str()` and `repr()`. A value may contain any text,
-    so everything up to the end is masked, except a HINT.
-    """
-    if "LINE " in text:
-        text = _LINE.sub("", text)
-    if ":  " in text:
-        text = _PART.sub(lambda part: (part[1] or part[2]) + MASK, text)
-    return text
-
-
-def mask_row_values(text: str, source: object) -> str:
-    """Mask the row values of errors in a text, plain or as `repr()` and JSON escape them.
-
-    source: an error, or a collection that contains errors.
-    """
-    for error in _errors(source):
-        diag = _attribute(error, "diag")
-        if diag is None:
-            continue
-        for name in ("message_detail", "internal_query", "context"):
-            if part := _diag_text(diag, name):
-                text = _replace(text, part, MASK)
-        message, state = _diag_text(diag, "message_primary"), _diag_text(diag, "sqlstate")
-        if message and (state == _SYNTAX_ERROR or state.startswith("22")):
-            text = _replace(text, message, _QUOTED.sub(MASK, message))
-    return text
 
 
 def _errors(source: object) -> Iterator[BaseException]:
@@ -292,8 +265,21 @@ def _diag_text(diag: object, name: str) -> str:
 
 
 def redact_error(text: str, source: object) -> str:
-    """Redact the text of an error. source: the error, or a collection that contains it."""
-    return redact(mask_row_values(text, source))
+    """Redact the text of an error, and row values in it, plain or as `repr()` and JSON escape them.
+
+    source: the error, or a collection that contains it.
+    """
+    for error in _errors(source):
+        diag = _attribute(error, "diag")
+        if diag is None:
+            continue
+        for name in ("message_detail", "internal_query", "context"):
+            if part := _diag_text(diag, name):
+                text = _replace(text, part, MASK)
+        message, state = _diag_text(diag, "message_primary"), _diag_text(diag, "sqlstate")
+        if message and (state == _SYNTAX_ERROR or state.startswith("22")):
+            text = _replace(text, message, _QUOTED.sub(MASK, message))
+    return redact(text)
 
 
 def format_traceback(

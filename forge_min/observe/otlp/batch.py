@@ -6,11 +6,9 @@ Code that ends a span never waits for the collector: spans beyond the capacity a
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
-from weakref import WeakSet
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -36,7 +34,6 @@ class BatchProcessor(SpanProcessor):
         self._begin()
         self._thread = threading.Thread(target=self._run, name="otlp-export", daemon=True)
         self._thread.start()
-        _living.add(self)
 
     def _begin(self) -> None:
         self._queue: deque[ReadableSpan] = deque()
@@ -130,14 +127,3 @@ class BatchProcessor(SpanProcessor):
         except Exception:
             _log.exception("%d spans were dropped: the exporter failed", len(batch))
             return len(batch)
-
-
-_living: WeakSet[BatchProcessor] = WeakSet()
-
-
-def _after_fork() -> None:
-    for batch in list(_living):
-        batch.stop_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork)

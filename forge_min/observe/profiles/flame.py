@@ -7,6 +7,8 @@ samples of a frame are its title, which browsers show as a tooltip.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from zlib import crc32
 
 from ...fanout import escape
@@ -21,28 +23,16 @@ _FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11"'
 _NO_XML = lazy_pattern("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2
 
 
-class _Frame:
-    """A call, and the calls below it by name."""
-
-    __slots__ = ("below", "count")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.below: dict[str, _Frame] = {}
-
-
 def flame_graph(profile: Profile, title: str) -> str:
     """Return the SVG document. title: the name of the profiled processes, any text."""
-    root = _tree(profile.counts)
-    drawn = list(_boxes(root))
+    total = sum(profile.counts.values())
+    drawn = list(_boxes(profile.counts, total))
     rows = max((row for _, _, row, _, _ in drawn), default=0) + 1
     height = _HEAD + rows * _ROW + 12
-    about = (
-        f"{root.count} samples in {profile.seconds:.1f} s at {profile.hz} Hz, {profile.clock} clock"
-    )
-    if not root.count:
+    about = f"{total} samples in {profile.seconds:.1f} s at {profile.hz} Hz, {profile.clock} clock"
+    if not total:
         about += ": no thread used the processor; clock=wall shows waiting threads"
-    shapes = [_shape(*box, root.count) for box in drawn]
+    shapes = [_shape(*box, total) for box in drawn]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" viewBox="0 0 {_WIDTH} {height}"'
         f' preserveAspectRatio="xMidYMin meet"'
@@ -53,30 +43,22 @@ def flame_graph(profile: Profile, title: str) -> str:
     )
 
 
-def _tree(counts: Mapping[Stack, int]) -> _Frame:
-    root = _Frame()
-    for stack, count in counts.items():
-        frame = root
-        frame.count += count
-        for name in stack:
-            frame = frame.below.setdefault(name, _Frame())
-            frame.count += count
-    return root
-
-
-def _boxes(root: _Frame) -> Iterator[tuple[str, int, int, float, float]]:
+def _boxes(counts: Mapping[Stack, int], total: int) -> Iterator[tuple[str, int, int, float, float]]:
     """Yield (name, count, row, x, width) of each frame that is wide enough, row by row."""
-    scale = _WIDTH / (root.count or 1)
-    level, row, left = [(root, 0.0)], 0, _MOST
+    scale = _WIDTH / (total or 1)
+    level, row, left = [(sorted(counts), 0.0)], 0, _MOST  # the stacks of each frame, and its x
     while level and left:
         below = []
-        for frame, x in level:
-            for name, child in sorted(frame.below.items()):
-                width = child.count * scale
+        for stacks, x in level:
+            deeper = (stack for stack in stacks if len(stack) > row)
+            for name, group in groupby(deeper, key=itemgetter(row)):
+                same = list(group)
+                count = sum(counts[stack] for stack in same)
+                width = count * scale
                 if width >= _NARROWEST and left:
                     left -= 1
-                    below.append((child, x))
-                    yield name, child.count, row, x, width
+                    below.append((same, x))
+                    yield name, count, row, x, width
                 x += width
         level, row = below, row + 1
 

@@ -82,24 +82,6 @@ def sample(seconds: float, hz: int, clock: Clock, wait: Wait) -> Profile:
     return Profile(counter.counts, time.monotonic() - started, hz, counter.name)
 
 
-class _FrameNames:
-    """Names of frames by code object, as `wsgi/server/core.py:Core.work`, for one profile.
-
-    It keeps the code objects alive, so that their ids are not reused.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[CodeType, str]] = {}
-
-    def of(self, code: CodeType) -> str:
-        """Return the name of a frame that runs this code."""
-        known = self._known.get(id(code))
-        if known is None:
-            name = safe(f"{file_name(code.co_filename)}:{code.co_qualname}")
-            known = self._known[id(code)] = code, name
-        return known[1]
-
-
 class _WallCounter:
     """Counts every thread at every tick."""
 
@@ -108,17 +90,39 @@ class _WallCounter:
     def __init__(self, hz: int) -> None:
         self.counts: dict[Stack, int] = {}
         self._tick = 1 / hz
-        self._names = _FrameNames()
+        # By the id of a code object, which is kept alive here so that its id is not reused.
+        self._names: dict[int, tuple[CodeType, str]] = {}
 
     def sample(self, ticks: int) -> None:
         """Count the current stacks for the ticks that have passed."""
         threads = _other_threads()
         for ident, frame in sys._current_frames().items():
             if ident in threads:
-                self._count(threads[ident], _frames(frame, self._names), ticks)
+                self._count(threads[ident], self._frames(frame), ticks)
 
     def finish(self) -> None:
         """Count the rest after the last sample."""
+
+    def _frames(self, innermost: FrameType | None) -> list[str]:
+        codes = []
+        while innermost is not None:
+            codes.append(innermost.f_code)
+            innermost = innermost.f_back
+        while codes and codes[-1] in _STARTS:
+            codes.pop()
+        frames = [self._name(code) for code in reversed(codes)]
+        if len(frames) > _DEEPEST:
+            half = _DEEPEST // 2
+            frames[half:-half] = ["..."]
+        return frames
+
+    def _name(self, code: CodeType) -> str:
+        """Return the name of a frame that runs this code, as `wsgi/server/core.py:Core.work`."""
+        known = self._names.get(id(code))
+        if known is None:
+            name = safe(f"{file_name(code.co_filename)}:{code.co_qualname}")
+            known = self._names[id(code)] = code, name
+        return known[1]
 
     def _count(self, thread: threading.Thread, frames: list[str], ticks: int) -> None:
         stack: Stack = safe(thread.name), *frames
@@ -148,7 +152,7 @@ class _CPUCounter(_WallCounter):
         for thread, (frame, position) in readings.items():
             used = before.get(thread, 0.0) - self._counted.get(thread, 0.0)
             if used >= self._tick and self._idle[position] < _SURE:
-                self._count_time(thread, _frames(frame, self._names), used)
+                self._count_time(thread, self._frames(frame), used)
         time.sleep(_IDLE_CHECK)
         for thread, reading in _readings(threads).items():
             position = reading[1]
@@ -213,20 +217,6 @@ def _processor_time(thread: threading.Thread) -> float | None:
         return time.clock_gettime(~thread.native_id << 3 | 6)
     except (OSError, OverflowError):
         return None
-
-
-def _frames(innermost: FrameType | None, names: _FrameNames) -> list[str]:
-    codes = []
-    while innermost is not None:
-        codes.append(innermost.f_code)
-        innermost = innermost.f_back
-    while codes and codes[-1] in _STARTS:
-        codes.pop()
-    frames = [names.of(code) for code in reversed(codes)]
-    if len(frames) > _DEEPEST:
-        half = _DEEPEST // 2
-        frames[half:-half] = ["..."]
-    return frames
 
 
 def merge_profiles(profiles: Mapping[str, Profile]) -> Profile:

@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from ...admin import Reply
+from ...admin import ProcessInspector, Reply
 from ...observe import Inspection, Inspector, Wait, snapshot
 from ..health import Health
 
@@ -99,15 +99,15 @@ class ParentChannel:
         ended()
 
 
-class ChildInspector:
-    """An `admin.ProcessInspector` of the serving processes "1", "2", and so on.
+class ChildInspector(ProcessInspector):
+    """The inspector of the serving processes "1", "2", and so on.
 
     "admin" is this process itself. sockets: the admin process's end of each slot.
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        super().__init__()
         self._sockets = {str(slot): socket for slot, socket in enumerate(sockets, 1)}
-        self._inspector = Inspector()
         self._silent: frozenset[str] = frozenset()  # processes that did not respond last time
 
     def serving(self) -> Sequence[str]:
@@ -126,7 +126,7 @@ class ChildInspector:
         If a process hangs, only the first request waits for PATIENCE.
         """
         if ADMIN in names:
-            return {ADMIN: Reply(os.getpid(), self._inspector.inspect(question, wait))}
+            return super().inspect(names, question, wait)
         with ExitStack() as stack:
             pending: dict[Connection, str] = {}
             for name in names:

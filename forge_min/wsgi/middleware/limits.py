@@ -8,13 +8,13 @@ without a thread, and runs it again from the beginning; other servers refuse it 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from itertools import islice
 from math import ceil
-from time import monotonic
 from typing import Any
 
 from ...auth import current_identity
@@ -46,15 +46,15 @@ class RateLimiter:
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()  # LOCK: _times
 
-    def take(self, key: str) -> tuple[bool, int, float]:
-        """Take a token.
+    def take(self, key: str, tokens: int = 1) -> tuple[bool, int, float]:
+        """Take a token. tokens: 0 only looks.
 
         Returns (allowed, remaining tokens, seconds). The seconds are until the bucket is full, or
         if refused until the next token.
         """
         with self._lock:
-            now, full_at = monotonic(), self._times.get(key)
-            used = max((full_at or now) - now, 0.0) + self._interval
+            now, full_at = time.monotonic(), self._times.get(key)
+            used = max((full_at or now) - now, 0.0) + tokens * self._interval
             if used > self._period + _TICK:
                 return False, 0, used - self._period
             if full_at is None:
@@ -225,13 +225,13 @@ class ConcurrencyLimit:
         with self._lock:
             for key in (client, address):
                 self._parked.get(key, {}).pop(request, None)
-        until = environ.setdefault("forge.wait_until", monotonic() + WAIT)
+        until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
         limiter, key = clients, client
         if limiter.active_for(client) < limiter.max_per_user:
             limiter, key = self._addresses, address
         if (
             PARKS not in environ
-            or monotonic() >= until
+            or time.monotonic() >= until
             or len(self._parked.get(key, ())) >= MAX_PARKED
         ):
             message = text(
