@@ -11,10 +11,9 @@ readers find the change by polling.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
@@ -320,9 +319,13 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
     outer, hooks = conn.hooks, None
     conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
-        with _psycopg_transaction(conn) as tx:
+        with ExitStack() as stack:
+            with errors_translated():
+                tx = stack.enter_context(conn.transaction())
             yield
             _check_usable(conn)
+            with errors_translated():
+                stack.close()
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -331,22 +334,6 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
         outer.extend(hooks)
     elif hooks:
         _run(hooks)
-
-
-@contextmanager
-def _psycopg_transaction(conn: Connection) -> Iterator[psycopg.Transaction]:
-    """Run the block in psycopg's transaction; errors of BEGIN and COMMIT are translated."""
-    scope = conn.transaction()
-    with errors_translated():
-        tx = scope.__enter__()
-    try:
-        yield tx
-    except BaseException:
-        if not scope.__exit__(*sys.exc_info()):
-            raise
-    else:
-        with errors_translated():
-            scope.__exit__(None, None, None)
 
 
 def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
