@@ -182,7 +182,7 @@ class Worker:
 
     def _notified(self, payload: str) -> None:
         if payload == "c":
-            self._heartbeat.check_cancelled()
+            self._heartbeat.wake.set()
         else:
             self._pools[payload[2:]].more = True
 
