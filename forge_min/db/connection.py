@@ -154,11 +154,22 @@ class Connection(psycopg.Connection[TupleRow]):
                     return True
         return False
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was just in use and no connection was lost since.
+
+        PERF: not checked then, because poll(2) releases the GIL (benchmarks/http, row).
+        """
+        idle = time.perf_counter() - self.last_used
+        return idle < _IDLE_AFTER and self.losses == _losses and not self.closed
+
     def is_alive(self) -> bool:
         """Return whether this idle connection can run a statement.
 
         Needs a round trip only after a long idle time or after another connection was lost.
         """
+        if self.is_fresh:
+            return True
         losses, pg, poll = _losses, self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
         alive = not poll.poll(0)  # an idle connection becomes readable only when the server closes
@@ -301,9 +312,7 @@ class Database:
         conn = self._open.get(threading.current_thread())
         if conn is None:
             return self._replace()
-        # PERF: skipped on a busy thread, because poll(2) releases the GIL (benchmarks/http, row).
-        idle = time.perf_counter() - conn.last_used > _IDLE_AFTER
-        return self._ensure_alive(conn) if idle or conn.losses != _losses or conn.closed else conn
+        return conn if conn.is_fresh else self._ensure_alive(conn)
 
     def verified(self) -> Connection:
         """Return this thread's connection after a check that the server accepts new ones.

@@ -548,7 +548,8 @@ def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
 def test_no_job_begins_on_a_connection_that_stands_still(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "IDLE", 0.0, raising=False)
+    for name in ("_IDLE_AFTER", "_STALE_AFTER"):
+        monkeypatch.setattr(f"forge_min.db.connection.{name}", 0.0)
     runs: list[int] = []
 
     def work(job: Job) -> None:

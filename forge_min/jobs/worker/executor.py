@@ -31,8 +31,6 @@ log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job after which a thread opens its connection
 CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
-IDLE = 1.0  # seconds without traffic after which a connection is tested before a job begins
-RECENT = 0.01  # seconds since its last use or test in which a connection is not checked
 NO_DATABASE_DELAY = 1.0  # seconds until a job without a connection is fetched again
 
 Ended = tuple[Result, BaseException | None]  # None if it succeeded
@@ -127,21 +125,13 @@ class JobThread:
         self._own.close()
 
     def _open(self) -> ForgeError | None:
-        """Ensure that the thread has a working connection.
+        """Ensure that the thread has a working connection; return the error if there is none.
 
-        Its server has not closed it, and a connection that was idle for long is tested. The actions
-        of the job may use it without a test of their own. Returns the error if there is no
-        connection.
+        The actions of the job may use it without a test of their own. A job that finds it lost
+        nevertheless is refunded.
         """
         conn = self._own.conn
-        if conn is not None and not conn.closed:
-            idle = time.perf_counter() - conn.last_used
-            if idle < RECENT:  # PERF: a sixth of a drain. A job that finds it lost is refunded.
-                return None
-            if idle > IDLE:
-                conn.losses = -1  # so that it is tested
-            if conn.is_alive():
-                return None
+        if conn is not None and not conn.closed and not conn.is_alive():
             conn.mark_lost()
         try:
             self._own.connection()
