@@ -154,6 +154,17 @@ class Connection(psycopg.Connection[TupleRow]):
                     return True
         return False
 
+    def request_cancel(self) -> None:
+        """Ask the server to end the current statement. Called by another thread; never blocks."""
+
+        def send() -> None:
+            # An error means that the statement ended by itself or the server is gone.
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=_CANCEL_TIMEOUT)
+
+        # SAFETY: on its own thread: before libpq 17 it may block as long as the server hangs.
+        threading.Thread(target=send, name="db-cancel", daemon=True).start()
+
     @property
     def is_fresh(self) -> bool:
         """Whether it was just in use and no connection was lost since.
@@ -428,15 +439,8 @@ def _cancel(conn: Connection, deadline: float) -> None:
     # SAFETY: `cancelled` is set first. A read that sees it closes the connection, so a late cancel
     # cannot hit another statement. A read that ended earlier has already reset its deadline.
     conn.cancelled = deadline
-    if conn.deadline != deadline:
-        return
-
-    def send() -> None:
-        with suppress(psycopg.Error):
-            conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
-
-    # SAFETY: on its own thread: before libpq 17 the request may block as long as the server hangs.
-    threading.Thread(target=send, name="db-cancel", daemon=True).start()
+    if conn.deadline == deadline:
+        conn.request_cancel()
 
 
 def operation(query: object) -> str:

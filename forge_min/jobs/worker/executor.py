@@ -13,14 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
-from ...db import Connection, ThreadConnection
+from ...db import ThreadConnection
 from ...errors import ForgeError
 from ...observe import log_context
 from ..args import read_args
@@ -85,8 +83,7 @@ class JobThread:
             self._fired = True
             _raise_in(self.thread, TimedOut)
         if conn is not None:
-            # On its own thread: all threads may wait for a server that does not respond.
-            threading.Thread(target=_cancel, args=(conn,), name="job-cancel", daemon=True).start()
+            conn.request_cancel()
         return False
 
     def busy_for(self, now: float) -> float:
@@ -232,12 +229,6 @@ def run_kind(kind: Kind, job: Job) -> None:
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)
-
-
-def _cancel(conn: Connection) -> None:
-    # An error means that the query ended by itself or the server is gone: both end the wait.
-    with suppress(psycopg.Error):
-        conn.cancel_safe(timeout=CUT)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
