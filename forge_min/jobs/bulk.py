@@ -83,7 +83,7 @@ class _Bulk:
     due, waiting: (kind, queue) → number of jobs.
     """
 
-    def __init__(self, jobs: Iterable[NewJob], catalogue: Catalogue | None) -> None:
+    def __init__(self, jobs: Iterable[NewJob], catalogue: Catalogue) -> None:
         self.left: list[tuple[int, NewJob]] = []
         self.unique: list[tuple[int, NewJob]] = []
         self.due: Counter[tuple[str, str]] = Counter()

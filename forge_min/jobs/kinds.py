@@ -153,7 +153,7 @@ class Catalogue:
         *,
         max_attempts: int = 25,
         strict: bool = False,
-        inserted: Inserted | None = None,
+        inserted: Inserted = lambda kind, queue, number: None,
     ) -> None:
         self.kinds: Mapping[str, Kind] = {kind.name: kind for kind in kinds}
         self.max_attempts = max_attempts
