@@ -31,12 +31,12 @@ def leaders(shop: Any) -> list[tuple[Any, ...]]:
 
 def test_one_of_many_workers_leads_and_another_when_it_stops(shop: Any) -> None:
     workers = [shop.worker({"a": nothing}, heartbeat=0.1) for _ in range(4)]
-    shop.wait_for(lambda: sum(worker.leading for worker in workers) == 1)
-    (leader,) = (worker for worker in workers if worker.leading)
+    shop.wait_for(lambda: sum(worker._heartbeat.leading for worker in workers) == 1)
+    (leader,) = (worker for worker in workers if worker._heartbeat.leading)
     assert leaders(shop) == [(leader.id, 1)]
     leader.stop()
     rest = [worker for worker in workers if worker is not leader]
-    shop.wait_for(lambda: sum(worker.leading for worker in rest) == 1)
+    shop.wait_for(lambda: sum(worker._heartbeat.leading for worker in rest) == 1)
 
 
 WORKER = """
@@ -64,7 +64,7 @@ def test_a_leader_that_stands_still_is_replaced_and_does_nothing_when_it_wakes(s
         shop.wait_for(lambda: [str(row[0]) for row in leaders(shop)] == [first])
         os.kill(process.pid, signal.SIGSTOP)
         second = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=1.0)
-        shop.wait_for(lambda: second.leading)
+        shop.wait_for(lambda: second._heartbeat.leading)
         assert leaders(shop) == [(second.id, 2)]
         due = shop.insert("later", delay=0.01)
         os.kill(process.pid, signal.SIGCONT)
@@ -93,7 +93,7 @@ def test_without_the_lead_nothing_is_made_due_rescued_or_deleted(shop: Any) -> N
     done = shop.insert()
     shop.until(done, "completed")
     shop.conn.execute("select pg_sleep(0.6)")
-    assert not worker.leading
+    assert not worker._heartbeat.leading
     assert shop.row(due, "state") == ("scheduled",) and shop.row(lost, "state") == ("running",)
 
 

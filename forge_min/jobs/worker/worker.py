@@ -88,11 +88,15 @@ class Worker:
         self._observer, self._on_stuck = observer, on_stuck
         self._running = False
         self._held: dict[int, Job] = {}  # by id, from the fetch until its result is recorded
+        names = ["c", *("j:" + name for name in queues)]
+        self._listener = Listener(
+            names, on_payload=self._notified, listen=bool(listen), nudger=nudger
+        )
         self._pools: dict[str, Pool] = {}
         first = 1
         for name, size in queues.items():
             self._pools[name] = Pool(
-                name, options, first, done=self._done, wants_jobs=self._wants_jobs
+                name, options, first, done=self._done, wants_jobs=self._listener.set
             )
             first += size
         self._completer = Completer(options, self._has_backlog, self._recorded)
@@ -101,10 +105,6 @@ class Worker:
         self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
         limits = [options.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
         self._tick = min(0.5, heartbeat, min(limits) / 4)
-        names = ["c", *("j:" + name for name in queues)]
-        self._listener = Listener(
-            names, on_payload=self._notified, listen=bool(listen), nudger=nudger
-        )
         self._fetcher = Fetcher(
             options,
             _by_index(listen) if listen else options.connect_by_index,
@@ -120,16 +120,6 @@ class Worker:
     def ready(self) -> tuple[bool, str]:
         """Whether its last poll for jobs succeeded, and the reason if not."""
         return self._fetcher.state
-
-    @property
-    def leading(self) -> bool:
-        """Whether this worker is the leader, which does the maintenance for all."""
-        return self._heartbeat.leading
-
-    @property
-    def stuck(self) -> int:
-        """Number of threads that were replaced because their jobs do not end."""
-        return sum(pool.stuck for pool in self._pools.values())
 
     def start(self) -> None:
         """Start the threads. Idempotent.
@@ -171,13 +161,6 @@ class Worker:
         self._heartbeat.stop()
         self._running = False
 
-    def wake(self, queue: str = "") -> None:
-        """Fetch from `queue` now, "" = from all. Never blocks."""
-        for pool in list(self._pools.values()):
-            if queue in ("", pool.name):
-                pool.more = True
-        self._fetcher.wake.set()
-
     # -- parts ------------------------------------------------------------------------------------
 
     def _notified(self, payload: str) -> None:
@@ -192,10 +175,6 @@ class Worker:
 
     def _ready(self) -> bool:
         return self._heartbeat.registered.is_set() and self._completer.pending < MOST_PENDING
-
-    def _wants_jobs(self) -> None:
-        if not self._fetcher.wake.is_set():  # PERF: cheaper than the lock in `set`
-            self._fetcher.wake.set()
 
     def _done(self, result: Result, seconds: float) -> None:
         if result.state == "completed" and result.job.committed:
@@ -232,7 +211,8 @@ class Worker:
             pool.check(now)
             for result in pool.surplus(now):
                 self._completer.put(result)
-        if self._on_stuck is not None and self.stuck >= MOST_STUCK:
+        stuck = sum(pool.stuck for pool in self._pools.values())
+        if self._on_stuck is not None and stuck >= MOST_STUCK:
             on_stuck, self._on_stuck = self._on_stuck, None
             on_stuck()
         self._timeouts.rest(self._tick)
