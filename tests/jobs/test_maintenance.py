@@ -16,7 +16,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.errors import ForgeError
 from forge_min.jobs import Catalogue, Cron, Interval, Job, Kind, Periodic, Retention
-from forge_min.jobs.maintenance.periodic import insert_due, register
+from forge_min.jobs.maintenance.periodic import insert_due, register_periodic
 
 pytestmark = pytest.mark.db
 
@@ -166,7 +166,7 @@ def test_a_run_is_inserted_once_however_many_believe_to_lead(shop: Any) -> None:
     conns = [shop.mine() for _ in range(4)]
     every = [Periodic("tick", Interval(1), "a"), Periodic("tock", Cron("* * * * *"), "b")]
     for conn in conns:
-        register(conn, every)
+        register_periodic(conn, every)
     end = time.monotonic() + 2.5
     while time.monotonic() < end:
         for conn in conns:
@@ -215,11 +215,11 @@ def test_a_changed_schedule_begins_anew_and_a_paused_one_waits(shop: Any) -> Non
     def row() -> Any:
         return shop.conn.execute("select schedule, due_at, now() from forge_periodic").fetchone()
 
-    register(shop.conn, [Periodic("p", Interval(86_400), "a")])
+    register_periodic(shop.conn, [Periodic("p", Interval(86_400), "a")])
     far = row()
-    register(shop.conn, [Periodic("p", Interval(86_400), "a")])
+    register_periodic(shop.conn, [Periodic("p", Interval(86_400), "a")])
     assert row()[:2] == far[:2]
-    register(shop.conn, [Periodic("p", Interval(1), "a")])
+    register_periodic(shop.conn, [Periodic("p", Interval(1), "a")])
     assert row()[0] == "every 1 s" and row()[1] < far[1]
     shop.conn.execute("update forge_periodic set paused_at = now()")
     shop.worker({"a": nothing}, heartbeat=0.1, periodic=[Periodic("p", Interval(1), "a")])

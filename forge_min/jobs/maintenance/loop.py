@@ -17,7 +17,7 @@ from ... import db
 from ...db import DatabaseThread
 from ..job import log_rescue, with_notice
 from ..kinds import WorkerOptions
-from .periodic import SQL, Periodic, insert_due, register
+from .periodic import SQL, Periodic, insert_due, register_periodic
 
 BATCH = 5_000  # rows that one statement deletes
 MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; above it, an estimate
@@ -64,7 +64,7 @@ class Maintainer(DatabaseThread):
             self.rest()
             return
         if not self._registered:
-            register(self.connection(), self._periodic)
+            register_periodic(self.connection(), self._periodic)
             self._registered = True
             self._due = dict.fromkeys([*self._every, "periodic"], 0.0)
         failed: Exception | None = None

@@ -80,7 +80,7 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
         check_job(NewJob(each.kind, each.args, **each.options), strict)
 
 
-def register(conn: Connection, periodic: Sequence[Periodic]) -> None:
+def register_periodic(conn: Connection, periodic: Sequence[Periodic]) -> None:
     """Insert the rows of schedules, each with its next run. A changed schedule starts anew."""
     ((now,),) = db.run(conn, "select now()")
     for each in periodic:

@@ -12,7 +12,8 @@ from ...db import Connect, Connection, DatabaseThread, is_pooled
 from ...notify import Listener, Nudger
 from ..job import Job, Result
 from ..kinds import Around, Handler, Kind, WorkerOptions, kinds_with_discarded
-from ..maintenance import Maintainer, Periodic, Retention
+from ..maintenance.loop import Maintainer, Retention
+from ..maintenance.periodic import Periodic
 from .completer import Completer
 from .fetcher import Fetcher
 from .heartbeat import Heartbeat
