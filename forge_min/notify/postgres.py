@@ -143,8 +143,7 @@ class PostgresHub:
         first = b""
         if not exact and last_event_id is not None:
             # SAFETY: read after subscribing: events that are not in the log yet come by the ring.
-            frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), is_wanted)
-            first = self._channels.first_bytes(frames)
+            first = self._channels.replay(key, lambda: self._missed(key, last_event_id), is_wanted)
         # SAFETY: after subscribing too: the status "live" comes by the ring.
         return Opened(subscription, first + status_frame("reconnecting") * self._announced_lost)
 

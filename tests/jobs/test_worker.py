@@ -94,9 +94,12 @@ def test_a_job_that_was_committed_late_is_found_behind_those_that_were_taken(sho
     jobs.insert_many_tx(
         shop.conn, [NewJob("a", {"n": n}, priority=1 + n % 4) for n in range(2_000)]
     )
-    worker = shop.worker({"a": nothing}, poll_interval=0.3)
+    shop.worker({"a": nothing}, poll_interval=0.3)
     shop.settle()
-    assert worker._fetcher.fetched == 2_000
+    assert shop.conn.execute("select sum(attempt), count(*) from forge_job").fetchone() == (
+        2_000,
+        2_000,
+    )
     slow.execute("commit")
     for job in late:
         shop.until(job, "completed")
@@ -617,7 +620,7 @@ def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(
     jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(10)])
     worker = shop.worker({"a": work}, queues={"default": 1}, prefetch=5)
     assert started.wait(10)
-    shop.wait_for(lambda: worker._fetcher.fetched >= 2)
+    shop.wait_for(lambda: shop.states()["running"] >= 2)
     stopper = threading.Thread(target=worker.stop)
     stopper.start()
     shop.wait_for(lambda: shop.states() == {"running": 1, "available": 9})
@@ -670,11 +673,13 @@ def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(s
         "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
         " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim')"
     )
-    worker = shop.worker({"a": nothing})
+    shop.worker({"a": nothing})
     shop.until(poison, "discarded")
     shop.until(ok, "completed")
-    assert worker._maintainer.rescued == 2 and shop.row(ok, "attempt") == (2,)
-    assert "died" in shop.row(ok, "errors")[0][0]["error"]
+    assert shop.row(ok, "attempt") == (2,) and shop.row(poison, "attempt") == (1,)
+    for job in (ok, poison):
+        (error,) = shop.row(job, "errors")[0]
+        assert "died" in error["error"]
 
 
 def test_a_job_whose_worker_died_is_available_at_once_whatever_its_class_says(shop: Any) -> None:
@@ -720,10 +725,10 @@ def test_a_long_job_of_a_living_worker_is_never_rescued(shop: Any) -> None:
 
     job = shop.insert()
     shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
-    other = shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
+    shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
     shop.wait_for(lambda: len(runs) == 1)
     shop.conn.execute("select pg_sleep(1.5)")
-    assert shop.row(job, "state") == ("running",) and other._maintainer.rescued == 0
+    assert shop.row(job, "state", "errors") == ("running", [])
     gate.set()
     shop.until(job, "completed")
     assert runs == [1]
@@ -829,7 +834,8 @@ def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
     with db.connect(shop.database.owner_url) as owner:
         owner.execute("alter table forge_job set (autovacuum_enabled = off)")
         owner.execute("vacuum analyze forge_job")
-    worker = shop.worker({"a": lambda job: None})
+    ran: list[int] = []
+    worker = shop.worker({"a": lambda job: ran.append(job.id)})
     for _ in range(15):
         shop.until(shop.insert(), "completed")
         time.sleep(0.06)
@@ -842,6 +848,6 @@ def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
     before = read()
     with db.transaction(shop.conn):
         jobs.insert_many_tx(shop.conn, (NewJob("a", {}) for _ in range(20_000)))
-    shop.wait_for(lambda: worker._fetcher.fetched >= 20_015, 60)
+    shop.wait_for(lambda: len(ran) >= 20_015, 60)
     worker.stop()
     assert read() - before < 200_000  # each fetch reads 20,000 otherwise
