@@ -160,7 +160,7 @@ def test_an_insert_takes_the_classes_word_unless_it_says_otherwise() -> None:
         NewJob(Ship, GOOD, queue="x", priority=3, max_attempts=1), Catalogue()
     )
     assert (other.queue, other.priority, other.max_attempts) == ("x", 3, 1)
-    known = Catalogue([kind_of(Ship)], max_attempts=9)
+    known = Catalogue({"Ship": kind_of(Ship)}, max_attempts=9)
     by_name = jobs.new_job.check_job(NewJob("Ship", GOOD), known)
     assert by_name == plain
     with pytest.raises(Invalid):
@@ -171,7 +171,7 @@ def test_an_insert_takes_the_classes_word_unless_it_says_otherwise() -> None:
 @DB
 def test_a_kind_that_nobody_works_is_refused_where_that_is_wanted(shop: Any) -> None:
     conn = shop.mine()
-    conn.jobs = Catalogue([Kind("a")], strict=True)
+    conn.jobs = Catalogue({"a": Kind("a")}, strict=True)
     jobs.insert_tx(conn, "a")
     for insert in (
         lambda: jobs.insert_tx(conn, "b"),
@@ -308,7 +308,7 @@ def test_a_class_that_no_worker_list_has_is_refused_as_its_name_is() -> None:
 
         def work(self, job: Job) -> None: ...
 
-    strict = Catalogue([kind_of(Ship)], strict=True)
+    strict = Catalogue({"Ship": kind_of(Ship)}, strict=True)
     for kind in ("forgotten", Forgotten, Forgotten()):
         with pytest.raises(ForgeError) as caught:
             jobs.new_job.check_job(NewJob(kind), strict)

@@ -234,7 +234,7 @@ def test_a_periodic_job_that_cannot_be_inserted_holds_up_no_other(shop: Any) -> 
 
 
 def test_schedules_are_checked_before_anything_starts() -> None:
-    kinds = Catalogue([Kind("a")])
+    kinds = Catalogue({"a": Kind("a")})
     jobs.check_periodic([Periodic("p", Interval(1), "a")], kinds)
     wrong: list[tuple[list[Periodic], str]] = [
         ([Periodic("p", Interval(1), "a"), Periodic("p", Interval(2), "a")], "F720"),

@@ -71,7 +71,7 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
     Raises ForgeError F720 for a repeated name, F716 for a kind without a worker, and Invalid F711
     for arguments that are not valid for the kind.
     """
-    strict = Catalogue(catalogue.kinds.values(), strict=True)
+    strict = Catalogue(catalogue.kinds, strict=True)
     names: set[str] = set()
     for each in periodic:
         if each.name in names:

@@ -6,12 +6,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from typing import Any
 
 from ...db import Connect, Connection, DatabaseThread, is_pooled
 from ...notify import Listener, Nudger
 from ..job import Job, Result
-from ..kinds import Around, Handler, Kind, WorkerOptions, kinds_with_discarded
+from ..kinds import Handler, Kind, WorkerOptions, kinds_with_discarded
 from ..maintenance.loop import Maintainer, Retention
 from ..maintenance.periodic import Periodic
 from .completer import Completer
@@ -33,21 +33,15 @@ class Worker:
     connect: opens a connection; each thread has its own.
     kinds: name → Kind, or a function that runs the jobs of this kind.
     queues: name → number of threads.
-    poll_interval: seconds between polls, when nothing wakes the worker.
-    prefetch: jobs that wait for each thread; more while jobs take a few milliseconds, none while
-        they take 0.1 s or more.
-    timeout: seconds that a job may run, if its kind has no own limit.
-    heartbeat: seconds between two heartbeats.
-    rescue_after: seconds without a heartbeat after which the worker loses its jobs.
     periodic: jobs with a schedule, which the leader inserts.
     retention: how long the leader keeps ended jobs.
     observer: called with (job, outcome, seconds) after each run. outcome: completed, retried,
         discarded, cancelled, snoozed or handed_back.
-    around: a context manager around each run.
     listen: opens the connection that fetches jobs and LISTENs, past any pooler; None = use
         `connect`, and poll.
     nudger: of this process; wakes other workers, and this one after commits of this process.
     on_stuck: called once, when MOST_STUCK threads do not return from jobs whose time is over.
+    options: `around`, `prefetch` and the times of WorkerOptions.
     """
 
     def __init__(
@@ -56,35 +50,25 @@ class Worker:
         kinds: Mapping[str, Kind | Handler],
         *,
         queues: Mapping[str, int],
-        poll_interval: float = 1.0,
-        prefetch: int = 1,
-        timeout: float = 60.0,
-        heartbeat: float = 5.0,
-        rescue_after: float = 30.0,
         periodic: Sequence[Periodic] = (),
         retention: Retention = Retention(),  # noqa: B008  # frozen
         observer: Observer | None = None,
-        around: Around | None = None,
         listen: Connect | None = None,
         nudger: Nudger | None = None,
         on_stuck: Callable[[], object] | None = None,
+        **options: Any,
     ) -> None:
         known = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
-        options = WorkerOptions(
+        shared = WorkerOptions(
             id=uuid.uuid4(),
             connect=connect,
             connect_by_index=_by_index(connect),
             kinds=known,
             discarded_kinds=kinds_with_discarded(known),
             queues=queues,
-            around=around or nullcontext,
-            prefetch=prefetch,
-            timeout=timeout,
-            poll_interval=poll_interval,
-            heartbeat=heartbeat,
-            rescue_after=rescue_after,
+            **options,
         )
-        self.id = options.id
+        self.id = shared.id
         """New for each worker, never a host name, so that old claims stay invalid."""
         self._observer, self._on_stuck = observer, on_stuck
         self._running = False
@@ -97,18 +81,18 @@ class Worker:
         first = 1
         for name, size in queues.items():
             self._pools[name] = Pool(
-                name, options, first, done=self._done, wants_jobs=self._listener.set
+                name, shared, first, done=self._done, wants_jobs=self._listener.set
             )
             first += size
-        self._completer = Completer(options, self._has_backlog, self._recorded)
-        self._heartbeat = Heartbeat(options, self._cancel, self._holds, self._wake_all)
-        self._maintainer = Maintainer(options, periodic, retention, lambda: self._heartbeat.leading)
+        self._completer = Completer(shared, self._has_backlog, self._recorded)
+        self._heartbeat = Heartbeat(shared, self._cancel, self._holds, self._wake_all)
+        self._maintainer = Maintainer(shared, periodic, retention, lambda: self._heartbeat.leading)
         self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
-        limits = [options.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
-        self._tick = min(0.5, heartbeat, min(limits) / 4)
+        limits = [shared.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
+        self._tick = min(0.5, shared.heartbeat, min(limits) / 4)
         self._fetcher = Fetcher(
-            options,
-            _by_index(listen) if listen else options.connect_by_index,
+            shared,
+            _by_index(listen) if listen else shared.connect_by_index,
             self._pools,
             self._held,
             self._listener,
