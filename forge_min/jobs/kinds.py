@@ -29,7 +29,6 @@ Handler = Callable[["Job[Any]"], object]
 Around = Callable[["Job[Any]"], AbstractContextManager[object]]
 Inserted = Callable[[str, str, int], None]
 _NOT_PLAIN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
-_OPTIONS = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
 
 
 class Kind(NamedTuple):
@@ -98,7 +97,7 @@ def kind_of(worker: Any) -> Kind:
 
 
 def _kind(worker: Any) -> Kind:
-    options = {name: getattr(worker, name) for name in _OPTIONS if hasattr(worker, name)}
+    options = {name: getattr(worker, name) for name in Kind._fields[2:] if hasattr(worker, name)}
     kind = Kind(worker.kind, getattr(worker, "work", None), **options)
     _check(kind)
     if kind.args is not None:

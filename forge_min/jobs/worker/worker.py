@@ -84,7 +84,8 @@ class Worker:
                 name, shared, first, done=self._done, wants_jobs=self._listener.set
             )
             first += size
-        self._completer = Completer(shared, self._has_backlog, self._recorded)
+        inboxes = [pool.inbox for pool in self._pools.values()]
+        self._completer = Completer(shared, inboxes, self._recorded)
         self._heartbeat = Heartbeat(shared, self._cancel, self._holds, self._wake_all)
         self._maintainer = Maintainer(shared, periodic, retention, lambda: self._heartbeat.leading)
         self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
@@ -174,9 +175,6 @@ class Worker:
                 self._observer(result.job, result.outcome, seconds)
             except Exception:
                 log.exception("the observer of jobs failed")
-
-    def _has_backlog(self) -> bool:
-        return any(not pool.inbox.empty() for pool in self._pools.values())
 
     def _recorded(self, results: Sequence[Result]) -> None:
         for result in results:
