@@ -103,10 +103,12 @@ class JobSpan:
         job, span = self._job, self._span.__enter__()
         job.span = current.get()  # read by the worker's observer after the span has ended
         if span.recording:
-            attributes = observe.messaging_attributes("process", "process", job.queue)
-            attributes |= {"messaging.message.id": str(job.id), "forge.job.attempt": job.attempt}
-            for name, value in attributes.items():
-                span.set_attribute(name, value)
+            span.set_attribute("messaging.system", "forge")
+            span.set_attribute("messaging.operation.type", "process")
+            span.set_attribute("messaging.operation.name", "process")
+            span.set_attribute("messaging.destination.name", job.queue)
+            span.set_attribute("messaging.message.id", str(job.id))
+            span.set_attribute("forge.job.attempt", job.attempt)
 
     def __exit__(self, *error: Any) -> None:
         self._span.__exit__(*error)

@@ -18,11 +18,16 @@ from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..notify import check_names
-from ..observe import is_recording, messaging_attributes, span, trace_headers
+from ..observe import is_recording, span, trace_headers
 from .job import SQL
 from .kinds import Catalogue
 from .new_job import CheckedJob, NewJob, check_job, encode
 
+_ATTRIBUTES = {
+    "messaging.system": "forge",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": "insert",
+}
 # Fields of a CheckedJob from delay on, of a job with only the options of "insert_usual".
 _USUAL: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
 
@@ -100,12 +105,14 @@ def metadata_of(job: CheckedJob, cause: Mapping[str, str]) -> str:
 def insert_span(kind: str, queue: str = "") -> AbstractContextManager[object]:
     """Return the producer span around an insert, which `job_cause` then names.
 
+    Follows OpenTelemetry's conventions for messaging.
+
     queue: "" if the jobs may be in several queues.
     """
     if not is_recording():  # the job then belongs to the trace of the caller
         return nullcontext()
-    attributes = messaging_attributes("send", "insert", queue)
-    return span(f"insert {kind}", kind="producer", attributes=attributes)
+    destination = {"messaging.destination.name": queue} if queue else {}
+    return span(f"insert {kind}", kind="producer", attributes=_ATTRIBUTES | destination)
 
 
 def notify_workers(

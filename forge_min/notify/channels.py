@@ -15,7 +15,7 @@ from functools import partial
 from uuid import UUID
 
 from ..fanout import Subscription
-from ..observe import messaging_attributes, span
+from ..observe import span
 from .encoding import Channel, EncoderThread, Replayer
 from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, refresh_frame
 
@@ -24,6 +24,12 @@ BACKLOG = 10_000  # events that may wait; beyond that, all subscribers get one r
 BATCH = 500  # events that are encoded together
 REFRESH_ONLY = 60.0  # seconds in which a channel with a stuck encoder gets only refreshes
 TICK = 0.5  # seconds between two calls of `idle`
+
+_ATTRIBUTES = {
+    "messaging.system": "forge",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": "deliver",
+}
 
 
 class Channels(EncoderThread):
@@ -161,9 +167,8 @@ class Channels(EncoderThread):
             self._inbox.extendleft([partial(self._send, encode, ch, event) for ch in channels])
 
     def _send(self, encode: Encode, channel: Channel, event: Event) -> None:
-        attributes = messaging_attributes("send", "deliver", event.topic)
-        attributes["forge.event.kind"] = event.kind
-        with span(f"deliver {event.topic}", kind="producer", attributes=attributes):
+        names = {"messaging.destination.name": event.topic, "forge.event.kind": event.kind}
+        with span(f"deliver {event.topic}", kind="producer", attributes=_ATTRIBUTES | names):
             frame = self._encode(encode, channel, event)
             if frame is None:
                 self._refresh(channel)

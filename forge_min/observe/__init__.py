@@ -24,7 +24,6 @@ from .tracing import (
     current,
     current_traceparent,
     is_recording,
-    messaging_attributes,
     new_root,
     span,
     trace_headers,
@@ -47,10 +46,9 @@ __all__ = [
     "Span", "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
     "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
     "format_collapsed", "format_traceback", "http_attributes", "is_recording", "is_text",
-    "line_writer", "log_context", "log_fields", "merge_profiles", "messaging_attributes",
-    "new_exporter", "new_handler", "new_root", "record_response", "redact_error", "render_metrics",
-    "scrape", "setup", "snapshot", "span", "span_fields", "trace_connection", "trace_headers",
-    "trace_wsgi",
+    "line_writer", "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler",
+    "new_root", "record_response", "redact_error", "render_metrics", "scrape", "setup", "snapshot",
+    "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 
 __getattr__ = lazy_exports(

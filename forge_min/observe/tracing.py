@@ -68,19 +68,6 @@ def current_traceparent() -> str | None:
     return None if context is None else format_traceparent(context)
 
 
-def messaging_attributes(type_: str, name: str, destination: str) -> dict[str, Any]:
-    """Return the attributes of a span that sends or processes a message.
-
-    Follows OpenTelemetry's conventions for messaging.
-
-    type_, name: of the operation.
-    destination: a queue or topic; "" if there may be several.
-    """
-    where = {"messaging.destination.name": destination} if destination else {}
-    operation = {"messaging.operation.type": type_, "messaging.operation.name": name}
-    return {"messaging.system": "forge", **operation, **where}
-
-
 def trace_headers() -> dict[str, str]:
     """Return the headers that continue the current trace; {} without a span.
 
