@@ -60,8 +60,9 @@ class MemoryHub:
     ) -> Opened:
         """As `PostgresHub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)
-        missed = last_event_id is not None and not exact
-        return Opened(subscription, self._channels.first_bytes(None if missed else []))
+        if last_event_id is None or exact:
+            return Opened(subscription, b"")
+        return Opened(subscription, self._channels.replay(key, lambda: None, is_wanted))
 
     def publish(self, event: Event) -> None:
         """Publish an event at once."""

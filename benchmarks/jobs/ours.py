@@ -27,7 +27,7 @@ class Site:
         self.nudger = notify.Nudger(lambda: db.connect(url))
         self.metrics = Metrics(observe.MetricRegistry(), {})
         catalogue = jobs.Catalogue(
-            [jobs.Kind("noop")], strict=True, inserted=self.metrics.jobs_inserted
+            {"noop": jobs.Kind("noop")}, strict=True, inserted=self.metrics.jobs_inserted
         )
         self.database = db.Database(
             url,

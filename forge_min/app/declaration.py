@@ -201,7 +201,7 @@ def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
     registry = declared_registry(app, generated)
     registry.bind_hooks()
     known = registry.declared()
-    jobs.check_periodic(app.schedules, jobs.Catalogue(known.values()))
+    jobs.check_periodic(app.schedules, jobs.Catalogue(known))
     return known
 
 

@@ -154,11 +154,33 @@ class Connection(psycopg.Connection[TupleRow]):
                     return True
         return False
 
+    def request_cancel(self) -> None:
+        """Ask the server to end the current statement. Called by another thread; never blocks."""
+
+        def send() -> None:
+            # An error means that the statement ended by itself or the server is gone.
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=_CANCEL_TIMEOUT)
+
+        # SAFETY: on its own thread: before libpq 17 it may block as long as the server hangs.
+        threading.Thread(target=send, name="db-cancel", daemon=True).start()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was just in use and no connection was lost since.
+
+        PERF: not checked then, because poll(2) releases the GIL (benchmarks/http, row).
+        """
+        idle = time.perf_counter() - self.last_used
+        return idle < _IDLE_AFTER and self.losses == _losses and not self.closed
+
     def is_alive(self) -> bool:
         """Return whether this idle connection can run a statement.
 
         Needs a round trip only after a long idle time or after another connection was lost.
         """
+        if self.is_fresh:
+            return True
         losses, pg, poll = _losses, self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
         alive = not poll.poll(0)  # an idle connection becomes readable only when the server closes
@@ -301,9 +323,7 @@ class Database:
         conn = self._open.get(threading.current_thread())
         if conn is None:
             return self._replace()
-        # PERF: skipped on a busy thread, because poll(2) releases the GIL (benchmarks/http, row).
-        idle = time.perf_counter() - conn.last_used > _IDLE_AFTER
-        return self._ensure_alive(conn) if idle or conn.losses != _losses or conn.closed else conn
+        return conn if conn.is_fresh else self._ensure_alive(conn)
 
     def verified(self) -> Connection:
         """Return this thread's connection after a check that the server accepts new ones.
@@ -419,15 +439,8 @@ def _cancel(conn: Connection, deadline: float) -> None:
     # SAFETY: `cancelled` is set first. A read that sees it closes the connection, so a late cancel
     # cannot hit another statement. A read that ended earlier has already reset its deadline.
     conn.cancelled = deadline
-    if conn.deadline != deadline:
-        return
-
-    def send() -> None:
-        with suppress(psycopg.Error):
-            conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
-
-    # SAFETY: on its own thread: before libpq 17 the request may block as long as the server hangs.
-    threading.Thread(target=send, name="db-cancel", daemon=True).start()
+    if conn.deadline == deadline:
+        conn.request_cancel()
 
 
 def operation(query: object) -> str:

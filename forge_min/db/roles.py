@@ -46,9 +46,9 @@ def ensure_app_role(
     """
     values = {"role": role, "database": database, "settings": Jsonb(dict(settings or {}))}
     with migration_lock(conn):
-        create = _statements(conn, "create", values, password=_hashed(conn, role, password))
-        if _refused(conn, create):
-            missing = _statements(conn, "create", values, password=PLACEHOLDER)
+        secret = {"password": _hashed(conn, role, password)}
+        if _refused(conn, _statements(conn, "create", values | secret)):
+            missing = _statements(conn, "create", values | {"password": PLACEHOLDER})
             missing += _statements(conn, "settings", values)
         else:
             create_migration_table(conn)
@@ -94,10 +94,8 @@ def _hashed(conn: Connection, role: str, password: str | None) -> str:
     ).decode(encoding)
 
 
-def _statements(
-    conn: Connection, name: str, values: Mapping[str, object], **more: object
-) -> list[str]:
-    return [row[0] for row in conn.execute(SQL[name], {**values, **more}).fetchall()]
+def _statements(conn: Connection, name: str, values: Mapping[str, object]) -> list[str]:
+    return [row[0] for row in conn.execute(SQL[name], values).fetchall()]
 
 
 def _refused(conn: Connection, statements: list[str]) -> list[str]:

@@ -11,10 +11,9 @@ readers find the change by polling.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
@@ -169,7 +168,8 @@ def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | Non
     try:
         text, names = (sql, ()) if params is None else number_placeholders(sql)
         arguments = values_of(names, params or ())
-        converter, session = _converter(conn)
+        session = _session(conn)
+        converter = _take_converter(conn, session)
         values = converter.dump_sequence(arguments, [_AUTO] * len(arguments))
         statement = text, converter.types or ()
         message = statement, values, converter.formats
@@ -185,7 +185,7 @@ def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | Non
         if result.nfields:
             # SAFETY: the statement, or a reload of the server's files, may have changed a setting.
             if (now := _session(conn)) != session:
-                converter, session = _new_converter(conn), now
+                converter, session = _take_converter(conn, now), now
             converter.set_pgresult(result)
             rows = converter.load_rows(0, result.ntuples, tuple)
             converter.set_pgresult(None)
@@ -198,27 +198,22 @@ def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | Non
             conn.observe(_operation(sql), time.perf_counter() - started)
 
 
-def _converter(conn: Connection) -> tuple[abc.Transformer, object]:
-    """Take the connection's converter and the session settings for which it was created.
+def _take_converter(conn: Connection, session: object) -> abc.Transformer:
+    """Take the connection's converter, or a new one if its session settings are others.
 
     PERF: a new one looks up and creates the loader of each column (benchmarks/http, row).
     """
-    session = _session(conn)
     # SAFETY: while it is taken, an adapter that runs a statement itself gets another converter.
     last, conn.converter = conn.converter, None
     if last is not None and last[1] == session:
-        return last
-    return _new_converter(conn), session
+        return last[0]
+    # SAFETY: a weak proxy: a cycle would keep the connection until the next garbage collection.
+    return Transformer(SimpleNamespace(adapters=conn.adapters, connection=proxy(conn)))
 
 
 def _session(conn: Connection) -> object:
     """Return the session's values of SETTINGS."""
     return [*map(conn.pgconn.parameter_status, SETTINGS)]
-
-
-def _new_converter(conn: Connection) -> abc.Transformer:
-    # SAFETY: a weak proxy: a cycle would keep the connection until the next garbage collection.
-    return Transformer(SimpleNamespace(adapters=conn.adapters, connection=proxy(conn)))
 
 
 def _execute(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
@@ -320,9 +315,13 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
     outer, hooks = conn.hooks, None
     conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
-        with _psycopg_transaction(conn) as tx:
+        with ExitStack() as stack:
+            with errors_translated():
+                tx = stack.enter_context(conn.transaction())
             yield
             _check_usable(conn)
+            with errors_translated():
+                stack.close()
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -331,22 +330,6 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
         outer.extend(hooks)
     elif hooks:
         _run(hooks)
-
-
-@contextmanager
-def _psycopg_transaction(conn: Connection) -> Iterator[psycopg.Transaction]:
-    """Run the block in psycopg's transaction; errors of BEGIN and COMMIT are translated."""
-    scope = conn.transaction()
-    with errors_translated():
-        tx = scope.__enter__()
-    try:
-        yield tx
-    except BaseException:
-        if not scope.__exit__(*sys.exc_info()):
-            raise
-    else:
-        with errors_translated():
-            scope.__exit__(None, None, None)
 
 
 def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:

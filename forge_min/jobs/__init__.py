@@ -16,8 +16,9 @@ from .insert import (
 )
 from .job import Cancel, Cancelled, Change, Discard, Job, Result, Snooze, StaleClaim, error_result
 from .kinds import Catalogue, Kind, kind_of, kinds_with_discarded
-from .maintenance import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
-from .maintenance.periodic import insert_due
+from .maintenance.cron import Cron, Interval
+from .maintenance.loop import Retention
+from .maintenance.periodic import Periodic, check_periodic, insert_due, register_periodic
 from .new_job import NewJob, Unique
 
 if TYPE_CHECKING:

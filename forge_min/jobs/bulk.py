@@ -83,7 +83,7 @@ class _Bulk:
     due, waiting: (kind, queue) → number of jobs.
     """
 
-    def __init__(self, jobs: Iterable[NewJob], catalogue: Catalogue | None) -> None:
+    def __init__(self, jobs: Iterable[NewJob], catalogue: Catalogue) -> None:
         self.left: list[tuple[int, NewJob]] = []
         self.unique: list[tuple[int, NewJob]] = []
         self.due: Counter[tuple[str, str]] = Counter()
@@ -107,7 +107,10 @@ class _Bulk:
             try:
                 kind, label, head, tail = known[options]
             except (KeyError, TypeError):  # the check rejects an unhashable option
-                kind, label, head, tail = known[options] = self._shared(job)
+                good = check_job(job, self._catalogue)
+                kind, label = find_kind(self._catalogue, job.kind), (good.kind, good.queue)
+                head, tail = self._around(good)
+                known[options] = kind, label, head, tail
             args = encode_args(kind, job.args)
             self.due[label] += 1
             yield head + _escaped(args) + tail
@@ -129,11 +132,6 @@ class _Bulk:
             line = head + _escaped(good.args) + tail
             yield f"{line}\t{state}\t{at.isoformat()}\t{tags}\t{key}"
 
-    def _shared(self, job: NewJob) -> _Shared:
-        good = check_job(job, self._catalogue)
-        kind = find_kind(self._catalogue, job.kind)
-        return kind, (kind.name, good.queue), *self._around(good)
-
     def _around(self, job: CheckedJob) -> tuple[str, str]:
         """Return the text of the line before and after the arguments."""
         metadata = _escaped(metadata_of(job, self._cause))
@@ -144,15 +142,11 @@ class _Bulk:
 def _copy(
     conn: psycopg.Connection[Any], more: str, lines: Iterator[str], ids: Iterator[int] | None
 ) -> None:
-    """Send the lines, unless there are none.
+    """Send the lines.
 
     more: columns after the usual ones.
     ids: of the lines; None = the server assigns them.
     """
-    first = next(lines, None)
-    if first is None:
-        return
-    lines = chain([first], lines)
     sql = Template(SQL["copy"]).substitute(more=more + ("" if ids is None else ", id"))
     if ids is not None:
         lines = (f"{line}\t{id}" for line, id in zip(lines, ids))

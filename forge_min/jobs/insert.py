@@ -65,10 +65,10 @@ def insert_tx(
 
 
 def _statement(
-    job: CheckedJob, metadata: str, catalogue: Catalogue | None, notify: bool
+    job: CheckedJob, metadata: str, catalogue: Catalogue, notify: bool
 ) -> tuple[str, Mapping[str, Any]]:
     """Return the statement that inserts the job, and its values."""
-    kind = catalogue.kinds.get(job.kind) if catalogue else None
+    kind = catalogue.kinds.get(job.kind)
     if kind is not None and job[5:] == _USUAL and job.queue == kind.queue:
         sql = _insert("insert_usual", notify, kind.name, kind.queue, job.priority, job.max_attempts)
         return sql, {"args": job.args, "metadata": metadata}
@@ -126,16 +126,15 @@ def notify_workers(
     quiet: whether to wake no worker, for jobs that are not due yet.
     """
 
+    inserted = catalogue_of(conn).inserted
+
     def report() -> None:
-        nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
-        inserted = catalogue.inserted if (catalogue := catalogue_of(conn)) else None
         for (kind, queue), number in counts.items():
-            if nudger is not None:
-                nudger.nudge("j:" + queue)  # which merges equal payloads
-            if inserted is not None:
-                inserted(kind, queue, number)
+            inserted(kind, queue, number)
 
     db.after_commit(conn, report)
+    for _, queue in () if quiet else counts:
+        db.nudge(conn, "j:" + queue)
 
 
 class JobClient:
@@ -149,9 +148,9 @@ class JobClient:
         return insert_tx(self._database.connection(), kind, args, **options)
 
 
-def catalogue_of(conn: psycopg.Connection[Any]) -> Catalogue | None:
-    """Return the catalogue of the application that opened the connection, if it has one."""
-    return conn.jobs if isinstance(conn, db.Connection) else None
+def catalogue_of(conn: psycopg.Connection[Any]) -> Catalogue:
+    """Return the catalogue of the application that opened the connection, or one of no kinds."""
+    return getattr(conn, "jobs", None) or Catalogue()
 
 
 class JobHook(NamedTuple):

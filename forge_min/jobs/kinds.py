@@ -10,8 +10,9 @@ A worker class has `kind` and `work(job)`. These attributes are optional:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +29,6 @@ Handler = Callable[["Job[Any]"], object]
 Around = Callable[["Job[Any]"], AbstractContextManager[object]]
 Inserted = Callable[[str, str, int], None]
 _NOT_PLAIN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
-_OPTIONS = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
 
 
 class Kind(NamedTuple):
@@ -60,10 +60,12 @@ class WorkerOptions(NamedTuple):
     discarded_kinds: names of the kinds with `discarded`.
     queues: name → number of threads.
     around: a context manager around each run.
-    prefetch: jobs that wait for each thread.
+    prefetch: jobs that wait for each thread; more while jobs take a few milliseconds, none while
+        they take 0.1 s or more.
     timeout: of a job whose kind has no own limit.
+    poll_interval: between polls, when nothing wakes the worker.
     heartbeat: between two heartbeats.
-    rescue_after: since the last heartbeat, until the worker counts as dead.
+    rescue_after: since the last heartbeat, until the worker counts as dead and loses its jobs.
     """
 
     id: UUID
@@ -72,12 +74,12 @@ class WorkerOptions(NamedTuple):
     kinds: Mapping[str, Kind]
     discarded_kinds: list[str]
     queues: Mapping[str, int]
-    around: Around
-    prefetch: int
-    timeout: float
-    poll_interval: float
-    heartbeat: float
-    rescue_after: float
+    around: Around = nullcontext
+    prefetch: int = 1
+    timeout: float = 60.0
+    poll_interval: float = 1.0
+    heartbeat: float = 5.0
+    rescue_after: float = 30.0
 
     def seconds(self, job: Job) -> float:
         """Return for how many seconds the job may run."""
@@ -95,7 +97,7 @@ def kind_of(worker: Any) -> Kind:
 
 
 def _kind(worker: Any) -> Kind:
-    options = {name: getattr(worker, name) for name in _OPTIONS if hasattr(worker, name)}
+    options = {name: getattr(worker, name) for name in Kind._fields[2:] if hasattr(worker, name)}
     kind = Kind(worker.kind, getattr(worker, "work", None), **options)
     _check(kind)
     if kind.args is not None:
@@ -136,29 +138,22 @@ def kinds_with_discarded(kinds: Mapping[str, Kind]) -> list[str]:
     return [name for name, kind in kinds.items() if kind.discarded is not None]
 
 
+@dataclass
 class Catalogue:
     """The kinds of one application, for the code that inserts on its connections.
 
     `Connection.jobs` holds it.
 
-    kinds: their names are unique.
+    kinds: by name.
     max_attempts: default of jobs and kinds without a number.
     strict: whether to reject unknown kinds.
     inserted: called with (kind, queue, number of jobs) after the commit.
     """
 
-    def __init__(
-        self,
-        kinds: Iterable[Kind] = (),
-        *,
-        max_attempts: int = 25,
-        strict: bool = False,
-        inserted: Inserted | None = None,
-    ) -> None:
-        self.kinds: Mapping[str, Kind] = {kind.name: kind for kind in kinds}
-        self.max_attempts = max_attempts
-        self.strict = strict
-        self.inserted = inserted
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    max_attempts: int = 25
+    strict: bool = False
+    inserted: Inserted = lambda kind, queue, number: None
 
     def kind(self, name: str) -> Kind:
         """Return a kind by its name. Raises ForgeError F716 for an unknown one if `strict`."""

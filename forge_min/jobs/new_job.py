@@ -96,13 +96,12 @@ class CheckedJob(NamedTuple):
     limit_key: str | None
 
 
-def check_job(job: NewJob, catalogue: Catalogue | None) -> CheckedJob:
+def check_job(job: NewJob, catalogue: Catalogue) -> CheckedJob:
     """Return the job with its defaults.
 
     Raises Invalid F711 for arguments without a JSON form or not valid for the kind, and for options
     out of range. Raises ForgeError F716 for a kind without a worker, if the catalogue is strict.
     """
-    catalogue = catalogue or Catalogue()
     kind = find_kind(catalogue, job.kind)
     queue = kind.queue if job.queue is None else job.queue
     priority = kind.priority if job.priority is None else job.priority
@@ -120,9 +119,8 @@ def check_job(job: NewJob, catalogue: Catalogue | None) -> CheckedJob:
     return CheckedJob(kind.name, queue, args, *options, *unique, job.limit_key)
 
 
-def find_kind(catalogue: Catalogue | None, kind: str | type[Any]) -> Kind:
+def find_kind(catalogue: Catalogue, kind: str | type[Any]) -> Kind:
     """Return the kind of a NewJob. Raises the errors of `check_job`."""
-    catalogue = catalogue or Catalogue()
     if isinstance(kind, str):
         return catalogue.kind(kind)
     if not hasattr(kind, "kind"):

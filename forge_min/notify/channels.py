@@ -16,7 +16,7 @@ from uuid import UUID
 
 from ..fanout import Subscription
 from ..observe import span
-from .encoding import MAX_REPLAY_BYTES, Channel, EncoderThread, Replayer
+from .encoding import Channel, EncoderThread, Replayer
 from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, refresh_frame
 
 STUCK = "F453: the encoder of events does not return"
@@ -124,15 +124,12 @@ class Channels(EncoderThread):
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
 
-    def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted) -> list[bytes] | None:
-        """Return the frames that a subscriber of `key` missed: see `Replayer.replay`."""
+    def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted) -> bytes:
+        """Return the frames that a subscriber of `key` missed, or a refresh: see `Replayer`."""
         with self._lock:
             channel = self.groups[key.tenant, key.topic][key.format]
-        return None if self.stuck else self._replayer.replay(channel, read, is_wanted)
-
-    def first_bytes(self, frames: list[bytes] | None) -> bytes:
-        """Return the missed frames joined, or a refresh if they are unknown or too large."""
-        if frames is None or sum(map(len, frames)) > MAX_REPLAY_BYTES:
+        frames = None if self.stuck else self._replayer.replay(channel, read, is_wanted)
+        if frames is None:
             self.refreshes["resume"] += 1
             return refresh_frame("resume")
         return b"".join(frames)

@@ -265,7 +265,7 @@ def test_who_is_given_up_is_told_of_whoever_leads(shop: Any) -> None:
     told = threading.Event()
     shop.worker({"b": lambda job: None}, rescue_after=1.0)
     kind = Kind("a", lambda job: None, discarded=lambda job: told.set())
-    shop.wait_for(lambda: any(worker.leading for worker in shop.workers))
+    shop.wait_for(lambda: any(worker._heartbeat.leading for worker in shop.workers))
     shop.worker({"a": kind}, queues={"other": 1}, rescue_after=1.0)
     there = "select count(*) from forge_worker"
     shop.wait_for(lambda: shop.conn.execute(there).fetchone() == (2,))

@@ -188,7 +188,7 @@ def test_bulk_inserts_make_the_rows_that_one_by_one_would(shop: Any) -> None:
         # Most of a bulk is plain until, somewhere, something says more.
         many.append(NewJob(*said, **draw.choice(options[: 7 if n < 200 else None])))
     many[100] = many[100]._replace(unique="once")
-    shop.conn.jobs = jobs.Catalogue([jobs.kind_of(Send())], max_attempts=11)
+    shop.conn.jobs = jobs.Catalogue({"send": jobs.kind_of(Send())}, max_attempts=11)
     told: list[tuple[str, str, int]] = []
     seen = []
     for bulk in (True, False):

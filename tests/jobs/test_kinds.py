@@ -107,14 +107,14 @@ def test_arguments_come_back_as_they_went(order: Order) -> None:
 )
 def test_what_does_not_fit_is_named(change: dict[str, Any], pointer: str, code: str) -> None:
     with pytest.raises(Invalid) as caught:
-        jobs.new_job.check_job(NewJob(Ship, pack(GOOD) | change), None)
+        jobs.new_job.check_job(NewJob(Ship, pack(GOOD) | change), Catalogue())
     assert [(e.pointer, e.code) for e in caught.value.errors] == [(pointer, code)]
     assert caught.value.code == "F711"
 
 
 def test_every_missing_argument_is_named_at_once() -> None:
     with pytest.raises(Invalid) as caught:
-        jobs.new_job.check_job(NewJob(Ship, {}), None)
+        jobs.new_job.check_job(NewJob(Ship, {}), Catalogue())
     assert [e.pointer for e in caught.value.errors] == ["/args/at", "/args/id", "/args/total"]
 
 
@@ -129,7 +129,7 @@ def test_a_dataclass_that_is_wrong_inside_or_another_one_is_refused() -> None:
         if isinstance(args, Positive):
             object.__setattr__(args, "n", "1")
         with pytest.raises(Invalid):
-            jobs.new_job.check_job(NewJob(Work, args), None)
+            jobs.new_job.check_job(NewJob(Work, args), Catalogue())
 
 
 def test_a_type_that_json_has_no_word_for_is_an_error_of_the_class() -> None:
@@ -149,16 +149,18 @@ def test_a_type_that_json_has_no_word_for_is_an_error_of_the_class() -> None:
 
 
 def test_an_insert_takes_the_classes_word_unless_it_says_otherwise() -> None:
-    plain = jobs.new_job.check_job(NewJob(Ship, GOOD), None)
+    plain = jobs.new_job.check_job(NewJob(Ship, GOOD), Catalogue())
     assert (plain.kind, plain.queue, plain.priority, plain.max_attempts) == (
         "Ship",
         "parcels",
         1,
         7,
     )
-    other = jobs.new_job.check_job(NewJob(Ship, GOOD, queue="x", priority=3, max_attempts=1), None)
+    other = jobs.new_job.check_job(
+        NewJob(Ship, GOOD, queue="x", priority=3, max_attempts=1), Catalogue()
+    )
     assert (other.queue, other.priority, other.max_attempts) == ("x", 3, 1)
-    known = Catalogue([kind_of(Ship)], max_attempts=9)
+    known = Catalogue({"Ship": kind_of(Ship)}, max_attempts=9)
     by_name = jobs.new_job.check_job(NewJob("Ship", GOOD), known)
     assert by_name == plain
     with pytest.raises(Invalid):
@@ -169,7 +171,7 @@ def test_an_insert_takes_the_classes_word_unless_it_says_otherwise() -> None:
 @DB
 def test_a_kind_that_nobody_works_is_refused_where_that_is_wanted(shop: Any) -> None:
     conn = shop.mine()
-    conn.jobs = Catalogue([Kind("a")], strict=True)
+    conn.jobs = Catalogue({"a": Kind("a")}, strict=True)
     jobs.insert_tx(conn, "a")
     for insert in (
         lambda: jobs.insert_tx(conn, "b"),
@@ -306,7 +308,7 @@ def test_a_class_that_no_worker_list_has_is_refused_as_its_name_is() -> None:
 
         def work(self, job: Job) -> None: ...
 
-    strict = Catalogue([kind_of(Ship)], strict=True)
+    strict = Catalogue({"Ship": kind_of(Ship)}, strict=True)
     for kind in ("forgotten", Forgotten, Forgotten()):
         with pytest.raises(ForgeError) as caught:
             jobs.new_job.check_job(NewJob(kind), strict)
@@ -345,8 +347,8 @@ def test_arguments_that_hold_themselves_or_raise_are_refused() -> None:
         (Tree, {"n": 13}),
     ):
         with pytest.raises(Invalid):
-            jobs.new_job.check_job(NewJob(kind, args), None)
-    assert json.loads(jobs.new_job.check_job(NewJob(Tree, Node(1)), None).args) == {
+            jobs.new_job.check_job(NewJob(kind, args), Catalogue())
+    assert json.loads(jobs.new_job.check_job(NewJob(Tree, Node(1)), Catalogue()).args) == {
         "n": 1,
         "next": None,
     }
@@ -358,4 +360,4 @@ def test_arguments_that_hold_themselves_or_raise_are_refused() -> None:
 )
 def test_options_of_another_type_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
-        jobs.new_job.check_job(NewJob("x", {}, **options), None)
+        jobs.new_job.check_job(NewJob("x", {}, **options), Catalogue())

@@ -16,7 +16,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.errors import ForgeError
 from forge_min.jobs import Catalogue, Cron, Interval, Job, Kind, Periodic, Retention
-from forge_min.jobs.maintenance.periodic import insert_due, register
+from forge_min.jobs.maintenance.periodic import insert_due, register_periodic
 
 pytestmark = pytest.mark.db
 
@@ -31,12 +31,12 @@ def leaders(shop: Any) -> list[tuple[Any, ...]]:
 
 def test_one_of_many_workers_leads_and_another_when_it_stops(shop: Any) -> None:
     workers = [shop.worker({"a": nothing}, heartbeat=0.1) for _ in range(4)]
-    shop.wait_for(lambda: sum(worker.leading for worker in workers) == 1)
-    (leader,) = (worker for worker in workers if worker.leading)
+    shop.wait_for(lambda: sum(worker._heartbeat.leading for worker in workers) == 1)
+    (leader,) = (worker for worker in workers if worker._heartbeat.leading)
     assert leaders(shop) == [(leader.id, 1)]
     leader.stop()
     rest = [worker for worker in workers if worker is not leader]
-    shop.wait_for(lambda: sum(worker.leading for worker in rest) == 1)
+    shop.wait_for(lambda: sum(worker._heartbeat.leading for worker in rest) == 1)
 
 
 WORKER = """
@@ -64,7 +64,7 @@ def test_a_leader_that_stands_still_is_replaced_and_does_nothing_when_it_wakes(s
         shop.wait_for(lambda: [str(row[0]) for row in leaders(shop)] == [first])
         os.kill(process.pid, signal.SIGSTOP)
         second = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=1.0)
-        shop.wait_for(lambda: second.leading)
+        shop.wait_for(lambda: second._heartbeat.leading)
         assert leaders(shop) == [(second.id, 2)]
         due = shop.insert("later", delay=0.01)
         os.kill(process.pid, signal.SIGCONT)
@@ -93,7 +93,7 @@ def test_without_the_lead_nothing_is_made_due_rescued_or_deleted(shop: Any) -> N
     done = shop.insert()
     shop.until(done, "completed")
     shop.conn.execute("select pg_sleep(0.6)")
-    assert not worker.leading
+    assert not worker._heartbeat.leading
     assert shop.row(due, "state") == ("scheduled",) and shop.row(lost, "state") == ("running",)
 
 
@@ -166,7 +166,7 @@ def test_a_run_is_inserted_once_however_many_believe_to_lead(shop: Any) -> None:
     conns = [shop.mine() for _ in range(4)]
     every = [Periodic("tick", Interval(1), "a"), Periodic("tock", Cron("* * * * *"), "b")]
     for conn in conns:
-        register(conn, every)
+        register_periodic(conn, every)
     end = time.monotonic() + 2.5
     while time.monotonic() < end:
         for conn in conns:
@@ -215,11 +215,11 @@ def test_a_changed_schedule_begins_anew_and_a_paused_one_waits(shop: Any) -> Non
     def row() -> Any:
         return shop.conn.execute("select schedule, due_at, now() from forge_periodic").fetchone()
 
-    register(shop.conn, [Periodic("p", Interval(86_400), "a")])
+    register_periodic(shop.conn, [Periodic("p", Interval(86_400), "a")])
     far = row()
-    register(shop.conn, [Periodic("p", Interval(86_400), "a")])
+    register_periodic(shop.conn, [Periodic("p", Interval(86_400), "a")])
     assert row()[:2] == far[:2]
-    register(shop.conn, [Periodic("p", Interval(1), "a")])
+    register_periodic(shop.conn, [Periodic("p", Interval(1), "a")])
     assert row()[0] == "every 1 s" and row()[1] < far[1]
     shop.conn.execute("update forge_periodic set paused_at = now()")
     shop.worker({"a": nothing}, heartbeat=0.1, periodic=[Periodic("p", Interval(1), "a")])
@@ -234,7 +234,7 @@ def test_a_periodic_job_that_cannot_be_inserted_holds_up_no_other(shop: Any) -> 
 
 
 def test_schedules_are_checked_before_anything_starts() -> None:
-    kinds = Catalogue([Kind("a")])
+    kinds = Catalogue({"a": Kind("a")})
     jobs.check_periodic([Periodic("p", Interval(1), "a")], kinds)
     wrong: list[tuple[list[Periodic], str]] = [
         ([Periodic("p", Interval(1), "a"), Periodic("p", Interval(2), "a")], "F720"),

@@ -44,7 +44,7 @@ def test_four_workers_behind_a_pooler_do_each_job_once(
                 jobs.insert_tx(conn, "a", {"n": n}, unique=f"n{n}")
             jobs.control.limit(conn, "default", running=4)
         shop.settle(60)
-        shop.wait_for(lambda: sum(worker.leading for worker in workers) == 1)
+        shop.wait_for(lambda: sum(worker._heartbeat.leading for worker in workers) == 1)
     finally:
         for worker in workers:
             worker.stop()
@@ -66,7 +66,7 @@ def test_listening_past_a_pooler_wakes_a_worker_at_once(
     nudger.start()
     worker.start()
     try:
-        shop.wait_for(lambda: worker.ready[0] and worker.leading)
+        shop.wait_for(lambda: worker.ready[0] and worker._heartbeat.leading)
         time.sleep(0.5)  # so that what it finds is no find of its first look
         for _ in range(2):  # a NOTIFY within the transaction, and one of the nudger's
             with db.connect(url, nudger=nudger) as conn:
@@ -100,7 +100,7 @@ def test_a_sleeping_worker_asks_twice_a_second_also_beside_a_thousand_events(sho
     nudger.start()
     worker.start()
     try:
-        shop.wait_for(lambda: worker.leading)
+        shop.wait_for(lambda: worker._heartbeat.leading)
         conn.execute("select pg_sleep(1)")
         asked.clear()
         beats: list[int] = []  # only the heartbeat has a statement that begins with insert

@@ -94,9 +94,12 @@ def test_a_job_that_was_committed_late_is_found_behind_those_that_were_taken(sho
     jobs.insert_many_tx(
         shop.conn, [NewJob("a", {"n": n}, priority=1 + n % 4) for n in range(2_000)]
     )
-    worker = shop.worker({"a": nothing}, poll_interval=0.3)
+    shop.worker({"a": nothing}, poll_interval=0.3)
     shop.settle()
-    assert worker._fetcher.fetched == 2_000
+    assert shop.conn.execute("select sum(attempt), count(*) from forge_job").fetchone() == (
+        2_000,
+        2_000,
+    )
     slow.execute("commit")
     for job in late:
         shop.until(job, "completed")
@@ -204,12 +207,9 @@ def test_waking_is_quicker_than_polling(shop: Any) -> None:
     started = time.monotonic()
     for _ in range(5):
         job = shop.insert()
-        worker.wake("default")
+        worker._listener.notify("j:default")
         shop.until(job, "completed")
-        worker.wake("no such queue")
-    job = shop.insert()
-    worker.wake("")
-    shop.until(job, "completed")
+        worker._listener.notify("j:no such queue")
     assert time.monotonic() - started < 29, "less than one poll_interval"
 
 
@@ -545,7 +545,7 @@ def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
         jobs.insert_many_tx(shop.conn, some)
         worker.start()
         shop.settle()
-        assert len(runs) == 6 and not stuck and worker.stuck == 0
+        assert len(runs) == 6 and not stuck and not any(p.stuck for p in worker._pools.values())
         assert "longer than" in shop.row(runs[0], "errors")[0][0]["error"]
         states = shop.conn.execute("select state, attempt from forge_job").fetchall()
         assert states == [("completed", 1)] * 3
@@ -554,7 +554,8 @@ def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
 def test_no_job_begins_on_a_connection_that_stands_still(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "IDLE", 0.0, raising=False)
+    for name in ("_IDLE_AFTER", "_STALE_AFTER"):
+        monkeypatch.setattr(f"forge_min.db.connection.{name}", 0.0)
     runs: list[int] = []
 
     def work(job: Job) -> None:
@@ -625,7 +626,7 @@ def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(
     jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(10)])
     worker = shop.worker({"a": work}, queues={"default": 1}, prefetch=5)
     assert started.wait(10)
-    shop.wait_for(lambda: worker._fetcher.fetched >= 2)
+    shop.wait_for(lambda: shop.states()["running"] >= 2)
     stopper = threading.Thread(target=worker.stop)
     stopper.start()
     shop.wait_for(lambda: shop.states() == {"running": 1, "available": 9})
@@ -678,11 +679,13 @@ def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(s
         "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
         " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim')"
     )
-    worker = shop.worker({"a": nothing})
+    shop.worker({"a": nothing})
     shop.until(poison, "discarded")
     shop.until(ok, "completed")
-    assert worker._maintainer.rescued == 2 and shop.row(ok, "attempt") == (2,)
-    assert "died" in shop.row(ok, "errors")[0][0]["error"]
+    assert shop.row(ok, "attempt") == (2,) and shop.row(poison, "attempt") == (1,)
+    for job in (ok, poison):
+        (error,) = shop.row(job, "errors")[0]
+        assert "died" in error["error"]
 
 
 def test_a_job_whose_worker_died_is_available_at_once_whatever_its_class_says(shop: Any) -> None:
@@ -707,7 +710,7 @@ def test_after_a_gap_in_the_lease_nobody_is_rescued_before_workers_could_report(
         " values ('jobs', gen_random_uuid(), now() - interval '1 hour')"
     )
     worker = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=3600.0)
-    shop.wait_for(lambda: worker.leading)
+    shop.wait_for(lambda: worker._heartbeat.leading)
     shop.until(shop.insert(delay=0.001), "completed")  # the leader does its other work
     worker.stop()
     shop.conn.execute("delete from forge_queue")
@@ -728,10 +731,10 @@ def test_a_long_job_of_a_living_worker_is_never_rescued(shop: Any) -> None:
 
     job = shop.insert()
     shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
-    other = shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
+    shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
     shop.wait_for(lambda: len(runs) == 1)
     shop.conn.execute("select pg_sleep(1.5)")
-    assert shop.row(job, "state") == ("running",) and other._maintainer.rescued == 0
+    assert shop.row(job, "state", "errors") == ("running", [])
     gate.set()
     shop.until(job, "completed")
     assert runs == [1]
@@ -743,7 +746,7 @@ def test_a_worker_whose_heartbeat_has_run_out_fetches_nothing(shop: Any) -> None
     shop.until(first, "completed")
     shop.conn.execute("select pg_sleep(0.5)")
     job = shop.insert()
-    worker.wake("default")
+    worker._listener.notify("j:default")
     shop.conn.execute("select pg_sleep(0.3)")
     assert shop.row(job, "state") == ("available",)
 
@@ -837,7 +840,8 @@ def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
     with db.connect(shop.database.owner_url) as owner:
         owner.execute("alter table forge_job set (autovacuum_enabled = off)")
         owner.execute("vacuum analyze forge_job")
-    worker = shop.worker({"a": lambda job: None})
+    ran: list[int] = []
+    worker = shop.worker({"a": lambda job: ran.append(job.id)})
     for _ in range(15):
         shop.until(shop.insert(), "completed")
         time.sleep(0.06)
@@ -850,6 +854,6 @@ def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
     before = read()
     with db.transaction(shop.conn):
         jobs.insert_many_tx(shop.conn, (NewJob("a", {}) for _ in range(20_000)))
-    shop.wait_for(lambda: worker._fetcher.fetched >= 20_015, 60)
+    shop.wait_for(lambda: len(ran) >= 20_015, 60)
     worker.stop()
     assert read() - before < 200_000  # each fetch reads 20,000 otherwise

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from forge_min.notify import Encode, Event, encoding
+from forge_min.notify import Encode, Event, encoding, refresh_frame
 from forge_min.notify.channels import BACKLOG, Channels
+
+REFRESH = refresh_frame("resume")
 
 
 def always() -> bool:
@@ -44,7 +46,7 @@ def test_a_returning_subscriber_does_not_wait_for_ever(
     monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 0.01)
     rings = Channels(kit.begin(kit.encode), 64)
     rings.subscribe(kit.key())
-    assert rings.replay(kit.key(), list, always) is None
+    assert rings.replay(kit.key(), list, always) == REFRESH
 
 
 def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
@@ -57,12 +59,12 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
     rings.subscribe(kit.key())
     rings.start()
     try:
-        assert rings.replay(kit.key(), lambda: events(3), always) is None
-        assert rings.replay(kit.key(), lambda: None, always) is None
+        assert rings.replay(kit.key(), lambda: events(3), always) == REFRESH
+        assert rings.replay(kit.key(), lambda: None, always) == REFRESH
         frames = rings.replay(kit.key(), lambda: events(1), always)
     finally:
         rings.stop()
-    assert frames is not None and len(frames) == 1
+    assert frames == kit.encode(events(1)[0], "json")
 
 
 @pytest.mark.parametrize("trouble", [SystemExit(1), KeyboardInterrupt(), "text", None, 7])
@@ -105,10 +107,12 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         rings.submit([poison])
         kit.wait_for(lambda: rings.stuck)
         began = time.monotonic()
-        assert rings.replay(kit.key(), lambda: [poison], always) is None, "asked of a stuck encoder"
+        assert rings.replay(kit.key(), lambda: [poison], always) == REFRESH, (
+            "asked of a stuck encoder"
+        )
         rings.replace_stuck()
         for _ in range(encoding.MAX_LOST_THREADS + 1):
-            assert rings.replay(kit.key(), lambda: [poison], always) is None
+            assert rings.replay(kit.key(), lambda: [poison], always) == REFRESH
         assert time.monotonic() - began < encoding.REPLAY_TIMEOUT * encoding.MAX_LOST_THREADS, (
             "each would wait"
         )
@@ -130,15 +134,21 @@ def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
         rings.subscribe(key)
     began = time.monotonic()
     for key in keys:
-        assert rings.replay(key, list, always) is None
+        assert rings.replay(key, list, always) == REFRESH
     assert time.monotonic() - began < 30, "each would wait, together for a minute"
 
 
 def test_a_replay_is_bounded_in_bytes(kit: Any) -> None:
-    rings = Channels(kit.begin(kit.encode), 64)
-    assert rings.first_bytes([b"x" * 1000] * 1000) == b"x" * 1_000_000
-    assert b'"resume"' in rings.first_bytes([b"x" * 1000] * 1100)
-    assert b'"resume"' in rings.first_bytes(None) and rings.refreshes["resume"] == 2
+    rings = Channels(kit.begin(lambda event, format: b"x" * 1000), 64)
+    rings.subscribe(kit.key())
+    rings.start()
+    try:
+        assert rings.replay(kit.key(), lambda: events(1000), always) == b"x" * 1_000_000
+        assert rings.replay(kit.key(), lambda: events(1100), always) == REFRESH
+        assert rings.replay(kit.key(), lambda: None, always) == REFRESH
+    finally:
+        rings.stop()
+    assert rings.refreshes["resume"] == 2
 
 
 def test_live_events_arrive_while_a_replay_is_held_up(kit: Any) -> None:
@@ -181,13 +191,14 @@ def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit:
     rings.start()
     try:
         frames = rings.replay(kit.key(), lambda: events(120), always)
-        assert frames is not None and len(frames) == 120 and batches == [50, 50, 20]
-        assert rings.replay(kit.key(), lambda: events(121), always) == [*frames, kit.encode(*last)]
+        assert frames.count(b"id: ") == 120 and batches == [50, 50, 20]
+        again = rings.replay(kit.key(), lambda: events(121), always)
+        assert again == frames + kit.encode(*last)
         assert batches.pop() == 1, "what another client has just missed is not encoded again"
         stays = iter([True, True, False])
-        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) is None
+        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) == REFRESH
         assert batches == [50, 50, 20, 50, 50]
-        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: False) is None
+        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: False) == REFRESH
         assert len(batches) == 5
     finally:
         rings.stop()

@@ -81,7 +81,7 @@ def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
         declared.kinds = kinds = registry.declared()
         registry.bind_hooks()
-        check_periodic(app.schedules, Catalogue(kinds.values()))
+        check_periodic(app.schedules, Catalogue(kinds))
         declared.queues = declared_queues(registry, app.schedules)
     except Exception as err:
         code = err.code if isinstance(err, ForgeError) else "D107"

@@ -17,7 +17,7 @@ from ... import db
 from ...db import DatabaseThread
 from ..job import log_rescue, with_notice
 from ..kinds import WorkerOptions
-from .periodic import SQL, Periodic, insert_due, register
+from .periodic import SQL, Periodic, insert_due, register_periodic
 
 BATCH = 5_000  # rows that one statement deletes
 MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; above it, an estimate
@@ -51,21 +51,18 @@ class Maintainer(DatabaseThread):
         params = {"worker": options.id, "discarded_kinds": options.discarded_kinds, "batch": BATCH}
         self._params = params | retention._asdict()
         self._every = {"rescue": options.heartbeat, "sweep": SWEEP, "count": COUNT}
-        self._due: dict[str, float] = {}
-        self._registered = False
-        self.rescued = 0
+        self._due: dict[str, float] = {}  # action → when it is due; empty while not the leader
 
     def _step(self) -> None:
         if self.stopping.is_set():
             return
         if not self._leading():
-            self._registered = False
+            self._due = {}
             self.close()
             self.rest()
             return
-        if not self._registered:
-            register(self.connection(), self._periodic)
-            self._registered = True
+        if not self._due:
+            register_periodic(self.connection(), self._periodic)
             self._due = dict.fromkeys([*self._every, "periodic"], 0.0)
         failed: Exception | None = None
         for name, due in self._due.items():
@@ -86,7 +83,6 @@ class Maintainer(DatabaseThread):
             return min(insert_due(conn, self._worker, self._periodic), SWEEP)
         if name == "rescue":
             for run in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
-                self.rescued += 1
                 log_rescue(run, SILENT)
         elif name == "sweep":
             ((full,),) = db.run(conn, SQL["sweep"], self._params)

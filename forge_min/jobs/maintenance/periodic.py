@@ -71,7 +71,7 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
     Raises ForgeError F720 for a repeated name, F716 for a kind without a worker, and Invalid F711
     for arguments that are not valid for the kind.
     """
-    strict = Catalogue(catalogue.kinds.values(), strict=True)
+    strict = Catalogue(catalogue.kinds, strict=True)
     names: set[str] = set()
     for each in periodic:
         if each.name in names:
@@ -80,7 +80,7 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
         check_job(NewJob(each.kind, each.args, **each.options), strict)
 
 
-def register(conn: Connection, periodic: Sequence[Periodic]) -> None:
+def register_periodic(conn: Connection, periodic: Sequence[Periodic]) -> None:
     """Insert the rows of schedules, each with its next run. A changed schedule starts anew."""
     ((now,),) = db.run(conn, "select now()")
     for each in periodic:

@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 
 from ...db import DatabaseThread
-from ..job import SQL, Result, with_notice
+from ..job import SQL, Job, Result, with_notice
 from ..kinds import WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
@@ -29,19 +29,19 @@ LINGER = 0.005  # seconds
 class Completer(DatabaseThread):
     """Records results, which any thread may add.
 
-    backlog: returns whether fetched jobs wait.
+    inboxes: fetched jobs that wait.
     recorded: called with the results that were recorded or refused.
     """
 
     def __init__(
         self,
         options: WorkerOptions,
-        backlog: Callable[[], bool],
+        inboxes: Sequence[queue.SimpleQueue[Job | None]],
         recorded: Callable[[Sequence[Result]], object],
     ) -> None:
         super().__init__("job-complete", self._step, options.connect_by_index)
         self._options = options
-        self._backlog, self._recorded = backlog, recorded
+        self._inboxes, self._recorded = inboxes, recorded
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
         self.stale = 0  # runs that were taken from this worker before they ended
@@ -70,8 +70,9 @@ class Completer(DatabaseThread):
         deadline = time.monotonic() + LINGER
         with suppress(queue.Empty):
             while True:
-                wait = deadline - time.monotonic() if self._backlog() else 0.0
-                self._batch.append(self._inbox.get(wait > 0, max(wait, 0.0)))
+                idle = all(inbox.empty() for inbox in self._inboxes)
+                wait = 0.0 if idle else max(0.0, deadline - time.monotonic())
+                self._batch.append(self._inbox.get(wait > 0, wait))
 
     def _record(self, batch: Sequence[Result]) -> None:
         kinds = self._options.discarded_kinds

@@ -13,14 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
-from ...db import Connection, ThreadConnection
+from ...db import ThreadConnection
 from ...errors import ForgeError
 from ...observe import log_context
 from ..args import read_args
@@ -31,8 +29,6 @@ log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job after which a thread opens its connection
 CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
-IDLE = 1.0  # seconds without traffic after which a connection is tested before a job begins
-RECENT = 0.01  # seconds since its last use or test in which a connection is not checked
 NO_DATABASE_DELAY = 1.0  # seconds until a job without a connection is fetched again
 
 Ended = tuple[Result, BaseException | None]  # None if it succeeded
@@ -87,8 +83,7 @@ class JobThread:
             self._fired = True
             _raise_in(self.thread, TimedOut)
         if conn is not None:
-            # On its own thread: all threads may wait for a server that does not respond.
-            threading.Thread(target=_cancel, args=(conn,), name="job-cancel", daemon=True).start()
+            conn.request_cancel()
         return False
 
     def busy_for(self, now: float) -> float:
@@ -127,21 +122,13 @@ class JobThread:
         self._own.close()
 
     def _open(self) -> ForgeError | None:
-        """Ensure that the thread has a working connection.
+        """Ensure that the thread has a working connection; return the error if there is none.
 
-        Its server has not closed it, and a connection that was idle for long is tested. The actions
-        of the job may use it without a test of their own. Returns the error if there is no
-        connection.
+        The actions of the job may use it without a test of their own. A job that finds it lost
+        nevertheless is refunded.
         """
         conn = self._own.conn
-        if conn is not None and not conn.closed:
-            idle = time.perf_counter() - conn.last_used
-            if idle < RECENT:  # PERF: a sixth of a drain. A job that finds it lost is refunded.
-                return None
-            if idle > IDLE:
-                conn.losses = -1  # so that it is tested
-            if conn.is_alive():
-                return None
+        if conn is not None and not conn.closed and not conn.is_alive():
             conn.mark_lost()
         try:
             self._own.connection()
@@ -242,12 +229,6 @@ def run_kind(kind: Kind, job: Job) -> None:
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)
-
-
-def _cancel(conn: Connection) -> None:
-    # An error means that the query ended by itself or the server is gone: both end the wait.
-    with suppress(psycopg.Error):
-        conn.cancel_safe(timeout=CUT)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:

@@ -62,7 +62,6 @@ class Fetcher(DatabaseThread):
         self._limited: set[str] = set()
         # queue → parameters with the end of the last fetch in each priority
         self._marks: dict[str, dict[str, object]] = {}
-        self.fetched = 0
         self.state = NOT_CONNECTED
         """Whether the last poll succeeded, and the reason if not."""
 
@@ -134,7 +133,6 @@ class Fetcher(DatabaseThread):
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
         quick = len(rows) < limit and time.monotonic() - began < QUICK_FETCH
         self._mark(pool.name, rows, quick=quick)
-        self.fetched += len(rows)
         jobs = [_job(row) for row in rows]
         self._held.update((job.id, job) for job in jobs)
         if rows:  # SAFETY: after `held` has them; until here `is_fetching` covers them

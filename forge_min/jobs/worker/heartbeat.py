@@ -34,7 +34,8 @@ class Heartbeat(DatabaseThread):
     holds: returns whether the worker knows the run (id, claim).
     changed: called at the first heartbeat, and when this worker becomes the leader.
 
-    Set `leave` before `stop` to delete the worker's row, when none of its runs is left.
+    Set `wake` to send one now, which finds runs to cancel. Set `leave` before `stop` to delete the
+    worker's row, when none of its runs is left.
     """
 
     def __init__(
@@ -63,8 +64,6 @@ class Heartbeat(DatabaseThread):
             # From the end of a lease until a worker with a heartbeat as old can have expired.
             "gap": max(0.0, options.rescue_after - lease - options.heartbeat),
         }
-        self._due = 0.0
-        self._check = False
         self._lock = threading.Lock()  # LOCK: guards _ended
         self._ended = _new_counts()
         self.leave = False
@@ -81,26 +80,19 @@ class Heartbeat(DatabaseThread):
             row[failed] += 1
             row[2] += seconds
 
-    def check_cancelled(self) -> None:
-        """Find the runs to cancel now, not at the next heartbeat. Never blocks."""
-        self._check = True
-        self.wake.set()
-
     def _step(self) -> None:
         if self.stopping.is_set():
             self._record_counts()
             self._execute("leave" if self.leave else "step_down")
             return
-        check, self._check = self._check, False
-        if check or time.monotonic() >= self._due:
-            runs = self._beat()
-            self._due = time.monotonic() + self._interval
-            self._record_counts()
-            for id, claim, cancelled in runs:
-                if cancelled:
-                    self._cancel(id, claim)
-            self._end_strays(runs)
-        self.rest(max(0.0, self._due - time.monotonic()))
+        due = time.monotonic() + self._interval
+        runs = self._beat()
+        self._record_counts()
+        for id, claim, cancelled in runs:
+            if cancelled:
+                self._cancel(id, claim)
+        self._end_strays(runs)
+        self.rest(max(0.0, due - time.monotonic()))
 
     def _beat(self) -> list[Run]:
         self._execute("heartbeat")

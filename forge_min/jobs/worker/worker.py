@@ -6,13 +6,14 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from typing import Any
 
 from ...db import Connect, Connection, DatabaseThread, is_pooled
 from ...notify import Listener, Nudger
 from ..job import Job, Result
-from ..kinds import Around, Handler, Kind, WorkerOptions, kinds_with_discarded
-from ..maintenance import Maintainer, Periodic, Retention
+from ..kinds import Handler, Kind, WorkerOptions, kinds_with_discarded
+from ..maintenance.loop import Maintainer, Retention
+from ..maintenance.periodic import Periodic
 from .completer import Completer
 from .fetcher import Fetcher
 from .heartbeat import Heartbeat
@@ -32,21 +33,15 @@ class Worker:
     connect: opens a connection; each thread has its own.
     kinds: name → Kind, or a function that runs the jobs of this kind.
     queues: name → number of threads.
-    poll_interval: seconds between polls, when nothing wakes the worker.
-    prefetch: jobs that wait for each thread; more while jobs take a few milliseconds, none while
-        they take 0.1 s or more.
-    timeout: seconds that a job may run, if its kind has no own limit.
-    heartbeat: seconds between two heartbeats.
-    rescue_after: seconds without a heartbeat after which the worker loses its jobs.
     periodic: jobs with a schedule, which the leader inserts.
     retention: how long the leader keeps ended jobs.
     observer: called with (job, outcome, seconds) after each run. outcome: completed, retried,
         discarded, cancelled, snoozed or handed_back.
-    around: a context manager around each run.
     listen: opens the connection that fetches jobs and LISTENs, past any pooler; None = use
         `connect`, and poll.
     nudger: of this process; wakes other workers, and this one after commits of this process.
     on_stuck: called once, when MOST_STUCK threads do not return from jobs whose time is over.
+    options: `around`, `prefetch` and the times of WorkerOptions.
     """
 
     def __init__(
@@ -55,59 +50,50 @@ class Worker:
         kinds: Mapping[str, Kind | Handler],
         *,
         queues: Mapping[str, int],
-        poll_interval: float = 1.0,
-        prefetch: int = 1,
-        timeout: float = 60.0,
-        heartbeat: float = 5.0,
-        rescue_after: float = 30.0,
         periodic: Sequence[Periodic] = (),
         retention: Retention = Retention(),  # noqa: B008  # frozen
         observer: Observer | None = None,
-        around: Around | None = None,
         listen: Connect | None = None,
         nudger: Nudger | None = None,
         on_stuck: Callable[[], object] | None = None,
+        **options: Any,
     ) -> None:
         known = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
-        options = WorkerOptions(
+        shared = WorkerOptions(
             id=uuid.uuid4(),
             connect=connect,
             connect_by_index=_by_index(connect),
             kinds=known,
             discarded_kinds=kinds_with_discarded(known),
             queues=queues,
-            around=around or nullcontext,
-            prefetch=prefetch,
-            timeout=timeout,
-            poll_interval=poll_interval,
-            heartbeat=heartbeat,
-            rescue_after=rescue_after,
+            **options,
         )
-        self.id = options.id
+        self.id = shared.id
         """New for each worker, never a host name, so that old claims stay invalid."""
         self._observer, self._on_stuck = observer, on_stuck
         self._running = False
         self._held: dict[int, Job] = {}  # by id, from the fetch until its result is recorded
-        self._pools: dict[str, Pool] = {}
-        first = 1
-        for name, size in queues.items():
-            self._pools[name] = Pool(
-                name, options, first, done=self._done, wants_jobs=self._wants_jobs
-            )
-            first += size
-        self._completer = Completer(options, self._has_backlog, self._recorded)
-        self._heartbeat = Heartbeat(options, self._cancel, self._holds, self._wake_all)
-        self._maintainer = Maintainer(options, periodic, retention, lambda: self._heartbeat.leading)
-        self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
-        limits = [options.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
-        self._tick = min(0.5, heartbeat, min(limits) / 4)
         names = ["c", *("j:" + name for name in queues)]
         self._listener = Listener(
             names, on_payload=self._notified, listen=bool(listen), nudger=nudger
         )
+        self._pools: dict[str, Pool] = {}
+        first = 1
+        for name, size in queues.items():
+            self._pools[name] = Pool(
+                name, shared, first, done=self._done, wants_jobs=self._listener.set
+            )
+            first += size
+        inboxes = [pool.inbox for pool in self._pools.values()]
+        self._completer = Completer(shared, inboxes, self._recorded)
+        self._heartbeat = Heartbeat(shared, self._cancel, self._holds, self._wake_all)
+        self._maintainer = Maintainer(shared, periodic, retention, lambda: self._heartbeat.leading)
+        self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
+        limits = [shared.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
+        self._tick = min(0.5, shared.heartbeat, min(limits) / 4)
         self._fetcher = Fetcher(
-            options,
-            _by_index(listen) if listen else options.connect_by_index,
+            shared,
+            _by_index(listen) if listen else shared.connect_by_index,
             self._pools,
             self._held,
             self._listener,
@@ -120,16 +106,6 @@ class Worker:
     def ready(self) -> tuple[bool, str]:
         """Whether its last poll for jobs succeeded, and the reason if not."""
         return self._fetcher.state
-
-    @property
-    def leading(self) -> bool:
-        """Whether this worker is the leader, which does the maintenance for all."""
-        return self._heartbeat.leading
-
-    @property
-    def stuck(self) -> int:
-        """Number of threads that were replaced because their jobs do not end."""
-        return sum(pool.stuck for pool in self._pools.values())
 
     def start(self) -> None:
         """Start the threads. Idempotent.
@@ -171,18 +147,11 @@ class Worker:
         self._heartbeat.stop()
         self._running = False
 
-    def wake(self, queue: str = "") -> None:
-        """Fetch from `queue` now, "" = from all. Never blocks."""
-        for pool in list(self._pools.values()):
-            if queue in ("", pool.name):
-                pool.more = True
-        self._fetcher.wake.set()
-
     # -- parts ------------------------------------------------------------------------------------
 
     def _notified(self, payload: str) -> None:
         if payload == "c":
-            self._heartbeat.check_cancelled()
+            self._heartbeat.wake.set()
         else:
             self._pools[payload[2:]].more = True
 
@@ -192,10 +161,6 @@ class Worker:
 
     def _ready(self) -> bool:
         return self._heartbeat.registered.is_set() and self._completer.pending < MOST_PENDING
-
-    def _wants_jobs(self) -> None:
-        if not self._fetcher.wake.is_set():  # PERF: cheaper than the lock in `set`
-            self._fetcher.wake.set()
 
     def _done(self, result: Result, seconds: float) -> None:
         if result.state == "completed" and result.job.committed:
@@ -210,9 +175,6 @@ class Worker:
                 self._observer(result.job, result.outcome, seconds)
             except Exception:
                 log.exception("the observer of jobs failed")
-
-    def _has_backlog(self) -> bool:
-        return any(not pool.inbox.empty() for pool in self._pools.values())
 
     def _recorded(self, results: Sequence[Result]) -> None:
         for result in results:
@@ -232,7 +194,8 @@ class Worker:
             pool.check(now)
             for result in pool.surplus(now):
                 self._completer.put(result)
-        if self._on_stuck is not None and self.stuck >= MOST_STUCK:
+        stuck = sum(pool.stuck for pool in self._pools.values())
+        if self._on_stuck is not None and stuck >= MOST_STUCK:
             on_stuck, self._on_stuck = self._on_stuck, None
             on_stuck()
         self._timeouts.rest(self._tick)
