@@ -24,6 +24,7 @@ STOP_CHECK = 0.2  # seconds between checks of `stopping`
 EVENTS = frozenset("e")  # the payload of nudges for events
 CATCH_UP = 1.0  # seconds that the first subscriber waits for a read of earlier events
 LATE_MARGIN = 0.05  # seconds before the end of CATCH_UP in which a read counts as too late
+GRACE = 1.0  # seconds after a subscription in which the hub stays awake
 NOT_CONNECTED = "F452: the hub is not connected to the database"
 
 
@@ -77,6 +78,7 @@ class PostgresHub:
         self._retention = retention
         self._window = resume_window
         self._listener = Listener((), listen=listen, nudger=nudger)
+        self._subscribed_at = time.monotonic()  # time of the last subscription
         self._wake_up_pending: _WakeUp | None = None  # until a read that began after it succeeds
         self._wake_up_lock = threading.Lock()  # LOCK: one thread at a time sets _wake_up_pending
         self._read_at = 0.0  # start of the last read
@@ -150,6 +152,7 @@ class PostgresHub:
 
         Earlier events without subscribers are dropped: wait until they are read.
         """
+        self._subscribed_at = time.monotonic()
         # SAFETY: read in the reverse of the order in which they are set below.
         if self._listener.payloads and self._wake_up_pending is None:
             return
@@ -222,10 +225,10 @@ class PostgresHub:
     def _wait(self, conn: Connection) -> None:
         """Wait for a nudge or the end of the interval."""
         deadline, left = time.monotonic() + self._interval, self._interval
-        if self._listener.payloads and not self._channels.groups:
+        if self._listener.payloads and self._is_unused():
             # PERF: otherwise each commit is read without any subscriber (benchmarks/http, create).
             self._listener.payloads = frozenset()
-            if self._channels.groups:  # a subscriber in between still saw the hub awake
+            if not self._is_unused():  # a subscriber in between still saw the hub awake
                 self._listener.payloads = EVENTS
                 self._listener.set()
         while not self._loop.stopping.is_set() and left > 0:
@@ -238,6 +241,9 @@ class PostgresHub:
                 break
             left = deadline - time.monotonic()
         self._listener.clear()
+
+    def _is_unused(self) -> bool:
+        return time.monotonic() > self._subscribed_at + GRACE and not self._channels.groups
 
     # -- thread hub-encode ------------------------------------------------------------------------
 

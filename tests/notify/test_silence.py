@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.notify import Event
+from forge_min.notify import Event, postgres
 
 pytestmark = pytest.mark.db
 
@@ -22,6 +22,7 @@ def event(name: str) -> Event:
 
 def silent(factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
     """A hub that hears no nudge any more, and the times of its reads."""
+    monkeypatch.setattr(postgres, "GRACE", 0.05)
     hub = factory.hub(**options)
     reads: list[float] = []
     read = hub._reader.read
@@ -31,7 +32,8 @@ def silent(factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: A
         return read(conn)
 
     monkeypatch.setattr(hub._reader, "read", counting)
-    hub._listener.set()  # one look more
+    time.sleep(0.1)
+    hub._listener.set()  # one look more, after the grace
     kit.wait_for(lambda: reads and not hub._listener.payloads and not hub._listener.is_set())
     reads.clear()
     return hub, reads
@@ -86,11 +88,12 @@ def test_a_first_subscriber_resumes_from_the_log(
 
 
 def test_no_event_is_lost_or_told_twice_while_many_come_and_the_hub_falls_silent(
-    factory: Any, kit: Any
+    factory: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each thread comes, commits, must hear its own commit once, and goes; between them the hub
     hears nothing.
     """
+    monkeypatch.setattr(postgres, "GRACE", 0.0)
     nudger = factory.nudger()
     # No channel outlives its subscriber, and no poll finds what was not heard.
     long = {"poll_interval": 60.0, "heartbeat": 60.0, "resume_window": -1.0}
