@@ -25,7 +25,8 @@ Log = Callable[[str], None]
 # Drops of anything with rows. ALTER TABLE ... DROP does not need the word COLUMN.
 _LOSES = re.compile(
     r"\bdrop\s+(?!(materialized\s+)?view\b|index\b|constraint\b|not\s+null\b|default\b|policy\b"
-    r"|trigger\b|function\b|identity\b|expression\b|rule\b)|\btruncate\b|\bdelete\s+from\b",
+    r"|trigger\b|function\b|identity\b|expression\b|rule\b|table\s+pg_temp\.)"
+    r"|\btruncate\b|\bdelete\s+from\b",
     re.IGNORECASE,
 )
 
