@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,9 @@ def verify(args: argparse.Namespace) -> None:
     ]
     if args.evidence:
         written = ship.write_evidence(verified, args.evidence, root=_root(args), tests=args.tests)
+        for proof in json.loads(written[1].read_text("utf-8"))["proofs"]:
+            if proof["state"] == "failed":
+                warn(f"failed proof: {proof['claim']} ({proof['because']})")
         output["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
     print_result(output, lines, as_json=args.json)
