@@ -119,7 +119,7 @@ class Check:
         if max_len and len(value) > max_len:
             self.error(name, "too_long", text("must have at most {max} characters", max=max_len))
         elif len(value) < min_len:
-            self.error(name, "too_short", text("must have at least {min} characters", min=min_len))
+            self.error(name, "too_short", text("must have {min} or more characters", min=min_len))
         elif pattern and not re.fullmatch(pattern, value, re.ASCII):
             self.error(name, "pattern", self._form_message(name))
 

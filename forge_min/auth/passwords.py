@@ -62,7 +62,7 @@ def check_password(password: object, *, min_length: int, beside: str = "") -> st
     if not isinstance(password, str) or "\0" in password:
         why = text("must be text without null characters")
     elif len(password) < min_length:
-        why = text("must have at least {min} characters", min=min_length)
+        why = text("must have {min} or more characters", min=min_length)
     elif len(password) > LONGEST:
         why = text("must have at most {max} characters", max=LONGEST)
     elif _is_guessed(password.casefold(), beside.casefold()):

@@ -25,7 +25,7 @@ def diff(args: argparse.Namespace) -> None:
         path, changes, risks = migration.write(), migration.changes, migration.risks
         output = {"path": str(path), "changes": changes, "risks": [*map(asdict, risks)]}
         lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
-        lines.append(f"wrote {path}: review it, then run: forge-min migrate up")
+        lines.append(f"wrote {path}: review it, then run: forge-min migrate up (`dev` applies it)")
     print_result(output, lines, as_json=args.json)
 
 
@@ -39,13 +39,12 @@ def _missing(
     use_code(root)
     interactive = sys.stdin.isatty() and not args.json
     with with_database(migrated=False) as project:
-        c = project.config.database
         return migrations.diff(
             root,
             resources,
             files,
             base=db.FORGE_MIGRATIONS,
-            scratch=lambda: db.scratch_database(c.migrate_url),
+            scratch=lambda: db.scratch_database(project.config.database.migrate_url),
             name=args.name,
             decisions=migrations.Decisions(args.rename, args.drop, _ask if interactive else None),
             allow_destructive=args.allow_destructive,

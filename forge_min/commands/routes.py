@@ -30,9 +30,8 @@ def openapi(args: argparse.Namespace) -> None:
     match = _router(args).match("GET", "/api/openapi.json")
     body = match.handler(Request({"REQUEST_METHOD": "GET"})).body
     spec = json.loads(b"".join([body] if isinstance(body, bytes) else body))
-    print_result(
-        spec, json.dumps(spec, indent=2, ensure_ascii=False).splitlines(), as_json=args.json
-    )
+    lines = json.dumps(spec, indent=2, ensure_ascii=False).splitlines()
+    print_result(spec, lines, as_json=args.json)
 
 
 def _router(args: argparse.Namespace) -> Router:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
 from .. import ship
 from ..errors import UsageError
@@ -146,14 +147,13 @@ def verify(args: argparse.Namespace) -> None:
         f"sbom       {'lists every input' if verified.sbom else 'is missing'}",
     ]
     if args.evidence:
-        written = ship.write_evidence(verified, args.evidence, root=_root(args), tests=args.tests)
+        root = None
+        with suppress(UsageError):
+            root = find_root(args)
+        written = ship.write_evidence(verified, args.evidence, root=root, tests=args.tests)
+        for proof in json.loads(written[1].read_text("utf-8"))["proofs"]:
+            if proof["state"] == "failed":
+                warn(f"failed proof: {proof['claim']} ({proof['because']})")
         output["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
     print_result(output, lines, as_json=args.json)
-
-
-def _root(args: argparse.Namespace) -> Path | None:
-    try:
-        return find_root(args)
-    except UsageError:
-        return None

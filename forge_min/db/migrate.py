@@ -40,6 +40,7 @@ ALREADY_UNDONE = (
     psycopg.errors.DuplicateObject,
     psycopg.errors.DuplicateFunction,
 )
+NOT_OWNER = "database.migrate_url must name the role that owns the tables"
 # Repeated before the next statement: it removes the invalid index of an interrupted run.
 CLEAN_UP = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
@@ -177,7 +178,11 @@ def create_migration_table(conn: Connection) -> None:
 def _locked(conn: Connection) -> Iterator[dict[Key, _Applied]]:
     """Hold the migration lock during the block; yield the applied files."""
     with migration_lock(conn):
-        create_migration_table(conn)
+        try:
+            create_migration_table(conn)
+        except psycopg.errors.InsufficientPrivilege as err:
+            message = f"the role {conn.info.user} may not migrate: {err.diag.message_primary}"
+            raise BuildError(message, code="F322", hint=NOT_OWNER) from err
         try:
             yield _applied(conn)
         finally:
@@ -277,12 +282,13 @@ def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterato
             hint="try again; see pg_stat_activity for a transaction that stays open",
         ) from err
     except psycopg.Error as err:
+        denied = isinstance(err, psycopg.errors.InsufficientPrivilege)
         position = f", statement {statement}" if statement else _line(file, text, err)
         reason = [err.diag.message_primary or "the connection was lost", err.diag.message_detail]
         raise BuildError(
             f"{file.label}{position}: {'; '.join(filter(None, reason))}",
             code="F322",
-            hint=err.diag.message_hint,
+            hint=NOT_OWNER if denied else err.diag.message_hint,
         ) from err
 
 

@@ -24,8 +24,8 @@ Problems = list[Problem]
 Log = Callable[[str], None]
 # Drops of anything with rows. ALTER TABLE ... DROP does not need the word COLUMN.
 _LOSES = re.compile(
-    r"\bdrop\s+(?!(materialized\s+)?view\b|index\b|constraint\b|not\s+null\b|default\b|policy\b"
-    r"|trigger\b|function\b|identity\b|expression\b|rule\b)|\btruncate\b|\bdelete\s+from\b",
+    r"\bdrop\s+(?!((materialized\s+)?view|index|constraint|not\s+null|default|policy|trigger|function"
+    r"|identity|expression|rule)\b|table\s+pg_temp\.)|\btruncate\b|\bdelete\s+from\b",
     re.IGNORECASE,
 )
 
@@ -65,11 +65,10 @@ def apply_migrations(project: Project, log: Log) -> Problems:
     """
     files = migrate.files_of(project)
     with migrate.connect_owner(project) as conn:
-        states = db.migration_status(conn, files)
-        pending = {(row.source, row.name) for row in states if row.state == "pending"}
-        fresh = all((file.source, file.name) in pending for file in files if file.source == "app")
-        new = [f for f in files if f.source == "app" and (f.source, f.name) in pending]
-        waiting = [] if fresh else [f for f in new if _LOSES.search(f.up)]
+        own = [f for f in files if f.source == "app"]
+        pending = {row.name for row in db.migration_status(conn, own) if row.state == "pending"}
+        new = [f for f in own if f.name in pending]
+        waiting = [f for f in new if _LOSES.search(f.up)] if new != own else []
         ready = files[: files.index(waiting[0])] if waiting else files
         db.migrate(conn, ready, progress=lambda label: log(f"applied {label}"))
         migrate.grant(project, conn)

@@ -34,7 +34,7 @@ def migrate_up(project: Project, args: argparse.Namespace) -> int:
     print_result({"applied": done, "role_sql": missing}, lines, as_json=args.json)
     if missing and not args.json:
         print("-- this role lacks a privilege; run this as a superuser:", file=sys.stderr)
-        print(missing, file=sys.stderr)
+        print(f"{missing}-- then run again: migrate up", file=sys.stderr)
     return 1 if missing else 0
 
 

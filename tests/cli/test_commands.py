@@ -291,8 +291,11 @@ def test_build_names_its_steps_with_times_in_text_and_json(cli: Cli, project: Pa
 def test_build_verify_and_verify_tell_what_was_altered(cli: Cli, project: Path) -> None:
     assert cli("build", "-q", cwd=project).returncode == 0
     assert cli("build", "--verify", cwd=project).returncode == 0
-    done = cli("verify", "dist/shop.pyz", "--json", "--evidence", "dist", cwd=project)
+    (project / "tests.xml").write_text('<testsuite tests="2" failures="1"/>')
+    given = ("--json", "--evidence", "dist", "--tests", "tests.xml")
+    done = cli("verify", "dist/shop.pyz", *given, cwd=project)
     assert done.returncode == 0, done.stderr
+    assert "warning: failed proof: the tests passed (2 tests, 1 failures" in done.stderr
     answer = json.loads(done.stdout)
     assert answer["members"] > 100 and answer["signature"] is False
     assert (project / "dist" / "evidence.html").is_file()

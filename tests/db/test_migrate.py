@@ -106,6 +106,19 @@ def test_a_file_that_commits_by_itself_is_an_error(conn, trick):
     assert states(conn, [file(1, "")]) == {"0001": "pending"}
 
 
+def test_a_role_that_does_not_own_the_tables_gets_a_hint(conn, fresh_database):
+    conn.execute("drop table if exists forge_migration")
+    with connect(fresh_database.app_url) as app:
+        with pytest.raises(BuildError, match="the role app may not migrate: ") as caught:
+            migrate(app, [])
+        assert caught.value.hint and "database.migrate_url" in caught.value.hint
+        migrate(conn, [])
+        conn.execute("grant all on forge_migration to public")
+        with pytest.raises(BuildError, match="x.sql:1: permission denied") as caught:
+            migrate(app, [file(1, "create table pets (id int);")])
+        assert caught.value.hint and "database.migrate_url" in caught.value.hint
+
+
 def test_down_undoes_the_last_files_first(conn):
     migrate(conn, [ONE, TWO])
     assert migrate_down(conn, [ONE, TWO]) == ["0002_x.sql"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from forge_min import db
 from forge_min.config import load
 from forge_min.dev.rebuild import apply_migrations, compare_schemas, write_gen, write_styles
+from forge_min.migrations import Decisions, diff
 from forge_min.ops.project import Project
+from forge_min.parse import parse_project
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
@@ -94,6 +97,7 @@ def test_what_would_lose_rows_waits_for_a_person_and_what_follows_it_too(
         "alter table items alter column title drop not null;",
         "alter table items drop constraint items_title_min_len;",
         "create table dropped (x int);\n-- forge: down\ndrop table dropped;",
+        "create temporary table items (x int) on commit drop;\ndrop table pg_temp.items;",
     ],
 )
 def test_what_loses_no_row_does_not_wait(project: Project, said: list[str], sql: str) -> None:
@@ -101,6 +105,24 @@ def test_what_loses_no_row_does_not_wait(project: Project, said: list[str], sql:
     migration(project, "0002_x.sql", sql)
     assert apply_migrations(project, said.append) == []
     assert said[-1] == "applied 0002_x.sql"
+
+
+def test_a_generated_rename_does_not_wait(project: Project, said: list[str]) -> None:
+    apply_migrations(project, said.append)
+    change(project, ITEMS, '"done"', '"closed"')
+    root = Path(str(project.root))
+    renames = diff(
+        root,
+        parse_project(root).resources,
+        db.read_migrations(root / "migrations", "app"),
+        base=db.FORGE_MIGRATIONS,
+        scratch=partial(db.scratch_database, project.config.database.migrate_url),
+        decisions=Decisions(renames=["items.done=closed"]),
+    )
+    assert renames is not None
+    renames.write()
+    assert apply_migrations(project, said.append) == []
+    assert said[-1].startswith("applied 0002_rename_column_done_of_items_to")
 
 
 def test_a_database_without_rows_gets_everything(project: Project, said: list[str]) -> None:
