@@ -5,7 +5,8 @@ from .evidence import write_evidence
 from .pipeline import BuildResult, build
 from .project import parse_schemas, read_project
 from .stylesheets import refresh_stylesheet, stylesheet_state
-from .vendor import VendorResult, copy_source, vendor
+from .vendor.folder import VendorResult, vendor
+from .vendor.wheel import copy_source
 from .verify import VerifyResult, verify
 
 __all__ = [
