@@ -9,15 +9,15 @@ import difflib
 import hashlib
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
+from ..resources import table
 from .render import render
-from .templating import common, imports, read_template, render_template
+from .templating import common, imports, render_template
 from .tree import TreeChanges, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")
@@ -160,7 +160,7 @@ def project_files(name: str, *, admin: str = "") -> dict[str, str]:
 
     admin: an admin's email, to have pages to sign in and a resource that only an admin changes.
     """
-    templates = tomllib.loads(read_template("init/files.toml"))
+    templates = table(__package__, "templates/init/files.toml")
     values = {
         "name": name,
         "sign_in": _SIGN_IN if admin else "",

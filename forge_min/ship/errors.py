@@ -5,14 +5,13 @@ Every module of ship raises them, so this module imports none of ship.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BuildError
-from ..resources import files
+from ..resources import table
 
-_MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text("utf-8"))
+_MESSAGES = table(__package__, "messages.toml")
 
 
 def build_error(entry: str, /, **values: object) -> BuildError:
