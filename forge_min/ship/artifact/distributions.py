@@ -80,15 +80,6 @@ def collect(
     return [result[name] for name in sorted(result)]
 
 
-def is_installed(name: str) -> bool:
-    """Return whether a distribution of this name is installed."""
-    try:
-        Distribution.from_name(name)
-    except NotInstalled:
-        return False
-    return True
-
-
 def members(dist: Distribution) -> dict[str, bytes]:
     """Return the files of a distribution by name inside the artifact.
 
