@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from .. import ship
@@ -32,16 +33,7 @@ def build(args: argparse.Namespace) -> None:
         verify=args.verify,
         step=_progress(args),
     )
-    output = {
-        "path": str(built.path),
-        "format": built.format,
-        "size": built.size,
-        "steps": {name: round(seconds, 4) for name, seconds in built.steps.items()},
-        "info": dict(built.info),
-        "warnings": [
-            {"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings
-        ],
-    }
+    warnings = [{"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings]
     for warning in built.warnings:
         warn(warning)
     lines = [_line(name, seconds) for name, seconds in built.steps.items()]
@@ -49,6 +41,7 @@ def build(args: argparse.Namespace) -> None:
     size = f"{built.size:,} bytes, {sum(count.values()):,} lines of Python"
     size += f" ({count['project']:,} of the project, {count['forge_min']:,} of forge_min)"
     size += "".join(f", without {part}" for part in built.info["left_out"])
+    output = asdict(built) | {"warnings": warnings}
     print_result(output, [*lines, f"{built.path}  {size}"], as_json=args.json)
 
 
@@ -108,20 +101,12 @@ def vendor(args: argparse.Namespace) -> None:
         offline=args.offline,
         step=_progress(args),
     )
-    output = {
-        "path": str(vendored.path),
-        "size": vendored.size,
-        "steps": {name: round(seconds, 4) for name, seconds in vendored.steps.items()},
-        "wheels": vendored.wheels,
-        "licences": vendored.licences,
-        "scripts": vendored.scripts,
-    }
     licences = vendored.licences.items()
     lines = [f"{name:40} {licence or 'licence unknown'}" for name, licence in licences]
     lines += [f"wrote static/{name}: commit it" for name in vendored.scripts]
     lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
     lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")
-    print_result(output, lines, as_json=args.json)
+    print_result(asdict(vendored), lines, as_json=args.json)
 
 
 def verify(args: argparse.Namespace) -> None:

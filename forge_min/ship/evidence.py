@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -172,21 +171,18 @@ def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
     with tempfile.TemporaryDirectory(prefix="forge-evidence-") as cache:
         environ = {**os.environ, "XDG_CACHE_HOME": cache}
         environ["PYTHONPATH"] = os.pathsep.join([str(package_root().parent), *sys.path])
-        with subprocess.Popen(
-            [*isolated, *command],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as child:
-            try:
-                errors = child.communicate(timeout=_TIMEOUT)[1]
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)  # its children too
-                return Proof(claim, UNPROVED, f"it took more than {_TIMEOUT} s")
-    if child.returncode:
+        try:
+            done = subprocess.run(
+                [*isolated, *command],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Proof(claim, UNPROVED, f"it took more than {_TIMEOUT} s")
+    if done.returncode:
+        errors = done.stderr.decode("utf-8", "replace")
         return Proof(claim, FAILED, " ".join(errors.split())[:500])
     return Proof(claim, PROVED, "it ran in a network namespace that has no uplink")
