@@ -124,6 +124,7 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
 
     files: as `native_hashes` returns them.
     """
+
     def digest(name: str) -> str:
         handle = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW)
         with open(handle, "rb") as file:
