@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from .. import ship
@@ -31,7 +31,7 @@ def build(args: argparse.Namespace) -> None:
         offline=args.offline,
         skip_css=args.skip_css,
         verify=args.verify,
-        step=_progress(args),
+        step=partial(_show_step, args),
     )
     warnings = [{"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings]
     for warning in built.warnings:
@@ -45,14 +45,11 @@ def build(args: argparse.Namespace) -> None:
     print_result(output, [*lines, f"{built.path}  {size}"], as_json=args.json)
 
 
-def _progress(args: argparse.Namespace) -> Callable[[str, float | None], None] | None:
-    return _show_step if sys.stderr.isatty() and not args.quiet else None
-
-
-def _show_step(name: str, seconds: float | None) -> None:
-    """Print a step to stderr when it starts (None), and its duration when it ends."""
-    done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
-    print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
+def _show_step(args: argparse.Namespace, name: str, seconds: float | None) -> None:
+    """Show a step in a terminal when it starts (None), and its duration when it ends."""
+    if sys.stderr.isatty() and not args.quiet:
+        done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
+        print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
 
 
 def _line(name: str, seconds: float) -> str:
@@ -99,7 +96,7 @@ def vendor(args: argparse.Namespace) -> None:
         platforms=args.platform,
         own=args.wheel,
         offline=args.offline,
-        step=_progress(args),
+        step=partial(_show_step, args),
     )
     licences = vendored.licences.items()
     lines = [f"{name:40} {licence or 'licence unknown'}" for name, licence in licences]
