@@ -215,7 +215,9 @@ def _check_input(sheets: Mapping[str, bytes]) -> None:
 
 def _without_comments(text: str) -> str:
     """Return the stylesheet with comments removed; each line keeps its number."""
-    return _PIECE.sub(_blank, text)
+    return _PIECE.sub(
+        lambda piece: "\n" * piece[0].count("\n") if piece["comment"] else piece[0], text
+    )
 
 
 def _is_harmless(rule: str, value: str, depth: int) -> bool:
@@ -243,7 +245,3 @@ def _line(text: str, offset: int) -> int:
         if piece["comment"] and piece.start() <= offset:
             offset += len(piece[0])
     return text.count("\n", 0, offset) + 1
-
-
-def _blank(piece: re.Match[str]) -> str:
-    return "\n" * piece[0].count("\n") if piece["comment"] else piece[0]
