@@ -90,14 +90,14 @@ def make_stylesheet(project: ProjectInfo, *, check: bool = False) -> None:
         raise build_error("stale_files", files=APP_CSS)
 
 
-def refresh_stylesheet(project: ProjectInfo) -> None:
+def refresh_stylesheet(root: Path) -> None:
     """Make static/css/app.css if it is stale, and check all stylesheets.
 
     Raises as `make_stylesheet` and `check_stylesheets`.
     """
-    if _current_state(project) != "fresh":
-        make_stylesheet(project)
-    check_stylesheets(project.root)
+    if stylesheet_state(root) != "fresh":
+        make_stylesheet(read_project(root))
+    check_stylesheets(root)
 
 
 def stylesheet_state(root: Path) -> State:
@@ -106,10 +106,7 @@ def stylesheet_state(root: Path) -> State:
     "none": the project does not use Tailwind. "foreign": no build made the file. "edited": it was
     edited after a build. Raises as `read_project` and `style_sources`.
     """
-    return _current_state(read_project(root))
-
-
-def _current_state(project: ProjectInfo) -> State:
+    project = read_project(root)
     return _state(project, style_sources(project)) if asks_for_tailwind(project) else "none"
 
 
