@@ -56,8 +56,11 @@ def verify(path: Path, *, key: Path | None = None) -> VerifyResult:
     if key is not None:
         _check_signature(listed, path, key)
     members = read_members(path)
-    wrong = list(_differences(members))
-    info = _read_info(members) if not wrong else {}
+    try:
+        info = dict(json.loads(members[INFO]))
+    except (KeyError, ValueError, TypeError):
+        info = {}
+    wrong = list(_differences(members, info))
     digest = sha256(listed.read_bytes()).hexdigest()
     wrong = first_of(wrong, 10) + list(_checksum_differences(path, digest, required=key is None))
     beside = path.parent / SBOM
@@ -69,11 +72,10 @@ def verify(path: Path, *, key: Path | None = None) -> VerifyResult:
     return VerifyResult(path, members, info, digest, key is not None, bill is not None)
 
 
-def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
+def _differences(members: Mapping[str, bytes], info: Mapping[str, Any]) -> Iterator[str]:
     if not {NAME, INFO} <= members.keys():
         yield f"it lacks {NAME} or {INFO}"
         return
-    info = _read_info(members)
     if info.get("manifest") != sha256(members[NAME]).hexdigest():
         yield f"{NAME} is not the one of {INFO}"
     if not isinstance(info.get("inputs"), dict):
@@ -81,13 +83,6 @@ def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
     listed = Manifest.read(members[NAME].decode("utf-8", "replace"))
     for name, what in listed.differences(members).items():
         yield f"{name} {'is' if what == 'missing' else 'was'} {what}"
-
-
-def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
-    try:
-        return dict(json.loads(members[INFO]))
-    except (ValueError, TypeError):
-        return {}
 
 
 def _checksum_differences(path: Path, digest: str, *, required: bool) -> Iterator[str]:
