@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -126,12 +126,9 @@ def build(
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    return BuildResult(path, format, size, steps, info, tuple(_warnings(project)))
-
-
-def _warnings(project: ProjectInfo) -> Iterator[BuildError]:
-    for key, variable in project.secrets.items():
-        yield build_error("secret_in_file", key=key, variable=variable)
+    secrets = project.secrets.items()
+    warnings = (build_error("secret_in_file", key=key, variable=name) for key, name in secrets)
+    return BuildResult(path, format, size, steps, info, tuple(warnings))
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
