@@ -18,7 +18,7 @@ from ..migrations import diff as difference
 from ..ops import Project, migrate
 from ..parse import parse_project
 from ..ship import parse_schemas, refresh_stylesheet
-from .problems import Problem, problem_of, problems_of
+from .problems import Problem, problems_of
 
 Problems = list[Problem]
 Log = Callable[[str], None]
@@ -42,7 +42,8 @@ def write_gen(root: Path, log: Log) -> Problems:
     """Write gen/ and the scaffolded files of new resources, as `generate`."""
     parsed = parse_schemas(root)
     if parsed.diagnostics:
-        return [problem_of(diagnostic) for diagnostic in parsed.diagnostics]
+        texts = (diagnostic.format().partition("\n") for diagnostic in parsed.diagnostics)
+        return [Problem(title, text) for title, _, text in texts]
     desired_sql(parsed.resources)
     for path in scaffold_resource(root, *parsed.resources):
         log(f"wrote {path}: yours to edit")
