@@ -35,5 +35,8 @@ def first_of(items: Sequence[str], most: int) -> list[str]:
 
 
 def one_line(output: str) -> str:
-    """Return the last 400 characters of a program's output as one line."""
+    """Return the last 400 characters of a program's output as one line.
+
+    Programs write the reason of a failure at the end.
+    """
     return " ".join(output.split())[-400:]
