@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 
 from .. import ship
 from ..errors import UsageError
@@ -31,18 +32,9 @@ def build(args: argparse.Namespace) -> None:
         offline=args.offline,
         skip_css=args.skip_css,
         verify=args.verify,
-        step=_progress(args),
+        step=partial(_show_step, args),
     )
-    output = {
-        "path": str(built.path),
-        "format": built.format,
-        "size": built.size,
-        "steps": {name: round(seconds, 4) for name, seconds in built.steps.items()},
-        "info": dict(built.info),
-        "warnings": [
-            {"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings
-        ],
-    }
+    warnings = [{"code": w.code, "message": w.message, "hint": w.hint} for w in built.warnings]
     for warning in built.warnings:
         warn(warning)
     lines = [_line(name, seconds) for name, seconds in built.steps.items()]
@@ -50,17 +42,15 @@ def build(args: argparse.Namespace) -> None:
     size = f"{built.size:,} bytes, {sum(count.values()):,} lines of Python"
     size += f" ({count['project']:,} of the project, {count['forge_min']:,} of forge_min)"
     size += "".join(f", without {part}" for part in built.info["left_out"])
+    output = asdict(built) | {"warnings": warnings}
     print_result(output, [*lines, f"{built.path}  {size}"], as_json=args.json)
 
 
-def _progress(args: argparse.Namespace) -> Callable[[str, float | None], None] | None:
-    return _show_step if sys.stderr.isatty() and not args.quiet else None
-
-
-def _show_step(name: str, seconds: float | None) -> None:
-    """Print a step to stderr when it starts (None), and its duration when it ends."""
-    done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
-    print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
+def _show_step(args: argparse.Namespace, name: str, seconds: float | None) -> None:
+    """Show a step in a terminal when it starts (None), and its duration when it ends."""
+    if sys.stderr.isatty() and not args.quiet:
+        done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
+        print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
 
 
 def _line(name: str, seconds: float) -> str:
@@ -107,22 +97,14 @@ def vendor(args: argparse.Namespace) -> None:
         platforms=args.platform,
         own=args.wheel,
         offline=args.offline,
-        step=_progress(args),
+        step=partial(_show_step, args),
     )
-    output = {
-        "path": str(vendored.path),
-        "size": vendored.size,
-        "steps": {name: round(seconds, 4) for name, seconds in vendored.steps.items()},
-        "wheels": vendored.wheels,
-        "licences": vendored.licences,
-        "scripts": vendored.scripts,
-    }
     licences = vendored.licences.items()
     lines = [f"{name:40} {licence or 'licence unknown'}" for name, licence in licences]
     lines += [f"wrote static/{name}: commit it" for name in vendored.scripts]
     lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
     lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")
-    print_result(output, lines, as_json=args.json)
+    print_result(asdict(vendored), lines, as_json=args.json)
 
 
 def verify(args: argparse.Namespace) -> None:

@@ -23,14 +23,14 @@ from pathlib import Path
 
 from ..app import Runtime
 from ..config import load
-from ..errors import ForgeError, UsageError
+from ..errors import UsageError
 from ..observe import setup
 from ..ops import DONE, FOLDER, MARGIN, Child, ChildProcesses, Project, has_admin, with_database
 from ..wsgi import Server
 from .child import STARTED, Listeners, explain, serve
 from .overlay import State
-from .problems import Problem, problems_of
-from .rebuild import Problems, apply_migrations, compare_schemas, write_gen, write_styles
+from .problems import Problem
+from .rebuild import Problems, apply_migrations, attempt, compare_schemas, write_gen, write_styles
 from .watch import Changes, Watcher, required_by
 
 # PERF: loaded once for all children. The SDK is half of the start of a process (tests/dev).
@@ -152,20 +152,21 @@ class Development:
             for name, step in self._todo.items():
                 if name in self._workers:
                     self._children.kill(self._workers.pop(name))
-                self._workers[name] = self._children.fork(name, partial(_run_worker, step))
+                worker = partial(_run_worker, self._root, step)
+                self._workers[name] = self._children.fork(name, worker)
             self._todo = {}
 
     def _process_changes(self, stack: ExitStack, names: Collection[str], required: Changes) -> None:
         """Run the steps that changed files require. On the first call all files have changed."""
         stale = required.gen
         while stale:
-            self._problems["gen"] = write_gen(self._root, self._log)
+            self._problems["gen"] = attempt(self._root, write_gen, self._root, self._log)
             # Files that it has written, and files saved after it had read them.
             since = self._watcher.changed()
             stale, names = required_by(since).gen, {*names, *since}
             required = required if required is _ALL else required_by(names)
         if required.config:
-            self._problems["config"] = self._configure()
+            self._problems["config"] = attempt(self._root, self._configure)
         for name in names:
             if name.endswith(".py"):  # its .pyc may be of the same second and size
                 Path(cache_from_source(str(self._root / name))).unlink(missing_ok=True)
@@ -176,9 +177,12 @@ class Development:
                 self._connect(stack)
                 required = required._replace(migrations=True)
             if required.migrations:
-                self._problems["migrations"] = apply_migrations(self._project(), self._log)
+                left = attempt(self._root, apply_migrations, self._project(), self._log)
+                self._problems["migrations"] = left
             if required.schemas or required.migrations:
-                self._todo["schemas"] = partial(compare_schemas, self._project())
+                self._todo["schemas"] = partial(
+                    attempt, self._root, compare_schemas, self._project()
+                )
         if required.style_sources:
             self._todo["styles"] = partial(write_styles, self._root)
         if required.stylesheets:
@@ -197,18 +201,18 @@ class Development:
         waiting = self._problems.get("migrations", [])
         outside = all(problem.notice or problem.code == "F320" for problem in waiting)
         if waiting and outside and not self._blocked():
-            self._problems["migrations"] = apply_migrations(self._project(), self._log)
-            if not self._problems["migrations"]:
-                self._todo["schemas"] = partial(compare_schemas, self._project())
+            left = attempt(self._root, apply_migrations, self._project(), self._log)
+            self._problems["migrations"] = left
+            if not left:
+                self._todo["schemas"] = partial(
+                    attempt, self._root, compare_schemas, self._project()
+                )
                 self._announce()
 
     # -- the serving process -----------------------------------------------------------------------
 
     def _configure(self) -> Problems:
-        try:
-            self._config = load(self._root, self._environ)
-        except ForgeError as err:
-            return problems_of(err, self._root)
+        self._config = load(self._root, self._environ)
         moved = self._addresses != [self._config[key] for key in _ADDRESS_KEYS]
         return [Problem(_MOVED, notice=True)] if moved else []
 
@@ -301,9 +305,9 @@ def _reported_problems(child: Child) -> Problems:
         return []
 
 
-def _run_worker(step: Callable[[], Problems], states: int, report_to: int) -> int:
+def _run_worker(root: Path, step: Callable[[], Problems], states: int, report_to: int) -> int:
     """Run one step in its own process, and report its problems."""
-    os.write(report_to, pickle.dumps(step()))
+    os.write(report_to, pickle.dumps(attempt(root, step)))
     return DONE
 
 

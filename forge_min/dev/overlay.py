@@ -126,8 +126,7 @@ class Overlay:
             "failures": str(self._failures),
             "failed": articles(self._failed),
         }
-        start("200 OK", [("Content-Type", "application/json"), *_HEADERS])
-        return [json.dumps(document).encode()]
+        return _respond(start, "200 OK", "application/json", json.dumps(document).encode())
 
 
 class RequestErrors(logging.Handler):
@@ -150,9 +149,7 @@ def explanation(environ: dict[str, Any], start: StartResponse) -> list[bytes]:
         page += b"<body><p>This project cannot start. Correct the errors shown here.</p></body>"
     else:
         kind, page = "text/plain", b"this project cannot start: see the errors in the terminal\n"
-    length = ("Content-Length", str(len(page)))
-    start("503 Service Unavailable", [("Content-Type", kind), length, *_HEADERS])
-    return [page]
+    return _respond(start, "503 Service Unavailable", kind, page)
 
 
 def articles(problems: Sequence[Problem]) -> str:
@@ -170,7 +167,10 @@ def _name(state: State) -> str:
 
 def _asset(name: str, start: StartResponse) -> list[bytes]:
     if name not in ("overlay.css", "reload.js"):
-        start("404 Not Found", [("Content-Type", "text/plain"), *_HEADERS])
-        return [b"not found\n"]
-    start("200 OK", [("Content-Type", content_type(name)), *_HEADERS])
-    return [(_ASSETS / name).read_bytes()]
+        return _respond(start, "404 Not Found", "text/plain", b"not found\n")
+    return _respond(start, "200 OK", content_type(name), (_ASSETS / name).read_bytes())
+
+
+def _respond(start: StartResponse, status: str, kind: str, body: bytes) -> list[bytes]:
+    start(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS])
+    return [body]

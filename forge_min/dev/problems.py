@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ErrorGroup, ForgeError
-from ..parse import Diagnostic
 
 MOST = 12_000  # characters of a traceback
 _RED, _YELLOW, _RESET = "\x1b[31;1m", "\x1b[33;1m", "\x1b[0m"
@@ -31,12 +30,6 @@ class Problem(NamedTuple):
         """Return the lines for a terminal."""
         mark, reset = (_YELLOW if self.notice else _RED, _RESET) if color else ("", "")
         return f"{mark}{self.title}{reset}" + (f"\n{self.text}" if self.text else "")
-
-
-def problem_of(diagnostic: Diagnostic) -> Problem:
-    """Return the problem of an error in a schema."""
-    title, _, text = diagnostic.format().partition("\n")
-    return Problem(title, text)
 
 
 def problems_of(error: BaseException, root: Path) -> list[Problem]:

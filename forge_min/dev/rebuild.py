@@ -1,13 +1,13 @@
 """The steps after a change: gen/, migrations, the comparison with the schemas, the stylesheet.
 
-They run no user code. Each returns its problems and raises nothing.
+They run no user code. Each returns its problems, and `attempt` those of its exceptions too.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from .. import db
@@ -17,8 +17,8 @@ from ..migrations import desired_sql
 from ..migrations import diff as difference
 from ..ops import Project, migrate
 from ..parse import parse_project
-from ..ship import parse_schemas, read_project, refresh_stylesheet
-from .problems import Problem, problem_of, problems_of
+from ..ship import parse_schemas, refresh_stylesheet
+from .problems import Problem, problems_of
 
 Problems = list[Problem]
 Log = Callable[[str], None]
@@ -30,26 +30,20 @@ _LOSES = re.compile(
 )
 
 
-def _returns_errors(step: Callable[..., Problems]) -> Callable[..., Problems]:
-    """Return exceptions of a step as problems. Its first argument is a project or its folder."""
-
-    @functools.wraps(step)
-    def run(project: Project | Path, *rest: object) -> Problems:
-        try:
-            return step(project, *rest)
-        except Exception as err:
-            root = project if isinstance(project, Path) else Path(str(project.root))
-            return problems_of(err, root)
-
-    return run
+def attempt(root: Path, step: Callable[..., Problems], *arguments: object) -> Problems:
+    """Return the problems of a step, or those of its exception. root: the project's folder."""
+    try:
+        return step(*arguments)
+    except Exception as err:
+        return problems_of(err, root)
 
 
-@_returns_errors
 def write_gen(root: Path, log: Log) -> Problems:
     """Write gen/ and the scaffolded files of new resources, as `generate`."""
     parsed = parse_schemas(root)
     if parsed.diagnostics:
-        return [problem_of(diagnostic) for diagnostic in parsed.diagnostics]
+        texts = (diagnostic.format().partition("\n") for diagnostic in parsed.diagnostics)
+        return [Problem(title, text) for title, _, text in texts]
     desired_sql(parsed.resources)
     for path in scaffold_resource(root, *parsed.resources):
         log(f"wrote {path}: yours to edit")
@@ -57,7 +51,6 @@ def write_gen(root: Path, log: Log) -> Problems:
     return []
 
 
-@_returns_errors
 def apply_migrations(project: Project, log: Log) -> Problems:
     """Apply pending migrations, as `migrate up`, up to the first one that would lose rows.
 
@@ -76,14 +69,13 @@ def apply_migrations(project: Project, log: Log) -> Problems:
     return [Problem(f"{f.label} would lose data, so it waits", hint, True) for f in waiting[:1]]
 
 
-@_returns_errors
 def compare_schemas(project: Project) -> Problems:
     """Report the changes that `migrate diff` would write. Writes nothing."""
     root = Path(str(project.root))
     files = db.read_migrations(root / "migrations", "app")
     resources = parse_project(root).resources
     base = db.FORGE_MIGRATIONS
-    scratch = functools.partial(db.scratch_database, project.config.database.migrate_url)
+    scratch = partial(db.scratch_database, project.config.database.migrate_url)
     try:
         migration = difference(
             root, resources, files, base=base, scratch=scratch, allow_destructive=True
@@ -96,11 +88,10 @@ def compare_schemas(project: Project) -> Problems:
     return [Problem(title, "\n".join(filter(None, lines)), True)] if lines else []
 
 
-@_returns_errors
 def write_styles(root: Path) -> Problems:
     """Write static/css/app.css if the project uses Tailwind.
 
     Stylesheets that load something from another host are a problem.
     """
-    refresh_stylesheet(read_project(root))
+    refresh_stylesheet(root)
     return []

@@ -9,15 +9,15 @@ import difflib
 import hashlib
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
+from ..resources import table
 from .render import render
-from .templating import common, imports, read_template, render_template
+from .templating import common, imports, render_template
 from .tree import TreeChanges, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")
@@ -115,18 +115,24 @@ def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
 
 
 def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
-    """Write the files of a new project into the folder `path`, and return their paths.
+    """Write the files of a new project with one resource and one live page; return their paths.
 
-    admin: as for `project_files`.
+    admin: an admin's email, to have pages to sign in and a resource that only an admin changes.
     Raises UsageError as `check_new`.
     """
     check_new(path, name)
-    files = project_files(name, admin=admin)
-    if admin:
-        pages = {
-            own: library_page(f"{library}.html") or "" for own, library in ACCOUNT_VIEWS.items()
-        }
-        files |= {f"views/{page}.html": text for page, text in pages.items()}
+    templates = table(__package__, "templates/init/files.toml")
+    values = {
+        "name": name,
+        "sign_in": _SIGN_IN if admin else "",
+        "make_key": _MAKE_KEY.format(shlex.quote(admin)) if admin else "",
+        "by_key": _BY_KEY if admin else "",
+        "permissions": _PERMISSIONS if admin else "",
+        "account": '<a href="/account">Account</a> · ' if admin else "",
+    }
+    files = {target: render_template(f"init/{file}", values) for target, file in templates.items()}
+    for own, library in ACCOUNT_VIEWS.items() if admin else ():
+        files[f"views/{own}.html"] = library_page(f"{library}.html") or ""
     return scaffold(path, files)
 
 
@@ -153,23 +159,6 @@ _ROLES = {"read": "anybody", "create": "admin", "update": "admin", "delete": "ad
 _PERMISSIONS = "".join(
     f'    schema.permission("{operation}", ["{role}"]),\n' for operation, role in _ROLES.items()
 )
-
-
-def project_files(name: str, *, admin: str = "") -> dict[str, str]:
-    """Return the texts of a new project with one resource and one live page, by path.
-
-    admin: an admin's email, to have pages to sign in and a resource that only an admin changes.
-    """
-    templates = tomllib.loads(read_template("init/files.toml"))
-    values = {
-        "name": name,
-        "sign_in": _SIGN_IN if admin else "",
-        "make_key": _MAKE_KEY.format(shlex.quote(admin)) if admin else "",
-        "by_key": _BY_KEY if admin else "",
-        "permissions": _PERMISSIONS if admin else "",
-        "account": '<a href="/account">Account</a> · ' if admin else "",
-    }
-    return {path: render_template(f"init/{file}", values) for path, file in templates.items()}
 
 
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:

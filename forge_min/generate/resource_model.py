@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
-from .templating import read_template
+from ..resources import table
 
 
 class ColumnKind(NamedTuple):
@@ -25,7 +24,7 @@ class ColumnKind(NamedTuple):
     example: Any = None
 
 
-_TABLE = tomllib.loads(read_template("types.toml"))
+_TABLE = table(__package__, "templates/types.toml")
 MODULES: Mapping[str, str] = _TABLE["modules"]
 KINDS = {n: ColumnKind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["types"].items()}
 

@@ -15,14 +15,9 @@ _NAMES = ("name", "folder", "table", "path", "source")
 _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)
 
 
-def read_template(name: str) -> str:
-    """Return the text of a file of templates/."""
-    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-
-
 @cache
 def _template(name: str) -> Template:
-    return Template(read_template(f"{name}.tmpl"))
+    return Template((files(__package__) / "templates" / f"{name}.tmpl").read_text("utf-8"))
 
 
 def render_template(name: str, values: Mapping[str, str]) -> str:

@@ -195,7 +195,8 @@ class _Difference:
             return " ".join(str(err).splitlines()[:2])  # the message, and its DETAIL
         now = read_catalog(self.conn)
         keys = self._compared(wanted if wanted is self.start else now)
-        wrong = [" ".join(key) for key in sorted(keys) if _text(now, key) != _text(wanted, key)]
+        one, other = ({k: obj.definition for k, obj in s.items()} for s in (now, wanted))
+        wrong = [" ".join(key) for key in sorted(keys) if one.get(key) != other.get(key)]
         return ", ".join(wrong) and ", ".join(wrong) + " would differ from the schemas"
 
 
@@ -207,8 +208,3 @@ def _refuse(refused: list[str], missing: list[str]) -> None:
         if code == "F336" and all(column.endswith(".tenant_id") for column in missing):
             hint = TENANTS
         raise BuildError(message, code=code, hint=hint)
-
-
-def _text(state: State, key: Key) -> str | None:
-    obj = state.get(key)
-    return obj.definition if obj else None

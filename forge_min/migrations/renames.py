@@ -153,20 +153,17 @@ def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename
 def _types(state: State) -> dict[str, dict[str, str]]:
     """Return table → column → group of its type; a common column has its own group.
 
+    All texts are one group, and so are all numbers.
+
     Of a hand-made table only columns of generated files are included.
     """
     tables: dict[str, dict[str, str]] = {key[1]: {} for key in state if key[0] == "table"}
     for obj in state.values():
         if obj.kind == "column":
-            group = obj.name if obj.name in COMMON else _type_group(obj)
+            name = obj.type.partition("(")[0]
+            group = obj.name if obj.name in COMMON else GROUPS.get(name, name)
             tables.setdefault(obj.table, {})[obj.name] = group
     return tables
-
-
-def _type_group(obj: DbObject) -> str:
-    """Return the group of a column's type; all texts are one group, and so are all numbers."""
-    name = obj.type.partition("(")[0]
-    return GROUPS.get(name, name)
 
 
 def _names(now: State, wanted: State, _: Decisions) -> Iterator[Rename]:

@@ -27,31 +27,28 @@ PARTS = [word for word in schema.__all__ if word.islower() and word != "define"]
 class Signature:
     """The parameters of one function.
 
-    hints: parameter → annotation.
-    variadic: annotation of *parts, or None.
+    hints: parameter → annotation; that of *parts is "".
     """
 
     function: Callable[..., Any]
     positional: tuple[str, ...]
     required: tuple[str, ...]
     hints: Mapping[str, Hint]
-    variadic: Hint | None
 
 
 def _signature(function: Callable[..., Any]) -> Signature:
     params = inspect.signature(function, eval_str=True).parameters
     hints: dict[str, Hint] = {}
-    variadic = None
     for name, parameter in params.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            variadic = parameter.annotation
+            hints[""] = parameter.annotation
         elif parameter.kind is parameter.VAR_KEYWORD:
             hints |= get_type_hints(get_args(parameter.annotation)[0])
         else:
             hints[name] = parameter.annotation
     positional = tuple(p.name for p in params.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
     required = tuple(p.name for p in params.values() if p.name in hints and p.default is p.empty)
-    return Signature(function, positional, required, hints, variadic)
+    return Signature(function, positional, required, hints)
 
 
 FUNCTIONS = {
@@ -156,7 +153,7 @@ class Evaluator:
         known, parts = FUNCTIONS[function], list[Node]()
         args: dict[str, Node | None] = {}
         for name, expression in self._pairs(function, node):
-            argument = self._typed(expression, known.hints.get(name, known.variadic), name)
+            argument = self._typed(expression, known.hints[name], name)
             if not name:
                 parts.extend([argument] if argument else [])
             elif name in args:
@@ -183,7 +180,7 @@ class Evaluator:
         count = len(known.positional)
         yield from zip(known.positional, node.args)
         for more in node.args[count:]:
-            if known.variadic is None:
+            if "" not in known.hints:
                 options = ", ".join(sorted(known.hints))
                 self._report(more, "too_many", function=function, count=count, options=options)
             else:
@@ -193,7 +190,7 @@ class Evaluator:
                 self._dynamic(keyword.value)
             elif keyword.arg not in known.hints:
                 functions = [word for word, f in FUNCTIONS.items() if keyword.arg in f.hints]
-                hint = did_you_mean(keyword.arg, known.hints)
+                hint = did_you_mean(keyword.arg, filter(None, known.hints))
                 hint += f"; {', '.join(sorted(functions))} have it" if functions else ""
                 words = {"function": function, "word": quote(keyword.arg), "hint": hint}
                 self._report(keyword, "unknown_option", **words)

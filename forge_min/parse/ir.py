@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ..resources import table
-from ..schema import Field, FieldType, Hooks, ManyKind, OnDelete, Permission
+from ..schema import Field, FieldType, Hooks, Many, OnDelete, Permission
 from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
@@ -68,19 +68,16 @@ class ColumnIR(Field):
 
 
 @dataclass(frozen=True, slots=True)
-class ManyIR:
+class ManyIR(Many):
     """A relation without a column here: has_many, has_one or many_to_many, as in the schema.
 
-    via: the inverse belongs_to of the target; "" means the default rule of `lowering`.
-    table: the join table of a many_to_many; "" means the default rule.
+    via: the inverse belongs_to of the target; None means the default rule of `lowering`.
+    table: the join table of a many_to_many; None means the default rule.
     """
 
-    kind: ManyKind
-    name: str
-    target: str
+    name: str = ""
+    _: KW_ONLY
     span: SourceSpan
-    via: str = ""
-    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)

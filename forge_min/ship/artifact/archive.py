@@ -43,8 +43,9 @@ def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
     _check_names(members)
     file = io.BytesIO()
     file.write(start)
+    folders = {f"{path}/" for name in members for path in PurePosixPath(name).parents if path.name}
     with zipfile.ZipFile(file, "w") as archive:
-        for name in sorted(set(members) | _folders(members)):
+        for name in sorted(set(members) | folders):
             if name in members:
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = 0o100644 << 16
@@ -102,10 +103,6 @@ def _check_names(members: Iterable[str]) -> None:
     for name in members:
         if name.startswith("/") or ".." in name.split("/"):
             raise build_error("outside", name=name)
-
-
-def _folders(names: Iterable[str]) -> set[str]:
-    return {f"{parent}/" for name in names for parent in PurePosixPath(name).parents if parent.name}
 
 
 def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_written") -> None:

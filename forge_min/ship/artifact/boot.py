@@ -13,6 +13,7 @@ import stat
 import sys
 import zipimport
 from contextlib import suppress
+from hashlib import sha256
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import spec_from_file_location
@@ -123,7 +124,6 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
 
     files: as `native_hashes` returns them.
     """
-    from hashlib import sha256
 
     def digest(name: str) -> str:
         handle = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW)
@@ -141,8 +141,6 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
 
 def native_parts(files: "dict[str, str]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
     """Return the compiled parts by name. SystemExit with F380 if a hash is not the manifest's."""
-    from hashlib import sha256
-
     parts = {name: read(name) for name in sorted(files)}
     if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
         why = "the compiled parts of this artifact are not those that were built"
@@ -156,8 +154,6 @@ def unpack_into(folder: str, files: "dict[str, str]", read: "Callable[[str], byt
     It is named by the digest of `files`, and appears atomically. Raises OSError, also if the file
     system is mounted noexec.
     """
-    from hashlib import sha256
-
     os.makedirs(folder, mode=0o700, exist_ok=True)
     check_private(folder)
     if os.statvfs(folder).f_flag & os.ST_NOEXEC:

@@ -46,14 +46,11 @@ def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, 
         if isinstance(result, tuple):
             file, line, why = result
             raise build_error("no_bytecode", file=file, line=line, why=why)
-        compiled[name + "c" if beside else _cached(name)] = result
+        # importlib's cache_from_source(path), but without PYTHONPYCACHEPREFIX
+        path = PurePosixPath(name)
+        cached = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
+        compiled[f"{name}c" if beside else str(cached)] = result
     return compiled
-
-
-def _cached(name: str) -> str:
-    """Return importlib's cache_from_source(path), but without PYTHONPYCACHEPREFIX."""
-    path = PurePosixPath(name)
-    return str(path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc")
 
 
 def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:

@@ -80,15 +80,6 @@ def collect(
     return [result[name] for name in sorted(result)]
 
 
-def is_installed(name: str) -> bool:
-    """Return whether a distribution of this name is installed."""
-    try:
-        Distribution.from_name(name)
-    except NotInstalled:
-        return False
-    return True
-
-
 def members(dist: Distribution) -> dict[str, bytes]:
     """Return the files of a distribution by name inside the artifact.
 
@@ -112,20 +103,17 @@ def recorded_files(
     if record is None:
         raise _missing(dist.name, "has no RECORD of its files")
     rows = [row for row in csv.reader(record.splitlines()) if len(row) == 3]
+    paths = {name: (PurePosixPath(name), recorded) for name, recorded, _ in rows}
     return {
         name: _read(dist, name, recorded)
-        for name, recorded, _ in rows
-        if _is_inside(PurePosixPath(name)) and is_needed(PurePosixPath(name))
+        for name, (path, recorded) in paths.items()
+        if not path.is_absolute() and ".." not in path.parts and is_needed(path)
     }
 
 
 def record_hash(data: bytes) -> str:
     """Return the SHA-256 in the form of RECORD."""
     return "sha256=" + base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
-
-
-def _is_inside(path: PurePosixPath) -> bool:
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _is_needed(path: PurePosixPath) -> bool:

@@ -132,17 +132,7 @@ def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) 
     No source is downloaded, so no code of a package runs. Raises BuildError F370 with pip's output.
     """
     pins = [f"{dist.name}=={dist.version}" for dist in distributions]
-    with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
-        for name in platforms:
-            _download([*pip_options(name), *pins], folder)
-        return [Wheel.read(path) for path in sorted(Path(folder).glob("*.whl"))]
-
-
-def one_from_index(pin: str) -> Wheel:
-    """Download a wheel for its files, for any version of Python. Raises BuildError F370."""
-    with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
-        _download(["--ignore-requires-python", pin], folder)
-        return Wheel.read(next(Path(folder).glob("*.whl")))
+    return _download([*pip_options(name), *pins] for name in platforms)
 
 
 def pip_options(name: str) -> list[str]:
@@ -156,17 +146,21 @@ def pip_options(name: str) -> list[str]:
     return options
 
 
-def _download(options: Sequence[str], folder: str) -> None:
+def _download(runs: Iterable[Sequence[str]]) -> list[Wheel]:
+    """Return the wheels that pip downloads. runs: the options and requirements of each run."""
     pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "--no-deps", "--only-binary", ":all:", "--dest", folder, *options],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise build_error("not_downloaded", output=one_line(done.stderr))
+    with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
+        for options in runs:
+            done = subprocess.run(
+                [*pip, "--no-deps", "--only-binary", ":all:", "--dest", folder, *options],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise build_error("not_downloaded", output=one_line(done.stderr))
+        return [Wheel.read(path) for path in sorted(Path(folder).glob("*.whl"))]
 
 
 def check_scripts(project: ProjectInfo) -> None:
@@ -199,7 +193,7 @@ def fetch_scripts(project: ProjectInfo, *, offline: bool) -> Iterator[tuple[str,
 
 
 def _find(pin: str, *, offline: bool) -> Distribution:
-    if not offline:
-        return one_from_index(pin).distribution()
+    if not offline:  # its files are for any version of Python
+        return _download([["--ignore-requires-python", pin]])[0].distribution()
     name, _, version = pin.partition("==")
     return find_installed(name, version)

@@ -52,10 +52,6 @@ class Wheelhouse:
     pinned: Pins
     wheels: tuple[Wheel, ...]
 
-    def has(self, name: str) -> bool:
-        """Return whether there is a wheel of this distribution for this machine and Python."""
-        return bool(self._fitting(name))
-
     def find(self, name: str) -> Distribution:
         """Return the distribution of the best wheel. Raises BuildError F341 without a wheel."""
         return self._best(name).distribution()
@@ -78,16 +74,13 @@ class Wheelhouse:
                 raise build_error("own_differs", file=name, wheel=wheel.file, lock=self.lock)
 
     def _best(self, name: str) -> Wheel:
-        wheels = self._fitting(name)
+        wheels = [wheel for wheel in self.wheels if wheel.name == name and fits(wheel)]
         if not wheels:
             raise build_error("no_locked_wheel", name=name, folder=self.lock.parent)
         # As pip: compiled for this Python, then for any Python, then pure.
         return min(
             wheels, key=lambda wheel: (wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file)
         )
-
-    def _fitting(self, name: str) -> list[Wheel]:
-        return [wheel for wheel in self.wheels if wheel.name == name and fits(wheel)]
 
 
 def read_wheelhouse(folder: Path) -> Wheelhouse | None:
