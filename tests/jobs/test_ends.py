@@ -18,7 +18,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.jobs import Cancel, Discard, Job, Kind, NewJob, Snooze, control
 from forge_min.jobs.worker import fetcher
-from forge_min.jobs.worker.executor import _raise_in as raise_in
+from forge_min.jobs.worker.job_thread import _raise_in as raise_in
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
 
@@ -303,7 +303,7 @@ def test_a_time_out_that_comes_late_reaches_no_query_of_the_next_job(
                 late.clear()
                 began.wait(10)
 
-    monkeypatch.setattr("forge_min.jobs.worker.executor._raise_in", raised)
+    monkeypatch.setattr("forge_min.jobs.worker.job_thread._raise_in", raised)
 
     def slow(job: Job) -> None:
         job.conn.execute("select 1")

@@ -128,7 +128,7 @@ def test_a_snooze_is_no_failure(shop: Any, lines: Lines) -> None:
 def test_one_that_takes_too_long_is_told_whether_it_reacts_or_not(
     shop: Any, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_min.jobs.worker.executor.GRACE", 0.2)
+    monkeypatch.setattr("forge_min.jobs.worker.job_thread.GRACE", 0.2)
     let_go = threading.Event()
 
     def deaf(job: Job) -> None:

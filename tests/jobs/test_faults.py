@@ -33,10 +33,10 @@ DEADLINE = 30.0
 STUCK = """
 import sys, threading, time
 from forge_min import db, jobs
-from forge_min.jobs.worker import executor
+from forge_min.jobs.worker import job_thread
 from forge_min.ops.serve import StopSignal
 
-executor.GRACE = 0.1
+job_thread.GRACE = 0.1
 ended = StopSignal()
 
 def work(job):

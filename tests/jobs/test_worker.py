@@ -18,7 +18,7 @@ from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
 from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim, control
 from forge_min.jobs.job import MOST_REFUNDS
-from forge_min.jobs.worker import executor
+from forge_min.jobs.worker import job_thread
 
 from round_trips import counting_proxy
 
@@ -497,7 +497,7 @@ def test_a_query_that_takes_too_long_is_cancelled(shop: Any) -> None:
 def test_a_job_that_does_not_react_to_its_time_out_costs_its_thread_only(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "GRACE", 0.2)
+    monkeypatch.setattr(job_thread, "GRACE", 0.2)
     libc = ctypes.CDLL(None)
     job = shop.insert(max_attempts=1)
     shop.worker(
@@ -528,7 +528,7 @@ def behind_a_proxy(shop: Any, work: Any, **options: Any) -> Iterator[tuple[jobs.
 def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
     shop: Any, monkeypatch: pytest.MonkeyPatch, execute: Any
 ) -> None:
-    monkeypatch.setattr(executor, "CUT", 0.3, raising=False)
+    monkeypatch.setattr(job_thread, "CUT", 0.3, raising=False)
     stuck: list[int] = []
 
     def work(job: Job) -> None:

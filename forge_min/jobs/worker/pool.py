@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from ..job import Job, Result, hand_back
 from ..kinds import WorkerOptions
-from .executor import JobThread
+from .job_thread import JobThread
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
