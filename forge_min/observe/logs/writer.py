@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -98,8 +99,7 @@ class LineWriter:
         which sleeps, may wait for it until the queue is full (benchmarks/http, endurance).
         """
         now = time.monotonic()
-        if not self._yield_until:
-            self._yield_until = now + _YIELD[0]
+        self._yield_until = self._yield_until or now + _YIELD[0]
         if now < self._yield_until:
             time.sleep(_YIELD[1])
 
@@ -166,7 +166,9 @@ class LineWriter:
             else:
                 encoding = getattr(self._stream, "encoding", None) or "utf-8"
                 encoded = [line.encode(encoding, "backslashreplace") for line in lines]
-                for chunk in _chunks(encoded):
+                # PERF: each write waits for the interpreter lock (benchmarks/http, hello).
+                is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
+                for chunk in _chunks(encoded) if is_pipe else [encoded]:
                     self._send(b"".join(chunk))
                     left -= len(chunk)
         if left:
@@ -228,10 +230,8 @@ os.register_at_fork(
 def line_writer(stream: TextIO) -> LineWriter:
     """Return the writer of a stream, which all its users share."""
     with _lock:
-        writer = _by_stream.get(id(stream))  # the id is unique: a writer keeps its stream
-        if writer is None:
-            writer = _by_stream[id(stream)] = LineWriter(stream)
-        return writer
+        # The id is unique: a writer keeps its stream.
+        return _by_stream.get(id(stream)) or _by_stream.setdefault(id(stream), LineWriter(stream))
 
 
 def _after_fork() -> None:
