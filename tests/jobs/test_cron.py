@@ -63,6 +63,7 @@ def test_it_is_due_as_another_implementation_says(
         wanted = [next(other).astimezone(UTC) for _ in range(3)]
     except (CronSimError, StopIteration):
         assume(False)
+    assume(wanted[0] > moment)  # the other one goes back if it begins in an hour that is repeated
     cron, found = Cron(expression, zone), []
     for _ in range(3):
         moment = cron.after(moment)
