@@ -130,8 +130,10 @@ class Development:
                 self._on_end(child)
         now = time.monotonic()
         if names := self._watcher.changed():
-            self._changed_at = now
-            self._process_changes(stack, names, required_by(names))
+            required = required_by(names)
+            if required.gen or required.code:  # others need no new process
+                self._changed_at = now
+            self._process_changes(stack, names, required)
         if now > self._next_tick:
             self._next_tick = now + _TICK
             self._retry_migrations()
@@ -171,7 +173,8 @@ class Development:
             if name.endswith(".py"):  # its .pyc may be of the same second and size
                 Path(cache_from_source(str(self._root / name))).unlink(missing_ok=True)
         self._outdated = self._outdated or required.code or bool(self._problems.get(CODE))
-        self._changed_files = names
+        if required.code:
+            self._changed_files = names
         if not self._blocked():
             if not self._database:
                 self._connect(stack)
@@ -180,9 +183,7 @@ class Development:
                 left = attempt(self._root, apply_migrations, self._project(), self._log)
                 self._problems["migrations"] = left
             if required.schemas or required.migrations:
-                self._todo["schemas"] = partial(
-                    attempt, self._root, compare_schemas, self._project()
-                )
+                self._todo["schemas"] = partial(compare_schemas, self._project())
         if required.style_sources:
             self._todo["styles"] = partial(write_styles, self._root)
         if required.stylesheets:
@@ -204,9 +205,7 @@ class Development:
             left = attempt(self._root, apply_migrations, self._project(), self._log)
             self._problems["migrations"] = left
             if not left:
-                self._todo["schemas"] = partial(
-                    attempt, self._root, compare_schemas, self._project()
-                )
+                self._todo["schemas"] = partial(compare_schemas, self._project())
                 self._announce()
 
     # -- the serving process -----------------------------------------------------------------------
