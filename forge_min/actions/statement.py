@@ -1,4 +1,4 @@
-"""The single statement of a write: row, join rows, audit, event and jobs as CTEs of one statement.
+"""The single statement of a write, with a CTE for row, join rows, audit, event and jobs each.
 
 So they are committed or rolled back together. The resource's SQL comes from gen/, the statements on
 forge_ tables from notify and jobs; this module composes them with the frames of statements.sql.

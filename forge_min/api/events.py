@@ -71,7 +71,7 @@ class StreamReauthorizer(DatabaseThread):
         self._grants: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
 
     def watch(self, stream: int, grant: StreamGrant) -> None:
-        """Watch a stream of the writer; the number 0 stands for none."""
+        """Watch a stream of the writer; the number 0 means that there is none."""
         if stream:
             self._grants[stream] = grant
 

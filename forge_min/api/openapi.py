@@ -105,7 +105,7 @@ def _complete(operation: Json, security: list[Json], limits: Json) -> Json:
 def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits: Json) -> Json:
     """The operation of a verb, which returns the row as a PATCH does.
 
-    That of any other route gets `_complete`.
+    The operation of a route that is not a verb of a resource is only completed.
     """
     row_path = path.rpartition("/")[0]
     row, rows = paths.get(row_path, {}), paths.get(row_path.rpartition("/")[0], {})

@@ -244,7 +244,7 @@ def _driver(format: Format, find: Callable[[str], Distribution]) -> str:
     try:
         return "c" if format == "dir" and find(DRIVERS["c"]) else "binary"
     except BuildError as err:
-        if err.code != "F341":  # which is raised if there is none
+        if err.code != "F341":  # of a distribution that was not found
             raise
         return "binary"
 

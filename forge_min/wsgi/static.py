@@ -66,8 +66,8 @@ class StaticFiles:
     root: a folder, or a Traversable (files of a package, also in a zip).
 
     A file under a name with its hash is cached for a year; for other names browsers ask every time,
-    with the ETag. A name with another hash, as after an
-    update, is served like the plain name. Clients that accept gzip get a.css.gz instead of a.css.
+    with the ETag. A name with another hash, as after an update, is served like the plain name.
+    Clients that accept gzip get a.css.gz instead of a.css.
     Raises NotFound unless the path is a plain file inside root, with symbolic links resolved.
     """
 
