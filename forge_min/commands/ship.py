@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -132,10 +131,9 @@ def verify(args: argparse.Namespace) -> None:
         root = None
         with suppress(UsageError):
             root = find_root(args)
-        written = ship.write_evidence(verified, args.evidence, root=root, tests=args.tests)
-        for proof in json.loads(written[1].read_text("utf-8"))["proofs"]:
-            if proof["state"] == "failed":
-                warn(f"failed proof: {proof['claim']} ({proof['because']})")
+        written, failed = ship.write_evidence(verified, args.evidence, root=root, tests=args.tests)
+        for proof in failed:
+            warn(f"failed proof: {proof.claim} ({proof.because})")
         output["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
     print_result(output, lines, as_json=args.json)

@@ -48,27 +48,27 @@ class Proof(NamedTuple):
 
 def write_evidence(
     verified: VerifyResult, folder: Path, *, root: Path | None, tests: Path | None
-) -> tuple[Path, Path]:
-    """Write evidence.html and evidence.json, and return their paths.
+) -> tuple[tuple[Path, Path], list[Proof]]:
+    """Write evidence.html and evidence.json. Returns their paths, and the proofs that failed.
 
     root: the project, which is built again without a network; None if it is not available.
     tests: a JUnit report, or None.
     Raises BuildError F345 if a file cannot be written, F380 if the report cannot be read.
     """
+    proofs = _proofs(verified, root, tests)
     report = {
         "artifact": verified.path.name,
         "sha256": verified.digest,
         "machine": f"{platform.platform()}, Python {platform.python_version()}",
         "build": verified.info,
-        "proofs": [proof._asdict() for proof in _proofs(verified, root, tests)],
+        "proofs": [proof._asdict() for proof in proofs],
         "licences": _licences(verified.members, verified.info["inputs"]),
         "hashes": dict(Manifest.of(verified.members).hashes),
     }
     page, data = folder / "evidence.html", folder / "evidence.json"
-    text = json.dumps(report, indent=1) + "\n"
     replace_file(page, _page(report).encode())
-    replace_file(data, text.encode())
-    return page, data
+    replace_file(data, f"{json.dumps(report, indent=1)}\n".encode())
+    return (page, data), [proof for proof in proofs if proof.state == FAILED]
 
 
 def _proofs(verified: VerifyResult, root: Path | None, tests: Path | None) -> list[Proof]:

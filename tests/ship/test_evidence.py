@@ -26,7 +26,7 @@ BUILD, START = "a build gives the same bytes, and needs no network", "a first st
 def report(path: Path, folder: Path, **how: Path | None) -> dict[str, Any]:
     """evidence.json of the artifact."""
     given = {"root": None, "tests": None, **how}
-    page, data = write_evidence(verify(path), folder, **given)
+    (page, data), _ = write_evidence(verify(path), folder, **given)
     assert (page.name, data.name) == ("evidence.html", "evidence.json")
     found: dict[str, Any] = json.loads(data.read_text())
     return found
