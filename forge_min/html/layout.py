@@ -120,10 +120,10 @@ class ProblemPages:
 
     def __call__(self, request: Request, response: Response) -> Response:
         """Return the response, or its problem as a page of the same status."""
-        is_problem = response.header("Content-Type") == "application/problem+json"
-        if not (is_problem and isinstance(response.body, bytes)) or request.path.startswith(
-            self._prefix
-        ):
+        kind = response.header("Content-Type")
+        if kind != "application/problem+json" or not isinstance(response.body, bytes):
+            return response
+        if request.path.startswith(self._prefix):
             return response
         headers = [*response.headers, ("Vary", "Accept")]
         if not prefers_html(request.header("Accept")):
