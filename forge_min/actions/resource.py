@@ -142,7 +142,7 @@ class Resource(NamedTuple, Generic[R]):
         """
         roles = self.permissions.get(operation)
         if roles is None:
-            return () if self.permissions.keys() - {"audit"} else None
+            return () if self.permissions and self.permissions.keys() != {"audit"} else None
         return None if ANYBODY in roles else roles
 
 

@@ -7,7 +7,7 @@ before their first parameter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -161,13 +161,11 @@ class Router:
                 return self.match("GET", path)
         return self._without_route(method, path)
 
-    def _candidates(self, path: str) -> list[_Shape]:
-        """Return the shapes that may match, those with the longest common beginning first."""
-        shapes: list[_Shape] = []
+    def _candidates(self, path: str) -> Iterator[_Shape]:
+        """Yield the shapes that may match, those with the longest common beginning first."""
         end = min(len(path), self._longest)
         while (end := path.rfind("/", 0, end)) >= 0:
-            shapes += self._shapes.get(path[: end + 1], ())
-        return shapes
+            yield from self._shapes.get(path[: end + 1], ())
 
     def _without_route(self, method: str, path: str) -> Match:
         """Return the default response of OPTIONS; raise as `match` for other methods."""
