@@ -163,6 +163,26 @@ def test_the_access_log_tells_of_the_500_that_was_given(serve, connect, gate, ev
     assert seen[0][:3] == ("GET", "/stuck", 500)
 
 
+def test_a_worker_that_starts_during_a_stop_ends_with_it(serve, connect, gate, monkeypatch):
+    server = serve(blocked(gate), threads=1, handler_timeout=0.2, thread_name="late")
+    start, take = server._thread, server._core._next
+
+    def start_slowly(name, run):
+        thread = start(name, run)
+        time.sleep(0.5)
+        return thread
+
+    def take_slowly(budget):
+        time.sleep(0.3)
+        return take(budget)
+
+    monkeypatch.setattr(server, "_thread", start_slowly)
+    monkeypatch.setattr(server._core, "_next", take_slowly)
+    assert connect(server).get("/stuck").answer().status == 500
+    assert server.stop(timeout=60)
+    assert workers("late-") == {"late-1"}  # only the one that is stuck
+
+
 def test_a_stop_does_not_wait_for_who_was_given_up(serve, connect, gate):
     server = serve(blocked(gate), threads=1, handler_timeout=0.2)
     assert connect(server).get("/stuck").answer().status == 500

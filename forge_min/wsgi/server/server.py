@@ -223,7 +223,7 @@ class Server(HTTPServer):
                 self._helpers.append(self._thread("io", self._core.io_thread.run))
             for _ in range(self._count):
                 self._start_worker()
-            self._helpers.append(self._thread("timeouts", self._timeouts.run))
+            self._helpers.insert(0, self._thread("timeouts", self._timeouts.run))
 
     def _start_worker(self) -> None:
         self._workers.append(self._thread(str(len(self._workers) + 1), self._core.work))
@@ -257,6 +257,8 @@ class Server(HTTPServer):
                 _drop_new_connections(self.socket)
             done = self._core.drain(timeout) if self._workers else True
             self._timeouts.end()
+            for monitor in self._helpers[:1]:
+                monitor.join()  # from here on it starts no worker
             self._core.close(self._workers, max(until - time.monotonic(), 0.5))
             for helper in self._helpers:
                 helper.join()
