@@ -95,7 +95,7 @@ class Server(HTTPServer):
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
-        self._helpers: list[threading.Thread] = []
+        self._helpers: dict[str, threading.Thread] = {}  # by name
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
@@ -220,10 +220,10 @@ class Server(HTTPServer):
             if self._workers or self._stopped.is_set():
                 return
             if self._core.uses_io_thread:
-                self._helpers.append(self._thread("io", self._core.io_thread.run))
+                self._helpers["io"] = self._thread("io", self._core.io_thread.run)
             for _ in range(self._count):
                 self._start_worker()
-            self._helpers.insert(0, self._thread("timeouts", self._timeouts.run))
+            self._helpers["timeouts"] = self._thread("timeouts", self._timeouts.run)
 
     def _start_worker(self) -> None:
         self._workers.append(self._thread(str(len(self._workers) + 1), self._core.work))
@@ -257,10 +257,10 @@ class Server(HTTPServer):
                 _drop_new_connections(self.socket)
             done = self._core.drain(timeout) if self._workers else True
             self._timeouts.end()
-            for monitor in self._helpers[:1]:
-                monitor.join()  # from here on it starts no worker
+            if "timeouts" in self._helpers:
+                self._helpers["timeouts"].join()  # from here on it starts no worker
             self._core.close(self._workers, max(until - time.monotonic(), 0.5))
-            for helper in self._helpers:
+            for helper in self._helpers.values():
                 helper.join()
             self.server_close()
             self._stopped.set()
