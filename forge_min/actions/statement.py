@@ -1,4 +1,4 @@
-"""The single statement of a write, with a CTE for row, join rows, audit, event and jobs each.
+"""The single statement of a write: one CTE each for row, join rows, audit, event and jobs.
 
 So they are committed or rolled back together. The resource's SQL comes from gen/, the statements on
 forge_ tables from notify and jobs; this module composes them with the frames of statements.sql.

@@ -233,7 +233,7 @@ class ResourceAPI:
                 named = request.header("If-Match") and version != ANY_VERSION
                 if named or version == -1 or tried == TRIES - 1 or not self._change_repeatable:
                     raise
-                time.sleep(random.uniform(0, _APART * tried))  # so that writers get out of step
+                time.sleep(random.uniform(0, _APART * tried))  # so that they do not conflict again
         raise AssertionError("the last try returns or raises")
 
     def _without_unchanged(
