@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -344,30 +344,25 @@ def _cursors(page: Page[Any]) -> dict[str, Any]:
 
 def _cursor_links(request: Request, page: Page[Any]) -> Headers:
     """Links to the other pages of a list by cursor (RFC 8288)."""
-    tokens = {"next": page.next, "prev": page.prev}
-    return _link(request, "cursor", {rel: token for rel, token in tokens.items() if token})
+    return _links(request, "cursor", {"next": page.next, "prev": page.prev})
 
 
 def _page_links(request: Request, page: int, pages: int) -> Headers:
     """Links to the other pages of a list by number; beyond the last page, prev is the last."""
     most = min(pages, MAX_PAGE)
     numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
-    existing = {rel: str(number) for rel, number in numbers.items() if 1 <= number <= most}
-    return _link(request, "page", existing)
+    existing = {rel: number for rel, number in numbers.items() if 1 <= number <= most}
+    return _links(request, "page", existing)
 
 
-def _link(request: Request, name: str, values: dict[str, str]) -> Headers:
+def _links(request: Request, name: str, values: Mapping[str, object]) -> Headers:
     """Links to the same URL with other values of a parameter.
 
-    values: by link relation.
+    values: by link relation; None: no link. As text they need no encoding.
     """
-    if not values:
-        return []
-    path, others = request.root + quote(request.path), _without(request, name)
-    links = [
-        f'<{path}?{others}{urlencode({name: value})}>; rel="{rel}"' for rel, value in values.items()
-    ]
-    return [("Link", ", ".join(links))]
+    start = f"<{request.root}{quote(request.path)}?{_without(request, name)}{name}="
+    links = [f'{start}{value}>; rel="{rel}"' for rel, value in values.items() if value is not None]
+    return [("Link", ", ".join(links))] if links else []
 
 
 def _without(request: Request, name: str) -> str:
