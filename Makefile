@@ -21,7 +21,7 @@ STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 
-.PHONY: help run test thorough system lint types check docs install bench size fuzz mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run test thorough system lint types check docs install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
@@ -61,9 +61,13 @@ thorough: system $(READY)  ## slow tests, and tests on older PostgreSQL: killed 
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
 	@$(PY) -m pytest -m "thorough and alone"
 
-fuzz: $(READY)  ## run property tests with many more examples, and generated requests against the API
+fuzz: $(READY)  ## run property tests with many more examples, generated requests, and random bytes
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
 	@FORGE_EXAMPLES=40 $(PY) -m pytest -m long
+	@$(PY) tests/wsgi/fuzz_framing.py --executions 10000000
+
+storm: $(READY)  ## send 10 million random requests to the server: none is stuck, and nothing is left over
+	@$(PY) tests/wsgi/storm.py --requests 10000000
 
 mutate: $(READY)  ## remove checks of the request parser one by one: a hostile request must detect each
 	@$(PY) tests/wsgi/mutate.py
@@ -89,8 +93,11 @@ docs: $(READY)  ## write the generated files: docs/reference/config.md and error
 
 ##@ Measure
 
-bench: $(READY) $(PEERS)/.made  ## compare speed with other frameworks in the same run
+bench: wrk $(READY) $(PEERS)/.made  ## compare speed with other frameworks in the same run
 	@$(PY) benchmarks/run.py
+
+wrk:
+	@tools/wrk.sh
 
 size: $(READY) $(SIZES)/.made  ## count the lines of code, beside those of a stack with the same features
 	@$(PY) benchmarks/size.py $(SIZES)

@@ -34,8 +34,8 @@ RENAMED = {
 }
 """Old name in its module or class: new name there."""
 
-RENAMED_KEYS = {"server.gather": ("server.pin_threads", {True: "auto", False: "false"})}
-"""Old configuration key: its new name, and the new value of each old one."""
+REMOVED_KEYS = ("server.gather", "server.pin_threads")
+"""Configuration keys that have no effect any more: they only cause a warning."""
 
 
 def renamed(owner: str, name: str) -> str:

@@ -34,13 +34,16 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
-from libc.errno cimport EAGAIN, EINTR, ENOBUFS, ENOENT, errno
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, Py_XINCREF
+from libc.errno cimport (
+    EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+)
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport atoi, calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from forge_min._fanout_abi cimport *
+from forge_min._fanout_client cimport *
 from forge_min._fanout_os cimport *
 from forge_min._fanout_ring cimport *
 from forge_min._fanout_stream cimport *
@@ -925,7 +928,8 @@ cdef void release(subscriptions, Lease lease) noexcept:
 
 include "_fanout_cells.pxi"
 include "_fanout_text.pxi"
-include "_fanout_net.pxi"
-include "_fanout_send.pxi"
 include "_fanout_http.pxi"
+include "_fanout_queue.pxi"
+include "_fanout_io.pxi"
+include "_fanout_task.pxi"
 include "_fanout_json.pxi"

@@ -1,9 +1,11 @@
-# Reads simple request heads and writes simple responses, in one pass. Part of _fanout.pyx.
+# Reads simple requests and writes simple responses, in one pass. Part of _fanout.pyx.
 #
 # All other heads and responses are left to the Python code with all rules (wsgi/http1). Nothing is
 # rejected here, and nothing is accepted here that is rejected there.
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from io import BytesIO
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
@@ -13,7 +15,6 @@ from libc.time cimport time, time_t, tm
 from posix.strings cimport strncasecmp
 
 cdef extern from *:
-    void* memmem(const void*, size_t, const void*, size_t) nogil
     tm* gmtime_r(const time_t*, tm*) nogil
 
 cdef enum:
@@ -29,6 +30,9 @@ cdef enum:
     MOST_FIELDS = 40
     MOST_BYTES = 8190  # of a head; longer heads are not read here
     DATE_LINE = 37
+    # What `frame_request` returns instead of a size.
+    INCOMPLETE = 0
+    UNUSUAL = -1  # `wsgi.http1` decides
 
 # Module state: constant after import.
 cdef unsigned char KIND[256]
@@ -135,68 +139,133 @@ cdef inline str text_of(const unsigned char* at, Py_ssize_t size):
     return PyUnicode_DecodeLatin1(<const char*>at, size, NULL)
 
 
-def try_parse_head(bytearray data not None, dict base not None):
-    """See _fanout.pyi."""
-    cdef Field fields[MOST_FIELDS]
+cdef struct PlainHead:
+    const unsigned char* target
+    const unsigned char* query  # or its end, if there is none
+    const unsigned char* end  # of the target
+    Py_ssize_t method
+    size_t body  # bytes
+    int count
+    Field fields[MOST_FIELDS]
+
+
+cdef inline bint is_named(Field* field, const char* name, Py_ssize_t length) noexcept nogil:
+    return field.length == length and not strncasecmp(<const char*>field.name, name, length)
+
+
+cdef bint read_length(Field* field, size_t* length) noexcept nogil:
+    """Read the value of Content-Length. Returns False unless it is a usual number."""
+    cdef Py_ssize_t n
+    if not 0 < field.size < 19 or (field.value[0] == c"0" and field.size > 1):
+        return False
+    for n in range(field.size):
+        if not c"0" <= field.value[n] <= c"9":
+            return False
+        length[0] = 10 * length[0] + field.value[n] - c"0"
+    return True
+
+
+cdef bint read_plain_head(PlainHead* head, const char* data, Py_ssize_t size) noexcept nogil:
+    """Read a head that ends with CR LF CR LF. Returns False when unsure."""
     cdef Field* field
-    # SAFETY: a bytearray has a NUL after its end, and every scan below stops at a NUL.
-    cdef const unsigned char* start = <const unsigned char*>PyByteArray_AS_STRING(data)
-    cdef const unsigned char* at = start
-    cdef const unsigned char* end
-    cdef const unsigned char* target
-    cdef const unsigned char* target_end
-    cdef const unsigned char* query
-    cdef Py_ssize_t method, length, size
-    cdef int n, count = 0, hosts = 0
-    end = <const unsigned char*>memmem(start, PyByteArray_GET_SIZE(data), b"\r\n\r\n", 4)
-    if end is NULL or end - start > MOST_BYTES - 4:
-        return None
-    end += 2
-    size = end + 2 - start
+    cdef const unsigned char* at = <const unsigned char*>data
+    cdef const unsigned char* end = at + size - 2
+    cdef Py_ssize_t length
+    cdef int n, hosts = 0
+    head.count, head.body = 0, 0
     at = past(at, METHOD)
-    method = at - start
-    if not method or at[0] != c" " or at[1] != c"/":
-        return None
-    target = at + 1
-    at = target_end = past(target, TARGET)
+    head.method = at - <const unsigned char*>data
+    if not head.method or at[0] != c" " or at[1] != c"/":
+        return False
+    head.target = at + 1
+    at = head.end = past(head.target, TARGET)
     if end - at < 11 or memcmp(at, b" HTTP/1.1\r\n", 11):
-        return None
-    query = <const unsigned char*>memchr(target, c"?", target_end - target)
-    if query is NULL:
-        query = target_end
-    if memchr(target, c"%", query - target) is not NULL:
-        return None
+        return False
+    head.query = <const unsigned char*>memchr(head.target, c"?", head.end - head.target)
+    if head.query is NULL:
+        head.query = head.end
+    if memchr(head.target, c"%", head.query - head.target) is not NULL:
+        return False
     at += 11
     while at < end:
-        if count == MOST_FIELDS:
-            return None
-        field = &fields[count]
+        if head.count == MOST_FIELDS:
+            return False
+        field = &head.fields[head.count]
         length = read_field(field, at)
         if not length:
-            return None
-        for n in range(count):
-            if same_name(&fields[n], field):
-                return None
-        if field.length == 4 and not strncasecmp(<const char*>field.name, b"host", 4):
+            return False
+        for n in range(head.count):
+            if same_name(&head.fields[n], field):
+                return False
+        if is_named(field, b"host", 4):
             hosts += 1
             if not is_host(field):
-                return None
+                return False
+        elif is_named(field, b"content-length", 14):
+            if not read_length(field, &head.body):
+                return False
+        elif is_named(field, b"transfer-encoding", 17) or is_named(field, b"expect", 6):
+            return False
         at += length
-        count += 1
-    if hosts != 1 or at != end:
-        return None
+        head.count += 1
+    return hosts == 1 and at == end
+
+
+cdef ssize_t frame_request(Client* client, size_t max_body) noexcept nogil:
+    """Return the size of the first request of the input, INCOMPLETE or UNUSUAL."""
+    cdef PlainHead head
+    cdef const char* line
+    cdef size_t size
+    while client.head == 0:
+        line = <const char*>memchr(
+            client.input + client.scanned, c"\n", client.size - client.scanned
+        )
+        if line == NULL:
+            return INCOMPLETE if client.size <= MOST_BYTES else UNUSUAL
+        size = <size_t>(line + 1 - client.input)
+        if size == 1 or (line - 1)[0] != c"\r" or size > MOST_BYTES:
+            return UNUSUAL
+        if size - client.scanned == 2:
+            if not read_plain_head(&head, client.input, <Py_ssize_t>size) or head.body > max_body:
+                return UNUSUAL
+            client.head, client.body = size, head.body
+        client.scanned = size
+    size = client.head + client.body
+    return <ssize_t>size if client.size >= size else INCOMPLETE
+
+
+cdef dict environ_of(Client* client, dict base):
+    """Return the environ of the first request of the input, which is complete."""
+    cdef PlainHead head
+    cdef const unsigned char* query
+    cdef int n
+    read_plain_head(&head, client.input, <Py_ssize_t>client.head)
     cdef dict environ = base.copy()
-    environ["REQUEST_METHOD"] = text_of(start, method)
+    environ["REQUEST_METHOD"] = text_of(<const unsigned char*>client.input, head.method)
     environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-    for n in range(count):
-        environ[key_of(&fields[n])] = text_of(fields[n].value, fields[n].size)
-    environ["PATH_INFO"] = text_of(target, query - target)
-    query += query < target_end
-    environ["QUERY_STRING"] = text_of(query, target_end - query)
-    if size == PyByteArray_GET_SIZE(data):
-        PyByteArray_Resize(data, 0)
-    else:
-        del data[:size]
+    for n in range(head.count):
+        environ[key_of(&head.fields[n])] = text_of(head.fields[n].value, head.fields[n].size)
+    environ["PATH_INFO"] = text_of(head.target, head.query - head.target)
+    query = head.query + (head.query < head.end)
+    environ["QUERY_STRING"] = text_of(query, head.end - query)
+    environ["wsgi.input"] = BytesIO(
+        client.input[client.head:client.head + client.body] if client.body else b""
+    )
+    return environ
+
+
+def try_read_request(bytearray data not None, dict base not None, size_t max_body):
+    """See _fanout.pyi."""
+    cdef Client client
+    cdef ssize_t size
+    memset(&client, 0, sizeof(client))
+    client.input = PyByteArray_AS_STRING(data)
+    client.size = <size_t>PyByteArray_GET_SIZE(data)
+    size = frame_request(&client, max_body)
+    if size <= 0:
+        return None
+    environ = environ_of(&client, base)
+    del data[:size]
     return environ
 
 

@@ -53,6 +53,9 @@ cdef extern from *:
         while (!__atomic_compare_exchange_n(
             stack, next, item, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
     }
+    static inline int forge_any(void **stack) {
+        return __atomic_load_n(stack, __ATOMIC_SEQ_CST) != NULL;
+    }
     static inline void *forge_take(void **stack) {
         return __atomic_exchange_n(stack, NULL, __ATOMIC_SEQ_CST);
     }
@@ -79,11 +82,12 @@ cdef extern from *:
     uint64_t forge_load(uint64_t* cell) noexcept nogil
     void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
     uint64_t forge_next(uint64_t* cell) noexcept nogil
-    bint forge_flag(int* flag) noexcept nogil
+    int forge_flag(int* flag) noexcept nogil
     int forge_swap(int* cell, int value) noexcept nogil
     int forge_step(int* cell, int n) noexcept nogil
     int forge_change(int* cell, int old, int new) noexcept nogil
     void forge_push(void** stack, void* item, void** next) noexcept nogil
+    bint forge_any(void** stack) noexcept nogil
     void* forge_take(void** stack) noexcept nogil
     double forge_now() noexcept nogil
     void forge_enter_thread(const char* name) noexcept nogil
@@ -105,7 +109,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         uint32_t events
         epoll_data_t data
     enum:
-        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET, EPOLLONESHOT
+        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
         EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
@@ -113,7 +117,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef extern from "<sys/eventfd.h>" nogil:
     enum:
-        EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE
+        EFD_CLOEXEC, EFD_NONBLOCK
     int eventfd(unsigned int, int)
     int eventfd_read(int, uint64_t*)
     int eventfd_write(int, uint64_t)
@@ -124,6 +128,13 @@ cdef extern from "<sys/socket.h>" nogil:
         size_t msg_iovlen
     enum:
         MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, SO_TYPE
+        SOCK_NONBLOCK, SOCK_CLOEXEC, AF_UNIX, SHUT_WR, SHUT_RDWR
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        int ss_family
+    int accept4(int, sockaddr*, unsigned int*, int)
+    int shutdown(int, int)
     ssize_t send(int, const void*, size_t, int)
     ssize_t sendmsg(int, msghdr*, int)
     ssize_t recv(int, void*, size_t, int)
@@ -135,3 +146,39 @@ cdef extern from "<sys/ioctl.h>" nogil:
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
+
+cdef extern from "<netdb.h>" nogil:
+    enum:
+        NI_NUMERICHOST, NI_NUMERICSERV
+    int getnameinfo(sockaddr*, unsigned int, char*, unsigned int, char*, unsigned int, int)
+
+cdef extern from "<semaphore.h>" nogil:
+    ctypedef struct sem_t:
+        pass
+    int sem_init(sem_t*, int, unsigned int)
+    int sem_destroy(sem_t*)
+    int sem_post(sem_t*)
+    int sem_wait(sem_t*)
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+    enum:
+        POLLIN
+    int poll(pollfd*, unsigned long, int)
+    int ppoll(pollfd*, unsigned long, timespec*, void*)
+
+cdef extern from "<fcntl.h>" nogil:
+    enum:
+        O_RDONLY, O_CLOEXEC
+    int open_file "open"(const char*, int)
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t pread(int, void*, size_t, long)
+    int usleep(unsigned int)

@@ -10,7 +10,6 @@ import fcntl
 import itertools
 import math
 import os
-import select
 import selectors
 import socket
 import sys
@@ -23,8 +22,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, final
+from typing import TypeVar, final
 
+from ._fanout_io_py import IoThread  # noqa: F401
+from ._fanout_task_py import Task  # noqa: F401
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
 T = TypeVar("T")
@@ -787,102 +788,11 @@ def make_rows(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[obj
     return result
 
 
-def receive(fd: int, size: int) -> bytes:
-    """Read at most `size` and 65,536 bytes from a socket that does not block.
-
-    Returns b"" at the end of input. Raises OSError.
-    """
-    return os.read(fd, min(size, 65536))
-
-
-def transmit(fd: int, data: bytes | memoryview) -> int:
-    """Write to a socket that does not block. Returns the number of bytes sent. Raises OSError."""
-    return os.write(fd, data)
-
-
-def ready(epoll: select.epoll) -> int:
-    """Return a file descriptor with an event, without waiting, or -1.
-
-    Raises OSError, and ValueError for a closed epoll.
-    """
-    events = epoll.poll(0, 1)
-    return events[0][0] if events else -1
-
-
-def rearm(epoll: select.epoll, fd: int, events: int) -> None:
-    """Call epoll_ctl(2) with EPOLL_CTL_MOD. Raises OSError, and ValueError for a closed epoll."""
-    epoll.modify(fd, events)
-
-
-@final
-class IoThread:
-    """Sends responses and reads the next requests on a thread, http-io, without the GIL.
-
-    This twin has no thread, and accepts no socket. An accepted socket belongs to the thread until
-    `completed` or `reclaim` returns it. `fileno` is readable when a waiting thread should call
-    `completed`.
-
-    most: descriptors below this number are accepted.
-    """
-
-    most = 0
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait for, level-triggered. Its reader calls `acknowledge`."""
-        return -1
-
-    def submit(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
-        """Send bytes on a socket that does not block, and then read once.
-
-        Until the socket is returned, the caller keeps `data` alive and does not use the socket.
-        keep[fd] is `owner` before `completed` of any thread can return it.
-
-        Returns False, and does nothing, if the thread is behind or has stopped. Raises ValueError
-        for a socket that is not accepted.
-        """
-        raise ValueError("no such socket is taken")
-
-    def completed(self, keep: dict[int, Any]) -> tuple[Any, bytes | int] | None:
-        """Remove a finished socket from `keep`, which is the caller's again.
-
-        Returns its owner and the bytes received, b"" at the end of input. If not all data was sent,
-        returns the owner and the number of bytes sent, or -1 if the peer is gone. Returns None if
-        no socket is finished.
-        """
-        return None
-
-    def reclaim(self, fd: int, keep: dict[int, Any]) -> Any:
-        """Remove keep[fd] and its socket, if its data was sent and nothing was received.
-
-        Returns None if there is no such socket, or if it is or will be finished for `completed`.
-        """
-        return keep.pop(fd, None)
-
-    def arm(self) -> bool:
-        """Register the caller as waiting for `fileno`.
-
-        Returns False, without registration, if a socket is finished already.
-        """
-        return True
-
-    def disarm(self) -> None:
-        """Unregister the caller, which another event than `fileno` woke."""
-
-    def acknowledge(self) -> None:
-        """Clear one event of `fileno`, before the caller calls `completed`."""
-
-    def run(self) -> None:
-        """Run the loop of the thread. Returns after `stop`, when all accepted data is sent."""
-
-    def stop(self) -> None:
-        """End the thread. It then uses no socket; results that were not taken are lost."""
-
-
 def _unsure(*arguments: object) -> None:
     """Return None, as the fast paths of the compiled core do when unsure. See the stub."""
 
 
-try_parse_head = try_format_head = try_format_response = try_encode_json = (
+try_read_request = try_format_head = try_format_response = try_encode_json = (
     try_format_access_line
 ) = _unsure
 

@@ -50,7 +50,7 @@ def _is_compiled_template(path: Path) -> bool:
 def package_of(name: str) -> str:
     """The top-level package or module of "db/connection.py": "db"."""
     top = name.partition("/")[0].partition(".")[0]
-    return "_fanout" if top.startswith("_fanout") and top != "_fanout_py" else top
+    return "_fanout" if top.startswith("_fanout") and not top.endswith("_py") else top
 
 
 def parsed(path: Path) -> ast.Module:

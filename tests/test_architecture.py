@@ -48,10 +48,12 @@ GROUND = {
     "resources": 1,
     "lazy": 1,
     "_fanout": 2,
-    "_fanout_py": 2,
+    "_fanout_task_py": 1,
+    "_fanout_io_py": 2,
+    "_fanout_py": 3,
     "config": 3,
     "manifest": 3,
-    "fanout": 3,
+    "fanout": 4,
 }
 RUN_ORDER = (
     "observe",
@@ -72,7 +74,8 @@ PROTOCOL = ("wsgi/http1/", "wsgi/server/")
 PROTOCOL_MAY_IMPORT = ("contract", "http1", "server")
 FRAMEWORK_KNOWS_NOT = ("db", "notify", "jobs", "sse")
 CONFIG_READERS = {"app", "ops", "entry", "ship", *TOP_ORDER}
-NATIVE = "_fanout _fanout_py fanout"  # the twins and what chooses between them: one ceiling
+# The twins and what chooses between them have one ceiling.
+NATIVE = "_fanout _fanout_io_py _fanout_py _fanout_task_py fanout"
 
 
 def _ranks(order: tuple[str, ...]) -> dict[str, int]:

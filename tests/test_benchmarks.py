@@ -20,11 +20,30 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("generate.py", "(goal: at most 2)"),
         ("fresh_database.py", "both_ms"),
         ("http/render.py", "Jinja2"),
+        ("http/limits.py --seconds 1 --runs 1", "row, 2 processes beside 1, 64 connections"),
+        ("http/endurance.py --seconds 1 --runs 1 --requests 20000", "memory of 1000 idle"),
     ],
 )
 def test_a_benchmark_runs_to_its_end(script: str, said: str) -> None:
+    name, *arguments = script.split()
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script)], capture_output=True, text=True, timeout=300
+        [sys.executable, str(BENCHMARKS / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
+
+
+def test_without_wrk_its_figures_are_skipped_loudly(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import bench; print(*bench.available(bench.CLIENTS), sep='/')"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=BENCHMARKS / "http",
+        env={"PATH": str(tmp_path)},
+    )
+    assert done.stdout == "python, 16 connections\n", done.stderr
+    assert "SKIPPED" in done.stderr

@@ -17,7 +17,7 @@ copy() {
     place=build/sanitize/$1
     rm -rf "$place"
     mkdir -p "$place/tests"
-    cp -r forge_min setup.py pyproject.toml README.md LICENSE "$place"
+    cp -r forge_min conftest.py setup.py pyproject.toml README.md LICENSE "$place"
     cp -r tests/fanout tests/observe tests/wsgi "$place/tests"
     rm -f "$place"/forge_min/_fanout*.so
     say "$1: compiling"
@@ -54,12 +54,12 @@ for kind; do
     case $kind in
     address)
         copy address "-g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
-        check address "not python" LD_PRELOAD="$wanted $(gcc -print-file-name=libubsan.so)" \
+        check address "not python" FORGE_TEST_PATIENCE=10 LD_PRELOAD="$wanted $(gcc -print-file-name=libubsan.so)" \
             ASAN_OPTIONS=detect_leaks=0:handle_segv=1:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
         ;;
     thread)
         copy thread "-g -fno-omit-frame-pointer -fsanitize=thread"
-        check thread "not python" LD_PRELOAD="$wanted" \
+        check thread "not python" FORGE_TEST_PATIENCE=10 LD_PRELOAD="$wanted" \
             TSAN_OPTIONS="exitcode=66:history_size=7:report_thread_leaks=0"
         ;;
     valgrind)

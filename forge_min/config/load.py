@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .._compat import RENAMED_KEYS
+from .._compat import REMOVED_KEYS
 from ..errors import ConfigError, ErrorGroup, printable
 from .settings import Config
 from .table import KEYS, TABLE, ConfigKey
@@ -20,7 +20,7 @@ _SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
 _NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
 _EVERYWHERE, _LOOPBACK = {"", "0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}
 _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_ABI3", "FORGE_CONFIG", "FORGE_ENV")
-_RENAMED_VARIABLES = {key: f"FORGE_{key.replace('.', '_').upper()}" for key in RENAMED_KEYS}
+_REMOVED_VARIABLES = {key: f"FORGE_{key.replace('.', '_').upper()}" for key in REMOVED_KEYS}
 
 
 def load(root: Path | None, environ: Mapping[str, str], text: str | None = None) -> Config:
@@ -136,28 +136,25 @@ class _Loading:
                 where = f"{file}:{_line_of(text, section, name)}"
                 if name in keys:
                     self._put(KEYS[f"{section}.{name}"], raw, where)
-                elif f"{section}.{name}" in RENAMED_KEYS:
-                    self._put_renamed(f"{section}.{name}", raw, where)
+                elif f"{section}.{name}" in REMOVED_KEYS:
+                    self._warn_of_removed(f"{section}.{name}", where)
                 else:
                     message = f"{where}: {section!r} has no key {name!r}"
                     self._refuse(message, "F201", _suggestion(name, keys))
 
     def read_variables(self) -> None:
         """Read the environment variables, which override the file."""
-        for old, variable in _RENAMED_VARIABLES.items():
+        for old, variable in _REMOVED_VARIABLES.items():
             if variable in self._environ:
-                self._put_renamed(old, as_toml("bool", self._environ[variable]), variable)
+                self._warn_of_removed(old, variable)
         for key in TABLE:
             for variable in (key.variable, *key.aliases):
                 if variable in self._environ:
                     self._put(key, as_toml(key.type, self._environ[variable]), variable)
                     break
 
-    def _put_renamed(self, old: str, raw: object, where: str) -> None:
-        """Set a key by its old name, with a warning."""
-        new, values = RENAMED_KEYS[old]
-        self._warnings.append(f"{where}: {old} is now called {new}; use the new name")
-        self._put(KEYS[new], values[raw] if isinstance(raw, bool) else raw, where)
+    def _warn_of_removed(self, old: str, where: str) -> None:
+        self._warnings.append(f"{where}: {old} has no effect any more; remove it")
 
     def _put(self, key: ConfigKey, raw: object, where: str) -> None:
         try:
@@ -262,7 +259,7 @@ def _suggestion(name: str, known: list[str]) -> str | None:
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [v for key in TABLE for v in (key.variable, *key.aliases)] + [*_OTHER_VARIABLES]
-    known += _RENAMED_VARIABLES.values()
+    known += _REMOVED_VARIABLES.values()
     ours = [name for name in sorted(environ) if name.startswith("FORGE_")]
     for name in ours:
         if name not in known and not name.startswith("FORGE_REQUIRE_"):

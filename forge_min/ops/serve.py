@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("forge_min")
 _SERVER = (  # settings that are parameters of Server under the same names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
-    "unix_socket", "trusted_proxies", "pin_threads", "handler_timeout",
+    "unix_socket", "trusted_proxies", "handler_timeout",
 )  # fmt: skip
 _POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed

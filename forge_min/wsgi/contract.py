@@ -7,7 +7,7 @@ Keys of environ that the server sets:
 * STREAM, `forge.stream`: call it with `adopt` before the response begins. After the head and body
   of this response, `adopt(fd)` is called once with the file descriptor of the connection, or with
   -1 if there is nothing to stream to. The caller owns the descriptor.
-* SOCKET, `forge.socket`: the connection's socket, for handlers that notice disconnects.
+* CONNECTED, `forge.connected`: returns whether the client is still connected.
 * PARKS, `forge.parks`: the server can keep a request that raises `Parked`.
 * TRUSTED_PROXY, `forge.trusted_proxy`: whether the peer is one of server.trusted_proxies.
 * STATUS, `forge.status`: the status with which the server has responded in the application's place.
@@ -41,7 +41,7 @@ from ..lazy import lazy_pattern
 from ..resources import table
 
 STREAM = "forge.stream"
-SOCKET = "forge.socket"
+CONNECTED = "forge.connected"
 PARKS = "forge.parks"
 TRUSTED_PROXY = "forge.trusted_proxy"
 STATUS = "forge.status"

@@ -33,7 +33,6 @@ SPECIAL = {
     "jobs.queues": ("{mail = 2}", {"mail": 2}),
     "jobs.rescue_after": ("6s", 6.0),
     "notify.hub": ("postgres", "postgres"),
-    "server.pin_threads": ("false", "false"),
     "observe.log_level": ("debug", "debug"),
     "observe.log_format": ("json", "json"),
     "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
@@ -726,33 +725,15 @@ def test_origins_that_browsers_send_are_taken(origin: str) -> None:
     assert config.api.cors_origins == (origin,)
 
 
-@pytest.mark.parametrize(
-    ("value", "choice"), [("true", "auto"), ("1", "auto"), ("false", "false"), ("no", "false")]
-)
-def test_the_old_variable_of_pin_threads_works_with_a_warning(value: str, choice: str) -> None:
-    config = load(None, {"FORGE_SERVER_GATHER": value})
-    assert config.server.pin_threads == choice
-    assert config.sources["server.pin_threads"] == "FORGE_SERVER_GATHER"
-    (warning,) = config.warnings
-    assert "server.gather is now called server.pin_threads" in warning
-
-
-@pytest.mark.parametrize(("value", "choice"), [("true", "auto"), ("false", "false")])
-def test_the_old_key_of_pin_threads_works_with_a_warning(value: str, choice: str) -> None:
-    config = load(None, {}, f"[server]\ngather = {value}\n")
-    assert config.server.pin_threads == choice
-    assert config.warnings == (
-        "forge.toml:2: server.gather is now called server.pin_threads; use the new name",
+def test_keys_that_were_removed_only_warn() -> None:
+    text = "[server]\ngather = true\npin_threads = 'auto'\n"
+    config = load(None, {"FORGE_SERVER_GATHER": "1", "FORGE_SERVER_PIN_THREADS": "false"}, text)
+    assert config.warnings == tuple(
+        f"{where} has no effect any more; remove it"
+        for where in (
+            "forge.toml:2: server.gather",
+            "forge.toml:3: server.pin_threads",
+            "FORGE_SERVER_GATHER: server.gather",
+            "FORGE_SERVER_PIN_THREADS: server.pin_threads",
+        )
     )
-    won = load(None, {"FORGE_SERVER_PIN_THREADS": "auto", "FORGE_SERVER_GATHER": "false"})
-    assert won.server.pin_threads == "auto"
-
-
-def test_pin_threads_is_auto_or_false() -> None:
-    assert load(None, {}).server.pin_threads == "auto"
-    assert load(None, {}, "[server]\npin_threads = false\n").server.pin_threads == "false"
-    for text in ("pin_threads = true", 'gather = "often"'):
-        with pytest.raises(ErrorGroup) as caught:
-            load(None, {}, f"[server]\n{text}\n")
-        (error,) = caught.value.errors
-        assert error.code == "F200" and "must be 'auto' or 'false'" in error.message

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import select
-import socket
 from dataclasses import FrozenInstanceError, dataclass
 from types import ModuleType
 from typing import Any
@@ -138,7 +136,7 @@ FUNCTIONS = (
     "make_rows",
     "iso_utc",
     "try_format_response",
-    "try_parse_head",
+    "try_read_request",
     "try_encode_json",
     "try_format_head",
     "ready",
@@ -158,28 +156,6 @@ def test_both_have_the_same_public_names(twins: tuple[ModuleType, ModuleType]) -
             for core in twins
         ]
         assert public[0] == public[1], name
-
-
-def test_a_socket_that_does_not_block(twins: tuple[ModuleType, ModuleType]) -> None:
-    for core in twins:
-        mine, peer = socket.socketpair()
-        mine.setblocking(False)
-        with mine, peer, select.epoll() as epoll:
-            epoll.register(mine.fileno(), select.EPOLLIN)
-            assert core.ready(epoll) == -1
-            assert core.transmit(mine.fileno(), b"") == 0
-            assert core.transmit(mine.fileno(), memoryview(b"abc")[1:]) == 2
-            peer.sendall(b"xyz")
-            assert core.ready(epoll) == mine.fileno()
-            assert peer.recv(9) + core.receive(mine.fileno(), 9) == b"bcxyz"
-            with pytest.raises(BlockingIOError):
-                while True:
-                    core.transmit(mine.fileno(), bytes(65536))
-            peer.close()
-            with pytest.raises(BrokenPipeError):
-                core.transmit(mine.fileno(), b"a")
-        with pytest.raises(ValueError):
-            core.ready(epoll)
 
 
 @dataclass(frozen=True, slots=True)

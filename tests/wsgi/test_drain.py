@@ -42,7 +42,7 @@ def test_a_running_request_is_answered_and_its_connection_closed(serve, connect,
     peer = connect(server).get("/wait")
     entered.acquire(timeout=10)
     finish = stopping(server)
-    eventually(lambda: all(conn.last for conn in list(server._core.open)))
+    eventually(lambda: server.socket.fileno() < 0)
     gate.set()
     answer = peer.answer()
     assert (answer.status, answer.headers["connection"]) == (200, "close")
@@ -76,7 +76,7 @@ def test_a_request_that_is_still_arriving_is_answered(serve, connect, eventually
     late = connect(server)
     late.get().answer()
     finish = stopping(server)
-    eventually(lambda: all(conn.last for conn in list(server._core.open)))
+    eventually(lambda: server.socket.fileno() < 0)
     peer.send("ngth: 2\r\n\r\n").send("ab")
     assert peer.answer().status == 200
     assert late.get().answer().headers["connection"] == "close"

@@ -1,646 +1,392 @@
-"""Answers that another thread sends, and requests that it reads: each one whole, in order, of the
-peer that asked, and no socket is closed, or becomes somebody else's, while it is used.
-"""
+"""The I/O thread of the server and its tasks, without a server: both twins, over real sockets."""
 
 from __future__ import annotations
 
-import itertools
-import os
+import importlib
 import queue
-import random
-import select
+import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import Counter
 
 import pytest
-from forge_min import fanout
-from forge_min.fanout import IoThread
-from forge_min.wsgi import Server
-from forge_min.wsgi.server import core
-from forge_min.wsgi.server.poll_policy import PollPolicy
+from forge_min import _fanout_io_py
 
-# -- the I/O thread --------------------------------------------------------------------------------
+from wsgi import io_bench
+from wsgi.conftest import DEADLINE
+from wsgi.io_bench import BIG, Bench, Load, answer_of, answers, finish, reset, run, whole
 
-
-class Carrying:
-    """An IoThread with its thread, and pairs of sockets of which it knows one end."""
-
-    def __init__(self) -> None:
-        self.io_thread = IoThread()
-        self.thread = threading.Thread(target=self.io_thread.run)
-        self.thread.start()
-        self.ends: list[socket.socket] = []
-        self.kept: dict[int, bytes] = {}
-        self.parked: dict[int, socket.socket] = {}
-
-    def submit(self, own: socket.socket, data: bytes) -> None:
-        fd = own.fileno()
-        self.kept[fd] = data
-        while not self.io_thread.submit(fd, data, self.parked, own):
-            time.sleep(0)
-
-    def pair(self) -> tuple[socket.socket, socket.socket]:
-        own, peer = socket.socketpair()
-        own.setblocking(False)
-        peer.settimeout(10)
-        self.ends += own, peer
-        return own, peer
-
-    def completed(self) -> tuple[int, bytes | int]:
-        until = time.monotonic() + 10
-        while (found := self.io_thread.completed(self.parked)) is None:
-            assert time.monotonic() < until
-            time.sleep(0)
-        own, came = found
-        assert own.fileno() not in self.parked
-        return own.fileno(), came
-
-    def reclaim(self, own: socket.socket) -> socket.socket:
-        """It is sent, sooner or later, and nothing comes."""
-        until = time.monotonic() + 10
-        while (found := self.io_thread.reclaim(own.fileno(), self.parked)) is None:
-            assert time.monotonic() < until
-            time.sleep(0)
-        return found
-
-    def end(self) -> None:
-        self.io_thread.stop()
-        self.thread.join(10)
-        assert not self.thread.is_alive()
-        for end in self.ends:
-            end.close()
+TWINS = ["_fanout", "_fanout_py"]
+CHUNKED = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture
-def carrying() -> Iterator[Carrying]:
-    if not IoThread.most:
-        pytest.skip("the twin takes nothing")
-    made = Carrying()
-    yield made
-    made.end()
-
-
-def test_the_twin_takes_nothing_and_the_compiled_one_does():
-    assert bool(IoThread.most) == (fanout.IMPL == "c")
-    io_thread = IoThread()
-    for fd in (-1, IoThread.most):
-        with pytest.raises(ValueError):
-            io_thread.submit(fd, b"x", {}, None)
-        assert io_thread.reclaim(fd, {fd: "kept"}) == "kept"  # nobody else can have it
-    assert io_thread.reclaim(7, {}) is None
-    assert io_thread.completed({}) is None
-    assert io_thread.arm()
-    io_thread.disarm()
-    io_thread.stop()
-    thread = threading.Thread(target=io_thread.run)  # it takes the signals from its thread
-    thread.start()
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def test_what_is_given_is_sent_and_what_is_asked_next_is_read(carrying):
-    own, peer = carrying.pair()
-    for size in (1, 100, 60_000):
-        carrying.submit(own, b"a" * size)
-        assert carrying.parked == {own.fileno(): own}
-        assert len(peer.recv(size, socket.MSG_WAITALL)) == size
-        assert carrying.io_thread.completed(carrying.parked) is None
-        peer.send(b"next %d" % size)
-        assert carrying.completed() == (own.fileno(), b"next %d" % size)
-        peer.send(b"later")  # it is read once: what comes now is the owner's
-        time.sleep(0.01)
-        assert carrying.io_thread.completed(carrying.parked) is None
-        assert own.recv(10) == b"later"
-
-
-def test_what_came_before_the_answer_left_is_read_too(carrying):
-    own, peer = carrying.pair()
-    peer.send(b"early")
-    carrying.submit(own, b"answer")
-    assert carrying.completed() == (own.fileno(), b"early")
-    assert peer.recv(10) == b"answer"
-
-
-def test_much_is_read_in_pieces_and_each_is_asked_for(carrying):
-    own, peer = carrying.pair()
-    data, got = os.urandom(150_000), b""
-    feeder = threading.Thread(target=peer.sendall, args=(data,))
-    feeder.start()
-    while len(got) < len(data):
-        carrying.submit(own, b"")
-        fd, piece = carrying.completed()
-        assert fd == own.fileno() and isinstance(piece, bytes) and 0 < len(piece) <= 65536
-        got += piece
-    feeder.join()
-    assert got == data
-
-
-def test_what_the_socket_does_not_take_is_told(carrying):
-    own, peer = carrying.pair()
-    data = b"z" * 5_000_000
-    carrying.submit(own, data)
-    fd, taken = carrying.completed()
-    assert fd == own.fileno() and isinstance(taken, int) and 0 < taken < len(data)
-    carrying.submit(own, data)
-    assert carrying.completed() == (fd, 0)
-    assert len(peer.recv(taken, socket.MSG_WAITALL)) == taken
-
-
-def test_a_peer_that_is_gone_is_told(carrying):
-    own, peer = carrying.pair()
-    peer.close()
-    carrying.submit(own, b"abc")
-    assert carrying.completed() == (own.fileno(), -1)
-    own, peer = carrying.pair()
-    carrying.submit(own, b"abc")
-    assert peer.recv(3) == b"abc"
-    peer.shutdown(socket.SHUT_WR)
-    assert carrying.completed() == (own.fileno(), b"")
-
-
-def test_a_socket_that_was_taken_back_is_read_no_more(carrying):
-    own, peer = carrying.pair()
-    for _ in range(200):
-        carrying.submit(own, b"abc")
-        assert carrying.reclaim(own) is own and carrying.parked == {}
-        peer.send(b"mine")
-        assert peer.recv(10) == b"abc"
-        assert own.recv(10) == b"mine"
-    time.sleep(0.01)
-    assert carrying.io_thread.completed(carrying.parked) is None
-
-
-def test_what_has_come_is_fetched_and_cannot_be_taken_back(carrying):
-    own, peer = carrying.pair()
-    carrying.submit(own, b"abc")
-    peer.send(b"next")
-    carrying.io_thread.arm()
-    assert select.select([carrying.io_thread], [], [], 10)[0]
-    assert carrying.io_thread.reclaim(own.fileno(), carrying.parked) is None
-    assert carrying.completed() == (own.fileno(), b"next")
-
-
-@pytest.mark.thorough
-def test_of_two_who_want_it_one_gets_it(carrying):
-    """What has come may be fetched while another one takes back what waits, past its deadline."""
-    own, peer = carrying.pair()
-    fd, ended, got = own.fileno(), threading.Event(), []
-
-    def sweep() -> None:
-        while not ended.is_set():
-            if io_thread.reclaim(fd, carrying.parked) is not None:
-                got.append("swept")
-
-    io_thread = carrying.io_thread
-    sweeper = threading.Thread(target=sweep)
-    sweeper.start()
+@pytest.fixture(params=TWINS, ids=["c", "python"])
+def core(request):
     try:
-        for number in range(3000):
-            got.clear()
-            carrying.submit(own, b"x")
-            peer.send(b"y")
-            until = time.monotonic() + 10
-            while not got:
-                assert time.monotonic() < until
-                if io_thread.completed(carrying.parked) is not None:
-                    got.append("fetched")
-            assert peer.recv(1) == b"x"
-            if got[0] == "swept":
-                assert own.recv(1) == b"y"
-            assert len(got) == 1 and not carrying.parked, number
-    finally:
-        ended.set()
-        sweeper.join()
-
-
-def test_a_number_that_is_anothers_now_brings_nothing_of_the_first(carrying):
-    """Closed while it waited: whoever gets its number gets its own bytes."""
-    for turn in range(500):
-        own, peer = carrying.pair()
-        fd = own.fileno()
-        carrying.submit(own, b"abc")
-        if turn % 2:
-            carrying.reclaim(own)
-        else:
-            peer.send(b"old")
-            assert carrying.completed() == (fd, b"old")
-        for end in carrying.ends:
-            end.close()
-        carrying.ends.clear()
-        own, peer = carrying.pair()
-        assert own.fileno() == fd
-        carrying.submit(own, b"def")
-        assert peer.recv(10) == b"def"
-        peer.send(b"%d" % turn)
-        assert carrying.completed() == (fd, b"%d" % turn)
-        own.close()
-        peer.close()
-        carrying.ends.clear()
-
-
-def test_who_rests_is_called_once_for_each_that_came(carrying):
-    io_thread, pairs = carrying.io_thread, [carrying.pair() for _ in range(3)]
-    for own, _ in pairs:
-        carrying.submit(own, b"abc")
-        assert io_thread.arm()
-    for _, peer in pairs:
-        peer.send(b"next")
-    for _ in pairs:
-        assert select.select([io_thread], [], [], 10)[0]
-        io_thread.acknowledge()
-        carrying.completed()
-    assert not select.select([io_thread], [], [], 0.05)[0]
-
-
-def test_nobody_is_called_who_does_not_rest(carrying):
-    own, peer = carrying.pair()
-    carrying.io_thread.arm()
-    carrying.io_thread.disarm()
-    carrying.submit(own, b"abc")
-    peer.send(b"next")
-    assert not select.select([carrying.io_thread], [], [], 0.05)[0]
-    assert not carrying.io_thread.arm()  # something is there
-    carrying.completed()
-
-
-def test_no_call_is_lost_at_any_moment(carrying):
-    """Two who rest and fetch by turns; what comes around the moment of going to rest is fetched."""
-
-    def work() -> None:
-        while not over.is_set():
-            if io_thread.arm():
-                if not select.select([io_thread], [], [], 5)[0]:
-                    stuck.append(1)
-                    return
-                io_thread.acknowledge()
-            found = io_thread.completed(carrying.parked)
-            if found is not None:
-                got.put(found[0].fileno())
-
-    over, stuck, got = threading.Event(), [], queue.SimpleQueue()
-    io_thread = carrying.io_thread
-    pairs = {own.fileno(): (own, peer) for own, peer in [carrying.pair() for _ in range(4)]}
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for own, peer in pairs.values():
-        carrying.submit(own, b"x")
-        peer.send(b"x")
-    for number in range(8_000):
-        own, peer = pairs[got.get(timeout=10)]
-        until = time.perf_counter() + number % 100 * 1e-7
-        while time.perf_counter() < until:
-            pass
-        carrying.submit(own, b"x")
-        assert peer.recv(1) == b"x"
-        peer.send(b"y")
-    for _ in pairs:
-        got.get(timeout=10)
-    over.set()
-    for own, peer in pairs.values():  # both are called for the last time
-        carrying.submit(own, b"x")
-        peer.send(b"y")
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
-    assert not stuck
-
-
-def test_a_thread_that_slept_is_woken_again_and_again(carrying):
-    own, peer = carrying.pair()
-    for number in range(300):
-        time.sleep((0, 20e-6, 2e-3)[number % 3])
-        carrying.submit(own, b"%d" % number)
-        assert peer.recv(10) == b"%d" % number
-        carrying.reclaim(own)
-
-
-def test_many_threads_give_at_once(carrying):
-    def hurry(pair: tuple[socket.socket, socket.socket]) -> None:
-        own, peer = pair
-        for number in range(500):
-            data = b"%d" % number * 10
-            carrying.submit(own, data)
-            if peer.recv(len(data), socket.MSG_WAITALL) == data:
-                done.append(carrying.reclaim(own) is own)
-
-    done: list[bool] = []
-    threads = [threading.Thread(target=hurry, args=(carrying.pair(),)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(done) == 4000 and all(done)
-
-
-def test_what_is_given_at_any_moment_does_not_find_the_thread_asleep(carrying):
-    """Around the moment in which it goes to sleep: whoever gives then has to wake it."""
-    own, peer = carrying.pair()
-    for number in range(5_000):
-        until = time.perf_counter() + number % 250 * 1e-7
-        while time.perf_counter() < until:
-            pass
-        carrying.submit(own, b"x")
-        assert peer.recv(1) == b"x"
-        carrying.reclaim(own)
-
-
-def test_who_is_behind_takes_no_more_and_who_was_stopped_nothing():
-    if not IoThread.most:
-        pytest.skip("the twin takes nothing")
-    io_thread, pairs = IoThread(), [socket.socketpair() for _ in range(20)]
-    kept: dict[int, Any] = {}
-    taken = [io_thread.submit(own.fileno(), b"x", kept, own) for own, _ in pairs]
-    assert taken == [True] * 8 + [False] * 12  # its thread does not run yet
-    assert kept == {own.fileno(): own for own, _ in pairs[:8]}
-    thread = threading.Thread(target=io_thread.run)
-    thread.start()
-    io_thread.stop()
-    thread.join(10)
-    assert [own.recv(10) for _, own in pairs[:8]] == [b"x"] * 8
-    assert not io_thread.submit(pairs[9][0].fileno(), b"x", kept, None)
-    for ends in pairs:
-        for end in ends:
-            end.close()
-
-
-def test_all_that_was_given_leaves_before_a_stop_is_over():
-    if not IoThread.most:
-        pytest.skip("the twin takes nothing")
-    for _ in range(30):
-        made = Carrying()
-        own, peer = made.pair()
-        made.submit(own, b"last")
-        peer.send(b"not fetched any more")
-        made.io_thread.stop()
-        peer.settimeout(0)
-        assert peer.recv(10) == b"last"
-        made.end()
-
-
-# -- the server ------------------------------------------------------------------------------------
+        return importlib.import_module(f"forge_min.{request.param}")
+    except ImportError:
+        pytest.skip("the compiled core is not built")
 
 
 @pytest.fixture
-def crowd(serve, monkeypatch) -> Callable[..., Server]:
-    """Starts a server all of whose answers are given to its io_thread."""
-    monkeypatch.setattr(PollPolicy, "has_sole_poller", True)
-    monkeypatch.setattr(core, "_DIRECT_UP_TO", 0)
-    given, submit = [0], core.ClientConnection.submit
+def bench(core):
+    made = []
 
-    def counted(self: core.ClientConnection, *args: Any) -> bool:
-        taken = submit(self, *args)
-        given[0] += taken
-        return taken
+    def make(perform=None, **options):
+        made.append(Bench(core, perform, **options))
+        return made[-1]
 
-    monkeypatch.setattr(core.ClientConnection, "submit", counted)
-
-    def start(app: Any, **options: Any) -> Server:
-        server = serve(app, **{"threads": 4, "pin_threads": "auto", **options})
-        if not server._core.uses_io_thread:
-            given[0] = -1
-            pytest.skip("one processor, or the twin")
-        return server
-
-    yield start
-    assert given[0] != 0
+    yield make
+    for each in made:
+        each.end()
 
 
-def echo(environ, start_response):
-    start_response("200 OK", [])
-    return [environ["QUERY_STRING"].encode()]
+def path_of(environ):
+    return environ["PATH_INFO"]
 
 
-def test_answers_leave_though_the_next_handler_blocks(crowd, connect):
-    gate = threading.Event()
-
-    def app(environ, start_response):
-        if environ["PATH_INFO"] == "/block":
-            gate.wait(10)
-        return echo(environ, start_response)
-
-    server = crowd(app)
-    peers = [connect(server) for _ in range(24)]
-    for turn in range(20):
-        gate.clear()
-        for number, peer in enumerate(peers):
-            peer.get(f"/block?{turn}" if number == 12 else f"/?{turn}.{number}")
-        for number, peer in enumerate(peers):
-            if number != 12:
-                assert peer.answer().body == b"%d.%d" % (turn, number)
-        gate.set()
-        assert peers[12].answer().body == b"%d" % turn
+def body_of(environ):
+    return environ["wsgi.input"].read()
 
 
-def test_a_pipeline_is_answered_in_order(crowd, connect):
-    server = crowd(echo)
-    peers = [connect(server) for _ in range(4)]
-    for turn in range(10):
-        for peer in peers:
-            for number in range(100):
-                peer.send(f"GET /?{turn}.{number} HTTP/1.1\r\nHost: a\r\n\r\n")
-        for peer in peers:
-            for number in range(100):
-                assert peer.answer().body == b"%d.%d" % (turn, number)
+def test_a_plain_request_is_answered_and_its_connection_used_again(bench):
+    seen = []
+    made = bench(answers(lambda environ: seen.append(environ) or path_of(environ)))
+    peer = made.connect()
+    for path in ("/first", "/second"):
+        assert peer.get(path).answer().body == path.encode()
+    assert made.io.connections == 1
+    for environ in seen:
+        port = str(peer.sock.getsockname()[1])
+        got = [environ[key] for key in ("base", "REMOTE_ADDR", "REMOTE_PORT")]
+        assert got == ["kept", "127.0.0.1", port]
 
 
-def test_an_answer_is_cut_in_no_way(crowd, connect):
-    """The peer is gone; it ends with the connection; it is more than the kernel takes."""
+def test_pipelined_requests_are_answered_in_order_one_at_a_time(bench):
+    entered, gate = queue.Queue(), threading.Semaphore(0)
 
-    def app(environ, start_response):
-        start_response("200 OK", [])
-        return [b"x" * (3_000_000 if environ["PATH_INFO"] == "/large" else 1)]
+    def slow(environ):
+        entered.put(path_of(environ))
+        assert gate.acquire(timeout=DEADLINE)
+        return path_of(environ)
 
-    server = crowd(app)
-    peers = [connect(server) for _ in range(24)]
+    peer = bench(answers(slow), workers=4).connect()
+    paths = [f"/{n}" for n in range(6)]
+    peer.send("".join(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n" for path in paths))
+    for path in paths:
+        assert entered.get(timeout=DEADLINE) == path
+        assert entered.empty()
+        gate.release()
+    assert [peer.answer().body.decode() for _ in paths] == paths
+
+
+@pytest.mark.parametrize(("size", "piece"), [(2, 1), (500_000, 70_000)])
+def test_a_request_may_come_in_single_bytes_or_pieces(bench, size, piece):
+    peer = bench(answers(body_of)).connect()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+    data = head + BIG[:size]
+    for begin in range(0, len(data), piece):
+        peer.send(data[begin : begin + piece])
+    assert peer.answer().body == BIG[:size]
+
+
+def test_chunked_bytes_are_input_and_wait_input_continues(bench):
+    made = bench()
+    peer = made.connect().send(CHUNKED)
+    task = made.next()
+    assert (task.kind, task.value, task.state) == ("input", CHUNKED.encode(), None)
+    assert task.wait_input("body", "first", b"continue")
+    assert peer.exactly(8) == b"continue"
+    peer.send("1\r\na\r\n")
+    task = made.next()
+    assert (task.kind, task.value, task.state) == ("input", b"1\r\na\r\n", "first")
+    assert task.waited > 0
+    assert task.respond(answer_of("done"))
+    assert peer.answer().body == b"done"
+
+
+def test_end_closes_and_unread_input_does_not_reset_the_response(bench):
+    made = bench(max_body=10)
+    peer = made.connect().send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
+    task = made.next()
+    peer.send(BIG[:400_000])
+    assert task.end(b"too long")
+    peer.send(BIG[:500_000])
+    assert whole(peer) == b"too long"
+
+
+def test_a_slow_reader_gets_every_byte_and_then_the_state_comes_back(bench):
+    made, state = bench(), object()
+    peer, task = made.asked()
+    assert task.send(BIG[:1000]) and task.send(BIG[1000 : 5 << 20])
+    received = bytearray(peer.sock.recv(1000))
+    assert task.unsent > 0
+    assert task.wait_sent(BIG[5 << 20 :], state)
+    while len(received) < len(BIG) // 2:
+        received += peer.sock.recv(5000)
+    assert made.tasks.empty(), "the kernel cannot have accepted all"
+    while len(received) < len(BIG):
+        received += peer.sock.recv(1 << 20)
+    task = made.next()
+    assert (task.kind, task.state, task.unsent) == ("sent", state, 0)
+    assert bytes(received) == BIG
+    assert task.respond(answer_of("next")) and peer.answer().body == b"next"
+
+
+def test_connected_and_unsent_notice_that_the_peer_has_gone(bench, eventually):
+    made = bench()
+    peer, task = made.asked()
+    assert task.connected and task.unsent == 0
+    reset(peer)
+    eventually(lambda: not task.connected)
+    eventually(lambda: task.send(b"x") and task.unsent == -1)
+    assert made.io.connections == 0
+
+
+def test_a_peer_that_ends_its_input_still_gets_its_response(bench, eventually):
+    made = bench()
+    peer, task = made.asked()
+    peer.sock.shutdown(socket.SHUT_WR)
+    eventually(lambda: not task.connected)
+    assert task.respond(BIG)
+    assert whole(peer) == BIG
+
+
+def test_a_peer_that_goes_during_wait_sent_gives_the_state_back_once(bench, eventually):
+    made, state = bench(), object()
+    peer, task = made.asked()
+    assert task.wait_sent(BIG, state)
+    assert peer.exactly(1)
+    reset(peer)
+    gone = made.next()
+    assert (gone.kind, gone.state, gone.unsent) == ("gone", state, -1)
+    assert not gone.respond(b"x") and not gone.end(b"x") and not gone.wait_sent(b"x", state)
+    eventually(lambda: made.io.connections == 0)
+    made.stop()
+    assert made.tasks.empty()
+
+
+def test_detach_gives_a_descriptor_that_works(bench):
+    made, state = bench(), object()
+    peer, task = made.asked()
+    assert task.detach(BIG, state)
+    assert peer.exactly(len(BIG)) == BIG
+    task = made.next()
+    assert (task.kind, task.state, made.io.connections) == ("detached", state, 0)
+    assert not task.respond(b"x"), "the task is over"
+    with socket.socket(fileno=task.value) as sock:
+        made.stop()
+        sock.settimeout(DEADLINE)
+        sock.sendall(b"ping")
+        assert peer.exactly(4) == b"ping"
+        peer.send("pong")
+        assert sock.recv(10) == b"pong"
+
+
+def test_a_task_that_is_dropped_closes_its_connection(bench, eventually):
+    made = bench()
+    peer, task = made.asked()
+    assert task.send(b"part")
+    del task
+    assert whole(peer) == b"part"
+    peer.close()
+    eventually(lambda: made.io.connections == 0)
+
+
+def test_a_task_that_another_thread_has_ended_is_over(bench):
+    made = bench()
+    peer, task = made.asked()
+    finish(run(task.end, b"only this"))
+    assert not task.send(b"x") and not task.respond(b"x") and not task.end(b"x")
+    assert (
+        not task.wait_sent(b"x", 1) and not task.wait_input("body", 1) and not task.detach(b"", 1)
+    )
+    assert whole(peer) == b"only this"
+
+
+def test_end_unless_begun_does_nothing_after_a_part(bench):
+    made = bench()
+    peer, task = made.asked()
+    assert task.send(b"part ")
+    assert not task.end(b"failed", unless_begun=True)
+    assert task.end(b"rest")
+    assert whole(peer) == b"part rest"
+    peer, task = made.asked()
+    assert task.end(b"failed", unless_begun=True)
+    assert whole(peer) == b"failed"
+
+
+@pytest.mark.parametrize(
+    "part", ["GET / HT", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"]
+)
+def test_a_late_request_comes_with_what_has_arrived(bench, part):
+    made = bench(head=0.3, body=0.3)
+    peer = made.connect().send(part)
+    arrived = b""
+    while (task := made.next()).kind == "input":
+        arrived += task.value
+        assert task.wait_input("body" if "ab" in part else "head", "state")
+    assert (task.kind, arrived + task.value) == ("late", part.encode())
+    assert task.state == ("state" if arrived else None)
+    assert task.waited >= 0.3
+    assert task.end(b"late")
+    assert whole(peer) == b"late"
+
+
+def test_idle_connections_are_closed(bench, eventually):
+    made = bench(answers(path_of), idle=0.3)
+    new, used = made.connect(), made.connect()
+    assert used.get().answer().body == b"/"
+    assert whole(new) == whole(used) == b""
+    eventually(lambda: made.io.connections == 0)
+
+
+def test_a_connection_too_many_replaces_the_longest_idle_one(bench):
+    made = bench(answers(path_of), max_connections=3)
+    first, second, third = (made.connect() for _ in range(3))
+    for peer in (second, first, third, second):
+        assert peer.get().answer().body == b"/"
+    more = made.connect()
+    assert more.get().answer().body == b"/"
+    assert whole(first) == b""
+    for peer in (second, third, more):
+        assert peer.get().answer().body == b"/"
+
+
+def test_a_connection_whose_request_waits_to_be_read_is_not_idle(bench):
+    made = bench(answers(path_of), max_connections=1, run=False)
+    peers = [made.connect().get(f"/{number}") for number in range(20)]
+    made.thread.start()
     for number, peer in enumerate(peers):
-        peer.get("/large" if number % 4 == 1 else "/", "Connection: close\r\n" * (number % 4 == 0))
-        if number % 4 == 3:
-            peer.sock.close()
-    for number, peer in enumerate(peers):
-        if number % 4 < 3:
-            assert len(peer.answer().body) == (3_000_000 if number % 4 == 1 else 1)
-        if number % 4 == 0:
-            assert peer.sock.recv(1) == b""
-    assert connect(server).get().answer().body == b"x"
+        assert peer.answer().body == b"/%d" % number
 
 
-def slow_reader(server: Server, connect: Any) -> tuple[Any, int]:
-    """A peer that has read nothing and asked until the kernel takes no more; how often it did."""
-    peer = connect(server)
-    for number in range(2000):
-        peer.get(f"/?{number}")
-        time.sleep(0.002)
-        if any(conn.out and not conn.submitted for conn in list(server._core.open)):
-            return peer, number + 1
-    raise AssertionError("the kernel takes everything")
+def test_a_connection_too_many_waits_while_none_is_idle(bench):
+    made = bench(max_connections=1)
+    peer, task = made.asked()
+    other = made.connect().get()
+    assert task.connected and made.tasks.empty()
+    assert task.end(b"done")
+    assert whole(peer) == b"done"
+    assert made.next().end(b"also") and whole(other) == b"also"
 
 
-def large(environ, start_response):
-    start_response("200 OK", [])
-    return [environ["QUERY_STRING"].encode() + b"." * 60_000]
+def test_drain_accepts_what_waits_serves_it_and_closes_what_is_idle(bench, eventually):
+    made = bench(run=False)
+    peers = [made.connect() for _ in range(20)]
+    draining = run(made.io.drain)
+    made.thread.start()
+    finish(draining)
+    made.listener.close()
+    with pytest.raises(ConnectionRefusedError):
+        made.connect()
+    for peer in peers[:10]:
+        peer.get()
+    for task in [made.next() for _ in range(10)]:
+        assert task.respond(answer_of("served"))
+    assert [peer.answer().body for peer in peers[:10]] == [b"served"] * 10
+    assert [whole(peer) for peer in peers] == [b""] * 20
+    eventually(lambda: made.io.connections == 0)
 
 
-def test_who_reads_late_gets_everything(crowd, connect):
-    server = crowd(large)
-    peer, asked = slow_reader(server, connect)
-    assert connect(server).get("/?else").answer().body[:4] == b"else"
-    for number in range(asked):
-        assert peer.answer().body == b"%d" % number + b"." * 60_000
+def test_end_connections_is_told_to_every_task(bench):
+    made = bench()
+    _, task = made.asked()
+    assert not task.last
+    made.io.end_connections()
+    assert task.last
 
 
-def test_who_does_not_read_is_cut_at_the_deadline_of_writing(crowd, connect):
-    server = crowd(large, write_timeout=0.5, keepalive=60)
-    slow_reader(server, connect)
-    until = time.monotonic() + 20
-    while server.connections:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+def test_stop_gives_every_state_back_once(bench):
+    """Of connections that wait for input, to send, for a worker, and of tasks that workers have."""
+    returned, kinds, held, gate = Counter(), Counter(), threading.Semaphore(0), threading.Event()
 
+    def perform(task):
+        if task.state is None:
+            made.tasks.put(task)
+            return
+        returned[task.state] += 1
+        kinds[task.kind] += 1
+        if task.kind == "sent":
+            held.release()
+            assert gate.wait(DEADLINE)
+            assert not task.respond(b"x"), "the thread has stopped"
 
-@pytest.mark.thorough
-def test_who_is_idle_is_closed_at_the_deadline_of_waiting_and_not_before(crowd, connect):
-    server = crowd(echo, write_timeout=0.2, keepalive=2.0)
-    peer = connect(server)
-    began = time.monotonic()
-    assert peer.get("/?a").answer().body == b"a"
-    assert not peer.more()
-    assert time.monotonic() - began > 1.5
-
-
-def test_a_slow_reader_is_not_kept_waiting(crowd, connect):
-    """Little room in the kernel, as on a slow line: the rest is sent as soon as there is some, not
-    at the next look at deadlines.
-    """
-    server = crowd(large)
-    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-    peers = [connect(server) for _ in range(4)]
-    until = time.monotonic() + 10
-    for turn in range(20):
-        for peer in peers:
-            peer.get(f"/?{turn}")
-        time.sleep(0.01)
-        for peer in peers:
-            assert peer.answer().body == b"%d" % turn + b"." * 60_000
-    assert time.monotonic() < until  # 20 looks, and more, are three times as long
-
-
-@pytest.mark.thorough
-def test_who_pauses_is_not_taken_for_idle(crowd, connect):
-    """Its answer may be collected before it asks again, or only then."""
-    server = crowd(echo, keepalive=60)
-    peers = [connect(server) for _ in range(12)]
-    for turn in range(3):
-        for peer in peers:
-            peer.get(f"/?{turn}")
-        for peer in peers:
-            assert peer.answer().body == b"%d" % turn
-        time.sleep(2)
-
-
-def test_a_stop_loses_no_answer(crowd, connect):
-    server = crowd(echo)
-    peers = [connect(server) for _ in range(24)]
-    for number, peer in enumerate(peers):
-        peer.get(f"/?{number}")
-    answered = [peer.answer().body for peer in peers[:12]]
-    server.stop(timeout=10)
-    answered += [peer.answer().body for peer in peers[12:]]
-    assert answered == [b"%d" % number for number in range(24)]
-
-
-@pytest.mark.thorough
-def test_nobody_gets_the_answer_of_another(crowd):
-    """More peers than there is room for, who come, ask, and go at any moment; deadlines pass, and
-    the numbers of sockets are used again at once. Whoever gets an answer gets its own.
-    """
-    server = crowd(echo, max_connections=12, keepalive=0.3, write_timeout=0.3)
-    until, wrong, right = time.monotonic() + 8, [], itertools.count()
-
-    def ask(seed: int) -> None:
-        chance = random.Random(seed)
-        while time.monotonic() < until:
-            try:
-                with socket.create_connection(server.server_address, timeout=5) as sock:
-                    for _ in range(chance.randrange(1, 40)):
-                        mark = os.urandom(6).hex()
-                        times = chance.choice((1, 1, 1, 3))
-                        sock.sendall(f"GET /?{mark} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * times)
-                        if chance.random() < 0.05:
-                            break  # gone before the answer comes
-                        for _ in range(times):
-                            data = b""
-                            while not data.endswith(mark.encode()):
-                                if not (some := sock.recv(1)):
-                                    raise ConnectionResetError
-                                data += some
-                                if len(data) > 4000:
-                                    wrong.append(data)
-                                    return
-                            if data.count(b"HTTP/1.1 200 OK") != 1:
-                                wrong.append(data)
-                        next(right)
-                        if chance.random() < 0.02:
-                            time.sleep(0.4)
-            except (ConnectionError, TimeoutError):
-                pass
-
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(24)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert next(right) > 100
-
-
-def test_who_pipelines_starves_nobody(crowd, connect):
-    """A fresh client is answered before all that was sent in one piece before it came."""
-    count = itertools.count()
-
-    def app(environ, start_response):
-        time.sleep(0.0001)
-        start_response("200 OK", [])
-        return [b"%d" % next(count)]
-
-    server = crowd(app, threads=1)
-    hogs = [connect(server) for _ in range(8)]
-    fresh = connect(server)
-    assert fresh.get("/").answer().body == b"0"
-    for hog in hogs:
-        hog.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
-    while next(count) < 200:
-        time.sleep(0.001)
-    asked = next(count)
-    place = int(fresh.get("/").answer().body)
-    bodies = [int(hog.answer().body) for hog in hogs for _ in range(500)]
-    assert place < asked + 1000 < max(bodies)
-    each = [bodies[n : n + 500] for n in range(0, 4000, 500)]
-    assert all(own == sorted(own) for own in each)
-
-
-def test_an_empty_answer_leaves_before_its_body_is_closed(crowd, connect):
-    gate = threading.Event()
-
-    class Body:
-        def __iter__(self):
-            return iter(())
-
-        def close(self):
-            gate.wait(10)
-            raise ValueError
-
-    def app(environ, start_response):
-        if environ["PATH_INFO"] == "/echo":
-            return echo(environ, start_response)
-        start_response("204 No Content", [])
-        return Body()
-
-    server = crowd(app, threads=2)
-    peer = connect(server).get("/")
-    assert peer.answer().status == 204
+    made = bench(perform, workers=3)
+    for n, (_, task) in enumerate([made.asked() for _ in range(30)]):
+        wait = [task.wait_input, task.wait_sent, task.wait_sent][n % 3]
+        assert wait(["body", BIG, b""][n % 3], n)
+    for _ in made.workers:
+        assert held.acquire(timeout=DEADLINE)
+    made.io.stop()
+    finish(made.thread)
     gate.set()
-    assert connect(server).get("/echo?a").answer().body == b"a"
+    made.stop()
+    assert returned == dict.fromkeys(range(30), 1)
+    assert kinds == {"sent": 3, "gone": 27} and made.io.connections == 0
+
+
+@pytest.mark.parametrize("signals", [False, True])
+def test_under_load_each_request_is_answered_once_or_its_connection_closed(
+    bench, eventually, signals
+):
+    load, caught = Load(), []
+    made = bench(load.perform, workers=8)
+    before = signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
+    try:
+        if signals:
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        finish(*[run(load.client, made, seed) for seed in range(32)])
+        eventually(lambda: made.io.connections == 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # discards a pending one
+        signal.signal(signal.SIGALRM, before)
+    made.stop()
+    assert len(load.answered) > 100 and bool(caught) == signals
+    assert set(load.handled.values()) == {1} and load.answered <= load.handled
+    assert not +load.states and not -load.states, "each state comes back once"
+
+
+def test_no_deadline_of_requests_ends_a_long_response(bench, monkeypatch):
+    monkeypatch.setattr(_fanout_io_py, "_TICK", 0.001)
+    parts, cut, sizes = 8, [], []
+
+    def perform(task):
+        if task.kind in ("late", "gone") and task.state != parts:
+            cut.append(task.kind)
+        if task.value == CHUNKED.encode():
+            task.wait_input("body", parts, b"x")
+        elif task.kind != "gone":
+            left = parts if task.state is None else task.state
+            task.wait_sent(BIG, left - 1) if left else task.end(b"y")
+
+    def read(chunked):
+        peer = made.connect()
+        if chunked:
+            assert peer.send(CHUNKED).exactly(1) == b"x"
+        peer.send("0\r\n\r\n") if chunked else peer.get()
+        sizes.append(sum(map(len, iter(lambda: peer.sock.recv(1 << 20), b""))))
+
+    made = bench(perform, idle=0.1, body=0.1)
+    finish(*[run(read, n % 2) for n in range(8)])
+    assert cut == []
+    assert sizes == [parts * len(BIG) + 1] * 8
+
+
+def test_a_peer_that_reads_nothing_is_closed_while_parts_are_sent(bench, eventually):
+    _, task = bench(write=0.3).asked()
+    assert task.send(BIG)
+    eventually(lambda: task.send(b"x") and task.unsent < 0)
+
+
+def test_a_dropped_task_in_a_cycle_closes_its_connection(core):
+    io_bench.alone(core, io_bench.drop_cycles)
+
+
+def test_the_garbage_collector_may_free_tasks_at_any_time(core):
+    io_bench.alone(core, io_bench.collect_often)
+
+
+def test_drain_after_stop_returns(core):
+    io_bench.alone(core, io_bench.drain_after_stop)

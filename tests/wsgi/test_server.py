@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from wsgiref.validate import validator
 
 import pytest
@@ -383,9 +385,10 @@ def test_a_unix_socket_is_served_and_removed(tmp_path):
 
 
 def test_a_unix_socket_that_is_anothers_by_now_stays(tmp_path):
-    path, over = str(tmp_path / "s"), threading.Event()
+    path, begun, over = str(tmp_path / "s"), threading.Event(), threading.Event()
 
     def slowly(environ, start_response):
+        begun.set()
         over.wait(10)
         return echo(environ, start_response)
 
@@ -394,8 +397,7 @@ def test_a_unix_socket_that_is_anothers_by_now_stays(tmp_path):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(path)
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        while old._core._parked or not old.connections:
-            time.sleep(0.01)
+        assert begun.wait(10)
         drain = threading.Thread(target=old.stop)
         drain.start()
         while old.socket.fileno() >= 0:
@@ -425,9 +427,9 @@ def test_threads_have_names_and_end(serve):
     def names():
         return sorted(t.name for t in threading.enumerate() if t.name.startswith("web-"))
 
-    assert names() == ["web-1", "web-2", "web-3", "web-timeouts"]
+    assert names() == ["web-1", "web-2", "web-3", "web-io", "web-timeouts"]
     server.start()
-    assert len(names()) == 4
+    assert len(names()) == 5
     assert server.stop()
     assert server.stop()
     assert names() == []
@@ -467,10 +469,25 @@ def test_connections_inherit_the_options_of_the_listener(serve, connect, eventua
     unacknowledged is given up by the kernel."""
     server = serve(lambda environ, start_response: [], write_timeout=2.0)
     peers = [connect(server) for _ in range(40)]
-    eventually(lambda: len(server._core.open) == len(peers))
-    for conn in list(server._core.open):
-        assert conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 6000
+    eventually(lambda: server.connections == len(peers))
+    found = 0
+    for sock in accepted_sockets({peer.sock.getsockname() for peer in peers}):
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 6000
+        found += 1
+    assert found == len(peers)
+
+
+def accepted_sockets(peers):
+    """Copies of this process's sockets that are connected to one of these addresses."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if "socket:" in os.readlink(f"/proc/self/fd/{name}"):
+                sock = socket.socket(fileno=os.dup(int(name)))
+                with suppress(OSError):
+                    if sock.getpeername() in peers:
+                        yield sock
+                sock.close()
 
 
 def test_a_socket_with_a_name_in_no_file_system_is_told_as_systemd_writes_it():

@@ -18,7 +18,8 @@ from .distributions import recorded_files
 # tests/test_architecture.py compares these packages with its layers.
 CARRIED = frozenset(
     ("__init__", "_compat", "errors", "i18n", "resources", "lazy", "config", "manifest")
-    + ("fanout", "_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
+    + ("fanout", "_fanout_io_py", "_fanout_py", "_fanout_task_py")
+    + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
     + ("api", "html", "admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"

@@ -7,7 +7,7 @@ import io
 from collections.abc import Generator
 from typing import Any
 
-from ...fanout import try_parse_head
+from ...fanout import try_read_request
 from ...lazy import lazy_pattern
 from .refusal import ProtocolError
 from .request_head import MAX_LINE, check_partial, parse_head
@@ -19,25 +19,18 @@ MAX_TRAILERS = 16384
 
 _SIZE = lazy_pattern(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 _TRAILER = lazy_pattern(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
-_BODY_FIELDS = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"))
 
 
 class Phase(enum.Enum):
     """The reason why a connection waits.
 
     EXPECT: for a body of a client that waits for 100 Continue.
-    QUEUED: for other requests of its client, see `Parked`.
     """
 
-    __hash__ = object.__hash__  # PERF: the method of Enum is Python code
-
-    IDLE = 1
-    HEAD = 2
-    BODY = 3
-    EXPECT = 4
-    WRITE = 5
-    LINGER = 6
-    QUEUED = 7
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    EXPECT = "expect"
 
 
 Environ = dict[str, Any]
@@ -58,21 +51,24 @@ def read_requests(
     while True:
         while not data:
             yield Phase.IDLE
-        partial = base
-        try:
-            # PERF: a simple head is parsed in one pass (benchmarks/http, hello).
-            environ = try_parse_head(data, base)
-            if environ is None:
-                environ = yield from _head(data, base)
-            partial, body = environ, b""
-            # PERF: most requests have no body (benchmarks/http, hello).
-            if not _BODY_FIELDS.isdisjoint(environ):
-                body = yield from _body(data, environ, max_body)
-        except ProtocolError as err:
-            err.environ = err.environ or partial
-            raise
-        environ["wsgi.input"] = io.BytesIO(body)
+        # A simple request is read in one pass (benchmarks/http, create).
+        environ = try_read_request(data, base, max_body)
+        if environ is None:
+            environ = yield from _request(data, base, max_body)
         yield environ
+
+
+def _request(data: bytearray, base: Environ, max_body: int) -> Generator[Phase, None, Environ]:
+    """Read a request of any kind."""
+    environ = base
+    try:
+        environ = yield from _head(data, base)
+        body = yield from _body(data, environ, max_body)
+    except ProtocolError as err:
+        err.environ = err.environ or environ
+        raise
+    environ["wsgi.input"] = io.BytesIO(body)
+    return environ
 
 
 def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
@@ -88,9 +84,6 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
         yield Phase.HEAD if data else Phase.IDLE
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
-    parsed = try_parse_head(data, base) if seen else None  # it arrived in parts
-    if parsed is not None:
-        return parsed
     environ = base.copy()
     try:
         parse_head(data[:end], environ)
@@ -102,7 +95,7 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
 
 
 def _body(data: bytearray, environ: Environ, limit: int) -> BodyReader:
-    """Read the body after a head with one of _BODY_FIELDS, which may be empty."""
+    """Read the body after a head, which may have none."""
     expected = environ.get("HTTP_EXPECT")
     if expected is not None and expected.lower() != "100-continue":
         raise ProtocolError(417, "Expect supports only 100-continue")

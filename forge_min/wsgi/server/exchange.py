@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import socket
-import threading
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ...fanout import try_format_response
-from ..contract import RELEASE, REPORTED, ROUTE, SOCKET, STATUS, STREAM, Parked, request_id
-from ..http1 import FAILED, Fields, Head, checked_head, date_line
-from .connection import ClientConnection, ClientDisconnected
+from ...fanout import Task, try_format_response
+from ..contract import CONNECTED, RELEASE, REPORTED, ROUTE, STATUS, STREAM, Parked, request_id
+from ..http1 import FAILED, Fields, Head, checked_head, date_line, read_requests
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -27,13 +25,16 @@ Adopt = Callable[[int], None]
 
 _BYTES_AT_ONCE = 1 << 20  # bytes of one body that are written before other connections
 _PER_PIECE = 1024  # bytes that each part of a body counts in addition to its length
+_MAX_UNSENT = 1 << 18  # unsent bytes of one response from which on its body waits
+_WRITE_POLL = 0.001  # seconds
 _END = object()
-# LOCK: `cut_off` has written to the connection before its worker closes it.
-_CUTTING_OFF = threading.Lock()
-
 
 LoggedRequest = tuple[tuple[str, str, str], dict[str, str]]
 """Method, path and id for a message of the log, and the `extra` of its record."""
+
+
+class ClientDisconnected(Exception):
+    """The response cannot be sent: the peer is gone, or the server has responded in our place."""
 
 
 def logged_request(environ: dict[str, Any]) -> LoggedRequest:
@@ -50,32 +51,57 @@ def _keeps_alive(tokens: str, modern: bool) -> bool:
     return "close" not in names and (modern or "keep-alive" in names)
 
 
+def last_response(app: WSGIApplication, environ: dict[str, Any]) -> bytes:
+    """Return the whole response of an application that the server itself has (`problem`)."""
+    head: list[Head] = []
+
+    def start_response(status: str, headers: Fields, exc_info: Any = None, /) -> Any:
+        head.append(checked_head(status, headers))
+
+    body = b"".join(app(environ, start_response))
+    length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    whole = head[0][1] + date_line() + length
+    return whole if environ["REQUEST_METHOD"] == "HEAD" else whole + body
+
+
+class RequestReader:
+    """Reads the requests of a connection that are not plain.
+
+    buffer: received bytes that belong to no request yet.
+    requests: see `read_requests`.
+    """
+
+    def __init__(self, base: dict[str, Any], max_body: int) -> None:
+        self.buffer = bytearray()
+        self.requests = read_requests(self.buffer, base, max_body)
+
+
 class Exchange:
     """One run of an application.
 
-    conn: owned by this thread until `run` returns.
+    task: of the connection; another one after each `resume`.
     environ: read, never kept. It holds `stream`, and because of the cycle only the garbage
         collector would free a request.
+    reader: has received further bytes; None: it has not, or the request was plain.
     """
 
     # PERF: on the class, so that most responses need not set them (benchmarks/http, hello).
-    streams = False
-    """Whether the socket will be handed over."""
     logged: LoggedRequest | None = None  # these five are set for bodies other than lists
     _log_context: Context | None = None  # the body's `forge_context`
     _context = Context()
     _body: Iterable[bytes] = ()
     _pieces: Iterator[bytes] | None = None
-    _is_plain = _is_http11 = _keeps_alive = True
-    _bodiless = _claimed = _sent = _chunked = False
+    _is_http11 = _keeps_alive = _is_plain = True
+    _bodiless = _begun = _sent = _chunked = _closing = False
     _head: Head | None = None
     _adopt: Adopt | None = None
     _remaining: int | None = None
 
-    def __init__(self, conn: ClientConnection, environ: dict[str, Any]) -> None:
-        self.conn = conn
-        # LOCK: none; list.pop is atomic. The thread that pops may write: the worker or `cut_off`.
-        self._claim_token = [True]
+    def __init__(
+        self, task: Task, environ: dict[str, Any], reader: RequestReader | None = None
+    ) -> None:
+        self.task = task
+        self._reader = reader
         tokens = environ.get("HTTP_CONNECTION")
         if environ["SERVER_PROTOCOL"] != "HTTP/1.1":
             self._is_http11 = self._keeps_alive = self._is_plain = False
@@ -88,24 +114,15 @@ class Exchange:
     def run(self, app: WSGIApplication, environ: dict[str, Any]) -> None:
         """Call the application and write its response.
 
-        Bytes that the kernel does not accept stay in `conn.out`. If parts of the body are left,
-        `conn.exchange` is this exchange: call `resume`. Else `conn.closing` is whether the
-        connection ends after this response, and `streams` whether to hand the socket over. Raises
-        ClientDisconnected.
+        Of a long body a part is written, and the task ends with this exchange as its state: call
+        `resume` with the next one. Raises ClientDisconnected.
         """
-        environ[STREAM], environ[SOCKET] = self.stream, self.conn.sock
+        environ[STREAM], environ[CONNECTED] = self.stream, self._connected
         try:
             body = app(environ, self.start_response)
             if type(body) is list:
-                # PERF: head and body are sent in one call (benchmarks/http, hello).
-                whole = self._try_format(body)
-                if whole is None:
-                    whole = b"".join(body)
-                    self._write(whole, len(whole))
-                    if self.streams or self._chunked or self._remaining:
-                        self._finish()
-                else:
-                    self.conn.send(whole, whole=True)
+                # PERF: head and body are formatted in one call (benchmarks/http, hello).
+                self._end(self._try_format(body) or self._format(b"".join(body)))
             else:
                 self.logged = logged_request(environ)
                 self._body, self._context = body, copy_context()
@@ -118,17 +135,16 @@ class Exchange:
             raise
         except BaseException:  # also CancelledError and SystemExit of the application
             self._log_failure(logged_request(environ))
-            self._claim()
-            self.conn.last = True
-            Exchange(self.conn, environ).run(FAILED, environ)
+            if not self.task.end(last_response(FAILED, environ)):
+                raise ClientDisconnected from None
 
-    def resume(self) -> None:
+    def resume(self, task: Task) -> None:
         """Continue the body after the peer has read the part that was sent.
 
         Any worker may call it; the body runs in the context of the first one. Raises
         ClientDisconnected.
         """
-        self.conn.exchange = None
+        self.task = task
         try:
             self._continue()
         except ClientDisconnected:
@@ -162,23 +178,16 @@ class Exchange:
             release = environ.pop(RELEASE, release)
         if release is not None:  # the handler may never return
             release()
-        with _CUTTING_OFF, suppress(OSError, ClientDisconnected):
-            try:
-                self._claim_token.pop()
-            except IndexError:
-                environ = None
-            if environ is None:
-                self._fail_body(TimeoutError("the handler was given up"))
-                self.conn.sock.shutdown(socket.SHUT_RDWR)
-                return False
+        if environ is not None:
+            failed = last_response(FAILED, dict(environ))
             # SAFETY: in this order: the application reads STATUS first.
-            environ[REPORTED] = reported
-            environ[STATUS] = 500
-            self.conn.last, self.conn.deferred = True, False
-            environ = dict(environ)
-            Exchange(self.conn, environ).run(FAILED, environ)
-            self.conn.sock.shutdown(socket.SHUT_WR)
-        return environ is not None
+            environ[REPORTED], environ[STATUS] = reported, 500
+            if self.task.end(failed, unless_begun=True):
+                return True
+            del environ[STATUS]
+        self._fail_body(TimeoutError("the handler was given up"))
+        self.task.end(b"")
+        return False
 
     def start_response(
         self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
@@ -205,31 +214,27 @@ class Exchange:
         """
         if self._adopt is not None or self._sent:
             raise RuntimeError("forge.stream is called once, before the response begins")
-        self._adopt, self.streams, self._is_plain = adopt, True, False
+        self._adopt, self._is_plain = adopt, False
 
     def hand_over(self, fd: int) -> None:
         """Call `adopt` with the descriptor or -1. A second call does nothing."""
         adopt, self._adopt = self._adopt, None
         if adopt is not None:
-            self.streams = False
             try:
                 adopt(fd)
             except Exception:
                 _log.exception("a stream could not be handed over")
+        elif fd >= 0:  # a failure has handed -1 over already
+            os.close(fd)
+
+    def _connected(self) -> bool:
+        return self.task.connected
 
     def _try_format(self, body: list[bytes]) -> bytes | None:
-        """Return a complete simple response, which this thread then sends; None if unsure.
-
-        `_write` handles the other ones. Raises ClientDisconnected if another thread has responded.
-        """
-        if not self._is_plain or self._head is None or self._claimed or self.conn.last:
+        """Return a complete simple response, or None when unsure: `_format` handles all."""
+        if not self._is_plain or self._head is None or self._sent or self.task.last:
             return None
-        whole = try_format_response(self._head, body)
-        if whole is not None:
-            self._claim()
-            # SAFETY: none remain: a later call of `write` would begin a second response.
-            self._sent, self._remaining = True, 0
-        return whole
+        return try_format_response(self._head, body)
 
     def _log(self, event: str, logged: LoggedRequest) -> None:
         """Log the current exception with the fields of its request."""
@@ -244,22 +249,14 @@ class Exchange:
         if self._sent:
             raise ClientDisconnected from None
 
-    def _claim(self) -> None:
-        """Claim the response for this thread. Raises ClientDisconnected if another one has it."""
-        if not self._claimed:
-            try:
-                self._claimed = self._claim_token.pop()
-            except IndexError:
-                with _CUTTING_OFF:
-                    raise ClientDisconnected from None
-
     def _continue(self) -> None:
         """Write parts of the body while the peer reads them, up to _BYTES_AT_ONCE."""
         try:
             if not self._context.run(self._write_pieces):
-                self.conn.exchange = self
+                if not self.task.wait_sent(b"", self):
+                    raise ClientDisconnected
                 return
-            self._finish()
+            self._end(self._format(b"", None if self._bodiless else 0))
         except BaseException as err:
             if not isinstance(err, ClientDisconnected):
                 self._fail_body(err)
@@ -278,12 +275,12 @@ class Exchange:
         if self._pieces is None:
             self._pieces = iter(self._body)
         budget = _BYTES_AT_ONCE
-        while budget > 0 and not self.conn.out:
+        while budget > 0 and self.task.unsent < _MAX_UNSENT:
             data: Any = next(self._pieces, _END)
             if data is _END:
                 return True
             if data:
-                self._write(data)
+                self._send(self._frame(data))
             budget -= len(data) + _PER_PIECE
         return False
 
@@ -292,25 +289,51 @@ class Exchange:
         if hasattr(body, "close"):
             self._context.run(body.close)
 
-    def _finish(self) -> None:
-        if not self._sent:
-            # The length of the response to a GET is not known.
-            self._write(b"", None if self._bodiless else 0)
+    def _write(self, data: bytes) -> None:
+        """Send one part of the body, the first one with the head (PEP 3333's `write`).
+
+        It waits while the peer is slow: the application holds the thread anyway.
+        """
+        self._send(self._frame(data))
+        while self.task.unsent >= _MAX_UNSENT:
+            time.sleep(_WRITE_POLL)
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes. Raises ClientDisconnected."""
+        if data:
+            self._sent = True
+            if not self.task.send(data) or self.task.unsent < 0:
+                raise ClientDisconnected
+
+    def _end(self, data: bytes) -> None:
+        """Send the last bytes of the response. Raises ClientDisconnected."""
+        task = self.task
+        if self._adopt is not None:
+            taken = task.detach(data, self)
+        elif self._closing:
+            taken = task.end(data)
+        elif self._reader is not None:
+            taken = task.wait_sent(data, self._reader)
+        else:
+            taken = task.respond(data)
+        if not taken:
+            raise ClientDisconnected
+
+    def _format(self, data: bytes, size: int | None = -1) -> bytes:
+        """Return the bytes that end the response: the rest of its body, with the head if needed."""
+        out = self._frame(data, len(data) if size == -1 else size)
         if self._chunked:
-            self.conn.send(b"0\r\n\r\n")
+            out += b"0\r\n\r\n"
         if self._remaining:
             raise ValueError(f"the body is {self._remaining} bytes shorter than its Content-Length")
-        if self._adopt is not None:
-            self.conn.send_rest()
+        return out
 
-    def _write(self, data: bytes, size: int | None = None) -> None:
-        """Send one part of the body, the first one with the head (also PEP 3333's `write`).
+    def _frame(self, data: bytes, size: int | None = None) -> bytes:
+        """Return a part of the body as it is sent, the first one with the head.
 
         size: bytes of the whole body, if known.
         """
-        if not self._claimed:
-            self._claim()
-        out = b"" if self._sent else self._begin(size)
+        out = b"" if self._begun else self._begin(size)
         if self._bodiless:
             data = b""
         if self._remaining is not None:
@@ -319,61 +342,38 @@ class Exchange:
                 raise ValueError("the body is longer than its Content-Length")
         if self._chunked and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        out += data
-        if out:
-            self._sent = True
-            self.conn.send(out, whole=bool(size))
+        return out + data
 
     def _begin(self, size: int | None) -> bytes:
         """Return the head; decide the framing of the body, and whether the connection persists."""
-        conn = self.conn
         if self._head is None:
             raise RuntimeError("the application did not call start_response")
+        self._begun = True
         status, lines, length, dated = self._head
-        if conn.last or status != 200 or self._bodiless:
+        last = self.task.last
+        if last or status != 200 or self._bodiless:
             self.hand_over(-1)
         # RFC 9112 section 6.3: these responses end with their head, whatever its fields.
         no_length = status in (204, 304)
         self._bodiless = self._bodiless or no_length
         length = size if length is None else length
-        closing = conn.last or self._adopt is not None or not self._keeps_alive
-        last = b"" if dated else date_line()
+        self._closing = last or self._adopt is not None or not self._keeps_alive
+        fields = b"" if dated else date_line()
         if no_length or self._adopt is not None:
             pass
         elif length is not None:
-            last += b"Content-Length: %d\r\n" % length
+            fields += b"Content-Length: %d\r\n" % length
             if not self._bodiless:
                 if size not in (None, length):
                     raise ValueError(f"the body has {size} bytes, but Content-Length is {length}")
                 self._remaining = length
         elif self._is_http11 and not self._bodiless:
             self._chunked = True
-            last += b"Transfer-Encoding: chunked\r\n"
+            fields += b"Transfer-Encoding: chunked\r\n"
         elif not self._bodiless:
-            closing = True
-        if closing:
-            last += b"Connection: close\r\n"
+            self._closing = True
+        if self._closing:
+            fields += b"Connection: close\r\n"
         elif not self._is_http11:
-            last += b"Connection: keep-alive\r\n"
-        conn.closing = closing
-        return lines + last + b"\r\n"
-
-
-class WorkerState:
-    """The current work of one worker thread.
-
-    thread: the worker.
-    exchange: the exchange that it runs, or None.
-    environ: of the request that it runs; None while it resumes a body.
-    began: time.perf_counter() at the start of the exchange.
-    given_up: whether another worker has replaced it.
-    """
-
-    __slots__ = ("began", "environ", "exchange", "given_up", "thread")
-
-    def __init__(self) -> None:
-        self.thread = threading.current_thread()
-        self.exchange: Exchange | None = None
-        self.environ: dict[str, Any] | None = None
-        self.began = 0.0
-        self.given_up = False
+            fields += b"Connection: keep-alive\r\n"
+        return lines + fields + b"\r\n"

@@ -13,7 +13,6 @@ import struct
 import sys
 import threading
 import time
-import traceback
 from array import array
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
@@ -23,19 +22,16 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from ...errors import ServerError
+from ...fanout import IoThread
 from ..contract import PARKS, OnServerResponse
-from ..http1 import STARTING, Phase, TrustedProxies
-from .core import Core
-from .exchange import logged_request
+from ..http1 import STARTING, TrustedProxies
+from .dispatcher import Dispatcher
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
-_TICK = 0.5  # seconds
-_GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
-MAX_GIVEN_UP = 64
-"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
+_TICK = 0.5  # seconds between two checks of deadlines
 
 
 class ServerThread(threading.Thread):
@@ -56,7 +52,6 @@ class Server(HTTPServer):
     trusted_proxies: whose Forwarded and X-Forwarded-* count, see `TrustedProxies`.
     listener: a listening socket instead of both.
     reuse_port: whether other processes may listen on the same port.
-    pin_threads: "auto" keeps the workers on one processor while that is faster; "false" does not.
     handler_timeout: seconds after which a handler that has not returned is given up: the response
         is 500, and another worker replaces its worker; 0: never.
     thread_name: prefix of the threads' names: "http-1" and so on, "http-timeouts" and "http-io".
@@ -83,7 +78,6 @@ class Server(HTTPServer):
         trusted_proxies: Sequence[str] = (),
         listener: socket.socket | None = None,
         reuse_port: bool = False,
-        pin_threads: str = "false",
         handler_timeout: float = 0.0,
         thread_name: str = "http",
     ) -> None:
@@ -95,7 +89,7 @@ class Server(HTTPServer):
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
-        self._helpers: dict[str, threading.Thread] = {}  # by name
+        self._helpers: list[threading.Thread] = []
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
@@ -116,23 +110,19 @@ class Server(HTTPServer):
         except OSError as err:
             self.socket.close()
             raise self._cannot_bind(err) from err
-        seconds = {
-            Phase.IDLE: keepalive,
-            Phase.HEAD: header_timeout,
-            Phase.BODY: body_timeout,
-            Phase.WRITE: write_timeout,
-        }
-        self._core = Core(
-            self.socket,
-            app or STARTING,
+        self._io_thread = IoThread(
+            self.socket.fileno(),
             self._environ(),
-            seconds,
-            max_body,
-            max_connections,
-            proxies,
-            pin_threads == "auto",
+            max_body=max_body,
+            max_connections=max_connections,
+            idle=keepalive,
+            head=header_timeout,
+            body=body_timeout,
+            write=write_timeout,
         )
-        self._timeouts = TimeoutMonitor(self._core, handler_timeout, self._start_worker)
+        self._dispatcher = Dispatcher(self._io_thread, app or STARTING, max_body, proxies)
+        self._handler_timeout = handler_timeout
+        self._ending = threading.Event()
 
     # -- binding -----------------------------------------------------------------------------------
 
@@ -201,7 +191,7 @@ class Server(HTTPServer):
     @property
     def connections(self) -> int:
         """Number of open connections, without those that were handed over."""
-        return len(self._core.open)
+        return self._io_thread.connections
 
     # -- lifecycle ---------------------------------------------------------------------------------
 
@@ -212,21 +202,28 @@ class Server(HTTPServer):
 
         on_server_response: called for each response that the server sends itself, from any thread.
         """
-        self._core.app, self._core.on_server_response = app, on_server_response
+        self._dispatcher.app, self._dispatcher.on_server_response = app, on_server_response
 
     def start(self) -> None:
         """Start the workers. A second call does nothing."""
         with self._lock:
             if self._workers or self._stopped.is_set():
                 return
-            if self._core.uses_io_thread:
-                self._helpers["io"] = self._thread("io", self._core.io_thread.run)
+            self._helpers.append(self._thread("io", self._io_thread.run))
             for _ in range(self._count):
                 self._start_worker()
-            self._helpers["timeouts"] = self._thread("timeouts", self._timeouts.run)
+            self._helpers.append(self._thread("timeouts", self._check_regularly))
 
     def _start_worker(self) -> None:
-        self._workers.append(self._thread(str(len(self._workers) + 1), self._core.work))
+        self._workers.append(self._thread(str(len(self._workers) + 1), self._dispatcher.work))
+
+    def _check_regularly(self) -> None:
+        """Run the thread of the time-outs, which is no worker: all may be busy."""
+        while not self._ending.wait(_TICK):
+            try:
+                self._dispatcher.check(self._handler_timeout, self._start_worker)
+            except Exception:
+                _log.exception("the check of deadlines failed")
 
     def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
         thread = ServerThread(target=run, name=f"{self._thread_name}-{name}", daemon=True)
@@ -240,7 +237,7 @@ class Server(HTTPServer):
 
     def end_connections(self) -> None:
         """Close each connection after its next response, and accept further ones."""
-        self._core.end_connections()
+        self._io_thread.end_connections()
 
     def stop(self, timeout: float = 20.0) -> bool:
         """Accept no further connections, serve the accepted ones, close.
@@ -255,16 +252,29 @@ class Server(HTTPServer):
             until = time.monotonic() + timeout
             if self._own:
                 _drop_new_connections(self.socket)
-            done = self._core.drain(timeout) if self._workers else True
-            self._timeouts.end()
-            if "timeouts" in self._helpers:
-                self._helpers["timeouts"].join()  # from here on it starts no worker
-            self._core.close(self._workers, max(until - time.monotonic(), 0.5))
-            for helper in self._helpers.values():
+            if not self._workers:  # it never started; the I/O thread has to release its files
+                self._helpers.append(self._thread("io", self._io_thread.run))
+            done = self._drain(until)
+            self._ending.set()
+            self._io_thread.stop()
+            for helper in self._helpers:
                 helper.join()
+            self._dispatcher.join(self._workers, max(until - time.monotonic(), 0.5))
             self.server_close()
             self._stopped.set()
             return done
+
+    def _drain(self, until: float) -> bool:
+        """Serve accepted connections only; return whether all have ended in time."""
+        self._io_thread.end_connections()
+        self._io_thread.drain()
+        if self._own:
+            with suppress(OSError):  # close() does not suffice: a child process may hold a copy
+                self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        while self.connections and time.monotonic() < until:
+            time.sleep(0.01)
+        return not self.connections
 
     def shutdown(self) -> None:
         """The stdlib's name for `stop`."""
@@ -275,59 +285,6 @@ class Server(HTTPServer):
         if self._unix and self._socket_file == _file_identity(self._unix):
             Path(self._unix).unlink(missing_ok=True)
         super().server_close()
-
-
-class TimeoutMonitor:
-    """Enforces the deadlines of a Core in a thread that is not a worker: all may be busy.
-
-    core: its connections and workers.
-    limit: seconds that a handler may take; 0: unlimited.
-    start_worker: starts one worker.
-    """
-
-    def __init__(self, core: Core, limit: float, start_worker: Callable[[], object]) -> None:
-        self._core = core
-        self._limit = limit
-        self._start_worker = start_worker
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        """Run the thread until `end`."""
-        while not self._ended.wait(_TICK):
-            try:
-                self._core.sweep()
-                if self._limit:
-                    self._give_up_late(time.perf_counter() - self._limit)
-            except Exception:
-                _log.exception("the check of deadlines failed")
-
-    def end(self) -> None:
-        """Let the thread end."""
-        self._ended.set()
-
-    def _give_up_late(self, started_before: float) -> None:
-        states = list(self._core.worker_states)
-        for state in states:
-            # SAFETY: read before `began`, which is newer for a newer exchange.
-            exchange = state.exchange
-            if exchange is None or state.given_up or state.began > started_before:
-                continue
-            environ = state.environ
-            logged = logged_request(environ) if environ else exchange.logged
-            if logged is None:
-                continue  # it has returned between these lines
-            (request, extra), thread = logged, state.thread.ident or 0
-            stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
-            _log.error(_GIVEN_UP, self._limit, *request, stack, extra=extra)
-            state.given_up = True
-            reported = self._core.on_server_response is not None
-            if exchange.cut_off(environ, reported=reported) and environ is not None:
-                seconds = time.perf_counter() - state.began
-                detail = f"the handler has taken longer than {self._limit:g} s"
-                self._core.report(dict(environ), 500, detail, seconds)
-            self._core.open.discard(exchange.conn)
-            if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
-                self._start_worker()
 
 
 def _drop_new_connections(listener: socket.socket) -> None:

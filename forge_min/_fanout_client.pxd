@@ -1,0 +1,195 @@
+# Connections of an HTTP server for its I/O thread: received input and unsent output.
+
+from cpython.object cimport PyObject
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport atoi, calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove
+
+from forge_min._fanout_os cimport *
+from forge_min._fanout_ring cimport Node
+
+cdef enum:
+    ADDRESS = 64  # bytes of a numeric address with its NUL
+
+cdef enum:  # the reason why a connection waits
+    WORKER  # to end the task
+    REQUEST  # the peer: a whole request
+    INPUT  # the peer: any bytes, which `wsgi.http1` reads
+    SENT  # the peer: to read the output, then a worker continues
+    DETACH  # the same, then the socket leaves the thread
+    CLOSE  # the same, then the connection ends
+    CLOSED  # the end of the peer's input
+
+cdef enum:  # phases of a connection; each may last for a time of its own
+    NO_PHASE
+    IDLE
+    HEAD
+    BODY
+    WRITE
+    LINGER
+    PHASES
+
+
+cdef struct Block:
+    Block* next  # in the stack of the thread, then in the output of the connection
+    Client* client  # one count
+    PyObject* state  # one count, or NULL
+    int then, phase
+    size_t size, sent
+    # `size` bytes follow
+
+
+cdef struct Client:
+    Node node  # in the list of the open ones
+    long refs  # the thread, each Task, the queue, each Block
+    int fd
+    Client* next_task
+    Client* next_closed
+    PyObject* state  # of a worker, which gets it back with the next task
+    # The thread's, except while `wait` is WORKER: then the worker reads the input.
+    int wait, phase, kind
+    double since  # when the phase began
+    bint readable
+    int hung_up, gone  # atomic: the peer sends no more; the connection is closed
+    char* input
+    size_t size, scanned, head, body, used
+    Block* first
+    Block* last
+    uint64_t unsent  # atomic: bytes
+    int64_t in_kernel  # bytes that the peer had not acknowledged at the last check
+    Block closing  # closes the connection without an allocation
+    char address[ADDRESS]
+    int port
+
+
+cdef inline bint is_temporary() noexcept nogil:
+    """Return whether the last call may succeed later."""
+    return errno == EAGAIN or errno == EINTR or errno == ENOBUFS
+
+
+cdef inline char* block_data(Block* block) noexcept nogil:
+    return <char*>block + sizeof(Block)
+
+
+cdef inline void block_free(Block* block) noexcept nogil:
+    """Free a block, unless it is a part of its connection."""
+    if block != &block.client.closing:
+        free(block)
+
+
+cdef inline Block* blocks_take(void** stack) noexcept nogil:
+    """Take all blocks of a stack, in the order of their pushes; NULL for none."""
+    cdef Block* block = <Block*>forge_take(stack)
+    cdef Block* ordered = NULL
+    cdef Block* next
+    while block != NULL:
+        next = block.next
+        block.next = ordered
+        ordered, block = block, next
+    return ordered
+
+
+cdef inline void output_append(Client* client, Block* block) noexcept nogil:
+    block.next = NULL
+    if client.last != NULL:
+        client.last.next = block
+    else:
+        client.first = block
+    client.last = block
+
+
+cdef inline void output_drop_first(Client* client) noexcept nogil:
+    cdef Block* block = client.first
+    client.first = block.next
+    if client.first == NULL:
+        client.last = NULL
+    block_free(block)
+
+
+cdef inline Client* client_new(int fd, sockaddr_storage* address, unsigned int size) noexcept nogil:
+    """Return a connection with one count, or NULL."""
+    cdef char port[8]
+    cdef Client* client = <Client*>calloc(1, sizeof(Client))
+    if client != NULL:
+        client.refs, client.fd, client.wait = 1, fd, REQUEST
+        client.closing.client, client.closing.then = client, CLOSE
+        if address.ss_family != AF_UNIX and getnameinfo(
+            <sockaddr*>address, size, client.address, ADDRESS, port, sizeof(port),
+            NI_NUMERICHOST | NI_NUMERICSERV,
+        ) == 0:
+            client.port = atoi(port)
+    return client
+
+
+cdef inline void client_enter(Client* client, int phase, double now) noexcept nogil:
+    """Begin a phase, unless it is the present one."""
+    if phase != client.phase:
+        client.phase, client.since = phase, now
+
+
+cdef inline void client_unref(Client* client) noexcept nogil:
+    if forge_unref(&client.refs):
+        free(client.input)
+        free(client)
+
+
+cdef inline bint client_append(Client* client, const char* data, size_t size) noexcept nogil:
+    """Append input. Returns False without memory."""
+    cdef char* grown = <char*>realloc(client.input, client.size + size + 1)
+    if grown == NULL:
+        return False
+    memcpy(grown + client.size, data, size)
+    client.input = grown
+    client.size += size
+    grown[client.size] = 0  # the end of every scan
+    return True
+
+
+cdef inline void client_consume(Client* client) noexcept nogil:
+    """Remove the input that a worker has used."""
+    client.size -= client.used
+    if client.size == 0:
+        free(client.input)
+        client.input = NULL
+    elif client.used:
+        memmove(client.input, client.input + client.used, client.size + 1)
+    client.used = client.scanned = client.head = client.body = 0
+
+
+cdef inline void client_measure(Client* client) noexcept nogil:
+    """Set `in_kernel` (tcp(7), SIOCOUTQ)."""
+    cdef int held = 0
+    ioctl(client.fd, TIOCOUTQ, &held)
+    client.in_kernel = held
+
+
+cdef inline bint client_has_progressed(Client* client, double now, double least) noexcept nogil:
+    """Return whether the peer has read `least` bytes, and begin the phase again.
+
+    A socket is writable only if a third of its buffer is free, and that may be a megabyte. So the
+    queue of the kernel is compared with the one at the last check.
+    """
+    cdef int64_t before = client.in_kernel
+    client_measure(client)
+    client.since = now
+    return before - client.in_kernel >= least
+
+
+cdef inline Client* clients_slowest(Node* clients, double now) noexcept nogil:
+    """Return the connection to close for a new one, or NULL.
+
+    It is the longest idle one, else the one that has been slowest for more than a second: to send
+    a head or a body, or to read a response.
+    """
+    cdef Client* client = <Client*>clients
+    cdef Client* slowest = NULL
+    cdef double rank, lowest = now - 1.0
+    while client != NULL:
+        rank = client.since
+        if client.phase == IDLE or client.phase == LINGER:
+            rank -= now  # before all others
+        if rank < lowest and (client.wait != WORKER or client.phase == WRITE):
+            slowest, lowest = client, rank
+        client = <Client*>client.node.next
+    return slowest

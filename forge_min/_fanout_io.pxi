@@ -1,0 +1,491 @@
+# The I/O thread of an HTTP server. Part of _fanout.pyx.
+#
+# PERF: send(2) runs up to the peer's socket and wakes the reader there; with recv(2) it takes 5 to
+# 12 us. This thread does both without the GIL, and a worker that ends a task takes the next one
+# without releasing the GIL (docs/architecture.md, "The server").
+
+cdef enum:
+    AT_ONCE = 64  # events of one system call
+    SENT_AT_ONCE = 1 << 20  # bytes of one connection, before others have their turn
+    RECEIVED = 65536  # bytes of one system call
+    YIELD_AFTER = 16  # tasks that a worker takes before it lets others have the GIL
+
+cdef double LINGER_FOR = 1.0  # seconds to wait for the peer's end (RFC 9112 section 9.6)
+cdef double MIN_RATE = 1024  # bytes a second that a peer must read
+cdef double SPIN_FOR = 10e-6  # seconds for which the thread looks for work before it sleeps
+cdef double SPIN_ABOVE = 20e3  # tasks a second from which it does so
+cdef double SPIN_BELOW = 12e3  # tasks a second below which it no longer does
+cdef double COUNT_FOR = 10e-3  # seconds between two counts of tasks
+
+
+@cython.final
+cdef class IoThread:
+    """See _fanout_py.IoThread."""
+
+    cdef dict base
+    cdef int listener, epoll, bell
+    cdef size_t max_body
+    cdef int max_connections
+    cdef double limits[PHASES]  # seconds
+    # atomic
+    cdef void* blocks  # a stack
+    cdef int asleep, stopped, draining, last_responses, accept_errno, count
+    cdef TaskQueue tasks
+    # For the thread only.
+    cdef Node* clients
+    cdef Client* closed
+    cdef char* buffer
+    cdef double now, swept, idle_until, counted_at, worked_at
+    cdef int given
+    cdef bint paused, spins, rings
+
+    def __cinit__(
+        self, int listener, dict base not None, *, size_t max_body, int max_connections,
+        double idle, double head, double body, double write,
+    ):
+        cdef epoll_event event
+        pthread_mutex_init(&self.tasks.lock, NULL)
+        self.listener, self.base = listener, base
+        self.max_body, self.max_connections = max_body, max_connections
+        self.limits[IDLE], self.limits[HEAD], self.limits[BODY] = idle, head, body
+        self.limits[WRITE], self.limits[LINGER], self.limits[NO_PHASE] = write, LINGER_FOR, body
+        self.bell = -1
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        self.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        event.events = EPOLLIN | EPOLLET
+        event.data.ptr = &self.bell
+        if self.epoll < 0 or self.bell < 0 or (
+            epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.bell, &event) < 0
+        ):
+            PyErr_SetFromErrno(OSError)
+        event.events = EPOLLIN
+        event.data.ptr = NULL
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, listener, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.buffer = <char*>malloc(RECEIVED)
+        if self.buffer == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        # SAFETY: no Task and no Worker is left, and the thread does not run: each keeps this object.
+        cdef Block* block = blocks_take(&self.blocks)
+        cdef Block* next
+        while block != NULL:
+            next, client = block.next, block.client
+            Py_XDECREF(block.state)
+            block_free(block)
+            client_unref(client)
+            block = next
+        while (client := tasks_pop(&self.tasks)) != NULL:
+            Py_XDECREF(client.state)
+            client_unref(client)
+        free(self.buffer)
+        for fd in (self.epoll, self.bell):
+            if fd > 0:  # 0: __cinit__ did not begin
+                close(fd)
+        pthread_mutex_destroy(&self.tasks.lock)
+
+    @property
+    def connections(self):
+        """See _fanout_py.IoThread.connections."""
+        return forge_flag(&self.count)
+
+    def take_accept_error(self):
+        """See _fanout_py.IoThread.take_accept_error."""
+        return forge_swap(&self.accept_errno, 0)
+
+    def run(self):
+        """See _fanout_py.IoThread.run.
+
+        SAFETY: at the end of the process, as for the thread of StreamWriter: this call keeps this
+        object alive.
+        """
+        with nogil:
+            forge_enter_thread(b"http-io")
+            self.loop()
+            self.end()
+
+    def end_connections(self):
+        """See _fanout_py.IoThread.end_connections."""
+        forge_swap(&self.last_responses, 1)
+
+    def drain(self):
+        """See _fanout_py.IoThread.drain."""
+        forge_change(&self.draining, 0, 1)
+        self.ring()
+        with nogil:
+            while forge_flag(&self.draining) == 1:
+                usleep(100)
+
+    def stop(self):
+        """See _fanout_py.IoThread.stop."""
+        forge_swap(&self.stopped, 1)
+        self.ring()
+
+    def worker(self):
+        """See _fanout_py.IoThread.worker."""
+        return ServerWorker.__new__(ServerWorker, self)
+
+    cdef void ring(self) noexcept nogil:
+        """Wake the thread. Any thread may call it."""
+        eventfd_write(self.bell, 1)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    cdef void loop(self) noexcept nogil:
+        cdef epoll_event events[AT_ONCE]
+        cdef int count, index
+        cdef double pause
+        while not forge_flag(&self.stopped):
+            self.now = forge_now()
+            count = self.take_blocks()
+            pause = self.wake_workers()
+            if self.spins and self.now - self.worked_at < SPIN_FOR:
+                pause = 0
+            count += self.wait(events, pause, &index)
+            for index in range(index):
+                self.on_event(events[index].data.ptr, events[index].events)
+            if count:
+                self.worked_at = self.now
+            elif not pause:
+                sched_yield()
+            if self.now - self.swept >= TICK or forge_flag(&self.draining) == 1:
+                self.sweep()
+            self.release_closed()
+
+    cdef int wait(self, epoll_event* events, double pause, int* count) noexcept nogil:
+        """Wait up to `pause` seconds for events."""
+        cdef pollfd polled
+        cdef timespec short_pause
+        if pause:
+            forge_swap(&self.asleep, 1)
+            # SAFETY: checked again: a push before `asleep` was set did not wake this thread.
+            if forge_any(&self.blocks):
+                pause = 0
+        if 0 < pause < 1e-3:
+            polled.fd, polled.events = self.epoll, POLLIN
+            short_pause.tv_sec, short_pause.tv_nsec = 0, <long>(pause * 1e9)
+            ppoll(&polled, 1, &short_pause, NULL)
+            pause = 0
+        count[0] = epoll_wait(self.epoll, events, AT_ONCE, <int>(pause * 1e3))
+        forge_swap(&self.asleep, 0)
+        self.now = forge_now()
+        return count[0] > 0
+
+    cdef bint take_blocks(self) noexcept nogil:
+        """Take over what workers have pushed, in order. Returns False for nothing."""
+        if not forge_any(&self.blocks):
+            return False
+        cdef Block* block = blocks_take(&self.blocks)
+        cdef Block* next
+        while block != NULL:
+            next = block.next
+            self.take(block)
+            block = next
+        return True
+
+    cdef void take(self, Block* block) noexcept nogil:
+        """Append a block to the output, and end the turn of the worker."""
+        cdef Client* client = block.client
+        if block.then != WORKER:
+            client.wait, client.state = block.then, block.state
+            client_consume(client)
+            client_enter(client, block.phase, self.now)
+        if client.gone:
+            block_free(block)
+            self.notify_gone(client)
+        else:
+            output_append(client, block)
+            if client.phase != WRITE:
+                self.progress(client)
+        client_unref(client)
+
+    cdef void on_event(self, void* source, uint32_t mask) noexcept nogil:
+        if source == NULL:
+            self.accept_one()
+            return
+        if source == &self.bell:
+            return  # edge-triggered: it need not be read
+        cdef Client* client = <Client*>source
+        if client.gone:
+            return
+        if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            forge_swap(&client.hung_up, 1)
+        if mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            client.readable = True
+        if mask & (EPOLLOUT | EPOLLHUP | EPOLLERR) or client.phase != WRITE:
+            self.progress(client)
+
+    cdef void progress(self, Client* client) noexcept nogil:
+        """Send the output, then continue as the connection has to."""
+        if not self.send_output(client):
+            return
+        if client.wait == SENT:
+            self.give(client, KIND_SENT)
+        elif client.wait == DETACH:
+            self.detach(client)
+        elif client.wait == CLOSE:
+            shutdown(client.fd, SHUT_WR)
+            client.wait = CLOSED
+            client_enter(client, LINGER, self.now)
+            self.discard(client)
+        elif client.wait == CLOSED:
+            self.discard(client)
+        elif client.wait != WORKER:
+            self.read(client)
+
+    cdef bint send_output(self, Client* client) noexcept nogil:
+        """Send until nothing is left. Returns False if something is, or the peer is gone."""
+        cdef Block* block
+        cdef ssize_t sent
+        cdef size_t budget = SENT_AT_ONCE
+        while client.first != NULL:
+            block = client.first
+            sent = 0
+            if block.size:
+                sent = send(
+                    client.fd, block_data(block) + block.sent,
+                    min(block.size - block.sent, budget), MSG_DONTWAIT | MSG_NOSIGNAL,
+                )
+            if sent < 0 and not is_temporary():
+                self.close_client(client)
+                return False
+            if sent < 0 or budget == 0:
+                client.phase, client.since = WRITE, self.now
+                client_measure(client)
+                if budget == 0:
+                    self.watch(client, EPOLL_CTL_MOD)
+                return False
+            budget -= <size_t>sent
+            block.sent += <size_t>sent
+            forge_add(&client.unsent, <uint64_t>-sent)
+            if block.sent == block.size:
+                output_drop_first(client)
+        if client.phase == WRITE:
+            client_enter(client, NO_PHASE, self.now)
+        return True
+
+    cdef void read(self, Client* client) noexcept nogil:
+        """Read until a task is complete, or nothing is left."""
+        cdef ssize_t count
+        while True:
+            if client.size and self.give_input(client):
+                return
+            if client.readable:
+                count = recv(client.fd, self.buffer, RECEIVED, MSG_DONTWAIT)
+                if count > 0 and client_append(client, self.buffer, <size_t>count):
+                    # epoll(7): the peer's end may have come with the same event.
+                    client.readable = count == RECEIVED or client.hung_up
+                    continue
+                if count < 0 and is_temporary():
+                    client.readable = False
+                else:
+                    self.close_client(client)
+                    return
+            if client.wait == REQUEST:
+                client_enter(client, BODY if client.head else HEAD if client.size else IDLE, self.now)
+            return
+
+    cdef bint give_input(self, Client* client) noexcept nogil:
+        """Give the input to a worker if it is complete."""
+        cdef ssize_t size = UNUSUAL
+        if client.wait == REQUEST:
+            size = frame_request(client, self.max_body)
+        if size == INCOMPLETE:
+            return False
+        client.used = <size_t>size if size > 0 else client.size
+        self.give(client, KIND_REQUEST if size > 0 else KIND_INPUT)
+        return True
+
+    cdef void discard(self, Client* client) noexcept nogil:
+        """Discard further input, and close after the peer's end."""
+        cdef ssize_t count
+        if client.readable:
+            count = recv(client.fd, self.buffer, RECEIVED, MSG_DONTWAIT)
+            if count > 0:
+                self.watch(client, EPOLL_CTL_MOD)  # an event for the rest, after other connections
+            elif count < 0 and is_temporary():
+                client.readable = False
+            else:
+                self.close_client(client)
+
+    cdef bint watch(self, Client* client, int operation) noexcept nogil:
+        """Let epoll report each change, and the present state at first (epoll_ctl(2))."""
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.data.ptr = client
+        return epoll_ctl(self.epoll, operation, client.fd, &event) == 0
+
+    # -- tasks -------------------------------------------------------------------------------------
+
+    cdef void give(self, Client* client, int kind) noexcept nogil:
+        """Put a task into the queue. From here on the connection waits for a worker."""
+        client.kind, client.wait = kind, WORKER
+        tasks_push(&self.tasks, client)
+        self.given += 1
+
+    cdef double wake_workers(self) noexcept nogil:
+        """Wake a worker if it is needed. Returns the seconds until the next check."""
+        cdef double seconds = self.now - self.counted_at
+        if seconds >= COUNT_FOR:
+            self.spins = self.given > (SPIN_BELOW if self.spins else SPIN_ABOVE) * seconds
+            self.counted_at, self.given = self.now, 0
+        return tasks_wake(&self.tasks, self.now)
+
+    cdef void notify_gone(self, Client* client) noexcept nogil:
+        """Give the state of a closed connection back."""
+        if client.wait != WORKER and client.state != NULL:
+            self.give(client, KIND_GONE)
+
+    # -- the beginning and the end of connections --------------------------------------------------
+
+    cdef bint accept_one(self) noexcept nogil:
+        """Accept one connection. Returns False if none waits, or none can be accepted."""
+        cdef sockaddr_storage address
+        cdef unsigned int size = sizeof(address)
+        cdef int fd
+        if self.count >= self.max_connections and not self.evict():
+            self.listen_for(0)
+            return False
+        fd = accept4(self.listener, <sockaddr*>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            self.admit(fd, &address, size)
+            return True
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            forge_swap(&self.accept_errno, errno)
+            if not self.evict():
+                self.listen_for(0)
+            return False
+        return errno == ECONNABORTED or errno == EINTR
+
+    cdef void admit(self, int fd, sockaddr_storage* address, unsigned int size) noexcept nogil:
+        cdef Client* client = client_new(fd, address, size)
+        cdef Client* other = <Client*>self.clients
+        while other != NULL and other.fd != fd:
+            other = <Client*>other.node.next
+        if other != NULL:
+            self.close_client(other)  # another thread has closed its descriptor
+        if client == NULL or not self.watch(client, EPOLL_CTL_ADD):
+            free(client)
+            close(fd)
+            return
+        client_enter(client, IDLE, self.now)
+        list_add(&self.clients, &client.node)
+        forge_step(&self.count, 1)
+
+    cdef void listen_for(self, uint32_t events) noexcept nogil:
+        cdef epoll_event event
+        event.events, event.data.ptr = events, NULL
+        if forge_flag(&self.draining) < 2:
+            epoll_ctl(self.epoll, EPOLL_CTL_MOD, self.listener, &event)
+        self.paused = events == 0
+
+    cdef bint evict(self) noexcept nogil:
+        """Close one connection for a new one; return False if none may be closed."""
+        cdef Client* client
+        while (client := clients_slowest(self.clients, self.now)) != NULL:
+            if client.phase == IDLE:
+                client.readable = True
+                self.read(client)  # its request may have just arrived
+                if not client.gone and (client.phase != IDLE or client.wait == WORKER):
+                    continue
+            if not client.gone:
+                self.close_client(client)
+            return True
+        return False
+
+    cdef void unlink(self, Client* client) noexcept nogil:
+        """Remove an open connection from epoll and from the list."""
+        list_remove(&self.clients, &client.node)
+        forge_swap(&client.gone, 1)
+        forge_step(&self.count, -1)
+        # SAFETY: an event of this round may still name it.
+        client.next_closed, self.closed = self.closed, client
+        if self.paused:
+            self.listen_for(EPOLLIN)
+
+    cdef void close_client(self, Client* client) noexcept nogil:
+        """Close a connection. Every one ends here, or in `detach`."""
+        cdef epoll_event unused
+        # SAFETY: close() does not suffice: a child process may hold a copy of the socket. And if
+        # another thread has closed the descriptor, it may be of another file now.
+        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, &unused) == 0:
+            shutdown(client.fd, SHUT_RDWR)
+            close(client.fd)
+        self.unlink(client)
+        while client.first != NULL:
+            output_drop_first(client)
+        self.notify_gone(client)
+
+    cdef void detach(self, Client* client) noexcept nogil:
+        cdef epoll_event unused
+        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, &unused) < 0:
+            self.close_client(client)  # as there
+            return
+        self.unlink(client)
+        self.give(client, KIND_DETACHED)
+
+    cdef void release_closed(self) noexcept nogil:
+        cdef Client* client
+        while self.closed != NULL:
+            client = self.closed
+            self.closed = client.next_closed
+            client_unref(client)
+
+    cdef void sweep(self) noexcept nogil:
+        """End connections past their deadline, accept again after a pause, begin a drain."""
+        cdef Client* client
+        cdef Client* next
+        self.swept = self.now
+        if forge_flag(&self.draining) == 1:
+            self.begin_drain()
+        elif self.paused:
+            self.listen_for(EPOLLIN)
+        client = <Client*>self.clients
+        while client != NULL:
+            next = <Client*>client.node.next
+            if client.wait != WORKER or client.phase == WRITE:
+                self.check_phase(client)
+            client = next
+
+    cdef void check_phase(self, Client* client) noexcept nogil:
+        cdef bint ends = client.phase == IDLE and self.draining and self.now >= self.idle_until
+        if self.now - client.since < self.limits[client.phase] and not ends:
+            return
+        if client.phase == HEAD or client.phase == BODY:
+            client.used = client.size
+            self.give(client, KIND_LATE)
+        elif client.phase != WRITE or not client_has_progressed(
+            client, self.now, MIN_RATE * self.limits[WRITE]
+        ):
+            self.close_client(client)
+
+    cdef void begin_drain(self) noexcept nogil:
+        """Accept the connections that wait, and no more."""
+        cdef epoll_event unused
+        cdef pollfd listener
+        listener.fd, listener.events = self.listener, POLLIN
+        while poll(&listener, 1, 0) > 0 and self.accept_one():
+            pass
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.listener, &unused)
+        self.idle_until = self.now + LINGER_FOR
+        forge_swap(&self.draining, 2)
+
+    cdef void end(self) noexcept nogil:
+        """Close all connections; the queue keeps the tasks that release something."""
+        cdef Client* client
+        cdef Client* queued
+        forge_swap(&self.draining, 2)
+        self.take_blocks()
+        while self.clients != NULL:
+            self.close_client(<Client*>self.clients)
+        queued = tasks_end(&self.tasks)
+        self.take_blocks()
+        while queued != NULL:
+            client = queued
+            queued = client.next_task
+            if client.state != NULL:
+                self.give(client, client.kind if client.kind == KIND_DETACHED else KIND_GONE)
+            client_unref(client)
+        self.release_closed()
+        tasks_wake_all(&self.tasks)

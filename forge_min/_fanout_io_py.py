@@ -1,0 +1,374 @@
+"""The pure-Python twin of the I/O thread of an HTTP server (`_fanout_io.pxi`)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import selectors
+import socket
+import sys
+import termios
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any, final
+
+from ._fanout_task_py import ClientState, ServerWorker, file_of, wake
+
+_RECEIVED = 65536  # bytes of one system call
+_TICK = 0.5  # seconds between two checks of deadlines
+_LINGER = 1.0  # seconds to wait for the peer's end after the last response (RFC 9112, 9.6)
+_EVICT_AFTER = 1.0  # seconds after which a slow connection may be closed for a new one
+_MIN_RATE = 1024  # bytes a second that a peer must read
+_SENT_AT_ONCE = 1 << 20  # bytes of one connection, before others have their turn
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+@final
+class IoThread:
+    """Owns the sockets of an HTTP server, from accept to close, in one thread.
+
+    It accepts connections, reads requests, sends responses, and keeps deadlines. Workers take tasks
+    (`Task`). A connection waits either for its peer or for one worker, so no two tasks of one
+    connection exist at a time. No other thread reads or writes a socket.
+
+    The compiled core reads plain requests itself, see `try_read_request`. Of other requests, and of
+    all in this twin, workers get the bytes.
+
+    listener: descriptor of a listening socket that does not block.
+    base: the constant part of every environ.
+    max_body: bytes of a request's body that the thread reads itself.
+    max_connections: open connections. For a further one the longest idle one is closed, or one
+        that has been slow for more than a second; if there is none, it has to wait.
+    idle, head, body: seconds until a request must begin, and until its head and body are complete.
+    write: seconds within which the peer must read 1 KiB a second of the output.
+    """
+
+    def __init__(
+        self,
+        listener: int,
+        base: dict[str, Any],
+        *,
+        max_body: int,
+        max_connections: int,
+        idle: float,
+        head: float,
+        body: float,
+        write: float,
+    ) -> None:
+        self._listener = socket.socket(fileno=os.dup(listener))
+        self.base = base
+        self._max_connections = max_connections
+        self._limits = {"idle": idle, "head": head, "body": body, "write": write}
+        self._limits |= {"linger": _LINGER, "": body}
+        self.last = self.ended = self._stopped = self._drains = self._paused = False
+        self._is_drained = threading.Event()
+        self._idle_until = self._now = self._swept = 0.0
+        self._accept_error = 0
+        self._clients: dict[int, ClientState] = {}  # by descriptor
+        self._bell, self.ringer = socket.socketpair()
+        self._bell.setblocking(False)
+        self.ringer.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        # RLock: the collector may delete a Task while it is held.
+        self.lock = threading.RLock()  # LOCK: guards blocks, tasks, ended and `unsent` of clients
+        self.has_task = threading.Condition(self.lock)
+        self.blocks: deque[tuple[ClientState, bytes, str, Any, str]] = deque()
+        self.tasks: deque[tuple[ClientState, str, Any]] = deque()
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections, without those that were detached."""
+        return len(self._clients)
+
+    def worker(self) -> ServerWorker:
+        """Return the source of tasks of one worker thread."""
+        return ServerWorker(self)
+
+    def take_accept_error(self) -> int:
+        """Return the errno of the last connection that could not be accepted, once; else 0."""
+        error, self._accept_error = self._accept_error, 0
+        return error
+
+    def end_connections(self) -> None:
+        """Let each connection end after its next response (`Task.last`)."""
+        self.last = True
+
+    def drain(self) -> None:
+        """Accept the connections that wait, and no more; close each that is idle for a second.
+
+        Returns when the listener is not used any more.
+        """
+        self._drains = True
+        wake(self.ringer)
+        self._is_drained.wait()
+
+    def stop(self) -> None:
+        """End the thread: it closes all connections. Tasks with a state become "gone"."""
+        self._stopped = True
+        wake(self.ringer)
+
+    def run(self) -> None:
+        """Run the thread. Returns after `stop`."""
+        while not self._stopped:
+            events = self._selector.select(0 if self.blocks else _TICK)
+            self._now = time.monotonic()
+            for key, mask in events:
+                self._on_event(key.fileobj, mask, key.data)
+            self._take_blocks()
+            if self._now - self._swept >= _TICK or (self._drains and not self._is_drained.is_set()):
+                self._sweep()
+        self._end()
+
+    def _on_event(self, source: object, mask: int, client: ClientState | None) -> None:
+        if source is self._bell:
+            self._bell.recv(_RECEIVED)
+        elif client is None:
+            self._accept()
+        else:
+            self._progress(client)
+
+    def _take_blocks(self) -> None:
+        """Take over what workers have submitted, in order."""
+        while self.blocks:
+            client, data, then, state, phase = self.blocks.popleft()
+            if then != "worker":
+                client.wait, client.state = then, state
+                self._set_phase(client, phase)
+            if client.gone:
+                self._notify_gone(client)
+                continue
+            if data:
+                client.output.append(memoryview(data))
+            if client.phase != "write":
+                self._progress(client)
+
+    def _progress(self, client: ClientState) -> None:
+        """Send the output, then continue as the connection has to."""
+        if not client.gone and self._send_output(client):
+            if client.wait == "sent":
+                self._give(client, "sent")
+            elif client.wait == "detach" and file_of(client.sock) == client.file:
+                self._unlink(client)
+                self._give(client, "detached", client.sock.detach())
+            elif client.wait == "detach":
+                self._close(client)
+            elif client.wait == "close":
+                client.wait = "closed"
+                self._set_phase(client, "linger")
+                with suppress(OSError):
+                    client.sock.shutdown(socket.SHUT_WR)
+            elif client.wait != "worker":
+                self._read(client)
+        if not client.gone:
+            self._listen(client)
+
+    def _send_output(self, client: ClientState) -> bool:
+        """Send until nothing is left. Returns False if something is, or the peer is gone."""
+        budget = _SENT_AT_ONCE
+        while client.output:
+            try:
+                sent = client.sock.send(client.output[0][:budget]) if budget else 0
+            except BlockingIOError:
+                sent = budget = 0
+            except OSError:
+                self._close(client)
+                return False
+            if not budget:
+                client.phase, client.since = "write", self._now
+                client.in_kernel = _in_kernel(client.sock)
+                return False
+            budget -= sent
+            with self.lock:
+                client.unsent -= sent
+            client.output[0] = client.output[0][sent:]
+            if not client.output[0]:
+                client.output.popleft()
+        if client.phase == "write":
+            self._set_phase(client, "")
+        return True
+
+    def _read(self, client: ClientState) -> None:
+        try:
+            data = client.sock.recv(_RECEIVED)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(client)
+        elif client.wait != "closed":
+            self._give(client, "input", data)
+
+    def _listen(self, client: ClientState) -> None:
+        """Let the selector report the events that the connection waits for."""
+        interest = 0
+        if client.phase == "write":
+            interest = selectors.EVENT_WRITE
+        elif client.wait in ("request", "input", "closed"):
+            interest = selectors.EVENT_READ
+            self._set_phase(client, client.phase or "idle")
+        if interest != client.interest:
+            try:
+                if client.interest:
+                    self._selector.unregister(client.sock)
+                if interest:
+                    self._selector.register(client.sock, interest, client)
+                client.interest = interest
+            except OSError:  # another thread has closed its descriptor
+                self._close(client)
+
+    def _set_phase(self, client: ClientState, phase: str) -> None:
+        if phase != client.phase:
+            client.phase, client.since = phase, self._now
+
+    def _give(self, client: ClientState, kind: str, value: Any = None) -> None:
+        """Put a task into the queue. From here on the connection waits for a worker."""
+        client.wait = "worker"
+        with self.lock:
+            self.tasks.append((client, kind, value))
+            self.has_task.notify()
+
+    def _notify_gone(self, client: ClientState) -> None:
+        """Give the state of a closed connection back."""
+        if client.wait != "worker" and client.state is not None:
+            self._give(client, "gone")
+
+    def _accept(self) -> bool:
+        """Accept one connection. Returns False if none waits, or none can be accepted."""
+        if len(self._clients) >= self._max_connections and not self._evict():
+            self._pause(True)
+            return False
+        try:
+            sock, address = self._listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as err:
+            if err.errno in _EXHAUSTED:
+                self._accept_error = err.errno or 0
+                if not self._evict():
+                    self._pause(True)
+                return False
+            return True
+        sock.setblocking(False)
+        if sock.fileno() in self._clients:
+            self._close(self._clients[sock.fileno()])  # another thread has closed its descriptor
+        client = ClientState(sock, address, self._now)
+        self._clients[sock.fileno()] = client
+        try:
+            self._selector.register(sock, client.interest, client)
+        except OSError:  # epoll_ctl(2): ENOMEM, ENOSPC
+            self._close(client)
+        return True
+
+    def _pause(self, paused: bool) -> None:
+        """Accept nothing until a connection ends or deadlines are checked; False: accept again."""
+        if paused != self._paused and not self._is_drained.is_set():
+            self._paused = paused
+            if paused:
+                self._selector.unregister(self._listener)
+            else:
+                self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _evict(self) -> bool:
+        """Close one connection for a new one; return False if none may be closed."""
+        clients = self._clients.values()
+        idle = [c for c in clients if c.phase in ("idle", "linger") and c.wait != "worker"]
+        slow = [c for c in clients if c.wait != "worker" or c.phase == "write"]
+        found = idle or [c for c in slow if c.since < self._now - _EVICT_AFTER]
+        for client in sorted(found, key=lambda client: client.since):
+            if client.phase == "idle":
+                self._progress(client)  # its request may have just arrived
+                if client.wait == "worker":
+                    continue
+            if not client.gone:
+                self._close(client)
+            return True
+        return False
+
+    def _unlink(self, client: ClientState) -> None:
+        if client.interest:
+            with suppress(KeyError, OSError, ValueError):  # closed by another thread
+                self._selector.unregister(client.sock)
+        client.gone = True
+        self._clients.pop(client.sock.fileno(), None)
+        self._pause(False)
+
+    def _close(self, client: ClientState) -> None:
+        """Close a connection. Every one ends here, or is detached."""
+        self._unlink(client)
+        if file_of(client.sock) == client.file:
+            with suppress(OSError):
+                client.sock.shutdown(socket.SHUT_RDWR)
+            client.sock.close()
+        else:
+            client.sock.detach()
+        client.output.clear()
+        self._notify_gone(client)
+
+    def _sweep(self) -> None:
+        """End connections past their deadline, accept again after a pause, begin a drain."""
+        self._swept = self._now
+        if self._drains and not self._is_drained.is_set():
+            waiting = select.poll()
+            waiting.register(self._listener, select.POLLIN)
+            while waiting.poll(0) and self._accept():
+                pass
+            if not self._paused:
+                self._selector.unregister(self._listener)
+            self._idle_until = self._now + _LINGER
+            self._listener.close()
+            self._is_drained.set()
+        self._pause(False)
+        for client in list(self._clients.values()):
+            if client.wait != "worker" or client.phase == "write":
+                self._check_phase(client)
+
+    def _check_phase(self, client: ClientState) -> None:
+        """End a phase that has taken too long, or an idle connection of a drain."""
+        ends = client.phase == "idle" and self._drains and self._now >= self._idle_until
+        if self._now - client.since < self._limits[client.phase] and not ends:
+            return
+        if client.phase in ("head", "body"):
+            self._give(client, "late", b"")
+            self._listen(client)
+        elif client.phase != "write" or not self._has_progressed(client):
+            self._close(client)
+
+    def _has_progressed(self, client: ClientState) -> bool:
+        """Return whether the peer has read at least 1 KiB a second, and begin the phase again."""
+        before, client.in_kernel = client.in_kernel, _in_kernel(client.sock)
+        client.since = self._now
+        return before - client.in_kernel >= _MIN_RATE * self._limits["write"]
+
+    def _end(self) -> None:
+        """Close all connections; the queue keeps the tasks that release something."""
+        self._take_blocks()
+        for client in list(self._clients.values()):
+            self._close(client)
+        with self.lock:
+            self.ended = True
+            for client, kind, value in [*self.tasks]:
+                self.tasks.popleft()
+                if client.state is not None:
+                    self._give(client, kind if kind == "detached" else "gone", value)
+            self.has_task.notify_all()
+        self._take_blocks()
+        self._selector.close()
+        self._bell.close()
+        self.ringer.close()
+        if not self._is_drained.is_set():
+            self._listener.close()
+            self._is_drained.set()
+
+
+def _in_kernel(sock: socket.socket) -> int:
+    """Return how many bytes the peer has not acknowledged yet (tcp(7), SIOCOUTQ)."""
+    with suppress(OSError):
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0

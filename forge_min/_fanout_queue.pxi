@@ -1,0 +1,136 @@
+# The queue of tasks of an HTTP server, and the choice of the workers to wake. Part of _fanout.pyx.
+#
+# One worker is enough while it runs: a second one would only wait for the GIL. If all that have a
+# task wait for something else, such as a database, one more is woken. Also if no task was taken for
+# a while: a handler that computes shares the GIL then.
+
+cdef enum:
+    IN_A_ROW = 32  # tasks, after which a worker pauses unless it is the only one
+
+cdef double TICK = 0.5  # seconds between two checks of deadlines
+cdef double CHECK_AFTER_RUN = 100e-6  # seconds from a check that found a running worker to the next,
+# for each worker with a task: the more there are, the more seldom all of them wait
+cdef double CHECK_AGAIN = 50e-6  # seconds from a check that found none
+cdef double SHARE_AFTER = 5e-3  # seconds in which no worker took a task, until one more is woken
+cdef double SHORT = 1e-3  # seconds for which a task is expected to wait for a moment only
+cdef double LONG = 0.1  # seconds after which a worker is not expected to run any more
+
+
+cdef struct WorkerState:
+    sem_t wake
+    WorkerState* next  # of all workers, in the order of their creation
+    bint idle
+    double began  # when it took its task
+    int proc  # descriptor of /proc/thread-self/syscall, or -1
+
+
+cdef struct TaskQueue:
+    # LOCK: lock guards the rest, and `over` of each Task. While it is held, no Python object is
+    # created or dropped, and no thread waits for anything.
+    pthread_mutex_t lock
+    Client* first
+    Client* last
+    WorkerState* workers
+    double taken_at, next_check
+    bint ran  # whether a worker ran at the last check
+    bint ended
+
+
+cdef inline void tasks_push(TaskQueue* tasks, Client* client) noexcept nogil:
+    """Append a connection with a task, which gets a count."""
+    forge_ref(&client.refs)
+    client.next_task = NULL
+    pthread_mutex_lock(&tasks.lock)
+    if tasks.last != NULL:
+        tasks.last.next_task = client
+    else:
+        tasks.first = client
+    tasks.last = client
+    pthread_mutex_unlock(&tasks.lock)
+
+
+cdef inline Client* tasks_pop(TaskQueue* tasks) noexcept nogil:
+    """Take the next connection with a task; NULL for none. The caller holds the lock."""
+    cdef Client* client = tasks.first
+    if client != NULL:
+        tasks.first = client.next_task
+        if tasks.first == NULL:
+            tasks.last = NULL
+    return client
+
+
+cdef inline bint tasks_is_any_busy(TaskQueue* tasks) noexcept nogil:
+    """Return whether a worker has a task. The caller holds the lock."""
+    cdef WorkerState* worker = tasks.workers
+    while worker != NULL and worker.idle:
+        worker = worker.next
+    return worker != NULL
+
+
+cdef inline void worker_wake(WorkerState* worker) noexcept nogil:
+    """Wake an idle worker. The caller holds the lock."""
+    if worker.idle:
+        worker.idle = False
+        sem_post(&worker.wake)
+
+
+cdef inline bint worker_is_running(WorkerState* worker) noexcept nogil:
+    """Return whether a worker runs or could run, and does not wait in the kernel (proc(5))."""
+    cdef char first = 0
+    return worker.proc >= 0 and pread(worker.proc, &first, 1, 0) == 1 and first == c"r"
+
+
+cdef inline bint tasks_need_worker(TaskQueue* tasks, double now) noexcept nogil:
+    """Return whether another worker is needed for the queue. The caller holds the lock."""
+    cdef WorkerState* worker = tasks.workers
+    cdef bint is_short = False, ran = tasks.ran
+    cdef int busy = 0
+    if now - tasks.taken_at < SHARE_AFTER and now < tasks.next_check:
+        return not tasks_is_any_busy(tasks)
+    tasks.ran = False
+    while worker != NULL:
+        if not worker.idle and now - worker.began < LONG:
+            busy += 1
+            is_short = is_short or now - worker.began < SHORT
+            tasks.ran = tasks.ran or worker_is_running(worker)
+        worker = worker.next
+    tasks.next_check = now + (CHECK_AFTER_RUN * busy if tasks.ran else CHECK_AGAIN)
+    return now - tasks.taken_at >= SHARE_AFTER or not (tasks.ran or (is_short and ran))
+
+
+cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
+    """Wake a worker if it is needed. Returns the seconds until the next check."""
+    cdef WorkerState* worker = NULL
+    cdef double seconds = TICK
+    pthread_mutex_lock(&tasks.lock)
+    if tasks.first != NULL:
+        worker = tasks.workers
+    while worker != NULL and not worker.idle:
+        worker = worker.next
+    if worker != NULL:
+        if tasks_need_worker(tasks, now):
+            worker_wake(worker)
+            worker.began = tasks.taken_at = now
+            tasks.ran, tasks.next_check = True, now + CHECK_AFTER_RUN
+        seconds = max(tasks.next_check - now, 0)
+    pthread_mutex_unlock(&tasks.lock)
+    return seconds
+
+
+cdef inline Client* tasks_end(TaskQueue* tasks) noexcept nogil:
+    """Let workers end after the last task. Returns the connections of the queue, which is empty."""
+    pthread_mutex_lock(&tasks.lock)
+    cdef Client* queued = tasks.first
+    tasks.ended = True
+    tasks.first = tasks.last = NULL
+    pthread_mutex_unlock(&tasks.lock)
+    return queued
+
+
+cdef inline void tasks_wake_all(TaskQueue* tasks) noexcept nogil:
+    pthread_mutex_lock(&tasks.lock)
+    cdef WorkerState* worker = tasks.workers
+    while worker != NULL:
+        worker_wake(worker)
+        worker = worker.next
+    pthread_mutex_unlock(&tasks.lock)

@@ -1,0 +1,256 @@
+"""Worker threads that run the application for the tasks of an I/O thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+from wsgiref.types import WSGIApplication
+
+from ...fanout import IoThread, Task
+from ..contract import OnServerResponse, Parked
+from ..http1 import Phase, ProtocolError, TrustedProxies, problem
+from .exchange import (
+    ClientDisconnected,
+    Exchange,
+    RequestReader,
+    last_response,
+    logged_request,
+)
+
+_log = logging.getLogger("forge_min.wsgi.server")
+_UNREAD = {"REQUEST_METHOD": "-", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": "-"}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TICK = 0.5  # seconds
+_GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
+MAX_GIVEN_UP = 64
+"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
+
+
+class WorkerState:
+    """The current work of one worker thread.
+
+    thread: the worker.
+    exchange: the exchange that it runs, or None.
+    environ: of the request that it runs; None while it resumes a body.
+    began: time.perf_counter() at the start of the exchange.
+    given_up: whether another worker has replaced it.
+    """
+
+    __slots__ = ("began", "environ", "exchange", "given_up", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.current_thread()
+        self.exchange: Exchange | None = None
+        self.environ: dict[str, Any] | None = None
+        self.began = 0.0
+        self.given_up = False
+
+
+class _ParkedRequest(NamedTuple):
+    """A request that waits because of `Parked`, or waits to be run again."""
+
+    environ: dict[str, Any]
+    reader: RequestReader | None
+
+
+class Dispatcher:
+    """Reads requests that are not plain, runs the application, and responds to refused requests.
+
+    io_thread: owns the connections.
+    app: the application; may be replaced while running.
+    max_body: bytes of a request's body.
+    proxies: whose forwarding headers count.
+    """
+
+    def __init__(
+        self, io_thread: IoThread, app: WSGIApplication, max_body: int, proxies: TrustedProxies
+    ) -> None:
+        self._io_thread = io_thread
+        self.app = app
+        self.on_server_response: OnServerResponse | None = None
+        self._max_body = max_body
+        self._proxies = proxies
+        self.worker_states: set[WorkerState] = set()  # LOCK: none, its operations are atomic
+        # LOCK: none; who pops a request resumes it. By number: until, task, request.
+        self._numbers = count()
+        self._parked: dict[int, tuple[float, Task, _ParkedRequest]] = {}
+
+    def work(self) -> None:
+        """Run one worker thread until the server stops or the worker is given up."""
+        state, next_task = WorkerState(), self._io_thread.worker().next_task
+        self.worker_states.add(state)
+        try:
+            while not state.given_up:
+                try:
+                    if not self._perform_next(next_task, state):
+                        break
+                except BaseException:  # SAFETY: without memory, its log fails, too
+                    pass
+                state.exchange = state.environ = None
+        finally:
+            self.worker_states.discard(state)
+
+    def _perform_next(self, next_task: Callable[[], Task | None], state: WorkerState) -> bool:
+        """Perform the next task, and end it if it has failed. Returns False after the last one."""
+        task = None
+        try:
+            task = next_task()
+            if task is None:
+                return False
+            self._perform(task, state)
+        except BaseException:  # SAFETY: the worker survives any error
+            if task is not None:
+                task.end(b"")  # a lost task ends by itself, but it may be a part of a cycle
+            _log.exception("a connection failed")
+        return True
+
+    def _perform(self, task: Task, state: WorkerState) -> None:
+        try:
+            if task.kind == "request":
+                # SAFETY: the environ refers to the exchange, and so to this task: not a cycle.
+                environ, task.value = task.value, None
+                self._respond(task, environ, None, state)
+            elif task.kind == "detached":
+                task.state.hand_over(task.value)
+            elif task.kind == "gone":
+                if isinstance(task.state, Exchange):
+                    task.state.abandon()
+            elif task.kind == "late":
+                self._refuse_late(task)
+            elif isinstance(task.state, Exchange):
+                state.began, state.exchange = time.perf_counter(), task.state
+                task.state.resume(task)
+            elif isinstance(task.state, _ParkedRequest):
+                self._respond(task, *task.state, state)
+            else:
+                self._read(task, state)
+        except ClientDisconnected:
+            task.end(b"")
+
+    def _read(self, task: Task, state: WorkerState) -> None:
+        """Read a request that is not plain, and run it if it is complete."""
+        reader = task.state or RequestReader(task.base_environ, self._max_body)
+        reader.buffer += task.value or b""
+        try:
+            arrived = next(reader.requests)
+        except ProtocolError as err:
+            self._refuse(task, err)
+            return
+        if isinstance(arrived, Phase):
+            if arrived is Phase.EXPECT:
+                task.wait_input("body", reader, _CONTINUE)
+            else:
+                task.wait_input(arrived.value, reader)
+        else:
+            self._respond(task, arrived, reader if reader.buffer else None, state)
+
+    def _respond(
+        self,
+        task: Task,
+        environ: dict[str, Any],
+        reader: RequestReader | None,
+        state: WorkerState,
+    ) -> None:
+        # PERF: most requests come directly (benchmarks/http, hello).
+        if self._proxies.are_set or "HTTP_X_FORWARDED_FOR" in environ:
+            self._proxies.apply(environ)
+        exchange = Exchange(task, environ, reader)
+        # SAFETY: in this order: a thread that sees this exchange sees its start (`give_up_late`).
+        state.began, state.environ, state.exchange = time.perf_counter(), environ, exchange
+        try:
+            exchange.run(self.app, environ)
+        except Parked as parked:
+            environ["wsgi.input"].seek(0)
+            request = _ParkedRequest(environ, reader)
+            number = next(self._numbers)
+            self._parked[number] = parked.until, task, request
+            parked.wait(partial(self._resume, number))
+
+    def _resume(self, number: int) -> bool:
+        """Let a worker run a parked request again; return False if it no longer waits."""
+        waiting = self._parked.pop(number, None)
+        return waiting is not None and waiting[1].wait_sent(b"", waiting[2])
+
+    def join(self, workers: Sequence[threading.Thread], timeout: float) -> None:
+        """Wait for the workers of a stopped I/O thread, and perform the remaining tasks."""
+        until = time.monotonic() + timeout
+        given_up = {state.thread for state in list(self.worker_states) if state.given_up}
+        for worker in workers:
+            if worker not in given_up:
+                worker.join(max(until - time.monotonic(), 0))
+        self.work()
+
+    def check(self, limit: float, start_worker: Callable[[], object]) -> None:
+        """Resume parked requests and give up handlers that take too long. Called regularly.
+
+        limit: seconds that a handler may take; 0: unlimited.
+        start_worker: starts one worker.
+        """
+        now = time.monotonic()
+        for number, (until, _, _) in list(self._parked.items()):
+            if now >= until:
+                self._resume(number)
+        if error := self._io_thread.take_accept_error():
+            _log.warning("no connection can be accepted now: %s", os.strerror(error))
+        if limit:
+            self._give_up_late(limit, start_worker)
+
+    def _give_up_late(self, limit: float, start_worker: Callable[[], object]) -> None:
+        states = list(self.worker_states)
+        for state in states:
+            # SAFETY: read before `began`, which is newer for a newer exchange.
+            exchange = state.exchange
+            seconds = time.perf_counter() - state.began
+            if exchange is None or state.given_up or seconds < limit:
+                continue
+            environ = state.environ
+            logged = logged_request(environ) if environ else exchange.logged
+            if logged is None:
+                continue  # it has returned between these lines
+            (request, extra), thread = logged, state.thread.ident or 0
+            stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
+            _log.error(_GIVEN_UP, limit, *request, stack, extra=extra)
+            state.given_up = True
+            reported = self.on_server_response is not None
+            if exchange.cut_off(environ, reported=reported) and environ is not None:
+                detail = f"the handler has taken longer than {limit:g} s"
+                self._report(dict(environ), 500, detail, seconds)
+            if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
+                start_worker()
+
+    # -- refused requests --------------------------------------------------------------------------
+
+    def _refuse_late(self, task: Task) -> None:
+        """Respond to a request that did not arrive in time."""
+        reader = task.state or RequestReader(task.base_environ, self._max_body)
+        reader.buffer += task.value
+        slow = ProtocolError(408, "the request did not arrive in time")
+        try:
+            if task.state is None:
+                next(reader.requests)
+            reader.requests.throw(slow)  # sets the environ of `slow`
+        except ProtocolError as err:
+            self._refuse(task, err)
+
+    def _refuse(self, task: Task, why: ProtocolError) -> None:
+        """Respond to a protocol error; the connection ends."""
+        environ = {**_UNREAD, **why.environ}
+        task.end(last_response(problem(why.status, why.detail), environ))
+        self._report(environ, why.status, why.detail, task.waited)
+
+    def _report(self, environ: dict[str, Any], status: int, detail: str, seconds: float) -> None:
+        """Report a response of the server itself to `on_server_response`."""
+        if self.on_server_response is None:
+            return
+        try:
+            self.on_server_response(environ, status, detail, seconds)
+        except Exception:
+            _log.exception("a response of the server itself could not be reported")
