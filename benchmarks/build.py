@@ -10,7 +10,6 @@ each takes its turn. Start-up is of the Python that is installed here, without t
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import shutil
@@ -21,7 +20,6 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +39,8 @@ ENTRY = "forge_min.entry:main"
 def example(work: Path, runs: int) -> dict[str, float]:
     """Seconds of a build of the example, from nothing and with nothing changed, as a process."""
     made = shutil.ignore_patterns("dist", "gen", "__pycache__", ".forge")
-    cold, unchanged = [], []
+    cold: list[float] = []
+    unchanged: list[float] = []
     for number in range(runs):
         root = work / f"departures-{number}"
         shutil.copytree(EXAMPLE, root, ignore=made)
@@ -67,7 +66,7 @@ def peers(python: Path, artifact: Path, work: Path) -> dict[str, Path]:
                 place = site / name.removeprefix("_native/")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(archive.read(name))
-    commands = {
+    commands: dict[str, list[str | Path]] = {
         "shiv": ["--site-packages", site, "-p", "/usr/bin/env python3", "-e", ENTRY, "-o"],
         "pex": ["-D", site, "-e", ENTRY, "--python", sys.executable, "--no-build", "-o"],
     }
@@ -99,25 +98,11 @@ def ready(artifact: Path, server: EmbeddedServer, caches: Path) -> tuple[float, 
     begun = time.perf_counter()
     process = subprocess.Popen([PYTHON, artifact, "serve"], env=environ, stderr=subprocess.DEVNULL)
     try:
-        health = answered(admin, "/healthz", begun)
-        return health, answered(port, run.CASES["row"], begun)
+        health = run.answered(admin, "/healthz", begun)
+        return health, run.answered(port, run.CASES["row"], begun)
     finally:
         process.terminate()
         process.wait(30)
-
-
-def answered(port: int, path: str, begun: float) -> float:
-    """Milliseconds since `begun`, when the path has answered 200."""
-    while time.perf_counter() - begun < 60:
-        with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            connection.request("GET", path)
-            status = connection.getresponse().status
-            connection.close()
-            if status == 200:
-                return (time.perf_counter() - begun) * 1e3
-        time.sleep(0.002)
-    raise TimeoutError(f"{path} has no answer")
 
 
 def artifacts(work: Path, python: Path, runs: int) -> dict[str, dict[str, float]]:

@@ -1,11 +1,14 @@
-"""`make bench`: every comparison of this folder, one after the other, each with its peer in the
-same run.
+"""Every comparison of this folder, one after the other, each with its peer in the same run.
 
-    python benchmarks/run.py [--json FOLDER]
+    python benchmarks/run.py [--only PREFIX] [--json FOLDER]
+    python benchmarks/run.py --only http/bench --json figures     only that script
+
+`make bench` runs all of it.
 
 http: the built artifact of http/shop beside Flask, Django, FastAPI, Litestar and a bare
-application on granian, all on one embedded PostgreSQL; a page beside Jinja2.
-(http/endurance.py, a million requests, is run by itself.)
+application on granian, all on one embedded PostgreSQL; a second process, PostgreSQL's own limit,
+the start and slow handlers; a million requests and a thousand idle connections; a page beside
+Jinja2.
 live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues;
 what an event costs its commit. (live/retention.py, which takes an hour, is run by itself.)
 jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
@@ -28,8 +31,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 from forge_min import db
@@ -46,39 +51,57 @@ from generate_series(1, 2000) n;
 create index on products (status, created_at desc);
 analyze products;
 """
-CASES = {
+CASES: dict[str, Any] = {
     "hello": "/hello",
     "row": "/api/v1/products/00000000-0000-0000-0000-000000000032",
     "list": "/api/v1/products?status=active&sort=-created_at&page=1&per_page=25",
     "create": ["/api/v1/products", {"name": "Thing one", "price": 12, "status": "new"}],
     "html": "/html",
+    "sleep": "/sleep/20",
 }
 
 
+SCRIPTS = (
+    "http/bench.py", "http/limits.py", "http/endurance.py", "http/render.py",
+    "live/topics.py", "live/bench.py", "live/commits.py",
+    "jobs/bench.py", "jobs/backlog.py",
+    "observe/traces.py", "observe/metrics.py",
+    "build.py", "limiter.py", "writes.py", "generate.py", "transfer.py", "fresh_database.py",
+)  # fmt: skip
+WITHOUT_FILE = ("fresh_database.py",)  # its --json takes no path
+
+
 def main() -> int:
-    """0 when every comparison ran."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--json", type=Path, help="a folder for the figures")
-    folder = options.parse_args().json
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
+    """Return 0 if every comparison ran."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="a folder for the figures")
+    parser.add_argument(
+        "--only", default="", metavar="PREFIX", help="scripts that begin with it, such as http/"
+    )
+    options = parser.parse_args()
+    scripts = [script for script in SCRIPTS if script.startswith(options.only)]
+    if not scripts:
+        parser.error(f"--only {options.only}: no such script; they are {', '.join(SCRIPTS)}")
+    if options.json:
+        options.json.mkdir(parents=True, exist_ok=True)
+    for script in scripts:
+        folder = None if script in WITHOUT_FILE else options.json
+        if script == "http/bench.py":
+            bench_shop(script, folder)
+        else:
+            bench(script, folder)
+    return 0
+
+
+def bench_shop(script: str, folder: Path | None) -> None:
+    """Run the comparison that needs a running artifact and the peers' database."""
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forge-bench-")))
         server = stack.enter_context(EmbeddedServer(work / "postgres", app_role="shop_app"))
         forge = serve_shop(stack, server, work)
-        peer = peer_database(server)
-        bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
-    bench("http/render.py", folder)
-    for script in ("live/topics.py", "live/bench.py", "live/commits.py"):
-        bench(script, folder)
-    for script in ("jobs/bench.py", "jobs/backlog.py"):
-        bench(script, folder)
-    bench("observe/traces.py", folder)
-    bench("observe/metrics.py", folder)
-    for script in ("build.py", "limiter.py", "writes.py", "generate.py", "transfer.py"):
-        bench(script, folder)
-    bench("fresh_database.py", None)
-    return 0
+        bench(script, folder, "--forge", str(forge), "--database", peer_database(server))
 
 
 def bench(script: str, folder: Path | None, *arguments: str) -> None:
@@ -129,6 +152,7 @@ def serve_again(
         "FORGE_SERVER_PORT": str(port),
         "FORGE_ADMIN_PORT": str(admin),
         "FORGE_API_RATE_LIMIT": '{default = "100000000/1m"}',  # counted, and never reached
+        "FORGE_SERVER_MAX_PER_CLIENT": "8",  # all threads: all load comes from one address
         **settings,
     }
     log = stack.enter_context((work / f"serve-{port}.log").open("wb"))
@@ -164,6 +188,18 @@ def wait_for(url: str) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.05)
+
+
+def answered(port: int, path: str, begun: float) -> float:
+    """Milliseconds since `begun`, of time.perf_counter, when the path has answered 200."""
+    while time.perf_counter() - begun < 60:
+        with suppress(OSError, HTTPException):
+            with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+                connection.request("GET", path)
+                if connection.getresponse().status == 200:
+                    return (time.perf_counter() - begun) * 1e3
+        time.sleep(0.001)
+    raise TimeoutError(f"{path} has no answer")
 
 
 def free_port() -> int:

@@ -1,9 +1,13 @@
-"""The HTTP table: forge_min beside five peers, in one run, as a table and as JSON.
+"""The HTTP table: forge_min beside its peers, in one run, as a table and as JSON.
 
-python benchmarks/http/bench.py                        hello only, with helloapp.py
-python benchmarks/http/bench.py --forge forge.json     all cases, against a running application
-python benchmarks/http/bench.py --forge forge.json --database postgresql://...   the peers' database
-python benchmarks/http/bench.py --peers flask,granian  only some of them
+    python benchmarks/http/bench.py                        hello only, with helloapp.py
+    python benchmarks/http/bench.py --forge forge.json     all cases, against a running application
+    python benchmarks/http/bench.py --forge forge.json --database postgresql://...   with the peers'
+    python benchmarks/http/bench.py --peers granian --clients wrk:16 --runs 1    a short look
+
+The sides run in turns. Each figure is the median of the runs, each ratio the median of the ratios
+in the same rounds. granian and Litestar are compared with every client, the other peers only with
+the first one.
 
 forge.json: {"base": "http://127.0.0.1:8000", "pid": 123, "cases": {"hello": "/hello",
 "row": "/api/v1/products/...", "list": "...", "create": ["/api/v1/products", {"name": ...}],
@@ -14,268 +18,183 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import socket
-import statistics
-import subprocess
-import sys
-import time
-import venv
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.request import urlopen
+from typing import Any
 
-from load import Figures, Target, load
+from load import PYTHON, WRK, Client, fastest_program
+from sides import (
+    COMMANDS,
+    Run,
+    Side,
+    from_file,
+    hello_only,
+    in_turns,
+    measured,
+    median_of,
+    median_ratio,
+    peer,
+)
+from usage import rss_mib
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-PEERS = ROOT / ".venv-peers"
-PRODUCT = json.dumps({"name": "Thing one", "price": 12, "status": "new"})
 CASES = ("hello", "row", "list", "create", "html")
+CLIENTS = "wrk:16,wrk:64,python:16"
+WITH_EVERY_CLIENT = ("granian", "litestar")
 GOALS = {
     "flask": (8.0, 3.0, 1.8, 1.8, 2.2),
     "django": (8.0, 4.5, 4.0, 3.0, 6.0),
     "fastapi": (3.0, 1.8, 1.3, 1.4, 1.6),
-    "litestar": (1.5, 1.8, 1.2, 1.2, 1.5),
-    "granian": (1.0, 1.0, 1.0, 1.0, 1.0),
+    "litestar": (1.5, 1.8, 1.4, 1.2, 1.5),
+    "granian": (1.0, 1.15, 1.15, 1.15, 1.5),
 }
-"""Peer → how many times as fast we must be, in the order of CASES."""
-GUNICORN = [
-    "-m",
-    "gunicorn",
-    "-b",
-    "127.0.0.1:{port}",
-    "-w",
-    "1",
-    "-k",
-    "gthread",
-    "--threads",
-    "8",
-]
-GUNICORN += ["--keep-alive", "30", "--log-level", "error"]
-GRANIAN = ["-m", "granian", "--port", "{port}", "--log-level", "error"]
-COMMANDS = {
-    "flask": [*GUNICORN, "flaskapp:app"],
-    "django": [*GUNICORN, "djangoapp:app"],
-    "fastapi": [
-        "-m", "uvicorn", "fastapp:app", "--port", "{port}", "--log-level", "error",
-        "--no-access-log",
-    ],
-    "litestar": [*GRANIAN, "--interface", "asgi", "--no-ws", "litestarapp:app"],
-    "granian": [*GRANIAN, "--interface", "wsgi", "--blocking-threads", "8", "bareapp:app"],
-}  # fmt: skip
-"""One process each, with eight threads or connections; none writes an access log."""
-for _name in ("fastapi", "litestar"):
-    # As they are without the extra package uvloop, which their own take where it is installed.
-    COMMANDS[f"{_name}-asyncio"] = [*COMMANDS[_name], "--loop", "asyncio"]
-    GOALS[f"{_name}-asyncio"] = GOALS[_name]
-PEER_CASES = {
-    "hello": Target("/hello"),
-    "row": Target("/products/00000000-0000-0000-0000-000000000032"),
-    "list": Target("/products?status=active&sort=-created_at"),
-    "create": Target("/products", PRODUCT),
-    "html": Target("/html"),
-}
+"""Peer → how many times as fast forge_min must be, in the order of CASES."""
+GOALS |= {name: GOALS[name.partition("-")[0]] for name in COMMANDS}
+P99_GOAL = 1.25  # of granian's
+CPU_GOALS = {"hello": 20 / 23, "row": 95 / 124}  # of granian's CPU time per request
+MEMORY_GOAL = 50.0  # MiB after all cases
+COLUMNS = (
+    "req/s", "p50 ms", "p99 ms", "CPU µs", "volunt.", "involunt.", "ratio", "goal", "p99 ratio",
+    "CPU ratio",
+)  # fmt: skip
 
 
-class Side(NamedTuple):
-    """One of those that are compared. pid: of the process whose tree is measured."""
-
-    name: str
-    base: str
-    pid: int
-    cases: dict[str, Target]
-
-
-def peers_python() -> Path:
-    """The interpreter of the peers' own environment, made when it is not there."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        print("making .venv-peers ...", file=sys.stderr)
-        venv.create(PEERS, with_pip=True)
-        wanted = str(ROOT / "benchmarks" / "requirements-peers.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", wanted], check=True)
-    return python
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def started(stack: ExitStack, command: list[str], base: str, **env: str) -> int:
-    """Start a server, wait until it answers, stop it with the stack. Gives its pid."""
-    process = subprocess.Popen(
-        command,
-        cwd=HERE / "peers",
-        env={**os.environ, **env},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    stack.callback(process.wait, 60)
-    stack.callback(process.send_signal, signal.SIGTERM)
-    until = time.monotonic() + 20
-    while True:
-        try:
-            urlopen(base + "/hello", timeout=2).close()
-            return process.pid
-        except OSError:
-            if time.monotonic() > until or process.poll() is not None:
-                raise
-            time.sleep(0.02)
-
-
-def peer(stack: ExitStack, name: str, database: str) -> Side:
-    """A peer, started; without a database it only answers hello."""
-    port = free_port()
-    base = f"http://127.0.0.1:{port}"
-    command = [str(peers_python()), *(word.format(port=port) for word in COMMANDS[name])]
-    pid = started(stack, command, base, BENCH_DATABASE_URL=database)
-    return Side(name, base, pid, PEER_CASES if database else {"hello": PEER_CASES["hello"]})
-
-
-def hello_only(stack: ExitStack) -> Side:
-    """helloapp.py: the product without a database."""
-    port = free_port()
-    base = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(HERE / "helloapp.py"), str(port)]
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    pid = started(stack, command, base, PYTHONPATH=paths)
-    return Side("forge_min", base, pid, {"hello": Target("/hello")})
-
-
-def from_file(path: Path) -> Side:
-    """A running application, as the module's text describes it."""
-    told: dict[str, Any] = json.loads(path.read_text())
-    cases = {
-        name: Target(case) if isinstance(case, str) else Target(case[0], json.dumps(case[1]))
-        for name, case in told["cases"].items()
-    }
-    return Side("forge_min", told["base"].rstrip("/"), int(told["pid"]), cases)
-
-
-def tree(pid: int) -> list[int]:
-    """A process and its descendants."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(item for child in children for item in tree(int(child)))]
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of the process tree so far, user and system."""
-    ticks = 0
-    for item in tree(pid):
-        try:
-            fields = Path(f"/proc/{item}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mib(pid: int) -> float:
-    """Resident memory of the process tree."""
-    pages = 0
-    for item in tree(pid):
-        try:
-            pages += int(Path(f"/proc/{item}/statm").read_text().split()[1])
-        except OSError:
-            continue
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def measured(side: Side, case: str, connections: int, seconds: float) -> tuple[Figures, float]:
-    """One run, and the CPU time of one request in microseconds."""
-    path, body = side.cases[case]
-    before = cpu_seconds(side.pid)
-    figures = load(Target(side.base + path, body), connections, seconds)
-    spent = cpu_seconds(side.pid) - before
-    return figures, spent / max(figures.requests, 1) * 1e6
-
-
-def summary(runs: list[tuple[Figures, float]]) -> dict[str, float]:
-    """Medians over the runs; failures are added up."""
-    rows = [figures for figures, _ in runs]
+def summary(runs: list[Run]) -> dict[str, float]:
+    """Return the medians over the runs, and the sum of the failures."""
     return {
-        "per_second": round(statistics.median(row.per_second for row in rows)),
-        "p50_ms": round(statistics.median(row.p50 for row in rows), 3),
-        "p99_ms": round(statistics.median(row.p99 for row in rows), 3),
-        "cpu_us": round(statistics.median(cpu for _, cpu in runs), 1),
-        "failed": sum(row.failed for row in rows),
+        "per_second": round(median_of(runs, lambda run: run.figures.per_second)),
+        "p50_ms": round(median_of(runs, lambda run: run.figures.p50), 3),
+        "p99_ms": round(median_of(runs, lambda run: run.figures.p99), 3),
+        "cpu_us": round(median_of(runs, lambda run: run.cpu_us), 1),
+        "voluntary": round(median_of(runs, lambda run: run.voluntary), 3),
+        "involuntary": round(median_of(runs, lambda run: run.involuntary), 3),
+        "failed": sum(run.figures.failed for run in runs),
     }
 
 
-def compare(sides: list[Side], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every case that all sides have, the sides in turns."""
-    table: dict[str, Any] = {}
-    for case in CASES:
-        if not all(case in side.cases for side in sides):
-            continue
-        runs: dict[str, list[tuple[Figures, float]]] = {side.name: [] for side in sides}
-        for side in sides:
-            measured(side, case, arguments.connections, 1)  # warm
-        for _ in range(arguments.runs):
-            for side in sides:
-                runs[side.name].append(
-                    measured(side, case, arguments.connections, arguments.seconds)
-                )
-        table[case] = {name: summary(done) for name, done in runs.items()}
-        for side in sides[1:]:
-            each = [
-                ours.per_second / max(theirs.per_second, 1)
-                for (ours, _), (theirs, _) in zip(runs[sides[0].name], runs[side.name])
-            ]
-            table[case][side.name]["ratio"] = round(statistics.median(each), 2)
-    return table
+def ratios(case: str, name: str, ours: list[Run], theirs: list[Run]) -> dict[str, float]:
+    """Return the ratios of forge_min to a peer, and their goals."""
+    result = {
+        "ratio": round(median_ratio(ours, theirs, lambda run: run.figures.per_second), 2),
+        "goal": GOALS[name][CASES.index(case)],
+        "p99_ratio": round(median_ratio(ours, theirs, lambda run: run.figures.p99), 2),
+        "cpu_ratio": round(median_ratio(ours, theirs, lambda run: run.cpu_us), 2),
+    }
+    if name == "granian":
+        result["p99_goal"] = P99_GOAL
+        if case in CPU_GOALS:
+            result["cpu_goal"] = round(CPU_GOALS[case], 2)
+    return result
 
 
-def show(table: dict[str, Any], sides: list[Side]) -> None:
-    """The table for people: ours, and below it each peer with the ratio and what it must be."""
-    names = ("req/s", "p50 ms", "p99 ms", "CPU µs", "ratio", "goal")
-    print(f"{'case':25}" + "".join(f"{name:>9}" for name in names))
-    for case, row in table.items():
-        for side in sides:
-            item = row[side.name]
-            line = f"{case:8}{side.name:17}{item['per_second']:9.0f}{item['p50_ms']:9.2f}"
-            line += f"{item['p99_ms']:9.2f}{item['cpu_us']:9.1f}"
-            if "ratio" in item:
-                goal = GOALS[side.name][CASES.index(case)]
-                line += f"{item['ratio']:8.2f}x{goal:8.1f}x" + "  below" * (item["ratio"] < goal)
-            print(line + (f"  {item['failed']} failed" if item["failed"] else ""))
+def compare(
+    case: str, sides: list[Side], client: Client, runs: int, seconds: float
+) -> dict[str, dict[str, float]]:
+    """Measure one case of all sides in turns; the first side is forge_min."""
     for side in sides:
-        print(f"{side.name}: {rss_mib(side.pid):.1f} MiB resident")
+        measured(side, case, client, 1)  # warm
+    measurements = {side.name: partial(measured, side, case, client, seconds) for side in sides}
+    results = in_turns(f"{client}, {case}", measurements, runs)
+    rows = {name: summary(done) for name, done in results.items()}
+    ours = sides[0].name
+    for side in sides[1:]:
+        rows[side.name] |= ratios(case, side.name, results[ours], results[side.name])
+    return rows
 
 
-def main() -> None:
-    """Run, print, and write JSON where --json says."""
-    parser = argparse.ArgumentParser(description="HTTP: forge_min beside its peers")
+def missed(row: dict[str, float]) -> list[str]:
+    """Return the goals that a row does not meet."""
+    found = []
+    if row.get("ratio", 0) < row.get("goal", 0):
+        found.append("below")
+    if row.get("p99_ratio", 0) > row.get("p99_goal", float("inf")):
+        found.append(f"p99 above {row['p99_goal']:.2f}x")
+    if row.get("cpu_ratio", 0) > row.get("cpu_goal", float("inf")):
+        found.append(f"CPU above {row['cpu_goal']:.2f}x")
+    return found + [f"{row['failed']} failed"] * bool(row["failed"])
+
+
+def show(case: str, table: dict[str, dict[str, float]]) -> None:
+    """Print one case: forge_min, and below it each peer with the ratios and what they must be."""
+    for name, row in table.items():
+        line = f"{case:8}{name:17}{row['per_second']:10.0f}{row['p50_ms']:10.2f}"
+        line += f"{row['p99_ms']:10.2f}{row['cpu_us']:10.1f}"
+        line += f"{row['voluntary']:10.2f}{row['involuntary']:10.2f}"
+        if "ratio" in row:
+            line += f"{row['ratio']:9.2f}x{row['goal']:9.2f}x"
+            line += f"{row['p99_ratio']:9.2f}x{row['cpu_ratio']:9.2f}x"
+        print("  ".join([line, *missed(row)]), flush=True)
+
+
+def memory(sides: list[Side]) -> dict[str, float]:
+    """Print and return the resident memory of each side, in MiB."""
+    sizes = {side.name: round(rss_mib(side.pid), 1) for side in sides}
+    print("\nresident after all cases")
+    for number, (name, size) in enumerate(sizes.items()):
+        goal = f" (goal {MEMORY_GOAL:g}){'  above' * (size > MEMORY_GOAL)}" if not number else ""
+        print(f"{name:25}{size:10.1f} MiB{goal}")
+    return sizes
+
+
+def available(clients: str) -> list[Client]:
+    """Return the clients of a list like CLIENTS; those of wrk only if it is installed."""
+    chosen = [Client.parse(text) for text in clients.split(",")]
+    if any(client.program == WRK for client in chosen) and fastest_program() == PYTHON:
+        chosen = [client for client in chosen if client.program == PYTHON]
+    return chosen
+
+
+def tables(sides: list[Side], options: argparse.Namespace) -> dict[str, Any]:
+    """Measure and print every case that all sides have, with every client."""
+    found: dict[str, Any] = {}
+    for number, client in enumerate(options.clients):
+        near = [side for side in sides[1:] if not number or side.name in WITH_EVERY_CLIENT]
+        print(f"\n{str(client):25}" + "".join(f"{name:>10}" for name in COLUMNS), flush=True)
+        for case in CASES:
+            if all(case in side.cases for side in sides):
+                rows = compare(case, [sides[0], *near], client, options.runs, options.seconds)
+                show(case, rows)
+                found.setdefault(str(client), {})[case] = rows
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--forge", type=Path, help="JSON file that describes a running application")
     parser.add_argument(
         "--database", default="", help="URL of a database with schema.sql, for the peers"
     )
-    parser.add_argument("--peers", default=",".join(GOALS), help="those to compare with")
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    arguments = parser.parse_args()
+    parser.add_argument("--peers", default=",".join(GOALS), help="peers, default: %(default)s")
+    parser.add_argument("--clients", default=CLIENTS, help="clients, default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=2, help="of one measurement")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    try:
+        options.clients = available(options.clients)
+    except ValueError as err:
+        parser.error(f"--clients: {err}")
+    return options
+
+
+def main() -> None:
+    """Run, print, and write JSON if --json is given."""
+    options = arguments()
     with ExitStack() as stack:
-        ours = from_file(arguments.forge) if arguments.forge else hello_only(stack)
-        peers = [peer(stack, name, arguments.database) for name in arguments.peers.split(",")]
-        table = compare([ours, *peers], arguments)
-        show(table, [ours, *peers])
-    text = json.dumps({"connections": arguments.connections, "cases": table}, indent=1)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    else:
-        print(text)
+        ours = from_file(options.forge) if options.forge else hello_only(stack)
+        peers = [peer(stack, name, options.database) for name in options.peers.split(",")]
+        found = {"cases": tables([ours, *peers], options), "memory_mib": memory([ours, *peers])}
+    print(
+        "\nvolunt., involunt.: context switches per request. "
+        f"Goals beside granian: p99 <= {P99_GOAL:g}x, CPU <= "
+        + ", ".join(f"{goal:.2f}x ({case})" for case, goal in CPU_GOALS.items())
+    )
+    if options.json:
+        text = json.dumps(found | {"memory_goal_mib": MEMORY_GOAL}, indent=1)
+        options.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

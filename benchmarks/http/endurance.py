@@ -1,7 +1,12 @@
-"""What the built artifact holds on to: memory and the log over a million requests, and what a
-thousand idle connections cost the others.
+"""What the built artifact keeps: memory and the log over a million requests, and the cost of a
+thousand idle connections to the other clients.
 
-python benchmarks/http/endurance.py [--requests 1000000] [--json FILE]
+    python benchmarks/http/endurance.py [--requests 1000000] [--runs 5] [--seconds 3] [--json FILE]
+    python benchmarks/http/endurance.py --requests 50000 --runs 1 --seconds 1     a short look
+
+A million requests take under a minute if wrk is installed, otherwise some minutes. Idle connections
+are measured in turns: to the artifact, to another socket that only listens, and none. The kernel
+pays for a thousand sockets of any process, so the second is not a cost of the server.
 """
 
 from __future__ import annotations
@@ -9,15 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import select
 import socket
-import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -26,112 +33,163 @@ sys.path[:0] = [str(HERE.parent)]
 
 from forge_min.db import EmbeddedServer  # noqa: E402
 
-from bench import Figures, Side, from_file, measured, rss_mib, tree  # noqa: E402
-from run import serve_shop  # noqa: E402
+from goals import Figure, at_least, at_most, report  # noqa: E402
+from load import PYTHON, Client, fastest_program  # noqa: E402
+from run import prepare_shop, serve_again  # noqa: E402
+from sides import Run, Side, from_file, in_turns, measured, median_of, median_ratio  # noqa: E402
+from usage import rss_mib, threads  # noqa: E402
 
-IDLE, ROUNDS = 1000, 9
+IDLE = 1000
+WARM = 10_000  # requests before the first look at the memory
 CHUNK = 5.0  # seconds of load between two looks at the memory
 SETTLED = 1.0  # seconds after opening and after closing a thousand
 
 
-def endurance(side: Side, requests: int) -> dict[str, Any]:
-    """Hello and row in turns until so many were answered. The memory after the first tenth, which
-    warms up, and at the end, in MiB.
-    """
-    done, failed, sizes = 0, 0, []
-    while done < requests:
+class Idle(NamedTuple):
+    """A measurement of hello. mib: memory added by the idle connections; threads: of the server."""
+
+    run: Run
+    mib: float = 0.0
+    threads: int = 0
+
+
+def endurance(side: Side, requests: int, program: str, admin: str) -> list[Figure]:
+    """Ask for hello and row in turns, and compare the memory after WARM with that at the end."""
+    done = failed = 0
+
+    def ask(client: Client, seconds: float) -> float:
+        nonlocal done, failed
         for case in ("hello", "row"):
-            figures, _ = measured(side, case, 16, CHUNK)
+            figures = measured(side, case, client, seconds).figures
             done, failed = done + figures.requests, failed + figures.failed
-        sizes.append((done, round(rss_mib(side.pid), 2)))
-        print(f"\r{done:>9} requests, {sizes[-1][1]:.1f} MiB", end="", file=sys.stderr)
-    print(file=sys.stderr)
-    warm = next(size for count, size in sizes if count >= requests / 10)
-    return {"requests": done, "failed": failed, "warm_mib": warm, "end_mib": sizes[-1][1]}
+        print(f"{done:>9} requests, {rss_mib(side.pid):.1f} MiB", file=sys.stderr)
+        return rss_mib(side.pid)
+
+    size = 0.0
+    while done < WARM:
+        # wrk runs for a second or more, in which it asks for more than that.
+        size = ask(Client(PYTHON, 16), 0.25)
+    first, warm = done, size
+    while done < requests:
+        size = ask(Client(program, 16), CHUNK)
+    lost = lost_lines(admin)
+    return [
+        at_most(
+            f"memory after {done} requests, of that after {first}", size / warm, "x", 1.05,
+            f"{warm:.1f} MiB, then {size:.1f} MiB",
+        ),
+        at_most("failed requests", failed, "", 0),
+        Figure("lost lines of the log", lost, ""),
+    ]  # fmt: skip
 
 
 def lost_lines(admin: str) -> int:
-    """Lines of the log that were not written, as the application's metrics count them."""
-    with urlopen(f"{admin}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    """Return the lines of the log that were not written, from the application's metrics."""
+    with urlopen(f"{admin}/metrics", timeout=10) as response:
+        text = response.read().decode()
     found = re.findall(r"^forge_log_dropped_total\{[^}]*\} ([0-9.e+]+)$", text, re.MULTILINE)
-    assert found, "no such metric"
+    assert found, "the metric forge_log_dropped_total is missing"
     return int(sum(map(float, found)))
 
 
-def idle(side: Side) -> dict[str, Any]:
-    """Hello beside IDLE open connections, of the server's own and of nobody's, in turns: medians of
-    how fast each is without them, and of the CPU time. What the kernel pays for a thousand sockets
-    anywhere is no cost of the server.
-    """
-    runs: dict[str, list[tuple[Figures, float]]] = {"none": [], "own": [], "nobody's": []}
-    memory, threads = 0.0, 0
-    with socket.create_server(("127.0.0.1", 0), backlog=IDLE) as nobody:
-        other = "http://{}:{}".format(*nobody.getsockname())
-        for turn in range(ROUNDS):
-            for whose in list(runs)[turn % 3 :] + list(runs)[: turn % 3]:
-                before = rss_mib(side.pid)
-                opened = []
-                if whose != "none":
-                    base = side.base if whose == "own" else other
-                    opened = [_opened(base, whose == "own") for _ in range(IDLE)]
-                if whose == "own":
-                    memory = max(memory, rss_mib(side.pid) - before)
-                time.sleep(SETTLED)
-                runs[whose].append(measured(side, "hello", 16, 3))
-                if whose == "own":
-                    tasks = (Path(f"/proc/{pid}/task") for pid in tree(side.pid))
-                    threads = sum(len(list(task.iterdir())) for task in tasks)
-                for sock in opened:
-                    sock.close()
-                while whose == "nobody's" and select.select([nobody], [], [], 0)[0]:
-                    nobody.accept()[0].close()
-                time.sleep(SETTLED)
-    found: dict[str, Any] = {"idle": IDLE, "more_mib": round(memory, 2), "threads": threads}
-    for whose, against in (("own", "none"), ("nobody's", "none"), ("own", "nobody's")):
-        pairs = list(zip(runs[whose], runs[against]))
-        found[f"{whose} of {against}"] = {
-            "ratio": round(
-                statistics.median(a.per_second / b.per_second for (a, _), (b, _) in pairs), 3
-            ),
-            "cpu": round(statistics.median(a / b for (_, a), (_, b) in pairs), 3),
+def idle(side: Side, runs: int, seconds: float, program: str) -> list[Figure]:
+    """Measure hello beside IDLE open connections to the server, to another socket, and none."""
+    hello = partial(measured, side, "hello", Client(program, 16), seconds)
+
+    def without() -> Idle:
+        time.sleep(SETTLED)
+        return Idle(hello())
+
+    def beside(base: str, ask: bool) -> Idle:
+        before = rss_mib(side.pid)
+        with connections(base, ask):
+            time.sleep(SETTLED)
+            added = rss_mib(side.pid) - before
+            return Idle(hello(), added, threads(side.pid))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=IDLE) as listener:
+        url = "http://{}:{}".format(*listener.getsockname())
+
+        def beside_others() -> Idle:
+            result = beside(url, ask=False)
+            while select.select([listener], [], [], 0)[0]:
+                listener.accept()[0].close()
+            return result
+
+        without()  # warm
+        measurements: dict[str, Callable[[], Idle]] = {
+            "none": without,
+            "own": partial(beside, side.base, ask=True),
+            "others": beside_others,
         }
-    return found
+        none, own, others = in_turns("idle connections", measurements, runs).values()
+    return [
+        at_least(f"hello beside {IDLE} idle connections", ratio(own, none), "x", 0.97),
+        Figure("hello beside as many to another socket", ratio(others, none), "x"),
+        Figure(
+            f"CPU per hello beside {IDLE} idle connections",
+            median_ratio(own, none, lambda each: each.run.cpu_us), "x",
+            note=f"{median_of(none, lambda each: each.run.cpu_us):.1f} µs without",
+        ),
+        at_most(
+            f"memory of {IDLE} idle connections", max(each.mib for each in own), "MiB", 5,
+            f"{max(each.threads for each in own)} threads",
+        ),
+    ]  # fmt: skip
 
 
-def _opened(base: str, ask: bool) -> socket.socket:
+def ratio(ours: list[Idle], theirs: list[Idle]) -> float:
+    """Return the median of the ratios of their rates."""
+    return median_ratio(ours, theirs, lambda each: each.run.figures.per_second)
+
+
+@contextmanager
+def connections(base: str, ask: bool) -> Iterator[None]:
+    """Hold IDLE connections open. ask: one request on each of them first."""
     place = urlsplit(base)
-    sock = socket.create_connection((place.hostname or "", place.port or 80))
-    if ask:
-        sock.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
-        sock.recv(65536)
-    return sock
+    with ExitStack() as stack:
+        for _ in range(IDLE):
+            address = (place.hostname or "", place.port or 80)
+            sock = stack.enter_context(socket.create_connection(address))
+            if ask:
+                sock.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+                sock.recv(65536)
+        yield
+    time.sleep(SETTLED)
 
 
 def main() -> None:
-    """Run, print, and write JSON where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run, print, and write JSON if --json is given."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    arguments = parser.parse_args()
+    parser.add_argument("--runs", type=int, default=5, help="rounds beside idle connections")
+    parser.add_argument("--seconds", type=float, default=3, help="of one measurement")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # also of the server
+    program = fastest_program()
+    print(f"client: {program}")
+    with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
+        with EmbeddedServer(Path(folder, "postgres"), app_role="shop_app") as server:
+            report(measure(server, Path(folder), options, program), options.json)
+
+
+def measure(
+    server: EmbeddedServer, work: Path, options: argparse.Namespace, program: str
+) -> Iterator[Figure]:
+    """Start the artifact twice: idle connections are measured before any load adds memory."""
+    command = prepare_shop(server, work)
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forge-bench-")))
-        server = stack.enter_context(EmbeddedServer(work / "postgres", app_role="shop_app"))
+        description = serve_again(stack, command, server, work)
+        admin = json.loads(description.read_text())["admin"]
+        yield from endurance(from_file(description), options.requests, program, admin)
+    with ExitStack() as stack:
         # Idle connections must outlive a measurement.
-        told = serve_shop(stack, server, work, FORGE_SERVER_KEEPALIVE="10m")
-        side = from_file(told)
-        found = {"idle": idle(side), "endurance": endurance(side, arguments.requests)}
-        found["endurance"]["lost_lines"] = lost_lines(json.loads(told.read_text())["admin"])
-    one, more = found["idle"], found["endurance"]
-    print(f"{one['idle']} idle connections: {one['more_mib']} MiB more, {one['threads']} threads")
-    for name in ("own of none", "nobody's of none", "own of nobody's"):
-        ratio = one[name]
-        print(f"  {name:17}{ratio['ratio']:.3f}x as fast, {ratio['cpu']:.3f}x the CPU time")
-    grown = more["end_mib"] - more["warm_mib"]
-    print(f"{more['requests']} requests: {more['end_mib']} MiB, {grown:+.2f} after the first tenth")
-    print(f"  {more['failed']} failed, {more['lost_lines']} lines of the log lost")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+        description = serve_again(stack, command, server, work, FORGE_SERVER_KEEPALIVE="10m")
+        yield from idle(from_file(description), options.runs, options.seconds, program)
 
 
 if __name__ == "__main__":

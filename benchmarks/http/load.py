@@ -1,4 +1,4 @@
-"""Load on one URL: wrk where it is installed, else processes of our own with raw sockets."""
+"""Load on one URL by one of two clients: wrk, or Python processes with raw sockets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,40 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.pool import AsyncResult
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+WRK, PYTHON = "wrk", "python"
 _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+class Client(NamedTuple):
+    """A program that asks, and its number of connections.
+
+    program: WRK, one process with one thread; or PYTHON, one process per connection.
+    """
+
+    program: str
+    connections: int
+
+    @classmethod
+    def parse(cls, text: str) -> Client:
+        """Return the client of a text like "wrk:16". Raises ValueError for any other text."""
+        program, _, connections = text.partition(":")
+        if program not in (WRK, PYTHON) or not connections.isdecimal():
+            raise ValueError(f"{text!r} is not wrk:CONNECTIONS or python:CONNECTIONS")
+        return cls(program, int(connections))
+
+    def __str__(self) -> str:
+        return f"{self.program}, {self.connections} connection" + "s" * (self.connections != 1)
 
 
 class Target(NamedTuple):
@@ -25,7 +51,7 @@ class Target(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What came out. p50 and p99 in milliseconds, failed: answers that were no 2xx, or none."""
+    """The result. p50 and p99 in milliseconds; failed: responses other than 2xx, or missing."""
 
     requests: int
     per_second: float
@@ -34,11 +60,53 @@ class Figures(NamedTuple):
     failed: int
 
 
-def load(target: Target, connections: int, seconds: float) -> Figures:
-    """Ask as fast as answers come, on `connections` connections."""
+def fastest_program() -> str:
+    """Return WRK if it is installed, otherwise PYTHON and a line on stderr."""
     if shutil.which("wrk"):
-        return _wrk(target, connections, seconds)
-    return _python(target, connections, seconds)
+        return WRK
+    print("SKIPPED: every figure of wrk, which is not installed (Debian: wrk)", file=sys.stderr)
+    return PYTHON
+
+
+def load(target: Target, client: Client, seconds: float) -> Figures:
+    """Ask as fast as responses come, on all connections of the client.
+
+    seconds: rounded to whole ones for wrk, at least 1.
+    """
+    ask = _wrk if client.program == WRK else _python
+    return ask(target, client.connections, seconds)
+
+
+@contextmanager
+def background(target: Target, connections: int) -> Iterator[Callable[[], int]]:
+    """Ask by Python processes until the block ends; yield a function that counts the failures.
+
+    Raises ConnectionError at the end if a connection has ended before.
+    """
+    context = multiprocessing.get_context("fork")
+    failures = context.Value("i", 0)
+    processes = [
+        context.Process(target=_keep_asking, args=(target, failures), daemon=True)
+        for _ in range(connections)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield lambda: int(failures.value)
+        ended = sum(not process.is_alive() for process in processes)
+        if ended:
+            raise ConnectionError(f"{ended} of {connections} connections to {target.url} ended")
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _keep_asking(target: Target, failures: Synchronized[int]) -> None:
+    while True:
+        failed = _ask(target, 0.5)[1]
+        with failures.get_lock():
+            failures.value += failed
 
 
 def _wrk(target: Target, connections: int, seconds: float) -> Figures:
@@ -68,6 +136,9 @@ def _wrk(target: Target, connections: int, seconds: float) -> Figures:
     )
     failed = int(number(r"Non-2xx or 3xx responses: (\d+)"))
     failed += sum(int(item) for item in errors.groups()) if errors else 0
+    if failed:
+        lines = re.findall(r"^ *((?:Socket errors|Non-2xx).*)$", text, re.MULTILINE)
+        print(f"{target.url}: {'; '.join(lines)}", file=sys.stderr)
     return Figures(
         int(number(r"(\d+) requests in")),
         number(r"Requests/sec:\s+([\d.]+)"),
@@ -78,7 +149,7 @@ def _wrk(target: Target, connections: int, seconds: float) -> Figures:
 
 
 def _ask(target: Target, seconds: float) -> tuple[list[float], int]:
-    """One connection of the client: the time of each answer in milliseconds, and the failures."""
+    """Use one connection; return the milliseconds of each response, and the failures."""
     parts = urlsplit(target.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     body = target.body.encode()
@@ -97,7 +168,7 @@ def _ask(target: Target, seconds: float) -> tuple[list[float], int]:
 
 
 def _answer(sock: socket.socket) -> bytes:
-    """One whole answer with a Content-Length."""
+    """Read one response with a Content-Length; return its head."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += sock.recv(65536) or _ended()

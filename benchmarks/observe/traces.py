@@ -30,8 +30,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "http")]
 from forge_min import observe  # noqa: E402
 from forge_min.db import EmbeddedServer  # noqa: E402
 
-import bench  # noqa: E402
 import run  # noqa: E402
+from load import Client, fastest_program  # noqa: E402
+from sides import from_file, measured, peer  # noqa: E402
 
 RATE, SECONDS = 5000, 10.0
 
@@ -73,17 +74,18 @@ def requests(stack: ExitStack, server: EmbeddedServer, work: Path, runs: int) ->
         "sampled 100 %": endpoint | {"FORGE_OBSERVE_SAMPLE_RATIO": "1"},
     }
     sides = [
-        bench.from_file(run.serve_again(stack, command, server, work, **more))._replace(name=name)
+        from_file(run.serve_again(stack, command, server, work, **more))._replace(name=name)
         for name, more in settings.items()
     ]
-    sides.append(bench.peer(stack, "flask", ""))
+    sides.append(peer(stack, "flask", ""))
     got: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
+    client = Client(fastest_program(), 16)
     for side in sides:
-        bench.measured(side, "hello", 16, 2)
+        measured(side, "hello", client, 2)
     for _ in range(runs):
         for side in sides:
-            figures, cpu = bench.measured(side, "hello", 16, 3)
-            got[side.name].append((figures.per_second, cpu))
+            one = measured(side, "hello", client, 3)
+            got[side.name].append((one.figures.per_second, one.cpu_us))
     table = {}
     for name, rows in got.items():
         table[name] = {
@@ -155,26 +157,12 @@ def start(server: EmbeddedServer, work: Path, runs: int) -> dict[str, float]:
         started = time.perf_counter()
         process = subprocess.Popen(command, env=environ | more, stderr=subprocess.DEVNULL)
         try:
-            health.append(_answered(admin, "/healthz", started))
-            page.append(_answered(port, run.CASES["row"], started))
+            health.append(run.answered(admin, "/healthz", started))
+            page.append(run.answered(port, run.CASES["row"], started))
         finally:
             process.terminate()
             process.wait(30)
     return {"healthz_ms": statistics.median(health), "page_ms": statistics.median(page)}
-
-
-def _answered(port: int, path: str, started: float) -> float:
-    while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", path)
-            if connection.getresponse().status == 200:
-                connection.close()
-                return (time.perf_counter() - started) * 1e3
-        connection.close()
-        if time.perf_counter() - started > 30:
-            raise TimeoutError(f"{path} has no answer")
-        time.sleep(0.001)
 
 
 def main() -> None:

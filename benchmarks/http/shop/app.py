@@ -1,5 +1,7 @@
 """The forge side of the HTTP table: the five cases, everything that is on by default left on."""
 
+import time
+
 from forge_min.actions import ListQuery
 from forge_min.app import App
 from forge_min.wsgi import Handler, Request, Response, json_response
@@ -15,6 +17,13 @@ ACTIVE = {"status": ["active"], "sort": ["-created_at"], "page": ["1"], "per_pag
 def hello(request: Request) -> Response:
     """Case hello."""
     return json_response({"message": "hello"})
+
+
+@app.route("GET", "/sleep/{milliseconds}")
+def sleep(request: Request) -> Response:
+    """Case sleep: a slow handler that leaves the processor to others."""
+    time.sleep(int(request.params["milliseconds"]) / 1000)
+    return json_response({"message": "awake"})
 
 
 for number in range(40):
