@@ -329,6 +329,7 @@ cdef class IoThread:
         cdef double seconds = self.now - self.counted_at
         if seconds >= COUNT_FOR:
             self.spins = self.given > (SPIN_BELOW if self.spins else SPIN_ABOVE) * seconds
+            choose_processor(&self.tasks, self.given / seconds, self.now)
             self.counted_at, self.given = self.now, 0
         return tasks_wake(&self.tasks, self.now)
 
@@ -488,4 +489,5 @@ cdef class IoThread:
                 self.give(client, client.kind if client.kind == KIND_DETACHED else KIND_GONE)
             client_unref(client)
         self.release_closed()
+        choose_processor(&self.tasks, 0, self.now)
         tasks_wake_all(&self.tasks)

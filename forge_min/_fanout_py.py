@@ -788,6 +788,19 @@ def make_rows(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[obj
     return result
 
 
+def begin_wait() -> None:
+    """Let a worker of a busy server continue only on the processor of the others, until `end_wait`.
+
+    Called before a wait for another program, such as PostgreSQL. The compiled core limits the
+    processors of the thread (sched_setaffinity(2)); in other threads, and in this twin, nothing is
+    done.
+    """
+
+
+def end_wait() -> None:
+    """Let the thread run on all its processors again."""
+
+
 def _unsure(*arguments: object) -> None:
     """Return None, as the fast paths of the compiled core do when unsure. See the stub."""
 

@@ -32,6 +32,8 @@ cdef struct TaskQueue:
     Client* last
     WorkerState* workers
     double taken_at, next_check
+    int processor  # atomic: of the worker that took the last task
+    double chosen_at  # for the I/O thread only: when the shared processor was chosen
     bint ran  # whether a worker ran at the last check
     bint ended
 

@@ -74,6 +74,7 @@ cdef class ServerWorker:
             if client != NULL:
                 self.state.idle = False
                 self.state.began = io.tasks.taken_at = forge_now()
+                forge_swap(&io.tasks.processor, sched_getcpu())
             pthread_mutex_unlock(&io.tasks.lock)
             if client != NULL:
                 fill_task(task, io, client)
@@ -84,8 +85,11 @@ cdef class ServerWorker:
             if is_left:
                 io.ring()  # no worker was idle when the thread looked last
             with nogil:
+                forge_be_worker()
+                forge_begin_wait()
                 while sem_wait(&self.state.wake) < 0:
                     pass
+                forge_end_wait()
 
 
 cdef fill_task(Task task, IoThread io, Client* client):

@@ -15,9 +15,9 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "IoThread", "Lease", "Limiter", "StreamWriter",
-    "Subscription", "Task", "Topic", "escape", "iso_utc", "make_rows", "try_encode_json",
-    "try_format_access_line", "try_format_head", "try_format_response", "try_read_request",
-    "uuid_text",
+    "Subscription", "Task", "Topic", "begin_wait", "end_wait", "escape", "iso_utc", "make_rows",
+    "try_encode_json", "try_format_access_line", "try_format_head", "try_format_response",
+    "try_read_request", "uuid_text",
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
+from ..fanout import begin_wait, end_wait
 from .connection import Connection, Hook, operation
 from .statements import Statement, number_placeholders, require_tenant, values_of
 from .translate import errors_translated, translate
@@ -221,6 +222,7 @@ def _execute(conn: Connection, message: Message, tenant: UUID | None) -> PGresul
     pg = conn.pgconn
     statement, values, formats = message
     with conn.lock:
+        begin_wait()
         try:
             name = conn.prepared.name(statement) if tenant is None else None
             if name is None:
@@ -235,6 +237,7 @@ def _execute(conn: Connection, message: Message, tenant: UUID | None) -> PGresul
             pg.send_query_prepared(name, values, formats)
             return _first_failure(conn.wait(generators.execute(pg)))
         finally:
+            end_wait()
             # SAFETY: after an interruption a response to this statement may still arrive.
             if pg.pipeline_status or pg.transaction_status == ACTIVE:
                 conn.close()

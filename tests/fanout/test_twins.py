@@ -139,10 +139,8 @@ FUNCTIONS = (
     "try_read_request",
     "try_encode_json",
     "try_format_head",
-    "ready",
-    "rearm",
-    "receive",
-    "transmit",
+    "begin_wait",
+    "end_wait",
     "uuid_text",
 )
 
