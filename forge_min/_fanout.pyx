@@ -39,7 +39,7 @@ from libc.errno cimport (
     EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 )
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport atoi, calloc, free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from forge_min._fanout_abi cimport *

@@ -11,6 +11,7 @@ from forge_min._fanout_ring cimport Node
 
 cdef enum:
     ADDRESS = 64  # bytes of a numeric address with its NUL
+    EVICT_AFTER = 1  # seconds after which a slow connection may be closed for a new one
 
 cdef enum:  # the reason why a connection waits
     WORKER  # to end the task
@@ -184,7 +185,7 @@ cdef inline Client* clients_slowest(Node* clients, double now) noexcept nogil:
     """
     cdef Client* client = <Client*>clients
     cdef Client* slowest = NULL
-    cdef double rank, lowest = now - 1.0
+    cdef double rank, lowest = now - EVICT_AFTER
     while client != NULL:
         rank = client.since
         if client.phase == IDLE or client.phase == LINGER:

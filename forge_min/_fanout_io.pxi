@@ -8,7 +8,6 @@ cdef enum:
     AT_ONCE = 64  # events of one system call
     SENT_AT_ONCE = 1 << 20  # bytes of one connection, before others have their turn
     RECEIVED = 65536  # bytes of one system call
-    YIELD_AFTER = 16  # tasks that a worker takes before it lets others have the GIL
 
 cdef double LINGER_FOR = 1.0  # seconds to wait for the peer's end (RFC 9112 section 9.6)
 cdef double MIN_RATE = 1024  # bytes a second that a peer must read
@@ -23,7 +22,7 @@ cdef class IoThread:
     """See _fanout_py.IoThread."""
 
     cdef dict base
-    cdef int listener, epoll, bell
+    cdef int listener, epoll, wakeup
     cdef size_t max_body
     cdef int max_connections
     cdef double limits[PHASES]  # seconds
@@ -37,7 +36,7 @@ cdef class IoThread:
     cdef char* buffer
     cdef double now, swept, idle_until, counted_at, worked_at
     cdef int given
-    cdef bint paused, spins, rings
+    cdef bint paused, spins
 
     def __cinit__(
         self, int listener, dict base not None, *, size_t max_body, int max_connections,
@@ -49,13 +48,13 @@ cdef class IoThread:
         self.max_body, self.max_connections = max_body, max_connections
         self.limits[IDLE], self.limits[HEAD], self.limits[BODY] = idle, head, body
         self.limits[WRITE], self.limits[LINGER], self.limits[NO_PHASE] = write, LINGER_FOR, body
-        self.bell = -1
+        self.wakeup = -1
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
-        self.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        self.wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         event.events = EPOLLIN | EPOLLET
-        event.data.ptr = &self.bell
-        if self.epoll < 0 or self.bell < 0 or (
-            epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.bell, &event) < 0
+        event.data.ptr = &self.wakeup
+        if self.epoll < 0 or self.wakeup < 0 or (
+            epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.wakeup, &event) < 0
         ):
             PyErr_SetFromErrno(OSError)
         event.events = EPOLLIN
@@ -80,7 +79,7 @@ cdef class IoThread:
             Py_XDECREF(client.state)
             client_unref(client)
         free(self.buffer)
-        for fd in (self.epoll, self.bell):
+        for fd in (self.epoll, self.wakeup):
             if fd > 0:  # 0: __cinit__ did not begin
                 close(fd)
         pthread_mutex_destroy(&self.tasks.lock)
@@ -112,7 +111,7 @@ cdef class IoThread:
     def drain(self):
         """See _fanout_py.IoThread.drain."""
         forge_change(&self.draining, 0, 1)
-        self.ring()
+        self.wake()
         with nogil:
             while forge_flag(&self.draining) == 1:
                 usleep(100)
@@ -120,15 +119,15 @@ cdef class IoThread:
     def stop(self):
         """See _fanout_py.IoThread.stop."""
         forge_swap(&self.stopped, 1)
-        self.ring()
+        self.wake()
 
     def worker(self):
         """See _fanout_py.IoThread.worker."""
         return ServerWorker.__new__(ServerWorker, self)
 
-    cdef void ring(self) noexcept nogil:
+    cdef void wake(self) noexcept nogil:
         """Wake the thread. Any thread may call it."""
-        eventfd_write(self.bell, 1)
+        eventfd_write(self.wakeup, 1)
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -204,7 +203,7 @@ cdef class IoThread:
         if source == NULL:
             self.accept_one()
             return
-        if source == &self.bell:
+        if source == &self.wakeup:
             return  # edge-triggered: it need not be read
         cdef Client* client = <Client*>source
         if client.gone:

@@ -69,11 +69,11 @@ class IoThread:
         self._idle_until = self._now = self._swept = 0.0
         self._accept_error = 0
         self._clients: dict[int, ClientState] = {}  # by descriptor
-        self._bell, self.ringer = socket.socketpair()
-        self._bell.setblocking(False)
-        self.ringer.setblocking(False)
+        self._wakeup, self.waker = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self.waker.setblocking(False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         # RLock: the collector may delete a Task while it is held.
         self.lock = threading.RLock()  # LOCK: guards blocks, tasks, ended and `unsent` of clients
@@ -105,13 +105,13 @@ class IoThread:
         Returns when the listener is not used any more.
         """
         self._drains = True
-        wake(self.ringer)
+        wake(self.waker)
         self._is_drained.wait()
 
     def stop(self) -> None:
         """End the thread: it closes all connections. Tasks with a state become "gone"."""
         self._stopped = True
-        wake(self.ringer)
+        wake(self.waker)
 
     def run(self) -> None:
         """Run the thread. Returns after `stop`."""
@@ -126,8 +126,8 @@ class IoThread:
         self._end()
 
     def _on_event(self, source: object, mask: int, client: ClientState | None) -> None:
-        if source is self._bell:
-            self._bell.recv(_RECEIVED)
+        if source is self._wakeup:
+            self._wakeup.recv(_RECEIVED)
         elif client is None:
             self._accept()
         else:
@@ -360,8 +360,8 @@ class IoThread:
             self.has_task.notify_all()
         self._take_blocks()
         self._selector.close()
-        self._bell.close()
-        self.ringer.close()
+        self._wakeup.close()
+        self.waker.close()
         if not self._is_drained.is_set():
             self._listener.close()
             self._is_drained.set()

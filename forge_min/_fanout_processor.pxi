@@ -56,9 +56,7 @@ cdef double SHARED_FOR = 0.5  # seconds until the kernel may choose again
 cdef void choose_processor(TaskQueue* tasks, double rate, double now) noexcept nogil:
     """Begin, renew or end the sharing of a processor. rate: tasks per second."""
     cdef bint shares
-    if rate < BUSY and forge_any(&forge_sharing) == 0:
-        return
-    if not forge_claim(tasks):
+    if (rate < BUSY and not forge_any(&forge_sharing)) or not forge_claim(tasks):
         return
     shares = forge_flag(&forge_processor) >= 0
     if not shares and rate >= BUSY:
@@ -76,5 +74,5 @@ def begin_wait():
 
 
 def end_wait():
-    """See _fanout_py.begin_wait."""
+    """See _fanout_py.end_wait."""
     forge_end_wait()

@@ -6,10 +6,12 @@
 
 cdef enum:
     IN_A_ROW = 32  # tasks, after which a worker pauses unless it is the only one
+    YIELD_AFTER = 16  # tasks that a worker takes before it lets others have the GIL
 
 cdef double TICK = 0.5  # seconds between two checks of deadlines
-cdef double CHECK_AFTER_RUN = 100e-6  # seconds from a check that found a running worker to the next,
-# for each worker with a task: the more there are, the more seldom all of them wait
+# Seconds from a check that found a running worker to the next one, for each worker with a task: the
+# more there are, the more seldom all of them wait.
+cdef double CHECK_AFTER_RUN = 100e-6
 cdef double CHECK_AGAIN = 50e-6  # seconds from a check that found none
 cdef double SHARE_AFTER = 5e-3  # seconds in which no worker took a task, until one more is woken
 cdef double SHORT = 1e-3  # seconds for which a task is expected to wait for a moment only

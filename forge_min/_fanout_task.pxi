@@ -83,7 +83,7 @@ cdef class ServerWorker:
                 return None
             self.taken = 1
             if is_left:
-                io.ring()  # no worker was idle when the thread looked last
+                io.wake()  # no worker was idle when the thread looked last
             with nogil:
                 forge_be_worker()
                 forge_begin_wait()
@@ -217,5 +217,5 @@ cdef class Task:
                 forge_push(&self.io.blocks, block, <void**>&block.next)
         pthread_mutex_unlock(&self.io.tasks.lock)
         if taken and forge_swap(&self.io.asleep, 0):
-            self.io.ring()
+            self.io.wake()
         return taken

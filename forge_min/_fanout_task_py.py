@@ -19,10 +19,10 @@ def file_of(sock: socket.socket) -> tuple[int, int]:
     return 0, 0
 
 
-def wake(ringer: socket.socket) -> None:
+def wake(waker: socket.socket) -> None:
     """Wake the I/O thread that reads the other end of this socket."""
     with suppress(OSError):  # it is full, so the thread wakes anyway
-        ringer.send(b"x")
+        waker.send(b"x")
 
 
 class ClientState:
@@ -146,7 +146,7 @@ class Task:
             self._over, self._begun = then != "worker", True
             self._client.unsent += len(data)
             self._io_thread.blocks.append((self._client, data, then, state, phase))
-        wake(self._io_thread.ringer)
+        wake(self._io_thread.waker)
         return True
 
 
