@@ -6,23 +6,16 @@
 
 cdef enum:
     IN_A_ROW = 32  # tasks, after which a worker pauses unless it is the only one
-    YIELD_AFTER = 16  # tasks that a worker takes before it lets others have the GIL
 
 cdef double TICK = 0.5  # seconds between two checks of deadlines
-# Seconds from a check that found a running worker to the next one, for each worker with a task: the
-# more there are, the more seldom all of them wait.
-cdef double CHECK_AFTER_RUN = 100e-6
-cdef double CHECK_AGAIN = 50e-6  # seconds from a check that found none
+cdef double CHECK_AFTER = 100e-6  # seconds between two checks whether a worker runs
 cdef double SHARE_AFTER = 5e-3  # seconds in which no worker took a task, until one more is woken
-cdef double SHORT = 1e-3  # seconds for which a task is expected to wait for a moment only
-cdef double LONG = 0.1  # seconds after which a worker is not expected to run any more
 
 
 cdef struct WorkerState:
     sem_t wake
     WorkerState* next  # of all workers, in the order of their creation
     bint idle
-    double began  # when it took its task
     int proc  # descriptor of /proc/thread-self/syscall, or -1
 
 
@@ -36,7 +29,6 @@ cdef struct TaskQueue:
     double taken_at, next_check
     int processor  # atomic: of the worker that took the last task
     double chosen_at  # for the I/O thread only: when the shared processor was chosen
-    bint ran  # whether a worker ran at the last check
     bint ended
 
 
@@ -87,19 +79,12 @@ cdef inline bint worker_is_running(WorkerState* worker) noexcept nogil:
 cdef inline bint tasks_need_worker(TaskQueue* tasks, double now) noexcept nogil:
     """Return whether another worker is needed for the queue. The caller holds the lock."""
     cdef WorkerState* worker = tasks.workers
-    cdef bint is_short = False, ran = tasks.ran
-    cdef int busy = 0
-    if now - tasks.taken_at < SHARE_AFTER and now < tasks.next_check:
-        return not tasks_is_any_busy(tasks)
-    tasks.ran = False
-    while worker != NULL:
-        if not worker.idle and now - worker.began < LONG:
-            busy += 1
-            is_short = is_short or now - worker.began < SHORT
-            tasks.ran = tasks.ran or worker_is_running(worker)
+    if now < tasks.next_check:
+        return False
+    tasks.next_check = now + CHECK_AFTER
+    while worker != NULL and (worker.idle or not worker_is_running(worker)):
         worker = worker.next
-    tasks.next_check = now + (CHECK_AFTER_RUN * busy if tasks.ran else CHECK_AGAIN)
-    return now - tasks.taken_at >= SHARE_AFTER or not (tasks.ran or (is_short and ran))
+    return worker == NULL or now - tasks.taken_at >= SHARE_AFTER
 
 
 cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
@@ -114,8 +99,7 @@ cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
     if worker != NULL:
         if tasks_need_worker(tasks, now):
             worker_wake(worker)
-            worker.began = tasks.taken_at = now
-            tasks.ran, tasks.next_check = True, now + CHECK_AFTER_RUN
+            tasks.taken_at = now
         seconds = max(tasks.next_check - now, 0)
     pthread_mutex_unlock(&tasks.lock)
     return seconds

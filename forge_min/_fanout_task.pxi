@@ -59,9 +59,6 @@ cdef class ServerWorker:
         # SAFETY: created before a connection is taken, which a failure would lose.
         cdef Task task = Task.__new__(Task)
         self.taken += 1
-        if self.taken % YIELD_AFTER == 0:
-            with nogil:
-                sched_yield()
         while True:
             pthread_mutex_lock(&io.tasks.lock)
             self.state.idle = True
@@ -73,7 +70,7 @@ cdef class ServerWorker:
                 io.tasks.next_check = 0  # the next task comes after a pause: check at once
             if client != NULL:
                 self.state.idle = False
-                self.state.began = io.tasks.taken_at = forge_now()
+                io.tasks.taken_at = forge_now()
                 forge_swap(&io.tasks.processor, sched_getcpu())
             pthread_mutex_unlock(&io.tasks.lock)
             if client != NULL:
