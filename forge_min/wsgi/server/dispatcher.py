@@ -28,7 +28,6 @@ from .exchange import (
 _log = logging.getLogger("forge_min.wsgi.server")
 _UNREAD = {"REQUEST_METHOD": "-", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": "-"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TICK = 0.5  # seconds
 _GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
 MAX_GIVEN_UP = 64
 """Given-up workers that have not returned, up to which each one is replaced by a new worker."""
