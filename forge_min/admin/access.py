@@ -18,10 +18,10 @@ from ..wsgi import (
     Request,
     Response,
     bearer,
+    client_network,
     cookies_of,
     first,
     html_response,
-    network,
     preferred,
     redirect,
 )
@@ -101,7 +101,7 @@ class Access:
 
         No token is compared then: otherwise the correct one could still be guessed.
         """
-        _, left, until_full = self._wrong.take(_network(request), 0)
+        _, left, until_full = self._wrong.take(client_network(request), 0)
         if not left:
             seconds = until_full - _MINUTE + _MINUTE / _ATTEMPTS  # until the next attempt
             raise TooManyAttempts("too many wrong tokens", retry_after=ceil(seconds))
@@ -109,7 +109,7 @@ class Access:
     def _is_token(self, request: Request, token: str) -> bool:
         valid = _equal(token, self._token)
         if not valid:
-            self._wrong.take(_network(request))
+            self._wrong.take(client_network(request))
         return valid
 
     def _is_safe_host(self, host: str) -> bool:
@@ -145,10 +145,6 @@ def _local_url(url: str) -> str:
     """Return a URL of this server to redirect to, "/" for any other."""
     plain = url.isascii() and url.isprintable() and "\\" not in url
     return url if plain and url.startswith("/") and not url.startswith("//") else "/"
-
-
-def _network(request: Request) -> str:
-    return network(request.environ.get("REMOTE_ADDR", ""))
 
 
 def _equal(token: str, secret: str) -> bool:

@@ -21,7 +21,7 @@ from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauth
 from ..fanout import Limiter, StreamWriter
 from ..i18n import text
 from ..notify import Opened, PostgresHub, TopicKey
-from ..wsgi import Handler, Request, Response, network
+from ..wsgi import Handler, Request, Response, client_network
 
 log = logging.getLogger("forge_min.wsgi")  # operators filter by this name
 MAX_TOPICS = 32
@@ -110,7 +110,7 @@ class StreamReauthorizer(DatabaseThread):
 def client_key(request: Request) -> str:
     """Return the key of the per-user limit: the user, or the network of an anonymous user."""
     user = current_identity().user
-    return f"user {user}" if user else network(request.environ.get("REMOTE_ADDR") or "")
+    return f"user {user}" if user else client_network(request)
 
 
 def events_handler(

@@ -37,8 +37,8 @@ from ..wsgi import (
     HTTPProblem,
     Request,
     Response,
+    client_network,
     json_response,
-    network,
     no_content,
     to_json,
 )
@@ -200,7 +200,7 @@ class ResourceAPI:
         digest = hashlib.sha256(request.body).hexdigest()
         # The row and the verb, if any.
         path = request.path.removeprefix(self._path) if request.params else ""
-        client = network(request.environ.get("REMOTE_ADDR", ""))
+        client = client_network(request)
         status, headers, body, replayed = self._actions.once(
             key, digest, parts, operation=operation, path=path, client=client, repeatable=repeatable
         )

@@ -30,7 +30,7 @@ from .middleware.identify import (
     tenant_by_subdomain,
     tenant_in_path,
 )
-from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, limit_time, network
+from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, client_network, limit_time
 from .middleware.negotiation import Compress, json_only, preferred, prefers_html
 from .problem import HTTPProblem, MethodNotAllowed, error_response, problem_response, status_of
 from .request import Request, first
@@ -53,11 +53,11 @@ __all__ = [
     "Handler", "Headers", "Identify", "Method", "MethodNotAllowed", "Middleware",
     "OnServerResponse", "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route",
     "Router", "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles",
-    "bearer", "check_csrf", "check_root", "check_url", "content_type", "cookie", "cookies_of",
-    "csrf_field", "environ_key", "error_response", "escape", "first", "html_response",
+    "bearer", "check_csrf", "check_root", "check_url", "client_network", "content_type", "cookie",
+    "cookies_of", "csrf_field", "environ_key", "error_response", "escape", "first", "html_response",
     "https_message", "inherited_listener", "join", "json_only", "json_response", "lacks_https",
-    "limit_time", "local_time", "network", "no_content", "preferred", "prefers_html",
-    "problem_response", "raw", "redirect", "sent_form", "show_time", "sign_form", "status_of",
-    "tag", "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
-    "text_response", "time_tag", "to_json", "void",
+    "limit_time", "local_time", "no_content", "preferred", "prefers_html", "problem_response",
+    "raw", "redirect", "sent_form", "show_time", "sign_form", "status_of", "tag",
+    "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response",
+    "time_tag", "to_json", "void",
 ]  # fmt: skip

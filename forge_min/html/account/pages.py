@@ -24,6 +24,7 @@ from ...wsgi import (
     Response,
     Route,
     check_csrf,
+    client_network,
     cookie,
     cookies_of,
     csrf_field,
@@ -31,7 +32,6 @@ from ...wsgi import (
     https_message,
     join,
     lacks_https,
-    network,
     redirect,
     sent_form,
     status_of,
@@ -159,7 +159,7 @@ class AccountPages:
             about["before"] = self._cookie(request, SESSION_COOKIE)
             secret = signing.sign_in(conn, email, password, self._lifetime, **about)
         except (Unauthenticated, TooManyAttempts) as err:
-            log.warning("a sign-in from %s was refused: %s", _network(request), err)
+            log.warning("a sign-in from %s was refused: %s", client_network(request), err)
             return self._sign_in(request, following, email, err)
         return self._signed_in(request, _local(following) or f"{request.root}/", secret, email)
 
@@ -238,7 +238,7 @@ class AccountPages:
         email = first(sent_form(request), "email")
         conn, device = self._database.connection(), self._device(request, email)
         try:
-            wanted = signing.count_reset(conn, email, _network(request), device)
+            wanted = signing.count_reset(conn, email, client_network(request), device)
         except TooManyAttempts as err:
             return self._forgot(request, err)
         if self._sender is not None and wanted:
@@ -375,13 +375,9 @@ def _twice(pairs: dict[str, list[str]]) -> str:
     return first(pairs, "password")
 
 
-def _network(request: Request) -> str:
-    return network(request.environ.get("REMOTE_ADDR", ""))
-
-
 def _client(request: Request) -> dict[str, str]:
     """Return the values of a session that describe its client."""
-    return {"address": _network(request), "agent": request.header("User-Agent") or ""}
+    return {"address": client_network(request), "agent": request.header("User-Agent") or ""}
 
 
 def _local(url: str) -> str:

@@ -84,10 +84,7 @@ class RateLimits:
     """
 
     def __init__(
-        self,
-        limits: Mapping[str, tuple[int, float]],
-        prefix: str,
-        routes: Collection[str] = (),
+        self, limits: Mapping[str, tuple[int, float]], prefix: str, routes: Collection[str] = ()
     ) -> None:
         self._limits = {
             kind: (RateLimiter(count, seconds), f'"{kind}";q={count};w={ceil(seconds)}')
@@ -114,7 +111,7 @@ class RateLimits:
         self, request: Request, caller: tuple[str, str] | None
     ) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
         """Return the header fields, and the problem if the limit is exceeded."""
-        kind, key = caller or (DEFAULT, network(request.environ.get("REMOTE_ADDR", "")))
+        kind, key = caller or (DEFAULT, client_network(request))
         kind = kind if kind in self._limits else DEFAULT
         if kind not in self._limits:
             return [], None
@@ -135,9 +132,13 @@ def _caller() -> tuple[str, str] | None:
     return (identity.via or "session", identity.user) if identity.user else None
 
 
+def client_network(request: Request) -> str:
+    """Return the network of a request's client: its address, or the /64 of an IPv6 client."""
+    return _network(request.environ.get("REMOTE_ADDR") or "")
+
+
 @lru_cache(10_000)
-def network(address: str) -> str:
-    """Return the key of an address: an IPv6 client has a whole /64."""
+def _network(address: str) -> str:
     try:
         parsed = ip_address(address.partition("%")[0])  # a zone (RFC 4007), as some servers add it
     except ValueError:
@@ -158,7 +159,7 @@ _NO_TOTAL = 2**31 - 1
 
 
 class ConcurrencyLimit:
-    """Middleware inside of `Identify`. A client is a user, or else an address (see `network`).
+    """Middleware inside of `Identify`. A client is a user, or else a network.
 
     max_per_client: concurrent requests of one client.
     max_per_address: concurrent requests of all users of one address.
@@ -170,10 +171,7 @@ class ConcurrencyLimit:
     """
 
     def __init__(
-        self,
-        max_per_client: int,
-        max_per_address: int,
-        exempt: Collection[str] = (),
+        self, max_per_client: int, max_per_address: int, exempt: Collection[str] = ()
     ) -> None:
         self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_client)
         self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
@@ -188,7 +186,7 @@ class ConcurrencyLimit:
         if request.route in self._exempt:
             return handler(request)
         environ, caller = request.environ, _caller()
-        address = network(environ.get("REMOTE_ADDR", ""))
+        address = client_network(request)
         client = f"user {caller[1]}" if caller else f"anonymous {address}"
         clients = self._clients
         if request.route.endswith(".csv"):
