@@ -22,6 +22,7 @@ from ..wsgi import (
     cookies_of,
     first,
     html_response,
+    local_path,
     preferred,
     redirect,
 )
@@ -83,12 +84,12 @@ class Access:
         return _equal(cookies_of(request, secure=False).get(_COOKIE, ""), self._cookie)
 
     def _sign_in_form(self, request: Request) -> Response:
-        url = _local_url(first(request.query, "next"))
+        url = local_path(first(request.query, "next")) or "/"
         return html_response(sign_in.render(wrong=False, next=url))
 
     def _sign_in(self, request: Request) -> Response:
         """Set the cookie, and redirect to the page that was requested first."""
-        url = _local_url(first(request.form(), "next"))
+        url = local_path(first(request.form(), "next")) or "/"
         if not self._is_token(request, first(request.form(), "token")):
             return html_response(sign_in.render(wrong=True, next=url), 403)
         response = redirect(url)
@@ -139,12 +140,6 @@ def _is_cross_site(request: Request) -> bool:
         return False
     link = request.header("Sec-Fetch-Mode") == "navigate" and request.method == "GET"
     return not link or request.path.startswith("/debug/")
-
-
-def _local_url(url: str) -> str:
-    """Return a URL of this server to redirect to, "/" for any other."""
-    plain = url.isascii() and url.isprintable() and "\\" not in url
-    return url if plain and url.startswith("/") and not url.startswith("//") else "/"
 
 
 def _equal(token: str, secret: str) -> bool:

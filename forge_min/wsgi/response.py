@@ -166,6 +166,12 @@ def no_content(headers: Headers = ()) -> Response:
     return Response(204, b"", headers)
 
 
+def local_path(url: str) -> str:
+    """Return a URL to redirect to if it is a path of this site, else ""."""
+    is_path = url.startswith("/") and not url.startswith("//") and "\\" not in url
+    return url if is_path and url.isprintable() and url.isascii() else ""
+
+
 def redirect(url: str, status: int = 303) -> Response:
     """Redirect to another page; after 303 the browser uses GET (RFC 9110 section 15.4.4)."""
     return Response(status, b"", [("Location", url)])

@@ -32,6 +32,7 @@ from ...wsgi import (
     https_message,
     join,
     lacks_https,
+    local_path,
     redirect,
     sent_form,
     status_of,
@@ -161,7 +162,7 @@ class AccountPages:
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", client_network(request), err)
             return self._sign_in(request, following, email, err)
-        return self._signed_in(request, _local(following) or f"{request.root}/", secret, email)
+        return self._signed_in(request, local_path(following) or f"{request.root}/", secret, email)
 
     def sign_out(self, request: Request) -> Response:
         """End this session."""
@@ -310,7 +311,7 @@ class AccountPages:
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
-        hidden = {"next": _local(following)}
+        hidden = {"next": local_path(following)}
         return self._page(
             request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context
         )
@@ -378,12 +379,6 @@ def _twice(pairs: dict[str, list[str]]) -> str:
 def _client(request: Request) -> dict[str, str]:
     """Return the values of a session that describe its client."""
     return {"address": client_network(request), "agent": request.header("User-Agent") or ""}
-
-
-def _local(url: str) -> str:
-    """Return the URL if it is a path of this application, else ""."""
-    is_path = url.startswith("/") and not url.startswith("//") and "\\" not in url
-    return url if is_path and url.isprintable() and url.isascii() else ""
 
 
 def _browser(agent: str) -> str:
