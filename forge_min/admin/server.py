@@ -34,7 +34,6 @@ from .pages import Pages
 from .profiles import Profiles
 from .traces import show_traces
 
-_JOBS = ("/jobs", "/jobs/{path...}", "/static/jobs/{path...}")
 _THREADS = 4  # a profile holds one until it ends, a process that hangs two more for 2 s
 _MOST = 10_000  # bytes of a form
 
@@ -83,7 +82,8 @@ class AdminServer:
             "GET /readyz": self._readyz,
             "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
-            **{f"GET {path}": self._show_jobs for path in _JOBS},
+            "GET /jobs": self._show_jobs,
+            "GET /jobs/{path...}": self._show_jobs,
             "POST /jobs/{path...}": self._show_jobs,
         }
         router = Router()

@@ -161,8 +161,8 @@ def test_lists_are_filtered_and_go_on(desk: Any) -> None:
     [("/jobs/list?state=asleep", 422), ("/jobs/list?before=x", 400), ("/jobs/0", 404),
      ("/jobs/" + "9" * 5000, 400), ("/jobs/list?queue=%00", 422), ("/jobs/list?tag=%00", 422),
      ("/jobs/x", 400), ("/jobs/99999999999999999999", 400), ("/jobs/1/retry", 405),
-     ("/static/jobs/pages.py", 404), ("/static/jobs/../pages.py", 404), ("/events", 404),
-     ("/events?topic=other", 404), ("/static/jobs/jobs.css", 200), ("/static/forge/live.js", 200)],
+     ("/static/admin/jobs.py", 404), ("/static/admin/../jobs.py", 404), ("/events", 404),
+     ("/events?topic=other", 404), ("/static/admin/jobs.css", 200), ("/static/forge/live.js", 200)],
 )  # fmt: skip
 def test_what_is_not_there_is_said_so(desk: Any, path: str, status: int) -> None:
     assert desk().ask(path).status == status
@@ -218,7 +218,7 @@ def test_with_a_token_a_browser_signs_in_and_gets_a_cookie(desk: Any) -> None:
     page = site.ask("/jobs", Host="admin.example")
     assert (page.status, page.headers["location"]) == (303, "/sign-in?next=%2Fjobs")
     assert 'type="password"' in site.ask("/sign-in").text
-    assert site.ask("/static/jobs/jobs.css").status == 200
+    assert site.ask("/static/admin/jobs.css").status == 200
     wrong = site.ask("/sign-in", {"token": "guess"})
     assert wrong.status == 403 and "Wrong token" in wrong.text and "set-cookie" not in wrong.headers
     done = site.ask("/sign-in", {"token": "the secret"})

@@ -17,9 +17,9 @@ FILES = {
         f"{_HTML}account/pages.",
         *(f"{_TEMPLATES}{page}." for page in ("account", "password", "sign_in")),
     ),
-    "jobs page": (
-        "forge_min/admin/jobs/",
-        *(f"forge_min/admin/templates/{page}." for page in ("job", "jobs", "queues")),
+    "jobs page": tuple(
+        f"forge_min/admin/{name}."
+        for name in ("jobs", "assets/jobs", "templates/job", "templates/jobs", "templates/queues")
     ),
     "resource pages": (
         *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),

@@ -1,4 +1,4 @@
-"""The jobs page: its routes and the values of its templates.
+"""The page /jobs of the admin server: queues, workers and jobs, and their actions.
 
 Every client of the admin server may use it.
 """
@@ -13,24 +13,13 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
-from ... import db
-from ...errors import BadRequest
-from ...jobs import control
-from ...resources import files
-from ...wsgi import (
-    Request,
-    Response,
-    Router,
-    StaticFiles,
-    check_csrf,
-    csrf_field,
-    first,
-    html_response,
-    redirect,
-)
-from ..templates import job as job_page
-from ..templates import jobs as jobs_page
-from ..templates import queues as queues_page
+from .. import db
+from ..errors import BadRequest
+from ..jobs import control
+from ..wsgi import Request, Response, Router, check_csrf, csrf_field, first, html_response, redirect
+from .templates import job as job_page
+from .templates import jobs as jobs_page
+from .templates import queues as queues_page
 
 _LIMIT = 50  # jobs on a page
 _FIELDS = ("queue", "kind", "tag")  # the filters of the list, beside the state
@@ -51,7 +40,6 @@ class JobsPages:
     ) -> None:
         self._database, self._project, self._reporting_kinds = database, project, reporting_kinds
         self._router = router = Router()
-        router.add("GET", "/static/jobs/{path...}", StaticFiles(files(__package__) / "assets"))
         router.add("GET", "/jobs", self._overview)
         router.add("GET", "/jobs/list", self._list)
         router.add("GET", "/jobs/{id}", self._detail)
