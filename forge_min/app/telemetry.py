@@ -124,20 +124,12 @@ class Metrics:
 
     def __init__(self, registry: observe.MetricRegistry, build: Mapping[str, Any]) -> None:
         self.registry = registry
-        times = {
-            name: registry.histogram(
-                name, bounds=_LONG if name.startswith("forge_job") else _FAST, **row
-            )
-            for name, row in _TABLE["histogram"].items()
-        }
-        self._requests = times["forge_http_request_duration_seconds"]
-        self._queries = times["forge_db_query_duration_seconds"]
-        self._jobs = times["forge_job_duration_seconds"]
-        self._waits = times["forge_job_wait_seconds"]
-        name = "forge_jobs_inserted_total"
-        self._inserted = registry.counter(name, **_TABLE["counter"][name])
-        name = "forge_sse_rejected_total"
-        self._refused = registry.counter(name, **_TABLE["counter"][name])
+        self._requests = self._add("histogram", "forge_http_request_duration_seconds", bounds=_FAST)
+        self._queries = self._add("histogram", "forge_db_query_duration_seconds", bounds=_FAST)
+        self._jobs = self._add("histogram", "forge_job_duration_seconds", bounds=_LONG)
+        self._waits = self._add("histogram", "forge_job_wait_seconds", bounds=_LONG)
+        self._inserted = self._add("counter", "forge_jobs_inserted_total")
+        self._refused = self._add("counter", "forge_sse_rejected_total")
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
         labels = {"version": version, "commit": commit, "impl": fanout.IMPL}
@@ -173,7 +165,11 @@ class Metrics:
     def watch(self, name: str, read: _Read) -> None:
         """Read a gauge or counter of metrics.toml from `read` at every scrape."""
         kind = "gauge" if name in _TABLE["gauge"] else "counter"
-        getattr(self.registry, kind)(name, callback=read, **_TABLE[kind][name])
+        self._add(kind, name, callback=read)
+
+    def _add(self, kind: str, name: str, **options: Any) -> Any:
+        """Register a metric of metrics.toml, and return it."""
+        return getattr(self.registry, kind)(name, **options, **_TABLE[kind][name])
 
     def watch_dropped(self, name: str, counts: Mapping[Any, int]) -> None:
         """Read a counter from counts by reason at every scrape."""
