@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from .. import db
 from ..auth import Identity, current_identity, require, require_one_of
-from ..errors import BadRequest, Forbidden, NotFound, Unavailable
+from ..errors import BadRequest, DomainError, Forbidden, NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
@@ -130,6 +131,12 @@ class BaseActions(Generic[R]):
         identity = current_identity() if roles is None else require_one_of(roles)
         self.tenant()
         return identity
+
+    def may(self, operation: str) -> bool:
+        """Return whether `allow` permits the operation."""
+        with suppress(DomainError):
+            return bool(self.allow(operation))
+        return False
 
     def tenant(self) -> UUID | None:
         """Return the tenant of the rows, None for a resource that belongs to no tenant.

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..auth import as_identity, current_identity
-from ..errors import DomainError, Unauthenticated
+from ..errors import Unauthenticated
 from ..i18n import current_language, text
 from ..wsgi import (
     Raw,
@@ -91,8 +90,7 @@ class Layout:
         """Return a link to each resource that the user may read."""
         items = []
         for path, actions in self.resources.items():
-            with suppress(DomainError):
-                actions.allow("read")
+            if actions.may("read"):
                 here = request.path == path or request.path.startswith(path + "/")
                 items.append(Hyperlink(label_of(actions.resource.topic), request.root + path, here))
         return items

@@ -141,7 +141,7 @@ class ResourcePages:
         fields = [f for f in self._display_fields if f.column is not None and f.column.filterable]
         options = self._options(request, fields, request.query)
         context, status = self._list_page.context(request, options)
-        new = f"{request.root}{self._path}/new" if self._may("create") else ""
+        new = f"{request.root}{self._path}/new" if self._actions.may("create") else ""
         title, undo = label_of(self._actions.resource.topic), self._undo(request)
         return self._live_page(request, "list", title, status, new=new, undo=undo, **context)
 
@@ -153,10 +153,10 @@ class ResourcePages:
     def show(self, request: Request) -> Response:
         """Show all values of one row."""
         self._actions.allow("read")
-        row = self._actions.get(self._key(request))
+        row, may = self._actions.get(self._key(request)), self._actions.may
         context = {"row": row, "list": request.root + self._path}
-        context["edit"] = self._row_url(request, row, "edit") if self._may("update") else ""
-        context["delete"] = self._row_url(request, row, "delete") if self._may("delete") else ""
+        context["edit"] = self._row_url(request, row, "edit") if may("update") else ""
+        context["delete"] = self._row_url(request, row, "delete") if may("delete") else ""
         context |= details(self._actions, self._display_fields, row, self._paths, request.root)
         return self._live_page(request, "show", self._actions.label(row), **context)
 
@@ -430,14 +430,14 @@ class ResourcePages:
     def _done(self, request: Request, change: str, row: Any = None, *, undo: str = "") -> Response:
         """Redirect to the row, or to the list. undo: key of the row that can be restored."""
         url = request.root + self._path
-        if row is not None and self._may("read"):
+        if row is not None and self._actions.may("read"):
             url = self._row_url(request, row)
         notice = {"_done": change, "_undo": undo} if undo else {"_done": change}
         return redirect(f"{url}?{urlencode(notice)}")
 
     def _undo(self, request: Request) -> Raw:
         key = first(request.query, "_undo")
-        if not key or not self._actions.resource.soft_delete or not self._may("restore"):
+        if not key or not self._actions.resource.soft_delete or not self._actions.may("restore"):
             return Raw()
         action = row_url(request.root + self._path, key, "restore")
         button = tag("button", WORDS.undo, type="submit", class_="quiet")
@@ -452,11 +452,6 @@ class ResourcePages:
         context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
         context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
         return self._layout.page(request, self._templates[name], title, status, **context)
-
-    def _may(self, operation: str) -> bool:
-        with suppress(DomainError):
-            return bool(self._actions.allow(operation))
-        return False
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params.get("id", "new"))
