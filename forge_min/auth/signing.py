@@ -272,9 +272,7 @@ def _count_device(conn: Connection, account: str, device: str) -> Mapping[str, B
 
 
 def _count(
-    conn: Connection,
-    steps: Sequence[Mapping[str, Bucket]],
-    limited: Collection[str] = (),
+    conn: Connection, steps: Sequence[Mapping[str, Bucket]], limited: Collection[str] = ()
 ) -> Mapping[str, Bucket]:
     """Count an attempt in one bucket of each step, the first with capacity. Returns these buckets.
 

@@ -14,16 +14,7 @@ from urllib.parse import quote
 from ..auth import as_identity, current_identity
 from ..errors import Unauthenticated
 from ..i18n import current_language, text
-from ..wsgi import (
-    Raw,
-    Request,
-    Response,
-    html_response,
-    join,
-    prefers_html,
-    redirect,
-    tag,
-)
+from ..wsgi import Raw, Request, Response, html_response, join, prefers_html, redirect, tag
 from .fields import AnyActions, label_of
 from .templates import WORDS, index, layout, problem
 
