@@ -227,9 +227,15 @@ class AccountPages:
 
     # -- password reset ----------------------------------------------------------------------------
 
-    def ask_forgot(self, request: Request) -> Response:
+    def ask_forgot(
+        self, request: Request, error: DomainError | None = None, notice: str = ""
+    ) -> Response:
         """Show the form that asks for a password-reset link."""
-        return self._forgot(request)
+        context: dict[str, Any] = {"email": "", "password": False, "notice": notice}
+        context["button"] = WORDS.send
+        return self._page(
+            request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
+        )
 
     def forgot(self, request: Request) -> Response:
         """Have a password-reset link sent if the email has an account.
@@ -241,10 +247,10 @@ class AccountPages:
         try:
             wanted = signing.count_reset(conn, email, client_network(request), device)
         except TooManyAttempts as err:
-            return self._forgot(request, err)
+            return self.ask_forgot(request, err)
         if self._sender is not None and wanted:
             self._sender.enqueue(email)
-        return self._forgot(
+        return self.ask_forgot(
             request, notice=text("If this email has an account, a link is on its way.")
         )
 
@@ -316,15 +322,6 @@ class AccountPages:
             request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context
         )
 
-    def _forgot(
-        self, request: Request, error: DomainError | None = None, notice: str = ""
-    ) -> Response:
-        context: dict[str, Any] = {"email": "", "password": False, "notice": notice}
-        context["button"] = WORDS.send
-        return self._page(
-            request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
-        )
-
     def _password(
         self, request: Request, user: accounts.User, error: DomainError | None = None, key: str = ""
     ) -> Response:
@@ -383,10 +380,8 @@ def _client(request: Request) -> dict[str, str]:
 
 def _browser(agent: str) -> str:
     """Return the names of the browser and the system in a User-Agent header."""
-    known: Any = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
+    browsers = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
     systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
-    name = next((word for word in known if word in agent), "")
-    system = next((word for word in systems if word in agent), "")
     names = {"Edg": "Edge", "OPR": "Opera", "Mac OS X": "macOS"}
-    known_names = [names.get(word, word) for word in (name, system) if word]
-    return ", ".join(known_names) or agent[:40] or "–"
+    words = (next((w for w in known if w in agent), "") for known in (browsers, systems))
+    return ", ".join(names.get(word, word) for word in words if word) or agent[:40] or "–"
