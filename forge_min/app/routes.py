@@ -128,20 +128,17 @@ def _page(registry: Registry, declared: Callable[..., str], unsafe_eval: bool) -
     return handler
 
 
-def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> list[wsgi.Route]:
+def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> Iterator[wsgi.Route]:
     paths = {route.name: route.pattern for route in routes}
     _check_permissions(registry, {(topic, name) for topic, name, _ in app.verbs})
-    verbs = []
     for topic, name, function in app.verbs:
         if topic not in registry.actions:
             known = ", ".join(registry.actions)
             raise ConfigError(f"app.verb: unknown topic {topic!r}; the topics are {known}")
         api = ResourceAPI(registry.actions[topic], paths[f"{topic}.list"])
         handler = api.verb(registry.fill(function, 2), function.__doc__, name)
-        verbs.append(
-            wsgi.Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}")
-        )
-    return verbs
+        path = f"{paths[f'{topic}.get']}/{name}"
+        yield wsgi.Route("POST", path, handler, f"{topic}.{name}")
 
 
 def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
