@@ -88,7 +88,7 @@ class ListPage:
             problem, status = text(err.message), 400
         columns = self.columns()
         cells = Cells(self._actions, rows, columns, self._paths, request.root)
-        filters = [self._filter(field, params, options) for field in self._filter_fields()]
+        filters = [self._filter(field, params, options) for field in self.filter_fields()]
         resource = self._actions.resource
         filtered = any(v for k, v in params.items() if k not in ("q", "sort", *_POSITION))
         return {
@@ -112,7 +112,8 @@ class ListPage:
             "csv": f"{request.root}{self._path}.csv" + _query_string(_without(params, *_POSITION)),
         }, status
 
-    def _filter_fields(self) -> list[FormField]:
+    def filter_fields(self) -> list[FormField]:
+        """Return the fields by which the user may filter."""
         return [f for f in self._visible_fields() if f.column is not None and f.column.filterable]
 
     def _other_conditions(self, params: QueryParams, options: Mapping[str, RelationChoices]) -> Raw:
@@ -121,7 +122,7 @@ class ListPage:
         A search within such a list keeps its conditions.
         """
         shown = {"q", "sort", *_POSITION}
-        for field in self._filter_fields():
+        for field in self.filter_fields():
             if field.relation is None or field.name in options:
                 shown.update(_input_names(field))
         return join(

@@ -138,8 +138,7 @@ class ResourcePages:
     def list(self, request: Request) -> Response:
         """Show one page of rows, with search and filters."""
         self._actions.allow("read")
-        fields = [f for f in self._display_fields if f.column is not None and f.column.filterable]
-        options = self._options(request, fields, request.query)
+        options = self._options(request, self._list_page.filter_fields(), request.query)
         context, status = self._list_page.context(request, options)
         new = f"{request.root}{self._path}/new" if self._actions.may("create") else ""
         title, undo = label_of(self._actions.resource.topic), self._undo(request)
