@@ -143,8 +143,7 @@ def _plain_errors(request: Request, handler: Handler) -> Response:
             json.loads(response.body)["detail"] + "\n", response.status, headers
         )
     if response.header("Cache-Control") is None:
-        headers = [*response.headers, ("Cache-Control", "no-store")]
-        response = Response(response.status, response.body, headers)
+        response.headers.append(("Cache-Control", "no-store"))
     return response
 
 
