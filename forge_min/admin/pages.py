@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace as Item
 
-from ..wsgi import Handler, Raw, Request, Response, html_response
+from ..wsgi import Raw, Request, Response, html_response
 from .history import History
-from .inspection import HealthSource
+from .inspection import HealthSource, ProcessInspector
 from .plots import plots
-from .profiles import PATH
 from .templates import overview, profiles
 
 # Without scripts the page reloads; with scripts only its plots do.
@@ -24,46 +23,43 @@ _ICON = (
 )
 
 
-class Pages:
-    """The handlers of the two pages. project: the project's name."""
+def show_overview(
+    health: HealthSource, history: History, project: str, started: float, request: Request
+) -> Response:
+    """Return the page with the facts of the site and its plots. Uses no database.
 
-    def __init__(self, project: str, health: HealthSource, history: History) -> None:
-        self._project, self._health, self._history = project, health, history
-        self._started = time.monotonic()
+    project: the project's name.
+    started: time.monotonic() at the start of the process.
+    """
+    state = health.alive()
+    facts = {
+        "version": state.get("version", "unknown"),
+        "commit": str(state.get("commit", "unknown"))[:12],
+        "core": state.get("impl", "unknown"),
+        "up": uptime(time.monotonic() - started),
+        "processes": len(health.inspector.serving()),
+    }
+    page = overview.render(
+        project=project,
+        title="Overview",
+        head=_FRESH,
+        facts=[Item(name=name, value=value) for name, value in facts.items()],
+        plots=plots(history.points()),
+    )
+    return html_response(page)
 
-    def routes(self) -> dict[str, Handler]:
-        """Return the handlers by method and path. None uses a database."""
-        return {
-            "GET /": self._overview,
-            f"GET {PATH}": self._profiles,
-            "GET /favicon.ico": lambda _: Response(200, _ICON, [("Content-Type", "image/svg+xml")]),
-        }
 
-    def _overview(self, request: Request) -> Response:
-        state, serving = self._health.alive(), self._health.inspector.serving()
-        facts = {
-            "version": state.get("version", "unknown"),
-            "commit": str(state.get("commit", "unknown"))[:12],
-            "core": state.get("impl", "unknown"),
-            "up": uptime(time.monotonic() - self._started),
-            "processes": len(serving),
-        }
-        page = overview.render(
-            project=self._project,
-            title="Overview",
-            head=_FRESH,
-            facts=[Item(name=name, value=value) for name, value in facts.items()],
-            plots=plots(self._history.points()),
-        )
-        return html_response(page)
+def show_profiles(inspector: ProcessInspector, project: str, request: Request) -> Response:
+    """Return the page with the forms for profiles. project: the project's name."""
+    names = inspector.names()
+    processes = names if len(names) > 1 else ()
+    page = profiles.render(project=project, title="Profiles", head=Raw(), processes=processes)
+    return html_response(page)
 
-    def _profiles(self, request: Request) -> Response:
-        names = self._health.inspector.names()
-        processes = names if len(names) > 1 else ()
-        page = profiles.render(
-            project=self._project, title="Profiles", head=Raw(), processes=processes
-        )
-        return html_response(page)
+
+def show_icon(request: Request) -> Response:
+    """Return the icon of a browser's tab."""
+    return Response(200, _ICON, [("Content-Type", "image/svg+xml")])
 
 
 def uptime(seconds: float) -> str:

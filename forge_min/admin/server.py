@@ -9,6 +9,7 @@ import json
 import secrets
 import socket
 import threading
+import time
 from functools import partial
 from ipaddress import ip_address
 
@@ -30,8 +31,8 @@ from ..wsgi import (
 from .access import Access
 from .history import History
 from .inspection import HealthSource
-from .pages import Pages
-from .profiles import Profiles
+from .pages import show_icon, show_overview, show_profiles
+from .profiles import PATH, Profiles
 from .traces import show_traces
 
 _THREADS = 4  # a profile holds one until it ends, a process that hangs two more for 2 s
@@ -72,10 +73,13 @@ class AdminServer:
         self._history = History(health.figures)
         access = Access(token, host)
         inspected = health.inspector, self._stopping.wait
+        started = time.monotonic()
         routes: dict[str, Handler] = {
             **access.routes(),
-            **Pages(project, health, self._history).routes(),
             **Profiles(*inspected).routes(),
+            "GET /": partial(show_overview, health, self._history, project, started),
+            "GET /favicon.ico": show_icon,
+            f"GET {PATH}": partial(show_profiles, health.inspector, project),
             "GET /debug/traces": partial(show_traces, *inspected, project),
             "GET /metrics": self._metrics,
             "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
