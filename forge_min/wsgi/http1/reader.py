@@ -60,19 +60,19 @@ def read_requests(
 
 def _request(data: bytearray, base: Environ, max_body: int) -> Generator[Phase, None, Environ]:
     """Read a request of any kind."""
-    environ = base
+    environ = base.copy()
     try:
-        environ = yield from _head(data, base)
+        yield from _head(data, environ)
         body = yield from _body(data, environ, max_body)
     except ProtocolError as err:
-        err.environ = err.environ or environ
+        err.environ = environ
         raise
     environ["wsgi.input"] = io.BytesIO(body)
     return environ
 
 
-def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
-    """Read a head of any kind."""
+def _head(data: bytearray, environ: Environ) -> Generator[Phase, None, None]:
+    """Read a head of any kind into `environ`."""
     while len(data) < 2:
         yield Phase.HEAD if data else Phase.IDLE
     if data.startswith(b"\r\n"):
@@ -84,14 +84,8 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
         yield Phase.HEAD if data else Phase.IDLE
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
-    environ = base.copy()
-    try:
-        parse_head(data[:end], environ)
-    except ProtocolError as err:
-        err.environ = environ
-        raise
+    parse_head(data[:end], environ)
     del data[:end]
-    return environ
 
 
 def _body(data: bytearray, environ: Environ, limit: int) -> BodyReader:
