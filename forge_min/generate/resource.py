@@ -13,6 +13,9 @@ from ..schema import JobRef
 from .resource_model import KINDS, MODULES, Shape, constraints_of, operators
 from .templating import block, common, imports, lines, render_template, wrap
 
+# The options of a generated Column, in order. ColumnIR has them by the same names.
+_COLUMN = ["filterable", "sortable", "unique", "immutable", "choices", "visible_to", "writable_by"]
+_COLUMN += ["attribute", "label", "help", "placeholder"]
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
 
@@ -71,23 +74,11 @@ def _resource(shape: Shape) -> dict[str, str]:
 
 
 def _column(column: ColumnIR) -> str:
-    name, attribute = column.column, column.attribute
-    return _call(
-        "Column",
-        [name, column.type],
-        ["nullable=False"] * column.required,
-        filterable=column.filterable,
-        sortable=column.sortable,
-        unique=column.unique,
-        immutable=column.immutable,
-        choices=column.choices,
-        visible_to=column.visible_to,
-        writable_by=column.writable_by,
-        attribute="" if attribute == name else attribute,
-        label=column.label,
-        help=column.help,
-        placeholder=column.placeholder,
-    )
+    options = {name: getattr(column, name) for name in _COLUMN}
+    if column.attribute == column.column:
+        del options["attribute"]
+    required = ["nullable=False"] * column.required
+    return _call("Column", [column.column, column.type], required, **options)
 
 
 def _check(column: ColumnIR) -> str:
