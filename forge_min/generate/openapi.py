@@ -99,11 +99,8 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
             # Clients may send a documented default, and an update must not change the field.
             properties[column.column]["default"] = _written(column)
         if column.type == "decimal":  # a number is accepted, too
-            kinds = properties[column.column]["type"]
-            properties[column.column]["type"] = [
-                *([kinds] if isinstance(kinds, str) else kinds),
-                "number",
-            ]
+            null = ["null"] * (not column.required)
+            properties[column.column]["type"] = ["string", *null, "number"]
     for link in shape.across:
         keys = {"type": "array", "items": KINDS[link.target.key.type].schema}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
