@@ -98,9 +98,11 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
         key = environ_key(name)
         value = value.rstrip(" \t")
         if key in environ:
-            environ[key] = _joined(key, environ[key], value)
-        else:
-            environ[key] = value
+            if _SINGLE.fullmatch(key):
+                raise ProtocolError(400, "a header field with a single value was sent twice")
+            # RFC 9110 section 5.3; cookies: RFC 6265 section 5.4
+            value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+        environ[key] = value
     _check_host(version, environ)
     # PERF: the two calls below only for the targets that need them (benchmarks/http, hello).
     if target[0] != "/":
@@ -110,13 +112,6 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
         path = _decoded(path)
     environ["PATH_INFO"] = path
     environ["QUERY_STRING"] = query
-
-
-def _joined(key: str, first: str, second: str) -> str:
-    """Join two fields of one name (RFC 9110 section 5.3; cookies: RFC 6265 section 5.4)."""
-    if _SINGLE.fullmatch(key):
-        raise ProtocolError(400, "a header field with a single value was sent twice")
-    return first + ("; " if key == "HTTP_COOKIE" else ", ") + second
 
 
 def _check_host(version: str, environ: dict[str, Any]) -> None:
