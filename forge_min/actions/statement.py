@@ -58,19 +58,16 @@ def update(
 
     The result is that of `_change`.
     """
-    values = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
+    given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
+    given += _join("given", resource, [name for name in fields if name not in merged])
+    given += _join("merged", resource, merged)
     return _change(
         resource,
         "update",
         fields,
         frozen,
         sets=[f"{quote(name)} = %({name})s" for name in changed] + _stamps(resource),
-        given=values
-        + [
-            sql
-            for name in fields
-            for sql in _join("merged" if name in merged else "given", resource, [name])
-        ],
+        given=given,
         when=_differs([*changed, *fields], PRIOR, GIVEN),
         names=_shown_changes(resource, [*changed, *fields], GIVEN),
     )
