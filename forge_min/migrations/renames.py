@@ -125,14 +125,16 @@ def apply_renames(
     return done
 
 
-def name_not_null(renames: Sequence[Rename], *, back: bool = False) -> list[str]:
-    """Return the statements that give NOT NULL constraints their regular names after renames.
+def rename_statements(renames: Sequence[Rename], *, back: bool = False) -> list[str]:
+    """Return the statements of the renames, then those that give NOT NULL constraints their names.
 
-    back: after renaming back.
+    back: rename back, in reverse order.
     """
+    statements = [rename.sql(back=back) for rename in (reversed(renames) if back else renames)]
     tables = {r.new: r.old if back else r.new for r in renames if r.kind == "table"}
     tables |= {r.table: tables.get(r.table, r.table) for r in renames if r.kind == "column"}
-    return [sql_for("regular not null", DbObject("table", tables[t], "")) for t in sorted(tables)]
+    named = [DbObject("table", tables[table], "") for table in sorted(tables)]
+    return statements + [sql_for("regular not null", table) for table in named]
 
 
 def _tables(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
