@@ -34,23 +34,18 @@ class CORS:
 
     def __init__(self, origins: Sequence[str], headers: Sequence[str] = ()) -> None:
         self._origins = frozenset(origins)
-        self._headers = ", ".join([HEADERS, *headers])
+        self._preflight = [
+            ("Access-Control-Allow-Methods", METHODS),
+            ("Access-Control-Allow-Headers", ", ".join([HEADERS, *headers])),
+            ("Access-Control-Max-Age", _MAX_AGE),
+        ]
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Return the response to a preflight, or the handler's with the headers for its origin."""
         origin = request.header("Origin")
         allowed = origin is not None and not self._origins.isdisjoint((origin, ANY))
         preflight = request.method == "OPTIONS" and request.header("Access-Control-Request-Method")
-        if allowed and preflight:
-            response = no_content(
-                [
-                    ("Access-Control-Allow-Methods", METHODS),
-                    ("Access-Control-Allow-Headers", self._headers),
-                    ("Access-Control-Max-Age", _MAX_AGE),
-                ]
-            )
-        else:
-            response = handler(request)
+        response = no_content(self._preflight) if allowed and preflight else handler(request)
         extra = []
         if ANY not in self._origins:  # then a response is for one origin only
             extra.append(("Vary", "Origin"))
