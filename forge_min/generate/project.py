@@ -122,14 +122,9 @@ def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
     """
     check_new(path, name)
     templates = table(__package__, "templates/init/files.toml")
-    values = {
-        "name": name,
-        "sign_in": _SIGN_IN if admin else "",
-        "make_key": _MAKE_KEY.format(shlex.quote(admin)) if admin else "",
-        "by_key": _BY_KEY if admin else "",
-        "permissions": _PERMISSIONS if admin else "",
-        "account": '<a href="/account">Account</a> · ' if admin else "",
-    }
+    email = shlex.quote(admin)
+    values = {key: text.format(email) if admin else "" for key, text in _SIGN_IN.items()}
+    values["name"] = name
     files = {target: render_template(f"init/{file}", values) for target, file in templates.items()}
     for own, library in ACCOUNT_VIEWS.items() if admin else ():
         files[f"views/{own}.html"] = library_page(f"{library}.html") or ""
@@ -152,13 +147,17 @@ def check_new(path: Path, name: str) -> None:
 _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 
 
-_SIGN_IN = "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
-_MAKE_KEY = "    KEY=$(python -m forge_min auth create-key {} | head -n 1)\n"
-_BY_KEY = '-H "Authorization: Bearer $KEY" '
 _ROLES = {"read": "anybody", "create": "admin", "update": "admin", "delete": "admin"}
-_PERMISSIONS = "".join(
-    f'    schema.permission("{operation}", ["{role}"]),\n' for operation, role in _ROLES.items()
-)
+# Placeholder of the templates → its text in a project with sign-in; {} is the admin's email.
+_SIGN_IN = {
+    "sign_in": "app.sign_in()  # pages below /account; users: forge-min auth create-user\n",
+    "make_key": "    KEY=$(python -m forge_min auth create-key {} | head -n 1)\n",
+    "by_key": '-H "Authorization: Bearer $KEY" ',
+    "permissions": "".join(
+        f'    schema.permission("{operation}", ["{role}"]),\n' for operation, role in _ROLES.items()
+    ),
+    "account": '<a href="/account">Account</a> · ',
+}
 
 
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
