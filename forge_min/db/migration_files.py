@@ -99,25 +99,23 @@ def read_migrations(folder: Path | Traversable, source: str = "app") -> list[Mig
         if not entry.name.endswith(".sql"):
             continue
         if not FILE_NAME.fullmatch(entry.name):
-            raise BuildError(
-                f"migrations: {entry.name} is not named like 0001_what_it_does.sql", code="F321"
-            )
+            raise _invalid(f"{entry.name} is not named like 0001_what_it_does.sql")
         if not entry.is_file():  # reading a pipe would block
-            raise BuildError(f"migrations: {entry.name} is not a regular file", code="F321")
+            raise _invalid(f"{entry.name} is not a regular file")
         number = entry.name[:4]
         if number in by_number:
-            raise BuildError(
-                f"migrations: {by_number[number].name} and {entry.name} have the same number",
-                code="F321",
-                hint="give the later one the next free number",
-            )
+            why = f"{by_number[number].name} and {entry.name} have the same number"
+            raise _invalid(why, hint="give the later one the next free number")
         try:
             text = entry.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as err:
-            message = f"migrations: {entry.name} is not UTF-8 text: {err.reason}"
-            raise BuildError(message, code="F321") from None
+            raise _invalid(f"{entry.name} is not UTF-8 text: {err.reason}") from None
         by_number[number] = MigrationFile(source, entry.name, text)
     return list(by_number.values())
+
+
+def _invalid(why: str, hint: str | None = None) -> BuildError:
+    return BuildError(f"migrations: {why}", code="F321", hint=hint)
 
 
 def digest(text: str) -> str:
