@@ -190,7 +190,7 @@ def _package(
     }
     if not verify and (current := read_current(path, info)):
         return path, current
-    members = _compiled(sources, zipped=format == "zipapp")
+    members = sources | compile_members(sources, zipped=format == "zipapp")
     manifest = Manifest.of(members)
     members[NAME] = manifest.write().encode()
     info["manifest"] = manifest.digest
@@ -280,13 +280,3 @@ def _sources(
 def _lines(sources: Mapping[str, bytes], names: Iterable[str]) -> int:
     """Lines of Python among the sources of these names, each counted as `wc -l` does."""
     return sum(sources.get(name, b"").count(b"\n") for name in names if name.endswith(".py"))
-
-
-def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:
-    on_disk = {name: text for name, text in members.items() if name.startswith("_native/")}
-    others = {name: text for name, text in members.items() if name not in on_disk}
-    return {
-        **members,
-        **compile_members(on_disk, beside=False),
-        **compile_members(others, beside=zipped),
-    }

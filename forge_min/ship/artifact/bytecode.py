@@ -32,11 +32,12 @@ sys.stdout.buffer.write(marshal.dumps(done))
 """
 
 
-def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, bytes]:
+def compile_members(sources: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:
     """Return the .pyc of every `.py` among the sources, by name.
 
     sources: text by name inside the artifact; tracebacks show this name.
-    beside: True for `a.pyc`, which zipimport loads, False for `__pycache__/`, for folders.
+    zipped: whether zipimport loads them, which needs `a.pyc` beside `a.py`. Files on disk, also
+        those that are unpacked from `_native/`, have theirs in `__pycache__/`.
     Raises BuildError F344 with file and line for source that does not compile.
     """
     names = sorted(name for name in sources if name.endswith(".py"))
@@ -49,7 +50,8 @@ def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, 
         # importlib's cache_from_source(path), but without PYTHONPYCACHEPREFIX
         path = PurePosixPath(name)
         cached = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
-        compiled[f"{name}c" if beside else str(cached)] = result
+        on_disk = not zipped or name.startswith("_native/")
+        compiled[str(cached) if on_disk else f"{name}c"] = result
     return compiled
 
 
