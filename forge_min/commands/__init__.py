@@ -14,30 +14,23 @@ from ..resources import table
 from .project import find_root, use_code
 
 TABLE: Mapping[str, Any] = table(__name__, "commands.toml")
-_FUNCTIONS = {
-    "init": "init.init",
-    "generate": "generate.generate",
-    "generate resource": "generate.resource",
-    "migrate diff": "migrate.diff",
-    "db console": "database.console",
-    "db reset": "database.reset",
-    "db seed": "database.seed",
-    "dev": "dev.dev",
-    "build": "ship.build",
-    "deploy": "ship.deploy",
-    "vendor": "ship.vendor",
-    "verify": "ship.verify",
-    "routes": "routes.routes",
-    "openapi": "routes.openapi",
-    "completion": "about.completion",
-    "help": "about.help",
+_COMMANDS = {
+    "about": ("completion", "help"),
+    "database": ("db console", "db reset", "db seed"),
+    "dev": ("dev",),
+    "generate": ("generate", "generate resource"),
+    "init": ("init",),
+    "migrate": ("migrate diff",),
+    "routes": ("openapi", "routes"),
+    "ship": ("build", "deploy", "vendor", "verify"),
 }
+"""The commands of each module. The last word of a command is the name of its function."""
 
 
-def _run_own(path: str, args: argparse.Namespace) -> int:
-    """Run a command of this package. path: "module.function", which may return an exit code."""
-    module, _, function = path.partition(".")
-    return int(getattr(import_module(f".{module}", __name__), function)(args) or 0)
+def _run_own(module: str, args: argparse.Namespace) -> int:
+    """Run a command of this package. Its function may return an exit code."""
+    function = getattr(import_module(f".{module}", __name__), args.words.rpartition(" ")[2])
+    return int(function(args) or 0)
 
 
 def _operate(run: entry.Run, args: argparse.Namespace) -> int:
@@ -60,7 +53,7 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
 
 
 RUNS: Mapping[str, entry.Run] = {
-    **{words: partial(_run_own, path) for words, path in _FUNCTIONS.items()},
+    **{words: partial(_run_own, module) for module in _COMMANDS for words in _COMMANDS[module]},
     **{words: partial(_operate, run) for words, run in entry.RUNS.items()},
 }
 """Command → its function: parsed arguments → exit code."""
