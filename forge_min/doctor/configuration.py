@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from .finding import Finding, codes, format_error, new_finding, verdict
+from .finding import Finding, any_or_ok, codes, format_error, new_finding, verdict
 from .site import Site
 
 SECRET, TOKEN = 32, 16  # minimum characters
@@ -14,14 +14,10 @@ DISTINCT = 8  # minimum number of different characters in a random secret
 
 def check_configuration(site: Site) -> Iterator[Finding]:
     """Check D301 and D302; secrets have their own checks."""
-    for mistake in site.mistakes:
-        yield new_finding("D301", "failed", format_error(mistake))
-    if not site.mistakes:
-        yield new_finding("D301", "ok", f"every value is valid; FORGE_ENV is {site.env}")
-    for warning in site.warnings:
-        yield new_finding("D302", "warning", warning)
-    if not site.warnings:
-        yield new_finding("D302", "ok", "none")
+    mistakes = (new_finding("D301", "failed", format_error(err)) for err in site.mistakes)
+    yield from any_or_ok("D301", mistakes, f"every value is valid; FORGE_ENV is {site.env}")
+    warnings = (new_finding("D302", "warning", warning) for warning in site.warnings)
+    yield from any_or_ok("D302", warnings, "none")
 
 
 def check_secret(site: Site) -> Iterator[Finding]:

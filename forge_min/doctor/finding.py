@@ -61,6 +61,11 @@ def verdict(
     return new_finding(code, state if wrong else "ok", wrong or well, next=next, **values)
 
 
+def any_or_ok(code: str, wrong: Iterable[Finding], well: str) -> list[Finding]:
+    """Return the findings of a code; without any, one that is "ok" with the message `well`."""
+    return list(wrong) or [new_finding(code, "ok", well)]
+
+
 def join_names(names: Iterable[str], most: int = 4) -> str:
     """Join names for a message, of which it contains only the first `most`."""
     every = list(names)

@@ -7,7 +7,7 @@ from shlex import quote
 
 from ... import db
 from ...jobs import Kind, control
-from ..finding import Finding, State, join_names, new_finding, verdict
+from ..finding import Finding, State, any_or_ok, join_names, new_finding, verdict
 from ..site import Site
 from .code import ProjectCode
 from .queries import read_only
@@ -26,10 +26,10 @@ def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterat
     known = declared.kinds
     unknown = [kind for kind in seen["unknown"] if known is not None and kind not in known]
     paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
-    yield from _all("D701", _unknown(unknown), "every kind that waits is known")
-    yield from _all("D702", _unworked(seen, unknown, known or {}), "every waiting job has a worker")
-    yield from _all("D703", _paused(paused), "none")
-    yield from _all("D704", _backlog(seen, paused), _depth(seen))
+    yield from any_or_ok("D701", _unknown(unknown), "every kind that waits is known")
+    yield from any_or_ok("D702", _unworked(seen, unknown, kinds), "every waiting job has a worker")
+    yield from any_or_ok("D703", _paused(paused), "none")
+    yield from any_or_ok("D704", _backlog(seen, paused), _depth(seen))
     discarded = ", ".join(f"{row['count']} of {row['kind']}" for row in seen["discarded"])
     recent = discarded and f"within a day: {discarded}"
     yield verdict("D705", "warning", recent, "none within a day")
@@ -43,11 +43,7 @@ def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterat
     if declared.queues is None:
         yield new_finding("D708", "skipped", "the project's code does not load")
     else:
-        yield from _all("D708", _unserved(declared.queues, served), "every queue has a worker")
-
-
-def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
-    yield from list(wrong) or [new_finding(code, "ok", well)]
+        yield from any_or_ok("D708", _unserved(declared.queues, served), "every queue has a worker")
 
 
 def _unknown(kinds: list[str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ... import db
 from ...db import is_pooled
 from ..configuration import is_local, weakness
-from ..finding import Finding, State, format_error, join_names, new_finding, verdict
+from ..finding import Finding, State, any_or_ok, format_error, join_names, new_finding, verdict
 from ..machine import check_free_space
 from ..site import Site
 from .queries import (
@@ -155,13 +155,12 @@ def check_owner(site: Site) -> Iterator[Finding]:
 
 def check_passwords(site: Site) -> Iterator[Finding]:
     """Check the passwords in the addresses of the database."""
-    wrong = {}
+    yield from any_or_ok("D305", _weak_passwords(site), "no password is easy to guess")
+
+
+def _weak_passwords(site: Site) -> Iterator[Finding]:
     for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
         user, password = (str(parts_of(url).get(name) or "") for name in ("user", "password"))
-        weak = password and weakness(password, PASSWORD)
-        if weak or (password and password.lower() == user.lower()):
-            wrong[key] = user, weak or "is the role's name"
-    for key, (user, weak) in wrong.items():
-        yield new_finding("D305", site.if_unusual, f"the password of {key} {weak}", role=user)
-    if not wrong:
-        yield new_finding("D305", "ok", "no password is easy to guess")
+        same = "is the role's name" if password.lower() == user.lower() else ""
+        if password and (weak := weakness(password, PASSWORD) or same):
+            yield new_finding("D305", site.if_unusual, f"the password of {key} {weak}", role=user)
