@@ -8,6 +8,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from ..errors import ErrorGroup, ForgeError
+from ..redaction import redact_error
 from ..resources import table
 
 State = Literal["ok", "warning", "failed", "skipped"]
@@ -88,13 +89,4 @@ def format_error(err: BaseException) -> str:
         message = str(err)
     except Exception:  # a defect of the error's class
         message = "(its message cannot be read)"
-    return " ".join(_masked(f"{type(err).__name__}: {message}", err).split()).rstrip(": ")
-
-
-def _masked(text: str, err: BaseException) -> str:
-    """Return the text without secrets; only the error's class if the core cannot be loaded."""
-    try:
-        from ..observe import redact_error
-    except (ImportError, ForgeError):
-        return type(err).__name__
-    return redact_error(text, err)
+    return " ".join(redact_error(f"{type(err).__name__}: {message}", err).split()).rstrip(": ")

@@ -22,7 +22,8 @@ from .._compat import renamed
 from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
-from ..observe import SpanContext, format_traceback, redact_error, span_fields
+from ..observe import SpanContext, span_fields
+from ..redaction import format_traceback, redact_error
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
     from typing_extensions import TypeVar

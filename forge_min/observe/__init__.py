@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
 from .connections import trace_connection
-from .logs import format_traceback, log_fields, redact_error
+from .logs import log_fields
 from .logs.handler import AccessLog, add_log_fields, is_text, log_context, new_handler, span_fields
 from .logs.writer import LineWriter, line_writer
 from .metrics import MetricRegistry
@@ -45,9 +45,9 @@ __all__ = [
     "MetricRegistry", "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "SingleFlight", "Snapshot",
     "Span", "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
     "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
-    "format_collapsed", "format_traceback", "http_attributes", "is_recording", "is_text",
+    "format_collapsed", "http_attributes", "is_recording", "is_text",
     "line_writer", "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler",
-    "new_root", "record_response", "redact_error", "render_metrics", "scrape", "setup", "snapshot",
+    "new_root", "record_response", "render_metrics", "scrape", "setup", "snapshot",
     "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 

@@ -22,8 +22,7 @@ from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
-from .logs import format_traceback, redact_error
-from .logs.redaction import error_message, type_name
+from ..redaction import error_message, format_traceback, redact_error, type_name
 from .otlp import BatchProcessor
 from .recent_traces import RecentTraces, Tree
 from .tracing import Attributes, Kind, SpanContext, current, is_recorder, set_recorder

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from http import HTTPMethod
 from typing import TYPE_CHECKING, Any
 
-from .logs.redaction import redact
+from ..redaction import redact
 from .tracing import Span, Value, span
 
 if TYPE_CHECKING:

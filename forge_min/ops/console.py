@@ -61,28 +61,18 @@ def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) 
         if error.hint:
             print(f"hint: {error.hint}", file=stream)
         return USAGE if isinstance(error, UsageError) else FAILED
+    from ..redaction import format_traceback, redact_error  # PERF: no other start waits for it
+
     refused = _MACHINE.get(error.errno or 0) if isinstance(error, OSError) else None
     if verbose:
-        import traceback  # PERF: 5 ms that no other start waits for
-
-        print(_masked("".join(traceback.format_exception(error)), error), file=stream)
-    if refused:
-        print("error[F002]:", _masked(str(error), error), file=stream)
-    else:
-        print("error[F001]:", _masked(f"{type(error).__name__}: {error}", error), file=stream)
+        print(format_traceback(error).rstrip("\n"), file=stream)
+    text = str(error) if refused else f"{type(error).__name__}: {error}"
+    code = "F002" if refused else "F001"
+    print(f"error[{code}]:", redact_error(text.rstrip("\n"), error), file=stream)
     if refused or not verbose:
         hint = refused or "this is a defect: run it again with -v and report the traceback"
         print("hint:", hint, file=stream)
     return FAILED
-
-
-def _masked(text: str, error: BaseException) -> str:
-    """Return the text without secrets; only the error's class if the core cannot be loaded."""
-    try:
-        from ..observe import redact_error  # PERF: 50 ms that no other start waits for
-    except (ImportError, ForgeError):
-        return type(error).__name__
-    return redact_error(text.rstrip("\n"), error)
 
 
 def run(command: Callable[[], int], *, verbose: bool = False) -> int:

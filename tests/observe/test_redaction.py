@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from forge_min.observe import log_fields, new_handler
 from forge_min.observe.logs.handler import RepeatLimiter
-from forge_min.observe.logs.redaction import redact
+from forge_min.redaction import redact
 from forge_min.testing import TestDatabase
 
 SECRET = "hunter2hunter2"

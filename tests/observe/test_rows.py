@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from forge_min.observe import new_handler, redact_error
+from forge_min.observe import new_handler
+from forge_min.redaction import redact_error
 from forge_min.testing import TestDatabase
 
 VALUE = "hunter2"

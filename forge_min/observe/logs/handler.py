@@ -24,8 +24,8 @@ from typing import Literal, TextIO
 
 from ...errors import printable
 from ...fanout import try_format_access_line
+from ...redaction import MASK, format_traceback, is_secret, redact, redact_error
 from ..tracing import SpanContext, current
-from .redaction import MASK, format_traceback, is_secret, redact, redact_error
 from .writer import LineWriter, line_writer
 
 Format = Literal["auto", "text", "json"]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from ...lazy import lazy_pattern
+from .lazy import lazy_pattern
 
 MASK = "***"
 
