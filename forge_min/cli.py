@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import __version__, entry
@@ -37,7 +36,3 @@ def new_parser() -> argparse.ArgumentParser:
     entry.add_commands(parser, rows, RUNS, everywhere)
     parser.set_defaults(parser=parser, checks={}, command=parser.prog)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -285,7 +285,4 @@ RUNS: Mapping[str, Run] = {
 }
 _TYPES = {"int": int, "count": _count, "path": Path, "pair": _pair}
 
-if __name__ == "__main__":
-    sys.exit(main())
-
 __all__ = ["RUNS", "add_commands", "declare", "main", "operating", "parser", "run_command"]
