@@ -66,7 +66,7 @@ where not exists (select from pg_roles where rolname = current_user and rolsuper
 select c.relname, c.relkind in ('r', 'p'), c.relrowsecurity,
   (select count(*) from pg_policy p where p.polrelid = c.oid
    and (p.polroles = '{0}' or exists (select from unnest(p.polroles) r(role) where pg_has_role(r.role, 'USAGE')))),
-  row_security_active(c.oid), pg_has_role(c.relowner, 'USAGE'), greatest(c.reltuples, 0)::float8,
+  row_security_active(c.oid), greatest(c.reltuples, 0)::float8,
   has_table_privilege(c.oid, 'SELECT')
 from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')

@@ -47,7 +47,6 @@ class TenantTable(NamedTuple):
     secured: bool
     policies: int
     active: bool
-    owned: bool
     rows: float
     readable: bool
 
