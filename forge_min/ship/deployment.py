@@ -104,14 +104,13 @@ def _default_vendor(root: Path, base: Base) -> Path | None:
     """Return the project's vendor folder if it is complete and has a core for the base."""
     folder = root / FOLDER
     wheelhouse = read_wheelhouse(folder)
-    own = () if wheelhouse is None or next(_missing(folder), "") else wheelhouse.wheels
+    own = () if wheelhouse is None or _missing(folder) else wheelhouse.wheels
     return folder if any(w.name == OWN and f"-{_LIBC[base]}" in w.file for w in own) else None
 
 
 def _vendored(root: Path, vendor: Path) -> str:
     """Return the vendor folder's path in the build context. Raises BuildError F362, F371."""
-    missing = next(_missing(vendor), "")
-    if missing:
+    if missing := _missing(vendor):
         raise build_error("no_vendor", folder=vendor, why=f"it has no {missing}")
     context = root.resolve()
     inside = [vendor, vendor / LOCK, vendor / WHEELS, *(vendor / WHEELS).iterdir()]
@@ -122,15 +121,14 @@ def _vendored(root: Path, vendor: Path) -> str:
     return name
 
 
-def _missing(vendor: Path) -> Iterator[str]:
-    """Yield the files that pip would not find in the folder."""
+def _missing(vendor: Path) -> str:
+    """Return a file that pip would not find in the folder; "" if it would find all."""
     wheelhouse = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
     if wheelhouse is None:
-        yield LOCK
-        return
+        return LOCK
     missing = {OWN, *BASE, DRIVERS["binary"]} - {wheel.name for wheel in wheelhouse.wheels}
     missing.update(wheelhouse.missing())
-    yield from (f"{WHEELS}/{name.replace('-', '_')}-*.whl" for name in sorted(missing))
+    return f"{WHEELS}/{min(missing).replace('-', '_')}-*.whl" if missing else ""
 
 
 def _values(
