@@ -191,15 +191,11 @@ def licence_texts(dist: Distribution) -> dict[str, bytes]:
     """Return licences and notices by name in the vendor folder. Raises as `recorded_files`."""
     folder = f"licenses/{normalise(dist.name)}-{dist.version}"
     texts = recorded_files(dist, _is_text)
-    return {f"{folder}/{'/'.join(_below(name))}": data for name, data in texts.items()}
+    # Without the first folder, x.dist-info, and its licenses/.
+    names = {name: name.partition("/")[2].removeprefix("licenses/") for name in texts}
+    return {f"{folder}/{names[name]}": data for name, data in texts.items()}
 
 
 def _is_text(path: PurePosixPath) -> bool:
     in_info = path.parts[0].endswith(".dist-info")
     return in_info and ("licenses" in path.parts or _TEXT.match(path.name) is not None)
-
-
-def _below(name: str) -> tuple[str, ...]:
-    """Return the path below x.dist-info/ and below its licenses/."""
-    parts = PurePosixPath(name).parts[1:]
-    return parts[1:] if parts[0] == "licenses" else parts
