@@ -42,12 +42,7 @@ from .project import (
     style_sources,
 )
 from .provenance import commit, source_date
-from .stylesheets import (
-    APP_CSS,
-    asks_for_tailwind,
-    check_stylesheets,
-    make_stylesheet,
-)
+from .stylesheets import APP_CSS, asks_for_tailwind, check_stylesheets, make_stylesheet
 from .vendor.folder import check_scripts
 from .vendor.sbom import NAME as SBOM
 from .vendor.sbom import sbom_of_artifact
