@@ -9,8 +9,8 @@ http: the built artifact of http/shop beside Flask, Django, FastAPI, Litestar an
 application on granian, all on one embedded PostgreSQL; a second process, PostgreSQL's own limit,
 the start and slow handlers; a million requests and a thousand idle connections; a page beside
 Jinja2.
-live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues;
-what an event costs its commit. (live/retention.py, which takes an hour, is run by itself.)
+live: the stream beside Go's net/http, sse-starlette and plain C; what a publish costs on both
+twins, and an event its commit. (live/retention.py, which takes an hour, is run by itself.)
 jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
 a million beside one of ten thousand.
 observe: what traces cost a request, what their export costs, how soon a process answers.

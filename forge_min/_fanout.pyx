@@ -21,18 +21,16 @@ writer. Neither is taken inside the other. While one is held, no Python object i
 or called, and no thread waits for the GIL. So a thread that waits for one while it holds the GIL
 waits for a few copied pointers only, and no cycle is possible.
 
-LOCK: the GIL guards Limiter (a lock would double its cost), Topic.objects and writer, a
-Subscription's number, StreamWriter.entries, last_id and thread. So the module does not declare
-itself free-threaded, and a free-threaded Python turns the GIL on when it imports the module
-(PEP 703). The twin relies on locks and on single operations of dict, set and deque, and runs
-without the GIL.
+LOCK: the GIL guards Limiter (a lock would double its cost), Topic.writer, Subscription.adopted,
+StreamWriter.entries, last_id and thread. So the module does not declare itself free-threaded, and
+a free-threaded Python turns the GIL on when it imports the module (PEP 703). The twin relies on
+locks and on single operations of dict, set and deque, and runs without the GIL.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_SetFromErrno
-from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, Py_XINCREF
 from libc.errno cimport (
@@ -197,13 +195,11 @@ cdef class Limiter:
 # -- topics ----------------------------------------------------------------------------------------
 
 @cython.final
-@cython.no_gc  # it holds only bytes, which take() needs until the end
+@cython.no_gc  # a cycle with its writer ends with the writer's streams
 cdef class Topic:
     """A ring buffer of the last `size` frames (1 to 65536), numbered from 1."""
 
     cdef Ring ring
-    # PERF: the same frames as Python objects, guarded by the GIL, so that take() creates none.
-    cdef list objects
     cdef object writer  # the StreamWriter that adopts the subscriptions, once there is one
 
     def __cinit__(self, size=64):
@@ -214,7 +210,6 @@ cdef class Topic:
             raise MemoryError
         self.ring.size = count
         self.ring.published = &published
-        self.objects = [None] * <Py_ssize_t>count
 
     def __dealloc__(self):
         # SAFETY: no subscription is left, so no writer watches the ring.
@@ -237,14 +232,10 @@ cdef class Topic:
 
     def publish(self, frame):
         """Append a frame and return its number. Never blocks on a reader."""
-        cdef bytes whole = _frame(frame)
-        cdef Frame* block = frame_of(whole)
-        cdef uint64_t number
+        cdef Frame* block = frame_of(_frame(frame))
         if block == NULL:
             raise ValueError("a frame must not be empty")
-        number = ring_publish(&self.ring, block)
-        self.objects[number % self.ring.size] = whole
-        return number
+        return ring_publish(&self.ring, block)
 
     def subscribe(self, after=None):
         """Return a cursor: for new frames only, or for the frames after a number."""
@@ -257,7 +248,7 @@ cdef class Subscription:
     """The cursor of one reader in a topic, created by Topic.subscribe()."""
 
     cdef Topic topic
-    cdef uint64_t number  # of the next frame to take
+    cdef uint64_t number  # of the next frame to send
     cdef int shut  # atomic: the writer's thread reads it
     cdef bint adopted
 
@@ -276,34 +267,6 @@ cdef class Subscription:
         # SAFETY: the topic still exists: Cython drops object fields after __dealloc__.
         if self.topic is not None and not self.shut:
             forge_unref(&self.topic.ring.subscribers)
-
-    def take(self, limit=64):
-        """Return (missed, frames): at most `limit` frames, or (missed, []) after missed ones."""
-        cdef uint64_t wanted = _whole("limit", limit, 1, 2**31 - 1)
-        cdef Ring* ring = &self.topic.ring
-        cdef uint64_t waiting = forge_load(&ring.head) + 1 - self.number
-        cdef Py_ssize_t count, index, slot
-        if self.adopted:
-            raise RuntimeError("this subscription belongs to a StreamWriter")
-        if self.shut:
-            return 0, []
-        count = <Py_ssize_t>min(min(waiting, wanted), ring.size)
-        # SAFETY: a new list may run the garbage collector (Python 3.11), and so any code: it comes
-        # first. publish() holds the GIL from the new head to the object in its slot, and from here
-        # on this function does not release it, so each slot holds the frame of its number.
-        frames = PyList_New(count)
-        waiting = forge_load(&ring.head) + 1 - self.number
-        if waiting > ring.size:
-            self.number += waiting
-            return waiting, []
-        slot = <Py_ssize_t>(self.number % ring.size)
-        for index in range(count):
-            frame = <object>PyList_GET_ITEM(self.topic.objects, slot)
-            Py_INCREF(frame)
-            PyList_SET_ITEM(frames, index, frame)
-            slot = slot + 1 if slot + 1 < <Py_ssize_t>ring.size else 0
-        self.number += <uint64_t>count
-        return 0, frames
 
     def close(self):
         """Leave the topic. Idempotent."""

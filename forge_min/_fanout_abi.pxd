@@ -10,16 +10,12 @@ cdef extern from *:
     #undef PyByteArray_AS_STRING
     #undef PyByteArray_GET_SIZE
     #undef PyFloat_AS_DOUBLE
-    #undef PyList_GET_ITEM
-    #undef PyList_SET_ITEM
     #undef PyTuple_GET_ITEM
     #define PyBytes_AS_STRING PyBytes_AsString
     #define PyBytes_GET_SIZE PyBytes_Size
     #define PyByteArray_AS_STRING PyByteArray_AsString
     #define PyByteArray_GET_SIZE PyByteArray_Size
     #define PyFloat_AS_DOUBLE PyFloat_AsDouble
-    #define PyList_GET_ITEM PyList_GetItem
-    #define PyList_SET_ITEM PyList_SetItem
     #define PyTuple_GET_ITEM PyTuple_GetItem
 
     static const unsigned char* narrow(PyObject* text, Py_ssize_t* size) {

@@ -197,18 +197,12 @@ class Topic:
             oldest = max(1, self._head - self.size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
 
-    def _read(self, start: int, limit: int) -> list[bytes]:
-        """Return up to `limit` frames from `start`, which the ring has. The caller has the lock."""
-        stop = min(self._head + 1, start + limit)
-        return [self._ring[number % self.size] for number in range(start, stop)]
-
 
 @final
 class Subscription:
     """The cursor of one reader in a topic, created by Topic.subscribe().
 
-    `take` is for one reader at a time. Once a StreamWriter has adopted the subscription, `take`
-    raises RuntimeError. Closing an adopted subscription stops its frames, but not the stream.
+    A StreamWriter that adopts it sends its frames. Closing it stops them, but not the stream.
     """
 
     __slots__ = ("_adopted", "_next", "_topic", "closed")
@@ -218,27 +212,6 @@ class Subscription:
         self._next = number
         self.closed = False  # whether `close` was called
         self._adopted = False
-
-    def take(self, limit: int = 64) -> tuple[int, list[bytes]]:
-        """Return (missed, frames): at most `limit` frames, in order, without waiting.
-
-        A reader that missed overwritten frames gets (missed, []) once, with missed > 0, and then
-        continues at the head: its data is stale, so it must reload everything.
-        """
-        _whole("limit", limit, 1, 2**31 - 1)
-        topic = self._topic
-        with topic._lock:
-            if self._adopted:
-                raise RuntimeError("this subscription belongs to a StreamWriter")
-            if self.closed:
-                return 0, []
-            waiting = topic._head + 1 - self._next
-            if waiting > topic.size:
-                self._next = topic._head + 1
-                return waiting, []
-            frames = topic._read(self._next, limit)
-            self._next += len(frames)
-            return 0, frames
 
     def close(self) -> None:
         """Leave the topic. Idempotent."""
@@ -633,11 +606,12 @@ class StreamWriter:
                 view = memoryview(_refresh(after - start))
                 pieces.append(_Piece(view, subscription, after, 0))
                 return
-            for number, frame in enumerate(topic._read(start, BATCH), start):
+            for number in range(start, min(after, start + BATCH)):
                 order = topic._order[number % topic.size]
                 if order > horizon:
                     return
-                pieces.append(_Piece(memoryview(frame), subscription, number + 1, order))
+                view = memoryview(topic._ring[number % topic.size])
+                pieces.append(_Piece(view, subscription, number + 1, order))
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
         """Move cursors past each frame with a sent byte, and keep the rest of the last one."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import sys
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 
 from forge_min import db, notify, sse
 from forge_min.db import EmbeddedServer
+from forge_min.fanout import StreamWriter
 from forge_min.notify import Event
 
 WRITERS = 4
@@ -63,13 +65,16 @@ def run(server: EmbeddedServer, given: argparse.Namespace) -> list[dict[str, flo
     )
     hub.start()
     subscription = hub.subscribe(notify.TopicKey(None, "flights", "json")).subscription
+    writer, (served, client) = StreamWriter(), socket.socketpair()
+    writer.start()
+    writer.adopt(served.detach(), [subscription])
     heard = [0, 0]
     threads = [
         threading.Thread(target=write, args=(server, given.rate / WRITERS, took[n], stop))
         for n in range(WRITERS)
     ]
     threads.append(threading.Thread(target=hold, args=(server, given.hold, stop)))
-    threads.append(threading.Thread(target=read, args=(subscription, heard, stop)))
+    threads.append(threading.Thread(target=read, args=(client, heard)))
     for thread in threads:
         thread.start()
     began, published = time.monotonic(), 0
@@ -81,6 +86,7 @@ def run(server: EmbeddedServer, given: argparse.Namespace) -> list[dict[str, flo
             rows[-1] |= {"minute": minute, "heard": heard[0], "missed": heard[1]}
             print(*(f"{name} {value:.6g}" for name, value in rows[-1].items()), flush=True)
         stop.set()
+        writer.stop()
         for thread in threads:
             thread.join()
         hub.stop()
@@ -139,14 +145,16 @@ def hold(server: EmbeddedServer, seconds: float, stop: threading.Event) -> None:
             stop.wait(seconds)
 
 
-def read(subscription: Any, heard: list[int], stop: threading.Event) -> None:
-    """Take every frame; heard: [frames, missed]."""
-    while not stop.is_set():
-        missed, frames = subscription.take(10_000)
-        heard[0] += len(frames)
-        heard[1] += missed
-        if not missed + len(frames):
-            stop.wait(0.005)
+def read(client: socket.socket, heard: list[int]) -> None:
+    """Read every frame until the stream ends; heard: [frames, missed]."""
+    with client, client.makefile("rb") as lines:
+        for line in lines:
+            if line.startswith(b"data:"):
+                missed = json.loads(line[5:]).get("missed") or 0
+                if missed:
+                    heard[1] += missed
+                else:
+                    heard[0] += 1
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def job_fragment(
     operation: create, update, delete or restore.
     metadata_param: the placeholder with the JSON of `job_cause`.
     before: an SQL expression over `source` that returns jsonb, written by our own code.
-    tenant_param: the placeholder with the tenant, for rows whose key is unique only per tenant.
+    tenant_param: the placeholder with the tenant, if keys of rows are unique only per tenant.
 
     Raises ValueError for an invalid name.
     """

@@ -56,7 +56,7 @@ class PostgresHub:
     resume_window: seconds that a key without subscribers is kept, and that a client may resume.
     heartbeat: seconds without a response after which the connection is closed; open streams get the
         status "reconnecting" within twice that time.
-    nudger: of this process, whose commits reach the hub directly.
+    nudger: of this process; its commits reach the hub directly.
 
     reconnects: number of failed steps, each followed by a new connection.
     """

@@ -122,6 +122,14 @@ class Bench:
         self.clients.append(client)
         return served.detach(), client
 
+    def reader(self, *subscriptions: Any) -> Client:
+        """A client of these subscriptions, all of one writer."""
+        if not self.writers:
+            self.writer()
+        fd, client = self.pair()
+        assert self.writers[0].adopt(fd, subscriptions)
+        return client
+
     def end(self) -> None:
         for writer in self.writers:
             writer.stop(timeout=1.0)

@@ -49,8 +49,6 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
                 trace.append(made)
             else:
                 subscriptions.append(made)
-        elif what == "take":
-            trace.append(outcome(mine.take, other))
         else:
             mine.close()
         trace.append((topic.subscribers, mine.closed))
@@ -61,7 +59,7 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
 @given(
     st.integers(1, 9),
     st.lists(
-        st.tuples(st.sampled_from(["publish", "subscribe", "take", "close"]), small, small),
+        st.tuples(st.sampled_from(["publish", "subscribe", "close"]), small, small),
         max_size=60,
     ),
 )

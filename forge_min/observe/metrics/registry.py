@@ -66,7 +66,7 @@ class MetricRegistry:
         )
 
     def info(self, name: str, help: str, values: Mapping[str, str]) -> Metric[Gauge]:
-        """Return a metric for constants: the labels of one series whose value is always 1.
+        """Return a metric for constants: the labels of one series that has always the value 1.
 
         Raises ValueError as `counter`, and for a name that does not end in `_info`.
         """
