@@ -30,7 +30,7 @@ Row = tuple[Any, ...]
 class Fetcher(DatabaseThread):
     """Claims jobs and passes them to the pools of their queues.
 
-    held: job id → job, filled with each fetched job.
+    held: (job id, claim) → job, filled with each fetched job.
     listener: the event that the thread waits for; its connection LISTENs.
     ready: returns whether the worker may fetch jobs now.
     nudge: called with "j:<queue>" when jobs become due that other processes may wait for.
@@ -42,7 +42,7 @@ class Fetcher(DatabaseThread):
         options: WorkerOptions,
         connect: Connect,
         pools: Mapping[str, Pool],
-        held: dict[int, Job],
+        held: dict[tuple[int, int], Job],
         listener: Listener,
         *,
         ready: Callable[[], bool],
@@ -134,7 +134,7 @@ class Fetcher(DatabaseThread):
         quick = len(rows) < limit and time.monotonic() - began < QUICK_FETCH
         self._mark(pool.name, rows, quick=quick)
         jobs = [_job(row) for row in rows]
-        self._held.update((job.id, job) for job in jobs)
+        self._held.update(((job.id, job.claim), job) for job in jobs)
         if rows:  # SAFETY: after `held` has them; until here `is_fetching` covers them
             self._claim = rows[0][12]
         # A job that waits here when the process dies loses an attempt, which must not be its last.

@@ -25,7 +25,7 @@ MOST_STUCK = 3  # threads that do not return from their jobs; then the process s
 
 
 class Worker:
-    """Runs the jobs of `queues` whose kind is in `kinds`. All other jobs wait.
+    """Runs the jobs of `queues` that have a kind in `kinds`. All other jobs wait.
 
     A function that returns completes its job. If it raises, the job is retried, unless it raises
     Cancel, Discard or Snooze.
@@ -72,7 +72,8 @@ class Worker:
         """New for each worker, never a host name, so that old claims stay invalid."""
         self._observer, self._on_stuck = observer, on_stuck
         self._running = False
-        self._held: dict[int, Job] = {}  # by id, from the fetch until its result is recorded
+        # By id and claim, from the fetch until its result is recorded.
+        self._held: dict[tuple[int, int], Job] = {}
         names = ["c", *("j:" + name for name in queues)]
         self._listener = Listener(
             names, on_payload=self._notified, listen=bool(listen), nudger=nudger
@@ -178,8 +179,7 @@ class Worker:
 
     def _recorded(self, results: Sequence[Result]) -> None:
         for result in results:
-            if self._held.get(result.job.id) is result.job:  # it may have been fetched again
-                del self._held[result.job.id]
+            self._held.pop((result.job.id, result.job.claim), None)
         self._fetcher.freed({result.job.queue for result in results})
 
     def _enforce_timeouts(self) -> None:
@@ -201,12 +201,10 @@ class Worker:
         self._timeouts.rest(self._tick)
 
     def _holds(self, id: int, claim: int) -> bool:
-        job = self._held.get(id)
-        return (job is not None and job.claim == claim) or self._fetcher.is_fetching(claim)
+        return (id, claim) in self._held or self._fetcher.is_fetching(claim)
 
     def _cancel(self, id: int, claim: int) -> None:
-        job = self._held.get(id)
-        if job is not None and job.claim == claim:
+        if (job := self._held.get((id, claim))) is not None:
             job.cancelled = True
 
     def _end(self, pool: Pool, deadline: float) -> None:
