@@ -108,20 +108,10 @@ cdef double _seconds(str name, double value) except -1:
 @cython.final
 @cython.no_gc
 @cython.freelist(256)
-cdef class _Slot:
-    """The leases of one user."""
-
-    cdef int count
-
-
-@cython.final
-@cython.no_gc
-@cython.freelist(256)
 cdef class Lease:
     """A slot of a Limiter."""
 
-    cdef Limiter limiter
-    cdef _Slot slot  # None once released
+    cdef Limiter limiter  # None once released
     cdef readonly str user
 
     def __init__(self, *args, **kwargs):
@@ -129,14 +119,17 @@ cdef class Lease:
 
     def release(self):
         """Release the slot. Returns True the first time, False (and does nothing) afterwards."""
-        cdef _Slot slot = self.slot
-        if slot is None:
+        cdef Limiter limiter = self.limiter
+        cdef int count
+        if limiter is None:
             return False
-        self.slot = None
-        self.limiter.active -= 1
-        slot.count -= 1
-        if slot.count == 0:
-            del self.limiter.slots[self.user]
+        self.limiter = None
+        limiter.active -= 1
+        count = limiter.counts[self.user] - 1
+        if count:
+            limiter.counts[self.user] = count
+        else:
+            del limiter.counts[self.user]
         return True
 
     def __enter__(self):
@@ -150,7 +143,7 @@ cdef class Lease:
 cdef class Limiter:
     """Limits live streams: `max_total` at once and `max_per_user` of one user, exactly."""
 
-    cdef dict slots
+    cdef dict counts  # number of leases by user
     cdef readonly int active  # number of leases that are held now
     cdef readonly int max_total, max_per_user
 
@@ -158,38 +151,32 @@ cdef class Limiter:
     def __cinit__(self, *, max_total, max_per_user):
         self.max_total = _whole("max_total", max_total, 0, 2**31 - 1)
         self.max_per_user = _whole("max_per_user", max_per_user, 0, 2**31 - 1)
-        self.slots = {}
+        self.counts = {}
 
     def acquire(self, str user not None):
         """Return a lease. Raises TooManyConnections (F501), TooManyConnectionsForUser (F502)."""
         cdef Lease lease = Lease.__new__(Lease)
-        cdef _Slot slot = self.slots.get(user)
+        cdef int count = self.counts.get(user, 0)
         if self.active >= self.max_total:
             raise TooManyConnections(f"all {self.max_total} live connections are taken")
-        if slot is None:
-            slot = _Slot.__new__(_Slot)
-        if slot.count >= self.max_per_user:
+        if count >= self.max_per_user:
             raise TooManyConnectionsForUser(
                 f"all {self.max_per_user} live connections of one user are taken"
             )
-        if slot.count == 0:
-            self.slots[user] = slot
-        slot.count += 1
+        self.counts[user] = count + 1
         self.active += 1
         lease.limiter = self
-        lease.slot = slot
         lease.user = user
         return lease
 
     def active_for(self, user):
         """Return the number of leases that `user` holds now."""
-        cdef _Slot slot = self.slots.get(user)
-        return 0 if slot is None else slot.count
+        return self.counts.get(user, 0)
 
     @property
     def users(self):
         """Number of users that hold a lease now."""
-        return len(self.slots)
+        return len(self.counts)
 
 
 # -- topics ----------------------------------------------------------------------------------------
