@@ -328,7 +328,9 @@ cdef class StreamWriter:
     cdef uint64_t frames, refresh_count
 
     def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
+        cdef epoll_event event
         pthread_mutex_init(&self.lock, NULL)
+        self.epoll = self.waker.fd = -1
         for name, value in (("heartbeat", heartbeat), ("write_timeout", write_timeout)):
             if not value > 0:
                 raise ValueError(f"{name} must be a positive number of seconds, not {value}")
@@ -340,10 +342,21 @@ cdef class StreamWriter:
         self.heartbeat_frame = frame_of(b": hb\n\n")
         self.entries = {}
         self.starting = threading.Lock()
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        self.waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        event.events = EPOLLIN
+        event.data.ptr = NULL
+        if self.epoll < 0 or self.waker.fd < 0 or (
+            epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.waker.fd, &event) < 0
+        ):
+            PyErr_SetFromErrno(OSError)
 
     def __dealloc__(self):
         # SAFETY: a running thread holds this object, so no thread and no stream is left.
+        close(self.epoll)  # or -1, which does nothing
+        close(self.waker.fd)
         frame_drop(self.heartbeat_frame)
+        frame_drop(self.stop_farewell)
         pthread_mutex_destroy(&self.lock)
 
     # -- any thread --------------------------------------------------------------------------------
@@ -351,46 +364,11 @@ cdef class StreamWriter:
     def start(self):
         """Start the thread. Idempotent."""
         with self.starting:
-            if self.thread is not None:
-                return
-            self.open_files()
-            thread = threading.Thread(target=self._run, name="stream-writer", daemon=True)
-            self.thread = thread
-            try:
+            if self.thread is None:
+                thread = threading.Thread(target=self._run, name="stream-writer", daemon=True)
                 thread.start()
-            except BaseException:
-                self.close_files()
-                self.thread = None
-                raise
-
-    cdef int open_files(self) except -1:
-        cdef epoll_event event
-        self.epoll = epoll_create1(EPOLL_CLOEXEC)
-        if self.epoll < 0:
-            PyErr_SetFromErrno(OSError)
-        self.waker.pending = 0
-        self.waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        event.events = EPOLLIN
-        event.data.ptr = NULL
-        if self.waker.fd < 0 or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.waker.fd, &event) < 0:
-            try:
-                PyErr_SetFromErrno(OSError)
-            finally:
-                close(self.epoll)
-                close(self.waker.fd)  # or -1, which does nothing
-        self.stopping = False
-        self.stop_requested = False
-        self.live = True
-        return 0
-
-    cdef void close_files(self) noexcept:
-        pthread_mutex_lock(&self.lock)  # adopt, drop and stop wake the thread inside it
-        self.live = False
-        close(self.epoll)
-        close(self.waker.fd)
-        frame_drop(self.stop_farewell)
-        self.stop_farewell = NULL
-        pthread_mutex_unlock(&self.lock)
+                self.thread = thread
+                self.live = True
 
     def stop(self, timeout=5.0, farewell=b""):
         """Send `farewell` to all clients, close their streams and end the thread. Idempotent."""
@@ -521,8 +499,6 @@ cdef class StreamWriter:
                 done = self.loop()
                 self.look_at_rings()  # SAFETY: a ring that is released next is not in the news
             self.release_ended()
-        self.close_files()
-        self.thread = None
 
     cdef void release_ended(self) noexcept:
         cdef Stream* stream

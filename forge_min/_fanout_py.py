@@ -312,7 +312,7 @@ class StreamWriter:
     # -- any thread --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread. Idempotent."""
+        """Start the thread, once: `stop` ends it for good. Idempotent."""
         with self._lock:
             if self._thread is not None:
                 return
@@ -321,8 +321,6 @@ class StreamWriter:
             self._wake_in.setblocking(False)
             self._wake_out.setblocking(False)
             self._selector.register(self._wake_out, selectors.EVENT_READ, None)
-            self._stop = None
-            self._stopping = self._pending = False
             self._thread = threading.Thread(target=self._run, name="stream-writer", daemon=True)
             self._thread.start()
 
@@ -685,10 +683,8 @@ class StreamWriter:
     def _finish(self) -> None:
         self._ready.clear()
         self._selector.close()
-        with self._lock:
-            self._thread = None
-            self._wake_in.close()
-            self._wake_out.close()
+        self._wake_in.close()
+        self._wake_out.close()
 
 
 def _close_gently(sock: socket.socket) -> None:

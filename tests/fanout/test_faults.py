@@ -153,8 +153,7 @@ def test_a_process_without_file_descriptors_is_an_error_and_no_more(
     core: ModuleType, bench: Any
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    topic, writer = core.Topic(), core.StreamWriter()
-    running = bench.writer()
+    topic, running = core.Topic(), bench.writer()
     fd, client = bench.pair()
     running.adopt(fd, [topic.subscribe()])
     free = os.dup(0)
@@ -162,15 +161,13 @@ def test_a_process_without_file_descriptors_is_an_error_and_no_more(
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
     try:
         with pytest.raises(OSError) as refused:
-            writer.start()
+            core.StreamWriter().start()
         assert refused.value.errno == errno.EMFILE
         topic.publish(b"data: 1\n\n")
         assert client.read_until(b"\n\n") == b"data: 1\n\n"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    topic = core.Topic()
-    writer.start()
-    bench.writers.append(writer)
+    topic, writer = core.Topic(), bench.writer()
     fd, client = bench.pair()
     writer.adopt(fd, [topic.subscribe()])
     topic.publish(b"data: 2\n\n")
