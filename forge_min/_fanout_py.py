@@ -17,7 +17,6 @@ import termios
 import threading
 import time
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -265,7 +264,6 @@ class _Stream:
     received: int = 0
     sent: int = 0
     taken: int = 0
-    queued: bool = False
 
 
 @final
@@ -299,14 +297,13 @@ class StreamWriter:
         self._entries: dict[int, _Stream] = {}
         self._topics: dict[Topic, dict[_Stream, None]] = {}
         self._news: set[Topic] = set()  # each operation on it is atomic
-        self._ready: deque[_Stream] = deque()
+        self._ready: dict[_Stream, None] = {}  # in this order
         self._incoming: list[_Stream] = []
         self._thread: threading.Thread | None = None
-        self._stop: tuple[float, bytes] | None = None
-        self._stopping = False
+        self._stop_at: float | None = None  # when streams are closed without their farewell
         self._pending = False
-        # LOCK: _entries, _incoming, _last_id, _stop, _thread, and _Stream.closing and .farewell. No
-        # other lock is taken inside it, and _wake(), which topics call inside theirs, takes none.
+        # LOCK: _entries, _incoming, _last_id, _stop_at, _thread, and _Stream.closing and .farewell.
+        # No other lock is taken inside it; _wake(), which topics call inside theirs, takes none.
         self._lock = threading.Lock()
 
     # -- any thread --------------------------------------------------------------------------------
@@ -336,8 +333,10 @@ class StreamWriter:
             thread = self._thread
             if thread is None:
                 return
-            if self._stop is None:
-                self._stop = (time.monotonic() + wait, farewell)
+            if self._stop_at is None:
+                self._stop_at = time.monotonic() + wait
+                for stream in self._entries.values():
+                    self._dismiss(stream, farewell)
         self._wake()
         thread.join()
 
@@ -373,7 +372,7 @@ class StreamWriter:
                 sock.setblocking(False)
             self._claim(subscriptions, claimed)
             with self._lock:
-                if sock is not None and self._thread is not None and self._stop is None:
+                if sock is not None and self._thread is not None and self._stop_at is None:
                     self._last_id += 1
                     current = memoryview(first) if first else None
                     stream = _Stream(self._last_id, sock, tuple(claimed), lease, current)
@@ -414,13 +413,16 @@ class StreamWriter:
         _frame(farewell)
         with self._lock:
             entry = self._entries.get(stream)
-            if entry is None or entry.closing or self._stop is not None:
+            if entry is None or entry.closing or self._stop_at is not None:
                 return False
-            entry.farewell = farewell
-            entry.closing = True
-            self._incoming.append(entry)
+            self._dismiss(entry, farewell)
         self._wake()
         return True
+
+    def _dismiss(self, stream: _Stream, farewell: bytes) -> None:
+        if not stream.closing:
+            stream.closing, stream.farewell = True, farewell
+            self._incoming.append(stream)
 
     def _wake(self, topic: Topic | None = None) -> None:
         """Wake the thread, for a topic with new frames or for a command. Never blocks."""
@@ -451,15 +453,14 @@ class StreamWriter:
                 self._on_event(key.data, mask)
             self._take_commands()
             self._look_at_topics()
-            for _ in range(len(self._ready)):
-                stream = self._ready.popleft()
-                stream.queued = False
+            ready, self._ready = self._ready, {}
+            for stream in ready:
                 self._service(stream)
             now = time.monotonic()
-            if now - swept >= self._sweep_period() or self._stopping:
+            if now - swept >= self._sweep_period() or self._stop_at is not None:
                 swept = now
                 self._sweep(now)
-            if self._stopping and not self._entries:
+            if self._stop_at is not None and not self._entries:
                 self._finish()
                 return
 
@@ -467,7 +468,7 @@ class StreamWriter:
         return min(max(min(self._heartbeat, self._write_timeout) / 4, 0.01), 1.0)
 
     def _period(self) -> float | None:
-        if self._stopping:
+        if self._stop_at is not None:
             return 0.02
         return self._sweep_period() if self._entries else None
 
@@ -499,15 +500,11 @@ class StreamWriter:
         self._pending = False  # before the look, so that a later command wakes us again
         with self._lock:
             incoming, self._incoming = self._incoming, []
-            stop = self._stop
         for stream in incoming:
             if stream.id in self._entries:
                 if not stream.sent_at:
                     self._begin(stream)
                 self._hurry(stream)
-        if stop is not None and not self._stopping:
-            self._stopping = True
-            self._end_all(stop[1])
 
     def _begin(self, stream: _Stream) -> None:
         try:
@@ -518,18 +515,6 @@ class StreamWriter:
         stream.sent_at = time.monotonic()
         for subscription in stream.subscriptions:
             self._topics.setdefault(subscription._topic, {})[stream] = None
-
-    def _end_all(self, farewell: bytes) -> None:
-        for stream in self._all():
-            with self._lock:
-                if not stream.closing:
-                    stream.closing = True
-                    stream.farewell = farewell
-            self._hurry(stream)
-
-    def _all(self) -> tuple[_Stream, ...]:
-        with self._lock:  # other threads may adopt a stream
-            return tuple(self._entries.values())
 
     def _hurry(self, stream: _Stream) -> None:
         """Serve a stream soon. End it now if its socket is full and nothing is left to send."""
@@ -545,9 +530,8 @@ class StreamWriter:
                 self._queue(stream)
 
     def _queue(self, stream: _Stream) -> None:
-        if not stream.queued and not stream.blocked_since:
-            stream.queued = True
-            self._ready.append(stream)
+        if not stream.blocked_since:
+            self._ready[stream] = None
 
     def _service(self, stream: _Stream) -> None:
         """Send everything that is due for one stream, in one system call."""
@@ -635,8 +619,10 @@ class StreamWriter:
 
     def _sweep(self, now: float) -> None:
         """Send heartbeats and enforce deadlines."""
-        late = self._stop is not None and now >= self._stop[0]
-        for stream in self._all():
+        late = self._stop_at is not None and now >= self._stop_at
+        with self._lock:  # other threads may adopt a stream
+            streams = tuple(self._entries.values())
+        for stream in streams:
             if not stream.sent_at:
                 continue  # just adopted: its command is not processed yet
             patience = self._write_timeout
