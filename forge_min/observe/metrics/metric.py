@@ -69,27 +69,22 @@ def plain(value: object) -> str:
 
 
 class Gauge:
-    """A value that goes up and down."""
+    """A value that goes up and down. Change `value` by `set`, `inc` and `dec` only."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self._value = 0.0
-
-    @property
-    def value(self) -> float:
-        """The current value."""
-        return self._value
+        self.value = 0.0
 
     def set(self, value: float) -> None:
         """Replace the value."""
         with LOCK:
-            self._value = float(value)
+            self.value = float(value)
 
     def inc(self, n: float = 1.0) -> None:
         """Add n."""
         with LOCK:
-            self._value += n
+            self.value += n
 
     def dec(self, n: float = 1.0) -> None:
         """Subtract n."""
