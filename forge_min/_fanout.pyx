@@ -416,7 +416,7 @@ cdef class StreamWriter:
         cdef Stream* stream = stream_new(fd, subscriptions)
         cdef bint accepted
         try:
-            stream.current = frame_of(first)
+            stream.current.frame = frame_of(first)
             self.last_id += 1
             stream.id = self.last_id
             entry.subscriptions = subscriptions
@@ -624,7 +624,7 @@ cdef class StreamWriter:
         if farewell != NULL:
             forge_ref(&farewell.refs)
             stream.farewell = farewell
-        if stream.blocked_since != 0.0 and farewell == NULL and stream.current == NULL:
+        if stream.blocked_since != 0.0 and farewell == NULL and stream.current.frame == NULL:
             self.end(stream)
         else:
             self.queue(stream)
@@ -710,17 +710,12 @@ cdef class StreamWriter:
         cdef int count = 0
         cdef int start
         cdef uint32_t index
-        if stream.current == NULL and stream.farewell != NULL:
-            stream.current = stream.farewell
+        if stream.current.frame == NULL and stream.farewell != NULL:
+            stream.current.frame = stream.farewell
             stream.farewell = NULL
-            stream.offset = 0
-            stream.current_counts = False
-        if stream.current != NULL:
-            forge_ref(&stream.current.refs)
-            pieces[0].frame = stream.current
-            pieces[0].offset = stream.offset
-            pieces[0].cursor = NULL
-            pieces[0].counts = stream.current_counts
+        if stream.current.frame != NULL:
+            forge_ref(&stream.current.frame.refs)
+            pieces[0] = stream.current
             count = 1
         if stream.closing:
             return count
@@ -759,8 +754,8 @@ cdef class StreamWriter:
                 return
             sent -= left
             if piece.cursor == NULL:
-                frame_drop(stream.current)
-                stream.current = NULL
+                frame_drop(stream.current.frame)
+                memset(&stream.current, 0, sizeof(Piece))
             forge_add(&self.frames, <uint64_t>piece.counts)
 
     cdef void sweep(self, double now) noexcept nogil:
@@ -775,11 +770,9 @@ cdef class StreamWriter:
             ):
                 self.end(stream)
             elif stream.blocked_since == 0.0 and now - stream.sent_at >= self.heartbeat:
-                if stream.current == NULL:
+                if stream.current.frame == NULL:
                     forge_ref(&self.heartbeat_frame.refs)
-                    stream.current = self.heartbeat_frame
-                    stream.offset = 0
-                    stream.current_counts = False
+                    stream.current.frame = self.heartbeat_frame
                 self.queue(stream)
             stream = <Stream*>stream.node.next
 

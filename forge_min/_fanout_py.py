@@ -253,8 +253,7 @@ class _Stream:
     sock: socket.socket
     subscriptions: tuple[Subscription, ...]
     lease: Lease | None
-    current: memoryview | None
-    current_counts: bool = False  # whether `current` is a frame of a topic
+    current: _Piece | None  # partly sent, or the next one
     farewell: bytes = b""
     closing: bool = False
     slow: bool = False  # the socket was full, and a backlog is left
@@ -374,7 +373,7 @@ class StreamWriter:
             with self._lock:
                 if sock is not None and self._thread is not None and self._stop_at is None:
                     self._last_id += 1
-                    current = memoryview(first) if first else None
+                    current = _Piece(memoryview(first)) if first else None
                     stream = _Stream(self._last_id, sock, tuple(claimed), lease, current)
                     self._entries[stream.id] = stream
                     self._incoming.append(stream)
@@ -558,11 +557,8 @@ class StreamWriter:
 
     def _gather(self, stream: _Stream) -> list[_Piece]:
         if stream.current is None and stream.farewell:
-            stream.current, stream.farewell = memoryview(stream.farewell), b""
-            stream.current_counts = False
-        pieces = []
-        if stream.current is not None:
-            pieces.append(_Piece(stream.current))
+            stream.current, stream.farewell = _Piece(memoryview(stream.farewell)), b""
+        pieces = [] if stream.current is None else [stream.current]
         if stream.closing:
             return pieces
         # SAFETY: in the order of publication across topics, because a client that reconnects with
@@ -603,18 +599,16 @@ class StreamWriter:
             if not sent:
                 stream.slow = True
                 return
-            counts = stream.current_counts
             if piece.subscription is not None:
                 piece.subscription._next = piece.next
-                counts = piece.order > 0
-                self.refreshes += not counts
+                self.refreshes += piece.order == 0
             if sent < len(piece.view):
-                stream.current, stream.current_counts = piece.view[sent:], counts
+                stream.current = _Piece(piece.view[sent:], order=piece.order)
                 stream.slow = True
                 return
             sent -= len(piece.view)
             stream.current = None
-            self.frames_sent += counts
+            self.frames_sent += piece.order > 0
         stream.slow = False
 
     def _sweep(self, now: float) -> None:
@@ -633,7 +627,7 @@ class StreamWriter:
                 self._end(stream)
             elif not stream.blocked_since and now - stream.sent_at >= self._heartbeat:
                 if stream.current is None:
-                    stream.current, stream.current_counts = memoryview(HEARTBEAT), False
+                    stream.current = _Piece(memoryview(HEARTBEAT))
                 self._queue(stream)
 
     def _is_unread(self, stream: _Stream, now: float) -> bool:

@@ -18,6 +18,14 @@ cdef struct Cursor:  # one subscription of one stream; for the writer's thread o
     Stream* stream
 
 
+cdef struct Piece:  # a frame to send, and the cursor that moves when its first byte is sent
+    Frame* frame
+    size_t offset  # bytes of it that were sent
+    Cursor* cursor  # NULL: the frame is the stream's current one
+    uint64_t next
+    bint counts  # whether it is a frame of a topic
+
+
 cdef struct Stream:
     Node node  # in all streams; for the writer's thread only
     long refs
@@ -29,8 +37,7 @@ cdef struct Stream:
     # The rest is for the writer's thread only.
     Stream* next_ready
     Stream* next_ended
-    Frame* current  # the frame that is partly sent, or the next one
-    size_t offset  # bytes of it that were sent
+    Piece current  # partly sent, or the next one; without a frame: none
     Frame* farewell
     double blocked_since  # 0.0: not waiting for the socket
     double sent_at
@@ -39,7 +46,6 @@ cdef struct Stream:
     int64_t taken  # of them, when the thread last looked
     uint32_t received
     uint32_t count
-    bint current_counts  # whether `current` is a frame of a topic
     bint closing
     bint slow  # the socket was full, and a backlog is left
     bint queued
@@ -48,17 +54,9 @@ cdef struct Stream:
     Cursor* cursors  # `count` of them, in the same block
 
 
-cdef struct Piece:  # a frame to send, and the cursor that moves when its first byte is sent
-    Frame* frame
-    size_t offset  # bytes of it that were sent
-    Cursor* cursor  # NULL: the frame is the stream's current one
-    uint64_t next
-    bint counts  # whether it is a frame of a topic
-
-
 cdef inline void stream_drop(Stream* stream) noexcept nogil:
     if forge_unref(&stream.refs):
-        frame_drop(stream.current)
+        frame_drop(stream.current.frame)
         frame_drop(stream.farewell)
         frame_drop(stream.drop_farewell)
         free(stream)
@@ -148,9 +146,9 @@ cdef inline void stream_keep(Stream* stream, Piece* piece, size_t sent) noexcept
     """Keep a frame after `sent` more bytes of it; the rest is sent first next time."""
     if piece.cursor != NULL:
         forge_ref(&piece.frame.refs)
-    stream.current = piece.frame
-    stream.offset = piece.offset + sent
-    stream.current_counts = piece.counts
+    stream.current = piece[0]
+    stream.current.cursor = NULL
+    stream.current.offset += sent
 
 
 cdef inline void close_gently(int fd) noexcept nogil:
