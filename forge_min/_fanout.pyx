@@ -297,6 +297,10 @@ cdef class _Entry:
     cdef Stream* stream
     cdef bint dropped
 
+    def __dealloc__(self):
+        if self.stream != NULL:
+            stream_drop(self.stream)
+
 
 @cython.final
 cdef class StreamWriter:
@@ -415,19 +419,14 @@ cdef class StreamWriter:
         cdef _Entry entry = _Entry.__new__(_Entry)
         cdef Stream* stream = stream_new(fd, subscriptions)
         cdef bint accepted
-        try:
-            stream.current.frame = frame_of(first)
-            self.last_id += 1
-            stream.id = self.last_id
-            entry.subscriptions = subscriptions
-            entry.lease = lease
-            entry.stream = stream
-            # SAFETY: before the thread can see the stream, because its end needs the entry.
-            self.entries[stream.id] = entry
-        except BaseException:
-            stream_drop(stream)
-            raise
-        number = stream.id
+        entry.stream = stream
+        stream.current.frame = frame_of(first)
+        self.last_id += 1
+        stream.id = self.last_id
+        entry.subscriptions = subscriptions
+        entry.lease = lease
+        # SAFETY: before the thread can see the stream, because its end needs the entry.
+        self.entries[stream.id] = entry
         pthread_mutex_lock(&self.lock)
         accepted = self.live and not self.stop_requested
         if accepted:
@@ -437,10 +436,9 @@ cdef class StreamWriter:
             waker_wake(&self.waker)
         pthread_mutex_unlock(&self.lock)
         if not accepted:
-            del self.entries[number]
-            stream_drop(stream)
+            del self.entries[stream.id]
             return 0
-        return number
+        return stream.id
 
     def drop(self, stream, farewell=b""):
         """End one stream at the next frame boundary. Returns whether this call ends it."""
@@ -507,8 +505,7 @@ cdef class StreamWriter:
             stream = self.ended
             self.ended = stream.next_ended
             entry = self.entries.pop(stream.id)
-            stream_drop(stream)  # the entry's count
-            stream_drop(stream)  # the thread's
+            stream_drop(stream)  # the thread's count; the entry has another
             release(entry.subscriptions, entry.lease)
 
     cdef bint loop(self) noexcept nogil:

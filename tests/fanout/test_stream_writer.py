@@ -445,13 +445,17 @@ def test_stop_keeps_its_deadline(core: ModuleType, bench: Any) -> None:
 
 
 def test_a_writer_starts_once(core: ModuleType, bench: Any) -> None:
+    def threads() -> int:
+        return [thread.name for thread in threading.enumerate()].count("stream-writer")
+
+    before = threads()
     writer = bench.writer()
     writer.start()
-    assert [t.name for t in threading.enumerate()].count("stream-writer") == 1
+    assert threads() == before + 1
     writer.stop()
     writer.start()
     writer.stop()
-    assert "stream-writer" not in [t.name for t in threading.enumerate()]
+    assert threads() == before
 
 
 def test_drop_ends_one_stream_after_its_farewell(core: ModuleType, bench: Any) -> None:
