@@ -208,11 +208,6 @@ cdef class Topic:
             pthread_mutex_destroy(&self.ring.lock)
 
     @property
-    def size(self):
-        """Number of frames that the ring keeps."""
-        return self.ring.size
-
-    @property
     def subscribers(self):
         """Number of open subscriptions."""
         return self.ring.subscribers
@@ -259,11 +254,6 @@ cdef class Subscription:
         """Leave the topic. Idempotent."""
         if not forge_swap(&self.shut, 1):
             forge_unref(&self.topic.ring.subscribers)
-
-    @property
-    def closed(self):
-        """Whether `close` was called."""
-        return self.shut != 0
 
 
 # -- stream writer ---------------------------------------------------------------------------------

@@ -153,10 +153,10 @@ class Topic:
     does not depend on the number of subscriptions.
     """
 
-    __slots__ = ("_head", "_lock", "_order", "_ring", "_writer", "size", "subscribers")
+    __slots__ = ("_head", "_lock", "_order", "_ring", "_size", "_writer", "subscribers")
 
     def __init__(self, size: int = 64) -> None:
-        self.size = _whole("size", size, 1, 65536)
+        self._size = _whole("size", size, 1, 65536)
         self._head = 0
         self.subscribers = 0  # number of open subscriptions
         self._ring: list[bytes] = [b""] * size
@@ -175,8 +175,8 @@ class Topic:
             raise ValueError("a frame must not be empty")
         with self._lock:
             self._head += 1
-            self._ring[self._head % self.size] = frame
-            self._order[self._head % self.size] = next(_published)
+            self._ring[self._head % self._size] = frame
+            self._order[self._head % self._size] = next(_published)
             number = self._head
             if self._writer is not None:
                 self._writer._wake(self)
@@ -193,7 +193,7 @@ class Topic:
             if after is None:
                 after = self._head
             self.subscribers += 1
-            oldest = max(1, self._head - self.size + 1)
+            oldest = max(1, self._head - self._size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
 
 
@@ -204,21 +204,21 @@ class Subscription:
     A StreamWriter that adopts it sends its frames. Closing it stops them, but not the stream.
     """
 
-    __slots__ = ("_adopted", "_next", "_topic", "closed")
+    __slots__ = ("_adopted", "_closed", "_next", "_topic")
 
     def __init__(self, topic: Topic, number: int) -> None:
         self._topic = topic
         self._next = number
-        self.closed = False  # whether `close` was called
+        self._closed = False
         self._adopted = False
 
     def close(self) -> None:
         """Leave the topic. Idempotent."""
         topic = self._topic
         with topic._lock:
-            if self.closed:
+            if self._closed:
                 return
-            self.closed = True
+            self._closed = True
             topic.subscribers -= 1
 
     def __del__(self) -> None:
@@ -575,20 +575,20 @@ class StreamWriter:
         self, subscription: Subscription, slow: bool, horizon: int, pieces: list[_Piece]
     ) -> None:
         topic = subscription._topic
-        allowed = min(topic.size, self._buffer_size) if slow else topic.size
+        allowed = min(topic._size, self._buffer_size) if slow else topic._size
         with topic._lock:
             start, after = subscription._next, topic._head + 1
-            if subscription.closed or start == after:
+            if subscription._closed or start == after:
                 return
             if after - start > allowed:
                 view = memoryview(_refresh(after - start))
                 pieces.append(_Piece(view, subscription, after, 0))
                 return
             for number in range(start, min(after, start + BATCH)):
-                order = topic._order[number % topic.size]
+                order = topic._order[number % topic._size]
                 if order > horizon:
                     return
-                view = memoryview(topic._ring[number % topic.size])
+                view = memoryview(topic._ring[number % topic._size])
                 pieces.append(_Piece(view, subscription, number + 1, order))
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:

@@ -51,7 +51,7 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
                 subscriptions.append(made)
         else:
             mine.close()
-        trace.append((topic.subscribers, mine.closed))
+        trace.append(topic.subscribers)
     return trace
 
 
