@@ -338,7 +338,7 @@ cdef class StreamWriter:
         self.starting = threading.Lock()
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        event.events = EPOLLIN
+        event.events = EPOLLIN | EPOLLET
         event.data.ptr = NULL
         if self.epoll < 0 or self.waker.fd < 0 or (
             epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.waker.fd, &event) < 0
@@ -533,7 +533,7 @@ cdef class StreamWriter:
 
     cdef void on_event(self, Stream* stream, uint32_t mask) noexcept nogil:
         if stream == NULL:
-            waker_clear(&self.waker)
+            forge_swap(&self.waker.pending, 0)
             return
         if stream.ended:
             return

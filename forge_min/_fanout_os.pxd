@@ -119,7 +119,6 @@ cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_CLOEXEC, EFD_NONBLOCK
     int eventfd(unsigned int, int)
-    int eventfd_read(int, uint64_t*)
     int eventfd_write(int, uint64_t)
 
 cdef extern from "<sys/socket.h>" nogil:

@@ -49,7 +49,7 @@ cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
 # -- rings -----------------------------------------------------------------------------------------
 
 cdef struct Waker:
-    int fd  # an eventfd
+    int fd  # an eventfd, of which each write is an event (edge-triggered)
     int pending  # 1 from the first wake until its owner reads the news
     Ring* news  # atomic: a stack of the rings with new frames
 
@@ -100,12 +100,6 @@ cdef inline void waker_wake(Waker* waker) noexcept nogil:
     """
     if not forge_swap(&waker.pending, 1):
         eventfd_write(waker.fd, 1)  # cannot block; if it is full, the owner wakes anyway
-
-
-cdef inline void waker_clear(Waker* waker) noexcept nogil:
-    cdef uint64_t count
-    eventfd_read(waker.fd, &count)
-    forge_swap(&waker.pending, 0)
 
 
 cdef inline void ring_watch(Ring* ring, Waker* waker) noexcept nogil:
