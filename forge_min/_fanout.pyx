@@ -14,7 +14,8 @@ Ownership
 * A Ring belongs to its Topic, and has one StreamWriter. Every Subscription holds its Topic, every
   _Entry its Subscriptions. An entry is deleted only after the writer's thread has released the
   stream and read its news, so the thread may use plain Ring pointers.
-* A Stream is counted: one for the entry, one for the thread, one for each queue with it.
+* A Stream is counted: one for the entry, one for the thread, and one more while it is ready or
+  waits for its drop.
 
 LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one
 writer. Neither is taken inside the other. While one is held, no Python object is created, dropped
@@ -315,7 +316,7 @@ cdef class StreamWriter:
     cdef int epoll
     cdef Waker waker
     cdef Node* streams
-    cdef Queue ready
+    cdef Stream* ready  # streams that may have something to send, each counted
     cdef Stream* ended
     cdef bint stopping
     cdef double swept, now
@@ -514,8 +515,7 @@ cdef class StreamWriter:
                 self.swept = self.now
                 self.sweep(self.now)
             if self.stopping and self.streams == NULL:
-                while self.ready.first != NULL:
-                    stream_drop(queue_pop(&self.ready))
+                self.serve_ready()  # all have ended
                 return True
             if self.ended != NULL:
                 return False
@@ -525,7 +525,7 @@ cdef class StreamWriter:
 
     cdef int pause(self) noexcept nogil:
         """Return the milliseconds to wait for events; -1 = without limit."""
-        if self.ready.first != NULL:
+        if self.ready != NULL:
             return 0
         if self.stopping:
             return 20
@@ -632,17 +632,23 @@ cdef class StreamWriter:
 
     cdef inline void queue(self, Stream* stream) noexcept nogil:
         if not stream.queued and stream.blocked_since == 0.0 and not stream.ended:
-            queue_push(&self.ready, stream)
+            forge_ref(&stream.refs)
+            stream.queued = True
+            stream.next_ready = self.ready
+            self.ready = stream
 
     cdef void serve_ready(self) noexcept nogil:
         """Do one system call for each ready stream. Streams with more to send queue again."""
-        cdef Stream* last = self.ready.last
-        cdef Stream* stream = NULL
-        while stream != last:
-            stream = queue_pop(&self.ready)
+        cdef Stream* stream = self.ready
+        cdef Stream* following
+        self.ready = NULL
+        while stream != NULL:
+            following = stream.next_ready  # read before the stream queues again
+            stream.queued = False
             if not stream.ended:
                 self.service(stream)
-            stream_drop(stream)  # the queue's count; the thread still has its own
+            stream_drop(stream)  # this count; the thread still has its own
+            stream = following
 
     cdef void service(self, Stream* stream) noexcept nogil:
         """Send everything that is due for one stream, in one system call."""

@@ -62,32 +62,6 @@ cdef inline void stream_drop(Stream* stream) noexcept nogil:
         free(stream)
 
 
-cdef struct Queue:  # streams that may have something to send, each counted
-    Stream* first
-    Stream* last
-
-
-cdef inline void queue_push(Queue* queue, Stream* stream) noexcept nogil:
-    forge_ref(&stream.refs)
-    stream.queued = True
-    stream.next_ready = NULL
-    if queue.last != NULL:
-        queue.last.next_ready = stream
-    else:
-        queue.first = stream
-    queue.last = stream
-
-
-cdef inline Stream* queue_pop(Queue* queue) noexcept nogil:
-    """Remove and return the first stream, with the queue's count."""
-    cdef Stream* stream = queue.first
-    queue.first = stream.next_ready
-    if queue.first == NULL:
-        queue.last = NULL
-    stream.queued = False
-    return stream
-
-
 cdef inline int cursor_gather(
     Cursor* cursor, uint64_t allowed, uint64_t horizon, Piece* pieces, int count
 ) noexcept nogil:
