@@ -153,14 +153,14 @@ class Topic:
     does not depend on the number of subscriptions.
     """
 
-    __slots__ = ("_head", "_lock", "_order", "_ring", "_size", "_writer", "subscribers")
+    __slots__ = ("_head", "_lock", "_ring", "_size", "_writer", "subscribers")
 
     def __init__(self, size: int = 64) -> None:
         self._size = _whole("size", size, 1, 65536)
         self._head = 0
         self.subscribers = 0  # number of open subscriptions
-        self._ring: list[bytes] = [b""] * size
-        self._order = [0] * size  # number of each frame among all frames of this process
+        # Frames, each with its number among all frames of this process.
+        self._ring: list[tuple[int, bytes]] = [(0, b"")] * size
         self._writer: StreamWriter | None = None  # that adopts the subscriptions
         # LOCK: _head, _ring, _writer, subscribers, the cursors of this topic's subscriptions.
         # Re-entrant: the garbage collector may close a subscription while this thread holds it.
@@ -175,8 +175,7 @@ class Topic:
             raise ValueError("a frame must not be empty")
         with self._lock:
             self._head += 1
-            self._ring[self._head % self._size] = frame
-            self._order[self._head % self._size] = next(_published)
+            self._ring[self._head % self._size] = next(_published), frame
             number = self._head
             if self._writer is not None:
                 self._writer._wake(self)
@@ -585,11 +584,10 @@ class StreamWriter:
                 pieces.append(_Piece(view, subscription, after, 0))
                 return
             for number in range(start, min(after, start + BATCH)):
-                order = topic._order[number % topic._size]
+                order, frame = topic._ring[number % topic._size]
                 if order > horizon:
                     return
-                view = memoryview(topic._ring[number % topic._size])
-                pieces.append(_Piece(view, subscription, number + 1, order))
+                pieces.append(_Piece(memoryview(frame), subscription, number + 1, order))
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
         """Move cursors past each frame with a sent byte, and keep the rest of the last one."""
