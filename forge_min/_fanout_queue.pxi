@@ -2,14 +2,14 @@
 #
 # One worker is enough while it runs: a second one would only wait for the GIL. If all that have a
 # task wait for something else, such as a database, one more is woken. Also if no task was taken for
-# a while: a handler that computes shares the GIL then.
+# a while: a handler that computes shares the GIL then, or has released it.
 
 cdef enum:
     IN_A_ROW = 32  # tasks, after which a worker pauses unless it is the only one
 
 cdef double TICK = 0.5  # seconds between two checks of deadlines
 cdef double CHECK_AFTER = 100e-6  # seconds between two checks whether a worker runs
-cdef double SHARE_AFTER = 5e-3  # seconds in which no worker took a task, until one more is woken
+cdef double SHARE_AFTER = 300e-6  # seconds in which no worker took a task, until one more is woken
 
 
 cdef struct WorkerState:
@@ -21,12 +21,13 @@ cdef struct WorkerState:
 
 cdef struct TaskQueue:
     # LOCK: lock guards the rest, and `over` of each Task. While it is held, no Python object is
-    # created or dropped, and no thread waits for anything.
+    # created or dropped, and no thread waits for the GIL or a socket.
     pthread_mutex_t lock
     Client* first
     Client* last
     WorkerState* workers
-    double taken_at, next_check
+    double taken_at  # when a task was last taken, or a worker woken for one
+    double next_check
     int processor  # atomic: of the worker that took the last task
     double chosen_at  # for the I/O thread only: when the shared processor was chosen
     bint ended
@@ -76,15 +77,12 @@ cdef inline bint worker_is_running(WorkerState* worker) noexcept nogil:
     return worker.proc >= 0 and pread(worker.proc, &first, 1, 0) == 1 and first == c"r"
 
 
-cdef inline bint tasks_need_worker(TaskQueue* tasks, double now) noexcept nogil:
-    """Return whether another worker is needed for the queue. The caller holds the lock."""
+cdef inline bint tasks_is_any_running(TaskQueue* tasks) noexcept nogil:
+    """Return whether a worker with a task runs or could run. The caller holds the lock."""
     cdef WorkerState* worker = tasks.workers
-    if now < tasks.next_check:
-        return False
-    tasks.next_check = now + CHECK_AFTER
     while worker != NULL and (worker.idle or not worker_is_running(worker)):
         worker = worker.next
-    return worker == NULL or now - tasks.taken_at >= SHARE_AFTER
+    return worker != NULL
 
 
 cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
@@ -97,9 +95,11 @@ cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
     while worker != NULL and not worker.idle:
         worker = worker.next
     if worker != NULL:
-        if tasks_need_worker(tasks, now):
-            worker_wake(worker)
-            tasks.taken_at = now
+        if now >= tasks.next_check:
+            tasks.next_check = now + CHECK_AFTER
+            if now - tasks.taken_at >= SHARE_AFTER or not tasks_is_any_running(tasks):
+                worker_wake(worker)
+                tasks.taken_at = now
         seconds = max(tasks.next_check - now, 0)
     pthread_mutex_unlock(&tasks.lock)
     return seconds
