@@ -51,7 +51,7 @@ cdef struct Client:
     # The thread's, except while `wait` is WORKER: then the worker reads the input.
     int wait, phase, kind
     double since  # when the phase began
-    bint readable
+    bint readable, fresh  # fresh: nothing was received yet
     int hung_up, gone  # atomic: the peer sends no more; the connection is closed
     char* input
     size_t size, scanned, head, body, used
@@ -113,7 +113,7 @@ cdef inline Client* client_new(int fd, sockaddr_storage* address, unsigned int s
     cdef char port[8]
     cdef Client* client = <Client*>calloc(1, sizeof(Client))
     if client != NULL:
-        client.refs, client.fd, client.wait = 1, fd, REQUEST
+        client.refs, client.fd, client.wait, client.fresh = 1, fd, REQUEST, True
         client.closing.client, client.closing.then = client, CLOSE
         if address.ss_family != AF_UNIX and getnameinfo(
             <sockaddr*>address, size, client.address, ADDRESS, port, sizeof(port),
@@ -141,7 +141,7 @@ cdef inline bint client_append(Client* client, const char* data, size_t size) no
     if grown == NULL:
         return False
     memcpy(grown + client.size, data, size)
-    client.input = grown
+    client.input, client.fresh = grown, False
     client.size += size
     grown[client.size] = 0  # the end of every scan
     return True
@@ -180,15 +180,15 @@ cdef inline bint client_has_progressed(Client* client, double now, double least)
 cdef inline Client* clients_slowest(Node* clients, double now) noexcept nogil:
     """Return the connection to close for a new one, or NULL.
 
-    It is the longest idle one, else the one that has been slowest for more than a second: to send
-    a head or a body, or to read a response.
+    It is the longest idle one, else the one that has been slowest for more than a second: to begin
+    its first request, to send a head or a body, or to read a response.
     """
     cdef Client* client = <Client*>clients
     cdef Client* slowest = NULL
     cdef double rank, lowest = now - EVICT_AFTER
     while client != NULL:
         rank = client.since
-        if client.phase == IDLE or client.phase == LINGER:
+        if client.phase == LINGER or (client.phase == IDLE and not client.fresh):
             rank -= now  # before all others
         if rank < lowest and (client.wait != WORKER or client.phase == WRITE):
             slowest, lowest = client, rank

@@ -19,7 +19,7 @@ cdef double COUNT_FOR = 10e-3  # seconds between two counts of tasks
 
 @cython.final
 cdef class IoThread:
-    """See _fanout_py.IoThread."""
+    """See _fanout_io_py.IoThread."""
 
     cdef dict base
     cdef int listener, epoll, wakeup
@@ -86,15 +86,15 @@ cdef class IoThread:
 
     @property
     def connections(self):
-        """See _fanout_py.IoThread.connections."""
+        """See _fanout_io_py.IoThread.connections."""
         return forge_flag(&self.count)
 
     def take_accept_error(self):
-        """See _fanout_py.IoThread.take_accept_error."""
+        """See _fanout_io_py.IoThread.take_accept_error."""
         return forge_swap(&self.accept_errno, 0)
 
     def run(self):
-        """See _fanout_py.IoThread.run.
+        """See _fanout_io_py.IoThread.run.
 
         SAFETY: at the end of the process, as for the thread of StreamWriter: this call keeps this
         object alive.
@@ -105,11 +105,11 @@ cdef class IoThread:
             self.end()
 
     def end_connections(self):
-        """See _fanout_py.IoThread.end_connections."""
+        """See _fanout_io_py.IoThread.end_connections."""
         forge_swap(&self.last_responses, 1)
 
     def drain(self):
-        """See _fanout_py.IoThread.drain."""
+        """See _fanout_io_py.IoThread.drain."""
         forge_change(&self.draining, 0, 1)
         self.wake()
         with nogil:
@@ -117,12 +117,12 @@ cdef class IoThread:
                 usleep(100)
 
     def stop(self):
-        """See _fanout_py.IoThread.stop."""
+        """See _fanout_io_py.IoThread.stop."""
         forge_swap(&self.stopped, 1)
         self.wake()
 
     def worker(self):
-        """See _fanout_py.IoThread.worker."""
+        """See _fanout_io_py.IoThread.worker."""
         return ServerWorker.__new__(ServerWorker, self)
 
     cdef void wake(self) noexcept nogil:
@@ -133,18 +133,19 @@ cdef class IoThread:
 
     cdef void loop(self) noexcept nogil:
         cdef epoll_event events[AT_ONCE]
-        cdef int count, index
+        cdef bint took
+        cdef int arrived, index
         cdef double pause
         while not forge_flag(&self.stopped):
             self.now = forge_now()
-            count = self.take_blocks()
+            took = self.take_blocks()
             pause = self.wake_workers()
             if self.spins and self.now - self.worked_at < SPIN_FOR:
                 pause = 0
-            count += self.wait(events, pause, &index)
-            for index in range(index):
+            arrived = self.wait(events, pause)
+            for index in range(arrived):
                 self.on_event(events[index].data.ptr, events[index].events)
-            if count:
+            if took or arrived > 0:
                 self.worked_at = self.now
             elif not pause:
                 sched_yield()
@@ -152,8 +153,9 @@ cdef class IoThread:
                 self.sweep()
             self.release_closed()
 
-    cdef int wait(self, epoll_event* events, double pause, int* count) noexcept nogil:
-        """Wait up to `pause` seconds for events."""
+    cdef int wait(self, epoll_event* events, double pause) noexcept nogil:
+        """Wait up to `pause` seconds for events. Returns their number."""
+        cdef int count
         cdef pollfd polled
         cdef timespec short_pause
         if pause:
@@ -166,10 +168,10 @@ cdef class IoThread:
             short_pause.tv_sec, short_pause.tv_nsec = 0, <long>(pause * 1e9)
             ppoll(&polled, 1, &short_pause, NULL)
             pause = 0
-        count[0] = epoll_wait(self.epoll, events, AT_ONCE, <int>(pause * 1e3))
+        count = epoll_wait(self.epoll, events, AT_ONCE, <int>(pause * 1e3))
         forge_swap(&self.asleep, 0)
         self.now = forge_now()
-        return count[0] > 0
+        return count
 
     cdef bint take_blocks(self) noexcept nogil:
         """Take over what workers have pushed, in order. Returns False for nothing."""
@@ -344,7 +346,7 @@ cdef class IoThread:
         cdef sockaddr_storage address
         cdef unsigned int size = sizeof(address)
         cdef int fd
-        if self.count >= self.max_connections and not self.evict():
+        if self.count >= self.max_connections and not self.draining and not self.evict():
             self.listen_for(0)
             return False
         fd = accept4(self.listener, <sockaddr*>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -412,6 +414,8 @@ cdef class IoThread:
         if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, &unused) == 0:
             shutdown(client.fd, SHUT_RDWR)
             close(client.fd)
+        else:  # epoll may report it again, if a child process holds it: it is never freed
+            forge_ref(&client.refs)
         self.unlink(client)
         while client.first != NULL:
             output_drop_first(client)
@@ -449,7 +453,7 @@ cdef class IoThread:
             client = next
 
     cdef void check_phase(self, Client* client) noexcept nogil:
-        cdef bint ends = client.phase == IDLE and self.draining and self.now >= self.idle_until
+        cdef bint ends = client.phase == IDLE and self.now >= self.idle_until > 0
         if self.now - client.since < self.limits[client.phase] and not ends:
             return
         if client.phase == HEAD or client.phase == BODY:

@@ -42,7 +42,8 @@ class IoThread:
     base: the constant part of every environ.
     max_body: bytes of a request's body that the thread reads itself.
     max_connections: open connections. For a further one the longest idle one is closed, or one
-        that has been slow for more than a second; if there is none, it has to wait.
+        that has been slow for more than a second, also to begin its first request; if there is
+        none, it has to wait.
     idle, head, body: seconds until a request must begin, and until its head and body are complete.
     write: seconds within which the peer must read 1 KiB a second of the output.
     """
@@ -116,14 +117,19 @@ class IoThread:
     def run(self) -> None:
         """Run the thread. Returns after `stop`."""
         while not self._stopped:
-            events = self._selector.select(0 if self.blocks else _TICK)
-            self._now = time.monotonic()
-            for key, mask in events:
-                self._on_event(key.fileobj, mask, key.data)
-            self._take_blocks()
-            if self._now - self._swept >= _TICK or (self._drains and not self._is_drained.is_set()):
-                self._sweep()
+            with suppress(MemoryError):
+                self._turn()
         self._end()
+
+    def _turn(self) -> None:
+        """Wait for events, and do what they and the workers ask for."""
+        events = self._selector.select(0 if self.blocks else _TICK)
+        self._now = time.monotonic()
+        for key, mask in events:
+            self._on_event(key.fileobj, mask, key.data)
+        self._take_blocks()
+        if self._now - self._swept >= _TICK or (self._drains and not self._is_drained.is_set()):
+            self._sweep()
 
     def _on_event(self, source: object, mask: int, client: ClientState | None) -> None:
         if source is self._wakeup:
@@ -203,6 +209,7 @@ class IoThread:
         if not data:
             self._close(client)
         elif client.wait != "closed":
+            client.is_fresh = False
             self._give(client, "input", data)
 
     def _listen(self, client: ClientState) -> None:
@@ -241,7 +248,8 @@ class IoThread:
 
     def _accept(self) -> bool:
         """Accept one connection. Returns False if none waits, or none can be accepted."""
-        if len(self._clients) >= self._max_connections and not self._evict():
+        full = len(self._clients) >= self._max_connections and not self._drains
+        if full and not self._evict():
             self._pause(True)
             return False
         try:
@@ -278,7 +286,10 @@ class IoThread:
     def _evict(self) -> bool:
         """Close one connection for a new one; return False if none may be closed."""
         clients = self._clients.values()
-        idle = [c for c in clients if c.phase in ("idle", "linger") and c.wait != "worker"]
+        ended = [
+            c for c in clients if c.phase == "linger" or (c.phase == "idle" and not c.is_fresh)
+        ]
+        idle = [c for c in ended if c.wait != "worker"]
         slow = [c for c in clients if c.wait != "worker" or c.phase == "write"]
         found = idle or [c for c in slow if c.since < self._now - _EVICT_AFTER]
         for client in sorted(found, key=lambda client: client.since):
@@ -331,7 +342,7 @@ class IoThread:
 
     def _check_phase(self, client: ClientState) -> None:
         """End a phase that has taken too long, or an idle connection of a drain."""
-        ends = client.phase == "idle" and self._drains and self._now >= self._idle_until
+        ends = client.phase == "idle" and self._now >= self._idle_until > 0
         if self._now - client.since < self._limits[client.phase] and not ends:
             return
         if client.phase in ("head", "body"):

@@ -15,7 +15,7 @@ cdef dict PHASE_NAMES = {"idle": IDLE, "head": HEAD, "body": BODY}
 @cython.final
 @cython.no_gc
 cdef class ServerWorker:
-    """See _fanout_py.ServerWorker."""
+    """See _fanout_task_py.ServerWorker."""
 
     cdef IoThread io
     cdef WorkerState* state
@@ -51,7 +51,7 @@ cdef class ServerWorker:
             free(self.state)
 
     def next_task(self):
-        """See _fanout_py.ServerWorker.next_task."""
+        """See _fanout_task_py.ServerWorker.next_task."""
         cdef Client* client = NULL
         cdef bint ended = False
         cdef IoThread io = self.io
@@ -120,7 +120,7 @@ cdef set_remote(dict environ, Client* client):
 @cython.no_gc_clear  # __dealloc__ needs `io`
 @cython.freelist(64)
 cdef class Task:
-    """See _fanout_py.Task."""
+    """See _fanout_task_py.Task."""
 
     cdef IoThread io
     cdef Client* client
@@ -138,50 +138,50 @@ cdef class Task:
 
     @property
     def base_environ(self):
-        """See _fanout_py.Task.base_environ."""
+        """See _fanout_task_py.Task.base_environ."""
         environ = self.io.base.copy()
         set_remote(environ, self.client)
         return environ
 
     @property
     def connected(self):
-        """See _fanout_py.Task.connected."""
+        """See _fanout_task_py.Task.connected."""
         return not (forge_flag(&self.client.hung_up) or forge_flag(&self.client.gone))
 
     @property
     def last(self):
-        """See _fanout_py.Task.last."""
+        """See _fanout_task_py.Task.last."""
         return self.io.last_responses != 0
 
     @property
     def unsent(self):
-        """See _fanout_py.Task.unsent."""
+        """See _fanout_task_py.Task.unsent."""
         return -1 if forge_flag(&self.client.gone) else forge_load(&self.client.unsent)
 
     def respond(self, bytes data not None):
-        """See _fanout_py.Task.respond."""
+        """See _fanout_task_py.Task.respond."""
         return self.submit(data, REQUEST, NO_PHASE, None, False)
 
     def end(self, bytes data not None, *, unless_begun=False):
-        """See _fanout_py.Task.end."""
+        """See _fanout_task_py.Task.end."""
         if not data:  # it needs no memory
             return self.push(&self.client.closing, unless_begun)
         return self.submit(data, CLOSE, NO_PHASE, None, unless_begun)
 
     def send(self, bytes data not None):
-        """See _fanout_py.Task.send."""
+        """See _fanout_task_py.Task.send."""
         return self.submit(data, WORKER, NO_PHASE, None, False)
 
     def wait_sent(self, bytes data not None, state not None):
-        """See _fanout_py.Task.wait_sent."""
+        """See _fanout_task_py.Task.wait_sent."""
         return self.submit(data, SENT, NO_PHASE, state, False)
 
     def wait_input(self, str phase not None, state not None, bytes data not None=b""):
-        """See _fanout_py.Task.wait_input."""
+        """See _fanout_task_py.Task.wait_input."""
         return self.submit(data, INPUT, PHASE_NAMES[phase], state, False)
 
     def detach(self, bytes data not None, state not None):
-        """See _fanout_py.Task.detach."""
+        """See _fanout_task_py.Task.detach."""
         return self.submit(data, DETACH, NO_PHASE, state, False)
 
     cdef bint submit(self, bytes data, int then, int phase, state, bint unless_begun) except -1:

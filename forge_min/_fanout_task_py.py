@@ -34,6 +34,7 @@ class ClientState:
     file: the identity of the socket; another thread may close its descriptor.
     output, unsent: bytes to send, and their number.
     state: of a worker, which gets it back with the next task.
+    is_fresh: whether nothing was received yet.
     """
 
     def __init__(self, sock: socket.socket, address: Any, now: float) -> None:
@@ -46,7 +47,7 @@ class ClientState:
         self.output: deque[memoryview] = deque()
         self.unsent = self.in_kernel = 0
         self.state: Any = None
-        self.gone = False
+        self.gone, self.is_fresh = False, True
         self.interest = selectors.EVENT_READ
 
 

@@ -7,6 +7,7 @@ import queue
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -271,6 +272,28 @@ def test_a_connection_too_many_waits_while_none_is_idle(bench):
     assert made.next().end(b"also") and whole(other) == b"also"
 
 
+def test_a_new_connection_has_a_second_for_its_first_request(bench):
+    made = bench(answers(path_of), max_connections=1)
+    first = made.connect()
+    time.sleep(0.1)  # it is accepted
+    others = [made.connect() for _ in range(4)]
+    time.sleep(0.1)
+    for peer in (first, *others):
+        assert peer.get().answer().body == b"/"
+
+
+def test_drain_accepts_more_than_the_limit(bench):
+    made = bench(max_connections=1)
+    peer, task = made.asked()
+    others = [made.connect().get() for _ in range(3)]
+    made.io.drain()
+    made.listener.close()
+    assert task.end(b"done") and whole(peer) == b"done"
+    for _ in others:
+        assert made.next().end(b"also")
+    assert [whole(other) for other in others] == [b"also"] * 3
+
+
 def test_drain_accepts_what_waits_serves_it_and_closes_what_is_idle(bench, eventually):
     made = bench(run=False)
     peers = [made.connect() for _ in range(20)]
@@ -386,6 +409,24 @@ def test_a_dropped_task_in_a_cycle_closes_its_connection(core):
 
 def test_the_garbage_collector_may_free_tasks_at_any_time(core):
     io_bench.alone(core, io_bench.collect_often)
+
+
+# The accepted socket is lost.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_twin_survives_a_failed_allocation(monkeypatch):
+    failures = [MemoryError()]
+
+    class Failing(_fanout_io_py.ClientState):
+        def __init__(self, *args):
+            if failures:
+                raise failures.pop()
+            super().__init__(*args)
+
+    monkeypatch.setattr(_fanout_io_py, "ClientState", Failing)
+    made = Bench(importlib.import_module("forge_min._fanout_py"), lambda task: task.end(b"done"))
+    assert whole(made.connect()) == b""
+    assert whole(made.connect().get()) == b"done"
+    made.end()
 
 
 def test_drain_after_stop_returns(core):
