@@ -105,6 +105,9 @@ class Program:
                 sum(range(100))
         elif path == "/fork":
             self.fork()
+        elif path == "/fork-and-exit":
+            self.released.wait()
+            self.fork(exits=True)
         elif path == "/spawn":
             self.spawn()
         elif path == "/fail":
@@ -112,8 +115,10 @@ class Program:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"%d %b %b" % (zlib.crc32(body), path.encode(), query.encode())]
 
-    def fork(self):
+    def fork(self, *, exits=False):
         if not (pid := os.fork()):
+            if exits:
+                sys.exit()
             signal.pause()
             os._exit(0)
         self.pids.append(pid)

@@ -282,6 +282,40 @@ def test_a_forked_child_keeps_no_connection_open(start, ends):
             assert server.bind()
 
 
+def test_a_child_that_leaves_the_handler_serves_nothing(start):
+    server = start(threads=1)
+    with connected(server, 6) as (peer, *others):
+        peer.get("/fork-and-exit")
+        for other in others:
+            other.get("/quick")
+        server.release()
+        assert peer.answer().status == 200
+        (pid,) = server.state()["pids"]
+        wait_for(lambda: not is_running(pid))
+        assert [other.answer().status for other in others] == [200] * len(others)
+
+
+def test_a_file_that_epoll_still_reports_after_its_connection_has_ended_harms_none(start):
+    """A child process holds the socket, and its descriptor was closed from outside."""
+    server = start(threads=4)
+    with connected(server) as (old,):
+        old.get("/quick").answer()
+        fd = descriptor(server, old)
+        with connected(server) as (peer,):
+            assert peer.get("/fork").answer().status == 200
+        server.close(fd)
+        with connected(server, 8) as fill:  # one of them gets the descriptor
+            for peer in fill:
+                peer.get("/quick").answer()
+        wait_until(server, lambda state: state["connections"] == 0)
+        with connected(server, 30) as new:
+            for number, peer in enumerate(new):
+                old.send(b"x")
+                assert peer.get(f"/quick?{number}").answer().body.endswith(b" %d" % number)
+            assert server.state()["connections"] == len(new)
+    quick(server)
+
+
 def test_a_child_inherits_no_descriptor_of_the_server(start):
     server = start(threads=2)
     with connected(server, 3) as peers:

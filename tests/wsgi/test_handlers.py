@@ -9,7 +9,11 @@ import threading
 import time
 
 import pytest
+from forge_min import fanout
 from forge_min.wsgi import Application, Response, Router
+from forge_min.wsgi.server.exchange import Exchange
+
+from wsgi.io_bench import BIG, Bench, run
 
 
 class Odd(BaseException):
@@ -161,6 +165,82 @@ def test_the_access_log_tells_of_the_500_that_was_given(serve, connect, gate, ev
     gate.set()
     eventually(lambda: seen)
     assert seen[0][:3] == ("GET", "/stuck", 500)
+
+
+def test_a_handler_may_remove_every_key_of_environ(serve, connect, gate, caplog):
+    def app(environ, start_response):
+        path = environ["PATH_INFO"]
+        environ.clear()
+        if path == "/stuck":
+            gate.wait()
+        start_response("200 OK", [])
+        return [b"fine"] if path == "/" else (part for part in [b"fi", b"ne"])
+
+    server = serve(app, threads=8, handler_timeout=0.3)
+    stuck = [connect(server).get("/stuck") for _ in range(6)]
+    assert [peer.answer().status for peer in stuck] == [500] * 6
+    for path in ("/", "/parts"):
+        assert connect(server).get(path).answer().body == b"fine"
+
+
+def test_a_late_cut_harms_no_body_that_another_worker_continues():
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_PROTOCOL": "HTTP/1.1"}
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(len(BIG) + 4))])
+        return parts()
+
+    def parts():
+        yield BIG
+        assert not exchange.cut_off(first, environ, reported=False)
+        yield b"rest"
+
+    made = Bench(fanout)
+    peer, first = made.asked()
+    exchange = Exchange(first, environ)
+    exchange.run(app, environ)
+    received = []
+    reader = run(lambda: received.append(peer.answer().body))
+    exchange.resume(made.next())
+    reader.join()
+    assert received == [BIG + b"rest"]
+    made.end()
+
+
+def test_each_part_of_a_body_has_the_whole_timeout(serve, connect):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return (time.sleep(0.3) or b"part" for _ in range(6))
+
+    server = serve(app, threads=1, handler_timeout=1.0)
+    assert connect(server).get().answer().body == b"part" * 6
+
+
+def test_every_given_up_worker_is_replaced(serve, connect, gate, monkeypatch, caplog):
+    """Also if its request cannot be released, or the first new thread cannot start."""
+
+    def app(environ, start_response):
+        def fail():
+            raise OSError("not released")
+
+        if environ["PATH_INFO"] == "/stuck":
+            environ["forge.release"] = fail
+            gate.wait()
+        start_response("200 OK", [])
+        return [b"fine"]
+
+    server = serve(app, threads=1, handler_timeout=0.3)
+    start, failures = server._thread, [RuntimeError("can't start new thread")]
+
+    def start_later(name, run):
+        if failures:
+            raise failures.pop()
+        return start(name, run)
+
+    monkeypatch.setattr(server, "_thread", start_later)
+    connect(server).get("/stuck")
+    assert connect(server).get().answer().body == b"fine"
+    assert "not released" in caplog.text and "can't start new thread" in caplog.text
 
 
 def test_a_worker_that_starts_during_a_stop_ends_with_it(serve, connect, gate, monkeypatch):

@@ -29,8 +29,6 @@ _log = logging.getLogger("forge_min.wsgi.server")
 _UNREAD = {"REQUEST_METHOD": "-", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": "-"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
-MAX_GIVEN_UP = 64
-"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
 
 class WorkerState:
@@ -38,16 +36,18 @@ class WorkerState:
 
     thread: the worker.
     exchange: the exchange that it runs, or None.
+    task: of the exchange, while it runs.
     environ: of the request that it runs; None while it resumes a body.
     began: time.perf_counter() at the start of the exchange.
     given_up: whether another worker has replaced it.
     """
 
-    __slots__ = ("began", "environ", "exchange", "given_up", "thread")
+    __slots__ = ("began", "environ", "exchange", "given_up", "task", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
         self.exchange: Exchange | None = None
+        self.task: Task | None = None
         self.environ: dict[str, Any] | None = None
         self.began = 0.0
         self.given_up = False
@@ -85,6 +85,7 @@ class Dispatcher:
     def work(self) -> None:
         """Run one worker thread until the server stops or the worker is given up."""
         state, next_task = WorkerState(), self._io_thread.worker().next_task
+        process = os.getpid()
         self.worker_states.add(state)
         try:
             while not state.given_up:
@@ -93,7 +94,9 @@ class Dispatcher:
                         break
                 except BaseException:  # SAFETY: without memory, its log fails, too
                     pass
-                state.exchange = state.environ = None
+                state.exchange = state.environ = state.task = None
+                if os.getpid() != process:
+                    os._exit(1)  # a child process that the handler has forked: it has no server
         finally:
             self.worker_states.discard(state)
 
@@ -125,7 +128,7 @@ class Dispatcher:
             elif task.kind == "late":
                 self._refuse_late(task)
             elif isinstance(task.state, Exchange):
-                state.began, state.exchange = time.perf_counter(), task.state
+                state.began, state.task, state.exchange = time.perf_counter(), task, task.state
                 task.state.resume(task)
             elif isinstance(task.state, _ParkedRequest):
                 self._respond(task, *task.state, state)
@@ -162,8 +165,9 @@ class Dispatcher:
         if self._proxies.are_set or "HTTP_X_FORWARDED_FOR" in environ:
             self._proxies.apply(environ)
         exchange = Exchange(task, environ, reader)
-        # SAFETY: in this order: a thread that sees this exchange sees its start (`give_up_late`).
-        state.began, state.environ, state.exchange = time.perf_counter(), environ, exchange
+        # SAFETY: in this order: a thread that sees this exchange sees its start (`_give_up`).
+        state.began, state.task = time.perf_counter(), task
+        state.environ, state.exchange = environ, exchange
         try:
             exchange.run(self.app, environ)
         except Parked as parked:
@@ -178,20 +182,23 @@ class Dispatcher:
         waiting = self._parked.pop(number, None)
         return waiting is not None and waiting[1].wait_sent(b"", waiting[2])
 
+    def abandoned(self) -> set[threading.Thread]:
+        """Return the given-up workers that have not returned."""
+        return {state.thread for state in list(self.worker_states) if state.given_up}
+
     def join(self, workers: Sequence[threading.Thread], timeout: float) -> None:
         """Wait for the workers of a stopped I/O thread, and perform the remaining tasks."""
         until = time.monotonic() + timeout
-        given_up = {state.thread for state in list(self.worker_states) if state.given_up}
+        given_up = self.abandoned()
         for worker in workers:
             if worker not in given_up:
                 worker.join(max(until - time.monotonic(), 0))
         self.work()
 
-    def check(self, limit: float, start_worker: Callable[[], object]) -> None:
+    def check(self, limit: float) -> None:
         """Resume parked requests and give up handlers that take too long. Called regularly.
 
         limit: seconds that a handler may take; 0: unlimited.
-        start_worker: starts one worker.
         """
         now = time.monotonic()
         for number, (until, _, _) in list(self._parked.items()):
@@ -199,31 +206,29 @@ class Dispatcher:
                 self._resume(number)
         if error := self._io_thread.take_accept_error():
             _log.warning("no connection can be accepted now: %s", os.strerror(error))
-        if limit:
-            self._give_up_late(limit, start_worker)
+        for state in list(self.worker_states) if limit else ():
+            try:
+                self._give_up_if_late(state, limit)
+            except Exception:
+                _log.exception("a handler could not be given up")
 
-    def _give_up_late(self, limit: float, start_worker: Callable[[], object]) -> None:
-        states = list(self.worker_states)
-        for state in states:
-            # SAFETY: read before `began`, which is newer for a newer exchange.
-            exchange = state.exchange
-            seconds = time.perf_counter() - state.began
-            if exchange is None or state.given_up or seconds < limit:
-                continue
-            environ = state.environ
-            logged = logged_request(environ) if environ else exchange.logged
-            if logged is None:
-                continue  # it has returned between these lines
-            (request, extra), thread = logged, state.thread.ident or 0
-            stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
-            _log.error(_GIVEN_UP, limit, *request, stack, extra=extra)
-            state.given_up = True
-            reported = self.on_server_response is not None
-            if exchange.cut_off(environ, reported=reported) and environ is not None:
-                detail = f"the handler has taken longer than {limit:g} s"
-                self._report(dict(environ), 500, detail, seconds)
-            if sum(other.given_up for other in states) <= MAX_GIVEN_UP:
-                start_worker()
+    def _give_up_if_late(self, state: WorkerState, limit: float) -> None:
+        # SAFETY: the exchange is read before `began` and `task`, which are newer for a newer one.
+        exchange, environ = state.exchange, state.environ
+        task, seconds = state.task, time.perf_counter() - state.began
+        if exchange is None or task is None or state.given_up or seconds < limit:
+            return
+        logged = exchange.logged if environ is None else logged_request(environ)
+        if logged is None:
+            return  # it has returned between these lines
+        (request, extra), thread = logged, state.thread.ident or 0
+        stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
+        _log.error(_GIVEN_UP, limit, *request, stack, extra=extra)
+        state.given_up = True
+        reported = self.on_server_response is not None
+        if exchange.cut_off(task, environ, reported=reported) and environ is not None:
+            detail = f"the handler has taken longer than {limit:g} s"
+            self._report(dict(environ), 500, detail, seconds)
 
     # -- refused requests --------------------------------------------------------------------------
 

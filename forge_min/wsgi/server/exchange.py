@@ -24,6 +24,7 @@ Adopt = Callable[[int], None]
 """Takes over the descriptor of a connection after the head is sent, or -1 without one."""
 
 _BYTES_AT_ONCE = 1 << 20  # bytes of one body that are written before other connections
+_SECONDS_AT_ONCE = 0.1  # for which parts of one body are made before other connections
 _PER_PIECE = 1024  # bytes that each part of a body counts in addition to its length
 _MAX_UNSENT = 1 << 18  # unsent bytes of one response from which on its body waits
 _WRITE_POLL = 0.001  # seconds
@@ -41,7 +42,8 @@ def logged_request(environ: dict[str, Any]) -> LoggedRequest:
     """Return the logged fields of a request."""
     id, route = request_id(environ), environ.get(ROUTE)
     extra = {"request_id": id, "route": route} if route else {"request_id": id}
-    return (environ["REQUEST_METHOD"], environ["PATH_INFO"], id), extra
+    # The application may have removed any key (PEP 3333).
+    return (environ.get("REQUEST_METHOD", "-"), environ.get("PATH_INFO", "-"), id), extra
 
 
 @lru_cache(100)
@@ -61,7 +63,7 @@ def last_response(app: WSGIApplication, environ: dict[str, Any]) -> bytes:
     body = b"".join(app(environ, start_response))
     length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
     whole = head[0][1] + date_line() + length
-    return whole if environ["REQUEST_METHOD"] == "HEAD" else whole + body
+    return whole if environ.get("REQUEST_METHOD") == "HEAD" else whole + body
 
 
 class RequestReader:
@@ -164,11 +166,12 @@ class Exchange:
                 self._log("a body failed to close", self.logged)
         self.hand_over(-1)
 
-    def cut_off(self, environ: dict[str, Any] | None, *, reported: bool) -> bool:
+    def cut_off(self, task: Task, environ: dict[str, Any] | None, *, reported: bool) -> bool:
         """Respond 500 instead of an application that does not return; called by another thread.
 
         Ends the connection if the response has begun, or if environ is None.
 
+        task: of the worker that is given up. It may have just ended it; then this does nothing.
         reported: whether the caller reports the response, so that the application must not.
 
         Returns whether 500 was sent.
@@ -182,11 +185,11 @@ class Exchange:
             failed = last_response(FAILED, dict(environ))
             # SAFETY: in this order: the application reads STATUS first.
             environ[REPORTED], environ[STATUS] = reported, 500
-            if self.task.end(failed, unless_begun=True):
+            if task.end(failed, unless_begun=True):
                 return True
             del environ[STATUS]
-        self._fail_body(TimeoutError("the handler was given up"))
-        self.task.end(b"")
+        if task.end(b""):
+            self._fail_body(TimeoutError("the handler was given up"))
         return False
 
     def start_response(
@@ -274,8 +277,8 @@ class Exchange:
         """Write parts of the body; return False if more may be left."""
         if self._pieces is None:
             self._pieces = iter(self._body)
-        budget = _BYTES_AT_ONCE
-        while budget > 0 and self.task.unsent < _MAX_UNSENT:
+        budget, until = _BYTES_AT_ONCE, time.monotonic() + _SECONDS_AT_ONCE
+        while budget > 0 and self.task.unsent < _MAX_UNSENT and time.monotonic() < until:
             data: Any = next(self._pieces, _END)
             if data is _END:
                 return True

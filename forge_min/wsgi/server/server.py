@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -32,6 +33,8 @@ _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
 _TICK = 0.5  # seconds between two checks of deadlines
+MAX_GIVEN_UP = 64
+"""Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
 
 class ServerThread(threading.Thread):
@@ -89,6 +92,7 @@ class Server(HTTPServer):
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
+        self._numbers = count(1)  # of workers
         self._helpers: list[threading.Thread] = []
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
@@ -207,21 +211,25 @@ class Server(HTTPServer):
     def start(self) -> None:
         """Start the workers. A second call does nothing."""
         with self._lock:
-            if self._workers or self._stopped.is_set():
+            if self._helpers or self._stopped.is_set():
                 return
             self._helpers.append(self._thread("io", self._io_thread.run))
-            for _ in range(self._count):
-                self._start_worker()
+            self._start_workers()
             self._helpers.append(self._thread("timeouts", self._check_regularly))
 
-    def _start_worker(self) -> None:
-        self._workers.append(self._thread(str(len(self._workers) + 1), self._dispatcher.work))
+    def _start_workers(self) -> None:
+        """Start the workers that are missing: all at first, later one for each given-up one."""
+        self._workers = [worker for worker in self._workers if worker.is_alive()]
+        wanted = self._count + min(len(self._dispatcher.abandoned()), MAX_GIVEN_UP)
+        while len(self._workers) < wanted:
+            self._workers.append(self._thread(str(next(self._numbers)), self._dispatcher.work))
 
     def _check_regularly(self) -> None:
         """Run the thread of the time-outs, which is no worker: all may be busy."""
         while not self._ending.wait(_TICK):
             try:
-                self._dispatcher.check(self._handler_timeout, self._start_worker)
+                self._dispatcher.check(self._handler_timeout)
+                self._start_workers()
             except Exception:
                 _log.exception("the check of deadlines failed")
 
@@ -252,7 +260,7 @@ class Server(HTTPServer):
             until = time.monotonic() + timeout
             if self._own:
                 _drop_new_connections(self.socket)
-            if not self._workers:  # it never started; the I/O thread has to release its files
+            if not self._helpers:  # it never started; the I/O thread has to release its files
                 self._helpers.append(self._thread("io", self._io_thread.run))
             done = self._drain(until)
             self._ending.set()
