@@ -31,7 +31,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _GIVEN_UP = "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s"
 
 
-class WorkerState:
+class CurrentWork:
     """The current work of one worker thread.
 
     thread: the worker.
@@ -77,16 +77,16 @@ class Dispatcher:
         self.on_server_response: OnServerResponse | None = None
         self._max_body = max_body
         self._proxies = proxies
-        self.worker_states: set[WorkerState] = set()  # LOCK: none, its operations are atomic
+        self.current_work: set[CurrentWork] = set()  # LOCK: none, its operations are atomic
         # LOCK: none; who pops a request resumes it. By number: until, task, request.
         self._numbers = count()
         self._parked: dict[int, tuple[float, Task, _ParkedRequest]] = {}
 
     def work(self) -> None:
         """Run one worker thread until the server stops or the worker is given up."""
-        state, next_task = WorkerState(), self._io_thread.worker().next_task
+        state, next_task = CurrentWork(), self._io_thread.worker().next_task
         process = os.getpid()
-        self.worker_states.add(state)
+        self.current_work.add(state)
         try:
             while not state.given_up:
                 try:
@@ -98,9 +98,9 @@ class Dispatcher:
                 if os.getpid() != process:
                     os._exit(1)  # a child process that the handler has forked: it has no server
         finally:
-            self.worker_states.discard(state)
+            self.current_work.discard(state)
 
-    def _perform_next(self, next_task: Callable[[], Task | None], state: WorkerState) -> bool:
+    def _perform_next(self, next_task: Callable[[], Task | None], state: CurrentWork) -> bool:
         """Perform the next task, and end it if it has failed. Returns False after the last one."""
         task = None
         try:
@@ -114,7 +114,7 @@ class Dispatcher:
             _log.exception("a connection failed")
         return True
 
-    def _perform(self, task: Task, state: WorkerState) -> None:
+    def _perform(self, task: Task, state: CurrentWork) -> None:
         try:
             if task.kind == "request":
                 # SAFETY: the environ refers to the exchange, and so to this task: not a cycle.
@@ -137,7 +137,7 @@ class Dispatcher:
         except ClientDisconnected:
             task.end(b"")
 
-    def _read(self, task: Task, state: WorkerState) -> None:
+    def _read(self, task: Task, state: CurrentWork) -> None:
         """Read a request that is not plain, and run it if it is complete."""
         reader = task.state or RequestReader(task.base_environ, self._max_body)
         reader.buffer += task.value or b""
@@ -159,7 +159,7 @@ class Dispatcher:
         task: Task,
         environ: dict[str, Any],
         reader: RequestReader | None,
-        state: WorkerState,
+        state: CurrentWork,
     ) -> None:
         # PERF: most requests come directly (benchmarks/http, hello).
         if self._proxies.are_set or "HTTP_X_FORWARDED_FOR" in environ:
@@ -184,7 +184,7 @@ class Dispatcher:
 
     def abandoned(self) -> set[threading.Thread]:
         """Return the given-up workers that have not returned."""
-        return {state.thread for state in list(self.worker_states) if state.given_up}
+        return {state.thread for state in list(self.current_work) if state.given_up}
 
     def join(self, workers: Sequence[threading.Thread], timeout: float) -> None:
         """Wait for the workers of a stopped I/O thread, and perform the remaining tasks."""
@@ -206,13 +206,13 @@ class Dispatcher:
                 self._resume(number)
         if error := self._io_thread.take_accept_error():
             _log.warning("no connection can be accepted now: %s", os.strerror(error))
-        for state in list(self.worker_states) if limit else ():
+        for state in list(self.current_work) if limit else ():
             try:
                 self._give_up_if_late(state, limit)
             except Exception:
                 _log.exception("a handler could not be given up")
 
-    def _give_up_if_late(self, state: WorkerState, limit: float) -> None:
+    def _give_up_if_late(self, state: CurrentWork, limit: float) -> None:
         # SAFETY: the exchange is read before `began` and `task`, which are newer for a newer one.
         exchange, environ = state.exchange, state.environ
         task, seconds = state.task, time.perf_counter() - state.began
