@@ -391,7 +391,7 @@ def test_no_deadline_of_requests_ends_a_long_response(bench, monkeypatch):
         peer.send("0\r\n\r\n") if chunked else peer.get()
         sizes.append(sum(map(len, iter(lambda: peer.sock.recv(1 << 20), b""))))
 
-    made = bench(perform, idle=0.1, body=0.1)
+    made = bench(perform, idle=1.0, body=0.3)
     finish(*[run(read, n % 2) for n in range(8)])
     assert cut == []
     assert sizes == [parts * len(BIG) + 1] * 8
