@@ -341,16 +341,12 @@ cdef class IoThread:
 
     # -- the beginning and the end of connections --------------------------------------------------
 
-    cdef bint is_full(self) noexcept nogil:
-        """Return whether another connection is too many. A drain accepts all that wait."""
-        return self.count >= self.max_connections and not forge_flag(&self.draining)
-
     cdef bint accept_one(self) noexcept nogil:
         """Accept one connection. Returns False if none waits, or none can be accepted."""
         cdef sockaddr_storage address
         cdef unsigned int size = sizeof(address)
         cdef int fd
-        if self.is_full() and not self.evict():
+        if self.count >= self.max_connections and not (forge_flag(&self.draining) or self.evict()):
             self.listen_for(0)
             return False
         fd = accept4(self.listener, <sockaddr*>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
