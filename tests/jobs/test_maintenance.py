@@ -63,7 +63,7 @@ def test_a_leader_that_stands_still_is_replaced_and_does_nothing_when_it_wakes(s
         first = process.stdout.readline().strip()
         shop.wait_for(lambda: [str(row[0]) for row in leaders(shop)] == [first])
         os.kill(process.pid, signal.SIGSTOP)
-        second = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=1.0)
+        second = shop.worker({"a": nothing}, heartbeat=0.5, rescue_after=3.0)
         shop.wait_for(lambda: second._heartbeat.leading)
         assert leaders(shop) == [(second.id, 2)]
         due = shop.insert("later", delay=0.01)
