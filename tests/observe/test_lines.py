@@ -141,6 +141,19 @@ def test_who_logs_pauses_for_a_writer_that_is_late_but_not_for_long(
     writer.stop(20)
 
 
+def test_many_lines_wake_a_writer_that_waits_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "_GATHER", 600.0)
+    stream = io.StringIO()
+    writer = LineWriter(stream)
+    writer.start()
+    for _ in range(2 * _CONGESTED):
+        writer.put("x\n")
+    until(lambda: stream.tell() > 0)
+    writer.stop(20)
+    assert stream.getvalue().count("x\n") == 2 * _CONGESTED
+    assert not writer.dropped["full"]
+
+
 def test_long_lines_take_the_room_of_many(pipe: tuple[int, TextIO]) -> None:
     read, stream = pipe
     writer = LineWriter(stream)

@@ -20,7 +20,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 Reason = Literal["full", "failed", "repeated"]
 
-_GATHER = 0.05  # seconds that a line may wait for others
+_GATHER = 0.02  # seconds that a line may wait for others
 # Slots for queued lines, and as many more for lines that are being written. A line takes one slot
 # per KiB.
 _CAPACITY = 16_384
@@ -34,7 +34,7 @@ _POLL = 0.1  # seconds between checks of a stream that accepts no data
 class LineWriter:
     """Writes lines to one stream, in their order.
 
-    Between `start` and `stop` the thread `log-writer` writes the lines of 50 ms at a time, so a
+    Between `start` and `stop` the thread `log-writer` writes the lines of 20 ms at a time, so a
     kill -9 loses at most those. Otherwise `put` writes. After a fork the child continues with a
     thread of its own; the parent writes the queued lines.
 
@@ -93,7 +93,7 @@ class LineWriter:
             queue.put("")
 
     def _yield_to_writer(self) -> None:
-        """Pause this thread, unless the stream itself is slow.
+        """Wake the writer and pause this thread, unless the stream itself is slow.
 
         Threads that make system calls in a row pass the interpreter lock to each other. The writer,
         which sleeps, may wait for it until the queue is full (benchmarks/http, endurance).
@@ -101,6 +101,7 @@ class LineWriter:
         now = time.monotonic()
         self._yield_until = self._yield_until or now + _YIELD[0]
         if now < self._yield_until:
+            self._wake.set()
             time.sleep(_YIELD[1])
 
     def drop(self, reason: Reason, count: int = 1) -> None:
