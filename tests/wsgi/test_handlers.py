@@ -11,6 +11,7 @@ import time
 import pytest
 from forge_min import fanout
 from forge_min.wsgi import Application, Response, Router
+from forge_min.wsgi.contract import RELEASE
 from forge_min.wsgi.server.exchange import Exchange
 
 from wsgi.io_bench import BIG, Bench, run
@@ -185,6 +186,8 @@ def test_a_handler_may_remove_every_key_of_environ(serve, connect, gate, caplog)
 
 def test_a_late_cut_harms_no_body_that_another_worker_continues():
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_PROTOCOL": "HTTP/1.1"}
+    released = []
+    environ[RELEASE] = lambda: released.append(True)
 
     def app(environ, start_response):
         start_response("200 OK", [("Content-Length", str(len(BIG) + 4))])
@@ -193,6 +196,7 @@ def test_a_late_cut_harms_no_body_that_another_worker_continues():
     def parts():
         yield BIG
         assert not exchange.cut_off(first, environ, reported=False)
+        assert not released
         yield b"rest"
 
     made = Bench(fanout)

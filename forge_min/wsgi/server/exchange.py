@@ -176,21 +176,24 @@ class Exchange:
 
         Returns whether 500 was sent.
         """
+        responded = False
+        if environ is not None:
+            failed = last_response(FAILED, dict(environ))
+            # SAFETY: in this order: the application reads STATUS first.
+            environ[REPORTED], environ[STATUS] = reported, 500
+            responded = task.end(failed, unless_begun=True)
+            if not responded:
+                del environ[STATUS]
+        if not (responded or task.end(b"")):
+            return False
         release = getattr(self._body, "forge_release", None)
         if environ is not None:
             release = environ.pop(RELEASE, release)
         if release is not None:  # the handler may never return
             release()
-        if environ is not None:
-            failed = last_response(FAILED, dict(environ))
-            # SAFETY: in this order: the application reads STATUS first.
-            environ[REPORTED], environ[STATUS] = reported, 500
-            if task.end(failed, unless_begun=True):
-                return True
-            del environ[STATUS]
-        if task.end(b""):
+        if not responded:
             self._fail_body(TimeoutError("the handler was given up"))
-        return False
+        return responded
 
     def start_response(
         self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
