@@ -51,7 +51,7 @@ cdef struct Client:
     # The thread's, except while `wait` is WORKER: then the worker reads the input.
     int wait, phase, kind
     double since  # when the phase began
-    bint readable, fresh  # fresh: nothing was received yet
+    bint readable, is_fresh  # is_fresh: nothing was received yet
     int hung_up, gone  # atomic: the peer sends no more; the connection is closed
     char* input
     size_t size, scanned, head, body, used
@@ -113,7 +113,7 @@ cdef inline Client* client_new(int fd, sockaddr_storage* address, unsigned int s
     cdef char port[8]
     cdef Client* client = <Client*>calloc(1, sizeof(Client))
     if client != NULL:
-        client.refs, client.fd, client.wait, client.fresh = 1, fd, REQUEST, True
+        client.refs, client.fd, client.wait, client.is_fresh = 1, fd, REQUEST, True
         client.closing.client, client.closing.then = client, CLOSE
         if address.ss_family != AF_UNIX and getnameinfo(
             <sockaddr*>address, size, client.address, ADDRESS, port, sizeof(port),
@@ -141,7 +141,7 @@ cdef inline bint client_append(Client* client, const char* data, size_t size) no
     if grown == NULL:
         return False
     memcpy(grown + client.size, data, size)
-    client.input, client.fresh = grown, False
+    client.input, client.is_fresh = grown, False
     client.size += size
     grown[client.size] = 0  # the end of every scan
     return True
@@ -188,7 +188,7 @@ cdef inline Client* clients_slowest(Node* clients, double now) noexcept nogil:
     cdef double rank, lowest = now - EVICT_AFTER
     while client != NULL:
         rank = client.since
-        if client.phase == LINGER or (client.phase == IDLE and not client.fresh):
+        if client.phase == LINGER or (client.phase == IDLE and not client.is_fresh):
             rank -= now  # before all others
         if rank < lowest and (client.wait != WORKER or client.phase == WRITE):
             slowest, lowest = client, rank

@@ -182,14 +182,14 @@ class Dispatcher:
         waiting = self._parked.pop(number, None)
         return waiting is not None and waiting[1].wait_sent(b"", waiting[2])
 
-    def abandoned(self) -> set[threading.Thread]:
+    def stuck_workers(self) -> set[threading.Thread]:
         """Return the given-up workers that have not returned."""
         return {state.thread for state in list(self.current_work) if state.given_up}
 
     def join(self, workers: Sequence[threading.Thread], timeout: float) -> None:
         """Wait for the workers of a stopped I/O thread, and perform the remaining tasks."""
         until = time.monotonic() + timeout
-        given_up = self.abandoned()
+        given_up = self.stuck_workers()
         for worker in workers:
             if worker not in given_up:
                 worker.join(max(until - time.monotonic(), 0))

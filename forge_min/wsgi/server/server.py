@@ -220,7 +220,7 @@ class Server(HTTPServer):
     def _start_workers(self) -> None:
         """Start the workers that are missing: all at first, later one for each given-up one."""
         self._workers = [worker for worker in self._workers if worker.is_alive()]
-        wanted = self._count + min(len(self._dispatcher.abandoned()), MAX_GIVEN_UP)
+        wanted = self._count + min(len(self._dispatcher.stuck_workers()), MAX_GIVEN_UP)
         while len(self._workers) < wanted:
             self._workers.append(self._thread(str(next(self._numbers)), self._dispatcher.work))
 
