@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import FileIO
 
 from ..console import FAILED, run
 
@@ -31,7 +32,7 @@ class Child:
     """One process.
 
     name: its purpose.
-    to_child, from_child: the parent's ends of two pipes.
+    to_child, from_child: the parent's ends of two pipes, unbuffered; reading never blocks.
     received: bytes that the child has reported.
     until: time.monotonic() at which it is killed; 0.0 unless it has been asked to end.
     page: number of the state that it serves, in development.
@@ -39,8 +40,8 @@ class Child:
 
     name: str
     pid: int
-    to_child: int
-    from_child: int
+    to_child: FileIO
+    from_child: FileIO
     received: bytes = b""
     until: float = 0.0
     page: int = 0
@@ -60,14 +61,14 @@ class ChildProcesses:
 
     def fork(self, name: str, live: Run) -> Child:
         """Start a process that runs `live`."""
-        (inbox, to_child), (from_child, reports) = os.pipe(), os.pipe()
+        (inbox, write_end), (read_end, reports) = os.pipe(), os.pipe()
+        to_child, from_child = FileIO(write_end, "w"), FileIO(read_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
         def begin() -> int:
-            others = [fd for c in self.running for fd in (c.to_child, c.from_child)]
-            for fd in (to_child, from_child, *others):
-                with suppress(OSError):  # closed already
-                    os.close(fd)
+            others = [pipe for c in self.running for pipe in (c.to_child, c.from_child)]
+            for pipe in (to_child, from_child, *others):
+                pipe.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -77,27 +78,24 @@ class ChildProcesses:
         self.running.append(child)
         os.close(inbox)
         os.close(reports)
-        os.set_blocking(from_child, False)
+        os.set_blocking(read_end, False)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
 
     def send(self, child: Child, line: bytes) -> None:
         """Write to the child, if it still reads."""
-        with suppress(OSError):
-            os.write(child.to_child, line)
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            child.to_child.write(line)
 
     def read(self, child: Child) -> bool:
         """Read the child's reports into `received`; return whether they have ended."""
-        with suppress(BlockingIOError):
-            while data := os.read(child.from_child, 65536):
-                child.received += data
-            return True
-        return False
+        while data := child.from_child.read(65536):
+            child.received += data
+        return data is not None  # None: there may be more later
 
     def end(self, child: Child) -> None:
         """Ask a child to end by closing its pipe. Only the newest of the ending ones are kept."""
-        os.close(child.to_child)
-        child.to_child = -1
+        child.to_child.close()
         child.until = time.monotonic() + self.patience
         for late in [child for child in self.running if child.until][:-_MOST_ENDING]:
             self.kill(late)
@@ -127,9 +125,8 @@ class ChildProcesses:
         """Ask all children to end, and wait. A KeyboardInterrupt kills them, and is not raised."""
         try:
             for child in self.running:
-                with suppress(OSError):
-                    os.close(child.to_child)
-                child.to_child, child.until = -1, time.monotonic() + self.patience
+                child.to_child.close()
+                child.until = time.monotonic() + self.patience
                 os.kill(child.pid, signal.SIGTERM)
             while self.running:
                 self.reap()
@@ -140,10 +137,8 @@ class ChildProcesses:
 
     def _forget(self, child: Child) -> None:
         self.running.remove(child)
-        for fd in (child.to_child, child.from_child):
-            with suppress(OSError):
-                os.close(fd)
-        child.to_child = child.from_child = -1
+        child.to_child.close()
+        child.from_child.close()
 
 
 def _fork(live: Callable[[], int]) -> int:
