@@ -60,6 +60,19 @@ class Session(NamedTuple):
     expires_at: datetime
 
 
+class Browser(NamedTuple):
+    """The browser that signs in.
+
+    address, agent: its address and User-Agent, for the user's list of sessions.
+    before: the secret of its previous session, which ends: a user must not continue a session that
+        another user started (session fixation).
+    """
+
+    address: str = ""
+    agent: str = ""
+    before: str = ""
+
+
 def digest(secret: str) -> bytes:
     """Return the stored form of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
@@ -109,26 +122,12 @@ def revoke_key(conn: Connection, hint_or_id: str) -> int:
     return count
 
 
-def start_session(
-    conn: Connection,
-    user: UUID,
-    lifetime: float,
-    *,
-    address: str = "",
-    agent: str = "",
-    before: str = "",
-) -> str:
-    """Start a session. Returns its secret.
-
-    lifetime: seconds.
-    address, agent: the address and User-Agent of the client, for the user's list of sessions.
-    before: the secret of the browser's previous session, which ends: a user must not continue a
-        session that another user started (session fixation).
-    """
+def start_session(conn: Connection, user: UUID, lifetime: float, browser: Browser) -> str:
+    """Start a session of `lifetime` seconds. Returns its secret."""
     secret = secrets.token_urlsafe(32)
     params = {
-        "key": digest(secret), "user": user, "seconds": lifetime, "address": address[:100],
-        "agent": agent[:300], "before": digest(before),
+        "key": digest(secret), "user": user, "seconds": lifetime, "address": browser.address[:100],
+        "agent": browser.agent[:300], "before": digest(browser.before),
     }  # fmt: skip
     db.run(conn, SQL["start_session"], params)
     return secret

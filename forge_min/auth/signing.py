@@ -25,7 +25,7 @@ from ..i18n import text
 from ..lazy import lazy_pattern
 from .accounts import SQL, Connection, User, as_id
 from .accounts import find_user as find_account
-from .credentials import digest, end_sessions, start_session
+from .credentials import Browser, digest, end_sessions, start_session
 from .passwords import check_password, hash_password, is_outdated, network_slot, verify_password
 
 RESET = 3600.0  # seconds that a reset link is valid
@@ -54,27 +54,18 @@ _BUSY = "busy"  # replaces EVERYONE when that is used up
 
 
 def sign_in(
-    conn: Connection,
-    email: str,
-    password: str,
-    lifetime: float,
-    *,
-    address: str = "",
-    agent: str = "",
-    before: str = "",
-    device: str = "",
+    conn: Connection, email: str, password: str, lifetime: float, browser: Browser, device: str = ""
 ) -> str:
     """Start a session. Returns its secret.
 
     conn: outside a transaction, so that no lock is held while the password is checked.
     lifetime: of the session, in seconds.
-    address, agent, before: as in `start_session`.
     device: the known device (`find_device`), "" for an unknown one.
 
     Raises Unauthenticated F638 if email and password do not match, TooManyAttempts F637, and
     Unavailable if too many sign in at once; that attempt does not count.
     """
-    email = plain_email(email)
+    email, address = plain_email(email), browser.address
     account = digest(email).hex()
     known, correct = f"known {account} {address}", f"correct {account}"
     _check_limits(conn, [correct])
@@ -103,7 +94,7 @@ def sign_in(
         _take(conn, correct, CORRECT)
         _uncount(conn, taken, all_of=HERE)
         db.run(conn, SQL["know"], {"key": known, "seconds": REMEMBERED})
-        return start_session(conn, id, lifetime, address=address, agent=agent, before=before)
+        return start_session(conn, id, lifetime, browser)
 
 
 def set_password(conn: Connection, user: User, password: object, min_length: int) -> None:
@@ -200,7 +191,8 @@ def count_reset(conn: Connection, email: str, address: str, device: str = "") ->
     It returns False if the mailbox of the account has just received the permitted number of links;
     any of these is valid, no matter which client requested it.
 
-    address, device: as in `sign_in`.
+    address: of the client.
+    device: as in `sign_in`.
 
     Raises TooManyAttempts F637.
     """

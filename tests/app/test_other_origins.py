@@ -28,7 +28,8 @@ def test_a_write_of_another_site_passes_where_it_is_allowed_and_acts_as_nobody_o
     with db.connect(wide_database.app_url) as conn:
         anna = accounts.create_user(conn, "anna@example.com")
         key = credentials.create_key(conn, anna)
-        cookie = {"Cookie": f"a=b; forge_session={credentials.start_session(conn, anna, 3600.0)}"}
+        session = credentials.start_session(conn, anna, 3600.0, credentials.Browser())
+    cookie = {"Cookie": f"a=b; forge_session={session}"}
     bearer = {"Authorization": f"Bearer {key}"}
     with running_app(wide_database, FORGE_API_CORS_ORIGINS=f'["{origins}"]') as running:
         client = Client(running)

@@ -11,7 +11,7 @@ import pytest
 from forge_min import db
 from forge_min.auth import accounts, credentials, passwords, signing
 from forge_min.auth.accounts import User
-from forge_min.auth.credentials import digest
+from forge_min.auth.credentials import Browser, digest
 from forge_min.auth.signing import Bucket
 from forge_min.errors import (
     Conflict,
@@ -50,7 +50,7 @@ def count(conn: db.Connection, table: str) -> int:
 def test_a_session_says_who_it_is_and_nothing_of_it_can_be_read_in_the_table(
     conn: db.Connection, anna: User
 ) -> None:
-    secret = signing.sign_in(conn, " ANNA@example.com ", PASSWORD, HOUR, address="10.0.0.1")
+    secret = signing.sign_in(conn, " ANNA@example.com ", PASSWORD, HOUR, Browser("10.0.0.1"))
     who = credentials.identify_session(conn, secret)
     assert who is not None
     assert (who.user, who.name, who.roles) == (str(anna.id), "Anna", {"editor"})
@@ -74,7 +74,7 @@ def test_capitals_of_an_email_are_small_in_one_way_wherever_it_is_written(
     signing.set_password(conn, user, PASSWORD, 12)
     for typed in (email, email.lower()):
         assert signing.find_user(conn, typed) == accounts.find_user(conn, typed) == user
-        assert signing.sign_in(conn, typed, PASSWORD, HOUR)
+        assert signing.sign_in(conn, typed, PASSWORD, HOUR, Browser())
     with pytest.raises(Conflict):
         accounts.create_user(conn, email.lower())
 
@@ -92,17 +92,17 @@ def test_an_account_from_before_is_found_as_it_was_written(conn: db.Connection) 
 def test_each_sign_in_has_a_new_secret_and_ends_the_one_that_the_browser_had(
     conn: db.Connection, anna: User
 ) -> None:
-    first = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
-    second = signing.sign_in(conn, anna.email, PASSWORD, HOUR, before=first)
+    first = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
+    second = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser(before=first))
     assert first != second and credentials.identify_session(conn, first) is None
-    other = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    other = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
     assert credentials.identify_session(conn, second) and credentials.identify_session(conn, other)
 
 
 def test_a_session_ends_at_its_time_with_its_user_and_when_it_is_told_to(
     conn: db.Connection, anna: User
 ) -> None:
-    secrets = [signing.sign_in(conn, anna.email, PASSWORD, HOUR) for _ in range(3)]
+    secrets = [signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser()) for _ in range(3)]
     identities = [credentials.identify_session(conn, one) for one in secrets]
     assert all(identities)
     ids = [credentials.session_id(who) for who in identities if who]
@@ -119,16 +119,16 @@ def test_a_session_ends_at_its_time_with_its_user_and_when_it_is_told_to(
     conn.execute("update forge_session set expires_at = now()")
     assert credentials.identify_session(conn, secrets[1]) is None
     assert identities[1] and credentials.renewed(conn, identities[1]) is None
-    fresh = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    fresh = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
     assert count(conn, "forge_session") == 1, "what has ended goes with the next"
     conn.execute("update forge_user set disabled_at = now()")
     assert credentials.identify_session(conn, fresh) is None
     with pytest.raises(Unauthenticated):
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
 
 
 def test_nobody_ends_anothers_session(conn: db.Connection, anna: User) -> None:
-    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
     who = credentials.identify_session(conn, secret)
     other = accounts.create_user(conn, "berta@example.com")
     assert who and credentials.end_sessions(conn, other, credentials.session_id(who)) == 0
@@ -138,7 +138,7 @@ def test_nobody_ends_anothers_session(conn: db.Connection, anna: User) -> None:
 def test_a_session_acts_in_a_tenant_of_its_users_alone(conn: db.Connection, anna: User) -> None:
     north, south = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
     accounts.grant(conn, anna.id, ["boss"], north)
-    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
     who = credentials.identify_session(conn, secret, "north")
     assert who and who.tenant == north and who.roles == {"editor", "boss"}
     assert credentials.identify_session(conn, secret, str(north)) == who
@@ -163,7 +163,7 @@ def test_the_same_is_said_of_a_wrong_password_and_of_no_account(
         "x" * 999,
     ):
         with pytest.raises(Unauthenticated) as caught:
-            signing.sign_in(conn, email, "wrong password!", HOUR, address=str(len(email)))
+            signing.sign_in(conn, email, "wrong password!", HOUR, Browser(str(len(email))))
         said.add((type(caught.value), caught.value.message, caught.value.code))
     assert len(said) == 1
 
@@ -183,7 +183,7 @@ def test_tries_are_counted_before_they_are_looked_at_so_many_at_once_are_no_way_
     def attempt(n: int) -> str:
         with db.connect(fresh_database.app_url) as own:
             try:
-                signing.sign_in(own, anna.email, f"wrong {n}", HOUR, address="10.0.0.1")
+                signing.sign_in(own, anna.email, f"wrong {n}", HOUR, Browser("10.0.0.1"))
             except (Unauthenticated, TooManyAttempts) as err:
                 return err.code
         return "in"
@@ -192,11 +192,11 @@ def test_tries_are_counted_before_they_are_looked_at_so_many_at_once_are_no_way_
         found = list(pool.map(attempt, range(12)))
     assert sorted(found) == ["F637"] * 7 + ["F638"] * 5
     with pytest.raises(TooManyAttempts) as caught:  # even the right one
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.1"))
     assert 1 <= caught.value.retry_after <= HOUR
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2"), "from elsewhere"
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.2")), "from elsewhere"
     conn.execute("update forge_throttle set until = until - interval '1 hour 1 second'")
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1"), "an hour later"
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.1")), "an hour later"
 
 
 @pytest.mark.thorough
@@ -207,13 +207,13 @@ def test_what_is_right_gives_the_tries_of_the_account_back(
     for _ in range(3):
         for _ in range(4):
             with pytest.raises(Unauthenticated):
-                signing.sign_in(conn, anna.email, "wrong password!", HOUR, address="10.0.0.1")
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+                signing.sign_in(conn, anna.email, "wrong password!", HOUR, Browser("10.0.0.1"))
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.1"))
     # Of the address they stay: accounts of one's own are no way around.
     with pytest.raises(TooManyAttempts):
         for n in range(25):
             with pytest.raises(Unauthenticated):
-                signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address="10.0.0.1")
+                signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, Browser("10.0.0.1"))
 
 
 def test_a_change_of_the_password_gives_its_tries_back(conn: db.Connection, anna: User) -> None:
@@ -222,7 +222,7 @@ def test_a_change_of_the_password_gives_its_tries_back(conn: db.Connection, anna
         new = f"another battery horse {n}"
         signing.change_password(conn, anna, now, new, 12)
         now = new
-    assert signing.sign_in(conn, anna.email, now, HOUR, address="10.0.0.1")
+    assert signing.sign_in(conn, anna.email, now, HOUR, Browser("10.0.0.1"))
 
 
 def test_a_new_password_is_looked_at_after_the_current_one(conn: db.Connection, anna: User) -> None:
@@ -239,23 +239,23 @@ def test_an_office_behind_one_address_signs_in_as_often_as_it_likes(
     refill_by_the_hour(monkeypatch, "ADDRESS")
     for n in range(signing.ADDRESS.free - 1):
         with pytest.raises(Unauthenticated):
-            signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address="10.0.0.1")
+            signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, Browser("10.0.0.1"))
     for _ in range(5):  # each of these is the last one that is free
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.1"))
     with pytest.raises(Unauthenticated):
-        signing.sign_in(conn, anna.email, "wrong", HOUR, address="10.0.0.1")
+        signing.sign_in(conn, anna.email, "wrong", HOUR, Browser("10.0.0.1"))
     with pytest.raises(TooManyAttempts):  # what was wrong is not forgotten
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.1"))
 
 
 def test_tries_that_are_over_leave_no_row(conn: db.Connection, anna: User) -> None:
     for n in range(5):
         with pytest.raises(Unauthenticated):
-            signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address=f"10.0.0.{n}")
+            signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, Browser(f"10.0.0.{n}"))
     assert count(conn, "forge_throttle") == 16
     conn.execute("update forge_throttle set until = now() - interval '1 second'")
     for address in ("10.0.0.8", "10.0.0.9"):  # the second one sweeps what the first gave back
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address=address)
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser(address))
     rows = conn.execute("select key from forge_throttle where until > now()").fetchall()
     assert {str(key).split()[0] for (key,) in rows} == {"known", "correct"} and len(rows) == 3
     assert count(conn, "forge_throttle") <= 2 + 5
@@ -282,12 +282,12 @@ def test_a_refused_try_counts_nowhere(conn: db.Connection, anna: User) -> None:
     before = counted(conn)
     for _ in range(signing.ACCOUNT.free + 1):
         with pytest.raises(TooManyAttempts):
-            signing.sign_in(conn, anna.email, "wrong", HOUR, address="10.0.0.1")
+            signing.sign_in(conn, anna.email, "wrong", HOUR, Browser("10.0.0.1"))
     assert counted(conn) == before
     use_up(conn, f"account {account}", f"first {account} 10.0.0.2")
     before = counted(conn)
     with pytest.raises(TooManyAttempts):
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2")
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.2"))
     assert counted(conn) == before
 
 
@@ -297,24 +297,24 @@ def test_strangers_lock_out_no_known_device_no_known_network_and_no_new_one(
     refill_by_the_hour(monkeypatch, "FIRST")
     cookie = signing.remember_device(conn, SECRET, "", anna.email)
     device = signing.find_device(conn, SECRET, cookie, anna.email)
-    signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home")
+    signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("at home"))
     account = digest(anna.email).hex()
     use_up(conn, f"account {account}", "everyone")
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home")
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a new one")
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("at home"))
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("a new one"))
     with pytest.raises(Unauthenticated):
-        signing.sign_in(conn, anna.email, "a typo", HOUR, address="a hotel's")
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a hotel's")
+        signing.sign_in(conn, anna.email, "a typo", HOUR, Browser("a hotel's"))
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("a hotel's"))
     for _ in range(signing.FIRST.free):
         with pytest.raises(Unauthenticated):
-            signing.sign_in(conn, anna.email, "wrong", HOUR, address="a stranger's")
+            signing.sign_in(conn, anna.email, "wrong", HOUR, Browser("a stranger's"))
     with pytest.raises(TooManyAttempts) as caught:
-        signing.sign_in(conn, anna.email, "wrong", HOUR, address="a stranger's")
+        signing.sign_in(conn, anna.email, "wrong", HOUR, Browser("a stranger's"))
     assert caught.value.retry_after <= HOUR, "the wait of its network, which ends first"
     use_up(conn, "address a café")
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a café", device=device)
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("a café"), device=device)
     with pytest.raises(TooManyAttempts):
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a café")
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("a café"))
 
 
 def test_a_known_device_guesses_no_more_often_than_a_stranger(
@@ -326,11 +326,11 @@ def test_a_known_device_guesses_no_more_often_than_a_stranger(
     use_up(conn, "address stolen")
     for _ in range(signing.HERE.free):
         with pytest.raises(Unauthenticated):
-            signing.sign_in(conn, anna.email, "wrong", HOUR, address="stolen", device=device)
+            signing.sign_in(conn, anna.email, "wrong", HOUR, Browser("stolen"), device=device)
     with pytest.raises(TooManyAttempts):
-        signing.sign_in(conn, anna.email, "wrong", HOUR, address="stolen", device=device)
+        signing.sign_in(conn, anna.email, "wrong", HOUR, Browser("stolen"), device=device)
     # It counts as unknown then.
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home", device=device)
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("at home"), device=device)
 
 
 def test_a_device_is_known_for_its_accounts_until_their_password_is_another(
@@ -380,7 +380,7 @@ def test_a_try_from_an_unknown_network_waits_in_one_of_few_places(
 
     def attempt() -> str:
         with db.connect(fresh_database.app_url) as own:
-            return signing.sign_in(own, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+            return signing.sign_in(own, anna.email, PASSWORD, HOUR, Browser("10.0.0.1"))
 
     with ThreadPoolExecutor(1) as pool:
         with passwords._NEXT:  # one that waits for its turn
@@ -389,10 +389,10 @@ def test_a_try_from_an_unknown_network_waits_in_one_of_few_places(
             before = counted(conn)
             # No place is left: it does not wait, which nothing would end, and does not count.
             with pytest.raises(Unavailable):
-                signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2")
+                signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.2"))
             assert counted(conn) == before
         assert waiting.result(60)
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2")
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("10.0.0.2"))
 
 
 @pytest.mark.parametrize("way", ["sign in", "change"])
@@ -405,7 +405,7 @@ def test_correct_passwords_of_one_account_are_bounded(
     def attempt(n: int) -> object:
         if way == "change":
             return signing.change_password(conn, anna, PASSWORD, PASSWORD, 12)
-        return signing.sign_in(conn, anna.email, PASSWORD, HOUR, address=f"10.0.0.{n}")
+        return signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser(f"10.0.0.{n}"))
 
     for n in range(3):
         attempt(n)
@@ -413,7 +413,7 @@ def test_correct_passwords_of_one_account_are_bounded(
         attempt(3)
     accounts.create_user(conn, "berta@example.com")
     signing.set_password(conn, accounts.find_user(conn, "berta@example.com"), PASSWORD, 12)
-    assert signing.sign_in(conn, "berta@example.com", PASSWORD, HOUR, address="10.0.0.0")
+    assert signing.sign_in(conn, "berta@example.com", PASSWORD, HOUR, Browser("10.0.0.0"))
 
 
 def test_a_strangers_requests_for_links_leave_the_owners_alone(
@@ -428,7 +428,7 @@ def test_a_strangers_requests_for_links_leave_the_owners_alone(
     # The mailbox has just got as many as it may get; nobody is told to wait.
     assert not signing.count_reset(conn, anna.email, "10.0.0.99")
     assert signing.count_reset(conn, anna.email, "10.0.0.99", device)
-    signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home")
+    signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser("at home"))
     assert signing.count_reset(conn, anna.email, "at home")
     use_up(conn, f"reset {account} 10.0.0.1")
     with pytest.raises(TooManyAttempts):
@@ -438,7 +438,7 @@ def test_a_strangers_requests_for_links_leave_the_owners_alone(
 def test_a_link_sets_a_password_once_and_ends_every_session(
     conn: db.Connection, anna: User
 ) -> None:
-    session = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    session = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
     other, link = (signing.create_reset(conn, anna.id) for _ in range(2))
     assert link not in str(conn.execute("table forge_reset").fetchall())
     with pytest.raises(Invalid):
@@ -450,8 +450,8 @@ def test_a_link_sets_a_password_once_and_ends_every_session(
             signing.use_reset(conn, used, "a third horse battery", 12)
     assert count(conn, "forge_reset") == 0 and credentials.identify_session(conn, session) is None
     with pytest.raises(Unauthenticated):
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR)
-    assert signing.sign_in(conn, anna.email, "another horse battery", HOUR)
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
+    assert signing.sign_in(conn, anna.email, "another horse battery", HOUR, Browser())
 
 
 @pytest.mark.parametrize("outdated", [False, True])
@@ -474,14 +474,14 @@ def test_what_an_old_password_begins_does_not_outlive_a_new_one(
     monkeypatch.setattr(signing, "is_outdated", lambda kept: outdated)
     with pytest.raises(Unauthenticated):
         if way == "sign in":
-            signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+            signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
         else:
             signing.change_password(conn, anna, PASSWORD, "of a thief who is quick", 12)
     assert count(conn, "forge_session") == 0
-    assert signing.sign_in(conn, anna.email, "another battery horse", HOUR)
+    assert signing.sign_in(conn, anna.email, "another battery horse", HOUR, Browser())
     for password in (PASSWORD, "of a thief who is quick"):
         with pytest.raises(Unauthenticated):
-            signing.sign_in(conn, anna.email, password, HOUR)
+            signing.sign_in(conn, anna.email, password, HOUR, Browser())
 
 
 def test_an_operators_links_are_a_few_and_those_asked_for_end_none(

@@ -156,9 +156,9 @@ class AccountPages:
         email, following = first(pairs, "email"), first(pairs, "next")
         conn, password = self._database.connection(), first(pairs, "password")
         try:
-            about = {**_client(request), "device": self._device(request, email)}
-            about["before"] = self._cookie(request, SESSION_COOKIE)
-            secret = signing.sign_in(conn, email, password, self._lifetime, **about)
+            browser = _browser(request)._replace(before=self._cookie(request, SESSION_COOKIE))
+            device = self._device(request, email)
+            secret = signing.sign_in(conn, email, password, self._lifetime, browser, device)
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", client_network(request), err)
             return self._sign_in(request, following, email, err)
@@ -188,7 +188,7 @@ class AccountPages:
         context["sessions"] = [
             Item(
                 id=session.id,
-                agent=_browser(session.agent),
+                agent=_browser_name(session.agent),
                 address=session.address,
                 since=time_tag(session.created_at),
                 seen=time_tag(session.seen_at),
@@ -222,7 +222,7 @@ class AccountPages:
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
             return self._password(request, user, err)
-        secret = credentials.start_session(conn, user.id, self._lifetime, **_client(request))
+        secret = credentials.start_session(conn, user.id, self._lifetime, _browser(request))
         return self._signed_in(request, f"{request.root}{PREFIX}", secret, user.email)
 
     # -- password reset ----------------------------------------------------------------------------
@@ -373,12 +373,11 @@ def _twice(pairs: dict[str, list[str]]) -> str:
     return first(pairs, "password")
 
 
-def _client(request: Request) -> dict[str, str]:
-    """Return the values of a session that describe its client."""
-    return {"address": client_network(request), "agent": request.header("User-Agent") or ""}
+def _browser(request: Request) -> credentials.Browser:
+    return credentials.Browser(client_network(request), request.header("User-Agent") or "")
 
 
-def _browser(agent: str) -> str:
+def _browser_name(agent: str) -> str:
     """Return the names of the browser and the system in a User-Agent header."""
     browsers = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
     systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
