@@ -45,26 +45,22 @@ class Watcher:
         return {name for name, _ in before.items() ^ self._seen.items()}
 
     def _scan(self) -> Iterator[tuple[str, Stamp]]:
-        start, folders = time.monotonic(), [self._root]
-        while folders:
-            try:
-                with os.scandir(folders.pop()) as entries:
-                    files = list(entries)
-            except OSError:  # it was deleted during the scan
+        start = time.monotonic()
+        for folder, folders, names in os.walk(self._root):
+            if "pyvenv.cfg" in names:
+                folders.clear()
                 continue
-            if any(entry.name == "pyvenv.cfg" for entry in files):
-                continue
-            for entry in files:
-                if entry.name.startswith(".") or entry.name in _SKIPPED:
-                    continue
+            folders[:] = filter(_is_watched, folders)
+            for path in (os.path.join(folder, name) for name in filter(_is_watched, names)):
                 with suppress(OSError):  # deleted, or a broken link
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                        continue
-                    stat = entry.stat()
+                    stat = os.stat(path)
                     stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-                    yield entry.path[len(self._root) + 1 :], stamp
+                    yield path[len(self._root) + 1 :], stamp
         self.interval = max(MIN_INTERVAL, 20 * (time.monotonic() - start))
+
+
+def _is_watched(name: str) -> bool:
+    return not name.startswith(".") and name not in _SKIPPED
 
 
 class Changes(NamedTuple):
