@@ -7,10 +7,10 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import BuildError, ForgeError, UsageError
 from ..generate import check_new, generate, scaffold_project, scaffold_resource
@@ -63,22 +63,19 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     After an exception nothing is left in the folder. Raises BuildError F301 for an OSError.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = folder  # keeps owner, mode and mounts
-        if not folder.is_dir():
-            beside = tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent)
-            draft = Path(beside, folder.name)
-        try:
-            yield draft
-            if draft != folder:
+        if folder.is_dir():  # keeps owner, mode and mounts
+            try:
+                yield folder
+            except BaseException:
+                for entry in folder.iterdir():
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                raise
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=f".{folder.name}.forge-", dir=folder.parent) as beside:
+                draft = Path(beside, folder.name)
+                yield draft
                 os.rename(draft, folder)  # rename(2): never over a folder that has a file
-        except BaseException:
-            for entry in folder.iterdir() if draft == folder else ():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            raise
-        finally:
-            if draft != folder:
-                shutil.rmtree(draft.parent, ignore_errors=True)
     except OSError as err:
         why = f"{folder} cannot be written: {err.strerror or err}"
         hint = "free some space, or name another folder; no file was left there"
