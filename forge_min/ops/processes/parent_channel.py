@@ -130,28 +130,17 @@ class ChildInspector(ProcessInspector):
         with ExitStack() as stack:
             pending: dict[Connection, str] = {}
             for name in names:
-                with suppress(OSError):
-                    reply = stack.enter_context(_send(self._sockets[name], question))
-                    pending[reply] = name
+                with suppress(OSError):  # too many requests wait already
+                    reader, writer = Pipe()
+                    stack.enter_context(reader)
+                    with writer:
+                        message = [pickle.dumps(question)]
+                        socket.send_fds(self._sockets[name], message, [writer.fileno()])
+                    pending[reader] = name
             results = dict(_receive(pending, question, wait, self._silent))
         if not wait(0):
             self._silent = self._silent - results.keys() | (set(names) - results.keys())
         return {name: Reply(*results[name]) for name in names if name in results}
-
-
-def _send(channel: socket.socket, question: Inspection) -> Connection:
-    """Send a request and return the pipe of its response.
-
-    Raises OSError if too many requests wait already.
-    """
-    reader, writer = Pipe()
-    with writer:
-        try:
-            socket.send_fds(channel, [pickle.dumps(question)], [writer.fileno()])
-        except OSError:
-            reader.close()
-            raise
-    return reader
 
 
 def _receive(
