@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import db
@@ -57,25 +56,7 @@ def fast_server(folder: str | None = None, bin: Path | None = None) -> Iterator[
         folder = MEMORY
     with tempfile.TemporaryDirectory("-tests", "forge-", folder) as parent:
         with db.EmbeddedServer(Path(parent, "pg"), settings=QUICK, bin=bin) as server:
-            _speed_up_sign_in(server)
             yield server
-
-
-def _speed_up_sign_in(server: db.EmbeddedServer) -> None:
-    """Hash passwords once instead of 4,096 times at each connect, from PostgreSQL 16 on.
-
-    The passwords of this server are random and long, so they cannot be guessed.
-    """
-    with db.connect(server.admin_url) as conn:
-        if conn.info.server_version < 160000:
-            return
-        conn.execute("alter system set scram_iterations = 1")
-        conn.execute("select pg_reload_conf()")
-        conn.execute("set scram_iterations = 1")
-        for url in (server.admin_url, server.owner_url, server.app_url):
-            parts = conninfo_to_dict(url)
-            role, password = sql.Identifier(str(parts["user"])), str(parts["password"])
-            conn.execute(sql.SQL("alter role {} password {}").format(role, password))
 
 
 @contextmanager
