@@ -50,8 +50,7 @@ def texts_of(field: FormField, value: Any) -> list[str]:
 
 def local_text(moment: datetime) -> str:
     """Return a time as an input datetime-local shows it; seconds are left out if they are 0."""
-    shown = show_time(moment, LOCAL)
-    return shown.removesuffix(":00") if local_time(moment).second == 0 else shown
+    return show_time(moment, LOCAL).removesuffix(":00")
 
 
 def defaults(fields: Fields) -> dict[str, list[str]]:
@@ -119,8 +118,7 @@ def _value(field: FormField, entered: str) -> object:
         return moment_of(entered) or entered
     if field.relation is not None:
         return entered
-    kind = TYPES.get(field.kind)
-    return entered if kind is None else kind.from_text(entered)
+    return TYPES[field.kind].from_text(entered)
 
 
 def moment_of(entered: str) -> datetime | None:
