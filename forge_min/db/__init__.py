@@ -3,8 +3,6 @@
 All other packages access PostgreSQL through this one; each of them owns its statements.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from ..errors import Unavailable

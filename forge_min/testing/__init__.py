@@ -3,8 +3,6 @@
 A database takes milliseconds. No tool needs a running server of the application.
 """
 
-from __future__ import annotations
-
 from .._compat import renamed
 from .client import Client, ClientResponse, running_app
 from .database import TestDatabase, fast_server, fresh_database

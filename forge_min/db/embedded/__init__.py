@@ -1,7 +1,5 @@
 """A PostgreSQL server of our own for development and tests: found, initialised, run, stopped."""
 
-from __future__ import annotations
-
 from .binaries import candidates
 from .launcher import write_private
 from .server import EmbeddedServer, scratch_database
