@@ -227,8 +227,7 @@ def load_credentials(data: Path) -> dict[str, str]:
     """
     path = data / "credentials.json"
     if path.exists():
-        passwords: dict[str, str] = json.loads(path.read_text("utf-8"))
-        return passwords
+        return dict(json.loads(path.read_text("utf-8")))
     if (data / "pg").exists():
         raise Unavailable(
             f"{path} is missing, so the passwords of the data beside it are unknown",

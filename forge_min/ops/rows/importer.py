@@ -148,9 +148,8 @@ class FileImport:
             if line.error:
                 self._refuse(line, [FieldError("", "malformed", line.error)])
             else:
-                yield InputLine(
-                    line.number, {n: v for n, v in line.item.items() if n not in automatic}
-                )
+                item = {n: v for n, v in line.item.items() if n not in automatic}
+                yield line._replace(item=item)
             if show and count % BATCH == 0:
                 print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
 
