@@ -207,17 +207,15 @@ def _lock(data: Path) -> int:
 
 def _port(wanted: int) -> int:
     """Return the port if it is free, or any free one for 0. Raises Unavailable F425."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as err:
-            raise Unavailable(
-                f"PostgreSQL cannot listen on port {wanted}: {err.strerror}",
-                code="F425",
-                hint="stop the other program, or use port 0 for any free port",
-            ) from None
-        return int(probe.getsockname()[1])
+    try:
+        with socket.create_server(("127.0.0.1", wanted)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as err:
+        raise Unavailable(
+            f"PostgreSQL cannot listen on port {wanted}: {os.strerror(err.errno or 0)}",
+            code="F425",
+            hint="stop the other program, or use port 0 for any free port",
+        ) from None
 
 
 def load_credentials(data: Path) -> dict[str, str]:
