@@ -18,7 +18,7 @@ except ImportError as err:
         hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
     ) from err
 
-from .connection import Connection, Database, connect
+from .connection import Connection, Database, NoResponse, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role, role_findings
@@ -38,7 +38,6 @@ from .thread import (
     DATABASE_ERRORS,
     Connect,
     DatabaseThread,
-    NoResponse,
     Replaced,
     ThreadConnection,
     is_pooled,

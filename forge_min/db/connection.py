@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -83,6 +83,12 @@ class NudgeSender(Protocol):
         """Return whether the transaction must send this NOTIFY itself, without `nudge`."""
 
 
+class NoResponse(psycopg.OperationalError):
+    """The server did not respond within the patience of the connection."""
+
+    sqlstate = "08006"  # connection_failure
+
+
 class Connection(psycopg.Connection[TupleRow]):
     """A psycopg connection with the state that `transaction`, `after_commit` and `run` need.
 
@@ -94,6 +100,8 @@ class Connection(psycopg.Connection[TupleRow]):
         trace.
     jobs: the application's job settings for inserts on this connection, from `jobs`; None: none.
     may_block: the thread is never interrupted, so `run` may wait inside libpq.
+    patience: seconds that a statement may take, then it raises NoResponse; None: no limit. A server
+        that hangs keeps TCP alive, so only a statement without a response shows that it hangs.
     busy_since: time at which the thread began to wait for a response; 0.0 while it does not wait.
     last_used: time of the last response or check.
     losses: number of lost connections when this one was opened or checked.
@@ -106,6 +114,7 @@ class Connection(psycopg.Connection[TupleRow]):
     instrument: Instrument | None = None
     jobs: Any = None
     may_block = False
+    patience: float | None = None
     busy_since = 0.0
     tenant_tables: Collection[str] = ()
     checks_tenant = False
@@ -127,6 +136,12 @@ class Connection(psycopg.Connection[TupleRow]):
         """
         self.converter = None
         return super().adapters
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        """Wait for the steps of a statement, at most `patience` seconds, or of notifications."""
+        if self.patience is not None and not arguments and not options:
+            gen = _until_deadline(self.patience, gen)  # notifications have a time-out
+        return super().wait(gen, *arguments, **options)
 
     def note_error(self, err: Exception) -> None:
         """Close the connection if `err` means that it is lost."""
@@ -432,6 +447,21 @@ class Database:
         for other in old:
             other.close()
         return conn
+
+
+def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
+    """Yield psycopg's steps of a statement; raise NoResponse for the step after `seconds`.
+
+    psycopg takes a step at least ten times per second.
+    """
+    end = time.monotonic() + seconds
+    try:
+        wanted = next(statement)
+        while time.monotonic() < end:
+            wanted = statement.send((yield wanted))
+    except StopIteration as done:
+        return done.value
+    raise NoResponse(f"the server did not respond within {seconds:g} s")
 
 
 def _cancel(conn: Connection, deadline: float) -> None:

@@ -10,8 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 import psycopg
 
@@ -31,8 +30,7 @@ class ThreadConnection:
     """The connection of one thread, opened on first use; `conn` is the open one or None.
 
     connect: opens a connection; None for a thread without a database.
-    patience: seconds that a statement may take, then it raises NoResponse; None: no limit. A server
-        that hangs keeps TCP alive, so only a statement without a response shows that it hangs.
+    patience: see `Connection`.
     """
 
     def __init__(self, connect: Connect | None, patience: float | None = None) -> None:
@@ -45,8 +43,7 @@ class ThreadConnection:
         if self.conn is None or self.conn.closed:
             assert self._connect is not None, "this thread has no database"
             self.conn = self._connect()
-            if self._patience is not None:
-                self.conn.wait = _wait_with_deadline(self.conn, self._patience)  # type: ignore[method-assign]
+            self.conn.patience = self._patience
         return self.conn
 
     def close(self) -> None:
@@ -60,39 +57,6 @@ def is_pooled(conn: Connection) -> bool:
     """Return whether a pooler is in front of the server: it reports another backend number."""
     ((backend,),) = conn.execute("select pg_backend_pid()")
     return bool(backend != conn.info.backend_pid)
-
-
-class NoResponse(psycopg.OperationalError):
-    """The server did not respond within the patience of the ThreadConnection."""
-
-    sqlstate = "08006"  # connection_failure
-
-
-def _wait_with_deadline(conn: Connection, patience: float) -> Callable[..., Any]:
-    """Return `conn.wait` with a deadline, except for notifications, which have a time-out."""
-    wait_forever = conn.wait
-
-    def wait(statement: Any, *arguments: Any, **options: Any) -> Any:
-        if arguments or options:
-            return wait_forever(statement, *arguments, **options)
-        return wait_forever(_until_deadline(patience, statement))
-
-    return wait
-
-
-def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
-    """Yield psycopg's steps of a statement; raise NoResponse for the step after `seconds`.
-
-    psycopg takes a step at least ten times per second.
-    """
-    end = time.monotonic() + seconds
-    try:
-        wanted = next(statement)
-        while time.monotonic() < end:
-            wanted = statement.send((yield wanted))
-    except StopIteration as done:
-        return done.value
-    raise NoResponse(f"the server did not respond within {seconds:g} s")
 
 
 class Replaced(Exception):

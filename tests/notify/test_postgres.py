@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min import db, notify
-from forge_min.db.thread import FIRST_PAUSE, NoResponse
+from forge_min.db.thread import FIRST_PAUSE
 from forge_min.errors import Unavailable
 from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
@@ -480,7 +480,7 @@ def test_a_batch_too_large_for_the_heartbeat_is_a_refresh_in_the_end(
     def too_slow(conn: db.Connection) -> Any:
         if hub._reader._snapshot and len(asked) < 50:
             asked.append(hub._reader._snapshot)
-            raise NoResponse("the server did not answer")
+            raise db.NoResponse("the server did not answer")
         return read(conn)
 
     monkeypatch.setattr(hub._reader, "read", too_slow)
