@@ -323,8 +323,8 @@ class Database:
         self._unavailable: ForgeError | None = None  # the last error, until a connection is opened
         self._successes = 0  # number of connections opened
         self._trying = threading.Lock()  # LOCK: one thread at a time tries to connect
-        self._watcher: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._closed = threading.Event()  # set unless the thread db-watch runs
+        self._closed.set()
         # SAFETY: set last: a thread that sees it sees none of the parent's connections.
         self._generation = _generation
 
@@ -372,7 +372,6 @@ class Database:
             self._reset()
         with self._lock:
             conns, self._open = list(self._open.values()), {}
-            self._watcher = None
             self._closed.set()
         for conn in conns:
             conn.close()
@@ -438,12 +437,11 @@ class Database:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
             old = [self._open.pop(thread) for thread in unused]
             self._open[me] = conn
-            if self._patience and self._watcher is None:
+            if self._patience and self._closed.is_set():
                 self._closed = closed = threading.Event()
-                self._watcher = threading.Thread(
+                threading.Thread(
                     target=self._watch_connections, args=(closed,), name="db-watch", daemon=True
-                )
-                self._watcher.start()
+                ).start()
         for other in old:
             other.close()
         return conn
