@@ -145,19 +145,16 @@ def set_disabled(conn: Connection, user: UUID, disabled: bool) -> None:
         _end_all(conn, user)
 
 
-def create_reset(
-    conn: Connection, user: UUID, lifetime: float = RESET, *, requested: bool = False
-) -> str:
+def create_reset(conn: Connection, user: UUID, *, requested: bool = False) -> str:
     """Create a link that sets a new password once. Returns its secret.
 
-    lifetime: seconds.
     requested: by a client, as `count_reset` permits: all such links are valid until one is used, so
         the requests of a stranger do not end the link of the owner. Of the others, which operators
         create, the newest LINKS are valid.
     """
     secret = secrets.token_urlsafe(32)
     params = {
-        "user": user, "key": digest(secret), "seconds": lifetime,
+        "user": user, "key": digest(secret), "seconds": RESET,
         "asked": requested, "others": LINKS - 1,
     }  # fmt: skip
     db.run(conn, SQL["create_reset"], params)
