@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..actions import TYPES, KeyChanges, to_text
-from ..errors import Conflict, ConstraintViolation, Invalid
+from ..errors import DomainError
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import Request, local_time, show_time, sign_form
@@ -98,12 +98,10 @@ def data_of(fields: Fields, texts: Texts, seen: Texts | None = None) -> dict[str
     return data
 
 
-def errors_of(
-    error: Invalid | Conflict | ConstraintViolation, names: Iterable[str]
-) -> dict[str, list[str]]:
+def errors_of(error: DomainError, names: Iterable[str]) -> dict[str, list[str]]:
     """Return the messages of an error by field; "" for those of other fields than `names`."""
     result: dict[str, list[str]] = {}
-    for field_error in () if isinstance(error, ConstraintViolation) else error.errors:
+    for field_error in getattr(error, "errors", ()):  # a ConstraintViolation has none
         name = field_error.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
         known = name in names
         message = text("is required") if field_error.code == "required" else field_error.message
