@@ -108,7 +108,7 @@ def project() -> Iterator[tuple[Path, EmbeddedServer]]:
             with db.connect(server.owner_url) as conn:
                 files = db.read_migrations(root / "migrations", "app")
                 db.migrate(conn, [*db.FORGE_MIGRATIONS, *files])
-                db.ensure_app_role(conn, "bench_app", password=None, database=conn.info.dbname)
+                db.ensure_app_role(conn, "bench_app", password=None)
             yield root, server
 
 

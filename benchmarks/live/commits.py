@@ -60,7 +60,7 @@ def main() -> None:
             with db.connect(server.owner_url) as conn:
                 conn.execute(TABLE)
                 db.migrate(conn, db.FORGE_MIGRATIONS)
-                db.ensure_app_role(conn, "bench_app", password=None, database=conn.info.dbname)
+                db.ensure_app_role(conn, "bench_app", password=None)
             for sync in ("on", "off"):
                 with db.connect(server.admin_url) as conn:
                     conn.execute(f"alter system set synchronous_commit = {sync}")

@@ -48,7 +48,7 @@ def main() -> None:
         with EmbeddedServer(Path(folder, "pg"), app_role="bench_app") as server:
             with db.connect(server.owner_url) as conn:
                 db.migrate(conn, db.FORGE_MIGRATIONS)
-                db.ensure_app_role(conn, "bench_app", password=None, database=conn.info.dbname)
+                db.ensure_app_role(conn, "bench_app", password=None)
             rows = run(server, given)
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))

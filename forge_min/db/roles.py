@@ -21,12 +21,7 @@ PLACEHOLDER = "<the password of database.url>"
 
 
 def ensure_app_role(
-    conn: Connection,
-    role: str,
-    *,
-    password: str | None,
-    database: str,
-    settings: Mapping[str, str] | None = None,
+    conn: Connection, role: str, *, password: str | None, settings: Mapping[str, str] | None = None
 ) -> str | None:
     """Create the role if it is missing, and grant its rights in schema public.
 
@@ -35,7 +30,7 @@ def ensure_app_role(
     is the owner itself, only the settings are written.
 
     conn: connected as the owner of the tables.
-    role, database: names of the role and of the database.
+    role: its name.
     password: of a new role; an existing role keeps its password. None: a placeholder.
     settings: written with ALTER ROLE, so that they apply behind a pooler too. roles.sql has
         defaults for missing ones.
@@ -44,7 +39,8 @@ def ensure_app_role(
     call; it holds a placeholder, never the password. Raises psycopg.Error if the connection is
     lost.
     """
-    values = {"role": role, "database": database, "settings": Jsonb(dict(settings or {}))}
+    chosen = Jsonb(dict(settings or {}))
+    values = {"role": role, "database": conn.info.dbname, "settings": chosen}
     with migration_lock(conn):
         secret = {"password": _hashed(conn, role, password)}
         if _refused(conn, _statements(conn, "create", values | secret)):

@@ -70,6 +70,4 @@ def grant(project: Project, conn: db.Connection) -> str | None:
     password = str(parts.get("password") or "") if parts.get("user") == c.app_role else ""
     limits = ("statement_timeout", "lock_timeout")
     settings = {name: f"{int(getattr(c, name) * 1000)}ms" for name in limits}
-    return ensure_app_role(
-        conn, c.app_role, password=password or None, database=conn.info.dbname, settings=settings
-    )
+    return ensure_app_role(conn, c.app_role, password=password or None, settings=settings)

@@ -100,7 +100,7 @@ def _make_template(server: Server, migrations: Sequence[db.MigrationFile], name:
         with db.connect(make_conninfo(server.owner_url, dbname=draft)) as draft_conn:
             db.migrate(draft_conn, migrations)
             role = str(conninfo_to_dict(server.app_url)["user"])
-            db.ensure_app_role(draft_conn, role, password=None, database=draft)
+            db.ensure_app_role(draft_conn, role, password=None)
         conn.execute(f"alter database {draft} rename to {name}")
 
 

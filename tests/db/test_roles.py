@@ -42,7 +42,7 @@ def test_a_missing_role_is_created_with_its_rights_and_settings(conn, role, fres
     conn.execute("create table old (id int generated always as identity, name text)")
     conn.execute("create function twice(n int) returns int language sql as 'select 2 * n'")
     conn.execute("create view seen as select * from old")
-    done = ensure_app_role(conn, role, password="p'w\"d", database=fresh_database.name)
+    done = ensure_app_role(conn, role, password="p'w\"d")
     assert done is None
     conn.execute("create table new (id serial primary key); create view fresh as table new")
     with as_role(fresh_database, role, "p'w\"d") as app:
@@ -83,20 +83,14 @@ def test_the_app_role_owns_nothing(fresh_database):
 
 
 def test_a_second_call_changes_nothing_and_keeps_the_password(conn, role, fresh_database):
-    assert ensure_app_role(conn, role, password="first", database=fresh_database.name) is None
-    assert ensure_app_role(conn, role, password="other", database=fresh_database.name) is None
+    assert ensure_app_role(conn, role, password="first") is None
+    assert ensure_app_role(conn, role, password="other") is None
     as_role(fresh_database, role, "first").close()
 
 
 def test_changed_settings_are_written_again(conn, role, fresh_database):
-    ensure_app_role(conn, role, password="pw", database=fresh_database.name)
-    ensure_app_role(
-        conn,
-        role,
-        password="pw",
-        database=fresh_database.name,
-        settings={"statement_timeout": "7s"},
-    )
+    ensure_app_role(conn, role, password="pw")
+    ensure_app_role(conn, role, password="pw", settings={"statement_timeout": "7s"})
     with as_role(fresh_database, role, "pw") as app:
         assert app.execute("show statement_timeout").fetchone() == ("7s",)
         assert app.execute("show lock_timeout").fetchone() == ("5s",)
@@ -104,7 +98,7 @@ def test_changed_settings_are_written_again(conn, role, fresh_database):
 
 def test_a_call_without_settings_keeps_those_that_were_chosen(conn, role, fresh_database):
     for settings in ({"statement_timeout": "7s", "timezone": "Europe/Berlin"}, None):
-        ensure_app_role(conn, role, password="pw", database=fresh_database.name, settings=settings)
+        ensure_app_role(conn, role, password="pw", settings=settings)
     with as_role(fresh_database, role, "pw") as app:
         row = app.execute(
             "select current_setting('statement_timeout'), current_setting('timezone')"
@@ -120,11 +114,11 @@ def test_who_may_not_create_roles_gets_the_sql_without_the_password(admin, role,
     url = make_conninfo(fresh_database.owner_url, user=plain, password="pw", dbname=plain)
     try:
         with connect(url) as owner:
-            text = ensure_app_role(owner, role, password="very-secret", database=plain)
+            text = ensure_app_role(owner, role, password="very-secret")
             assert text is not None and "very-secret" not in text and "SCRAM" not in text
             admin.execute(text)  # somebody with more rights runs it
             owner.execute("create table theirs (id int)")
-            assert ensure_app_role(owner, role, password=None, database=plain) is None
+            assert ensure_app_role(owner, role, password=None) is None
         app_url = make_conninfo(url, user=role, password="<the password of database.url>")
         with connect(app_url) as app:
             assert app.execute("show lock_timeout").fetchone() == ("5s",)
@@ -135,12 +129,10 @@ def test_who_may_not_create_roles_gets_the_sql_without_the_password(admin, role,
 
 
 def test_the_owner_as_its_own_app_role_gets_settings_only(fresh_database, role, conn):
-    ensure_app_role(conn, role, password="pw", database=fresh_database.name)
+    ensure_app_role(conn, role, password="pw")
     with as_role(fresh_database, role, "pw") as single:
         settings = {"statement_timeout": "9s"}
-        done = ensure_app_role(
-            single, role, password=None, database=fresh_database.name, settings=settings
-        )
+        done = ensure_app_role(single, role, password=None, settings=settings)
         assert done is None
     with as_role(fresh_database, role, "pw") as single:
         assert single.execute("show statement_timeout").fetchone() == ("9s",)
@@ -152,9 +144,7 @@ def test_no_password_reaches_the_servers_log(admin, role, fresh_database, server
     admin.execute("alter role owner set log_statement = 'all'")
     try:
         with connect(fresh_database.owner_url) as logged:
-            done = ensure_app_role(
-                logged, role, password="plainly-visible", database=fresh_database.name
-            )
+            done = ensure_app_role(logged, role, password="plainly-visible")
     finally:
         admin.execute("alter role owner reset log_statement")
     assert done is None
@@ -170,7 +160,7 @@ def test_a_role_that_policies_bind_is_fit_for_tenants(conn, admin, role, fresh_d
     conn.execute("create table note (tenant_id uuid); alter table note enable row level security")
     with connect(fresh_database.app_url) as app:
         check_bound_role(app)
-    ensure_app_role(conn, role, password="pw", database=fresh_database.name)
+    ensure_app_role(conn, role, password="pw")
     for more, said in (("bypassrls", "BYPASSRLS"), ("superuser", "superuser")):
         admin.execute(sql.SQL("alter role {} {}").format(sql.Identifier(role), sql.SQL(more)))
         with as_role(fresh_database, role, "pw") as unbound:

@@ -58,7 +58,7 @@ class Site:
             self.grant(conn)
 
     def grant(self, conn: db.Connection) -> None:
-        db.ensure_app_role(conn, self.server.app_role, password=None, database=conn.info.dbname)
+        db.ensure_app_role(conn, self.server.app_role, password=None)
 
     def connect(self) -> db.Connection:
         return db.connect(self.server.app_url)

@@ -172,7 +172,7 @@ class EmbeddedServer:
                 conn.execute(row[0])
         with connect(self.owner_url) as conn:
             app, password = self._roles["app"], self._passwords["app"]
-            ensure_app_role(conn, app, password=password, database=self.database)
+            ensure_app_role(conn, app, password=password)
 
     def _url(self, role: str, database: str = "") -> str:
         if not self.running:
