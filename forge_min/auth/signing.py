@@ -104,8 +104,7 @@ def set_password(conn: Connection, user: User, password: object, min_length: int
 
     Raises Invalid F630 for a password that breaks the rules.
     """
-    checked = check_password(password, min_length=min_length, beside=user.email)
-    hashed = hash_password(checked)
+    hashed = hash_password(check_password(password, min_length=min_length, beside=user.email))
     with db.transaction(conn):
         _set(conn, user.id, hashed)
 
