@@ -79,9 +79,8 @@ class SiteHealth(Health):
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Return whether every process is ready, and the reasons of those that are not."""
-        _, reasons = super().ready()
+        result = dict(super().ready()[1])
         states = self._states.result() or {}
-        result = dict(reasons)
         for name in self._children.serving():
             why = states[name].result[0][1] if name in states else {"process": "does not answer"}
             result |= {f"process {name}: {what}": reason for what, reason in why.items()}
