@@ -229,9 +229,8 @@ class Cursor(psycopg.Cursor[TupleRow]):
             return super().execute(query, params, **options)
         finally:
             conn.busy_since = 0.0
-            observe = getattr(conn, "observe", None)
-            if observe is not None and not conn.pgconn.pipeline_status:
-                observe(operation(query), time.perf_counter() - started)
+            if conn.observe is not None and not conn.pgconn.pipeline_status:
+                conn.observe(operation(query), time.perf_counter() - started)
 
 
 def connect(
