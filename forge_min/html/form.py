@@ -32,7 +32,6 @@ Texts = Mapping[str, Sequence[str]]
 """Field → the texts of its inputs; a "many" may have several."""
 
 _LINE_END = lazy_pattern("\r\n?")
-LOCAL = "%Y-%m-%dT%H:%M:%S"  # the format of <input type=datetime-local>
 
 
 def texts_of(field: FormField, value: Any) -> list[str]:
@@ -50,7 +49,7 @@ def texts_of(field: FormField, value: Any) -> list[str]:
 
 def local_text(moment: datetime) -> str:
     """Return a time as an input datetime-local shows it; seconds are left out if they are 0."""
-    return show_time(moment, LOCAL).removesuffix(":00")
+    return show_time(moment, "%Y-%m-%dT%H:%M:%S").removesuffix(":00")
 
 
 def defaults(fields: Fields) -> dict[str, list[str]]:
