@@ -13,10 +13,10 @@ from .connections import trace_connection
 from .logs import log_fields
 from .logs.handler import AccessLog, add_log_fields, is_text, log_context, new_handler, span_fields
 from .logs.writer import LineWriter, line_writer
-from .metrics import MetricRegistry
 from .metrics.aggregation import Snapshot, aggregate, counters_only, snapshot
 from .metrics.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape
 from .metrics.process import add_process_metrics
+from .metrics.registry import MetricRegistry
 from .single_flight import SingleFlight
 from .tracing import (
     Span,
@@ -32,10 +32,10 @@ from .wsgi import http_attributes, record_response, trace_wsgi
 
 if TYPE_CHECKING:
     from .metrics.meter import MeterBridge
-    from .otlp import OTLPExporter, new_exporter
-    from .profiles import Inspection, Inspector, Profile, Wait
+    from .otlp.exporter import OTLPExporter, new_exporter
     from .profiles.flame import flame_graph
-    from .profiles.sampling import format_collapsed, merge_profiles
+    from .profiles.inspector import Inspection, Inspector
+    from .profiles.sampling import Profile, Wait, format_collapsed, merge_profiles
     from .recent_traces import Branch, Tree
     from .sdk import Telemetry, setup
 
@@ -55,10 +55,10 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "metrics.meter": ["MeterBridge"],
-        "otlp": ["OTLPExporter", "new_exporter"],
-        "profiles": ["Inspection", "Inspector", "Profile", "Wait"],
+        "otlp.exporter": ["OTLPExporter", "new_exporter"],
         "profiles.flame": ["flame_graph"],
-        "profiles.sampling": ["format_collapsed", "merge_profiles"],
+        "profiles.inspector": ["Inspection", "Inspector"],
+        "profiles.sampling": ["Profile", "Wait", "format_collapsed", "merge_profiles"],
         "recent_traces": ["Branch", "Tree"],
         "sdk": ["Telemetry", "setup"],
     },

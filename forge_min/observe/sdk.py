@@ -23,7 +23,7 @@ from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
 from ..redaction import error_message, format_traceback, redact_error, type_name
-from .otlp import BatchProcessor
+from .otlp.batch import BatchProcessor
 from .recent_traces import RecentTraces, Tree
 from .tracing import Attributes, Kind, SpanContext, current, is_recorder, set_recorder
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from forge_min.observe import span
-from forge_min.observe.otlp import encode_spans
+from forge_min.observe.otlp.exporter import encode_spans
 from google.protobuf.json_format import ParseDict
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

@@ -17,7 +17,7 @@ import pytest
 from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
-from forge_min.observe.otlp import OTLPExporter
+from forge_min.observe.otlp.exporter import OTLPExporter
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan

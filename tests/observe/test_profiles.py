@@ -22,8 +22,15 @@ from xml.etree import ElementTree
 
 import forge_min
 import pytest
-from forge_min.observe import flame_graph, format_collapsed, merge_profiles
-from forge_min.observe.profiles import Inspection, Inspector, Profile, sampling
+from forge_min.observe import (
+    Inspection,
+    Inspector,
+    Profile,
+    flame_graph,
+    format_collapsed,
+    merge_profiles,
+)
+from forge_min.observe.profiles import sampling
 from forge_min.observe.profiles.flame import colour
 from forge_min.observe.profiles.sampling import safe, sample
 
@@ -311,7 +318,7 @@ def test_what_some_seconds_leave_behind_is_shown_and_then_nothing_is_traced(
 
 LOOKS = """
 import sys
-from forge_min.observe.profiles import Inspector, Inspection
+from forge_min.observe import Inspector, Inspection
 inspector, held = Inspector(), []
 inspector.inspect(Inspection("trace", {"on": True}), None)
 for _ in range(3):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from forge_min import observe
 from forge_min.observe import Telemetry, current_traceparent, span
-from forge_min.observe.otlp import encode_spans
+from forge_min.observe.otlp.exporter import encode_spans
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode

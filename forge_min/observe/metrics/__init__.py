@@ -1,5 +1,3 @@
 """Metrics: the registry, its text formats, and the metrics of the process itself."""
 
-from .registry import MetricRegistry
-
-__all__ = ["MetricRegistry"]
+__all__: list[str] = []

@@ -3,7 +3,4 @@
 Nothing runs and nothing is stored before an inspection.
 """
 
-from .inspector import Inspection, Inspector
-from .sampling import Profile, Wait
-
-__all__ = ["Inspection", "Inspector", "Profile", "Wait"]
+__all__: list[str] = []
