@@ -170,7 +170,7 @@ class _Handler(logging.Handler):
 
 class _JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        moment = _time(record).isoformat(timespec="milliseconds")
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields = _fields(record)
         if exception := _exception(record):
             fields["exception"] = exception
@@ -191,17 +191,13 @@ class _TextFormatter(logging.Formatter):
         level = f"{printable(record.levelname):<7}"
         if self._colour:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
-        moment = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
+        moment = datetime.fromtimestamp(record.created).isoformat(" ", "milliseconds")
         line = f"{moment} {level} {printable(record.name)} {printable(_message(record))}"
         for key, value in _fields(record).items():
             line += f" {printable(key)}={_quoted(value)}"
         for row in _exception(record).splitlines():
             line += "\n    | " + printable(row)
         return line
-
-
-def _time(record: logging.LogRecord) -> datetime:
-    return datetime.fromtimestamp(record.created, UTC)
 
 
 def _message(record: logging.LogRecord) -> str:
