@@ -191,9 +191,7 @@ class Job(Generic[A]):
         Raises StaleClaim F713 if the job was taken from this run: do not catch it inside the
         transaction, which must roll back.
         """
-        with db.errors_translated():
-            row = conn.execute(SQL["complete_tx"], {"id": self.id, "claim": self.claim}).fetchone()
-        if row is None:
+        if not db.run(conn, SQL["complete_tx"], {"id": self.id, "claim": self.claim}):
             raise StaleClaim(f"job {self.id} was taken from this run")
         self.completed = True
         if isinstance(conn, Connection) and (conn.hooks is not None or db.is_idle(conn)):
