@@ -12,7 +12,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ... import db
 from ...db import DatabaseThread
@@ -83,7 +82,8 @@ class Heartbeat(DatabaseThread):
     def _step(self) -> None:
         if self.stopping.is_set():
             self._record_counts()
-            self._execute("leave" if self.leave else "step_down")
+            name = "leave" if self.leave else "step_down"
+            db.run(self.connection(), SQL[name], self._params)
             return
         due = time.monotonic() + self._interval
         runs = self._beat()
@@ -95,11 +95,12 @@ class Heartbeat(DatabaseThread):
         self.rest(max(0.0, due - time.monotonic()))
 
     def _beat(self) -> list[Run]:
-        self._execute("heartbeat")
+        conn = self.connection()
+        db.run(conn, SQL["heartbeat"], self._params)
         if not self.registered.is_set():
             self.registered.set()
             self._changed()
-        led, rows = self.leading, self._execute("lead")
+        led, rows = self.leading, db.run(conn, SQL["lead"], self._params)
         self.leading = rows[0][0]
         if self.leading and not led:
             self._changed()
@@ -122,11 +123,7 @@ class Heartbeat(DatabaseThread):
             names = ("completed", "failed", "seconds")
             columns = dict(zip(names, map(list, zip(*ended.values()))))
             # An error here loses these figures, but no job.
-            self.connection().execute(SQL["count_minute"], {"names": list(ended), **columns})
-
-    def _execute(self, name: str) -> list[tuple[Any, ...]]:
-        cursor = self.connection().execute(SQL[name], self._params)
-        return cursor.fetchall() if cursor.description else []
+            db.run(self.connection(), SQL["count_minute"], {"names": list(ended), **columns})
 
 
 def _new_counts() -> dict[str, list[float]]:
