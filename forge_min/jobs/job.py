@@ -46,7 +46,6 @@ def with_notice(sql: str, **parts: str) -> str:
     return Template(sql).substitute(notice=SQL["notice"], **parts)
 
 
-CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's job
 LONGEST = 10 * 365 * 86_400.0  # seconds, well inside the range of PostgreSQL's timestamps
 Retry = Callable[["Job", BaseException], float]
 log = logging.getLogger("forge_min.jobs")
@@ -157,7 +156,7 @@ class Job(Generic[A]):
     def change(self) -> Change:
         """The write that enqueued the job. Raises ForgeError F715 when no hook did."""
         try:
-            known = {name: self.raw_args[name] for name in CHANGE}
+            known = {name: self.raw_args[name] for name in Change._fields[:-1]}  # without before
         except KeyError:
             raise ForgeError(
                 f"job {self.id} ({self.kind}) has no change: no hook enqueued it",
