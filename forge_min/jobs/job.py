@@ -23,7 +23,7 @@ from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
 from ..observe import SpanContext, span_fields
-from ..redaction import format_traceback, redact_error
+from ..redaction import error_message, format_traceback, redact_error
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
     from typing_extensions import TypeVar
@@ -269,7 +269,8 @@ def error_result(
             )
     trace = format_traceback(err, limit=-20)
     delay = retry_delay(retry, job, err)
-    return failed(job, redact_error(_describe(err), err), trace[-TRACE:], delay, lost=lost)
+    text = f"{type(err).__name__}: {error_message(err)}"
+    return failed(job, redact_error(text, err), trace[-TRACE:], delay, lost=lost)
 
 
 def retry_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:
@@ -290,13 +291,6 @@ def _error(message: str, trace: str = "") -> str:
     if trace:
         error["trace"] = _printable(trace)
     return json.dumps(error)
-
-
-def _describe(err: BaseException) -> str:
-    try:
-        return f"{type(err).__name__}: {err}"
-    except Exception:
-        return type(err).__name__
 
 
 def _printable(text: str) -> str:
