@@ -93,8 +93,6 @@ def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> 
     """Insert due jobs, if `worker` is the leader. Returns the seconds until the next one is due."""
     by_name = {each.name: each for each in periodic}
     wait = 3600.0
-    if not by_name:
-        return wait
     for name, due, now in db.run(conn, SQL["schedules"], {"names": list(by_name)}):
         try:
             if due <= now:
