@@ -157,10 +157,9 @@ class Fetcher(DatabaseThread):
         conn = self.connection()
         if self._claim is None:
             ((self._claim,),) = db.run(conn, SQL["claim"])
-        limited = queue in self._limited
         params = {"queue": queue, "limit": limit, "claim": self._claim, **self._params}
         try:
-            if limited:
+            if queue in self._limited:
                 with db.transaction(conn):
                     db.run(conn, SQL["lock_queue"], params)
                     rows = db.run(conn, _FETCH["pick_limited"], params)
@@ -204,12 +203,9 @@ def _job(row: Row) -> Job:
     return job
 
 
-_SCAN, _PARTS = Template(SQL["scan"]), dict(SQL)
-_PARTS["pick_on"] = Template(SQL["pick_on"]).substitute(
-    scans="\n  union all\n".join(_SCAN.substitute(n=n) for n in PRIORITIES)
-)
+_SCANS = "\n  union all\n".join(Template(SQL["scan"]).substitute(n=n) for n in PRIORITIES)
 _FETCH = {
-    name: Template(SQL["fetch"]).substitute(picked=_PARTS[name])
+    name: Template(SQL["fetch"].replace("$picked", SQL[name])).substitute(scans=_SCANS)
     for name in ("pick", "pick_on", "pick_limited")
 }
 _NO_MARKS: dict[str, object] = {
