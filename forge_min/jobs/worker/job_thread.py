@@ -49,7 +49,7 @@ class JobThread:
 
     def __init__(
         self,
-        number: int,
+        name: str,
         options: WorkerOptions,
         inbox: SimpleQueue[Job | None],
         finished: Callable[[Result, float], None],
@@ -63,8 +63,7 @@ class JobThread:
         self._fired = False
         self._lost = False  # the connection did not respond
         self._abandoned = False
-        self.number = number
-        self.thread = threading.Thread(target=self._run, name=f"job-{number}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def check(self, now: float) -> bool:
         """Enforce the time limit of the current job.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from ..job import Job, Result, hand_back
@@ -23,6 +23,7 @@ Observer = Callable[[Job, str, float], None]
 class Pool:
     """The threads of a queue, which share an inbox.
 
+    numbers: of the threads of all queues.
     done: called with each result and its seconds.
     wants_jobs: called when it is time to fetch.
 
@@ -34,7 +35,7 @@ class Pool:
         self,
         name: str,
         options: WorkerOptions,
-        first_number: int,
+        numbers: Iterator[int],
         *,
         done: Callable[[Result, float], None],
         wants_jobs: Callable[[], None],
@@ -52,7 +53,7 @@ class Pool:
         self._held = 0
         self._mean = QUICK / 2  # seconds of a job, until it is known
         self._abandoned: list[JobThread] = []  # replaced, and still in their jobs
-        self.threads = [self._new_thread(first_number + n) for n in range(size)]
+        self.threads = [self._new_thread(f"job-{next(numbers)}") for _ in range(size)]
 
     def start(self) -> None:
         """Start the threads."""
@@ -139,15 +140,15 @@ class Pool:
             return 0
         return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
 
-    def _new_thread(self, number: int) -> JobThread:
-        return JobThread(number, self._options, self.inbox, self.finished)
+    def _new_thread(self, name: str) -> JobThread:
+        return JobThread(name, self._options, self.inbox, self.finished)
 
     def _replace(self, old: JobThread) -> None:
         result = old.abandon("the job took too long and does not return")
         if result is None:
             return  # it has just returned
-        log.error("job-%d does not return from its job; it is replaced", old.number)
-        new = self._new_thread(old.number)
+        log.error("%s does not return from its job; it is replaced", old.thread.name)
+        new = self._new_thread(old.thread.name)
         with self._lock:
             self.threads[self.threads.index(old)] = new
             self._abandoned.append(old)

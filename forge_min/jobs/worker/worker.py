@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from ...db import Connect, Connection, DatabaseThread, is_pooled
@@ -78,13 +79,11 @@ class Worker:
         self._listener = Listener(
             names, on_payload=self._notified, listen=bool(listen), nudger=nudger
         )
-        self._pools: dict[str, Pool] = {}
-        first = 1
-        for name, size in queues.items():
-            self._pools[name] = Pool(
-                name, shared, first, done=self._done, wants_jobs=self._listener.set
-            )
-            first += size
+        numbers = count(1)
+        self._pools = {
+            name: Pool(name, shared, numbers, done=self._done, wants_jobs=self._listener.set)
+            for name in queues
+        }
         inboxes = [pool.inbox for pool in self._pools.values()]
         self._completer = Completer(shared, inboxes, self._recorded)
         self._heartbeat = Heartbeat(shared, self._cancel, self._holds, self._wake_all)
