@@ -222,7 +222,7 @@ def _errors(source: object) -> Iterator[BaseException]:
         if issubclass(kind, BaseException):
             yield item  # type: ignore[misc]
             names = ("__cause__", "__context__", "args", "exceptions")
-            stack += [_attribute(item, name) for name in names]
+            stack += [safe_attribute(item, name) for name in names]
         elif issubclass(kind, dict):
             stack += [*dict.keys(item), *dict.values(item)]  # type: ignore[arg-type]
         elif base := next((base for base in _COLLECTIONS if issubclass(kind, base)), None):
@@ -232,7 +232,7 @@ def _errors(source: object) -> Iterator[BaseException]:
         seen.add(id(item))
 
 
-def _attribute(item: object, name: str) -> Any:
+def safe_attribute(item: object, name: str) -> Any:
     """Return an attribute, None if the object's class raises."""
     try:
         return getattr(item, name, None)
@@ -257,7 +257,7 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 def _diag_text(diag: object, name: str) -> str:
-    value = _attribute(diag, name)
+    value = safe_attribute(diag, name)
     return value if isinstance(value, str) else ""
 
 
@@ -270,7 +270,7 @@ def redact_error(text: str, source: object) -> str:
     source: the error, or a collection that contains it.
     """
     for error in _errors(source):
-        diag = _attribute(error, "diag")
+        diag = safe_attribute(error, "diag")
         if diag is None:
             continue
         for name in ("message_detail", "internal_query", "context"):

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..lazy import lazy_pattern
+from ..redaction import safe_attribute
 
 if TYPE_CHECKING:
     from .sdk import RecordedSpan, Telemetry
@@ -236,13 +237,9 @@ def _fail(recording: RecordedSpan, error: Exception, parent_id: int | None) -> N
     recording.set_attribute("error.type", type(error).__qualname__)
     recording.fail(type(error).__qualname__)
     # SAFETY: an exception raised by the error's own class here must not replace it.
-    with suppress(Exception):
-        if isinstance(state := getattr(error, "sqlstate", None), str):
-            recording.set_attribute("db.response.status_code", state)
-    passed = None
-    with suppress(Exception):
-        passed = getattr(error, "_forge_passed_to", None)
-    if passed != recording.context.span_id:
+    if isinstance(state := safe_attribute(error, "sqlstate"), str):
+        recording.set_attribute("db.response.status_code", state)
+    if safe_attribute(error, "_forge_passed_to") != recording.context.span_id:
         recording.record_exception(error)  # no span inside of this one has recorded it
     with suppress(Exception):  # an error without a __dict__, or frozen, is recorded again
         error._forge_passed_to = parent_id  # type: ignore[attr-defined]
