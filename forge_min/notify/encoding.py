@@ -107,9 +107,8 @@ class EncoderThread(DatabaseThread):
                 self._lost.discard(threading.current_thread())
                 raise Replaced
             self._began = None
-        if frame is None:
-            return None
-        if time.thread_time() - cpu_time > SLOW_CPU or time.monotonic() - clock > SLOW_WALL:
+        slow = time.thread_time() - cpu_time > SLOW_CPU or time.monotonic() - clock > SLOW_WALL
+        if frame is not None and slow:
             log.warning("the encoder took too long for topic %s", event.topic)
             return None
         return frame
