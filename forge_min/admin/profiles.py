@@ -21,7 +21,6 @@ from .inspection import ProcessInspector, Replies
 
 PATH = "/debug/pprof/"
 _NUMBER = lazy_pattern(r"[0-9]{1,5}(\.[0-9]{1,3})?")
-_CLOCKS = ("cpu", "wall")
 
 Query = Mapping[str, Sequence[str]]
 
@@ -63,7 +62,7 @@ class Profiles:
         if hz != int(hz):
             raise BadRequest("hz must be a whole number")
         clock = first(query, "clock") or "cpu"
-        if clock not in _CLOCKS:
+        if clock not in ("cpu", "wall"):
             raise BadRequest(f"clock must be cpu or wall, not {clock[:40]!r}")
         names = self._selected(query)
         options = {"seconds": seconds, "hz": int(hz), "clock": clock}
@@ -73,7 +72,7 @@ class Profiles:
 
     def _heap(self, request: Request) -> Response:
         query = request.query
-        seconds = _number(query, "seconds", 0, 0.1, 120) if first(query, "seconds") else 0.0
+        seconds = _number(query, "seconds", 0.0, 0.1, 120)
         inspection = Inspection("heap", {"seconds": seconds, "top": _top(query)})
         return self._listed(query, request, inspection, _heap_lines, seconds)
 
