@@ -51,7 +51,7 @@ class Channels(EncoderThread):
         window: float = 600.0,
         idle: Callable[[], object] = lambda: None,
     ) -> None:
-        super().__init__("hub-encode")
+        super().__init__("hub-encode", TICK)
         self._ring = ring
         self._window = window
         self._begin = begin
@@ -150,14 +150,11 @@ class Channels(EncoderThread):
     # -- thread hub-encode ------------------------------------------------------------------------
 
     def _step(self) -> None:
-        if not self._inbox:
-            self.rest(TICK)
         if time.monotonic() >= self._idle_at:
             self._idle_at = time.monotonic() + TICK
             self.sweep()
             self._idle()
-        if self._inbox:
-            super()._step()
+        super()._step()
 
     def _deliver(self, encode: Encode, event: Event) -> None:
         # The tenant is part of the key, so an event never reaches another tenant's channels.

@@ -50,10 +50,14 @@ class Channel:
 
 
 class EncoderThread(DatabaseThread):
-    """Runs the functions in `_inbox` one after the other; they encode by `_encode`."""
+    """Runs the functions in `_inbox` one after the other; they encode by `_encode`.
 
-    def __init__(self, name: str) -> None:
+    tick: seconds after which an idle thread begins another step; None: no limit.
+    """
+
+    def __init__(self, name: str, tick: float | None = None) -> None:
         super().__init__(name, self._step, None)
+        self._tick = tick
         self._lock = threading.Lock()  # LOCK: guards _began, _lost and _thread; held briefly
         self._inbox: deque[Callable[[], object]] = deque()
         self._began: float | None = None  # start of the frame that is being encoded
@@ -82,7 +86,7 @@ class EncoderThread(DatabaseThread):
 
     def _step(self) -> None:
         if not self._inbox:
-            self.rest()
+            self.rest(self._tick)
         inbox = self._inbox  # SAFETY: another thread may assign a new one
         if inbox:
             inbox.popleft()()
