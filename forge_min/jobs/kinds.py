@@ -116,11 +116,9 @@ _kind_of_class = lru_cache(1000)(_kind)
 
 
 def _check(kind: Kind) -> None:
-    wrong = None
-    for name, call in (("work", kind.work), ("discarded", kind.discarded)):
-        if name == "work" and not callable(call):
-            wrong = "has no work(job)"
-        elif any(test(call) for test in _NOT_PLAIN):
+    wrong = None if callable(kind.work) else "has no work(job)"
+    for name in ("work", "discarded"):
+        if any(test(getattr(kind, name)) for test in _NOT_PLAIN):
             wrong = f"has a `{name}` that returns a coroutine or a generator"
     seconds = kind.timeout
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
