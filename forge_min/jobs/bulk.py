@@ -28,7 +28,6 @@ from .new_job import NO_EXTRAS, CheckedJob, NewJob, check_job, encode_args, find
 CHUNK = 200  # jobs sent at once: the server stores them while the next lines are formatted
 # Characters with a meaning in COPY's text format (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-_MORE = ", state, scheduled_at, tags, limit_key"
 
 
 @overload
@@ -61,7 +60,7 @@ def insert_many_tx(
         _copy(conn, "", bulk.plain(), numbers)
         if bulk.left:
             ((now,),) = db.run(conn, "select now()")
-            _copy(conn, _MORE, bulk.full(now), numbers)
+            _copy(conn, ", state, scheduled_at, tags, limit_key", bulk.full(now), numbers)
         for index, job in bulk.unique:
             result.insert(index, insert_tx(conn, **job._asdict()))
         notify_workers(conn, bulk.due)
