@@ -28,8 +28,6 @@ _PLOTS = (
 )
 _STATES = {"available": "a", "running": "b", "scheduled": "c", "retryable": "d", "discarded": "bad"}
 
-Values = Sequence[float | None]
-
 
 class Series(NamedTuple):
     """One line of a plot.
@@ -40,7 +38,7 @@ class Series(NamedTuple):
 
     name: str
     style: str
-    values: Values
+    values: Sequence[float | None]
 
 
 def plots(points: Sequence[Point]) -> Raw:
