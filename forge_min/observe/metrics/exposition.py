@@ -14,7 +14,7 @@ from itertools import accumulate
 from ...i18n import preferences
 from .aggregation import MetricSnapshot, Snapshot
 from .metric import AnyMetric, Exemplar, Labels, Sample
-from .registry import MetricRegistry, base_name
+from .registry import SUFFIX, MetricRegistry, base_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -22,7 +22,6 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 Renderable = AnyMetric | MetricSnapshot
 
 _UNITS = ("seconds", "bytes")
-_OF_KIND = {"counter": "_total", "info": "_info"}
 
 
 def scrape(metrics: MetricRegistry | Snapshot, accept: str = "") -> tuple[str, bytes]:
@@ -60,7 +59,7 @@ def render_metrics(metrics: MetricRegistry | Snapshot, *, openmetrics: bool = Fa
             unit = name.rpartition("_")[2]
             if unit in _UNITS and kind != "info":
                 lines.append(f"# UNIT {name} {unit}")
-            name += _OF_KIND.get(kind, "")
+            name += SUFFIX.get(kind, "")
         else:
             shown = "gauge" if kind == "info" else kind
             lines += [f"# HELP {name} {_on_one_line(metric.help)}", f"# TYPE {name} {shown}"]

@@ -11,6 +11,7 @@ from .metric import LOCK, Across, AnyMetric, Callback, Cell, Gauge, Kind, Labels
 _NAME = lazy_pattern(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = lazy_pattern(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SUFFIX = {"counter": "_total", "info": "_info"}  # of the one series of a family in OpenMetrics
 # The names that OpenMetrics derives from that of a metric: no other metric may have one of them.
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "counter": ("", "_total", "_created"),
@@ -124,5 +125,4 @@ class MetricRegistry:
 
 def base_name(name: str, kind: Kind) -> str:
     """Return the name of a metric family in OpenMetrics, without the suffix of its one series."""
-    suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
-    return name.removesuffix(suffix) or name
+    return name.removesuffix(SUFFIX.get(kind, "")) or name
