@@ -12,7 +12,6 @@ import http.client
 import json
 import logging
 import random
-import ssl
 import threading
 import time
 from base64 import b64encode
@@ -85,14 +84,16 @@ class OTLPExporter(SpanExporter):
         timeout: float = 10.0,
         patience: float = 60.0,
     ) -> None:
-        self._url = parse_endpoint(endpoint)
-        self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
+        url = parse_endpoint(endpoint)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
+        self._path = url.path.rstrip("/") + "/v1/traces"
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": f"forge_min/{__version__}",
             **(headers or {}),
         }
-        self._timeout, self._patience = timeout, patience
+        self._patience = patience
         self.left_out = 0
         """Spans of the last batch that could not be encoded, or that the collector rejected."""
         self._stopping = threading.Event()
@@ -142,15 +143,9 @@ class OTLPExporter(SpanExporter):
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, float, bytes]:
         """Return the status, Retry-After in seconds (0 for a date), and the body."""
-        address = self._url.hostname or "", self._url.port
-        connection = http.client.HTTPConnection(*address, timeout=self._timeout)
-        if self._tls is not None:
-            connection = http.client.HTTPSConnection(
-                *address, timeout=self._timeout, context=self._tls
-            )
-        with closing(connection):
+        with closing(self._connection) as connection:  # the next request opens it again
             try:
-                connection.request("POST", self._url.path.rstrip("/") + "/v1/traces", body, headers)
+                connection.request("POST", self._path, body, headers)
             except ValueError as err:  # its text may contain a header's value, which is a secret
                 kind = type(err).__name__
                 message = f"invalid request ({kind}): check observe.otlp_headers"
