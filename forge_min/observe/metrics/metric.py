@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from ...fanout import Counter, Histogram
 from ..tracing import SpanContext, current
@@ -199,32 +199,19 @@ class Metric(Generic[Cell]):
                 yield Sample(labels, cell.value, (), exemplars)
 
     def _call(self, callback: Callback) -> Iterable[Sample]:
+        """Return the values of a callback, within the limit of a metric that has cells."""
+        limited = Metric(self.name, self.help, self.kind, self.label_names, Gauge)
         try:
             value = callback()
             values = value if isinstance(value, Mapping) else {(): value}
-            return [Sample(k, v) for k, v in self._bounded(values).items()]
+            for labels, number in values.items():
+                limited.labels(*labels).inc(float(number))
         except Exception:
             _log.exception("the callback of metric %s failed", self.name)
             return []
-
-    def _bounded(self, values: Mapping[Any, float]) -> Mapping[Labels, float]:
-        """Return the values of a callback, with the sum of those beyond the limit as `_other`.
-
-        `overflowed` is the highest number beyond the limit: each scrape has the same label sets.
-        """
-        bounded: dict[Labels, float] = {}
-        beyond = 0
-        for key, value in values.items():
-            labels = tuple(map(plain, key))
-            if len(labels) != len(self.label_names):
-                raise ValueError(f"{labels} do not match the labels {self.label_names}")
-            if labels not in bounded and len(bounded) >= LIMIT:
-                labels = (OVERFLOW,) * len(labels)
-                beyond += 1
-            bounded[labels] = bounded.get(labels, 0.0) + float(value)
-        with LOCK:
-            self.overflowed = max(self.overflowed, beyond)
-        return bounded
+        with LOCK:  # the highest number beyond the limit: each scrape has the same label sets
+            self.overflowed = max(self.overflowed, limited.overflowed)
+        return limited.samples() if values else []
 
 
 AnyMetric = Metric[Counter] | Metric[Gauge] | Metric[Histogram]
