@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Literal, TextIO
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 Reason = Literal["full", "failed", "repeated"]
 
@@ -57,7 +57,7 @@ class LineWriter:
         self._thread: threading.Thread | None = None
         self._stuck = False
         self._begin()
-        _writers.add(self)
+        _writers[id(stream)] = self
 
     def _begin(self) -> None:
         # Lines; events to set once all lines before them are written; None for the end.
@@ -219,9 +219,9 @@ def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield chunk
 
 
-_writers: WeakSet[LineWriter] = WeakSet()
-_by_stream: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()  # by id(stream)
-# LOCK: guards _by_stream. SAFETY: held during a fork, so that a child finds it free.
+# By id(stream), which is unique: a writer keeps its stream.
+_writers: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()
+# LOCK: one writer per stream. SAFETY: held during a fork, so that a child finds it free.
 _lock = threading.RLock()
 os.register_at_fork(
     before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
@@ -231,18 +231,17 @@ os.register_at_fork(
 def line_writer(stream: TextIO) -> LineWriter:
     """Return the writer of a stream, which all its users share."""
     with _lock:
-        # The id is unique: a writer keeps its stream.
-        return _by_stream.get(id(stream)) or _by_stream.setdefault(id(stream), LineWriter(stream))
+        return _writers.get(id(stream)) or LineWriter(stream)
 
 
 def _after_fork() -> None:
-    for writer in list(_writers):
+    for writer in list(_writers.values()):
         writer._after_fork()
 
 
 def _at_exit() -> None:
     until = time.monotonic() + _TIMEOUT
-    for writer in list(_writers):
+    for writer in list(_writers.values()):
         writer._users = 0
         writer.stop(max(0.0, until - time.monotonic()))
 
