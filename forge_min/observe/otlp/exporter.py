@@ -59,10 +59,6 @@ def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> 
     return exporter
 
 
-class _Failed(Exception):
-    """A batch that cannot be sent."""
-
-
 class OTLPExporter(SpanExporter):
     """Posts batches of spans to `<endpoint>/v1/traces`, each on a connection of its own.
 
@@ -119,7 +115,7 @@ class OTLPExporter(SpanExporter):
         self._stopping.set()
 
     def _send(self, body: bytes) -> int:
-        """Return the number of spans that the collector reports as rejected. Raises _Failed."""
+        """Return the number of spans that the collector rejected. Raises RuntimeError."""
         headers = dict(self._headers)
         if len(body) > _SMALL:
             body, headers["Content-Encoding"] = gzip.compress(body, 3, mtime=0), "gzip"
@@ -135,10 +131,10 @@ class OTLPExporter(SpanExporter):
                     return _rejected(content)
                 why = f"the collector returned status {status}"
                 if status not in _RETRIED:
-                    raise _Failed(why)
+                    raise RuntimeError(why)
                 pause = max(pause, retry_after)
             if time.monotonic() + pause > until or self._stopping.wait(pause):
-                raise _Failed(why)
+                raise RuntimeError(why)
             wait = min(wait * 2, _LONGEST_WAIT)
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, float, bytes]:
@@ -149,7 +145,7 @@ class OTLPExporter(SpanExporter):
             except ValueError as err:  # its text may contain a header's value, which is a secret
                 kind = type(err).__name__
                 message = f"invalid request ({kind}): check observe.otlp_headers"
-                raise _Failed(message) from None
+                raise RuntimeError(message) from None
             response = connection.getresponse()
             after = response.getheader("Retry-After", "")
             seconds = float(after[:9]) if after.isascii() and after.isdigit() else 0.0
