@@ -22,26 +22,6 @@ Errors = list[FieldError]
 Read = Callable[[Any, str, Errors], Any]
 """(value, pointer, list of errors to append to) → the value of the field."""
 
-_PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
-    str: ((str,), "must be a text"),
-    int: ((int,), "must be a whole number"),
-    float: ((int, float), "must be a number"),
-    bool: ((bool,), "must be true or false"),
-    NoneType: ((NoneType,), "must be null"),
-}
-_FROM_TEXT: dict[type, Callable[[str], Any]] = {
-    UUID: UUID,
-    Decimal: Decimal,
-    datetime: lambda text: _datetime(text),
-    date: date.fromisoformat,
-}
-
-
-def _datetime(text: str) -> datetime:
-    if len(text) <= len("2000-01-01"):
-        raise ValueError("a date without a time")
-    return datetime.fromisoformat(text)
-
 
 def pack(value: Any) -> Any:
     """Return the JSON form of a value. Values of unknown types are returned unchanged.
@@ -78,8 +58,8 @@ def reader(hint: Any) -> Read:
     Raises TypeError for a type that arguments cannot have.
     """
     origin, inner = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return lambda value, at, wrong: value
+    if hint in _SCALARS:
+        return _SCALARS[hint]
     if origin in (Union, UnionType):
         return partial(_union, [reader(each) for each in inner], hint)
     if origin is Literal:
@@ -93,10 +73,6 @@ def reader(hint: Any) -> Read:
             return _fields(hint)
         if issubclass(hint, Enum):
             return partial(_one_of, {each.value: each for each in hint})
-        if hint in _PLAIN:
-            return partial(_plain, *_PLAIN[hint])
-        if hint in _FROM_TEXT:
-            return partial(_from_text, _FROM_TEXT[hint], hint.__name__)
     raise TypeError(f"{getattr(hint, '__name__', hint)} is not a type for the arguments of a job")
 
 
@@ -116,6 +92,26 @@ def _from_text(make: Callable[[str], Any], name: str, value: Any, at: str, wrong
         return make(value if isinstance(value, str) else "")
     except (ValueError, ArithmeticError):
         return _refuse(wrong, at, "type", f"must be the text of a {name}")
+
+
+def _datetime(text: str) -> datetime:
+    if len(text) <= len("2000-01-01"):
+        raise ValueError("a date without a time")
+    return datetime.fromisoformat(text)
+
+
+_SCALARS: dict[Any, Read] = {
+    Any: lambda value, at, wrong: value,
+    str: partial(_plain, (str,), "must be a text"),
+    int: partial(_plain, (int,), "must be a whole number"),
+    float: partial(_plain, (int, float), "must be a number"),
+    bool: partial(_plain, (bool,), "must be true or false"),
+    NoneType: partial(_plain, (NoneType,), "must be null"),
+    UUID: partial(_from_text, UUID, "UUID"),
+    Decimal: partial(_from_text, Decimal, "Decimal"),
+    datetime: partial(_from_text, _datetime, "datetime"),
+    date: partial(_from_text, date.fromisoformat, "date"),
+}
 
 
 def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: Errors) -> Any:
