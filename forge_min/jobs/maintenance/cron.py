@@ -86,9 +86,6 @@ class Cron:
         day = moment.astimezone(self._zone).date() - _DAY
         end = day.replace(year=day.year + _YEARS, day=1) if day.year + _YEARS < 9999 else date.max
         while day < end:
-            if day.month not in self._months:
-                day = (day.replace(day=1) + 32 * _DAY).replace(day=1)
-                continue
             if self._matches(day):
                 due = self._due_on(day)
                 index = bisect_right(due, moment)
@@ -99,7 +96,8 @@ class Cron:
 
     def _matches(self, day: date) -> bool:
         by_date, by_weekday = day.day in self._days, day.isoweekday() % 7 in self._weekdays
-        return (by_date or by_weekday) if self._either else (by_date and by_weekday)
+        by_day = (by_date or by_weekday) if self._either else (by_date and by_weekday)
+        return by_day and day.month in self._months
 
     def _times(self, day: date) -> list[datetime]:
         result: set[datetime] = set()
