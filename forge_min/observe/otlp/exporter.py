@@ -31,7 +31,6 @@ from ...errors import ConfigError
 
 _RETRIED = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two attempts
-_SMALL = 1024  # bytes of a body that is not compressed
 _MOST_RESPONSE = 1 << 16  # bytes read of a response
 _LOGGED = 200  # characters of an error that are logged
 _REMOTE, _LOCAL = 0x300, 0x100  # flags of a remote and of a local parent
@@ -86,6 +85,7 @@ class OTLPExporter(SpanExporter):
         self._path = url.path.rstrip("/") + "/v1/traces"
         self._headers = {
             "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
             "User-Agent": f"forge_min/{__version__}",
             **(headers or {}),
         }
@@ -116,14 +116,12 @@ class OTLPExporter(SpanExporter):
 
     def _send(self, body: bytes) -> int:
         """Return the number of spans that the collector rejected. Raises RuntimeError."""
-        headers = dict(self._headers)
-        if len(body) > _SMALL:
-            body, headers["Content-Encoding"] = gzip.compress(body, 3, mtime=0), "gzip"
+        body = gzip.compress(body, 3, mtime=0)
         until, wait = time.monotonic() + self._patience, _FIRST_WAIT
         while True:
             pause = wait * random.uniform(0.8, 1.2)
             try:
-                status, retry_after, content = self._post(body, headers)
+                status, retry_after, content = self._post(body)
             except (OSError, http.client.HTTPException) as err:
                 why = f"cannot reach the collector: {str(err)[:_LOGGED] or type(err).__name__}"
             else:
@@ -137,11 +135,11 @@ class OTLPExporter(SpanExporter):
                 raise RuntimeError(why)
             wait = min(wait * 2, _LONGEST_WAIT)
 
-    def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, float, bytes]:
+    def _post(self, body: bytes) -> tuple[int, float, bytes]:
         """Return the status, Retry-After in seconds (0 for a date), and the body."""
         with closing(self._connection) as connection:  # the next request opens it again
             try:
-                connection.request("POST", self._path, body, headers)
+                connection.request("POST", self._path, body, self._headers)
             except ValueError as err:  # its text may contain a header's value, which is a secret
                 kind = type(err).__name__
                 message = f"invalid request ({kind}): check observe.otlp_headers"
