@@ -68,8 +68,6 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
 def _path(environ: WSGIEnvironment) -> str:
     """Return the path as in the log. PEP 3333 passes its bytes as latin-1."""
     path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    if path.isascii():
-        return path
     return path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
 
