@@ -264,9 +264,8 @@ def error_result(
             return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
-            return Result(
-                job, state, state, error=_error(redact_error(str(err.reason or state), err))
-            )
+            reason = redact_error(str(err.reason or state), err)
+            return Result(job, state, state, error=_error(reason))
     trace = format_traceback(err, limit=-20)
     delay = retry_delay(retry, job, err)
     text = f"{type(err).__name__}: {error_message(err)}"
