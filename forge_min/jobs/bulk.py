@@ -68,10 +68,6 @@ def insert_many_tx(
     return result if ids else bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
 
 
-# Shared by jobs that differ only in arguments: kind, (kind, queue), the line's text around them.
-_Shared = tuple[Kind, tuple[str, str], str, str]
-
-
 class _Bulk:
     """Formats jobs as lines of COPY.
 
@@ -93,7 +89,8 @@ class _Bulk:
 
     def plain(self) -> Iterator[str]:
         """Yield kind, queue, args, priority, max_attempts, metadata."""
-        known: dict[tuple[Any, ...], _Shared] = {}
+        # For jobs that differ only in arguments: kind, (kind, queue), the line's text around them.
+        known: dict[tuple[Any, ...], tuple[Kind, tuple[str, str], str, str]] = {}
         for numbered in self._jobs:
             job = numbered[1]
             if job[5:] != NO_EXTRAS:
