@@ -18,7 +18,7 @@ _CAPACITY = 8192  # queued spans
 _BATCH = 512  # spans
 _GATHER = 1.0  # seconds that a span may wait for others
 _TIMEOUT = 5.0  # seconds that a shutdown waits
-_log = logging.getLogger("forge_min.observe.otlp")
+log = logging.getLogger("forge_min.observe.otlp")
 
 
 class BatchProcessor(SpanProcessor):
@@ -94,7 +94,7 @@ class BatchProcessor(SpanProcessor):
             self._sent.notify_all()
         if left:
             self._drop("stopped", left)
-            _log.warning("%d spans were not exported before the shutdown", left)
+            log.warning("%d spans were not exported before the shutdown", left)
 
     def _drop(self, reason: str, count: int) -> None:
         with self._counting:
@@ -125,5 +125,5 @@ class BatchProcessor(SpanProcessor):
             left_out: int = getattr(self._exporter, "left_out", 0)  # an OTLPExporter has it
             return left_out if exported else len(batch)
         except Exception:
-            _log.exception("%d spans were dropped: the exporter failed", len(batch))
+            log.exception("%d spans were dropped: the exporter failed", len(batch))
             return len(batch)

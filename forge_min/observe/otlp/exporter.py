@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import logging
 import random
 import threading
 import time
@@ -28,6 +27,7 @@ from opentelemetry.trace import Link, SpanContext
 
 from ... import __version__
 from ...errors import ConfigError
+from .batch import log
 
 _RETRIED = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two attempts
@@ -36,7 +36,6 @@ _LOGGED = 200  # characters of an error that are logged
 _REMOTE, _LOCAL = 0x300, 0x100  # flags of a remote and of a local parent
 _LEAST_INT, _MOST_INT, _MOST_TIME = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1  # int64, fixed64
 _OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
-_log = logging.getLogger("forge_min.observe.otlp")
 
 
 def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> SpanExporter:
@@ -102,11 +101,11 @@ class OTLPExporter(SpanExporter):
         try:
             body, errors = encode_spans(spans)
             if errors:
-                _log.warning("%d spans cannot be encoded: %r", len(errors), errors[-1])
+                log.warning("%d spans cannot be encoded: %r", len(errors), errors[-1])
             rejected = self._send(body)
             self.left_out = len(errors) + max(0, min(rejected, len(spans) - len(errors)))
         except Exception as err:
-            _log.warning("%d spans were dropped: %s", len(spans), err)
+            log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
@@ -158,7 +157,7 @@ def _rejected(content: bytes) -> int:
     except Exception:  # not an ExportTraceServiceResponse: no span is reported as rejected
         return 0
     if count > 0:
-        _log.warning("the collector rejected %d spans: %s", count, why[:_LOGGED])
+        log.warning("the collector rejected %d spans: %s", count, why[:_LOGGED])
     return count
 
 
