@@ -189,10 +189,8 @@ class Dispatcher:
     def join(self, workers: Sequence[threading.Thread], timeout: float) -> None:
         """Wait for the workers of a stopped I/O thread, and perform the remaining tasks."""
         until = time.monotonic() + timeout
-        given_up = self.stuck_workers()
-        for worker in workers:
-            if worker not in given_up:
-                worker.join(max(until - time.monotonic(), 0))
+        for worker in set(workers) - self.stuck_workers():
+            worker.join(max(until - time.monotonic(), 0))
         self.work()
 
     def check(self, limit: float) -> None:

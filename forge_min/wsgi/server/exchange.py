@@ -186,9 +186,8 @@ class Exchange:
                 del environ[STATUS]
         if not (responded or task.end(b"")):
             return False
-        release = getattr(self._body, "forge_release", None)
-        if environ is not None:
-            release = environ.pop(RELEASE, release)
+        of_body = getattr(self._body, "forge_release", None)
+        release = of_body if environ is None else environ.pop(RELEASE, of_body)
         if release is not None:  # the handler may never return
             release()
         if not responded:
