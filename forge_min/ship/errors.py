@@ -34,9 +34,9 @@ def first_of(items: Sequence[str], most: int) -> list[str]:
     return [*items[:most], *([f"and {rest} more"] if rest > 0 else [])]
 
 
-def one_line(output: str) -> str:
+def one_line(output: bytes) -> str:
     """Return the last 400 characters of a program's output as one line.
 
     Programs write the reason of a failure at the end.
     """
-    return " ".join(output.split())[-400:]
+    return " ".join(output.decode("utf-8", "replace").split())[-400:]

@@ -30,6 +30,7 @@ from .artifact.distributions import normalise
 from .artifact.package import package_root
 from .errors import build_error
 from .pipeline import SKIPPED
+from .progress import run_program
 from .vendor.sbom import NAME as SBOM
 from .verify import VerifyResult
 
@@ -167,7 +168,7 @@ def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
     """Run a command for at most 300 s; the claim is proved if it succeeds."""
     isolated = [shutil.which("unshare") or "", "--map-root-user", "--net"]
     probe = [*isolated, sys.executable, "-I", "-S", "-c", ""]
-    if not isolated[0] or subprocess.run(probe, capture_output=True, check=False).returncode:
+    if not isolated[0] or run_program(probe).returncode:
         return Proof(claim, UNPROVED, "unshare cannot make a network namespace here")
     with tempfile.TemporaryDirectory(prefix="forge-evidence-") as cache:
         environ = {**os.environ, "XDG_CACHE_HOME": cache}

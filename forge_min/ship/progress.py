@@ -1,10 +1,14 @@
-"""Steps of long commands: measured, reported, and without network access if required."""
+"""Steps of long commands: measured, reported, without network access if required.
+
+Also runs the programs that they need.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from .errors import build_error
@@ -51,3 +55,19 @@ def no_network() -> Iterator[None]:
         yield
     finally:
         active.clear()
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    input: bytes = b"",
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program and return its result, whatever its status, with its output.
+
+    input: for its standard input.
+    cwd, env: its folder and environment, by default those of this process.
+    Raises OSError if it cannot be started.
+    """
+    return subprocess.run(command, input=input, cwd=cwd, env=env, capture_output=True, check=False)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.parser import HeaderParser
 from pathlib import Path
 
 from .errors import build_error, one_line
+from .progress import run_program
 
 _HEAD = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 _GENERATED = ("gen", "dist")  # written by a build, which checks gen/ against its sources
@@ -71,7 +71,8 @@ def commit(root: Path, files: Iterable[str] = ()) -> str:
         return f"{name}+changes"
     # "H": git compares the file with the commit.
     listed = _run(root, "ls-files", "-v", "-z", "--recurse-submodules", "--", ".", check=True)
-    tracked = {line[2:] for line in listed.stdout.split("\0") if line.startswith("H ")}
+    lines = os.fsdecode(listed.stdout).split("\0")
+    tracked = {line[2:] for line in lines if line.startswith("H ")}
     return name if known <= tracked else f"{name}+changes"
 
 
@@ -115,7 +116,7 @@ def _git(root: Path, *arguments: str) -> str:
         return ""
     result = _run(root, *arguments)
     if result.returncode == 0:
-        return result.stdout.strip()
+        return os.fsdecode(result.stdout).strip()  # with names of folders and files
     commits = ("rev-list", "--max-count=1", "--all", "--reflog")
     if _run(root, *_HEAD).returncode and _run(root, *commits, check=True).stdout:
         raise build_error("no_git", root=root, why="HEAD is not a commit, and there are commits")
@@ -131,7 +132,7 @@ def _repository(root: Path) -> Path | None:
 
 def _run(
     root: Path, *arguments: str, settings: Mapping[str, str] = _SETTINGS, check: bool = False
-) -> subprocess.CompletedProcess[str]:
+) -> subprocess.CompletedProcess[bytes]:
     """Run git, and return the result. check: raise BuildError F353 if it fails."""
     environment = {k: v for k, v in os.environ.items() if k[:4] != "GIT_" or k == "GIT_EXEC_PATH"}
     environment |= _ENVIRONMENT
@@ -139,15 +140,7 @@ def _run(
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     environment["GIT_CONFIG_COUNT"] = str(len(settings))
     try:
-        result = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding=sys.getfilesystemencoding(),  # of the names of folders and files
-            errors="surrogateescape",
-            check=False,
-        )
+        result = run_program(["git", "-C", str(root), *arguments], env=environment)
     except OSError as err:
         raise build_error("no_git_program", root=root) from err
     if check and result.returncode:

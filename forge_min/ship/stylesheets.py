@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
@@ -24,6 +23,7 @@ from ..manifest import Manifest
 from .artifact.archive import replace_file
 from .artifact.distributions import find_installed
 from .errors import build_error
+from .progress import run_program
 from .project import ProjectInfo, read_file, read_project, style_sources
 
 APP_CSS = "static/css/app.css"
@@ -163,14 +163,9 @@ def _run(program: Path, file: str, sources: Mapping[str, bytes]) -> bytes:
             copy = Path(folder, name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(data)
-        done = subprocess.run(
-            [program, "--input", file, "--minify", "--cwd", folder],
-            cwd=folder,
-            env={"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        command = [str(program), "--input", file, "--minify", "--cwd", folder]
+        environ = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "NO_COLOR": "1"}
+        done = run_program(command, cwd=folder, env=environ)
     if done.returncode:
         output = done.stderr.decode("utf-8", "replace")
         output = " ".join(re.sub(r"\x1b\[\d*m|[┌│└≈]", "", output).split())

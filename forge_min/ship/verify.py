@@ -6,7 +6,6 @@ It only reads. `build` uses it to skip an unchanged project, and `verify` to rep
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ..manifest import INFO, NAME, Manifest, read_members
 from .artifact.archive import CHECKSUMS, SHEBANG, checksum_name, read_checksums, zip_bytes
 from .artifact.distributions import normalise
 from .errors import build_error, first_of
+from .progress import run_program
 from .vendor.sbom import NAME as SBOM
 
 _DERIVED = ("sources", "manifest")  # keys of build-info.json that follow from the inputs
@@ -127,7 +127,7 @@ def _check_signature(signed: Path, path: Path, key: Path) -> None:
 
 def _run(path: Path, *command: str, data: bytes = b"") -> None:
     try:
-        done = subprocess.run(command, input=data, capture_output=True, check=False)
+        done = run_program(command, input=data)
     except FileNotFoundError as err:
         raise build_error("no_program", program=command[0]) from err
     if done.returncode:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import marshal
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from ..errors import build_error, one_line
+from ..progress import run_program
 
 _CHILD = """
 import sys, marshal, importlib.util
@@ -57,15 +57,10 @@ def compile_members(sources: Mapping[str, bytes], *, zipped: bool) -> dict[str, 
 
 def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:
     environ = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
-    child = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD],
-        # SAFETY: version 0 does not depend on interned or shared strings of this process.
-        input=marshal.dumps(work, 0),
-        env=environ,
-        capture_output=True,
-        check=False,
-    )
+    command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD]
+    # SAFETY: version 0 does not depend on interned or shared strings of this process.
+    child = run_program(command, input=marshal.dumps(work, 0), env=environ)
     if child.returncode:
-        output, python = one_line(child.stderr.decode(errors="replace")), sys.executable
+        output, python = one_line(child.stderr), sys.executable
         raise build_error("no_compiler", status=child.returncode, output=output, python=python)
     return list(marshal.loads(child.stdout))

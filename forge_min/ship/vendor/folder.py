@@ -8,7 +8,6 @@ commits these files.
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from ...resources import files
 from ..artifact.archive import CHECKSUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
 from ..errors import build_error, one_line
-from ..progress import Step, no_network, timed
+from ..progress import Step, no_network, run_program, timed
 from ..project import ProjectInfo, read_project
 from .sbom import NAME as SBOM
 from .sbom import licence_of, licence_texts, sbom_of_wheels
@@ -151,13 +150,8 @@ def _download(runs: Iterable[Sequence[str]]) -> list[Wheel]:
     pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
         for options in runs:
-            done = subprocess.run(
-                [*pip, "--no-deps", "--only-binary", ":all:", "--dest", folder, *options],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            from_wheels = ["--no-deps", "--only-binary", ":all:", "--dest", folder]
+            done = run_program([*pip, *from_wheels, *options])
             if done.returncode:
                 raise build_error("not_downloaded", output=one_line(done.stderr))
         return [Wheel.read(path) for path in sorted(Path(folder).glob("*.whl"))]
