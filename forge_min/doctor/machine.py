@@ -14,7 +14,7 @@ from ..manifest import Manifest, damage, read_readable
 from .finding import Finding, State, join_names, new_finding, verdict
 from .site import Site
 
-OLDEST, NEWEST = (3, 11), (3, 14)  # versions of Python that are tested
+NEWEST = (3, 14)  # version of Python that is tested
 LOW, NONE = 256 << 20, 16 << 20  # free bytes
 SPARE = 100  # files beside sockets: logs, modules, the artifact, static files
 INFINITE = resource.RLIM_INFINITY
@@ -47,14 +47,11 @@ def _unpacked(folder: Path, manifest: Manifest) -> Finding:
 
 
 def check_python(site: Site) -> Iterator[Finding]:
-    """Check that this version of Python is one of the tested ones."""
+    """Check that this version of Python is tested. On one that is too old, nothing runs."""
     version = f"{platform.python_implementation()} {platform.python_version()}"
-    if sys.version_info[:2] < OLDEST:
-        yield new_finding("D101", "failed", f"{version} is too old")
-    elif sys.version_info[:2] > NEWEST:
-        yield new_finding("D101", "warning", f"{version} is newer than the tested versions")
-    else:
-        yield new_finding("D101", "ok", version)
+    newer = sys.version_info[:2] > NEWEST
+    wrong = f"{version} is newer than the tested versions" if newer else ""
+    yield verdict("D101", "warning", wrong, version)
 
 
 def check_disk(site: Site) -> Iterator[Finding]:
