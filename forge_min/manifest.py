@@ -72,10 +72,13 @@ class Manifest:
         return dict(sorted(result.items()))
 
 
-def list_files(folder: Path) -> list[str]:
-    """Return the names of all files in a folder artifact, sorted. Links are not followed."""
+def list_files(folder: Path, onerror: Callable[[OSError], object] | None = None) -> list[str]:
+    """Return the names of all files in a folder, sorted. Links are not followed.
+
+    onerror: called for a folder that cannot be read, which is skipped.
+    """
     names = []
-    for top, folders, files in os.walk(folder):
+    for top, folders, files in os.walk(folder, onerror=onerror):
         paths = [Path(top, name) for name in (*files, *folders)]
         names += [path for path in paths if path.is_symlink() or not path.is_dir()]
     return sorted(path.relative_to(folder).as_posix() for path in names)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BuildError
+from ..manifest import list_files
 
 MARKER = ".generated"
 _MARKER_TEXT = (
@@ -184,14 +185,8 @@ def _present(folder: Path) -> set[str]:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         message = f"{folder} is not a folder"
         raise BuildError(message, code="F304", hint="move it away: generated files are put there")
-    result = set()
-    for base, folders, names in os.walk(folder, onerror=_raise if folder.exists() else None):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        paths = [Path(base, name) for name in (*names, *folders)]
-        result |= {
-            p.relative_to(folder).as_posix() for p in paths if p.is_symlink() or not p.is_dir()
-        }
-    return result
+    names = list_files(folder, onerror=_raise) if folder.exists() else ()
+    return {name for name in names if "__pycache__" not in name.split("/")}
 
 
 def _raise(err: OSError) -> None:
