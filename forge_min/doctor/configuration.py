@@ -59,11 +59,12 @@ def check_openness(site: Site) -> Iterator[Finding]:
     if site.prod and s["observe.log_level"] == "debug":
         step = codes()["D302"]["next"]  # not D307's, because the mode is right
         yield new_finding("D307", "warning", "observe.log_level is debug", next=step)
-    wide = [net for net in s["server.trusted_proxies"] if _is_unlimited(net)]
-    trusted = ", ".join(s["server.trusted_proxies"]) or "none"
+    proxies = s["server.trusted_proxies"]
+    wide = any(net != "unix" and ip_network(net).prefixlen == 0 for net in proxies)
+    trusted = ", ".join(proxies) or "none"
     named = site.sources["server.trusted_proxies"] != "default"
     wrong = "" if named else "server.trusted_proxies is not set"
-    if not (s["server.trusted_proxies"] or s["server.unix_socket"] or is_local(s["server.host"])):
+    if not (proxies or s["server.unix_socket"] or is_local(s["server.host"])):
         plain = f"{s['server.host']} serves plain HTTP, without HTTPS"
         wrong = f"{wrong}; {plain}" if wrong else plain
     if site.prod and wrong:
@@ -71,10 +72,6 @@ def check_openness(site: Site) -> Iterator[Finding]:
         yield new_finding("D308", "warning" if named else "failed", wrong, next=step)
     else:
         yield new_finding("D308", site.if_unusual if wide else "ok", trusted)
-
-
-def _is_unlimited(network: str) -> bool:
-    return network != "unix" and ip_network(network).prefixlen == 0
 
 
 def is_local(host: str) -> bool:
