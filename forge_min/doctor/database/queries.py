@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -24,10 +24,8 @@ CONNECT = 3  # seconds, for each host of an address
 def open_connection(site: Site, key: str = "database.url") -> db.Connection:
     """Connect to the address of this setting. Raises as `db.connect`."""
     url = site.settings[key]
-    try:
+    with suppress(psycopg.Error):  # db.connect raises the error
         url = make_conninfo(url, connect_timeout=CONNECT)
-    except psycopg.Error:
-        pass  # db.connect raises the error
     name = f"{site.settings['project.name']} doctor"
     return db.connect(url, application_name=name, prepare="off")
 
