@@ -12,6 +12,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -51,13 +52,10 @@ class Wheel:
     @classmethod
     def read(cls, path: Path) -> Wheel:
         """Read a wheel. Raises BuildError F371 unless it is a readable file with a wheel's name."""
-        try:
-            data = path.read_bytes() if path.is_file() else None  # a pipe would block
-        except OSError:
-            data = None
-        if data is None or not _FILE.fullmatch(path.name):
-            raise build_error("no_wheel", file=path.name)
-        return cls(path.name, data)
+        with suppress(OSError):
+            if path.is_file() and _FILE.fullmatch(path.name):  # reading a pipe would block
+                return cls(path.name, path.read_bytes())
+        raise build_error("no_wheel", file=path.name)
 
     @property
     def parts(self) -> tuple[str, ...]:
