@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
@@ -174,11 +174,7 @@ def cross_check(
     for definition in definitions if roles else ():
         for part in definition.call.parts:
             _check_roles(definition, part, {*roles, ANYBODY})
-    reliable = [d for d in definitions if d.is_reliable]
-    unreliable = folders - {d.source.folder for d in reliable}
-    resources = {d.name: d.resource() for d in reliable}
-    tables = {table_of(d.call.value): d.name for d in definitions}
-    checks = _RelationChecks({d.name for d in definitions}, unreliable, resources, tables)
+    checks = _RelationChecks(definitions, folders)
     for definition in definitions:
         for part in definition.call.parts:
             if isinstance(part.value, RELATIONS):
@@ -206,33 +202,28 @@ def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:
             definition.source.report(role.span, unknown)
 
 
-@dataclass(frozen=True, slots=True)
 class _RelationChecks:
-    """The checks of relations between resources.
+    """The checks of relations between resources. Parameters as of `cross_check`."""
 
-    names: of all resources.
-    unreliable: folders of schema files whose content is not certain.
-    resources: the reliable ones by name.
-    tables: table → resource.
-    joined: join table → (owner, target) of the relations so far.
-    """
-
-    names: set[str]
-    unreliable: set[str]
-    resources: dict[str, ResourceIR]
-    tables: dict[str, str]
-    joined: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    def __init__(self, definitions: Sequence[Definition], folders: set[str]) -> None:
+        reliable = [d for d in definitions if d.is_reliable]
+        self._names = {d.name for d in definitions}
+        self._unreliable = folders - {d.source.folder for d in reliable}
+        self._resources = {d.name: d.resource() for d in reliable}
+        self._tables = {table_of(d.call.value): d.name for d in definitions}
+        # (owner, target) of the relations so far, by join table
+        self._joined: dict[str, list[tuple[str, str]]] = {}
 
     def problems(self, owner: str, part: schema.BelongsTo | schema.Many) -> Problems:
         """Yield the problems of a relation; unreliable files are assumed to be right."""
         invalid = {option for option, found in problems(part) if found}
-        known = part.target in self.names or folder_of(part.target) in self.unreliable
+        known = part.target in self._names or folder_of(part.target) in self._unreliable
         if not known and "target" not in invalid:
-            hint = did_you_mean(part.target, self.names)
+            hint = did_you_mean(part.target, self._names)
             yield "target", problem("no_target", name=quote(part.target), hint=hint)
-        if owner not in self.resources or part.target not in self.resources:
+        if owner not in self._resources or part.target not in self._resources:
             return
-        here, there = self.resources[owner], self.resources[part.target]
+        here, there = self._resources[owner], self._resources[part.target]
         join = isinstance(part, schema.Many) and part.kind == "many_to_many"
         differ = here.tenant_scoped != there.tenant_scoped
         if differ and (join or (isinstance(part, schema.BelongsTo) and there.tenant_scoped)):
@@ -244,12 +235,12 @@ class _RelationChecks:
 
     def _join_problems(self, owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Problems:
         edge, option = many_to_many_edge(owner, many, target), "table" if many.table else "name"
-        join, ends = edge.join, self.joined.setdefault(edge.join, [])
+        join, ends = edge.join, self._joined.setdefault(edge.join, [])
         yield option, table_problem(join, "the join table")
         for column in {edge.column, edge.target_column}:
             yield "target", field_problem(column.removesuffix("_id"), "_id")
-        if join in self.tables:
-            yield option, problem("join_is_table", join=join, owner=self.tables[join])
+        if join in self._tables:
+            yield option, problem("join_is_table", join=join, owner=self._tables[join])
         elif ends and (ends != [(target.name, owner.name)] or owner is target):
             yield option, problem("join_is_taken", join=join, ends=ends[0])
         ends.append((owner.name, target.name))
