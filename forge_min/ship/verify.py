@@ -86,7 +86,7 @@ def _differences(members: Mapping[str, bytes], info: Mapping[str, Any]) -> Itera
 
 
 def _checksum_differences(path: Path, digest: str, *, required: bool) -> Iterator[str]:
-    name, known = checksum_name(path), read_checksums(path)
+    name, known = checksum_name(path), read_checksums(path.parent / CHECKSUMS)
     if known.get(name, digest) != digest:
         yield f"{name} has another hash than in {CHECKSUMS}"
     if name not in known and required:

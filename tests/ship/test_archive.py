@@ -158,6 +158,6 @@ def test_the_sums_of_an_artifact_that_was_replaced_are_the_new_ones(
         write({**MEMBERS, INFO: info}, path)
         write_checksums(path)
     digest = sha256((path / INFO if path.is_dir() else path).read_bytes()).hexdigest()
-    assert read_checksums(path)[checksum_name(path)] == digest
+    assert read_checksums(path.parent / "SHA256SUMS")[checksum_name(path)] == digest
     lines = (tmp_path / "SHA256SUMS").read_text().splitlines(keepends=True)
     assert sorted(lines) == sorted([other, f"{digest}  {checksum_name(path)}\n"])

@@ -81,19 +81,18 @@ def checksum_name(path: Path) -> str:
     return f"{path.name}/{INFO}" if path.is_dir() else path.name
 
 
-def read_checksums(path: Path) -> Mapping[str, str]:
-    """Return SHA-256 by name from SHA256SUMS beside the artifact; empty if it is unreadable."""
+def read_checksums(listing: Path) -> Mapping[str, str]:
+    """Return SHA-256 by name from a SHA256SUMS or a manifest; empty if it is unreadable."""
     try:
-        return Manifest.read((path.parent / CHECKSUMS).read_text("utf-8", "replace")).hashes
+        return Manifest.read(listing.read_text("utf-8", "replace")).hashes
     except (OSError, BuildError):
         return {}
 
 
 def write_checksums(path: Path) -> None:
     """Write SHA256SUMS beside the artifact, and keep its lines of other files that exist."""
-    names = {
-        name: hash for name, hash in read_checksums(path).items() if (path.parent / name).is_file()
-    }
+    known = read_checksums(path.parent / CHECKSUMS)
+    names = {name: known[name] for name in known if (path.parent / name).is_file()}
     name = checksum_name(path)
     names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
     replace_file(path.parent / CHECKSUMS, Manifest(names).write().encode())
@@ -157,8 +156,10 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
         raise build_error("foreign_output", path=path, why="it is not a folder")
     if root.resolve().is_relative_to(path.resolve()):
         raise build_error("foreign_output", path=path, why=f"it contains the project {root}")
-    names = list_files(path) if path.is_dir() else []
-    if names and (unknown := sorted(set(names) - _known_names(path, listing))):
+    known = read_checksums(path / listing)
+    unlisted = {NAME, INFO} if listing == NAME else {listing}
+    written = known.keys() | unlisted if known else set()
+    if unknown := sorted(set(list_files(path)) - written):
         why = f"it contains {', '.join(first_of(unknown, 3))}"
         raise build_error("foreign_output", path=path, why=why)
 
@@ -183,12 +184,3 @@ def check_file(path: Path) -> None:
         return  # a damaged zipapp
     if INFO not in names:
         raise build_error("foreign_output", path=path, why=f"it is a zipapp without {INFO}")
-
-
-def _known_names(path: Path, listing: str) -> set[str]:
-    """Return the names of files that a command wrote there; none if the listing is unreadable."""
-    try:
-        hashes = Manifest.read((path / listing).read_text("utf-8")).hashes
-    except (OSError, ValueError, BuildError):
-        return set()
-    return {*hashes, listing, *((INFO,) if listing == NAME else ())}
