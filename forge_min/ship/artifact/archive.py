@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -177,10 +178,7 @@ def check_file(path: Path) -> None:
         start = file.read(len(SHEBANG) + 4)
     if start and start != SHEBANG + b"PK\3\4":
         raise build_error("foreign_output", path=path, why="it is not a zipapp")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return  # a damaged zipapp
-    if INFO not in names:
-        raise build_error("foreign_output", path=path, why=f"it is a zipapp without {INFO}")
+    # It may be damaged.
+    with suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
+        if INFO not in archive.namelist():
+            raise build_error("foreign_output", path=path, why=f"it is a zipapp without {INFO}")
