@@ -81,12 +81,11 @@ def _connect(site: Site, conns: list[db.Connection]) -> Iterator[Finding]:
 
 
 def _check_on_connection(code: str, check: Check, conns: list[db.Connection]) -> list[Finding]:
-    if not conns:
+    if not conns or conns[0].closed:
         return [new_finding(code, "skipped", "no database")]
     conn = conns[0]
     results = run_check(code, partial(_translating, code, check, conn))
-    if conn.closed or not db.is_idle(conn):  # it was lost, or hangs: no check uses it again
-        conns.clear()
+    if not db.is_idle(conn):  # it was lost, or hangs: no check uses it again
         conn.close()
     return results
 
