@@ -241,10 +241,8 @@ def _information() -> dict[str, bytes]:
 def _is_as_copied(folder: Path) -> bool:
     """Return whether there is no copy, or exactly the files of its RECORD, unchanged."""
     copied, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
-    if not copied.exists() and not records:
-        return True
     if len(records) != 1:
-        return False
+        return not records and not copied.exists()
     try:
         recorded = recorded_files(PathDistribution(records[0]), lambda path: True)
     except BuildError:
