@@ -113,8 +113,9 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        work = Path(tempfile.mkdtemp(prefix=f"{_scratch(path)}{os.getpid()}-", dir=path.parent))
+        prefix = f".{path.name}.forge-"
+        _sweep(path.parent, prefix)
+        work = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=path.parent))
         try:
             fill(work / "new")
             if (work / "new").is_dir():
@@ -132,14 +133,10 @@ def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> Non
     replace(path, lambda temp: temp.write_bytes(data), unwritten)
 
 
-def _scratch(path: Path) -> str:
-    return f".{path.name}.forge-"
-
-
-def _sweep(path: Path) -> None:
+def _sweep(folder: Path, prefix: str) -> None:
     """Remove temporary folders of killed builds, whose processes no longer exist."""
-    for work in path.parent.glob(f"{_scratch(path)}*"):
-        pid = work.name.removeprefix(_scratch(path)).partition("-")[0]
+    for work in folder.glob(f"{prefix}*"):
+        pid = work.name.removeprefix(prefix).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
             shutil.rmtree(work, ignore_errors=True)
 
