@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from .. import schema
-from ..schema import OnDelete
 from .diagnostic import SourceSpan
 from .ir import ColumnIR, ManyIR, ResourceIR
 from .names import kebab, name_of, plural, snake, table_of
@@ -117,7 +116,7 @@ class RelationEdge:
     join: str = ""
     target_column: str = ""
     field: str = ""
-    on_delete: OnDelete = "restrict"
+    on_delete: schema.OnDelete = "restrict"
 
 
 def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[RelationEdge, ...]:

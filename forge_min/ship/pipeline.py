@@ -26,7 +26,6 @@ from ..parse import ResourceIR
 from .artifact import archive, distributions
 from .artifact.assets import prepare_assets
 from .artifact.bytecode import compile_members
-from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
 from .artifact.package import compiled_core, package_files, package_members, package_root
 from .artifact.unused import unused_parts, without
@@ -156,7 +155,7 @@ def _package(
     wheelhouse = read_wheelhouse(project.root / FOLDER)
     find = wheelhouse.find if wheelhouse else distributions.find_installed
     driver = _driver(format, find)
-    required = distributions.collect([*BASE, DRIVERS[driver]], find)
+    required = distributions.collect([*distributions.BASE, distributions.DRIVERS[driver]], find)
     package = package_files(package_root())
     if wheelhouse:
         wheelhouse.check_package(package)
@@ -237,7 +236,7 @@ def _driver(format: Format, find: Callable[[str], Distribution]) -> str:
     "c" is for folders only, and only if its distribution is available.
     """
     try:
-        return "c" if format == "dir" and find(DRIVERS["c"]) else "binary"
+        return "c" if format == "dir" and find(distributions.DRIVERS["c"]) else "binary"
     except BuildError as err:
         if err.code != "F341":  # of a distribution that was not found
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ... import db
-from ...db import is_pooled
 from ..finding import Finding, new_finding, verdict
 from ..site import Site
 from .queries import SQL, psql, quoted, read_only, role_in_database
@@ -20,7 +19,7 @@ _ADDRESS = "forge-min config --sources"  # shows the origin of the address, and 
 def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """Compare the connections of all processes of one `serve` with the server's limits."""
     needed = most_connections(site)
-    if is_pooled(conn):
+    if db.is_pooled(conn):
         yield new_finding("D508", "ok", f"up to {needed}, which the pooler multiplexes")
         return
     with read_only(conn):

@@ -11,7 +11,6 @@ import psycopg
 from psycopg import sql
 
 from ... import db
-from ...db import role_findings
 from ..finding import Finding, State, join_names, new_finding, verdict
 from ..site import Site
 from .code import ProjectCode
@@ -54,11 +53,11 @@ class TenantTable(NamedTuple):
 def check_role(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
     """Check that policies bind the app's role, and find missing and excess privileges."""
     with read_only(conn):
-        reasons = role_findings(conn, "unbound")
+        reasons = db.role_findings(conn, "unbound")
         ((owned,),) = db.run(conn, SQL["owned"])
         ((repair,),) = db.run(conn, SQL["bound"])
         tenants = _tenants(conn, declared)
-        lacking, excess = role_findings(conn, "lacking"), role_findings(conn, "excess")
+        lacking, excess = db.role_findings(conn, "lacking"), db.role_findings(conn, "excess")
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
     user = conn.info.user

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ... import db
-from ...db import is_pooled
 from ..configuration import is_local, weakness
 from ..finding import Finding, State, any_or_ok, format_error, join_names, new_finding, verdict
 from ..machine import check_free_space
@@ -62,13 +61,13 @@ def _writing(conn: db.Connection) -> str:
 def check_route(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """Check for a pooler, and for a network route without encryption."""
     s = site.settings
-    if not is_pooled(conn):
+    if not db.is_pooled(conn):
         yield new_finding("D503", "ok", "none")
     elif s["database.direct_url"] == s["database.url"]:
         yield new_finding("D503", "warning", "in use, without an address past it")
     else:
         with open_connection(site, "database.direct_url") as direct:
-            behind = is_pooled(direct)
+            behind = db.is_pooled(direct)
         route = "and database.direct_url leads to one, too" if behind else "with an address past it"
         yield new_finding("D503", "warning" if behind else "ok", f"in use, {route}")
     host = conn.info.host
@@ -91,7 +90,7 @@ def check_events(site: Site) -> Iterator[Finding]:
         yield new_finding("D504", "warning", f"notify.listen is off: {late}")
         return
     with open_connection(site, "database.direct_url") as conn:
-        if is_pooled(conn):
+        if db.is_pooled(conn):
             yield new_finding("D504", "warning", f"{POOLER}: {late}")
             return
         channel = "forge_doctor_" + secrets.token_hex(4)
