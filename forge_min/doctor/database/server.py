@@ -70,14 +70,10 @@ def check_route(site: Site, conn: db.Connection) -> Iterator[Finding]:
             behind = db.is_pooled(direct)
         route = "and database.direct_url leads to one, too" if behind else "with an address past it"
         yield new_finding("D503", "warning" if behind else "ok", f"in use, {route}")
-    host = conn.info.host
-    if conn.pgconn.ssl_in_use:
-        yield new_finding("D505", "ok", "by TLS")
-    elif is_local(host):
-        yield new_finding("D505", "ok", "the database is on this machine")
-    else:
-        message = f"the connection to {host} is not encrypted"
-        yield new_finding("D505", site.if_unusual, message, host=host, port=conn.info.port)
+    host, port, encrypted = conn.info.host, conn.info.port, conn.pgconn.ssl_in_use
+    wrong = "" if encrypted or is_local(host) else f"the connection to {host} is not encrypted"
+    well = "by TLS" if encrypted else "the database is on this machine"
+    yield verdict("D505", site.if_unusual, wrong, well, host=host, port=port)
 
 
 def check_events(site: Site) -> Iterator[Finding]:
