@@ -179,8 +179,6 @@ def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             start_new_session=True,
         ) as child:
             try:
@@ -189,5 +187,5 @@ def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
                 os.killpg(child.pid, signal.SIGKILL)  # its children too
                 return Proof(claim, UNPROVED, f"it took more than {_TIMEOUT} s")
     if child.returncode:
-        return Proof(claim, FAILED, " ".join(errors.split())[:500])
+        return Proof(claim, FAILED, " ".join(errors.decode("utf-8", "replace").split())[:500])
     return Proof(claim, PROVED, "it ran in a network namespace that has no uplink")
