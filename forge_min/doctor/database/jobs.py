@@ -23,8 +23,7 @@ def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterat
     with read_only(conn):
         seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
         served = {*s["jobs.queues"], *control.served_queues(conn)}
-    known = declared.kinds
-    unknown = [kind for kind in seen["unknown"] if known is not None and kind not in known]
+    unknown = [] if declared.kinds is None else [k for k in seen["unknown"] if k not in kinds]
     paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
     yield from any_or_ok("D701", _unknown(unknown), "every kind that waits is known")
     yield from any_or_ok("D702", _unworked(seen, unknown, kinds), "every waiting job has a worker")
