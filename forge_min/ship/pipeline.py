@@ -162,7 +162,8 @@ def _package(
     own = project_members(project.root)
     files = files_of_git(project, own)
     unused = unused_parts(own)
-    sources = _sources(project, own, package, required, unused)
+    parts = [without(unused, package_members(package)), *map(distributions.members, required)]
+    sources = _sources(project, own, package, parts)
     sources[SBOM] = sbom_of_artifact(project, required)
     builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}
     info: dict[str, object] = {
@@ -247,23 +248,18 @@ def _sources(
     project: ProjectInfo,
     own: dict[str, bytes],
     package: Mapping[str, bytes],
-    required: list[Distribution],
-    unused: list[str],
+    parts: Iterable[Mapping[str, bytes]],
 ) -> dict[str, bytes]:
     """Return the members that are not derived from other members.
 
     own: the project's members.
     package: all files of forge_min.
-    unused: the parts of forge_min to leave out.
+    parts: the members of forge_min, and of each other distribution.
     """
     members = {"__main__.py": package[_BOOT]}
     if asks_for_tailwind(project):
         own.pop(project.css, None)  # an input of app.css, which no browser loads
-    for part in (
-        own,
-        without(unused, package_members(package)),
-        *map(distributions.members, required),
-    ):
+    for part in (own, *parts):
         for name in part.keys() & members.keys():
             raise build_error("same_name", name=name)
         members |= part
