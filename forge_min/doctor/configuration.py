@@ -63,13 +63,12 @@ def check_openness(site: Site) -> Iterator[Finding]:
     wide = any(net != "unix" and ip_network(net).prefixlen == 0 for net in proxies)
     trusted = ", ".join(proxies) or "none"
     named = site.sources["server.trusted_proxies"] != "default"
-    wrong = "" if named else "server.trusted_proxies is not set"
+    wrong = [] if named else ["server.trusted_proxies is not set"]
     if not (proxies or s["server.unix_socket"] or is_local(s["server.host"])):
-        plain = f"{s['server.host']} serves plain HTTP, without HTTPS"
-        wrong = f"{wrong}; {plain}" if wrong else plain
+        wrong.append(f"{s['server.host']} serves plain HTTP, without HTTPS")
     if site.prod and wrong:
         step = """export FORGE_SERVER_TRUSTED_PROXIES='["127.0.0.1"]'"""
-        yield new_finding("D308", "warning" if named else "failed", wrong, next=step)
+        yield new_finding("D308", "warning" if named else "failed", "; ".join(wrong), next=step)
     else:
         yield new_finding("D308", site.if_unusual if wide else "ok", trusted)
 
