@@ -82,14 +82,11 @@ class Wheel:
 
     def distribution(self) -> Distribution:
         """Return the distribution in it. Raises BuildError F371 if it is not a zip with one."""
-        try:
+        with suppress(zipfile.BadZipFile, ValueError):
             archive = zipfile.ZipFile(io.BytesIO(self.data))
-        except zipfile.BadZipFile as err:
-            raise build_error("no_wheel", file=self.file) from err
-        folders = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
-        if len(folders) != 1:
-            raise build_error("no_wheel", file=self.file)
-        return PathDistribution(zipfile.Path(archive, folders.pop()))
+            (folder,) = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
+            return PathDistribution(zipfile.Path(archive, folder))
+        raise build_error("no_wheel", file=self.file)
 
 
 def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes]) -> Wheel:
