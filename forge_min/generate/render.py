@@ -19,9 +19,7 @@ from .resource_model import shape_of
 from .templating import block, lines, render_template
 
 
-def render(
-    resources: Sequence[ResourceIR], views: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def render(resources: Sequence[ResourceIR], views: Mapping[str, str]) -> dict[str, str]:
     """Return the text of every file by its path below gen/.
 
     resources: all of a project, sorted by folder.
@@ -31,7 +29,7 @@ def render(
     shapes = [shape_of(resource, by_name) for resource in resources]
     result = {
         "__init__.py": render_template("project.py", {}),
-        "registry.py": render_template("registry.py", _registry(resources, views or {})),
+        "registry.py": render_template("registry.py", _registry(resources, views)),
         "openapi.json": _json(document(shapes), 5, "\n") + "\n",
         "messages.pot": messages(resources),
     }

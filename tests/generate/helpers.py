@@ -10,4 +10,4 @@ from forge_min.parse import ResourceIR
 
 def rendered(resources: Sequence[ResourceIR]) -> dict[str, str]:
     """Path below gen/ → text."""
-    return render(sorted(resources, key=lambda resource: resource.folder))
+    return render(sorted(resources, key=lambda resource: resource.folder), {})

@@ -223,7 +223,9 @@ def test_a_resource_cannot_have_the_name_of_another_part_of_gen(name: str) -> No
 def test_no_two_generated_files_have_one_name_also_where_case_is_ignored(
     files: dict[str, str],
 ) -> None:
-    paths = [path.lower() for path in (*render(parse(**files).resources), "pages/thing_list.py")]
+    paths = [
+        path.lower() for path in (*render(parse(**files).resources, {}), "pages/thing_list.py")
+    ]
     modules = {path.removesuffix(".py") for path in paths}
     assert len(modules) == len(paths)
     assert all(re.fullmatch(r"[a-z_][a-z0-9_]*(/[a-z0-9_]+)?(\.[a-z]+)?", path) for path in paths)
