@@ -162,9 +162,7 @@ def parse_sources(sources: list[Source], roles: Sequence[str] = ()) -> Parsed:
 _ROLES = ("roles", "visible_to", "writable_by")
 
 
-def cross_check(
-    definitions: Sequence[Definition], folders: set[str], roles: Sequence[str] = ()
-) -> None:
+def cross_check(definitions: Sequence[Definition], folders: set[str], roles: Sequence[str]) -> None:
     """Check resources against each other, and report problems to their sources.
 
     folders: all folders with a schema file, even an invalid one.
