@@ -117,14 +117,15 @@ def _locked(parent: Path) -> Iterator[None]:
 
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
-    for scratch in folder.parent.glob(f".{folder.name}.forge-*"):  # of a run that was killed
-        shutil.rmtree(scratch, ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}.forge-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     changes = _compare(folder, contents)
     if not changes.stale:
         return changes
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent))
-    try:
-        new = scratch / "new"
+    with tempfile.TemporaryDirectory(
+        prefix=f".{folder.name}.forge-", dir=folder.parent, ignore_cleanup_errors=True
+    ) as scratch:
+        new = Path(scratch, "new")
         for path, data in contents.items():
             target = new / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +133,7 @@ def _replace(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
                 shutil.copy2(folder / path, target)
             else:
                 target.write_bytes(data)
-        exchange(new, folder, scratch / "old")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        exchange(new, folder, Path(scratch, "old"))
     return changes
 
 
