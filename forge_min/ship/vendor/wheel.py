@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -89,9 +89,8 @@ class Wheel:
         raise build_error("no_wheel", file=self.file)
 
 
-def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes]) -> Wheel:
+def pack(name: str, version: str, tags: Sequence[str], files: Mapping[str, bytes]) -> Wheel:
     """Return the wheel of these files and of those that `complete` adds."""
-    tags = list(tags)
     columns = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(sorted(set(column))) for column in columns)
     stem = normalise(name).replace("-", "_")
