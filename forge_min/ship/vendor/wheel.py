@@ -212,13 +212,12 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
     """Return tag and files of each wheel of forge_min, the one with the core last."""
-    files = package.package_files(package.package_root())
+    files = {**package.package_files(package.package_root()), **_information()}
     core = package.compiled_core(files)
-    data = files.pop(core) if core is not None else b""
-    pure = {**files, **_information()}
     if core is None:
-        return [(PURE, pure)]
-    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, data), {**pure, core: data})]
+        return [(PURE, files)]
+    pure = {name: data for name, data in files.items() if name != core}
+    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, files[core]), files)]
 
 
 def _information() -> dict[str, bytes]:
