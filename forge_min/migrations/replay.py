@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from itertools import groupby
+from itertools import filterfalse, groupby
 from typing import Protocol
 
 from ..errors import BuildError
@@ -139,9 +139,7 @@ def _apply(conn: Executor, file: File, *, lenient: bool = False) -> None:
     """
     transaction = conn.transaction if file.transactional else nullcontext
     with _fresh_session(conn, file.name), transaction():
-        for statement in file.statements:
-            if SERVER_WIDE.match(statement):
-                continue
+        for statement in filterfalse(SERVER_WIDE.match, file.statements):
             try:
                 with nullcontext() if file.generated else transaction():
                     conn.execute(statement)
