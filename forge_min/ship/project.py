@@ -28,7 +28,7 @@ from .errors import build_error, unreadable
 
 _FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # categories: control, undecodable, line and paragraph ends
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-_SOURCES = ("gen", "resources")
+_NOT_BESIDE = {"gen", "resources", "forge_min"}
 _FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
 _NAMES = table(__package__, "templates/secret_names.toml")["names"]
 _KEY = re.compile(
@@ -185,7 +185,7 @@ def _code(root: Path) -> set[Path]:
         path = todo.pop()
         if path not in seen:
             seen.add(path)
-            todo += _beside(root, _imported(root, path) if path.suffix == ".py" else ())
+            todo += _beside(root, _imported(root, path) if path.suffix == ".py" else set())
     return seen
 
 
@@ -206,10 +206,8 @@ def _imported(root: Path, path: Path) -> set[str]:
     return names
 
 
-def _beside(root: Path, names: Iterable[str]) -> Iterator[Path]:
-    for name in names:
-        if name in _SOURCES or name == "forge_min":
-            continue
+def _beside(root: Path, names: set[str]) -> Iterator[Path]:
+    for name in names - _NOT_BESIDE:
         if (root / f"{name}.py").is_file():
             yield root / f"{name}.py"
         elif (root / name).is_dir():
