@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 import psycopg
@@ -149,12 +149,10 @@ def _check_rows(site: Site, conn: db.Connection, tables: list[TenantTable]) -> I
 
 def _owner(site: Site, stack: ExitStack) -> db.Connection | None:
     """Return a connection of the owner, if its address is set and works; D514 reports why not."""
-    if site.settings["database.migrate_url"] == site.settings["database.url"]:
-        return None
-    try:
-        return stack.enter_context(open_connection(site, "database.migrate_url"))
-    except Exception:
-        return None
+    if site.settings["database.migrate_url"] != site.settings["database.url"]:
+        with suppress(Exception):
+            return stack.enter_context(open_connection(site, "database.migrate_url"))
+    return None
 
 
 def _shows(conn: db.Connection, name: str) -> bool | str:
