@@ -87,9 +87,11 @@ image-test: $(READY)  ## test the image of the example with buildah; needs root 
 
 ##@ Write
 
-docs: $(READY)  ## write the generated files: docs/reference/config.md and errors.md, forge_min/messages.pot
+docs: $(READY)  ## write docs/reference/config.md and errors.md, forge_min/messages.pot, and the manual as HTML in forge_min/_manual/
 	@$(PY) docs/reference.py
 	@$(PY) tests/test_i18n.py
+	@rm -rf forge_min/_manual
+	@$(PY) -m sphinx -q -W --keep-going -d .run/doctrees docs forge_min/_manual
 
 ##@ Measure
 

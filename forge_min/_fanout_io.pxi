@@ -2,7 +2,7 @@
 #
 # PERF: send(2) runs up to the peer's socket and wakes the reader there; with recv(2) it takes 5 to
 # 12 us. This thread does both without the GIL, and a worker that ends a task takes the next one
-# without releasing the GIL (docs/architecture.md, "The server").
+# without releasing the GIL (docs/understand/architecture.md, "The server").
 
 cdef enum:
     AT_ONCE = 64  # events of one system call

@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md: layers, imports, names, sizes, prose.
+"""The rules of docs/understand/architecture.md: layers, imports, names, sizes, prose.
 
 Each rule has a planted breach. architecture.toml records the breaches and sizes of today. It may
 only shrink: entries are removed with the breach, ceilings fall with the code, and a new capability
@@ -597,7 +597,7 @@ PLANTED = [(rule, planted) for rule, breaches in RULES.items() for planted in br
 def test_the_breaches_are_those_recorded(rule: Callable[[Path], list[str]]) -> None:
     known = Counter(recorded()["breaches"].get(rule.__name__, ()))
     found = Counter(rule(PACKAGE))
-    assert sorted((found - known).elements()) == [], "new breaches: see docs/contributing.md"
+    assert sorted((found - known).elements()) == [], "new breaches: see docs/CONTRIBUTING.md"
     assert sorted((known - found).elements()) == [], "no breach any more: remove the entry"
 
 
@@ -606,7 +606,7 @@ def test_no_file_of_the_project_names_the_machines_that_made_it() -> None:
 
 
 def test_the_rate_of_dialect_stays_below_its_ceiling() -> None:
-    assert dialect_rate(REPOSITORY) <= recorded()["dialect"], "see docs/contributing.md"
+    assert dialect_rate(REPOSITORY) <= recorded()["dialect"], "see docs/CONTRIBUTING.md"
 
 
 @pytest.mark.parametrize(
@@ -644,7 +644,7 @@ def test_the_record_only_shrinks() -> None:
         if before and after is not None:
             each = [growth(old, after) for old in before]
             breaches += [f"{commit[:10]}: {one}" for one in min(each, key=len)]
-    assert breaches == [], "see docs/contributing.md"
+    assert breaches == [], "see docs/CONTRIBUTING.md"
     newest = _version("HEAD")
     assert newest is not None and growth(newest, recorded()) == []
 

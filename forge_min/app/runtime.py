@@ -358,8 +358,8 @@ class Runtime:
             self.registry.fill(hook, 0)()
 
     def _opened(self, conn: db.Connection, *, traced: bool) -> None:
-        # Nothing interrupts a thread of our server (docs/architecture.md, Threads); a job's thread
-        # is interrupted by the job's time-out.
+        # Nothing interrupts a thread of our server (docs/understand/architecture.md, Threads); a
+        # job's thread is interrupted by the job's time-out.
         conn.may_block = isinstance(threading.current_thread(), wsgi.ServerThread)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"

@@ -64,7 +64,7 @@ class Layout:
         """
         body = template(title=title, words=WORDS, **context)
         root = request.root
-        frame = Item(  # docs/how-to/pages.md
+        frame = Item(  # docs/develop/pages.md
             project=self.project,
             language=current_language() or "en",
             root=root,

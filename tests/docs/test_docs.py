@@ -83,7 +83,7 @@ def test_every_member_and_parameter_of_python_classes_is_documented(documented: 
 def test_every_alert_is_documented() -> None:
     shipped = ROOT / "forge_min" / "observe" / "monitoring" / "alerts.yml"
     alerts = re.findall(r"- alert: (\w+)", shipped.read_text(encoding="utf-8"))
-    rows = re.findall(r"^\| `(Forge\w+)` \|", text("how-to/monitoring.md"), re.M)
+    rows = re.findall(r"^\| `(Forge\w+)` \|", text("operate/monitoring.md"), re.M)
     assert alerts == rows and len(alerts) >= 10
 
 
@@ -100,7 +100,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_rooms_and_threads_of_the_architecture_exist() -> None:
-    architecture = text("architecture.md")
+    architecture = text("understand/architecture.md")
     for name in re.findall(r"^\| `([a-z_]+)/`", architecture, re.M):
         assert (ROOT / "forge_min" / name).is_dir(), name
     source = "".join(
@@ -113,7 +113,7 @@ def test_rooms_and_threads_of_the_architecture_exist() -> None:
 
 
 def test_every_thread_of_the_package_is_in_the_architecture() -> None:
-    architecture = text("architecture.md")
+    architecture = text("understand/architecture.md")
     for path in (ROOT / "forge_min").rglob("*.py"):
         for name in re.findall(r"name=f?\"([a-z]+(?:-[a-z]+)*)-?\{?", path.read_text()):
             if "Thread(" in path.read_text():

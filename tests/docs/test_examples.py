@@ -165,7 +165,7 @@ def test_the_testing_page_works_in_the_example(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("dist", "__pycache__")
     shutil.copytree(ROOT / "examples" / "departures", example, ignore=ignored)
     (example / "tests").mkdir()
-    for code in BLOCK.findall(text("how-to/testing.md")):
+    for code in BLOCK.findall(text("develop/testing.md")):
         (name,) = re.findall(r"^# (tests/\w+\.py)$", code, re.M)
         (example / name).write_text(code)
     environ = {k: v for k, v in os.environ.items() if not k.startswith("FORGE_")}

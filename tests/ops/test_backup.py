@@ -1,4 +1,4 @@
-"""What docs/how-to/backup.md says: pg_dump, another cluster, pg_restore, migrate, serve."""
+"""What docs/operate/backup.md says: pg_dump, another cluster, pg_restore, migrate, serve."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def installed(site: Site, artifact: Path, tmp_path: Path) -> Site:
 
 
 def install(release: Path, place: Path) -> None:
-    """As docs/how-to/deploy.md does: the old file is unlinked, the new one written."""
+    """As docs/operate/deploy.md does: the old file is unlinked, the new one written."""
     subprocess.run(["install", "-D", "-t", place.parent, release], check=True)
 
 

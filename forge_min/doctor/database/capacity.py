@@ -9,8 +9,8 @@ from ..finding import Finding, new_finding, verdict
 from ..site import Site
 from .queries import SQL, psql, quoted, read_only, role_in_database
 
-# docs/architecture.md, Threads: the connections of a process except those for requests and jobs,
-# and those of the admin server. No process opens more.
+# docs/understand/architecture.md, Threads: the connections of a process except those for requests
+# and jobs, and those of the admin server. No process opens more.
 OWN, ADMIN = 20, 5
 LIMITS = ("statement_timeout", "lock_timeout")
 _ADDRESS = "forge-min config --sources"  # shows the origin of the address, and its options= win

@@ -40,7 +40,7 @@ def statuses(port: int, *, until: Event) -> Iterator[int]:
 
 
 def install(root: Path, project: Path, artifact: Path, database: TestDatabase, port: int) -> None:
-    """As docs/how-to/deploy.md says, with ports that are free here."""
+    """As docs/operate/deploy.md says, with ports that are free here."""
     dropins = {
         "departures.socket": f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{port}\n",
         SERVICES[0]: f"[Service]\nEnvironment=FORGE_ADMIN_PORT={free_port()}\n",
