@@ -13,3 +13,4 @@ html_theme = "furo"
 html_title = f"forge_min {release}"
 html_copy_source = html_show_sourcelink = False
 html_use_index = False
+html_show_search_summary = False  # it fetches each page, which browsers refuse for file://
