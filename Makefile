@@ -20,6 +20,7 @@ SOURCES := pyproject.toml setup.py tools/environment.sh $(wildcard forge_min/_fa
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
+MANUAL := forge_min/_manual/index.html
 
 .PHONY: help run test thorough system lint types check docs install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
 
@@ -36,7 +37,7 @@ run: $(READY)  ## build examples/departures, serve it and load its data; SMOKE=1
 
 clean:  ## remove everything that these commands created, also the environments and the data of the example
 	@rm -rf build dist .run $(VENV) $(PEERS) $(SIZES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so forge_min/*/templates/[a-z]*.py
+	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so forge_min/*/templates/[a-z]*.py forge_min/_manual
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Test
@@ -53,11 +54,11 @@ lint: $(READY)  ## run ruff: rules and format
 types: $(READY)
 	@$(PY) -m mypy
 
-check: $(READY)
+check: $(READY) $(MANUAL)
 	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not thorough"
 	@$(PY) -m pytest -m "alone and not thorough"
 
-thorough: system $(READY)  ## slow tests, and tests on older PostgreSQL: killed servers, whole sites, browsers
+thorough: system $(READY) $(MANUAL)  ## slow tests, and tests on older PostgreSQL: killed servers, whole sites, browsers
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
 	@$(PY) -m pytest -m "thorough and alone"
 
@@ -90,8 +91,7 @@ image-test: $(READY)  ## test the image of the example with buildah; needs root 
 docs: $(READY)  ## write docs/reference/config.md and errors.md, forge_min/messages.pot, and the manual as HTML in forge_min/_manual/
 	@$(PY) docs/reference.py
 	@$(PY) tests/test_i18n.py
-	@rm -rf forge_min/_manual
-	@$(PY) -m sphinx -q -W --keep-going -d .run/doctrees docs forge_min/_manual
+	@$(MAKE) $(MANUAL)
 
 ##@ Measure
 
@@ -106,7 +106,7 @@ size: $(READY) $(SIZES)/.made  ## count the lines of code, beside those of a sta
 
 ##@ Release
 
-dist: $(READY)  ## build sdist and wheels into dist/: pure, and for every CPython from 3.11 on
+dist: $(READY) $(MANUAL)  ## build sdist and wheels into dist/: pure, and for every CPython from 3.11 on
 	@FORGE_ABI3=1 $(PY) -m build --outdir dist .
 	@FORGE_PURE=1 $(PY) -m build --wheel --outdir dist .
 
@@ -117,6 +117,11 @@ $(STAMP):
 $(PAGES): $(wildcard forge_min/*/templates/*.html forge_min/pages/*.py) | $(STAMP)
 	@$(PY) setup.py -q compile_pages
 	@touch $@
+
+# -W: a warning, such as a dead link, is an error.
+$(MANUAL): docs/conf.py docs/theme.js $(wildcard docs/*.md docs/*/*.md) | $(STAMP)
+	@rm -rf forge_min/_manual
+	@$(PY) -m sphinx -q -W --keep-going -d .run/doctrees docs forge_min/_manual
 
 $(PEERS)/.made: benchmarks/requirements-peers.txt | $(STAMP)
 	@rm -rf $(PEERS)

@@ -82,9 +82,17 @@ class BuildPython(build_py):
     """Copy the modules after the templates are compiled."""
 
     def run(self) -> None:
-        """Also runs for an editable install, whose templates stay in the source tree."""
+        """Also runs for an editable install, whose templates stay in the source tree.
+
+        `make dist` has rendered the manual; an installation of a checkout gets its Markdown.
+        """
         self.run_command("compile_pages")
         super().run()
+        if not self.editable_mode and not Path("forge_min", "_manual", "index.html").is_file():
+            for page in Path("docs").rglob("*.md"):
+                copy = Path(self.build_lib, "forge_min", "_manual", page.relative_to("docs"))
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(page.read_bytes())
 
 
 setup(

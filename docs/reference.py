@@ -48,7 +48,7 @@ def config() -> str:
         name, _, _ = key.name.partition(".")
         if name != section:
             section = name
-            lines += ["", f"## {section}", "", "| key | type | default | variable | |"]
+            lines += ["", f"## {section}", "", "| key | type | default | variable | meaning |"]
             lines += ["|---|---|---|---|---|"]
         also = "".join(f", `{alias}`" for alias in key.aliases)
         default = "" if key.default == "" else f"`{_toml(key.default)}`"
@@ -65,7 +65,9 @@ def errors() -> str:
     for prefix, title in GROUPS.items():
         lines += [f"## {title}", ""]
         for code in sorted(c for c in codes if c.startswith(prefix)):
-            lines += [f"### {code}: {codes[code]['title']}", "", codes[code]["text"].strip(), ""]
+            title = codes[code]["title"]  # apart from the code, which the link of the section is
+            lines += [f"### {code}", "", f"**{title[:1].upper()}{title[1:]}.**", ""]
+            lines += [codes[code]["text"].strip(), ""]
             lines += [f"Next: `{codes[code]['next']}`", ""] if "next" in codes[code] else []
     return "\n".join(lines).rstrip() + "\n"
 

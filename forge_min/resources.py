@@ -36,6 +36,15 @@ def files(package: str) -> Traversable:
     return Path(next(iter(spec.submodule_search_locations or ())))
 
 
+def manual() -> Traversable | None:
+    """Return the folder of the rendered manual of this version.
+
+    None: a checkout before `make docs`, or an artifact that was built without --with-manual.
+    """
+    folder = files("forge_min").joinpath("_manual")
+    return folder if folder.joinpath("index.html").is_file() else None
+
+
 def table(package: str, name: str) -> dict[str, Any]:
     """Return a TOML table of a package.
 

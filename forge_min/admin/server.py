@@ -14,9 +14,10 @@ from functools import partial
 from ipaddress import ip_address
 
 from ..errors import ServerError
-from ..resources import files
+from ..resources import files, manual
 from ..wsgi import (
     CSRF,
+    SECURITY_HEADERS,
     Application,
     Handler,
     HTTPProblem,
@@ -26,6 +27,7 @@ from ..wsgi import (
     Server,
     StaticFiles,
     json_response,
+    redirect,
     text_response,
 )
 from .access import Access
@@ -37,6 +39,11 @@ from .traces import show_traces
 
 _THREADS = 4  # a profile holds one until it ends, a process that hangs two more for 2 s
 _MOST = 10_000  # bytes of a form
+# The theme of the manual has small images and styles in its pages, and no script.
+_MANUAL_POLICY = (
+    dict(SECURITY_HEADERS)["Content-Security-Policy"]
+    + "; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
+)
 
 
 class AdminServer:
@@ -86,10 +93,13 @@ class AdminServer:
             "GET /readyz": self._readyz,
             "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
+            "GET /docs": _open_manual,
             "GET /jobs": self._show_jobs,
             "GET /jobs/{path...}": self._show_jobs,
             "POST /jobs/{path...}": self._show_jobs,
         }
+        if (pages := manual()) is not None:
+            routes["GET /docs/{path...}"] = partial(_show_manual, StaticFiles(pages))
         router = Router()
         for route, handler in routes.items():
             method, path = route.split(" ")
@@ -135,6 +145,18 @@ class AdminServer:
         if show is None:
             raise HTTPProblem(503, "the application is starting; try again", code="F506")
         return show(request)
+
+
+def _show_manual(pages: Handler, request: Request) -> Response:
+    response = pages(request)
+    response.headers.append(("Content-Security-Policy", _MANUAL_POLICY))
+    return response
+
+
+def _open_manual(request: Request) -> Response:
+    if manual() is None:
+        raise HTTPProblem(404, "there is no manual here; `build --with-manual` packs it")
+    return redirect("/docs/index.html")
 
 
 def _plain_errors(request: Request, handler: Handler) -> Response:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from ..errors import UsageError
 from ..ops import print_result
-from ..resources import table
+from ..resources import manual, table
 
 CODES = table(__package__.rpartition(".")[0], "codes.toml")
 _BASH = """\
@@ -30,7 +32,13 @@ def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argume
 
 
 def help(args: argparse.Namespace) -> None:
-    """Explain a command or an error code. Raises UsageError for anything else."""
+    """Explain a command or an error code, or write the manual.
+
+    Raises UsageError for anything else, F355 if the manual was not rendered.
+    """
+    if args.html:
+        _write_manual(args.html, as_json=args.json)
+        return
     topic, commands = args.topic, subcommands(args.parser)
     if topic is None or topic in commands:
         commands.get(topic, args.parser).print_help()
@@ -46,6 +54,19 @@ def help(args: argparse.Namespace) -> None:
     lines = [f"{code}: {row['title']}", "", textwrap.fill(row["text"], 80)]
     lines += ["", f"next: {row['next']}"] if "next" in row else []
     print_result({"code": code, **row}, lines, as_json=args.json)
+
+
+def _write_manual(folder: Path, *, as_json: bool) -> None:
+    source = manual()
+    if not isinstance(source, Path):
+        raise UsageError(
+            "this copy of forge_min has no rendered manual",
+            code="F355",
+            hint="run `make docs` in its checkout, or install a release",
+        )
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    lines = [f"wrote {folder / 'index.html'}: open it in a browser"]
+    print_result({"path": str(folder)}, lines, as_json=as_json)
 
 
 def completion(args: argparse.Namespace) -> None:

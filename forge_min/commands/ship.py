@@ -30,6 +30,7 @@ def build(args: argparse.Namespace) -> None:
         format=args.format,
         offline=args.offline,
         skip_css=args.skip_css,
+        with_manual=args.with_manual,
         verify=args.verify,
         step=partial(_show_step, args),
     )

@@ -80,6 +80,7 @@ def build(
     format: Format = "zipapp",
     offline: bool = False,
     skip_css: bool = False,
+    with_manual: bool = False,
     verify: bool = False,
     step: Step | None = None,
 ) -> BuildResult:
@@ -93,6 +94,7 @@ def build(
     format: "zipapp" for one file, "dir" for a folder.
     offline: any network access is an error.
     skip_css: neither make nor check stylesheets.
+    with_manual: let the admin server show the manual of forge_min at /docs.
     verify: compare with the existing artifact, and write nothing.
     step: called with a step's name and None when it begins, and with its seconds when it ends.
 
@@ -118,7 +120,9 @@ def build(
                 make_stylesheet(project, check=verify)
                 check_stylesheets(root)
         with clock("package"):
-            path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
+            path, info = _package(
+                project, output, format, skip_css=skip_css, with_manual=with_manual, verify=verify
+            )
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     secrets = project.secrets.items()
     warnings = (build_error("secret_in_file", key=key, variable=name) for key, name in secrets)
@@ -147,7 +151,13 @@ def _check_pages(root: Path) -> None:
 
 
 def _package(
-    project: ProjectInfo, output: Path | None, format: Format, *, skip_css: bool, verify: bool
+    project: ProjectInfo,
+    output: Path | None,
+    format: Format,
+    *,
+    skip_css: bool,
+    with_manual: bool,
+    verify: bool,
 ) -> tuple[Path, dict[str, object]]:
     path = _output_path(project, output, format)
     if not verify:
@@ -157,12 +167,15 @@ def _package(
     driver = _driver(format, find)
     required = distributions.collect([*distributions.BASE, distributions.DRIVERS[driver]], find)
     package = package_files(package_root())
+    carried = package_members(package, with_manual=with_manual)
+    if with_manual and "forge_min/_manual/index.html" not in carried:
+        raise build_error("no_manual")
     if wheelhouse:
         wheelhouse.check_package(package)
     own = project_members(project.root)
     files = files_of_git(project, own)
     unused = unused_parts(own)
-    parts = [without(unused, package_members(package)), *map(distributions.members, required)]
+    parts = [without(unused, carried), *map(distributions.members, required)]
     sources = _sources(project, own, package, parts)
     sources[SBOM] = sbom_of_artifact(project, required)
     builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from forge_min.admin import AdminServer
+from forge_min.admin import AdminServer, server
 from forge_min.errors import ServerError
 
 from admin_server import new_server
@@ -40,8 +40,8 @@ def serve() -> Iterator[Callable[..., Get]]:
         return get
 
     yield start
-    for server in running:
-        server.stop()
+    for started in running:
+        started.stop()
 
 
 def test_metrics_are_given_in_the_format_that_the_scrape_takes(serve: Callable[..., Get]) -> None:
@@ -167,3 +167,16 @@ def test_a_callable_that_fails_is_one_500_and_the_next_request_is_answered(
 def test_a_probe_needs_no_token_to_see_that_the_process_lives(serve: Callable[..., Get]) -> None:
     status, _, body = serve(token="s3cret")("/healthz")
     assert status == 200 and b"ok" in body
+
+
+def test_the_manual_is_served_if_it_is_there(
+    serve: Callable[..., Get], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = serve()
+    status, headers, _ = get("/docs")
+    assert (status, headers["Location"]) == (303, "/docs/index.html")
+    assert get("/docs/index.html")[0] == 200
+    assert b'id="f503"' in get("/docs/reference/errors.html")[2]
+    monkeypatch.setattr(server, "manual", lambda: None)
+    status, _, body = serve()("/docs")
+    assert status == 404 and b"--with-manual" in body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
@@ -10,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forge_min
 import pytest
-from forge_min.cli import new_parser
+from forge_min.cli import main, new_parser
+from forge_min.commands import about
 from forge_min.commands.about import completions, subcommands
 
 from .conftest import Cli, environment
@@ -179,3 +182,20 @@ def test_bash_offers_values_behind_an_equals_sign(
     assert (done.returncode, done.stderr) == (0, "")
     start = "" if breaks else f"{before.split()[-1]}="
     assert set(done.stdout.split()) == {f"{start}{value}" for value in offered}
+
+
+def test_help_writes_the_manual(cli: Cli, tmp_path: Path) -> None:
+    done = cli("help", "--html", str(tmp_path / "manual"), "--json")
+    assert json.loads(done.stdout) == {"path": str(tmp_path / "manual")}
+    index = (tmp_path / "manual" / "index.html").read_text(encoding="utf-8")
+    assert f"forge_min {forge_min.__version__}" in index
+    assert (tmp_path / "manual" / "reference" / "errors.html").is_file()
+
+
+def test_without_a_rendered_manual_help_says_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(about, "manual", lambda: None)
+    assert main(["help", "--html", str(tmp_path / "manual")]) == 2
+    assert "error[F355]" in capsys.readouterr().err
+    assert not (tmp_path / "manual").exists()

@@ -6,12 +6,15 @@ import io
 import re
 import tarfile
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from admin_server import new_server
 from browser.conftest import Open, browse
+from browser.test_admin import AXE
 
 __all__ = ["browse"]
 DOCS = Path(__file__).parents[2] / "docs"
@@ -100,7 +103,7 @@ def test_search_works_from_files(manual: Path, browse: Open) -> None:
     hit = browser.until("document.querySelector('ul.search li a[href*=\"operate/backup\"]')")
     hit.click()
     arrived = "location.pathname.endsWith('operate/backup.html') && document.title"
-    assert "back up" in str(browser.until(arrived))
+    assert "Back up" in str(browser.until(arrived))
     assert browser.said == []
 
 
@@ -117,3 +120,22 @@ def test_the_manual_is_dark_where_the_system_is(manual: Path, browse: Open) -> N
         colors.append(str(browser.execute_script(f"return {background}")))
     light, dark = (sum(map(int, re.findall(r"\d+", color)[:3])) for color in colors)
     assert light > 600 and dark < 150
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_every_page_is_accessible_and_breaks_no_policy(browse: Open) -> None:
+    server = new_server()
+    server.start()
+    try:
+        browser = browse()
+        for page in sorted(DOCS.rglob("*.md")):
+            name = page.relative_to(DOCS).with_suffix(".html").as_posix()
+            browser.get(f"http://127.0.0.1:{server.port}/docs/{name}")
+            browser.execute_script((files("axe_playwright_python") / "axe.min.js").read_text())
+            found = browser.execute_async_script(AXE)["violations"]
+            nodes = [(one["id"], node["html"]) for one in found for node in one["nodes"]]
+            assert nodes == [], name
+        assert browser.said == []
+    finally:
+        server.stop()

@@ -145,3 +145,13 @@ def test_a_part_is_used_if_a_file_of_code_has_its_word(
 )
 def test_resource_pages_are_left_out_only_for_the_literal_false(call: str) -> None:
     assert PAGES not in unused_parts({"app.py": f"app = {call}\n".encode()})
+
+
+@pytest.mark.slow
+def test_an_artifact_has_the_manual_if_it_is_wanted(tmp_path: Path) -> None:
+    scaffold_project(tmp_path, "shop")
+    make(tmp_path)
+    index = "forge_min/_manual/index.html"
+    assert index not in read_members(build(tmp_path, output=tmp_path / "without.pyz").path)
+    path = build(tmp_path, output=tmp_path / "with.pyz", with_manual=True).path
+    assert index in read_members(path)

@@ -394,3 +394,7 @@ def test_what_the_index_has_not_is_told_in_its_words(
         vendor(project)
     assert caught.value.code == "F370" and "--offline" in (caught.value.hint or "")
     assert not (project / "vendor").exists()
+
+
+def test_it_has_the_manual(vendored: VendorResult) -> None:
+    assert (vendored.path / "manual" / "index.html").is_file()

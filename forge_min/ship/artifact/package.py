@@ -61,12 +61,13 @@ def recorded_package(dist: Distribution) -> dict[str, bytes]:
     return recorded_files(dist, _is_source)
 
 
-def package_members(files: Mapping[str, bytes]) -> dict[str, bytes]:
+def package_members(files: Mapping[str, bytes], *, with_manual: bool = False) -> dict[str, bytes]:
     """Return the members of an artifact among these files; a compiled core is in `_native/`."""
+    carried_data = {"codes.toml", "_manual"} if with_manual else {"codes.toml"}
     members: dict[str, bytes] = {}
     for name, data in files.items():
         top = PurePosixPath(name).parts[1]
-        carried = top.partition(".")[0] in CARRIED or top == "codes.toml"
+        carried = top.partition(".")[0] in CARRIED or top in carried_data
         source = "/templates/" in name and name.endswith(".html")  # its module is beside it
         if carried and not source and PurePosixPath(name).suffix in _SUFFIXES:
             members[name] = data

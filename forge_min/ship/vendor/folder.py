@@ -19,7 +19,7 @@ from importlib.metadata import Distribution
 from pathlib import Path, PurePosixPath
 
 from ...manifest import Manifest
-from ...resources import files
+from ...resources import files, manual
 from ..artifact.archive import CHECKSUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
 from ..errors import build_error, one_line
@@ -122,7 +122,16 @@ def _members(
         members[f"{folder}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
+    members |= _manual()
     return {**members, CHECKSUMS: Manifest.of(members).write().encode()}
+
+
+def _manual() -> Iterator[tuple[str, bytes]]:
+    """Yield name and data of each file of the manual; nothing if it was not rendered."""
+    folder = manual()
+    if isinstance(folder, Path):
+        for path in sorted(folder.rglob("*.*")):
+            yield f"manual/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
 def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) -> list[Wheel]:
