@@ -45,6 +45,19 @@ def manual() -> Traversable | None:
     return folder if folder.joinpath("index.html").is_file() else None
 
 
+def manual_link(code: str) -> str:
+    """Return the URL of an error code's section of the manual; "" without a manual in a folder."""
+    folder = manual()
+    page = folder.joinpath("reference", "errors.html") if isinstance(folder, Path) else None
+    return f"{page.as_uri()}#{code.lower()}" if page else ""
+
+
+def linked(code: str) -> str:
+    """Return an error code for a terminal, which opens its section of the manual (OSC 8)."""
+    link = manual_link(code)
+    return f"\x1b]8;;{link}\x1b\\{code}\x1b]8;;\x1b\\" if link else code
+
+
 def table(package: str, name: str) -> dict[str, Any]:
     """Return a TOML table of a package.
 

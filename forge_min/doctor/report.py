@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import printable
+from ..resources import linked
 from .finding import Finding, State
 
 GROUPS = {
@@ -61,7 +62,8 @@ class DoctorReport:
                 yield group
             message, state = printable(one.message), f"{one.state:7}"
             state = f"\x1b[{_COLOURS[one.state]}m{state}\x1b[0m" if colour else state
-            yield f"  {state}  {one.code}  {one.subject}: {message}"
+            code = linked(one.code) if colour else one.code
+            yield f"  {state}  {code}  {one.subject}: {message}"
             if one.next:
                 for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
                     yield _MARGIN + line

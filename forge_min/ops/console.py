@@ -14,6 +14,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from ..errors import ErrorGroup, ForgeError, UsageError
+from ..resources import linked
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STUCK = 75  # EX_TEMPFAIL of sysexits.h: start it again
@@ -57,7 +58,8 @@ def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) 
             print_error(one, stream)
         return FAILED
     if isinstance(error, ForgeError):
-        print(f"error[{error.code}]: {error.message}", file=stream)
+        code = linked(error.code) if stream.isatty() else error.code
+        print(f"error[{code}]: {error.message}", file=stream)
         if error.hint:
             print(f"hint: {error.hint}", file=stream)
         return USAGE if isinstance(error, UsageError) else FAILED

@@ -90,7 +90,10 @@ def test_codes_are_explained_in_text_and_json(cli: Cli) -> None:
     done = cli("help", "f203")
     assert done.returncode == 0 and done.stdout.startswith("F203: ")
     row = json.loads(cli("help", "F203", "--json").stdout)
-    assert row.keys() == {"code", "title", "text"}
+    assert row.keys() == {"code", "title", "text", "manual"}
+    assert f"manual: {row['manual']}" in done.stdout
+    page, _, section = row["manual"].removeprefix("file://").partition("#")
+    assert f'id="{section}"' in Path(page).read_text("utf-8")
     done = cli("help", "biuld")
     assert done.returncode == 2 and "did you mean build?" in done.stderr
 

@@ -123,7 +123,7 @@ def test_the_manual_is_dark_where_the_system_is(manual: Path, browse: Open) -> N
 
 
 @pytest.mark.browser
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_page_is_accessible_and_breaks_no_policy(browse: Open) -> None:
     server = new_server()
     server.start()

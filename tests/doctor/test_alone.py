@@ -372,7 +372,11 @@ def test_the_report_is_grouped_and_tells_what_to_type_here() -> None:
     assert "                 next: forge-min generate" in lines
     assert lines[-1] == "1 failed, 1 warning, 1 skipped, 1 ok (profile prod)"
     assert all(len(line) <= 100 and "\x1b" not in line for line in lines)
-    assert any("\x1b[31mfailed " in line for line in report.lines(colour=True))
+    lines = list(report.lines(colour=True))
+    assert any("\x1b[31mfailed " in line for line in lines)
+    links = re.findall(r"\x1b\]8;;file://([^#]+)#(\w+)\x1b\\(\w+)\x1b\]8;;\x1b\\", "".join(lines))
+    assert links and all(section == code.lower() for _, section, code in links)
+    assert all(f'id="{section}"' in Path(page).read_text("utf-8") for page, section, _ in links)
     document = json.loads(json.dumps(report.document()))
     assert [one["code"] for one in document["findings"]] == ["D101", "D211", "D502", "D510"]
     assert document["counts"] == {"failed": 1, "warning": 1, "skipped": 1, "ok": 1}
