@@ -45,7 +45,7 @@ def manual() -> Traversable | None:
     return folder if folder.joinpath("index.html").is_file() else None
 
 
-def manual_link(code: str) -> str:
+def manual_url(code: str) -> str:
     """Return the URL of an error code's section of the manual; "" without a manual in a folder."""
     folder = manual()
     page = folder.joinpath("reference", "errors.html") if isinstance(folder, Path) else None
@@ -54,7 +54,7 @@ def manual_link(code: str) -> str:
 
 def linked(code: str) -> str:
     """Return an error code for a terminal, which opens its section of the manual (OSC 8)."""
-    link = manual_link(code)
+    link = manual_url(code)
     return f"\x1b]8;;{link}\x1b\\{code}\x1b]8;;\x1b\\" if link else code
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..ops import print_result
-from ..resources import manual, manual_link, table
+from ..resources import manual, manual_url, table
 
 CODES = table(__package__.rpartition(".")[0], "codes.toml")
 _BASH = """\
@@ -53,7 +53,7 @@ def help(args: argparse.Namespace) -> None:
     row = CODES[code]
     lines = [f"{code}: {row['title']}", "", textwrap.fill(row["text"], 80)]
     lines += ["", f"next: {row['next']}"] if "next" in row else []
-    link = manual_link(code)
+    link = manual_url(code)
     lines += ["", f"manual: {link}"] if link else []
     print_result({"code": code, **row, "manual": link}, lines, as_json=args.json)
 
