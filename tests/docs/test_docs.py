@@ -118,3 +118,10 @@ def test_every_thread_of_the_package_is_in_the_architecture() -> None:
         for name in re.findall(r"name=f?\"([a-z]+(?:-[a-z]+)*)-?\{?", path.read_text()):
             if "Thread(" in path.read_text():
                 assert name in architecture, (path, name)
+
+
+def test_every_defence_of_the_threat_model_has_its_test() -> None:
+    named = set(re.findall(r"`(test_\w+)`", text("understand/threat-model.md")))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) >= 25
+    assert {name for name in named if f"def {name}(" not in source} == set()
