@@ -120,8 +120,9 @@ def test_every_thread_of_the_package_is_in_the_architecture() -> None:
                 assert name in architecture, (path, name)
 
 
-def test_every_defence_of_the_threat_model_has_its_test() -> None:
-    named = set(re.findall(r"`(test_\w+)`", text("understand/threat-model.md")))
+@pytest.mark.parametrize("page", ["threat-model", "compare"])
+def test_every_promise_names_a_test_that_exists(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", text(f"understand/{page}.md")))
     source = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    assert len(named) >= 25
+    assert len(named) >= 5
     assert {name for name in named if f"def {name}(" not in source} == set()
