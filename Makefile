@@ -22,7 +22,7 @@ PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 MANUAL := forge_min/_manual/index.html
 
-.PHONY: help run test thorough system lint types check docs install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run notes test thorough system lint types check docs pictures install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
@@ -34,6 +34,9 @@ install: $(READY)  ## create the virtual environment .venv, with the compiled co
 
 run: $(READY)  ## build examples/departures, serve it and load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
+
+notes: $(READY)  ## serve examples/notes, the smallest application
+	@$(PY) -m forge_min --project examples/notes dev
 
 clean:  ## remove everything that these commands created, also the environments and the data of the example
 	@rm -rf build dist .run $(VENV) $(PEERS) $(SIZES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -92,6 +95,9 @@ docs: $(READY)  ## write docs/reference/config.md and errors.md, forge_min/messa
 	@$(PY) docs/reference.py
 	@$(PY) tests/test_i18n.py
 	@$(MAKE) $(MANUAL)
+
+pictures: $(READY)  ## take the pictures of README.md from the example; needs chromium with its driver
+	@$(PY) tools/pictures.py docs/pictures
 
 ##@ Measure
 

@@ -52,10 +52,10 @@ def help(args: argparse.Namespace) -> None:
         )
     row = CODES[code]
     lines = [f"{code}: {row['title']}", "", textwrap.fill(row["text"], 80)]
+    url = manual_url(code)
+    lines += ["", f"manual: {url}"] if url else []
     lines += ["", f"next: {row['next']}"] if "next" in row else []
-    link = manual_url(code)
-    lines += ["", f"manual: {link}"] if link else []
-    print_result({"code": code, **row, "manual": link}, lines, as_json=args.json)
+    print_result({"code": code, **row, "manual": url}, lines, as_json=args.json)
 
 
 def _write_manual(folder: Path, *, as_json: bool) -> None:
