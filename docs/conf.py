@@ -35,7 +35,10 @@ _LABELS = {
 
 
 def finish_pages(app: Any, error: Exception | None) -> None:
-    """Complete the pages that Furo has written."""
+    """Complete the pages that Furo has written, and remove files that no browser loads."""
+    for pattern in ("*.map", "objects.inv", ".buildinfo"):
+        for path in Path(app.outdir).rglob(pattern):
+            path.unlink()
     for path in Path(app.outdir).rglob("*.html"):
         script = os.path.relpath(Path(app.outdir, "_static", "theme.js"), path.parent)
         text = _SCRIPT.sub(f'<script src="{script}"></script>', path.read_text(encoding="utf-8"))

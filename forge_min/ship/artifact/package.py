@@ -23,7 +23,7 @@ CARRIED = frozenset(
     + ("api", "html", "admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"
-_SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".svg", ".js", ".json", ".yml"})
+_SUFFIXES = frozenset(".py .sql .toml .html .css .svg .js .json .yml .png .txt".split())
 _COMPILED_SUFFIXES = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)
 _EDITABLE = "_vendor"  # the folder of an editable copy in a project's repository
