@@ -82,7 +82,7 @@ soak: $(READY)  ## kill workers and servers at random for MINUTES=3: no job is l
 sanitize: $(READY)  ## run the tests of the compiled core under ASan, UBSan, TSan and valgrind
 	@tools/sanitize.sh $(PY)
 
-elsewhere: $(READY)  ## test the example from a wheel in an empty environment, and from _vendor/
+elsewhere: $(READY) $(MANUAL)  ## test the example from a wheel in an empty environment, and from _vendor/
 	@FORGE_ELSEWHERE=1 $(PY) -m pytest tests/ship/test_from_elsewhere.py
 
 image-test: $(READY)  ## test the image of the example with buildah; needs root and a Debian mirror

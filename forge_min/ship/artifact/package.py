@@ -23,7 +23,6 @@ CARRIED = frozenset(
     + ("api", "html", "admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"
-_SUFFIXES = frozenset(".py .sql .toml .html .css .svg .js .json .yml .png .txt".split())
 _COMPILED_SUFFIXES = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)
 _EDITABLE = "_vendor"  # the folder of an editable copy in a project's repository
@@ -69,7 +68,7 @@ def package_members(files: Mapping[str, bytes], *, with_manual: bool = False) ->
         top = PurePosixPath(name).parts[1]
         carried = top.partition(".")[0] in CARRIED or top in carried_data
         source = "/templates/" in name and name.endswith(".html")  # its module is beside it
-        if carried and not source and PurePosixPath(name).suffix in _SUFFIXES:
+        if carried and not source:
             members[name] = data
             if name.endswith(".toml"):  # for `resources.table`
                 members[name + JSON] = json.dumps(tomllib.loads(data.decode())).encode()
