@@ -512,3 +512,13 @@ if ROOT:
         with EmbeddedServer(data, settings=QUICK) as server:
             assert notes(server.owner_url) == ["kept"]
         assert not stage.exists()
+
+
+@pytest.mark.parametrize(("settings", "iterations"), [({}, 4096), ({"fsync": "off"}, 1)])
+def test_only_passwords_of_a_server_for_tests_have_a_quick_hash(tmp_path, settings, iterations):
+    with EmbeddedServer(tmp_path / "pg", settings=settings) as server:
+        with connect(server.admin_url) as conn:
+            if conn.info.server_version < 160000:
+                iterations = 4096
+            rows = conn.execute("select rolpassword from pg_authid where rolcanlogin").fetchall()
+    assert {int(hashed.split("$")[1].split(":")[0]) for (hashed,) in rows} == {iterations}

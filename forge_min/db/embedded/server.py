@@ -144,7 +144,7 @@ class EmbeddedServer:
         major = int(version.read_text()) if version.exists() else None
         programs = binaries.find(major, [self.bin] if self.bin else None)
         strategy = find_strategy(self.data, programs, lock)
-        strategy.initialise(self._passwords["admin"])
+        strategy.initialise(self._passwords["admin"], for_tests=self.settings.get("fsync") == "off")
         self.mode, self.port = strategy.mode, _port(self._wanted_port)
         self._process = self._launch(strategy)
         strategy.wait_ready(self._process, self.data / "server.log")
