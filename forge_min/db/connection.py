@@ -322,8 +322,8 @@ class Database:
         self._unavailable: ForgeError | None = None  # the last error, until a connection is opened
         self._successes = 0  # number of connections opened
         self._trying = threading.Lock()  # LOCK: one thread at a time tries to connect
-        self._closed = threading.Event()  # set unless the thread db-watch runs
-        self._closed.set()
+        self._watch_ended = threading.Event()  # set unless the thread db-watch runs
+        self._watch_ended.set()
         # SAFETY: set last: a thread that sees it sees none of the parent's connections.
         self._generation = _generation
 
@@ -371,7 +371,7 @@ class Database:
             self._reset()
         with self._lock:
             conns, self._open = list(self._open.values()), {}
-            self._closed.set()
+            self._watch_ended.set()
         for conn in conns:
             conn.close()
 
@@ -406,9 +406,9 @@ class Database:
             conn.mark_lost()
         return self._replace()
 
-    def _watch_connections(self, closed: threading.Event) -> None:
+    def _watch_connections(self, ended: threading.Event) -> None:
         """Cancel or abort statements that take too long: the thread `db-watch`."""
-        while not closed.wait(_CHECK_INTERVAL):
+        while not ended.wait(_CHECK_INTERVAL):
             now = time.perf_counter()
             late = now - self._patience
             for conn in list(self._open.values()):
@@ -436,10 +436,10 @@ class Database:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
             old = [self._open.pop(thread) for thread in unused]
             self._open[me] = conn
-            if self._patience and self._closed.is_set():
-                self._closed = closed = threading.Event()
+            if self._patience and self._watch_ended.is_set():
+                self._watch_ended = ended = threading.Event()
                 threading.Thread(
-                    target=self._watch_connections, args=(closed,), name="db-watch", daemon=True
+                    target=self._watch_connections, args=(ended,), name="db-watch", daemon=True
                 ).start()
         for other in old:
             other.close()
