@@ -323,7 +323,6 @@ cdef class StreamWriter:
     cdef uint64_t frames, refresh_count
 
     def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
-        cdef epoll_event event
         pthread_mutex_init(&self.lock, NULL)
         self.epoll = self.waker.fd = -1
         for name, value in (("heartbeat", heartbeat), ("write_timeout", write_timeout)):
@@ -339,10 +338,8 @@ cdef class StreamWriter:
         self.starting = threading.Lock()
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        event.events = EPOLLIN | EPOLLET
-        event.data.ptr = NULL
-        if self.epoll < 0 or self.waker.fd < 0 or (
-            epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.waker.fd, &event) < 0
+        if self.epoll < 0 or self.waker.fd < 0 or not epoll_set(
+            self.epoll, EPOLL_CTL_ADD, self.waker.fd, EPOLLIN | EPOLLET, NULL
         ):
             PyErr_SetFromErrno(OSError)
 
@@ -585,14 +582,13 @@ cdef class StreamWriter:
                 stream = <Stream*>stream.node.next
 
     cdef void begin(self, Stream* stream) noexcept nogil:
-        cdef epoll_event event
         cdef Cursor* cursor
         cdef uint32_t index
         list_add(&self.streams, &stream.node)
         stream.sent_at = self.now
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-        event.data.ptr = stream
-        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, stream.fd, &event) < 0:
+        if not epoll_set(
+            self.epoll, EPOLL_CTL_ADD, stream.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, stream
+        ):
             self.end(stream)
             return
         stream.begun = True
@@ -789,11 +785,10 @@ cdef class StreamWriter:
         """
         cdef uint32_t index
         cdef Cursor* cursor
-        cdef epoll_event unused
         if stream.begun:
             # SAFETY: close() does not suffice: a child process that is being started may hold a
             # copy of the socket, and epoll would still report a stream that is freed.
-            epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, &unused)
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, NULL)
             for index in range(stream.count):
                 cursor = &stream.cursors[index]
                 list_remove(&cursor.ring.cursors, &cursor.node)

@@ -42,7 +42,6 @@ cdef class IoThread:
         self, int listener, dict base not None, *, size_t max_body, int max_connections,
         double idle, double head, double body, double write,
     ):
-        cdef epoll_event event
         pthread_mutex_init(&self.tasks.lock, NULL)
         self.listener, self.base = listener, base
         self.max_body, self.max_connections = max_body, max_connections
@@ -51,15 +50,10 @@ cdef class IoThread:
         self.wakeup = -1
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        event.events = EPOLLIN | EPOLLET
-        event.data.ptr = &self.wakeup
-        if self.epoll < 0 or self.wakeup < 0 or (
-            epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.wakeup, &event) < 0
+        if self.epoll < 0 or self.wakeup < 0 or not (
+            epoll_set(self.epoll, EPOLL_CTL_ADD, self.wakeup, EPOLLIN | EPOLLET, &self.wakeup)
+            and epoll_set(self.epoll, EPOLL_CTL_ADD, listener, EPOLLIN, NULL)
         ):
-            PyErr_SetFromErrno(OSError)
-        event.events = EPOLLIN
-        event.data.ptr = NULL
-        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, listener, &event) < 0:
             PyErr_SetFromErrno(OSError)
         self.buffer = <char*>malloc(RECEIVED)
         if self.buffer == NULL:
@@ -312,10 +306,9 @@ cdef class IoThread:
 
     cdef bint watch(self, Client* client, int operation) noexcept nogil:
         """Let epoll report each change, and the present state at first (epoll_ctl(2))."""
-        cdef epoll_event event
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-        event.data.ptr = client
-        return epoll_ctl(self.epoll, operation, client.fd, &event) == 0
+        return epoll_set(
+            self.epoll, operation, client.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, client
+        )
 
     # -- tasks -------------------------------------------------------------------------------------
 
@@ -376,10 +369,8 @@ cdef class IoThread:
         forge_step(&self.count, 1)
 
     cdef void listen_for(self, uint32_t events) noexcept nogil:
-        cdef epoll_event event
-        event.events, event.data.ptr = events, NULL
         if forge_flag(&self.draining) < 2:
-            epoll_ctl(self.epoll, EPOLL_CTL_MOD, self.listener, &event)
+            epoll_set(self.epoll, EPOLL_CTL_MOD, self.listener, events, NULL)
         self.paused = events == 0
 
     cdef bint evict(self) noexcept nogil:
@@ -408,10 +399,9 @@ cdef class IoThread:
 
     cdef void close_client(self, Client* client) noexcept nogil:
         """Close a connection. Every one ends here, or in `detach`."""
-        cdef epoll_event unused
         # SAFETY: close() does not suffice: a child process may hold a copy of the socket. And if
         # another thread has closed the descriptor, it may be of another file now.
-        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, &unused) == 0:
+        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, NULL) == 0:
             shutdown(client.fd, SHUT_RDWR)
             close(client.fd)
         else:  # epoll may report it again, if a child process holds it: it is never freed
@@ -422,8 +412,7 @@ cdef class IoThread:
         self.notify_gone(client)
 
     cdef void detach(self, Client* client) noexcept nogil:
-        cdef epoll_event unused
-        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, &unused) < 0:
+        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, client.fd, NULL) < 0:
             self.close_client(client)  # as there
             return
         self.unlink(client)
@@ -466,12 +455,11 @@ cdef class IoThread:
 
     cdef void begin_drain(self) noexcept nogil:
         """Accept the connections that wait, and no more."""
-        cdef epoll_event unused
         cdef pollfd listener
         listener.fd, listener.events = self.listener, POLLIN
         while poll(&listener, 1, 0) > 0 and self.accept_one():
             pass
-        epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.listener, &unused)
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.listener, NULL)
         self.idle_until = self.now + LINGER_FOR
         forge_swap(&self.draining, 2)
 

@@ -115,6 +115,14 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int, int, int, epoll_event*)
     int epoll_wait(int, epoll_event*, int, int)
 
+cdef inline bint epoll_set(
+    int epoll, int operation, int fd, uint32_t events, void* source
+) noexcept nogil:
+    """Let epoll report these events of a descriptor with `source`. Returns False for an error."""
+    cdef epoll_event event
+    event.events, event.data.ptr = events, source
+    return epoll_ctl(epoll, operation, fd, &event) == 0
+
 cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_CLOEXEC, EFD_NONBLOCK
