@@ -61,14 +61,7 @@ cdef class IoThread:
 
     def __dealloc__(self):
         # SAFETY: no Task and no Worker is left, and the thread does not run: each keeps this object.
-        cdef Block* block = blocks_take(&self.blocks)
-        cdef Block* next
-        while block != NULL:
-            next, client = block.next, block.client
-            Py_XDECREF(block.state)
-            block_free(block)
-            client_unref(client)
-            block = next
+        # The stack is empty: `end` has taken the last block, or nothing was ever accepted.
         while (client := tasks_pop(&self.tasks)) != NULL:
             Py_XDECREF(client.state)
             client_unref(client)
@@ -464,21 +457,14 @@ cdef class IoThread:
         forge_swap(&self.draining, 2)
 
     cdef void end(self) noexcept nogil:
-        """Close all connections; the queue keeps the tasks that release something."""
-        cdef Client* client
-        cdef Client* queued
+        """Close all connections. Their tasks, also those in the queue, become "gone"."""
         forge_swap(&self.draining, 2)
+        pthread_mutex_lock(&self.tasks.lock)
+        self.tasks.ended = True  # no further block comes
+        pthread_mutex_unlock(&self.tasks.lock)
         self.take_blocks()
         while self.clients != NULL:
             self.close_client(<Client*>self.clients)
-        queued = tasks_end(&self.tasks)
-        self.take_blocks()
-        while queued != NULL:
-            client = queued
-            queued = client.next_task
-            if client.state != NULL:
-                self.give(client, client.kind if client.kind == KIND_DETACHED else KIND_GONE)
-            client_unref(client)
         self.release_closed()
         choose_processor(&self.tasks, 0, self.now)
         tasks_wake_all(&self.tasks)

@@ -110,7 +110,7 @@ class IoThread:
         self._is_drained.wait()
 
     def stop(self) -> None:
-        """End the thread: it closes all connections. Tasks with a state become "gone"."""
+        """End the thread: it closes all connections. Tasks in the queue become "gone"."""
         self._stopped = True
         wake(self.waker)
 
@@ -358,18 +358,14 @@ class IoThread:
         return before - client.in_kernel >= _MIN_RATE * self._limits["write"]
 
     def _end(self) -> None:
-        """Close all connections; the queue keeps the tasks that release something."""
+        """Close all connections. Their tasks, also those in the queue, become "gone"."""
+        with self.lock:
+            self.ended = True  # no further block comes
         self._take_blocks()
         for client in list(self._clients.values()):
             self._close(client)
         with self.lock:
-            self.ended = True
-            for client, kind, value in [*self.tasks]:
-                self.tasks.popleft()
-                if client.state is not None:
-                    self._give(client, kind if kind == "detached" else "gone", value)
             self.has_task.notify_all()
-        self._take_blocks()
         self._selector.close()
         self._wakeup.close()
         self.waker.close()

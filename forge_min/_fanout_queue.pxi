@@ -105,16 +105,6 @@ cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
     return seconds
 
 
-cdef inline Client* tasks_end(TaskQueue* tasks) noexcept nogil:
-    """Let workers end after the last task. Returns the connections of the queue, which is empty."""
-    pthread_mutex_lock(&tasks.lock)
-    cdef Client* queued = tasks.first
-    tasks.ended = True
-    tasks.first = tasks.last = NULL
-    pthread_mutex_unlock(&tasks.lock)
-    return queued
-
-
 cdef inline void tasks_wake_all(TaskQueue* tasks) noexcept nogil:
     pthread_mutex_lock(&tasks.lock)
     cdef WorkerState* worker = tasks.workers

@@ -92,6 +92,8 @@ cdef class ServerWorker:
 cdef fill_task(Task task, IoThread io, Client* client):
     """Let a task be that of a connection that was taken from the queue."""
     cdef int kind = client.kind
+    if forge_flag(&client.gone) and kind != KIND_DETACHED:
+        kind = KIND_GONE
     task.io, task.client = io, client
     task.over = kind == KIND_GONE or kind == KIND_DETACHED
     if client.state != NULL:

@@ -167,5 +167,7 @@ class ServerWorker:
                     return None
                 io_thread.has_task.wait()
             client, kind, value = io_thread.tasks.popleft()
+        if client.gone and kind != "detached":
+            kind, value = "gone", None
         state, client.state = client.state, None
         return Task(io_thread, client, kind, value, state)
