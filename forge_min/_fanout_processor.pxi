@@ -55,17 +55,16 @@ cdef double SHARED_FOR = 0.5  # seconds until the kernel may choose again
 
 cdef void choose_processor(TaskQueue* tasks, double rate, double now) noexcept nogil:
     """Begin, renew or end the sharing of a processor. rate: tasks per second."""
-    cdef bint shares
-    if (rate < BUSY and not forge_any(&forge_sharing)) or not forge_claim(tasks):
+    if not forge_claim(tasks):
         return
-    shares = forge_flag(&forge_processor) >= 0
-    if not shares and rate >= BUSY:
+    if rate < BUSY:
+        forge_swap(&forge_processor, -1)
+        forge_take(&forge_sharing)
+    elif forge_flag(&forge_processor) < 0:
         forge_swap(&forge_processor, forge_flag(&tasks.processor))
         tasks.chosen_at = now
-    elif shares and (rate < BUSY or now - tasks.chosen_at >= SHARED_FOR):
+    elif now - tasks.chosen_at >= SHARED_FOR:
         forge_swap(&forge_processor, -1)
-    if rate < BUSY:
-        forge_take(&forge_sharing)
 
 
 def begin_wait():
