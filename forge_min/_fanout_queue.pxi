@@ -13,8 +13,8 @@ cdef double SHARE_AFTER = 300e-6  # seconds in which no worker took a task, unti
 
 
 cdef struct WorkerState:
+    Node node  # in the list of all workers
     sem_t wake
-    WorkerState* next  # of all workers, in the order of their creation
     bint idle
     int proc  # descriptor of /proc/thread-self/syscall, or -1
 
@@ -25,7 +25,7 @@ cdef struct TaskQueue:
     pthread_mutex_t lock
     Client* first
     Client* last
-    WorkerState* workers
+    Node* workers
     double taken_at  # when a task was last taken, or a worker woken for one
     double next_check
     int processor  # atomic: of the worker that took the last task
@@ -58,9 +58,9 @@ cdef inline Client* tasks_pop(TaskQueue* tasks) noexcept nogil:
 
 cdef inline bint tasks_is_any_busy(TaskQueue* tasks) noexcept nogil:
     """Return whether a worker has a task. The caller holds the lock."""
-    cdef WorkerState* worker = tasks.workers
+    cdef WorkerState* worker = <WorkerState*>tasks.workers
     while worker != NULL and worker.idle:
-        worker = worker.next
+        worker = <WorkerState*>worker.node.next
     return worker != NULL
 
 
@@ -79,9 +79,9 @@ cdef inline bint worker_is_running(WorkerState* worker) noexcept nogil:
 
 cdef inline bint tasks_is_any_running(TaskQueue* tasks) noexcept nogil:
     """Return whether a worker with a task runs or could run. The caller holds the lock."""
-    cdef WorkerState* worker = tasks.workers
+    cdef WorkerState* worker = <WorkerState*>tasks.workers
     while worker != NULL and (worker.idle or not worker_is_running(worker)):
-        worker = worker.next
+        worker = <WorkerState*>worker.node.next
     return worker != NULL
 
 
@@ -91,9 +91,9 @@ cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
     cdef double seconds = TICK
     pthread_mutex_lock(&tasks.lock)
     if tasks.first != NULL:
-        worker = tasks.workers
+        worker = <WorkerState*>tasks.workers
     while worker != NULL and not worker.idle:
-        worker = worker.next
+        worker = <WorkerState*>worker.node.next
     if worker != NULL:
         if now >= tasks.next_check:
             tasks.next_check = now + CHECK_AFTER
@@ -107,8 +107,8 @@ cdef inline double tasks_wake(TaskQueue* tasks, double now) noexcept nogil:
 
 cdef inline void tasks_wake_all(TaskQueue* tasks) noexcept nogil:
     pthread_mutex_lock(&tasks.lock)
-    cdef WorkerState* worker = tasks.workers
+    cdef WorkerState* worker = <WorkerState*>tasks.workers
     while worker != NULL:
         worker_wake(worker)
-        worker = worker.next
+        worker = <WorkerState*>worker.node.next
     pthread_mutex_unlock(&tasks.lock)

@@ -18,37 +18,24 @@ cdef class ServerWorker:
     """See _fanout_task_py.ServerWorker."""
 
     cdef IoThread io
-    cdef WorkerState* state
+    cdef WorkerState state
     cdef int taken
 
     def __cinit__(self, IoThread io not None):
-        cdef WorkerState** link
-        self.state = <WorkerState*>calloc(1, sizeof(WorkerState))
-        if self.state == NULL:
-            raise MemoryError
         sem_init(&self.state.wake, 0, 0)
         self.state.proc = open_file(b"/proc/thread-self/syscall", O_RDONLY | O_CLOEXEC)
         self.io = io
         pthread_mutex_lock(&io.tasks.lock)
-        link = &io.tasks.workers
-        while link[0] != NULL:
-            link = &link[0].next
-        link[0] = self.state
+        list_add(&io.tasks.workers, &self.state.node)
         pthread_mutex_unlock(&io.tasks.lock)
 
     def __dealloc__(self):
-        cdef WorkerState** link
-        if self.state != NULL:
+        if self.io is not None:
             pthread_mutex_lock(&self.io.tasks.lock)
-            link = &self.io.tasks.workers
-            while link[0] != self.state:
-                link = &link[0].next
-            link[0] = self.state.next
+            list_remove(&self.io.tasks.workers, &self.state.node)
             pthread_mutex_unlock(&self.io.tasks.lock)
             sem_destroy(&self.state.wake)
-            if self.state.proc >= 0:
-                close(self.state.proc)
-            free(self.state)
+            close(self.state.proc)  # or -1, which does nothing
 
     def next_task(self):
         """See _fanout_task_py.ServerWorker.next_task."""
