@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport atoi, calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from forge_min._fanout_os cimport *
@@ -60,8 +60,8 @@ cdef struct Client:
     uint64_t unsent  # atomic: bytes
     int64_t in_kernel  # bytes that the peer had not acknowledged at the last check
     Block closing  # closes the connection without an allocation
-    char address[ADDRESS]
-    int port
+    char address[ADDRESS]  # both empty for a Unix socket
+    char port[8]
 
 
 cdef inline bint is_temporary() noexcept nogil:
@@ -110,16 +110,15 @@ cdef inline void output_drop_first(Client* client) noexcept nogil:
 
 cdef inline Client* client_new(int fd, sockaddr_storage* address, unsigned int size) noexcept nogil:
     """Return a connection with one count, or NULL."""
-    cdef char port[8]
     cdef Client* client = <Client*>calloc(1, sizeof(Client))
     if client != NULL:
         client.refs, client.fd, client.wait, client.is_fresh = 1, fd, REQUEST, True
         client.closing.client, client.closing.then = client, CLOSE
-        if address.ss_family != AF_UNIX and getnameinfo(
-            <sockaddr*>address, size, client.address, ADDRESS, port, sizeof(port),
-            NI_NUMERICHOST | NI_NUMERICSERV,
-        ) == 0:
-            client.port = atoi(port)
+        if address.ss_family != AF_UNIX:
+            getnameinfo(
+                <sockaddr*>address, size, client.address, ADDRESS, client.port,
+                sizeof(client.port), NI_NUMERICHOST | NI_NUMERICSERV,
+            )
     return client
 
 

@@ -102,7 +102,7 @@ cdef fill_task(Task task, IoThread io, Client* client):
 cdef set_remote(dict environ, Client* client):
     if client.address[0]:
         environ["REMOTE_ADDR"] = client.address.decode("latin-1")
-        environ["REMOTE_PORT"] = str(client.port)
+        environ["REMOTE_PORT"] = client.port.decode("latin-1")
 
 
 @cython.final
