@@ -12,7 +12,6 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp
 from libc.time cimport time, time_t, tm
-from posix.strings cimport strncasecmp
 
 cdef extern from *:
     tm* gmtime_r(const time_t*, tm*) nogil
@@ -75,14 +74,17 @@ cdef inline const unsigned char* past(const unsigned char* at, int kind) noexcep
     return at
 
 
-cdef inline int same_name(Field* a, Field* b) noexcept nogil:
+cdef inline bint is_named(
+    Field* field, const unsigned char* name, Py_ssize_t length
+) noexcept nogil:
+    """Return whether a field has this name, in any case: the name of another field, or a constant."""
     cdef Py_ssize_t n
-    if a.length != b.length:
-        return 0
-    for n in range(a.length):
-        if (a.name[n] ^ b.name[n]) & ~0x20:
-            return 0
-    return 1
+    if field.length != length:
+        return False
+    for n in range(length):
+        if (field.name[n] ^ name[n]) & ~0x20:
+            return False
+    return True
 
 
 cdef int is_host(Field* field) noexcept nogil:
@@ -149,10 +151,6 @@ cdef struct PlainHead:
     Field fields[MOST_FIELDS]
 
 
-cdef inline bint is_named(Field* field, const char* name, Py_ssize_t length) noexcept nogil:
-    return field.length == length and not strncasecmp(<const char*>field.name, name, length)
-
-
 cdef bint read_length(Field* field, size_t* length) noexcept nogil:
     """Read the value of Content-Length. Returns False unless it is a usual number."""
     cdef Py_ssize_t n
@@ -195,7 +193,7 @@ cdef bint read_plain_head(PlainHead* head, const char* data, Py_ssize_t size) no
         if not length:
             return False
         for n in range(head.count):
-            if same_name(&head.fields[n], field):
+            if is_named(&head.fields[n], field.name, field.length):
                 return False
         if is_named(field, b"host", 4):
             hosts += 1
