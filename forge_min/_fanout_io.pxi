@@ -216,9 +216,7 @@ cdef class IoThread:
             shutdown(client.fd, SHUT_WR)
             client.wait = CLOSED
             client_enter(client, LINGER, self.now)
-            self.discard(client)
-        elif client.wait == CLOSED:
-            self.discard(client)
+            self.read(client)
         elif client.wait != WORKER:
             self.read(client)
 
@@ -254,13 +252,16 @@ cdef class IoThread:
         return True
 
     cdef void read(self, Client* client) noexcept nogil:
-        """Read until a task is complete, or nothing is left."""
+        """Read until a task is complete or nothing is left; discard input after the last response."""
         cdef ssize_t count
         while True:
-            if client.size and self.give_input(client):
+            if client.size and client.wait != CLOSED and self.give_input(client):
                 return
             if client.readable:
                 count = recv(client.fd, self.buffer, RECEIVED, MSG_DONTWAIT)
+                if count > 0 and client.wait == CLOSED:
+                    self.watch(client, EPOLL_CTL_MOD)  # an event for the rest, after others
+                    return
                 if count > 0 and client_append(client, self.buffer, <size_t>count):
                     # epoll(7): the peer's end may have come with the same event.
                     client.readable = count == RECEIVED or client.hung_up
@@ -284,18 +285,6 @@ cdef class IoThread:
         client.used = <size_t>size if size > 0 else client.size
         self.give(client, KIND_REQUEST if size > 0 else KIND_INPUT)
         return True
-
-    cdef void discard(self, Client* client) noexcept nogil:
-        """Discard further input, and close after the peer's end."""
-        cdef ssize_t count
-        if client.readable:
-            count = recv(client.fd, self.buffer, RECEIVED, MSG_DONTWAIT)
-            if count > 0:
-                self.watch(client, EPOLL_CTL_MOD)  # an event for the rest, after other connections
-            elif count < 0 and is_temporary():
-                client.readable = False
-            else:
-                self.close_client(client)
 
     cdef bint watch(self, Client* client, int operation) noexcept nogil:
         """Let epoll report each change, and the present state at first (epoll_ctl(2))."""
