@@ -24,11 +24,12 @@ cdef class IoThread:
     cdef dict base
     cdef int listener, epoll, wakeup
     cdef size_t max_body
-    cdef int max_connections
+    cdef uint64_t max_connections
     cdef double limits[PHASES]  # seconds
     # atomic
     cdef void* blocks  # a stack
-    cdef int asleep, stopped, draining, last_responses, accept_errno, count
+    cdef int asleep, stopped, draining, last_responses, accept_errno
+    cdef uint64_t count
     cdef TaskQueue tasks
     # For the thread only.
     cdef Node* clients
@@ -74,7 +75,7 @@ cdef class IoThread:
     @property
     def connections(self):
         """See _fanout_io_py.IoThread.connections."""
-        return forge_flag(&self.count)
+        return forge_load(&self.count)
 
     def take_accept_error(self):
         """See _fanout_io_py.IoThread.take_accept_error."""
@@ -348,7 +349,7 @@ cdef class IoThread:
             return
         client_enter(client, IDLE, self.now)
         list_add(&self.clients, &client.node)
-        forge_step(&self.count, 1)
+        forge_add(&self.count, 1)
 
     cdef void listen_for(self, uint32_t events) noexcept nogil:
         if forge_flag(&self.draining) < 2:
@@ -373,7 +374,7 @@ cdef class IoThread:
         """Remove an open connection from epoll and from the list."""
         list_remove(&self.clients, &client.node)
         forge_swap(&client.gone, 1)
-        forge_step(&self.count, -1)
+        forge_add(&self.count, <uint64_t>-1)
         # SAFETY: an event of this round may still name it.
         client.next_closed, self.closed = self.closed, client
         if self.paused:

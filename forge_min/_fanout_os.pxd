@@ -22,8 +22,9 @@ cdef extern from *:
     static inline int forge_unref(long *count) {
         return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL) == 0;
     }
-    static inline void forge_add(uint64_t *cell, uint64_t n) {
-        __atomic_fetch_add(cell, n, __ATOMIC_RELAXED);
+    /* Returns the new value. */
+    static inline uint64_t forge_add(uint64_t *cell, uint64_t n) {
+        return __atomic_add_fetch(cell, n, __ATOMIC_SEQ_CST);
     }
     static inline uint64_t forge_load(uint64_t *cell) {
         return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
@@ -31,17 +32,11 @@ cdef extern from *:
     static inline void forge_store(uint64_t *cell, uint64_t n) {
         __atomic_store_n(cell, n, __ATOMIC_RELEASE);
     }
-    static inline uint64_t forge_next(uint64_t *cell) {
-        return __atomic_add_fetch(cell, 1, __ATOMIC_SEQ_CST);
-    }
     static inline int forge_flag(int *flag) {
         return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
     }
     static inline int forge_swap(int *flag, int value) {
         return __atomic_exchange_n(flag, value, __ATOMIC_SEQ_CST);
-    }
-    static inline int forge_step(int *cell, int n) {
-        return __atomic_add_fetch(cell, n, __ATOMIC_SEQ_CST);
     }
     /* Change one value into another. Returns 0 if it was a third one. */
     static inline int forge_change(int *cell, int from, int to) {
@@ -78,13 +73,11 @@ cdef extern from *:
     """
     void forge_ref(long* count) noexcept nogil
     bint forge_unref(long* count) noexcept nogil
-    void forge_add(uint64_t* cell, uint64_t n) noexcept nogil
+    uint64_t forge_add(uint64_t* cell, uint64_t n) noexcept nogil
     uint64_t forge_load(uint64_t* cell) noexcept nogil
     void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
-    uint64_t forge_next(uint64_t* cell) noexcept nogil
     int forge_flag(int* flag) noexcept nogil
     int forge_swap(int* cell, int value) noexcept nogil
-    int forge_step(int* cell, int n) noexcept nogil
     int forge_change(int* cell, int old, int new) noexcept nogil
     void forge_push(void** stack, void* item, void** next) noexcept nogil
     bint forge_any(void** stack) noexcept nogil

@@ -117,7 +117,7 @@ cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
     number = ring.head + 1
     slot = &ring.slots[number % ring.size]
     old = slot[0]
-    frame.order = forge_next(ring.published)
+    frame.order = forge_add(ring.published, 1)
     slot[0] = frame
     forge_store(&ring.head, number)
     if ring.waker != NULL:
