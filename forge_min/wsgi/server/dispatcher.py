@@ -125,8 +125,6 @@ class Dispatcher:
             elif task.kind == "gone":
                 if isinstance(task.state, Exchange):
                     task.state.abandon()
-            elif task.kind == "late":
-                self._refuse_late(task)
             elif isinstance(task.state, Exchange):
                 state.began, state.task, state.exchange = time.perf_counter(), task, task.state
                 task.state.resume(task)
@@ -138,11 +136,14 @@ class Dispatcher:
             task.end(b"")
 
     def _read(self, task: Task, state: CurrentWork) -> None:
-        """Read a request that is not plain, and run it if it is complete."""
+        """Read a request that is not plain, and run it if it is complete. Refuse a late one."""
         reader = task.state or RequestReader(task.base_environ, self._max_body)
         reader.buffer += task.value or b""
         try:
             arrived = next(reader.requests)
+            if task.kind == "late":
+                late = ProtocolError(408, "the request did not arrive in time")
+                reader.requests.throw(late)  # raises it, with its environ
         except ProtocolError as err:
             self._refuse(task, err)
             return
@@ -229,18 +230,6 @@ class Dispatcher:
             self._report(dict(environ), 500, detail, seconds)
 
     # -- refused requests --------------------------------------------------------------------------
-
-    def _refuse_late(self, task: Task) -> None:
-        """Respond to a request that did not arrive in time."""
-        reader = task.state or RequestReader(task.base_environ, self._max_body)
-        reader.buffer += task.value
-        slow = ProtocolError(408, "the request did not arrive in time")
-        try:
-            if task.state is None:
-                next(reader.requests)
-            reader.requests.throw(slow)  # sets the environ of `slow`
-        except ProtocolError as err:
-            self._refuse(task, err)
 
     def _refuse(self, task: Task, why: ProtocolError) -> None:
         """Respond to a protocol error; the connection ends."""
