@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
 from typing import Any, NamedTuple
 from wsgiref.types import WSGIApplication
 
@@ -78,9 +77,8 @@ class Dispatcher:
         self._max_body = max_body
         self._proxies = proxies
         self.current_work: set[CurrentWork] = set()  # LOCK: none, its operations are atomic
-        # LOCK: none; who pops a request resumes it. By number: until, task, request.
-        self._numbers = count()
-        self._parked: dict[int, tuple[float, Task, _ParkedRequest]] = {}
+        # LOCK: none; the thread that pops a request resumes it. By task: until, request.
+        self._parked: dict[Task, tuple[float, _ParkedRequest]] = {}
 
     def work(self) -> None:
         """Run one worker thread until the server stops or the worker is given up."""
@@ -173,15 +171,13 @@ class Dispatcher:
             exchange.run(self.app, environ)
         except Parked as parked:
             environ["wsgi.input"].seek(0)
-            request = _ParkedRequest(environ, reader)
-            number = next(self._numbers)
-            self._parked[number] = parked.until, task, request
-            parked.wait(partial(self._resume, number))
+            self._parked[task] = parked.until, _ParkedRequest(environ, reader)
+            parked.wait(partial(self._resume, task))
 
-    def _resume(self, number: int) -> bool:
+    def _resume(self, task: Task) -> bool:
         """Let a worker run a parked request again; return False if it no longer waits."""
-        waiting = self._parked.pop(number, None)
-        return waiting is not None and waiting[1].wait_sent(b"", waiting[2])
+        waiting = self._parked.pop(task, None)
+        return waiting is not None and task.wait_sent(b"", waiting[1])
 
     def stuck_workers(self) -> set[threading.Thread]:
         """Return the given-up workers that have not returned."""
@@ -200,9 +196,9 @@ class Dispatcher:
         limit: seconds that a handler may take; 0: unlimited.
         """
         now = time.monotonic()
-        for number, (until, _, _) in list(self._parked.items()):
+        for task, (until, _) in list(self._parked.items()):
             if now >= until:
-                self._resume(number)
+                self._resume(task)
         if error := self._io_thread.take_accept_error():
             _log.warning("no connection can be accepted now: %s", os.strerror(error))
         for state in list(self.current_work) if limit else ():
