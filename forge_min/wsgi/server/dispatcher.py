@@ -34,21 +34,16 @@ class CurrentWork:
     """The current work of one worker thread.
 
     thread: the worker.
-    exchange: the exchange that it runs, or None.
-    task: of the exchange, while it runs.
-    environ: of the request that it runs; None while it resumes a body.
-    began: time.perf_counter() at the start of the exchange.
+    run: the exchange that it runs, its task, its environ (None while a body is resumed), and
+        time.perf_counter() at its start; or None. Set as a whole: another thread reads it.
     given_up: whether another worker has replaced it.
     """
 
-    __slots__ = ("began", "environ", "exchange", "given_up", "task", "thread")
+    __slots__ = ("given_up", "run", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
-        self.exchange: Exchange | None = None
-        self.task: Task | None = None
-        self.environ: dict[str, Any] | None = None
-        self.began = 0.0
+        self.run: tuple[Exchange, Task, dict[str, Any] | None, float] | None = None
         self.given_up = False
 
 
@@ -92,7 +87,7 @@ class Dispatcher:
                         break
                 except BaseException:  # SAFETY: without memory, its log fails, too
                     pass
-                state.exchange = state.environ = state.task = None
+                state.run = None
                 if os.getpid() != process:
                     os._exit(1)  # a child process that the handler has forked: it has no server
         finally:
@@ -124,7 +119,7 @@ class Dispatcher:
                 if isinstance(task.state, Exchange):
                     task.state.abandon()
             elif isinstance(task.state, Exchange):
-                state.began, state.task, state.exchange = time.perf_counter(), task, task.state
+                state.run = task.state, task, None, time.perf_counter()
                 task.state.resume(task)
             elif isinstance(task.state, _ParkedRequest):
                 self._respond(task, *task.state, state)
@@ -164,9 +159,7 @@ class Dispatcher:
         if self._proxies.are_set or "HTTP_X_FORWARDED_FOR" in environ:
             self._proxies.apply(environ)
         exchange = Exchange(task, environ, reader)
-        # SAFETY: in this order: a thread that sees this exchange sees its start (`_give_up`).
-        state.began, state.task = time.perf_counter(), task
-        state.environ, state.exchange = environ, exchange
+        state.run = exchange, task, environ, time.perf_counter()
         try:
             exchange.run(self.app, environ)
         except Parked as parked:
@@ -208,10 +201,12 @@ class Dispatcher:
                 _log.exception("a handler could not be given up")
 
     def _give_up_if_late(self, state: CurrentWork, limit: float) -> None:
-        # SAFETY: the exchange is read before `began` and `task`, which are newer for a newer one.
-        exchange, environ = state.exchange, state.environ
-        task, seconds = state.task, time.perf_counter() - state.began
-        if exchange is None or task is None or state.given_up or seconds < limit:
+        run = state.run
+        if run is None or state.given_up:
+            return
+        exchange, task, environ, began = run
+        seconds = time.perf_counter() - began
+        if seconds < limit:
             return
         logged = exchange.logged if environ is None else logged_request(environ)
         if logged is None:
