@@ -232,13 +232,22 @@ cdef ssize_t frame_request(Client* client, size_t max_body) noexcept nogil:
     return <ssize_t>size if client.size >= size else INCOMPLETE
 
 
+cdef dict base_environ(Client* client, dict base):
+    """Return a new environ with what all requests of a connection have in common."""
+    cdef dict environ = base.copy()
+    if client.address[0]:
+        environ["REMOTE_ADDR"] = client.address.decode("latin-1")
+        environ["REMOTE_PORT"] = client.port.decode("latin-1")
+    return environ
+
+
 cdef dict environ_of(Client* client, dict base):
     """Return the environ of the first request of the input, which is complete."""
     cdef PlainHead head
     cdef const unsigned char* query
     cdef int n
     read_plain_head(&head, client.input, <Py_ssize_t>client.head)
-    cdef dict environ = base.copy()
+    cdef dict environ = base_environ(client, base)
     environ["REQUEST_METHOD"] = text_of(<const unsigned char*>client.input, head.method)
     environ["SERVER_PROTOCOL"] = "HTTP/1.1"
     for n in range(head.count):

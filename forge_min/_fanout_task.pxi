@@ -89,7 +89,6 @@ cdef fill_task(Task task, IoThread io, Client* client):
         client.state = NULL
     if kind == KIND_REQUEST:
         task.value = environ_of(client, io.base)
-        set_remote(task.value, client)
     elif kind == KIND_INPUT or kind == KIND_LATE:
         task.value = client.input[:client.used] if client.used else b""
         if client.phase == HEAD or client.phase == BODY:
@@ -97,12 +96,6 @@ cdef fill_task(Task task, IoThread io, Client* client):
     elif kind == KIND_DETACHED:
         task.value = client.fd
     task.kind = KINDS[kind]
-
-
-cdef set_remote(dict environ, Client* client):
-    if client.address[0]:
-        environ["REMOTE_ADDR"] = client.address.decode("latin-1")
-        environ["REMOTE_PORT"] = client.port.decode("latin-1")
 
 
 @cython.final
@@ -128,9 +121,7 @@ cdef class Task:
     @property
     def base_environ(self):
         """See _fanout_task_py.Task.base_environ."""
-        environ = self.io.base.copy()
-        set_remote(environ, self.client)
-        return environ
+        return base_environ(self.client, self.io.base)
 
     @property
     def connected(self):
