@@ -3,6 +3,7 @@
 # All other heads and responses are left to the Python code with all rules (wsgi/http1). Nothing is
 # rejected here, and nothing is accepted here that is rejected there.
 
+from email.utils import formatdate
 from io import BytesIO
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
@@ -11,10 +12,7 @@ from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp
-from libc.time cimport time, time_t, tm
-
-cdef extern from *:
-    tm* gmtime_r(const time_t*, tm*) nogil
+from libc.time cimport time, time_t
 
 cdef enum:
     NAME = 1  # valid in the name of a field; no underscore (RFC 9110 section 5.6.2)
@@ -338,7 +336,7 @@ def try_format_response(head, list body not None):
     cdef int digits
     cdef char length_line[48]
     cdef char* out
-    cdef bytes response
+    cdef bytes date = date_line(time(NULL)), response
     number, lines, length, dated = head
     if dated or number == 204 or number == 304 or type(lines) is not bytes:
         return None
@@ -351,7 +349,7 @@ def try_format_response(head, list body not None):
     digits = snprintf(length_line, sizeof(length_line), b"Content-Length: %zd\r\n\r\n", size)
     response = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(lines) + DATE_LINE + digits + size)
     out = append(PyBytes_AS_STRING(response), PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
-    out = append(out, date_line(time(NULL)), DATE_LINE)
+    out = append(out, PyBytes_AS_STRING(date), DATE_LINE)
     out = append(out, length_line, digits)
     for piece in body:
         out = append(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
@@ -360,22 +358,14 @@ def try_format_response(head, list body not None):
 
 # LOCK: the GIL. The last formatted second, and its line.
 cdef time_t DATED = -1
-cdef char DATE[64]
-cdef const char* DAYS = b"SunMonTueWedThuFriSat"
-cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+cdef bytes DATE = None
 
 
-cdef const char* date_line(time_t now) noexcept:
-    """Return the Date field (RFC 9110 section 5.6.7), which does not depend on the locale."""
-    global DATED
-    cdef tm parts
+cdef bytes date_line(time_t now):
+    """Return the Date field (RFC 9110 section 6.6.1)."""
+    global DATED, DATE
     if now != DATED:
-        gmtime_r(&now, &parts)
-        snprintf(
-            DATE, sizeof(DATE), b"Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
-            DAYS + 3 * parts.tm_wday, parts.tm_mday, MONTHS + 3 * parts.tm_mon,
-            parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec,
-        )
+        DATE = f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
         DATED = now
     return DATE
 

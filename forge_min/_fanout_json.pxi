@@ -5,6 +5,10 @@
 from cpython.float cimport PyFloat_AS_DOUBLE
 from libc.math cimport floor, fmod, isfinite
 from libc.stdlib cimport realloc
+from libc.time cimport tm
+
+cdef extern from *:
+    tm* gmtime_r(const time_t*, tm*) nogil
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, object) except -1
