@@ -208,10 +208,8 @@ class Dispatcher:
         seconds = time.perf_counter() - began
         if seconds < limit:
             return
-        logged = exchange.logged if environ is None else logged_request(environ)
-        if logged is None:
-            return  # it has returned between these lines
-        (request, extra), thread = logged, state.thread.ident or 0
+        request, extra = exchange.logged if environ is None else logged_request(environ)
+        thread = state.thread.ident or 0
         stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
         _log.error(_GIVEN_UP, limit, *request, stack, extra=extra)
         state.given_up = True

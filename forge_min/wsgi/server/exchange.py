@@ -88,7 +88,7 @@ class Exchange:
     """
 
     # PERF: on the class, so that most responses need not set them (benchmarks/http, hello).
-    logged: LoggedRequest | None = None  # these five are set for bodies other than lists
+    logged: LoggedRequest = ("-", "-", "-"), {}  # these five are set for bodies other than lists
     _log_context: Context | None = None  # the body's `forge_context`
     _context = Context()
     _body: Iterable[bytes] = ()
@@ -153,7 +153,6 @@ class Exchange:
             self.hand_over(-1)
             raise
         except BaseException:
-            assert self.logged is not None
             self._log_failure(self.logged)
             raise ClientDisconnected from None
 
@@ -162,8 +161,7 @@ class Exchange:
         try:
             self._close()
         except BaseException:
-            if self.logged is not None:
-                self._log("a body failed to close", self.logged)
+            self._log("a body failed to close", self.logged)
         self.hand_over(-1)
 
     def cut_off(self, task: Task, environ: dict[str, Any] | None, *, reported: bool) -> bool:
