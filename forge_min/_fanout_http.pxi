@@ -283,13 +283,12 @@ def try_format_head(status, headers, dict statuses not None, dict kinds not None
     cdef const unsigned char* value
     cdef Py_ssize_t length_of_name = 0, length_of_value = 0
     cdef object length = None
-    cdef PyObject* kind
     if type(headers) is not list or type(status) is not str:
         return None
-    kind = PyDict_GetItemWithError(statuses, status)
-    if kind is NULL:
+    known = statuses.get(status)
+    if known is None:
         return None
-    number, line = <tuple>kind
+    number, line = <tuple>known
     if PyBytes_GET_SIZE(line) > MOST_BYTES // 2:
         return None
     out = append(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
@@ -299,11 +298,11 @@ def try_format_head(status, headers, dict statuses not None, dict kinds not None
         key, item = <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1)
         if type(key) is not str or type(item) is not str:
             return None
-        kind = PyDict_GetItemWithError(kinds, key)
-        if kind is NULL:
+        kind = kinds.get(key)
+        if kind is None:
             return None
-        if <object>kind:
-            if <object>kind != "content-length" or length is not None:
+        if kind:
+            if kind != "content-length" or length is not None:
                 return None
             if not item.isascii() or not item.isdigit():
                 return None
