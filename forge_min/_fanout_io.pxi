@@ -48,7 +48,6 @@ cdef class IoThread:
         self.max_body, self.max_connections = max_body, max_connections
         self.limits[IDLE], self.limits[HEAD], self.limits[BODY] = idle, head, body
         self.limits[WRITE], self.limits[LINGER], self.limits[NO_PHASE] = write, LINGER_FOR, body
-        self.wakeup = -1
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.epoll < 0 or self.wakeup < 0 or not (
