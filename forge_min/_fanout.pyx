@@ -735,7 +735,7 @@ cdef class StreamWriter:
             left = piece.frame.size - piece.offset
             if piece.cursor != NULL:
                 piece.cursor.number = piece.next
-                forge_add(&self.refresh_count, <uint64_t>(not piece.counts))
+                forge_add(&self.refresh_count, <uint64_t>(piece.frame.order == 0))
             if sent < left:
                 stream_keep(stream, piece, sent)
                 stream.slow = True
@@ -744,7 +744,7 @@ cdef class StreamWriter:
             if piece.cursor == NULL:
                 frame_drop(stream.current.frame)
                 memset(&stream.current, 0, sizeof(Piece))
-            forge_add(&self.frames, <uint64_t>piece.counts)
+            forge_add(&self.frames, <uint64_t>(piece.frame.order != 0))
 
     cdef void sweep(self, double now) noexcept nogil:
         """Send heartbeats and enforce deadlines."""

@@ -13,7 +13,7 @@ from forge_min._fanout_os cimport *
 cdef struct Frame:
     long refs
     size_t size  # bytes that follow this header
-    uint64_t order  # number among all frames of this process; 0: not published
+    uint64_t order  # number among all frames of this process; 0: not published by a topic
 
 
 cdef inline char* frame_data(Frame* frame) noexcept nogil:

@@ -23,7 +23,6 @@ cdef struct Piece:  # a frame to send, and the cursor that moves when its first 
     size_t offset  # bytes of it that were sent
     Cursor* cursor  # NULL: the frame is the stream's current one
     uint64_t next
-    bint counts  # whether it is a frame of a topic
 
 
 cdef struct Stream:
@@ -91,7 +90,6 @@ cdef inline int cursor_gather(
         pieces[count].frame = blocks[index]
         pieces[count].offset = 0
         pieces[count].cursor = cursor
-        pieces[count].counts = waiting <= allowed
         pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
         count += 1
     return count
