@@ -304,11 +304,12 @@ cdef class StreamWriter:
     cdef object thread, starting
     cdef uint64_t last_id
     # LOCK: lock guards the commands: everything down to stop_farewell. Once a stop is requested,
-    # stop_deadline and stop_farewell do not change, and the thread reads them without the lock.
+    # stop_deadline is set. It and stop_farewell do not change then, and the thread reads them
+    # without the lock.
     cdef pthread_mutex_t lock
     cdef Stream* incoming
     cdef Stream* dropping
-    cdef bint live, stop_requested
+    cdef bint live  # it accepts commands
     cdef double stop_deadline
     cdef Frame* stop_farewell
     # For the writer's thread only. Other threads read the counters, atomically.
@@ -368,8 +369,8 @@ cdef class StreamWriter:
         cdef Frame* frame = frame_of(last)
         thread = self.thread
         pthread_mutex_lock(&self.lock)
-        if self.live and not self.stop_requested:
-            self.stop_requested = True
+        if self.live:
+            self.live = False
             self.stop_deadline = forge_now() + wait
             self.stop_farewell = frame
             frame = NULL
@@ -415,7 +416,7 @@ cdef class StreamWriter:
         # SAFETY: before the thread can see the stream, because its end needs the entry.
         self.entries[stream.id] = entry
         pthread_mutex_lock(&self.lock)
-        accepted = self.live and not self.stop_requested
+        accepted = self.live
         if accepted:
             forge_ref(&stream.refs)
             stream.next_incoming = self.incoming
@@ -435,7 +436,7 @@ cdef class StreamWriter:
         cdef bint accepted = False
         if entry is not None and not entry.dropped:
             pthread_mutex_lock(&self.lock)
-            if self.live and not self.stop_requested:
+            if self.live:
                 accepted = True
                 forge_ref(&entry.stream.refs)
                 entry.stream.drop_farewell = frame
@@ -563,7 +564,7 @@ cdef class StreamWriter:
         incoming = self.incoming
         dropping = self.dropping
         self.incoming = self.dropping = NULL
-        stop = self.stop_requested and not self.stopping
+        stop = self.stop_deadline != 0.0 and not self.stopping
         pthread_mutex_unlock(&self.lock)
         while incoming != NULL:
             self.begin(incoming)
