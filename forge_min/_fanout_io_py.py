@@ -200,8 +200,9 @@ class IoThread:
         return True
 
     def _read(self, client: ClientState) -> None:
+        data, client.input = client.input, b""
         try:
-            data = client.sock.recv(_RECEIVED)
+            data = data or client.sock.recv(_RECEIVED)
         except BlockingIOError:
             return
         except OSError:

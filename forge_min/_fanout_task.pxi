@@ -138,6 +138,10 @@ cdef class Task:
         """See _fanout_task_py.Task.unsent."""
         return -1 if forge_flag(&self.client.gone) else forge_load(&self.client.unsent)
 
+    def put_back(self, size_t size):
+        """See _fanout_task_py.Task.put_back."""
+        self.client.used -= min(size, self.client.used)
+
     def respond(self, bytes data not None):
         """See _fanout_task_py.Task.respond."""
         return self.submit(data, REQUEST, NO_PHASE, None, False)

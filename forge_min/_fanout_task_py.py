@@ -34,6 +34,7 @@ class ClientState:
     file: the identity of the socket; another thread may close its descriptor.
     output, unsent: bytes to send, and their number.
     state: of a worker, which gets it back with the next task.
+    input: received bytes that a worker has put back.
     is_fresh: whether nothing was received yet.
     """
 
@@ -47,6 +48,7 @@ class ClientState:
         self.output: deque[memoryview] = deque()
         self.unsent = self.in_kernel = 0
         self.state: Any = None
+        self.input = b""
         self.gone, self.is_fresh = False, True
         self.interest = selectors.EVENT_READ
 
@@ -111,6 +113,10 @@ class Task:
     def unsent(self) -> int:
         """Number of bytes that the kernel has not accepted yet; -1 if the connection has ended."""
         return -1 if self._client.gone else self._client.unsent
+
+    def put_back(self, size: int) -> None:
+        """Leave the last bytes of `value` for the next task, as the beginning of its input."""
+        self._client.input = self.value[len(self.value) - size :]
 
     def respond(self, data: bytes) -> bool:
         """Send the rest of a response, then wait for the next request."""

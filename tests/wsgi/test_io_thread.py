@@ -106,6 +106,25 @@ def test_chunked_bytes_are_input_and_wait_input_continues(bench):
     assert peer.answer().body == b"done"
 
 
+def test_bytes_that_are_put_back_are_the_next_request(bench):
+    made, following = bench(), "GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+    peer = made.connect().send(CHUNKED + "0\r\n\r\n" + following)
+    task = made.next()
+    task.put_back(len(following))
+    assert task.wait_sent(answer_of("first"), "state")
+    assert peer.answer().body == b"first"
+    task = made.next()
+    assert (task.kind, task.state) == ("sent", "state")
+    assert task.respond(answer_of("second"))
+    assert peer.answer().body == b"second"
+    task = made.next()
+    if task.kind == "request":
+        assert path_of(task.value) == "/next"
+    else:  # the twin leaves all requests to workers
+        assert task.value == following.encode()
+    assert task.respond(answer_of("third")) and peer.answer().body == b"third"
+
+
 def test_end_closes_and_unread_input_does_not_reset_the_response(bench):
     made = bench(max_body=10)
     peer = made.connect().send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")

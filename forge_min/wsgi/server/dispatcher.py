@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from wsgiref.types import WSGIApplication
 
 from ...fanout import IoThread, Task
@@ -47,13 +47,6 @@ class CurrentWork:
         self.given_up = False
 
 
-class _ParkedRequest(NamedTuple):
-    """A request that waits because of `Parked`, or waits to be run again."""
-
-    environ: dict[str, Any]
-    reader: RequestReader | None
-
-
 class Dispatcher:
     """Reads requests that are not plain, runs the application, and responds to refused requests.
 
@@ -72,8 +65,8 @@ class Dispatcher:
         self._max_body = max_body
         self._proxies = proxies
         self.current_work: set[CurrentWork] = set()  # LOCK: none, its operations are atomic
-        # LOCK: none; the thread that pops a request resumes it. By task: until, request.
-        self._parked: dict[Task, tuple[float, _ParkedRequest]] = {}
+        # LOCK: none; the thread that pops a request resumes it. By task: until, environ.
+        self._parked: dict[Task, tuple[float, dict[str, Any]]] = {}
 
     def work(self) -> None:
         """Run one worker thread until the server stops or the worker is given up."""
@@ -112,7 +105,7 @@ class Dispatcher:
             if task.kind == "request":
                 # SAFETY: the environ refers to the exchange, and so to this task: not a cycle.
                 environ, task.value = task.value, None
-                self._respond(task, environ, None, state)
+                self._respond(task, environ, state)
             elif task.kind == "detached":
                 task.state.hand_over(task.value)
             elif task.kind == "gone":
@@ -121,8 +114,8 @@ class Dispatcher:
             elif isinstance(task.state, Exchange):
                 state.run = task.state, task, None, time.perf_counter()
                 task.state.resume(task)
-            elif isinstance(task.state, _ParkedRequest):
-                self._respond(task, *task.state, state)
+            elif isinstance(task.state, dict):  # the environ of a parked request
+                self._respond(task, task.state, state)
             else:
                 self._read(task, state)
         except ClientDisconnected:
@@ -146,25 +139,20 @@ class Dispatcher:
             else:
                 task.wait_input(arrived.value, reader)
         else:
-            self._respond(task, arrived, reader if reader.buffer else None, state)
+            task.put_back(len(reader.buffer))
+            self._respond(task, arrived, state)
 
-    def _respond(
-        self,
-        task: Task,
-        environ: dict[str, Any],
-        reader: RequestReader | None,
-        state: CurrentWork,
-    ) -> None:
+    def _respond(self, task: Task, environ: dict[str, Any], state: CurrentWork) -> None:
         # PERF: most requests come directly (benchmarks/http, hello).
         if self._proxies.are_set or "HTTP_X_FORWARDED_FOR" in environ:
             self._proxies.apply(environ)
-        exchange = Exchange(task, environ, reader)
+        exchange = Exchange(task, environ)
         state.run = exchange, task, environ, time.perf_counter()
         try:
             exchange.run(self.app, environ)
         except Parked as parked:
             environ["wsgi.input"].seek(0)
-            self._parked[task] = parked.until, _ParkedRequest(environ, reader)
+            self._parked[task] = parked.until, environ
             parked.wait(partial(self._resume, task))
 
     def _resume(self, task: Task) -> bool:

@@ -67,7 +67,7 @@ def last_response(app: WSGIApplication, environ: dict[str, Any]) -> bytes:
 
 
 class RequestReader:
-    """Reads the requests of a connection that are not plain.
+    """Reads a request that is not plain.
 
     buffer: received bytes that belong to no request yet.
     requests: see `read_requests`.
@@ -84,7 +84,6 @@ class Exchange:
     task: of the connection; another one after each `resume`.
     environ: read, never kept. It holds `stream`, and because of the cycle only the garbage
         collector would free a request.
-    reader: has received further bytes; None: it has not, or the request was plain.
     """
 
     # PERF: on the class, so that most responses need not set them (benchmarks/http, hello).
@@ -99,11 +98,8 @@ class Exchange:
     _adopt: Adopt | None = None
     _remaining: int | None = None
 
-    def __init__(
-        self, task: Task, environ: dict[str, Any], reader: RequestReader | None = None
-    ) -> None:
+    def __init__(self, task: Task, environ: dict[str, Any]) -> None:
         self.task = task
-        self._reader = reader
         tokens = environ.get("HTTP_CONNECTION")
         if environ["SERVER_PROTOCOL"] != "HTTP/1.1":
             self._is_http11 = self._keeps_alive = self._is_plain = False
@@ -315,8 +311,6 @@ class Exchange:
             taken = task.detach(data, self)
         elif self._closing:
             taken = task.end(data)
-        elif self._reader is not None:
-            taken = task.wait_sent(data, self._reader)
         else:
             taken = task.respond(data)
         if not taken:
