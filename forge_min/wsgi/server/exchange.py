@@ -93,7 +93,7 @@ class Exchange:
     _body: Iterable[bytes] = ()
     _pieces: Iterator[bytes] | None = None
     _is_http11 = _keeps_alive = _is_plain = True
-    _bodiless = _begun = _sent = _chunked = _closing = False
+    _bodiless = _sent = _chunked = _closing = False
     _head: Head | None = None
     _adopt: Adopt | None = None
     _remaining: int | None = None
@@ -330,7 +330,7 @@ class Exchange:
 
         size: bytes of the whole body, if known.
         """
-        out = b"" if self._begun else self._begin(size)
+        out = b"" if self._sent else self._begin(size)
         if self._bodiless:
             data = b""
         if self._remaining is not None:
@@ -345,7 +345,6 @@ class Exchange:
         """Return the head; decide the framing of the body, and whether the connection persists."""
         if self._head is None:
             raise RuntimeError("the application did not call start_response")
-        self._begun = True
         status, lines, length, dated = self._head
         last = self.task.last
         if last or status != 200 or self._bodiless:
