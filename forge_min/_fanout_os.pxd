@@ -96,8 +96,6 @@ cdef extern from "<pthread.h>" nogil:
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void* ptr
-        int fd
-        uint64_t u64
     struct epoll_event:
         uint32_t events
         epoll_data_t data
