@@ -49,6 +49,8 @@ def try_format_response(
 def try_read_request(data: bytearray, base: dict[str, Any], max_body: int) -> dict[str, Any] | None:
     """Remove a request from the front of `data` and return its environ, as `read_requests` does.
 
+    For tests: `IoThread` finds and reads plain requests with the same code.
+
     Returns None, and removes nothing, when unsure or if the request is not complete.
     """
 

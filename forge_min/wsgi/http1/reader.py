@@ -7,7 +7,6 @@ import io
 from collections.abc import Generator
 from typing import Any
 
-from ...fanout import try_read_request
 from ...lazy import lazy_pattern
 from .refusal import ProtocolError
 from .request_head import MAX_LINE, check_partial, parse_head
@@ -51,10 +50,7 @@ def read_requests(
     while True:
         while not data:
             yield Phase.IDLE
-        # A simple request is read in one pass (benchmarks/http, create).
-        environ = try_read_request(data, base, max_body)
-        if environ is None:
-            environ = yield from _request(data, base, max_body)
+        environ = yield from _request(data, base, max_body)
         yield environ
 
 
