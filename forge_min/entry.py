@@ -253,6 +253,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 0 if report.good else 1
 
 
+def _manual(arguments: argparse.Namespace) -> int:
+    from .ops import load_project, print_result
+
+    written = load_project().manual().write(arguments.output)
+    lines = (f"wrote {path}" for path in written)
+    print_result({"files": [*map(str, written)]}, lines, as_json=arguments.json)
+    return 0
+
+
 def _version(arguments: argparse.Namespace) -> int:
     from platform import python_version
 
@@ -280,6 +289,7 @@ RUNS: Mapping[str, Run] = {
     "jobs": _with_database("manage_jobs"),
     "auth": _with_database("manage_accounts"),
     "config": _config,
+    "manual": _manual,
     "doctor": _doctor,
     "version": _version,
 }

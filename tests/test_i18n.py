@@ -51,6 +51,7 @@ TITLES = (
     "|Precondition Required|Too Many Requests|Request Header Fields Too Large"
     "|Internal Server Error|Service Unavailable"
 )
+MANUAL = "app/manual.py"  # its sentences are in a table
 PHRASES = TITLES.split("|")
 
 
@@ -85,6 +86,15 @@ def modules() -> Iterator[tuple[str, str]]:
         yield path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8")
 
 
+def manual_sentences() -> Iterator[str]:
+    """The sentences of an application's own manual."""
+    table = tomllib.loads((PACKAGE / "app" / "manual.toml").read_text("utf-8"))
+    for entry in table.pop("runbook"):
+        yield from (entry["title"], entry["text"])
+    for sentences in table.values():
+        yield from sentences.values()
+
+
 def messages() -> dict[str, set[str]]:
     """message → the files that say it."""
     found: dict[str, set[str]] = {phrase: {"wsgi/problem.py"} for phrase in PHRASES}
@@ -93,6 +103,8 @@ def messages() -> dict[str, set[str]]:
             if isinstance(message, ast.Constant):
                 found.setdefault(message.value, set()).add(name)
     table = tomllib.loads((PACKAGE / "db" / "errors.toml").read_text("utf-8"))
+    for sentence in manual_sentences():
+        found.setdefault(sentence, set()).add("app/manual.toml")
     for rule in table["violation"].values():  # wsgi/problem.py shows a domain error's sentence
         found.setdefault(rule["message"], set()).add("db/errors.toml")
     return found
@@ -124,7 +136,7 @@ def test_every_sentence_is_a_literal_that_asks_for_the_values_that_it_is_given()
             if isinstance(message, ast.Constant):
                 if values is not None and places(message.value) != values:
                     breaches.append(f"{name}:{line}: {message.value!r} is given {values}")
-            elif values or isinstance(message, ast.JoinedStr | ast.BinOp):
+            elif name != MANUAL and values or isinstance(message, ast.JoinedStr | ast.BinOp):
                 breaches.append(f"{name}:{line}: no literal")  # one of `gettext_noop` has no values
     assert breaches == []
 

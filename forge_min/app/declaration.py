@@ -49,6 +49,7 @@ class App:
         self.middlewares: list[Middleware] = []
         self.methods: list[Method] = []
         self.signs_in = False
+        self.manual_roles: tuple[str, ...] = ()
         self.reset_sender: Callable[..., object] | None = None
         self.schedules: list[jobs.Periodic] = []
         self.renew: Renew = lambda identity: identity
@@ -142,6 +143,14 @@ class App:
         auth create-user`.
         """
         self.signs_in = True
+
+    def manual(self, *roles: str) -> None:
+        """Serve the application's own manual at /-/help to users with one of `roles`.
+
+        It contains fields, permissions, jobs, and the configuration without secrets. With the role
+        "anybody" every client may read it.
+        """
+        self.manual_roles = roles
 
     def password_reset_sender(self, function: F) -> F:
         """Declare how the link to reset a password is sent, which adds /account/forgot.

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from .. import html, wsgi
+from .. import db, html, wsgi
 from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
+from ..auth import require_one_of
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import Layout, Render
+from ..html import HELP, Layout, Render, manual_page
 from ..resources import files
+from .authentication import Authentication
 from .declaration import App, Generated
+from .manual import ApplicationManual
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -71,6 +74,10 @@ def build_router(
         contract, docs = document_handlers(described, tenant_in_path=tenancy.strategy == "path")
         router.add("GET", "/api/openapi.json", contract, name="openapi")
         router.add("GET", "/api/docs", docs, name="docs")
+    if app.manual_roles:
+        layout.help_roles = app.manual_roles
+        manual = ApplicationManual(app, registry, generated, config, router.routes())
+        router.add("GET", HELP, partial(_show_manual, manual, layout))
     ours = wsgi.StaticFiles(files("forge_min.html") / "assets")
     own = wsgi.StaticFiles(root / "static")
     router.add("GET", OUR_FILES, ours)
@@ -91,6 +98,27 @@ def build_router(
     return router
 
 
+def declared_router(
+    app: App, generated: Generated, config: Config, root: Traversable
+) -> tuple[Registry, wsgi.Router]:
+    """Return the registry and the routes of the code, without a database.
+
+    Raises as `build_router`.
+    """
+    registry = Registry(db.Database(""), app.dependencies)
+    routes = generated.register(registry, config.api.prefix)
+    layout = Layout(config.project.name)
+    account = Authentication(app, registry, config, layout, generated.views).account
+    return registry, build_router(
+        app, registry, generated, routes, _unserved, root, config, layout, account, _unserved
+    )
+
+
+def _unserved(request: wsgi.Request) -> NoReturn:
+    """Replace the handlers that need a running process: /events and server.ready_path."""
+    raise NotImplementedError("these routes serve no request")
+
+
 def _pages(
     registry: Registry, views: Mapping[str, Render], paths: Mapping[str, str], layout: Layout
 ) -> Iterator[wsgi.Route]:
@@ -100,6 +128,13 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views).routes()
     if paths:
         yield wsgi.Route("GET", "/", layout.start, "")
+
+
+def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:
+    """Return the application's own manual, if the current identity may read it."""
+    if not layout.may_read_help():
+        require_one_of(layout.help_roles)
+    return layout.page(request, manual_page.render, **manual.content())
 
 
 def _icon(own: wsgi.StaticFiles, ours: wsgi.StaticFiles, request: wsgi.Request) -> wsgi.Response:

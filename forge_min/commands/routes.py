@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import NoReturn
 
-from .. import db
-from ..actions import Registry
-from ..app import Authentication, build_router
-from ..html import Layout
+from ..app import declared_router
 from ..ops import load_project, print_result
 from ..wsgi import Request, Router
 from .project import find_root, use_code
@@ -38,17 +34,4 @@ def _router(args: argparse.Namespace) -> Router:
     """Return the router of the project's code. Opens no connection."""
     use_code(find_root(args))
     project = load_project()
-    app, generated = project.code()
-    registry = Registry(db.Database(""), app.dependencies)
-    api_routes = generated.register(registry, project.config.api.prefix)
-    root, config = project.root, project.config
-    layout = Layout(config.project.name)
-    account = Authentication(app, registry, config, layout, generated.views).account
-    return build_router(
-        app, registry, generated, api_routes, _unserved, root, config, layout, account, _unserved
-    )
-
-
-def _unserved(request: Request) -> NoReturn:
-    """Replace the handlers that need a running process: /events and server.ready_path."""
-    raise NotImplementedError("these commands serve no request")
+    return declared_router(*project.code(), project.config, project.root)[1]

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
 from .account import PasswordResetSender, reset_path
-from .layout import Account, Layout, ProblemPages, Render
+from .fields import AnyActions, FormField, display_fields, input_fields, label_of
+from .layout import HELP, Account, Layout, ProblemPages, Render
+from .templates import manual as manual_page
+from .templates import manual_file
 
 if TYPE_CHECKING:
     from .account.pages import SIGN_IN, AccountPages
@@ -20,6 +23,7 @@ __getattr__ = lazy_exports(
 )
 
 __all__ = [
-    "Account", "AccountPages", "LISTING", "Layout", "PasswordResetSender", "ProblemPages", "Render",
-    "ResourcePages", "SIGN_IN", "reset_path",
+    "Account", "AccountPages", "AnyActions", "FormField", "HELP", "LISTING", "Layout",
+    "PasswordResetSender", "ProblemPages", "Render", "ResourcePages", "SIGN_IN", "display_fields",
+    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from ..actions import ANYBODY
 from ..auth import as_identity, current_identity
 from ..errors import Unauthenticated
 from ..i18n import current_language, text
@@ -21,6 +22,7 @@ from .templates import WORDS, index, layout, problem
 Render = Callable[..., str]
 """A compiled page: keyword arguments → HTML."""
 
+HELP = "/-/help"
 SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
 
 Account = Callable[[Request], Raw]
@@ -43,6 +45,7 @@ class Layout:
     stylesheets: paths below the root.
     account: see Account; nothing until the application sets it.
     resources: path → actions of the resources that have pages; filled by the application.
+    help_roles: the roles that may read the application's manual; set by the application.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Layout:
         self.project = project
         self.resources: dict[str, AnyActions] = {}
         self._layout, self._sheets = own or layout.render, tuple(stylesheets)
+        self.help_roles: Sequence[str] = ()
         self.account: Account = lambda _: Raw()
 
     def page(
@@ -78,13 +82,19 @@ class Layout:
         return html_response(document, status, [("Cache-Control", "no-store")])
 
     def nav_items(self, request: Request) -> list[Hyperlink]:
-        """Return a link to each resource that the user may read."""
+        """Return a link to each resource that the user may read, and to the manual."""
         items = []
         for path, actions in self.resources.items():
             if actions.may("read"):
                 here = request.path == path or request.path.startswith(path + "/")
                 items.append(Hyperlink(label_of(actions.resource.topic), request.root + path, here))
+        if self.may_read_help():
+            items.append(Hyperlink(text("Help"), request.root + HELP, request.path == HELP))
         return items
+
+    def may_read_help(self) -> bool:
+        """Return whether the current identity may read the manual of the application."""
+        return ANYBODY in self.help_roles or current_identity().has_one_of(self.help_roles)
 
     def start(self, request: Request) -> Response:
         """Handle GET /: links to all resources."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from zipimport import zipimporter
 
+from .. import i18n
 from ..config import Config, load
 from ..errors import ConfigError, ForgeError
 from ..resources import files
@@ -23,7 +24,7 @@ from ..resources import files
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from ..app import App, Generated, Runtime
+    from ..app import App, ApplicationManual, Generated, Runtime
     from ..jobs import Kind
 
 FOLDER = ".forge"  # files of development, in the project's folder
@@ -76,6 +77,15 @@ class Project:
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
         views = getattr(registry, "VIEWS", {})
         return app, Generated(registry.register, contract, views, self._workers())
+
+    def manual(self) -> ApplicationManual:
+        """Return the application's own manual. Needs no database. Raises as `code`."""
+        from ..app import ApplicationManual, declared_router
+
+        app, generated = self.code()
+        i18n.load(self.root / "locale")
+        registry, router = declared_router(app, generated, self.config, self.root)
+        return ApplicationManual(app, registry, generated, self.config, router.routes())
 
     def _workers(self) -> list[type[Any]]:
         """Return WORKERS of every resources/*/jobs.py, whether a hook names one or not."""

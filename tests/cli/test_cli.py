@@ -17,8 +17,8 @@ from forge_min.cli import new_parser
 from .conftest import PACKAGE, Cli, environment
 
 COMMANDS = ["init", "generate", "migrate", "db", "dev", "serve", "worker", "jobs", "auth", "import",
-            "export", "config", "doctor", "version", "build", "verify", "vendor", "deploy",
-            "routes", "openapi", "completion",
+            "export", "config", "manual", "doctor", "version", "build", "verify", "vendor",
+            "deploy", "routes", "openapi", "completion",
             "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 

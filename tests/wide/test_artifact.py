@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from artifact_runner import Site
+from catalogues import write_catalogue
 from forge_min import db
 from forge_min.db import EmbeddedServer
 from forge_min.ship import build
@@ -35,6 +36,7 @@ def site(
     """The artifact of the wide project, served; one database for this file."""
     root = tmp_path_factory.mktemp("source") / "wide"
     shutil.copytree(wide_project, root)
+    write_catalogue(root / "locale", "de", {"Data": "Daten", "not signed in": "nicht angemeldet"})
     folder = tmp_path_factory.mktemp("site")
     artifact = build(root, output=folder / "wide.pyz").path
     with fresh_database(server, ()) as database:
@@ -346,6 +348,20 @@ def test_the_same_idempotency_key_creates_once(ours: User, rows: dict[str, Any])
     assert status == 201 and again == first and headers["location"].endswith(first["id"])
     status, _, answer = ours.ask("POST", "/orders", body | {"number": "B"}, Idempotency_Key="k-1")
     assert status == 422, answer
+
+
+def test_its_manual_is_written_in_each_language_without_a_database(
+    site: Site, tmp_path: Path
+) -> None:
+    done = site.run(
+        "manual", "-o", str(tmp_path / "out"), FORGE_DATABASE_URL="", FORGE_ADMIN_TOKEN="zqx" * 9
+    )
+    assert done.returncode == 0, done.stderr
+    english, german = ((tmp_path / "out" / f"{n}.html").read_text() for n in ("index", "de"))
+    assert '<html lang="de">' in german and "Daten" in german and "nicht angemeldet" in german
+    assert "Daten" not in english and "python3 wide.pyz migrate up" in english
+    assert "admin.token" in english and "zqxzqx" not in english
+    assert (tmp_path / "out" / "forge.css").stat().st_size > 5000
 
 
 def test_natural_keys_and_words_of_python_and_sql_work_over_http(site: Site) -> None:

@@ -1,0 +1,208 @@
+"""The manual of one application: data, roles, API, jobs, configuration and a runbook.
+
+All of it is read from the code and the configuration, so it is true of this very process.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace as Item
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from .. import jobs
+from ..actions import ANYBODY, Registry
+from ..auth import ANONYMOUS, Identity, as_identity
+from ..config import Config
+from ..html import AnyActions, FormField, display_fields, input_fields, label_of, manual_file
+from ..i18n import LANGUAGES, humanize, in_language, text
+from ..resources import files, table
+from ..wsgi import Route
+from .declaration import App, Generated, declared_queues
+
+_TABLE: Mapping[str, Any] = table(__package__, "manual.toml")
+_OPERATIONS: Mapping[str, str] = _TABLE["operations"]
+_HOOKS = ("after_create", "after_update", "after_delete")
+_ANY_TENANT = UUID(int=0)
+_READS_AND_WRITES = {
+    (True, True): "both", (True, False): "reads", (False, True): "writes", (False, False): "no",
+}  # fmt: skip
+
+
+class ApplicationManual(NamedTuple):
+    """The manual of an application. routes: all of its routes."""
+
+    app: App
+    registry: Registry
+    generated: Generated
+    config: Config
+    routes: Sequence[Route]
+
+    def content(self) -> dict[str, Any]:
+        """Return the title and the other variables of manual.html, in the current language."""
+        project, admin, roles = self.config.project, self.config.admin, self._roles()
+        facts = {
+            "project": project.name,
+            "version": project.version,
+            "document": "/api/openapi.json",
+            "program": f"python3 {project.name}.pyz",
+            "admin": f"{admin.host}:{admin.port}",
+            "roles": ", ".join(roles) or "–",
+        }
+        terms = Item(**{name: text(term, **facts) for name, term in _TABLE["terms"].items()})
+        one_of_each = {role: Identity("user", frozenset([role]), _ANY_TENANT) for role in roles}
+        without_role = Identity("user", tenant=_ANY_TENANT)
+        identities = {terms.anonymous: ANONYMOUS, terms.signed_in: without_role, **one_of_each}
+        resources = [
+            Item(
+                topic=topic,
+                label=label_of(topic),
+                fields=[_described(actions, field) for field in _fields(actions)],
+                access=self._access(actions, identities.values()),
+            )
+            for topic, actions in self.registry.actions.items()
+        ]
+        settings = [
+            Item(key=key, value=json.dumps(value), source=self.config.sources[key])
+            for key, value in self.config.masked().items()
+        ]
+        runbook = [
+            Item(
+                title=text(entry["title"]),
+                text=text(entry["text"], **facts),
+                commands="\n".join(line.format(**facts) for line in entry["commands"]),
+            )
+            for entry in _TABLE["runbook"]
+        ]
+        return {
+            "title": terms.title,
+            "terms": terms,
+            "roles": [*identities],
+            "resources": resources,
+            "routes": [*self._api()],
+            "jobs": [*self._jobs()],
+            "settings": settings,
+            "runbook": runbook,
+        }
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write index.html in English, a page such as de.html for each catalogue, and forge.css.
+
+        Returns the paths of the pages.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        style = files("forge_min.html") / "assets" / "forge.css"
+        (folder / "forge.css").write_bytes(style.read_bytes())
+        pages = {language: folder / f"{language or 'index'}.html" for language in ("", *LANGUAGES)}
+        for language, path in pages.items():
+            with in_language(language):
+                page = manual_file.render(language=language or "en", **self.content())
+            path.write_text(page, "utf-8")
+        return [*pages.values()]
+
+    def _roles(self) -> list[str]:
+        """The roles that the schemas name, sorted."""
+        roles: set[str] = set()
+        for actions in self.registry.actions.values():
+            roles.update(*actions.resource.permissions.values())
+            for column in actions.resource.columns:
+                roles.update(column.visible_to, column.writable_by)
+        return sorted(roles - {ANYBODY})
+
+    def _access(self, actions: AnyActions, identities: Collection[Identity]) -> list[Item]:
+        """A line for each operation and each field, with a cell for each identity."""
+        resource, fields = actions.resource, _fields(actions)
+        operations = ["read", "create", "update", "delete"]
+        operations += ["restore"] if resource.soft_delete else []
+        operations += ["audit"] if resource.auditable else []
+        operations += [name for topic, name, _ in self.app.verbs if topic == resource.topic]
+        labels = [text(_OPERATIONS.get(name) or humanize(name)) for name in operations]
+        labels += [field.label for field in fields]
+        columns = [_allowed(actions, operations, fields, identity) for identity in identities]
+        lines = zip(labels, *columns, strict=True)
+        return [Item(label=label, cells=cells) for label, *cells in lines]
+
+    def _api(self) -> Iterator[Item]:
+        for route in self.routes:
+            if route.pattern.startswith(self.config.api.prefix + "/"):
+                operation = route.name.rpartition(".")[2]
+                effect = text(_OPERATIONS.get(operation) or _summary(route.handler))
+                yield Item(method=route.method, pattern=route.pattern, effect=effect)
+
+    def _jobs(self) -> Iterator[Item]:
+        causes: dict[str, list[str]] = {}
+        for actions in self.registry.actions.values():
+            for event in _HOOKS:
+                cause = _phrase(event, resource=label_of(actions.resource.topic))
+                for hook in getattr(actions.resource, event):
+                    causes.setdefault(hook.kind, []).append(cause)
+        for each in self.app.schedules:
+            name = each.kind if isinstance(each.kind, str) else each.kind.kind
+            causes.setdefault(name, []).append(str(each.schedule))
+        queues = declared_queues(self.registry, self.app.schedules).items()
+        for worker in self.generated.workers:
+            kind = jobs.kind_of(worker)
+            yield Item(
+                name=kind.name,
+                about=text(_summary(worker)),
+                causes=", ".join(causes.get(kind.name) or [_phrase("by_code")]),
+                queue=", ".join(queue for queue, kinds in queues if kind.name in kinds),
+                attempts=kind.max_attempts or self.config.jobs.max_attempts,
+            )
+
+
+def _phrase(name: str, **facts: object) -> str:
+    return text(_TABLE["phrases"][name], **facts)
+
+
+def _summary(documented: object) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+def _fields(actions: AnyActions) -> list[FormField]:
+    """All fields, with the rules of those that clients set."""
+    inputs = {field.name: field for field in input_fields(actions.resource)}
+    return [inputs.get(field.name, field) for field in display_fields(actions.resource)]
+
+
+def _described(actions: AnyActions, field: FormField) -> Item:
+    kind = "belongs_to" if field.relation and field.kind != "many" else field.kind
+    target = label_of(field.relation.target) if field.relation else ""
+    limits = [name for name in _TABLE["rules"] if field.rules.get(name, False) is not False]
+    digits, decimals = field.rules.get("precision") or (0, 0)
+    rules = [
+        text(_TABLE["rules"][name], value=field.rules[name], digits=digits, decimals=decimals)
+        for name in limits
+    ]
+    rules += [_phrase("server")] if field.name in actions.served else []
+    rules += [_phrase("unique")] if field.column and field.column.unique else []
+    rules += [_phrase("immutable")] if field.immutable else []
+    choices = ", ".join(map(text, field.choices))
+    return Item(
+        label=field.label,
+        name=field.name,
+        kind=text(_TABLE["kinds"][kind], target=target, choices=choices),
+        rules=", ".join(rules),
+        help=text(field.column.help) if field.column else "",
+    )
+
+
+def _allowed(
+    actions: AnyActions,
+    operations: Sequence[str],
+    fields: Sequence[FormField],
+    identity: Identity,
+) -> list[str]:
+    """The permission of an identity for each operation, then for each field."""
+    with as_identity(identity):
+        may = {operation: actions.may(operation) for operation in operations}
+        shown, refused = actions.shown(), actions.served | actions.refused()
+    cells = ["yes" if allowed else "no" for allowed in may.values()]
+    for field in fields:
+        reads = may["read"] and field.name in shown
+        changes = may["create"] or may["update"] and not field.immutable
+        cells.append(_READS_AND_WRITES[reads, changes and field.name not in refused])
+    return [_phrase(cell) for cell in cells]
