@@ -36,7 +36,7 @@ def config() -> str:
         "defaults < `forge.toml` < environment. `section.key` is `FORGE_SECTION_KEY`, always.",
         "Durations are written `250ms`, `5s`, `10m`, `24h`, `7d`; sizes `64KiB`, `1MiB`; lists and",
         "tables take TOML syntax: `FORGE_JOBS_QUEUES='{default = 10, mail = 2}'`.",
-        "`python -m forge_min config --sources` shows each value and where it came from.",
+        "`forge-min config --sources` shows each value and where it came from.",
         "",
         "`FORGE_ENV` is development (default), test or production; `FORGE_CONFIG` names a file to",
         "read instead of forge.toml. `FORGE_IMPL=c` or `python` forces a core. At build time",
@@ -61,7 +61,7 @@ def config() -> str:
 def errors() -> str:
     """Every code, by group."""
     codes = tomllib.loads(CODES.read_text(encoding="utf-8"))
-    lines = ["# Error codes", "", "`python -m forge_min help CODE` prints the same text.", ""]
+    lines = ["# Error codes", "", "`forge-min help CODE` prints the same text.", ""]
     for prefix, title in GROUPS.items():
         lines += [f"## {title}", ""]
         for code in sorted(c for c in codes if c.startswith(prefix)):

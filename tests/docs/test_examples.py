@@ -145,7 +145,7 @@ def test_the_first_commands_of_the_readme_work_in_a_checkout(tmp_path: Path) -> 
     block = readme.partition("## Five minutes\n\n")[2].partition("\n\n")[0]
     install, activate, *rest = [line.strip() for line in block.splitlines()]
     assert install.split("#")[0].split() == ["make", "install"]
-    assert activate == ". .venv/bin/activate" and rest.pop() == "python -m forge_min dev"
+    assert activate == ". .venv/bin/activate" and rest.pop() == "forge-min dev"
     dry = ["make", "--dry-run", "install"]
     subprocess.run(dry, cwd=ROOT, check=True, capture_output=True)
     environ = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
