@@ -467,7 +467,7 @@ def _prose_files(root: Path) -> Iterator[Path]:
     kinds = (*(".py", ".pyx", ".pxi", ".pxd"), ".sql", ".toml", ".md", ".pot", ".html")
     for folder in ("forge_min", "docs", "examples"):
         for path in sorted((root / folder).rglob("*")):
-            made = {"gen", ".forge", "dist", "__pycache__"} & set(path.parts)
+            made = {"gen", ".forge", "dist", "__pycache__", "_manual"} & set(path.parts)
             if path.suffix in kinds and path.is_file() and not made:
                 yield path
     yield root / "README.md"
