@@ -6,11 +6,15 @@ import gzip
 import json
 import logging
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +145,22 @@ def test_headers_that_cannot_be_sent_are_not_told_and_not_tried_again(
     assert exporter.export([]) is SpanExportResult.FAILURE
     assert time.monotonic() - started < 30 and not collector.received, "no patience was needed"
     assert "0 spans were dropped: " in caplog.text and "hunter2" not in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_a_certificate_that_cannot_be_verified_is_no_fault_of_the_headers(
+    collector: Collector, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    collector.socket = context.wrap_socket(collector.socket, server_side=True)
+    exporter = OTLPExporter(collector.url.replace("http:", "https:"), patience=0)
+    assert exporter.export([]) is SpanExportResult.FAILURE
+    assert "cannot reach the collector: " in caplog.text
+    assert "CERTIFICATE_VERIFY_FAILED" in caplog.text and "otlp_headers" not in caplog.text
 
 
 def test_a_collector_that_is_not_there_is_a_failure_and_no_exception() -> None:

@@ -137,11 +137,11 @@ class OTLPExporter(SpanExporter):
     def _post(self, body: bytes) -> tuple[int, float, bytes]:
         """Return the status, Retry-After in seconds (0 for a date), and the body."""
         with closing(self._connection) as connection:  # the next request opens it again
+            connection.connect()  # a certificate that is not valid is a ValueError, too
             try:
                 connection.request("POST", self._path, body, self._headers)
             except ValueError as err:  # its text may contain a header's value, which is a secret
-                kind = type(err).__name__
-                message = f"invalid request ({kind}): check observe.otlp_headers"
+                message = f"invalid request ({type(err).__name__}): check observe.otlp_headers"
                 raise RuntimeError(message) from None
             response = connection.getresponse()
             after = response.getheader("Retry-After", "")
