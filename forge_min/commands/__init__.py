@@ -11,7 +11,7 @@ from typing import Any
 from .. import entry
 from ..errors import UsageError
 from ..resources import table
-from .project import find_root, use_code
+from .project import find_root, read_resources, use_code
 
 TABLE: Mapping[str, Any] = table(__name__, "commands.toml")
 _COMMANDS = {
@@ -36,7 +36,8 @@ def _run_own(module: str, args: argparse.Namespace) -> int:
 def _operate(run: entry.Run, args: argparse.Namespace) -> int:
     """Run an operating command, which an artifact has too, in a project's folder.
 
-    Raises UsageError F011 without a project, except for `version`.
+    Raises UsageError F011 without a project, except for `version`, and an empty ErrorGroup after
+    the mistakes in the schemas were printed for `manual`.
     """
     try:
         root = find_root(args)
@@ -45,6 +46,8 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
         if args.words != "version":
             raise
     else:
+        if args.words == "manual":
+            read_resources(root, as_json=args.json)  # reports mistakes, also those not generated yet
         if args.words == "doctor":
             from .stale_checks import CHECKS
 

@@ -125,6 +125,14 @@ def test_wrong_schemas_are_told_as_json_by_migrate_too(cli: Cli, project: Path) 
     assert done.returncode == 1 and json.loads(done.stdout)["diagnostics"][0]["code"] == "F105"
 
 
+def test_wrong_schemas_are_shown_by_manual_and_nothing_is_written(cli: Cli, project: Path) -> None:
+    schema = project / "resources" / "item" / "schema.py"
+    schema.write_text(schema.read_text().replace("schema.bool(", "schema.boole("))
+    done = cli("manual", cwd=project)
+    assert done.returncode == 1 and "F105" in done.stderr and "did you mean" in done.stderr
+    assert "Traceback" not in done.stderr and not (project / "manual").exists()
+
+
 def test_names_that_no_database_could_hold_are_told_before_anything_is_written(
     cli: Cli, project: Path
 ) -> None:
