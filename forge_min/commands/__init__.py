@@ -47,7 +47,7 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
             raise
     else:
         if args.words == "manual":
-            read_resources(root, as_json=args.json)  # reports mistakes, also those not generated yet
+            read_resources(root, as_json=args.json)  # reports all mistakes
         if args.words == "doctor":
             from .stale_checks import CHECKS
 

@@ -1,4 +1,4 @@
-"""The tutorial works as it is written: its files are written, its commands run, its output compared."""
+"""The tutorial works as written: its files and commands are used, and its output is compared."""
 
 from __future__ import annotations
 
