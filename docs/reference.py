@@ -36,7 +36,7 @@ def config() -> str:
         "defaults < `forge.toml` < environment. `section.key` is `FORGE_SECTION_KEY`, always.",
         "Durations are written `250ms`, `5s`, `10m`, `24h`, `7d`; sizes `64KiB`, `1MiB`; lists and",
         "tables take TOML syntax: `FORGE_JOBS_QUEUES='{default = 10, mail = 2}'`.",
-        "`forge-min config --sources` shows each value and where it came from.",
+        "`forge-min config --sources` shows each value and its source.",
         "",
         "`FORGE_ENV` is development (default), test or production; `FORGE_CONFIG` names a file to",
         "read instead of forge.toml. `FORGE_IMPL=c` or `python` forces a core. At build time",
