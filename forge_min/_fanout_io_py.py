@@ -122,7 +122,7 @@ class IoThread:
         self._end()
 
     def _turn(self) -> None:
-        """Wait for events, and do what they and the workers ask for."""
+        """Wait for events; handle them and the responses that workers have submitted."""
         events = self._selector.select(0 if self.blocks else _TICK)
         self._now = time.monotonic()
         for key, mask in events:

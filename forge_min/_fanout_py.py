@@ -352,7 +352,7 @@ class StreamWriter:
 
         first: bytes to send before any frame.
 
-        Returns the number of the stream, from 1; 0 if there is no stream.
+        Returns the number of the stream, from 1; 0 if no stream was started.
 
         Raises after the release: OSError unless fd is a socket, ValueError if a subscription was
         adopted before, or if another writer has adopted one of its topic, TypeError.
@@ -717,7 +717,7 @@ def uuid_text(value: object) -> str:
 def make_rows(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]:
     """Return one object per row, with the first values of the row as attributes.
 
-    kind: a class whose __init__ only sets attributes, as a frozen dataclass. It is not called.
+    kind: a class, such as a frozen dataclass; its __init__ only sets attributes, and is not called.
     names: of the attributes.
 
     Raises TypeError for a row with too few values.

@@ -35,7 +35,7 @@ from catalogues import catalogues, write_catalogue
 PACKAGE = Path(forge_min.__file__).parent
 TEMPLATE = PACKAGE / "messages.pot"
 HEAD = """\
-# What forge_min says to the people who use an application of it.
+# Messages of forge_min to the users of an application.
 # Made from the source by `python tests/test_i18n.py`: change a sentence there.
 msgid ""
 msgstr ""

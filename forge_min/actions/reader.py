@@ -125,8 +125,8 @@ class ReadActions(BaseActions[R]):
     def relations(self, names: Iterable[str]) -> List[Relation]:
         """Return the relations of these names, each once.
 
-        Raises BadRequest with the allowed names for an unknown one, and for a relation whose key is
-        hidden from the current identity.
+        Raises BadRequest with the allowed names for an unknown one, and for a relation if its key
+        is hidden from the current identity.
         """
         wanted = tuple(dict.fromkeys(names))
         allowed = {r.name: r for r in self.resource.relations if wanted and not self._is_hidden(r)}

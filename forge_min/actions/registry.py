@@ -1,7 +1,7 @@
 """The registry of the actions and workers of an application, filled by gen/ and read by `app`.
 
 It also sets the parameters of workers and handlers by name: to a dependency of `app.provide`, or
-to the actions of a resource, whose name is the resource's topic.
+to the actions of the resource with this topic.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ VERSION = '"version" = forge_t."version" + 1'
 ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs of several frames
 
 _FRAMES = load_frames("forge_min.actions", "statements.sql")
-# Types whose names are others in PostgreSQL.
+# Types that have another name in PostgreSQL.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
 _UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")

@@ -81,7 +81,7 @@ def _url(value: object) -> str:
 
 
 def _whole(value: object, bits: int) -> int:
-    # The OpenAPI document says integer, and 5.0 is one in JSON Schema (2020-12, section 6.1.1).
+    # OpenAPI declares an integer, and 5.0 is one in JSON Schema (2020-12, section 6.1.1).
     # adjusted(), the decimal exponent, is a cheap bound before int().
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < bits:
         value = int(value) if value == int(value) else value

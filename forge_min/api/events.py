@@ -70,7 +70,7 @@ class StreamReauthorizer(DatabaseThread):
         self._grants: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
 
     def watch(self, stream: int, grant: StreamGrant) -> None:
-        """Watch a stream of the writer; the number 0 means that there is none."""
+        """Watch a stream of the writer, unless its number is 0."""
         if stream:
             self._grants[stream] = grant
 
@@ -128,8 +128,8 @@ def events_handler(
 
     topics: the names of all topics; looked up at each request.
     heartbeat: of the writer, in seconds; clients are informed of it.
-    admit: returns the tenant whose events of a topic the current identity receives, and raises if
-        it may not; by default every client receives the events that belong to no tenant.
+    admit: returns the tenant of the events that the current identity receives from a topic, and
+        raises if it may not; by default every client receives the events that belong to no tenant.
     reauthorizer: authorises open streams again; None means never.
     on_refused: called with the error when a limit is reached.
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, one per thread.
 
-There is no pool: each thread owns the connection that it opened. A connection is in autocommit mode
-and returns rows as tuples.
+Connections are not pooled: each thread owns the connection that it opened. A connection is in
+autocommit mode and returns rows as tuples.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Connection(psycopg.Connection[TupleRow]):
     busy_since: time at which the thread began to wait for a response; 0.0 while it does not wait.
     last_used: time of the last response or check.
     losses: number of lost connections when this one was opened or checked.
-    tenant_tables: tables and views whose rows belong to tenants.
+    tenant_tables: tables and views with the rows of tenants.
     checks_tenant: a cursor rejects statements on tenant_tables unless a tenant is set.
     """
 

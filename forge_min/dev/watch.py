@@ -73,7 +73,7 @@ class Changes(NamedTuple):
     config: read forge.toml.
     assets: reload open pages.
     stylesheets: reload the stylesheets of open pages.
-    style_sources: write the stylesheet, one of whose possible sources changed.
+    style_sources: write the stylesheet, because one of its possible sources changed.
     """
 
     gen: bool
@@ -101,7 +101,7 @@ def required_by(names: Iterable[str]) -> Changes:
         config="forge.toml" in rest,
         assets=any(not name.endswith(".css") for name in static),
         stylesheets=any(name.endswith(".css") for name in static),
-        # forge.toml has settings of the stylesheet, whose errors are shown until it changes.
+        # forge.toml has settings of the stylesheet; their errors are shown until it changes.
         style_sources="forge.toml" in rest
         or any(name.endswith((".html", ".py", ".css", ".js")) for name in known),
     )

@@ -163,7 +163,7 @@ _SIGN_IN = {
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
     """Return the texts of the user's files of a resource, by path below the project.
 
-    homes: the folder whose jobs.py has the class, by job kind; other folders import it.
+    homes: the folder of the jobs.py with the class, by job kind; other folders import it.
     """
     folder, names = f"resources/{resource.folder}", common(resource)
     texts = {f"{folder}/actions.py": render_template("user_actions.py", names)}

@@ -56,7 +56,7 @@ class Shape:
 
     @property
     def across(self) -> tuple[RelationEdge, ...]:
-        """The relations whose keys are a field of the resource."""
+        """The relations with a key that is a field of the resource."""
         return tuple(link for link in self.links if link.field)
 
     @property

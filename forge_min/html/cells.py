@@ -53,7 +53,7 @@ class Cells:
         return format_html(field.kind, field.value(row))
 
     def related_label(self, row: Any, field: FormField) -> str:
-        """Return the label of the related row, "" if there is none or it may not be read."""
+        """Return the label of the related row, "" if it does not exist or may not be read."""
         relation = field.relation
         if relation is None or relation.name not in self._related:
             return ""

@@ -22,7 +22,7 @@ class FormField(NamedTuple):
     name: in JSON.
     kind: a name of `actions.values.TYPES`, or "many" for the keys of a many_to_many.
     rules: the options of `Check`'s method of that kind.
-    relation: the relation whose keys are the values.
+    relation: the relation that has the values as its keys.
     column: None for a "many".
     immutable: whether only a create can set it.
     """
@@ -58,7 +58,7 @@ class FormField(NamedTuple):
 
     @property
     def help(self) -> str:
-        """The help sentence in the current language, "" if there is none."""
+        """The help sentence in the current language, "" without one."""
         sentence = text(self.column.help) if self.column else ""
         if self.kind == "datetime":
             zone = text("Time zone: {zone}", zone=current_identity().time_zone)

@@ -229,7 +229,7 @@ def unseal(request: Request, sealed: str, owner: Sequence[str]) -> FormBase | No
 
 
 def _shown(many: bool, texts: Sequence[str]) -> str | list[str]:
-    """Return what a base stores of a field: the sorted keys of a "many", else a digest."""
+    """Return the value of a field for a base: the sorted keys of a "many", else a digest."""
     if many:
         return sorted(set(texts))
     data = "\0".join(texts).encode(errors="surrogatepass")

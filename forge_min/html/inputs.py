@@ -84,7 +84,7 @@ def control(
 ) -> Raw:
     """Return the input of a field with these texts. ARIA attributes refer to its help and errors.
 
-    options: the choices of a relation whose targets the user may read.
+    options: the choices of a relation, if the user may read its targets.
     wrong: whether the field has errors.
     """
     about: dict[str, Any] = {

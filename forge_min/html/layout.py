@@ -111,7 +111,7 @@ class ProblemPages:
     Requests below `prefix` (the API) keep their problem documents. Anonymous users are redirected
     to the sign-in page when an error asks for authentication.
 
-    sign_in: path of the sign-in page, "" if there is no such page.
+    sign_in: path of the sign-in page, "" if the application has none.
     """
 
     def __init__(self, layout: Layout, prefix: str, sign_in: str = "") -> None:

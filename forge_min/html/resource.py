@@ -380,7 +380,7 @@ class ResourcePages:
         return inputs.conflict_choice(field, inputs.format_value(field, theirs, targets), decided)
 
     def _options(self, request: Request, fields: Fields, pairs: Texts) -> Options:
-        """Return the choices of each relation whose targets the user may read.
+        """Return the choices of each relation with targets that the user may read.
 
         An unreadable "many" has its current keys as choices, because a text input holds one key.
         """

@@ -79,7 +79,7 @@ def change_jobs(
     running. A unique job is not retried if another job with its key waits or runs.
 
     action: one of ACTIONS.
-    discarded_kinds: kinds whose discarded jobs are reported to `discarded(job)`.
+    discarded_kinds: kinds of jobs that are reported to `discarded(job)` when they are discarded.
 
     Returns id → state after the change, without ids that were not found.
     """

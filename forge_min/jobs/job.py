@@ -94,7 +94,7 @@ class StaleClaim(ForgeError):
 
 
 class Change(NamedTuple):
-    """The write whose hook enqueued a job.
+    """The write that enqueued a job through its hook.
 
     resource: its name, such as "Flight".
     id: the key of the row in its JSON form; a uuid is text.

@@ -23,7 +23,7 @@ returning id, $is_new;
 -- name: notify
 not case when pg_notification_queue_usage() < 0.5 then pg_notify('forge', 'j:' || queue) is null else false end
 
--- As `insert`, or the id of the job that counts as the same, and false. That job is locked until the caller's
+-- Like `insert`, or the id of the job that counts as the same, and false. That job is locked until the caller's
 -- transaction ends, because a run that began before would not see the caller's writes. No row: the other job was
 -- inserted or ended during the statement.
 -- name: insert_unique
@@ -165,7 +165,7 @@ $scans
 -- name: lock_queue
 select from forge_queue where name = %(queue)s for update;
 
--- As `pick`, within the limits of the queue.
+-- Like `pick`, but within the limits of the queue.
 -- name: pick_limited
 rules as (
   select *, least(rate_count, tokens + rate_count *

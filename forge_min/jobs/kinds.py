@@ -62,7 +62,7 @@ class WorkerOptions(NamedTuple):
     around: a context manager around each run.
     prefetch: jobs that wait for each thread; more while jobs take a few milliseconds, none while
         they take 0.1 s or more.
-    timeout: of a job whose kind has no own limit.
+    timeout: of a job if its kind has no limit of its own.
     poll_interval: between polls, when nothing wakes the worker.
     heartbeat: between two heartbeats.
     rescue_after: since the last heartbeat, until the worker counts as dead and loses its jobs.

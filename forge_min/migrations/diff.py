@@ -120,7 +120,7 @@ def _path(root: Path, files: Sequence[File], name: str) -> Path:
 class _Difference:
     """The statements from the state of the files to that of the schemas, and back.
 
-    conn: a database with the state of the files, where the statements are tried.
+    conn: a database with the state of the files, for trying the statements.
     start: that state.
     wanted: the state of the schemas.
     managed: the keys of objects that the schemas create.

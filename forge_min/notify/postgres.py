@@ -43,7 +43,7 @@ class PostgresHub:
     """Delivers committed events to the subscribers of this process.
 
     Every committed event reaches each subscriber of its key, or that subscriber gets a refresh. No
-    event arrives before its commit. While there are no channels the hub sleeps: it ignores nudges
+    event arrives before its commit. While it has no channels the hub sleeps: it ignores nudges
     and reads once per interval.
 
     connect: opens a connection to the server, past any pooler. Through a pooler the hub polls.

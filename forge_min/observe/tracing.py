@@ -40,7 +40,8 @@ def set_recorder(recorder: Telemetry | None) -> None:
 def _after_fork() -> None:
     """Record nothing in a child until it calls `setup` itself.
 
-    It has neither the threads nor the connection of its parent's recorder, whose locks may be held.
+    It has neither the threads nor the connection of its parent's recorder; the recorder's
+    locks may be held.
     """
     if _recorder is not None:
         _recorder.stop_in_child()

@@ -39,7 +39,7 @@ def compile_page(page: PageSource, name: str, load: Load) -> str:
     Every name in the page is a required keyword argument; other arguments are ignored.
 
     name: the page's name, an identifier.
-    load: returns a file of an include or layout by name, None if there is none.
+    load: returns a file of an include or layout by name, None if it does not exist.
     Raises BuildError F310 to F318, with a message that begins with "file:line:col".
     """
     writer = _Writer()
@@ -60,7 +60,7 @@ class _Section(NamedTuple):
     token: its marker.
     context: the HTML context of the marker.
     start: the number of lines before its body.
-    named: variables by the calls whose values they hold.
+    named: variables by the calls that returned their values.
     """
 
     token: Token

@@ -23,7 +23,7 @@ _TEXT = re.compile(
     re.X,
 )
 URLS = frozenset({"action", "formaction", "href", "poster", "src"})
-# Elements that run what they load, or that change the base of all other URLs.
+# Elements that run loaded content, or that change the base of all other URLs.
 _LOADERS = frozenset({"base", "embed", "object", "script"})
 # Attributes that Datastar evaluates, if a page uses it.
 _EVALUATED = re.compile(

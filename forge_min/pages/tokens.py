@@ -127,7 +127,7 @@ Load: TypeAlias = Callable[[str], PageSource | None]
 def assemble(page: PageSource, load: Load) -> list[Token]:
     """Return the tokens of the page with its layout and included files.
 
-    load: returns a file by the name in a marker, None if there is none.
+    load: returns a file by the name in a marker, None if it does not exist.
     Raises BuildError F316 for an invalid layout or include.
     """
     tokens = tokenize(page)

@@ -1,7 +1,7 @@
 """Lowers values of the schema language to the IR, and computes the columns of each relation.
 
-`lower` makes the IR of parsed and of imported schemas. Relation edges need resources whose
-relations `parse_project` has checked.
+`lower` makes the IR of parsed and of imported schemas. Relation edges need resources with
+relations that `parse_project` has checked.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
 
 
 def _operation(operation: str) -> SchemaProblem | None:
-    """Return the problem of a verb whose name resembles a protected operation."""
+    """Return the problem of a verb with a name like that of a protected operation."""
     near = difflib.get_close_matches(operation[:100], _OPERATIONS, n=1, cutoff=0.8)
     meant = _OTHER_WORDS.get(operation) or (near[0] if near else operation)
     if meant != operation:

@@ -202,7 +202,7 @@ def _substitute(text: str, values: Mapping[str, str]) -> str:
 
 
 def _is_unedited(data: bytes | None) -> bool:
-    """Return whether there is no file, or its first line has the hash of the other lines."""
+    """Return whether the file is missing, or its first line has the hash of the other lines."""
     if data is None:
         return True
     first, _, rest = data.partition(b"\n")

@@ -252,7 +252,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _check(root: Path, path: Path) -> None:
-    """Raise BuildError F343 unless it is a file or folder whose name a manifest can hold."""
+    """Raise BuildError F343 unless it is a file or folder with a name that a manifest can hold."""
     name = path.relative_to(root).as_posix()
     if not name.isascii() and sys.getfilesystemencoding() != "utf-8":
         raise build_error("no_utf8", name=os.fsencode(name).decode("utf-8", "replace"))

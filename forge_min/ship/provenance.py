@@ -25,7 +25,7 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",  # the index stays as it is
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
-    "GIT_NO_REPLACE_OBJECTS": "1",  # a commit is what its name says
+    "GIT_NO_REPLACE_OBJECTS": "1",  # a commit has the content that its hash names
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_ATTR_NOSYSTEM": "1",

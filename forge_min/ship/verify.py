@@ -151,7 +151,7 @@ def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
 def compare(path: Path, members: Mapping[str, bytes]) -> None:
     """Raise BuildError F381 unless a build with these members gives the artifact at `path`.
 
-    The message names the differences. Raises BuildError F349 if there is no artifact.
+    The message names the differences. Raises BuildError F349 if the artifact is missing.
     """
     present = read_members(path)
     if present != members:

@@ -53,7 +53,7 @@ def encode_json(event: Event) -> bytes:
     """Encode an event as a frame named by its kind, in every format the same.
 
     Data: "id", "version" and "changed" of a row, and "payload" if the publisher gave one. It names
-    a row without its values, so no client learns what it may not read.
+    a row without its values, so a client cannot learn values that it may not read.
     """
     data: dict[str, object] = {}
     if event.resource_id is not None:

@@ -45,7 +45,7 @@ Server = db.EmbeddedServer | TestDatabase
 
 @contextmanager
 def fast_server(folder: str | None = None, bin: Path | None = None) -> Iterator[db.EmbeddedServer]:
-    """Start a PostgreSQL for one run of tests, whose data do not survive a power failure.
+    """Start a PostgreSQL for one run of tests; its data do not survive a power failure.
 
     folder: parent folder of its data; None = in memory, with 4 GiB free, else on disk.
     bin: folder of PostgreSQL's programs, as for `EmbeddedServer`.

@@ -62,7 +62,7 @@ where id = any(%(ids)s::bigint[])
     and (state = 'available' or state in ('scheduled', 'retryable') and scheduled_at <= now())
 order by id;
 
--- A snapshot without the current transaction, whose events are not committed.
+-- A snapshot without the current transaction, because its events are not committed.
 -- name: position
 select case when own < pg_snapshot_xmax(seen)
   then concat_ws(':', least(own, pg_snapshot_xmin(seen)), pg_snapshot_xmax(seen),

@@ -121,7 +121,7 @@ class Application:
 
     @property
     def in_flight(self) -> int:
-        """Number of requests whose response the server does not have completely yet.
+        """Number of requests for which the server does not have the complete response yet.
 
         Streams that the server took over do not count.
         """

@@ -20,7 +20,7 @@ class Response:
     """One response.
 
     status: number from 200 to 599.
-    body: bytes, or an iterable of bytes of unknown length, whose `close()` is called (PEP 3333).
+    body: bytes, or an iterable of bytes of unknown length; its `close()` is called (PEP 3333).
     headers: a list that middleware may change, without Content-Length, Date and Connection, which
         the application and the server set.
     """

@@ -116,7 +116,7 @@ class AccountPages:
         secret = self._cookie(request, SESSION_COOKIE)
         if not secret:
             return None
-        # A user who is not a member of the tenant must be able to sign out, and to load our files.
+        # Users that are not members of the tenant must be able to sign out, and to load our files.
         prefixes = (f"{PREFIX}/", "/static/", "/favicon.ico")
         public = request.path == PREFIX or request.path.startswith(prefixes)
         tenant = self._tenant(request)

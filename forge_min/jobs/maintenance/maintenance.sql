@@ -88,7 +88,7 @@ figures as (
 select (select count(*) from ended) >= %(batch)s or (select count(*) from discarded) >= %(batch)s
 
 -- name: counts_are_old
--- Whether there is no leader to count, and no count in the last 10 seconds.
+-- Whether a leader that could count is missing, and the last count is older than 10 seconds.
 select not exists (select from forge_leader where name = 'jobs' and expires_at > now())
   and coalesce((select max(counted_at) from forge_queue) < now() - interval '10 seconds', true)
 

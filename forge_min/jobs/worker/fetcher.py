@@ -174,7 +174,7 @@ class Fetcher(DatabaseThread):
         return rows
 
     def _mark(self, queue: str, rows: Sequence[Row], *, quick: bool) -> None:
-        """Remember where the next fetch begins.
+        """Remember the position at which the next fetch begins.
 
         rows: in the order of the queue.
         quick: the next fetch begins at the front again, which is the quicker statement.

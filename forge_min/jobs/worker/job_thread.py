@@ -121,7 +121,7 @@ class JobThread:
         self._own.close()
 
     def _open(self) -> ForgeError | None:
-        """Ensure that the thread has a working connection; return the error if there is none.
+        """Ensure that the thread has a working connection; return the error otherwise.
 
         The actions of the job may use it without a test of their own. A job that finds it lost
         nevertheless is refunded.
@@ -198,7 +198,7 @@ class JobThread:
                 return error_result(job, err, kind.retry, lost=lost), err
             except TimedOut:
                 raise
-            except BaseException as worse:  # an error whose text cannot be formatted
+            except BaseException as worse:  # the error cannot be formatted
                 message = f"{type(err).__name__}, and {type(worse).__name__} while it was formatted"
                 return failed(job, message), err
 

@@ -93,7 +93,7 @@ class Pool:
         self._done(result, seconds)
 
     def check(self, now: float) -> None:
-        """Enforce time limits, and replace threads whose job never returns."""
+        """Enforce time limits, and replace threads if their job never returns."""
         for each in list(self.threads):
             if each.check(now):
                 self._replace(each)

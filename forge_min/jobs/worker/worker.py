@@ -41,7 +41,7 @@ class Worker:
     listen: opens the connection that fetches jobs and LISTENs, past any pooler; None = use
         `connect`, and poll.
     nudger: of this process; wakes other workers, and this one after commits of this process.
-    on_stuck: called once, when MOST_STUCK threads do not return from jobs whose time is over.
+    on_stuck: called once, when MOST_STUCK threads do not return from jobs past their time limit.
     options: `around`, `prefetch` and the times of WorkerOptions.
     """
 
@@ -219,7 +219,7 @@ class Worker:
 
 
 def _by_index(connect: Connect) -> Connect:
-    """Return a function that opens connections whose statements are planned once, with indexes.
+    """Return a function that opens connections; each plans its statements once, with indexes.
 
     PERF: a plan made while the table is empty reads the whole table, and stays until the table is
     analyzed: a tenth of the speed for a minute (tests/jobs/test_worker.py). Not through a pooler,

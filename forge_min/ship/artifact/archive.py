@@ -134,7 +134,7 @@ def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> Non
 
 
 def _sweep(folder: Path, prefix: str) -> None:
-    """Remove temporary folders of killed builds, whose processes no longer exist."""
+    """Remove temporary folders of killed builds: their processes no longer exist."""
     for work in folder.glob(f"{prefix}*"):
         pid = work.name.removeprefix(prefix).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():

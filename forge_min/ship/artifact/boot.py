@@ -63,7 +63,7 @@ def damaged(what: str, err: Exception) -> SystemExit:
 def reader(root: str) -> "Callable[[str], bytes]":
     """Return the function that reads a member of the artifact at `root`, a zip or a folder.
 
-    It raises OSError for a member of a zip whose CRC-32 is wrong: zipimport checks none.
+    It raises OSError for a member of a zip with a wrong CRC-32: zipimport does not check it.
     """
 
     def read_file(name: str) -> bytes:
@@ -245,7 +245,7 @@ class InMemory:
 
 
 def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
-    """Return the folder from which compiled parts load. SystemExit with F351 if there is none."""
+    """Return the folder from which compiled parts load. Raises SystemExit (F351) without one."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
         return inside

@@ -1,4 +1,4 @@
-"""Compiled modules (.pyc) whose bytes depend only on their sources.
+"""Compiled modules (.pyc) with bytes that depend only on their sources.
 
 The output of marshal depends on the history of the process (interned strings), so every build
 compiles in a new isolated child process. The files are of the kind "unchecked hash" (PEP 552):

@@ -97,7 +97,7 @@ def recorded_files(
     """Return files by their names in RECORD, without scripts, which are outside: ../../bin/x.
 
     is_needed: selects files by path.
-    Raises BuildError F341 if there is no record or a file is missing, F342 if a file was changed.
+    Raises BuildError F341 if the record or a file is missing, F342 if a file was changed.
     """
     record = dist.read_text("RECORD")  # not dist.files, which leaves out missing files
     if record is None:
@@ -159,7 +159,7 @@ def environment() -> dict[str, str]:
 
 
 def required_names(requirements: Iterable[str]) -> list[str]:
-    """Return the normalised names of the `Requires-Dist` lines whose markers are true here.
+    """Return the normalised names of the `Requires-Dist` lines that apply here by their markers.
 
     Raises BuildError F341 for a line that cannot be parsed.
     """

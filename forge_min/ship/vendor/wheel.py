@@ -234,7 +234,7 @@ def _information() -> dict[str, bytes]:
 
 
 def _is_as_copied(folder: Path) -> bool:
-    """Return whether there is no copy, or exactly the files of its RECORD, unchanged."""
+    """Return whether it has no copy, or exactly the files of its RECORD, unchanged."""
     copied, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
     if len(records) != 1:
         return not records and not copied.exists()

@@ -65,7 +65,7 @@ class Wheelhouse:
         """Raise BuildError F342 unless the running forge_min has the files of its wheel here.
 
         files: of the running forge_min, with its core.
-        Raises BuildError F341 if there is no wheel of it.
+        Raises BuildError F341 if its wheel is missing.
         """
         wheel = self._best(OWN)
         locked = recorded_package(wheel.distribution())

@@ -92,7 +92,7 @@ class CSRF:
         return ANY in self._origins and SESSION_COOKIE not in known
 
     def expected(self, request: Request) -> bytes:
-        """Return what the tokens of a sender contain."""
+        """Return the bytes that the tokens of a sender contain."""
         identity = current_identity()
         seed = identity.credential if identity.via == SESSION else self._seed(request)
         return hmac.digest(self._secret, f"{identity.via} {seed}".encode(), "sha256")

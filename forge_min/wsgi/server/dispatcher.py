@@ -53,7 +53,7 @@ class Dispatcher:
     io_thread: owns the connections.
     app: the application; may be replaced while running.
     max_body: bytes of a request's body.
-    proxies: whose forwarding headers count.
+    proxies: the peers that may set forwarding headers.
     """
 
     def __init__(

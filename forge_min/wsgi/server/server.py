@@ -52,7 +52,7 @@ class Server(HTTPServer):
     write_timeout, keepalive: seconds since the last progress; for a write that is 1 KiB a second.
     max_connections: open connections, without those that were handed over by `forge.stream`.
     unix_socket: path to listen on instead of the address.
-    trusted_proxies: whose Forwarded and X-Forwarded-* count, see `TrustedProxies`.
+    trusted_proxies: the peers that may set Forwarded and X-Forwarded-*, see `TrustedProxies`.
     listener: a listening socket instead of both.
     reuse_port: whether other processes may listen on the same port.
     handler_timeout: seconds after which a handler that has not returned is given up: the response
@@ -225,7 +225,7 @@ class Server(HTTPServer):
             self._workers.append(self._thread(str(next(self._numbers)), self._dispatcher.work))
 
     def _check_regularly(self) -> None:
-        """Run the thread of the time-outs, which is no worker: all may be busy."""
+        """Run the thread of the time-outs, separate from the workers: all may be busy."""
         while not self._ending.wait(_TICK):
             try:
                 self._dispatcher.check(self._handler_timeout)
