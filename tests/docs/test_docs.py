@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from forge_min.app import App
 from forge_min.app.telemetry import Metrics
+from forge_min.auth import Identity
 from forge_min.cli import new_parser
 from forge_min.errors import FieldError, ForgeError, Invalid
+from forge_min.jobs import Job
 from forge_min.notify import Event, publish_tx
 from forge_min.observe import MetricRegistry
 from forge_min.wsgi import Request, Response
@@ -64,18 +66,19 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
 
 @pytest.mark.parametrize(
     "documented",
-    [App, Request, Response, ForgeError, Invalid, FieldError, Event, publish_tx],
+    [App, Request, Response, ForgeError, Invalid, FieldError, Event, publish_tx, Job, Identity],
     ids=lambda documented: documented.__name__,
 )
 def test_every_member_and_parameter_of_python_classes_is_documented(documented: Any) -> None:
     page = text("reference/python.md")
     names = {*inspect.signature(documented).parameters} - {"about", "environ"}
-    if documented in (App, Request, Response):
+    if documented in (App, Request, Response, Job):
         names |= {name for name, member in vars(documented).items() if not name.startswith("_")}
     if documented is App:
         for _, member in inspect.getmembers(App, inspect.isfunction):
             names |= {*inspect.signature(member).parameters} - {"self", "function"}
-    names.discard("read_path")  # for the application only
+    names -= {"read_path"}  # for the application only
+    names -= {"connect", "unreadable", "failures", "completed", "committed", "span"}  # for workers
     missing = [n for n in names if not re.search(rf"`[^`]*\b{n}\b[^`]*`", page)]
     assert missing == []
 
