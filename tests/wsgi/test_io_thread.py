@@ -374,7 +374,7 @@ def test_under_load_each_request_is_answered_once_or_its_connection_closed(
 ):
     load, caught = Load(), []
     made = bench(load.perform, workers=8)
-    before = signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
+    signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
     try:
         if signals:
             signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
@@ -382,8 +382,8 @@ def test_under_load_each_request_is_answered_once_or_its_connection_closed(
         eventually(lambda: made.io.connections == 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # discards a pending one
-        signal.signal(signal.SIGALRM, before)
+        # Valgrind may deliver one after this, so the default action is not restored.
+        signal.signal(signal.SIGALRM, lambda *_: None)
     made.stop()
     assert len(load.answered) > 100 and bool(caught) == signals
     assert set(load.handled.values()) == {1} and load.answered <= load.handled
