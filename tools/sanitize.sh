@@ -68,7 +68,8 @@ for kind; do
         log=$root/build/sanitize/valgrind/report.log
         check valgrind "not python and not process_ends and not needs_no_gil" FORGE_TEST_PATIENCE=20 \
             "$wanted" --quiet --leak-check=full --show-leak-kinds=definite --log-file="$log"
-        if sed 's/^==[0-9]*== *//' "$log" | awk 'BEGIN { RS = "" } /_fanout/ { print; found = 1 } END { exit !found }' >&2; then
+        # Not those of Python's own code while the core imports another module.
+        if sed 's/^==[0-9]*== *//' "$log" | awk 'BEGIN { RS = "" } /_fanout/ && !/__Pyx__?Import/ { print; found = 1 } END { exit !found }' >&2; then
             say "valgrind: the reports above"
             exit 1
         fi
