@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -217,8 +217,13 @@ class Connection(psycopg.Connection[TupleRow]):
 class Cursor(psycopg.Cursor[TupleRow]):
     """A cursor that reports the seconds of each execute to its connection's `observe`."""
 
-    def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor:
-        """Execute a statement, as psycopg does, and report its `operation` and seconds."""
+    def execute(
+        self, query: Any, params: Any = None, *, one_statement: bool = False, **options: Any
+    ) -> Cursor:
+        """Execute a statement, as psycopg does, and report its `operation` and seconds.
+
+        one_statement: let the server reject a text of several statements.
+        """
         started = time.perf_counter()
         conn: Any = self.connection
         if conn.checks_tenant and not conn.pgconn.pipeline_status:
@@ -226,7 +231,9 @@ class Cursor(psycopg.Cursor[TupleRow]):
             require_tenant(conn, sql, unless_set=True)
         conn.busy_since = started
         try:
-            return super().execute(query, params, **options)
+            # SAFETY: in pipeline mode the server rejects a text of several statements.
+            with conn.pipeline() if one_statement else nullcontext():
+                return super().execute(query, params, **options)
         finally:
             conn.busy_since = 0.0
             if conn.observe is not None and not conn.pgconn.pipeline_status:

@@ -31,7 +31,7 @@ from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
 from ..fanout import begin_wait, end_wait
-from .connection import Connection, Hook, operation
+from .connection import Connection, Cursor, Hook, operation
 from .statements import Statement, number_placeholders, require_tenant, values_of
 from .translate import errors_translated, translate
 
@@ -112,9 +112,12 @@ def query(
     try:
         with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
             run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
-            # SAFETY: in pipeline mode the server rejects a text of several statements.
-            with errors_translated(), conn.pipeline():
-                cursor.execute(sql, params)
+            with errors_translated():
+                if isinstance(cursor, Cursor):
+                    cursor.execute(sql, params, one_statement=True)
+                else:
+                    with conn.pipeline():
+                        cursor.execute(sql, params)
             return cursor.fetchall() if cursor.description else []
     except Unavailable as err:
         if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):

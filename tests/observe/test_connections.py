@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from forge_min.db import connect, run
+from forge_min.db.run import query
 from forge_min.errors import DatabaseError
 from forge_min.observe import span, trace_connection
 from opentelemetry import trace
@@ -218,6 +219,20 @@ def test_a_commit_that_fails_is_a_failed_span(conn: Connection, spans: Spans) ->
         conn.execute("insert into t values (1), (1)")
     failed = [made for made in spans() if made.name == "COMMIT"]
     assert [made.status.status_code for made in failed] == [StatusCode.ERROR]
+
+
+def test_the_span_and_the_seconds_of_own_sql_last_until_its_result(
+    fresh_database, spans: Spans
+) -> None:
+    seconds: list[float] = []
+    opened = connect(fresh_database.app_url, observe=lambda _, taken: seconds.append(taken))
+    conn = trace_connection(opened)
+    with span("outer"):
+        assert query(conn, "select pg_sleep(0.3)", None, dict, None, False) == [{"pg_sleep": ""}]
+    (slow,) = [s for s in spans() if "pg_sleep" in str((s.attributes or {}).get("db.query.text"))]
+    conn.close()
+    assert slow.end_time and slow.start_time
+    assert slow.end_time - slow.start_time >= 300_000_000 and max(seconds) >= 0.3
 
 
 def test_outside_of_a_sampled_span_nothing_is_recorded(
