@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _MOST = 100
 _NONE = (
-    "No traces yet. In production a trace is kept if observe.otlp_endpoint is set and the trace is"
-    " sampled, by observe.sample_ratio or by the caller. In development every trace is kept."
+    "No traces yet. In production they are recorded if observe.sample_ratio or otlp_endpoint is"
+    " set, and only sampled ones: FORGE_OBSERVE_SAMPLE_RATIO=1 records all. So does development."
 )
 
 

@@ -14,14 +14,18 @@ from ..resources import table
 from ..wsgi import Request
 
 
-def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None:
-    """Return the SDK's providers, or None in production without observe.otlp_endpoint.
+def new_telemetry(
+    config: Any, *, development: bool, ratio_is_set: bool = False
+) -> observe.Telemetry | None:
+    """Return the SDK's providers, or None if no span is recorded.
 
     Spans are exported to observe.otlp_endpoint. In development each trace is printed as a tree on
-    the console, unless the log is JSON. In production without an endpoint no span is recorded,
-    because nothing would read it; trace ids are still propagated.
+    the console, unless the log is JSON. In production without an endpoint spans are recorded, for
+    the admin server, only if observe.sample_ratio is set; trace ids are always propagated.
+
+    ratio_is_set: whether observe.sample_ratio has another value than its default.
     """
-    if not config.otlp_endpoint and not development:
+    if not config.otlp_endpoint and not development and not ratio_is_set:
         return None
     exporter, print_tree = None, None
     if config.otlp_endpoint:

@@ -244,6 +244,14 @@ def test_in_development_the_console_shows_each_request_as_a_tree(site: Any) -> N
     process.wait_for(lambda: tree.search(process.log) is not None, "the tree")
 
 
+def test_traces_of_production_need_no_collector_if_a_ratio_is_set(site: Any) -> None:
+    production = {"FORGE_ENV": "production", "FORGE_AUTH_SECRET": "x1" * 32}
+    site.serve(**production, FORGE_OBSERVE_SAMPLE_RATIO="1")
+    assert site.ask("GET", "/api/v1/flights")[0] == 200
+    status, _, traces = site.ask("GET", "/debug/traces", port=site.admin, Host="localhost")
+    assert status == 200 and b"GET /api/v1/flights" in traces and b"SELECT" in traces
+
+
 def test_in_production_without_a_collector_no_span_is_made(site: Any) -> None:
     process = site.serve(FORGE_ENV="production", FORGE_AUTH_SECRET="x1" * 32)
     assert site.status(site.port, "/api/v1/countries") == 200
