@@ -25,7 +25,8 @@ def diff(args: argparse.Namespace) -> None:
         path, changes, risks = migration.write(), migration.changes, migration.risks
         output = {"path": str(path), "changes": changes, "risks": [*map(asdict, risks)]}
         lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
-        lines.append(f"wrote {path}: review it, then run: forge-min migrate up (`dev` applies it)")
+        then = "" if risks else " (`dev` applies it)"
+        lines.append(f"wrote {path}: review it, then run: forge-min migrate up{then}")
     print_result(output, lines, as_json=args.json)
 
 

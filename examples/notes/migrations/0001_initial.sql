@@ -9,7 +9,8 @@ create table notes (
   created_at timestamptz default now() not null,
   updated_at timestamptz default now() not null,
   forge_search tsvector generated always as (setweight(to_tsvector('simple', coalesce(title, '')), 'A')) stored,
-  constraint notes_pkey primary key (id)
+  constraint notes_pkey primary key (id),
+  constraint notes_title_min_len check (char_length(title) >= 1)
 );
 
 create index notes_title_idx on notes (title, id);

@@ -11,7 +11,7 @@ from .model import NoteRow, to_json
 
 def check(c: Check) -> None:
     """Check the rules of the schema, one line per field."""
-    c.string("title", max_len=120, required=True)
+    c.string("title", min_len=1, max_len=120, required=True)
     c.text("body")
     c.bool("done", default=False, required=True)
     c.unknown()
@@ -40,6 +40,7 @@ RESOURCE: Resource[NoteRow] = Resource(
     constraints={
         "notes_pkey": "id",
         "notes_title_idx": "title",
+        "notes_title_min_len": "title",
         "notes_done_idx": "done",
     },
     timestamps=True,

@@ -4,7 +4,7 @@ from forge_min import schema
 
 note = schema.define(
     "Note",
-    schema.string("title", required=True, max_len=120, searchable=True, sortable=True),
+    schema.string("title", required=True, min_len=1, max_len=120, searchable=True, sortable=True),
     schema.text("body"),
     schema.bool("done", required=True, default=False, filterable=True),
     schema.timestamps(),
