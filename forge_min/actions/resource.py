@@ -54,6 +54,16 @@ class Sort(NamedTuple):
     descending: bool = False
 
 
+class Rule(NamedTuple):
+    """A rule about several fields, which a constraint of PostgreSQL enforces.
+
+    message: of the error of each field; "" means that of the kind of constraint.
+    """
+
+    fields: tuple[str, ...]
+    message: str = ""
+
+
 class Relation(NamedTuple):
     """A relation to other rows.
 
@@ -88,6 +98,7 @@ class Resource(NamedTuple, Generic[R]):
     insert_many: the same from unnest of arrays.
     source: the table, or the view through which the rows of a tenant are read.
     constraints: name of a PostgreSQL constraint → field.
+    rules: name of a PostgreSQL constraint → the rule that it enforces, about several fields.
     permissions: operation → roles.
     versioned: a change must name the version on which it is based.
     """
@@ -105,6 +116,7 @@ class Resource(NamedTuple, Generic[R]):
     insert_many: str
     source: str = ""
     constraints: Mapping[str, str] = _NONE
+    rules: Mapping[str, Rule] = _NONE
     relations: tuple[Relation, ...] = ()
     permissions: Mapping[str, tuple[str, ...]] = _NONE
     timestamps: bool = False

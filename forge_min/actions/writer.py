@@ -34,7 +34,7 @@ from ..observe import log_fields
 from . import statement
 from .base import BaseActions, Conn, Rows
 from .check import Check, Operation
-from .resource import Column, R
+from .resource import Column, R, Rule
 from .values import TYPES, uuid7
 
 Item = Mapping[str, object]  # field → value, from the caller
@@ -384,14 +384,17 @@ class WriteActions(BaseActions[R]):
         if deleting and kind == "foreign_key":
             return conflict(text("other rows still refer to this one"))
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
+        rule = self.resource.rules.get(err.constraint) or Rule((field or "",))
         # The error must not reveal that another row has the same hidden value.
-        hidden = kind == "unique" and field in self.hidden()
-        if not field or hidden or err.table not in self._tables:
+        hidden = kind == "unique" and not self.hidden().isdisjoint(rule.fields)
+        if not all(rule.fields) or hidden or err.table not in self._tables:
             return err
         code, message = _VIOLATIONS[kind]
-        errors = [FieldError("/" + field, code, text(message))]
+        message = text(rule.message or message)
+        errors = [FieldError("/" + name, code, message) for name in rule.fields]
         if kind == "unique":
-            return conflict(text("{field} is already taken", field=field), errors=errors)
+            names = ", ".join(rule.fields)
+            return conflict(text("{field} is already taken", field=names), errors=errors)
         return Invalid(errors, text("some values are not valid"))
 
     def _too_long(self, params: Params) -> Invalid:

@@ -100,6 +100,7 @@ def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
         texts = [member.label or humanize(member.name), member.placeholder]
         texts += [member.help, *member.choices]
         yield from ((text, member.span.line) for text in texts if text)
+    yield from ((rule.message, line) for rule in resource.uniques if rule.message)
     yield from ((humanize(many.name), many.span.line) for many in resource.many)
     yield from ((humanize(column.name), line) for column in resource.columns if not column.declared)
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
-from ..schema import JobRef
-from .resource_model import KINDS, MODULES, Shape, constraints_of, operators
+from ..schema import JobRef, Unique
+from .resource_model import KINDS, MODULES, Shape, constraints_of, operators, rules_of
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
@@ -56,10 +56,14 @@ def _resource(shape: Shape) -> dict[str, str]:
     if r.permissions:
         who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
         options.append(f"permissions={{{block(who, 4)}}}")
+    if r.uniques:
+        several = (f'"{name}": {_rule(rule)}' for name, rule in rules_of(r).items())
+        options.append(f"rules={{{block(several, 4)}}}")
     for hook in _HOOKS:
         if jobs := getattr(r.hooks, hook):
             options.append(f"{hook}=({block(map(_job, jobs), 4)})")
     names = ["Check", "Column", "Resource"]
+    names += ["Rule"] * bool(r.uniques)
     names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
     rules = [rule for column in shape.written for rule in column.rules.values()]
     exact = any(isinstance(rule, Decimal) for rule in rules)
@@ -95,6 +99,10 @@ def _relation(link: RelationEdge) -> str:
     more = {"join": link.join, "target_column": link.target_column, "field": link.field}
     rule = "" if link.on_delete == "restrict" else link.on_delete
     return _call("Relation", names, **more, type=kind, on_delete=rule)
+
+
+def _rule(rule: Unique) -> str:
+    return _call("Rule", [], [repr(rule.fields)], message=rule.message)
 
 
 def _job(job: JobRef) -> str:

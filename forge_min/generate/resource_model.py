@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
 from ..resources import table
+from ..schema import Unique
 
 
 class ColumnKind(NamedTuple):
@@ -83,6 +84,14 @@ def constraints_of(shape: Shape) -> dict[str, str]:
     for link in shape.across:
         fields[constraint_name(link.join, link.target_column, "fkey")] = link.field
     return fields
+
+
+def rules_of(resource: ResourceIR) -> dict[str, Unique]:
+    """Return the rules about several fields by the names of their constraints."""
+    return {
+        constraint_name(resource.table, "_".join(rule.fields), "key"): rule
+        for rule in resource.uniques
+    }
 
 
 def _rules(member: ColumnIR) -> list[str]:

@@ -121,13 +121,13 @@ class _Table:
         """Return a column list, in a tenant's table with the tenant first: "(tenant_id, code)"."""
         return _listed("tenant_id", *columns) if self.tenant else _listed(*columns)
 
-    def unique(self, column: str) -> None:
+    def unique(self, *columns: str) -> None:
         """Add uniqueness. Deleted rows do not count, which needs a partial index."""
-        sql = f"unique {self.of_tenant(column)}"
+        sql, name = f"unique {self.of_tenant(*columns)}", "_".join(columns)
         if self.soft_delete:
-            self.add("index", column, "key", f"{sql} where deleted_at is null")
+            self.add("index", name, "key", f"{sql} where deleted_at is null")
         else:
-            self.add("constraint", column, "key", sql)
+            self.add("constraint", name, "key", sql)
 
     def foreign_key(self, column: str, target: ResourceIR, on_delete: str) -> None:
         """Add a foreign key. Its check bypasses policies, so the tenant is part of the key."""
@@ -158,7 +158,9 @@ class _Table:
 
 
 def _listed(*columns: str) -> str:
-    return "(" + ", ".join(map(identifier, columns)) + ")"
+    """Return a list of columns; "-" before a name: in descending order."""
+    names = (identifier(name.removeprefix("-")) + " desc" * (name[0] == "-") for name in columns)
+    return "(" + ", ".join(names) + ")"
 
 
 def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _Table:
@@ -173,6 +175,8 @@ def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _
         if relation.unique:
             table.unique(relation.column)
         table.foreign_key(relation.column, resources[relation.target], relation.on_delete)
+    for rule in resource.uniques:
+        table.unique(*rule.fields)
     _indexes(table, resource)
     table.separate_tenants()
     table.view_of_tenant()
@@ -223,6 +227,9 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         elif (member.index or member.filterable or member.sortable) and not member.unique:
             end = (resource.key.column,) if member.sortable else ()
             table.add("index", column, "idx", table.of_tenant(column, *end))
+    for index in resource.indexes:
+        name = "_".join(field.removeprefix("-") for field in index.fields)
+        table.add("index", name, "idx", table.of_tenant(*index.fields))
     if resource.searchable:
         table.add("index", "", "search", "using gin (forge_search)")
 

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ..resources import table
-from ..schema import Field, FieldType, Hooks, Many, OnDelete, Permission
+from ..schema import Field, FieldType, Hooks, Index, Many, OnDelete, Permission, Unique
 from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
@@ -93,6 +93,8 @@ class ResourceIR:
     members: tuple[ColumnIR, ...]
     many: tuple[ManyIR, ...] = ()
     permissions: tuple[Permission, ...] = ()
+    uniques: tuple[Unique, ...] = ()
+    indexes: tuple[Index, ...] = ()
     hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False

@@ -42,6 +42,8 @@ def lower(
         members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
         many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
         permissions=tuple(schema.Permission(p.operation, tuple(p.roles)) for p in permissions),
+        uniques=tuple(part for part in resource.parts if isinstance(part, schema.Unique)),
+        indexes=tuple(part for part in resource.parts if isinstance(part, schema.Index)),
         hooks=_hooks(resource.parts),
         versioned=traits.pop("version", False),
         **traits,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
 from .. import schema
-from .diagnostic import Diagnostic, Source, problem, quote, read_source
+from .diagnostic import Diagnostic, SchemaProblem, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
-from .ir import ANYBODY, ManyIR, ResourceIR, attribute_of
+from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
 from .lowering import ids_field, inverse_relations, lower, many_ir, many_to_many_edge, resolve
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem
 from .rules import Problems, problems
@@ -59,7 +59,10 @@ def read_definition(source: Source) -> Definition | None:
         return None
     _check_folder(source, calls[0])
     _check_parts(source, calls[0].parts)
-    return Definition(source, calls[0])
+    definition = Definition(source, calls[0])
+    if all(node.is_complete for node in (calls[0], *calls[0].parts)):
+        _check_fields(definition)
+    return definition
 
 
 def _define_calls(source: Source, tree: ast.Module) -> list[Node]:
@@ -110,10 +113,40 @@ def _check_parts(source: Source, parts: list[Node]) -> None:
         source.report(second.span_of("primary_key"), problem("second_key"))
 
 
+def _check_fields(definition: Definition) -> None:
+    """Check the fields that uniqueness and indexes name. All parts of the resource are known."""
+    columns = {column.column: column for column in definition.resource().columns}
+    for part in definition.call.parts:
+        if isinstance(part.value, schema.Unique | schema.Index):
+            problems = _field_problems(part.value, columns)
+            for field, found in zip((part, *part.parts), problems):
+                if found:
+                    definition.source.report(field.span, found)
+                    break
+
+
+def _field_problems(
+    part: schema.Unique | schema.Index, columns: Mapping[str, ColumnIR]
+) -> Iterator[SchemaProblem | None]:
+    """Yield the problem of the part, then of each field that it names."""
+    sign = "-" if isinstance(part, schema.Index) else ""
+    names = [name.removeprefix(sign) for name in part.fields]
+    few, twice = len(names) < 2, len(set(names)) < len(names)
+    yield problem("few_fields" if few else "field_twice") if few or twice else None
+    for name in names:
+        if name not in columns:
+            yield problem("no_field", name=quote(name), hint=did_you_mean(name, columns))
+        else:
+            yield problem("not_indexable") if columns[name].type == "json" else None
+
+
 def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     """Return the names that no second part may use: columns, attributes, JSON fields, or itself."""
     if isinstance(part, schema.Permission):
         return (f'permission("{part.operation}")',)
+    if isinstance(part, schema.Unique | schema.Index):
+        word = type(part).__name__.lower()
+        return (f"{word}({', '.join(map(quote, part.fields))})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
         return (f"{getattr(part, 'name', 'with_hooks')}()",)
     name = part.name if isinstance(part, schema.Field) else name_of(part)

@@ -12,11 +12,12 @@ from decimal import Decimal
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
 __all__ = [
-    "BelongsTo", "Field", "FieldType", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete",
-    "Part", "Permission", "ResourceSchema", "Trait", "TraitName", "WithHooks", "auditable",
-    "belongs_to", "bigint", "date", "datetime", "decimal", "define", "email", "enum",
-    "has_many", "has_one", "json", "many_to_many", "permission", "slug", "soft_delete",
-    "string", "tenant_scoped", "text", "timestamps", "url", "uuid", "version", "with_hooks",
+    "BelongsTo", "Field", "FieldType", "Hooks", "Index", "JobRef", "Many", "ManyKind", "OnDelete",
+    "Part", "Permission", "ResourceSchema", "Trait", "TraitName", "Unique", "WithHooks",
+    "auditable", "belongs_to", "bigint", "date", "datetime", "decimal", "define", "email", "enum",
+    "has_many", "has_one", "index", "json", "many_to_many", "permission", "slug", "soft_delete",
+    "string", "tenant_scoped", "text", "timestamps", "unique", "url", "uuid", "version",
+    "with_hooks",
 ]  # fmt: skip
 
 FieldType = Literal[
@@ -356,7 +357,22 @@ class WithHooks:
     hooks: Hooks
 
 
-Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Fields whose values together are unique."""
+
+    fields: tuple[str, ...]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of several fields; "-" before a name: descending."""
+
+    fields: tuple[str, ...]
+
+
+Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks | Unique | Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +460,24 @@ def permission(operation: str, roles: Sequence[str]) -> Permission:
     name of a verb.
     """
     return Permission(operation, roles)
+
+
+def unique(*fields: str, message: str = "") -> Unique:
+    """Allow no two rows with the same values of all these fields together.
+
+    fields: names as in JSON ("ward_id"). Deleted rows do not count, nor do rows of other tenants,
+        nor rows in which one of the values is null.
+    message: the error of each field, default: "is already taken".
+    """
+    return Unique(fields, message)
+
+
+def index(*fields: str) -> Index:
+    """Add an index for queries that filter or sort by these fields together.
+
+    fields: in order, names as in JSON; with "-" before a name its values are in descending order.
+    """
+    return Index(fields)
 
 
 def with_hooks(hooks: Hooks) -> WithHooks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from forge_min.schema import Index, Unique
 
 from migrations.world import Schema, World
 
@@ -26,6 +27,7 @@ def shop(*members: Any, tenant: bool = True, **options: Any) -> Resources:
 
 TENANT = {"tenant_scoped": True}
 A, N = F("a"), F("n", "int")
+PAIR = Unique(("a", "n"))
 STATES = {"choices": ("open", "shut")}
 
 # name → before, after, options of diff
@@ -131,6 +133,23 @@ CHANGES: dict[str, tuple[Resources, Resources, dict[str, Any]]] = {
     "string to email": (thing(F("a", max_len=100)), thing(F("a", "email")), {}),
     "unique added": (thing(A), thing(F("a", unique=True)), {}),
     "unique dropped": (thing(F("a", unique=True)), thing(A), {}),
+    "unique pair added": (thing(A, N), thing(A, N, uniques=(PAIR,)), {}),
+    "unique pair dropped": (
+        shop(A, N, uniques=(PAIR,), soft_delete=True),
+        shop(A, N, soft_delete=True),
+        {},
+    ),
+    "unique pair with a renamed field": (
+        shop(A, N, uniques=(PAIR,), indexes=(Index(("-n", "a")),)),
+        shop(A, F("m", "int"), uniques=(Unique(("a", "m")),), indexes=(Index(("-m", "a")),)),
+        {"rename": ["order.n=m"]},
+    ),
+    "index of several fields added": (thing(A, N), thing(A, N, indexes=(Index(("a", "-n")),)), {}),
+    "index of several fields in another order": (
+        shop(A, N, indexes=(Index(("a", "-n")),)),
+        shop(A, N, indexes=(Index(("a", "n")),)),
+        {},
+    ),
     "index added": (thing(A), thing(F("a", index=True)), {}),
     "index changed": (thing(F("a", index=True)), thing(F("a", sortable=True)), {}),
     "index dropped": (thing(F("a", index=True)), thing(A), {}),

@@ -168,11 +168,20 @@ def permissions(draw: st.DrawFn) -> list[str]:
     return [f"schema.permission({name!r}, {draw(ROLES)!r})" for name in chosen]
 
 
+SEVERAL = (
+    "schema.unique('id', 'version')",
+    "schema.unique('version', 'id', message='no')",
+    "schema.index('-version', 'id')",
+)
+
+
 @st.composite
 def schema_files(draw: st.DrawFn, more: tuple[str, ...] = ()) -> str:
     """The text of a valid resources/thing/schema.py. more: parts that it has anyway."""
     traits = ["timestamps", "soft_delete", "tenant_scoped", "auditable", "version"]
     parts = [*draw(members()), *draw(permissions())]
+    if not any("primary_key" in part for part in parts):  # the key is id
+        parts += draw(st.lists(st.sampled_from(SEVERAL), unique=True))
     chosen = draw(st.lists(st.sampled_from(traits), unique=True))
     if more:  # the other one is tenant-scoped or not as it likes: so this one is not
         chosen = [trait for trait in chosen if trait != "tenant_scoped"]

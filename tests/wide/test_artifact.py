@@ -383,6 +383,22 @@ def test_natural_keys_and_words_of_python_and_sql_work_over_http(site: Site) -> 
     status, _, answer = user.ask("GET", "/stations/7?include=lines")
     assert (answer["lines"], answer["version"]) == ([], 1)
     assert user.ask("DELETE", "/stations/7")[0] == 204
+    row = {"number": 8, "name": "Zoo", "main_line_id": line["slug"]}
+    user.create("/stations", row)
+    user.create("/stations", {**row, "number": 9, "name": "Castle"})
+    user.create("/stations", {"number": 10, "name": "Zoo"})  # null is not equal to null
+    user.create("/stations", {"number": 11, "name": "Zoo"})
+    for method, path, body in (
+        ("POST", "/stations", {**row, "number": 12}),
+        ("PATCH", "/stations/9", {"name": "Zoo"}),
+    ):
+        status, _, answer = user.ask(method, path, body)
+        assert status == 409 and "main_line_id, name" in answer["detail"]
+        message = "Two stations of a line have different names."
+        assert answer["errors"] == [
+            {"pointer": f"/{name}", "code": "taken", "message": message}
+            for name in ("main_line_id", "name")
+        ]
     assert user.ask("GET", "/stations/seven")[0] == 404
 
 

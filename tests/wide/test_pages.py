@@ -251,6 +251,13 @@ def test_natural_keys_of_any_spelling_have_pages(boss: Person, site: Site) -> No
     boss.get("/stations/new")
     page = boss.send({"number": "7", "name": "Again"})
     assert page.status == 422 and set(errors(page)) == {"number"}
+    boss.get("/lines/new")
+    boss.send({"slug": "u-77", "year": "1977"})
+    for number in ("77", "78"):
+        boss.get("/stations/new")
+        page = boss.send({"number": number, "name": "Zoo", "main_line_id": "u-77"})
+    message = "Two stations of a line have different names."
+    assert page.status == 422 and errors(page) == {"main_line_id": message, "name": message}
     assert "First/“class”" in boss.get("/classes?sort=class").text
     assert boss.get("/classes?def=true&import[gte]=2&class[contains]=first").links["NEW"]
 

@@ -7,4 +7,6 @@ station = schema.define(
     schema.belongs_to("Station", name="next", on_delete="set_null"),
     schema.belongs_to("Line", name="main_line", on_delete="restrict"),
     schema.many_to_many("Line"),
+    schema.unique("main_line_id", "name", message="Two stations of a line have different names."),
+    schema.index("main_line_id", "-number"),
 )
