@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 
 from ..errors import FieldError, Invalid
 from ..i18n import text
+from .conditions import evaluate, parsed
 from .values import TYPES, fits_json, to_text
 
 Operation = Literal["create", "update", "replace"]
@@ -215,6 +216,17 @@ class Check:
                 keys = KeyChanges(keys, map(TYPES[type].read, items.seen))
             self.values[name] = keys
 
+    def condition(self, fields: Sequence[str], condition: str, message: str) -> None:
+        """Check a condition of the schema, if all of its fields are known and valid.
+
+        Otherwise PostgreSQL checks it when the row is written.
+        """
+        wrong = {error.pointer for error in self.errors}
+        known = all(name in self.values and pointer(name) not in wrong for name in fields)
+        if known and evaluate(parsed(condition), self.values) is False:
+            for name in fields:
+                self.error(name, CONDITION, text(message))
+
     def unknown(self) -> None:
         """Reject the fields of the data that were not read; it names at most a hundred."""
         for name in [n for n in self.data if n not in self._seen][:100]:
@@ -280,11 +292,18 @@ class Check:
             self.error(name, "too_large", text("must be at most {max}", max=to_text(high)))
 
 
+CONDITION = "condition"
+"""The code of the error of a field that does not fit others."""
+
+
 class _Rules:
     """Passed to a validator as a Check, it records the fields and rules."""
 
     def __init__(self) -> None:
         self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
+
+    def condition(self, *_: object) -> None:
+        """Is about several fields."""
 
     def __getattr__(self, kind: str) -> Any:
         return partial(self._note, kind)

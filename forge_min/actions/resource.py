@@ -57,11 +57,12 @@ class Sort(NamedTuple):
 class Rule(NamedTuple):
     """A rule about several fields, which a constraint of PostgreSQL enforces.
 
-    message: of the error of each field; "" means that of the kind of constraint.
+    message, code: of the error of each field; "" means those of the kind of constraint.
     """
 
     fields: tuple[str, ...]
     message: str = ""
+    code: str = ""
 
 
 class Relation(NamedTuple):

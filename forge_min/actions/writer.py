@@ -391,7 +391,8 @@ class WriteActions(BaseActions[R]):
             return err
         code, message = _VIOLATIONS[kind]
         message = text(rule.message or message)
-        errors = [FieldError("/" + name, code, message) for name in rule.fields]
+        visible = [name for name in rule.fields if name not in self.hidden()]
+        errors = [FieldError("/" + name, rule.code or code, message) for name in visible]
         if kind == "unique":
             names = ", ".join(rule.fields)
             return conflict(text("{field} is already taken", field=names), errors=errors)

@@ -100,7 +100,9 @@ def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
         texts = [member.label or humanize(member.name), member.placeholder]
         texts += [member.help, *member.choices]
         yield from ((text, member.span.line) for text in texts if text)
-    yield from ((rule.message, line) for rule in resource.uniques if rule.message)
+    messages = [rule.message for rule in resource.uniques]
+    messages += [check.message for check in resource.checks]
+    yield from ((message, line) for message in messages if message)
     yield from ((humanize(many.name), many.span.line) for many in resource.many)
     yield from ((humanize(column.name), line) for column in resource.columns if not column.declared)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
-from ..schema import JobRef, Unique
-from .resource_model import KINDS, MODULES, Shape, constraints_of, operators, rules_of
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields, parse_condition
+from ..schema import Check, JobRef
+from .resource_model import KINDS, MODULES, Rule, Shape, constraints_of, operators, rules_of
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
@@ -48,6 +48,7 @@ def _resource(shape: Shape) -> dict[str, str]:
     for link in shape.across:
         key = link.target.key
         checks.append(_call("c.many", [link.field, key.type], max_len=key.longest))
+    checks += map(_condition, r.checks)
     options = [f"{flag}=True" for flag in _FLAGS if getattr(r, flag)]
     if shape.source != r.table:
         options.insert(0, f'source="{shape.source}"')
@@ -56,14 +57,14 @@ def _resource(shape: Shape) -> dict[str, str]:
     if r.permissions:
         who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
         options.append(f"permissions={{{block(who, 4)}}}")
-    if r.uniques:
-        several = (f'"{name}": {_rule(rule)}' for name, rule in rules_of(r).items())
+    if several_fields := rules_of(r):
+        several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
         options.append(f"rules={{{block(several, 4)}}}")
     for hook in _HOOKS:
         if jobs := getattr(r.hooks, hook):
             options.append(f"{hook}=({block(map(_job, jobs), 4)})")
     names = ["Check", "Column", "Resource"]
-    names += ["Rule"] * bool(r.uniques)
+    names += ["Rule"] * bool(r.uniques or r.checks)
     names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
     rules = [rule for column in shape.written for rule in column.rules.values()]
     exact = any(isinstance(rule, Decimal) for rule in rules)
@@ -101,8 +102,14 @@ def _relation(link: RelationEdge) -> str:
     return _call("Relation", names, **more, type=kind, on_delete=rule)
 
 
-def _rule(rule: Unique) -> str:
-    return _call("Rule", [], [repr(rule.fields)], message=rule.message)
+def _rule(rule: Rule) -> str:
+    return _call("Rule", [], [repr(rule.fields)], message=rule.message, code=rule.code)
+
+
+def _condition(check: Check) -> str:
+    """Return the line of the validator for a condition of several fields."""
+    fields = condition_fields(parse_condition(check.condition))
+    return _call("c.condition", [], [repr(fields), repr(check.condition), repr(check.message)])
 
 
 def _job(job: JobRef) -> str:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
+from ..parse import (
+    TYPES,
+    ColumnIR,
+    RelationEdge,
+    ResourceIR,
+    check_names,
+    condition_fields,
+    constraint_name,
+    edges_of,
+    parse_condition,
+)
 from ..resources import table
-from ..schema import Unique
 
 
 class ColumnKind(NamedTuple):
@@ -34,6 +43,14 @@ def operators(column: ColumnIR) -> tuple[str, ...]:
     """Return the filter operators of a column beside `eq`; () if it is not filterable."""
     result = (*KINDS[column.type].operators, *("is_null",) * (not column.required))
     return result if column.filterable else ()
+
+
+class Rule(NamedTuple):
+    """A rule about several fields, as in `actions.Rule`."""
+
+    fields: tuple[str, ...]
+    message: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +103,16 @@ def constraints_of(shape: Shape) -> dict[str, str]:
     return fields
 
 
-def rules_of(resource: ResourceIR) -> dict[str, Unique]:
+def rules_of(resource: ResourceIR) -> dict[str, Rule]:
     """Return the rules about several fields by the names of their constraints."""
-    return {
-        constraint_name(resource.table, "_".join(rule.fields), "key"): rule
+    rules = {
+        constraint_name(resource.table, "_".join(rule.fields), "key"): Rule(*astuple(rule))
         for rule in resource.uniques
     }
+    for name, check in check_names(resource).items():
+        fields = condition_fields(parse_condition(check.condition))
+        rules[name] = Rule(fields, check.message, "condition")
+    return rules
 
 
 def _rules(member: ColumnIR) -> list[str]:

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from ..errors import BuildError
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, join_edges
+from ..parse import (
+    TYPES,
+    ColumnIR,
+    RelationEdge,
+    ResourceIR,
+    check_names,
+    constraint_name,
+    join_edges,
+)
+from .conditions import condition_sql
 from .objects import DbObject, create, create_table, identifier, literal
 
 # Defaults of implicit columns.
@@ -175,6 +184,10 @@ def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _
         if relation.unique:
             table.unique(relation.column)
         table.foreign_key(relation.column, resources[relation.target], relation.on_delete)
+    columns = {column.column: column for column in resource.columns}
+    for name, check in check_names(resource).items():
+        condition = condition_sql(check.condition, columns)
+        table.objects.append(DbObject("constraint", table.name, name, sql=f"check ({condition})"))
     for rule in resource.uniques:
         table.unique(*rule.fields)
     _indexes(table, resource)

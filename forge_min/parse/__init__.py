@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from .condition import condition_fields, parse_condition
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR
-from .lowering import RelationEdge, edges_of, join_edges, lower, resolve
+from .lowering import RelationEdge, check_names, edges_of, join_edges, lower, resolve
 from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 
 __all__ = [
     "ColumnIR", "Diagnostic", "MAX_NAME", "Parsed", "RelationEdge", "ResourceIR", "TYPES",
-    "constraint_name", "edges_of", "folder_of", "join_edges", "lower", "parse_project", "resolve",
+    "check_names", "condition_fields", "constraint_name", "edges_of", "folder_of", "join_edges",
+    "lower", "parse_condition", "parse_project", "resolve",
 ]  # fmt: skip

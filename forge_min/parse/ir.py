@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ..resources import table
-from ..schema import Field, FieldType, Hooks, Index, Many, OnDelete, Permission, Unique
+from ..schema import Check, Field, FieldType, Hooks, Index, Many, OnDelete, Permission, Unique
 from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
@@ -95,6 +95,7 @@ class ResourceIR:
     permissions: tuple[Permission, ...] = ()
     uniques: tuple[Unique, ...] = ()
     indexes: tuple[Index, ...] = ()
+    checks: tuple[Check, ...] = ()
     hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False

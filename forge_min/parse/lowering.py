@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from .. import schema
+from .condition import condition_fields, parse_condition
 from .diagnostic import SourceSpan
 from .ir import ColumnIR, ManyIR, ResourceIR
-from .names import kebab, name_of, plural, snake, table_of
+from .names import constraint_name, kebab, name_of, plural, snake, table_of
 
 _Member: TypeAlias = schema.Field | schema.BelongsTo
 
@@ -44,6 +45,7 @@ def lower(
         permissions=tuple(schema.Permission(p.operation, tuple(p.roles)) for p in permissions),
         uniques=tuple(part for part in resource.parts if isinstance(part, schema.Unique)),
         indexes=tuple(part for part in resource.parts if isinstance(part, schema.Index)),
+        checks=tuple(part for part in resource.parts if isinstance(part, schema.Check)),
         hooks=_hooks(resource.parts),
         versioned=traits.pop("version", False),
         **traits,
@@ -94,6 +96,16 @@ def _hooks(parts: Sequence[schema.Part]) -> schema.Hooks:
     declared = (part.hooks for part in parts if isinstance(part, schema.WithHooks))
     hooks = next(declared, schema.Hooks())
     return schema.Hooks(*map(tuple, (hooks.after_create, hooks.after_update, hooks.after_delete)))
+
+
+def check_names(resource: ResourceIR) -> dict[str, schema.Check]:
+    """Return the checks of a resource by the names of their constraints."""
+    names: dict[str, schema.Check] = {}
+    for check in resource.checks:
+        fields = "_".join(condition_fields(parse_condition(check.condition)))
+        first = constraint_name(resource.table, fields, "rule")
+        names[first if first not in names else f"{first[:57]}_{len(names)}"] = check
+    return names
 
 
 Kind = Literal["belongs_to", "has_one", "has_many", "many_to_many"]

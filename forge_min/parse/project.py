@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 
 from .. import schema
+from .condition import ConditionError, check_condition
 from .diagnostic import Diagnostic, SchemaProblem, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
@@ -114,15 +115,30 @@ def _check_parts(source: Source, parts: list[Node]) -> None:
 
 
 def _check_fields(definition: Definition) -> None:
-    """Check the fields that uniqueness and indexes name. All parts of the resource are known."""
+    """Check the fields that rules and indexes name. All parts of the resource are known."""
     columns = {column.column: column for column in definition.resource().columns}
     for part in definition.call.parts:
-        if isinstance(part.value, schema.Unique | schema.Index):
+        if isinstance(part.value, schema.Check):
+            _check_row_condition(definition.source, part, columns)
+        elif isinstance(part.value, schema.Unique | schema.Index):
             problems = _field_problems(part.value, columns)
             for field, found in zip((part, *part.parts), problems):
                 if found:
                     definition.source.report(field.span, found)
                     break
+
+
+def _check_row_condition(source: Source, part: Node, columns: Mapping[str, ColumnIR]) -> None:
+    try:
+        check_condition(part.value.condition, columns)
+    except ConditionError as err:
+        span, node = part.span_of("condition"), err.node
+        start = span.col + 1 + (node.col_offset if node else 0)  # behind the quotation mark
+        shown = source.lines[span.line - 1][span.col : span.end_col - 2]
+        if node is not None and shown == part.value.condition and shown.isascii():
+            end = span.col + 1 + (node.end_col_offset or 0)
+            span = replace(span, col=start, end_col=end)
+        source.report(span, err.problem)
 
 
 def _field_problems(
@@ -144,6 +160,8 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     """Return the names that no second part may use: columns, attributes, JSON fields, or itself."""
     if isinstance(part, schema.Permission):
         return (f'permission("{part.operation}")',)
+    if isinstance(part, schema.Check):
+        return (f"check({quote(part.condition)})",)
     if isinstance(part, schema.Unique | schema.Index):
         word = type(part).__name__.lower()
         return (f"{word}({', '.join(map(quote, part.fields))})",)

@@ -12,12 +12,12 @@ from decimal import Decimal
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
 __all__ = [
-    "BelongsTo", "Field", "FieldType", "Hooks", "Index", "JobRef", "Many", "ManyKind", "OnDelete",
-    "Part", "Permission", "ResourceSchema", "Trait", "TraitName", "Unique", "WithHooks",
-    "auditable", "belongs_to", "bigint", "date", "datetime", "decimal", "define", "email", "enum",
-    "has_many", "has_one", "index", "json", "many_to_many", "permission", "slug", "soft_delete",
-    "string", "tenant_scoped", "text", "timestamps", "unique", "url", "uuid", "version",
-    "with_hooks",
+    "BelongsTo", "Check", "Field", "FieldType", "Hooks", "Index", "JobRef", "Many", "ManyKind",
+    "OnDelete", "Part", "Permission", "ResourceSchema", "Trait", "TraitName", "Unique", "WithHooks",
+    "auditable", "belongs_to", "bigint", "check", "date", "datetime", "decimal", "define", "email",
+    "enum", "has_many", "has_one", "index", "json", "many_to_many", "permission", "slug",
+    "soft_delete", "string", "tenant_scoped", "text", "timestamps", "unique", "url", "uuid",
+    "version", "with_hooks",
 ]  # fmt: skip
 
 FieldType = Literal[
@@ -372,7 +372,15 @@ class Index:
     fields: tuple[str, ...]
 
 
-Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks | Unique | Index
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A condition that every row fulfils."""
+
+    condition: str
+    message: str
+
+
+Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks | Unique | Index | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +486,17 @@ def index(*fields: str) -> Index:
     fields: in order, names as in JSON; with "-" before a name its values are in descending order.
     """
     return Index(fields)
+
+
+def check(condition: str, message: str) -> Check:
+    """Refuse rows for which the condition is false; one with a null value is not false.
+
+    condition: an expression such as "discharged_at >= admitted_at": fields as in JSON, numbers,
+        texts, True, False; comparisons, in, is None; and, or, not; +, -, * of numbers; len() of a
+        text. Texts are compared with == and != only.
+    message: the error of each of its fields.
+    """
+    return Check(condition, message)
 
 
 def with_hooks(hooks: Hooks) -> WithHooks:

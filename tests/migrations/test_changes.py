@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from forge_min.schema import Index, Unique
+from forge_min.schema import Check, Index, Unique
 
 from migrations.world import Schema, World
 
@@ -143,6 +143,17 @@ CHANGES: dict[str, tuple[Resources, Resources, dict[str, Any]]] = {
         shop(A, N, uniques=(PAIR,), indexes=(Index(("-n", "a")),)),
         shop(A, F("m", "int"), uniques=(Unique(("a", "m")),), indexes=(Index(("-m", "a")),)),
         {"rename": ["order.n=m"]},
+    ),
+    "check added": (thing(A, N), thing(A, N, checks=(Check("n > 1 or a == 'x'", "no"),)), {}),
+    "check changed": (
+        shop(A, N, checks=(Check("n > 1", "no"),)),
+        shop(A, N, checks=(Check("n * 2 > 1.5", "no"), Check("n < 9", "no"))),
+        {},
+    ),
+    "check of a renamed field": (
+        thing(A, N, checks=(Check("n > 1 and len(a) < 9", "no"),)),
+        thing(A, F("m", "int"), checks=(Check("m > 1 and len(a) < 9", "no"),)),
+        {"rename": ["things.n=m"]},
     ),
     "index of several fields added": (thing(A, N), thing(A, N, indexes=(Index(("a", "-n")),)), {}),
     "index of several fields in another order": (

@@ -402,6 +402,30 @@ def test_natural_keys_and_words_of_python_and_sql_work_over_http(site: Site) -> 
     assert user.ask("GET", "/stations/seven")[0] == 404
 
 
+def test_a_condition_is_one_error_whoever_finds_it(ours: User) -> None:
+    account = ours.create("/accounts", {"slug": "condition", "name": "C"})["id"]
+    row = ours.create("/orders", {**order("C1", account, []), "select": 12})
+    wrong = {
+        (f"/{name}", "condition", "A total is at least its select.") for name in ("select", "total")
+    }
+    path, version = f"/orders/{row['id']}", {"If_Match": '"1"'}
+    for method, at, body, headers in (
+        (
+            "POST",
+            "/orders",
+            {**order("C2", account, []), "select": 13},
+            {},
+        ),  # found before the write
+        ("PATCH", path, {"select": 13}, version),  # found by PostgreSQL
+        ("PATCH", path, {"total": "3"}, version),
+        ("PATCH", path, {"total": "3", "select": 4}, version),
+    ):
+        status, _, answer = ours.ask(method, at, body, **headers)
+        assert status == 422, answer
+        assert {(e["pointer"], e["code"], e["message"]) for e in answer["errors"]} == wrong
+    assert ours.ask("PATCH", path, {"select": None}, **version)[0] == 200
+
+
 HOSTILE: tuple[Any, ...] = (
     ("", "\x00", "\ud800", "é" * 300, "x" * 3000, "1E-7", "9" * 401, "2026-02-30", "{name}", "%_\\")
     + (True, -1, 1 << 31, 1 << 63, 10**400, 1e308, [], {}, {"\x00": 1}, ["x" * 300], [None], [[1]])

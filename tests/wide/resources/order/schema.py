@@ -3,6 +3,7 @@ from forge_min import schema
 order = schema.define(
     "Order",
     schema.tenant_scoped(),
+    schema.check("select is None or total >= select", message="A total is at least its select."),
     schema.soft_delete(),
     schema.auditable(),
     schema.version(),

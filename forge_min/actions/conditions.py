@@ -1,0 +1,70 @@
+"""Evaluates the conditions of schema.check as PostgreSQL does: a comparison with null is unknown.
+
+The conditions are in generated code, and `generate` has checked them.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+_OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
+    ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Add: operator.add, ast.Sub: operator.sub,
+    ast.Mult: operator.mul, ast.In: lambda value, items: value in items,
+    ast.NotIn: lambda value, items: value not in items,
+}  # fmt: skip
+
+
+@lru_cache(1000)
+def parsed(condition: str) -> ast.expr:
+    """Return the syntax tree of a condition."""
+    return ast.parse(condition, mode="eval").body
+
+
+def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    """Return the value of a part of a condition; None if it is null or unknown.
+
+    values: of the fields, by name.
+    """
+    match node:
+        case ast.Name(name):
+            return values[name]
+        case ast.Constant(float(value)):
+            return Decimal(repr(value))
+        case ast.Constant(value):
+            return value
+        case ast.List(items) | ast.Tuple(items):
+            return [evaluate(item, values) for item in items]
+        case ast.UnaryOp(sign, operand):
+            value = evaluate(operand, values)
+            return None if value is None else not value if isinstance(sign, ast.Not) else -value
+        case ast.BinOp(left, sign, right):
+            return _apply(sign, evaluate(left, values), evaluate(right, values))
+        case ast.BoolOp(word, parts):
+            return _join([evaluate(part, values) for part in parts], isinstance(word, ast.Or))
+        case ast.Call(_, [argument]):
+            text = evaluate(argument, values)
+            return None if text is None else len(text)
+        case ast.Compare(first, signs, others):
+            operands = [evaluate(part, values) for part in (first, *others)]
+            pairs = zip(signs, operands, operands[1:])
+            return _join([_apply(*pair) for pair in pairs], False)
+    raise TypeError(ast.dump(node))
+
+
+def _apply(sign: ast.AST, left: Any, right: Any) -> Any:
+    if isinstance(sign, ast.Is | ast.IsNot):
+        return (left is None) == isinstance(sign, ast.Is)
+    return None if left is None or right is None else _OPERATORS[type(sign)](left, right)
+
+
+def _join(results: list[Any], decisive: bool) -> bool | None:
+    """Return the conjunction of results, or their disjunction if one that is true decides it."""
+    if decisive in results:
+        return decisive
+    return None if None in results else not decisive

@@ -1,0 +1,55 @@
+"""Compiles the conditions of schema.check to SQL. They are valid: `parse` has checked them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from ..parse import ColumnIR, parse_condition
+from .objects import identifier, literal
+
+_OPERATORS: Mapping[type[ast.AST], str] = {
+    ast.Eq: "=", ast.NotEq: "<>", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.And: " and ", ast.Or: " or ",
+    ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",
+}  # fmt: skip
+
+
+def condition_sql(text: str, columns: Mapping[str, ColumnIR]) -> str:
+    """Return a condition as SQL. columns: of the resource, by the names of their fields."""
+    return _sql(parse_condition(text), columns)
+
+
+def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
+    match node:
+        case ast.Name(name):
+            # Arithmetic of integers could overflow, which is no violation but an error.
+            exact = "::numeric" * (columns[name].type in ("int", "bigint"))
+            return identifier(name) + exact
+        case ast.Constant(bool(value)):
+            return str(value).lower()
+        case ast.Constant(str(value)):
+            return literal(value)
+        case ast.Constant(None):
+            return "null"
+        case ast.Constant(value):
+            return repr(value)
+        case ast.List(items) | ast.Tuple(items):
+            return f"({', '.join(_sql(item, columns) for item in items)})"
+        case ast.UnaryOp(operator, operand):
+            word = "not " if isinstance(operator, ast.Not) else "- "
+            return f"({word}{_sql(operand, columns)})"
+        case ast.BinOp(left, operator, right):
+            word = _OPERATORS[type(operator)]
+            return f"({_sql(left, columns)} {word} {_sql(right, columns)})"
+        case ast.BoolOp(operator, parts):
+            return f"({_OPERATORS[type(operator)].join(_sql(part, columns) for part in parts)})"
+        case ast.Call(_, [argument]):
+            return f"char_length({_sql(argument, columns)})"
+        case ast.Compare(first, signs, others):
+            pairs = (
+                f"{_sql(one, columns)} {_OPERATORS[type(sign)]} {_sql(other, columns)}"
+                for sign, one, other in zip(signs, (first, *others), others)
+            )
+            return f"({' and '.join(pairs)})"
+    raise TypeError(ast.dump(node))

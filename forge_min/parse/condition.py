@@ -1,0 +1,149 @@
+"""The conditions of schema.check: a small part of Python's expressions over a resource's fields.
+
+`check_condition` checks them. `migrations` compiles them to SQL, and `actions` evaluates them, so
+no text of a user reaches SQL or Python's eval.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from math import isfinite
+
+from .diagnostic import SchemaProblem, problem, quote
+from .ir import ColumnIR
+from .names import did_you_mean
+
+MAX_CONDITION = 500  # characters
+_GROUPS = {"int": "number", "bigint": "number", "decimal": "number"}
+_GROUPS |= dict.fromkeys(("string", "text", "slug", "email", "url", "enum"), "text")
+_ORDERED = ("number", "date", "datetime")
+_EQUALITY = ast.Eq | ast.NotEq
+_ORDER = ast.Lt | ast.LtE | ast.Gt | ast.GtE
+_ARITHMETIC = ast.Add | ast.Sub | ast.Mult
+
+
+class ConditionError(Exception):
+    """A condition is wrong.
+
+    problem: the reason.
+    node: the part of the condition, None for the whole.
+    """
+
+    def __init__(self, problem: SchemaProblem, node: ast.expr | None = None) -> None:
+        super().__init__(problem.message)
+        self.problem, self.node = problem, node
+
+
+def parse_condition(text: str) -> ast.expr:
+    """Return the syntax tree of a condition. Raises ConditionError."""
+    if not 0 < len(text) <= MAX_CONDITION:
+        raise ConditionError(problem("condition_length", most=MAX_CONDITION))
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
+        why = getattr(err, "msg", "it is nested too deeply")
+        raise ConditionError(problem("condition_syntax", why=why)) from None
+
+
+def condition_fields(condition: ast.expr) -> tuple[str, ...]:
+    """Return the names of the fields in a condition, in the order of their first use."""
+    names = (node for node in ast.walk(condition) if isinstance(node, ast.Name))
+    calls = (node.func for node in ast.walk(condition) if isinstance(node, ast.Call))
+    functions = {id(function) for function in calls}
+    found = sorted(names, key=lambda name: (name.lineno, name.col_offset))
+    return tuple(dict.fromkeys(name.id for name in found if id(name) not in functions))
+
+
+def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
+    """Check the fields and the types of a condition. Raises ConditionError for the first mistake.
+
+    columns: of the resource, by the names of their fields.
+    """
+    condition = parse_condition(text)
+    kind = _Types(columns).of(condition)
+    if kind != "bool":
+        raise ConditionError(problem("condition_kind", kind=kind))
+    if not condition_fields(condition):
+        raise ConditionError(problem("condition_constant"))
+
+
+class _Types:
+    """The type of each part of a condition: number, text, bool, date, datetime or uuid."""
+
+    def __init__(self, columns: Mapping[str, ColumnIR]) -> None:
+        self._columns = columns
+
+    def of(self, node: ast.expr) -> str:
+        match node:
+            case ast.Name(name):
+                return self._field(node, name)
+            case ast.Constant(bool()):
+                return "bool"
+            case ast.Constant(int()):
+                return "number"
+            case ast.Constant(float(number)) if isfinite(number):
+                return "number"
+            case ast.Constant(str()):
+                return "text"
+            case ast.UnaryOp(ast.Not(), operand):
+                return self._need("bool", operand)
+            case ast.UnaryOp(ast.USub(), operand):
+                return self._need("number", operand)
+            case ast.BinOp(left, operator, right) if isinstance(operator, _ARITHMETIC):
+                return self._need("number", left, right)
+            case ast.BoolOp(_, parts):
+                return self._need("bool", *parts)
+            case ast.Call(ast.Name("len"), [argument], []):
+                self._need("text", argument)
+                return "number"
+            case ast.Compare(first, signs, others):
+                for sign, one, other in zip(signs, (first, *others), others):
+                    self._compare(node, one, sign, other)
+                return "bool"
+        raise ConditionError(problem("condition_part"), node)
+
+    def _field(self, node: ast.expr, name: str) -> str:
+        column = self._columns.get(name)
+        if column is None:
+            hint = did_you_mean(name, self._columns)
+            raise ConditionError(problem("no_field", name=quote(name), hint=hint), node)
+        if column.type == "json":
+            raise ConditionError(problem("condition_json"), node)
+        return _GROUPS.get(column.type, column.type)
+
+    def _need(self, kind: str, *nodes: ast.expr) -> str:
+        for node in nodes:
+            if (found := self.of(node)) != kind:
+                raise ConditionError(problem("condition_type", kind=kind, found=found), node)
+        return kind
+
+    def _compare(
+        self, node: ast.expr, left: ast.expr, operator: ast.cmpop, right: ast.expr
+    ) -> None:
+        kind = self.of(left)
+        match operator, right:
+            case ast.Is() | ast.IsNot(), ast.Constant(None):
+                return
+            case ast.In() | ast.NotIn(), ast.List([_, *_] as items) | ast.Tuple([_, *_] as items):
+                others = items
+            case operator, _ if isinstance(operator, _EQUALITY | _ORDER):
+                others = [right]
+            case _:
+                raise ConditionError(problem("condition_part"), node)
+        for other in others:
+            if (found := self.of(other)) != kind:
+                raise ConditionError(problem("condition_types", left=kind, right=found), node)
+            self._check_choice(left, other)
+            self._check_choice(other, left)
+        if isinstance(operator, _ORDER) and kind not in _ORDERED:
+            raise ConditionError(problem("condition_order", kind=kind), node)
+
+    def _check_choice(self, field: ast.expr, value: ast.expr) -> None:
+        """Refuse a text that an enum cannot have."""
+        if isinstance(field, ast.Name) and isinstance(value, ast.Constant):
+            choices = self._columns[field.id].choices
+            if choices and value.value not in choices:
+                hint = did_you_mean(str(value.value), choices)
+                wrong = problem("condition_choice", value=quote(str(value.value)), hint=hint)
+                raise ConditionError(wrong, value)
