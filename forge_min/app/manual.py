@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from .. import jobs
-from ..actions import ANYBODY, Registry
+from ..actions import ANYBODY, Registry, Rule
 from ..auth import ANONYMOUS, Identity, as_identity
 from ..config import Config
 from ..html import AnyActions, FormField, display_fields, input_fields, label_of, manual_file
@@ -62,6 +62,7 @@ class ApplicationManual(NamedTuple):
                 label=label_of(topic),
                 fields=[_described(actions, field) for field in _fields(actions)],
                 access=self._access(actions, identities.values()),
+                rules=[_sentence(rule) for rule in actions.resource.rules.values()],
             )
             for topic, actions in self.registry.actions.items()
         ]
@@ -156,6 +157,10 @@ class ApplicationManual(NamedTuple):
 
 def _phrase(name: str, **facts: object) -> str:
     return text(_TABLE["phrases"][name], **facts)
+
+
+def _sentence(rule: Rule) -> str:
+    return text(rule.message) or _phrase("unique_together", fields=", ".join(rule.fields))
 
 
 def _summary(documented: object) -> str:

@@ -52,6 +52,11 @@ class Rule(NamedTuple):
     message: str
     code: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        return self.message or f"Unique together: {', '.join(self.fields)}."
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
