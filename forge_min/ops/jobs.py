@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from .. import db
 from ..config import parse_rate
 from ..errors import UsageError
-from ..jobs import control, kinds_with_discarded
+from ..jobs import Catalogue, control, insert_tx, kinds_with_discarded
 from .console import FAILED, print_result
 from .project import Project
 
@@ -36,6 +37,23 @@ def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> in
     shown = [control.show_job(conn, id) for id in _ids(args)]
     lines = (line for job in shown for line in _details(job))
     print_result(shown[0] if len(shown) == 1 else shown, lines, as_json=args.json)
+    return 0
+
+
+def _run(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    """Insert one job, to run now. Its worker class determines queue and options."""
+    if len(args.of) != 1:
+        raise UsageError("jobs run needs one kind", hint="jobs run SendReport")
+    try:
+        arguments = json.loads(args.args) if args.args else None
+    except ValueError:
+        hint = """for example --args '{"month": 3}'"""
+        raise UsageError(f"--args {args.args} is not JSON", hint=hint) from None
+    conn.jobs = Catalogue(
+        kinds=project.kinds(), max_attempts=project.config.jobs.max_attempts, strict=True
+    )
+    id = insert_tx(conn, args.of[0], arguments)
+    print_result({"id": id}, [f"{id}  {args.of[0]}"], as_json=args.json)
     return 0
 
 
@@ -98,6 +116,7 @@ def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
 _COMMANDS: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
     "list": _list,
     "show": _show,
+    "run": _run,
     **dict.fromkeys(control.ACTIONS, _change),
     **dict.fromkeys(("pause", "resume", "limit"), _queue),
     "stats": _stats,

@@ -129,3 +129,15 @@ def test_the_metrics_count_jobs(site: Any) -> None:
     # The leader counts at its start, when the jobs may not have run, and every 15 s.
     counted = r'forge_jobs\{queue="nearest",state="completed"\} 2\b'
     process.wait_for(lambda: re.search(counted, metrics()) is not None, "the leader's count")
+
+
+def test_a_job_of_a_kind_is_run_now_with_its_arguments(queue: Any, site: Any) -> None:
+    queue("run", "FindNearst", code=1)
+    assert "FindNearst" in queue.errors and "Traceback" not in queue.errors
+    for wrong in (["run"], ["run", "A", "B"], ["run", "FindNearest", "--args", "{"]):
+        queue(*wrong, code=2)
+        assert "hint: " in queue.errors
+    made = queue.json("run", "NotifyGate", "--args", '{"resource": "Flight", "id": "x"}')
+    (job,) = queue.json("list", "--kind", "NotifyGate")
+    assert (job["id"], job["state"]) == (made["id"], "available")
+    assert queue.json("show", str(made["id"]))["args"]["resource"] == "Flight"
