@@ -27,6 +27,7 @@ class Column(NamedTuple):
     unique: no two rows (of a tenant, not deleted) have the same value.
     immutable: only a create sets it.
     visible_to, writable_by: the roles that may see it, write it; () means every client.
+    personal: its values are about a person.
     attribute: in Python, if it differs from the name ("class_").
     label, help, placeholder: for forms.
     """
@@ -41,6 +42,7 @@ class Column(NamedTuple):
     choices: tuple[str, ...] = ()
     visible_to: tuple[str, ...] = ()
     writable_by: tuple[str, ...] = ()
+    personal: bool = False
     attribute: str = ""
     label: str = ""
     help: str = ""

@@ -185,6 +185,7 @@ def _described(actions: AnyActions, field: FormField) -> Item:
     rules += [_phrase("server")] if field.name in actions.served else []
     rules += [_phrase("unique")] if field.column and field.column.unique else []
     rules += [_phrase("immutable")] if field.immutable else []
+    rules += [_phrase("personal")] if field.column and field.column.personal else []
     choices = ", ".join(map(text, field.choices))
     return Item(
         label=field.label,

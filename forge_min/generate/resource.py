@@ -15,7 +15,7 @@ from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
 _COLUMN = ["filterable", "sortable", "unique", "immutable", "choices", "visible_to", "writable_by"]
-_COLUMN += ["attribute", "label", "help", "placeholder"]
+_COLUMN += ["personal", "attribute", "label", "help", "placeholder"]
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
 

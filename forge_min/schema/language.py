@@ -35,6 +35,7 @@ class MemberRules:
     immutable: bool = False
     visible_to: Sequence[str] | None = None
     writable_by: Sequence[str] | None = None
+    personal: bool = False
     label: str = ""
     help: str = ""
 
@@ -69,6 +70,7 @@ class MemberOptions(TypedDict, total=False):
     immutable: only a create can set it.
     visible_to: the roles that may read it; None means all users.
     writable_by: the roles that may set it; None means all users.
+    personal: whether its values are about a person; shown in the manual of the application.
     label: shown in forms; the `title` in OpenAPI.
     help: shown in forms; the `description` in OpenAPI.
     """
@@ -77,6 +79,7 @@ class MemberOptions(TypedDict, total=False):
     immutable: bool
     visible_to: Sequence[str] | None
     writable_by: Sequence[str] | None
+    personal: bool
     label: str
     help: str
 

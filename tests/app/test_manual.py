@@ -181,4 +181,5 @@ def test_it_lists_the_api_the_jobs_and_the_configuration_without_secrets(
     assert settings["database.url"] and "password=*** " in settings["database.url"]
     rules = {cells[1]: cells[3] for cells in manual["data-accounts"]}
     assert rules["name"] == "required, at least 1 characters, at most 80 characters"
+    assert rules["email"].endswith("unique, personal data")
     assert rules["credit"].startswith("0 or more, ")

@@ -50,7 +50,13 @@ PATTERNS = {  # and a text that matches
     r"[\]\-\\]{1,3}": "]-",
 }
 
-MEMBER = {"required": st.booleans(), "immutable": st.booleans(), "label": TEXTS, "help": TEXTS}
+MEMBER = {
+    "personal": st.booleans(),
+    "required": st.booleans(),
+    "immutable": st.booleans(),
+    "label": TEXTS,
+    "help": TEXTS,
+}
 MEMBER |= {"visible_to": ROLES | st.none(), "writable_by": ROLES | st.none()}
 FIELD = MEMBER | {"placeholder": TEXTS}
 COLUMN = FIELD | dict.fromkeys(("unique", "index", "sortable", "filterable"), st.booleans())

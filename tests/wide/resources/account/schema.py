@@ -19,7 +19,7 @@ account = schema.define(
         placeholder="Fjord & Co.",
         help='As on the "invoice".',
     ),
-    schema.email("email", unique=True, filterable=True, searchable=True),
+    schema.email("email", unique=True, personal=True, filterable=True, searchable=True),
     schema.enum("plan", ["free", "team"], required=True, default="free", filterable=True),
     schema.decimal("credit", precision=(12, 2), min=0, default="0", sortable=True),
     schema.string("notes", max_len=500, visible_to=["manager"], writable_by=["manager"]),
