@@ -372,3 +372,41 @@ def test_progress_is_for_a_terminal(library: Library) -> None:
     assert b"1000 lines\r2000 lines\r" in shown
     library.sql("delete from tags")
     assert library.run("import", "tags", str(file)).stderr == ""
+
+
+def test_a_relation_is_named_by_a_unique_field(library: Library) -> None:
+    library.load("shelves", library.file("shelves.jsonl", {"code": "a-1", "room": "R"}))
+    tags = library.file(
+        "tags.jsonl",
+        {"word": "cat", "wider.word": "animal"},  # of a later line
+        {"word": "animal", "wider.word": None},
+        {"word": "dog", "wider.word": "animal"},
+    )
+    library.load("tags", tags)
+    library.load("books", library.file("books.csv", "title,shelf.code\r\nFelix,a-1\r\nRex,\r\n"))
+    assert library.sql(
+        "select t.word, w.word from tags t left join tags w on w.id = t.wider_id"
+        " where t.word <> 'fiction' order by 1"
+    ) == [("animal", None), ("cat", "animal"), ("dog", "animal")]
+    assert library.sql("select title, shelf_id from books order by 1") == [
+        ("Felix", "a-1"), ("Rex", None),
+    ]  # fmt: skip
+    wrong = library.file("wrong.jsonl", {"word": "elk", "wider.word": "anmal"}, {"word": "x" * 21})
+    said = library.run("import", "tags", str(wrong), code=1).stderr
+    assert "wrong.jsonl:1: wider.word refers to an entry that does not exist" in said
+    update = library.file("update.jsonl", {"word": "cat", "wider.word": "dog"})
+    library.run("import", "tags", str(update), "--update", "word")
+    written = library.run("export", "tags", "--related", "wider.word", "--format", "csv").stdout
+    head, *rows = csv.reader(written.splitlines())
+    assert "wider_id" not in head
+    words = {row[head.index("word")]: row[head.index("wider.word")] for row in rows}
+    assert words == {"animal": "", "cat": "dog", "dog": "animal", "fiction": ""}
+    said = library.run("export", "tags", "--related", "wider.wrd", code=1).stderr
+    assert "wider.wrd" in said and "wider.word" in said
+
+
+def test_a_reference_finds_no_row_that_the_role_may_not_read(library: Library) -> None:
+    library.load("shelves", library.file("shelves.jsonl", {"code": "a-1", "room": "R"}))
+    file = library.file("books.jsonl", {"title": "T", "shelf.room": "R"})
+    said = library.run("import", "books", str(file), code=1).stderr
+    assert "shelf.room is not a field of this resource" in said  # it is not unique

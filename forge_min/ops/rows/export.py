@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from ... import db
-from ...actions import ListQuery, Relation, Sort, quote, scope
+from ...actions import TYPES, ListQuery, Relation, Sort, quote, scope
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
 from ..project import Project
-from .importer import BATCH, AnyActions, open_actions, operator
+from .importer import BATCH, open_actions, operator
 from .reader import STRUCTURED
+from .references import AnyActions, Reference, chosen
 
 Items = Iterable[Mapping[str, Any]]
 _PLAIN = lazy_pattern(r'[^",\r\n]+')
@@ -44,16 +45,29 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
         # The oldest first: an import needs a row before the rows that refer to it.
         sorts = parsed.sorts or (Sort(actions.resource.key),)
         rows = actions.stream(replace(parsed, sorts=sorts))
+        replaced = chosen(actions, args.related)
         with _writing(output) as stream:
-            types = actions.shown() if format == "csv" else None
-            count = _write(stream, _items(actions, rows), types)
+            types = _columns(actions, replaced) if format == "csv" else None
+            count = _write(stream, _items(actions, rows, replaced), types)
     if output:
         print(f"{output}: {count} rows in {time.monotonic() - started:.1f} s")
     return 0
 
 
-def _items(actions: AnyActions, rows: Iterator[Any]) -> Items:
-    """Yield the rows as JSON objects, with the ids of their many_to_many relations."""
+def _columns(actions: AnyActions, replaced: Mapping[str, Reference]) -> dict[str, str]:
+    """Return the columns of a CSV with their types; unique fields replace the keys of relations."""
+    types = dict(actions.shown())
+    for name, reference in replaced.items():
+        types.pop(reference.relation.column, None)
+        types[name] = reference.column.type
+    return types
+
+
+def _items(actions: AnyActions, rows: Iterator[Any], replaced: Mapping[str, Reference]) -> Items:
+    """Yield the rows as JSON objects, with the ids of their many_to_many relations.
+
+    replaced: the unique fields of related rows to write instead of their keys.
+    """
     relations = actions.lists_of_keys()
     while batch := list(islice(rows, BATCH)):
         items = actions.to_json_many(batch)
@@ -62,6 +76,18 @@ def _items(actions: AnyActions, rows: Iterator[Any]) -> Items:
             ids = _ids(actions, relation, keys)
             for key, item in zip(keys, items):
                 item[relation.field] = ids.get(key, [])
+        for name, reference in replaced.items():
+            keys = [item.pop(reference.relation.column, None) for item in items]
+            read = TYPES[reference.target.resource.key.type].read
+            wanted = [None if key is None else read(key) for key in keys]
+            values = reference.lookup(
+                {*wanted} - {None},
+                by=reference.target.resource.key,
+                shown=reference.column,
+                live=False,
+            )
+            for item, wanted_key in zip(items, wanted):
+                item[name] = values.get(wanted_key)
         yield from items
 
 

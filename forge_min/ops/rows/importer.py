@@ -20,14 +20,14 @@ from typing import Any
 from psycopg import Rollback
 
 from ... import db
-from ...actions import Actions, Resource
+from ...actions import Resource
 from ...auth import Identity, accounts, as_identity
 from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
 from .. import console
 from ..project import Project
 from .reader import InputLine, read_lines
+from .references import AnyActions, references, resolve
 
-AnyActions = Actions[Any, Any, Any]
 Send = Callable[..., int | tuple[int, int, int]]
 BATCH = 1000  # lines of one statement, and between two reports of progress
 MAX_ERRORS = 1000  # errors that --json lists; all are counted
@@ -112,6 +112,7 @@ class FileImport:
         relations = actions.resource.relations
         self._patience = 2 * any(r.target == actions.resource.topic for r in relations)
         self._waiting: list[InputLine] = []
+        self._references = references(actions)
 
     def run(self, *, skip: bool) -> None:
         """Import all batches.
@@ -135,16 +136,28 @@ class FileImport:
     def _write_all(self, lines: Iterator[InputLine], conn: db.Connection, skip: bool) -> None:
         for batch in iter(lambda: list(islice(lines, BATCH)), []):
             with db.transaction(conn):
-                self._write(batch, conn)
+                self._write(self._resolved(batch), conn)
             if self.counts["refused"] and not skip:
                 return
+
+    def _resolved(self, batch: list[InputLine]) -> list[InputLine]:
+        """Return the lines with the keys of related rows; the others wait, or are refused."""
+        lines, errors = resolve(batch, self._references)
+        for index, wrong in errors.items():
+            if self._patience and all(error.code == "no_such_row" for error in wrong):
+                self._waiting.append(batch[index])
+            else:
+                self._refuse(batch[index], wrong)
+        return [line for index, line in enumerate(lines) if index not in errors]
 
     def _lines(self) -> Iterator[InputLine]:
         """Yield the readable lines, and refuse the others. Shows the progress on a terminal."""
         resource = self._actions.resource
         automatic = AUTOMATIC & {column.name for column in resource.columns}
         show = sys.stderr.isatty() and not self._quiet
-        for count, line in enumerate(read_lines(self._file, field_types(resource)), 1):
+        types = {name: reference.column.type for name, reference in self._references.items()}
+        types |= field_types(resource)
+        for count, line in enumerate(read_lines(self._file, types), 1):
             if line.error:
                 self._refuse(line, [FieldError("", "malformed", line.error)])
             else:

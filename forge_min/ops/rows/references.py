@@ -1,0 +1,94 @@
+"""Related rows by a unique field of theirs: `ward.code` in a file instead of `ward_id`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ... import db
+from ...actions import TYPES, Actions, Column, Relation, quote, scope
+from ...errors import BadRequest, FieldError
+from ...i18n import text
+from .reader import InputLine
+
+AnyActions = Actions[Any, Any, Any]
+
+
+class Reference(NamedTuple):
+    """One unique field of the target of a belongs_to."""
+
+    relation: Relation
+    target: AnyActions
+    column: Column
+
+    def lookup(
+        self, values: Collection[Any], *, by: Column, shown: Column, live: bool = True
+    ) -> dict[Any, Any]:
+        """Map values of the column `by` to those of `shown`, in rows that the identity may read.
+
+        live: exclude rows that are marked as deleted.
+        """
+        resource = self.target.resource
+        conditions = [f"{quote(by.name)} = any(%(values)s)", *scope(resource, "", live=live)]
+        sql = (
+            f"select {quote(by.name)}, {quote(shown.name)}"
+            f" from {quote(resource.source or resource.table)} where {' and '.join(conditions)}"
+        )
+        tenant = self.target.tenant()
+        params = {"values": list(values), "forge_tenant": tenant}
+        return dict(db.run(self.target.connection(), sql, params, tenant=tenant))
+
+
+def references(actions: AnyActions) -> dict[str, Reference]:
+    """Return the unique fields of related rows that the current identity may read.
+
+    The names are those of files: "ward.code".
+    """
+    found: dict[str, Reference] = {}
+    for relation in actions.resource.relations:
+        target = actions.registry.actions[relation.target]
+        if relation.kind == "belongs_to" and target.may("read"):
+            shown = target.shown()
+            for column in target.resource.columns:
+                if column.unique and column.name in shown:
+                    found[f"{relation.name}.{column.name}"] = Reference(relation, target, column)
+    return found
+
+
+def resolve(
+    lines: Sequence[InputLine], known: Mapping[str, Reference]
+) -> tuple[list[InputLine], dict[int, list[FieldError]]]:
+    """Return the lines with keys instead of references, and the errors by the index of a line."""
+    items = [dict(line.item) for line in lines]
+    errors: dict[int, list[FieldError]] = {}
+    for name in {name for item in items for name in item} & known.keys():
+        reference = known[name]
+        read, column, wanted = TYPES[reference.column.type].read, reference.relation.column, {}
+        for index, item in enumerate(items):
+            if (value := item.pop(name, None)) is None:
+                item.setdefault(column, None)
+                continue
+            try:
+                wanted[index] = read(value)
+            except ValueError as err:
+                errors.setdefault(index, []).append(FieldError(f"/{name}", "type", str(err)))
+        key = reference.target.resource.key
+        keys = reference.lookup({*wanted.values()}, by=reference.column, shown=key)
+        for index, value in wanted.items():
+            if value in keys:
+                items[index][column] = keys[value]
+            else:
+                message = text("refers to an entry that does not exist")
+                error = FieldError(f"/{name}", "no_such_row", message)
+                errors.setdefault(index, []).append(error)
+    return [line._replace(item=item) for line, item in zip(lines, items)], errors
+
+
+def chosen(actions: AnyActions, names: Iterable[str]) -> dict[str, Reference]:
+    """Return the references of these names. Raises BadRequest for an unknown one."""
+    known = references(actions)
+    for name in names:
+        if name not in known:
+            hint = f"known: {', '.join(known)}" if known else ""
+            raise BadRequest(f"{name!r} is not a unique field of a relation", hint=hint)
+    return {name: known[name] for name in names}
