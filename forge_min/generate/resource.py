@@ -9,8 +9,8 @@ from decimal import Decimal
 from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields, parse_condition
-from ..schema import Check, JobRef
-from .resource_model import KINDS, MODULES, Rule, Shape, constraints_of, operators, rules_of
+from ..schema import JobRef, RowCheck
+from .resource_model import KINDS, MODULES, FieldsRule, Shape, constraints_of, operators, rules_of
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
@@ -102,11 +102,11 @@ def _relation(link: RelationEdge) -> str:
     return _call("Relation", names, **more, type=kind, on_delete=rule)
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: FieldsRule) -> str:
     return _call("Rule", [], [repr(rule.fields)], message=rule.message, code=rule.code)
 
 
-def _condition(check: Check) -> str:
+def _condition(check: RowCheck) -> str:
     """Return the line of the validator for a condition of several fields."""
     fields = condition_fields(parse_condition(check.condition))
     return _call("c.condition", [], [repr(fields), repr(check.condition), repr(check.message)])

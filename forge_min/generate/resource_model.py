@@ -45,7 +45,7 @@ def operators(column: ColumnIR) -> tuple[str, ...]:
     return result if column.filterable else ()
 
 
-class Rule(NamedTuple):
+class FieldsRule(NamedTuple):
     """A rule about several fields, as in `actions.Rule`."""
 
     fields: tuple[str, ...]
@@ -108,15 +108,15 @@ def constraints_of(shape: Shape) -> dict[str, str]:
     return fields
 
 
-def rules_of(resource: ResourceIR) -> dict[str, Rule]:
+def rules_of(resource: ResourceIR) -> dict[str, FieldsRule]:
     """Return the rules about several fields by the names of their constraints."""
     rules = {
-        constraint_name(resource.table, "_".join(rule.fields), "key"): Rule(*astuple(rule))
+        constraint_name(resource.table, "_".join(rule.fields), "key"): FieldsRule(*astuple(rule))
         for rule in resource.uniques
     }
     for name, check in check_names(resource).items():
         fields = condition_fields(parse_condition(check.condition))
-        rules[name] = Rule(fields, check.message, "condition")
+        rules[name] = FieldsRule(fields, check.message, "condition")
     return rules
 
 

@@ -23,7 +23,7 @@ def condition_sql(text: str, columns: Mapping[str, ColumnIR]) -> str:
 def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
     match node:
         case ast.Name(name):
-            # Arithmetic of integers could overflow, which is no violation but an error.
+            # Integers could overflow, and that would not be a violation, but another error.
             exact = "::numeric" * (columns[name].type in ("int", "bigint"))
             return identifier(name) + exact
         case ast.Constant(bool(value)):

@@ -12,7 +12,17 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ..resources import table
-from ..schema import Check, Field, FieldType, Hooks, Index, Many, OnDelete, Permission, Unique
+from ..schema import (
+    Field,
+    FieldsIndex,
+    FieldType,
+    Hooks,
+    Many,
+    OnDelete,
+    Permission,
+    RowCheck,
+    UniqueFields,
+)
 from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
@@ -93,9 +103,9 @@ class ResourceIR:
     members: tuple[ColumnIR, ...]
     many: tuple[ManyIR, ...] = ()
     permissions: tuple[Permission, ...] = ()
-    uniques: tuple[Unique, ...] = ()
-    indexes: tuple[Index, ...] = ()
-    checks: tuple[Check, ...] = ()
+    uniques: tuple[UniqueFields, ...] = ()
+    indexes: tuple[FieldsIndex, ...] = ()
+    checks: tuple[RowCheck, ...] = ()
     hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False

@@ -43,9 +43,9 @@ def lower(
         members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
         many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
         permissions=tuple(schema.Permission(p.operation, tuple(p.roles)) for p in permissions),
-        uniques=tuple(part for part in resource.parts if isinstance(part, schema.Unique)),
-        indexes=tuple(part for part in resource.parts if isinstance(part, schema.Index)),
-        checks=tuple(part for part in resource.parts if isinstance(part, schema.Check)),
+        uniques=tuple(part for part in resource.parts if isinstance(part, schema.UniqueFields)),
+        indexes=tuple(part for part in resource.parts if isinstance(part, schema.FieldsIndex)),
+        checks=tuple(part for part in resource.parts if isinstance(part, schema.RowCheck)),
         hooks=_hooks(resource.parts),
         versioned=traits.pop("version", False),
         **traits,
@@ -98,9 +98,9 @@ def _hooks(parts: Sequence[schema.Part]) -> schema.Hooks:
     return schema.Hooks(*map(tuple, (hooks.after_create, hooks.after_update, hooks.after_delete)))
 
 
-def check_names(resource: ResourceIR) -> dict[str, schema.Check]:
+def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
     """Return the checks of a resource by the names of their constraints."""
-    names: dict[str, schema.Check] = {}
+    names: dict[str, schema.RowCheck] = {}
     for check in resource.checks:
         fields = "_".join(condition_fields(parse_condition(check.condition)))
         first = constraint_name(resource.table, fields, "rule")

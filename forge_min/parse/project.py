@@ -118,9 +118,9 @@ def _check_fields(definition: Definition) -> None:
     """Check the fields that rules and indexes name. All parts of the resource are known."""
     columns = {column.column: column for column in definition.resource().columns}
     for part in definition.call.parts:
-        if isinstance(part.value, schema.Check):
+        if isinstance(part.value, schema.RowCheck):
             _check_row_condition(definition.source, part, columns)
-        elif isinstance(part.value, schema.Unique | schema.Index):
+        elif isinstance(part.value, schema.UniqueFields | schema.FieldsIndex):
             problems = _field_problems(part.value, columns)
             for field, found in zip((part, *part.parts), problems):
                 if found:
@@ -142,10 +142,10 @@ def _check_row_condition(source: Source, part: Node, columns: Mapping[str, Colum
 
 
 def _field_problems(
-    part: schema.Unique | schema.Index, columns: Mapping[str, ColumnIR]
+    part: schema.UniqueFields | schema.FieldsIndex, columns: Mapping[str, ColumnIR]
 ) -> Iterator[SchemaProblem | None]:
     """Yield the problem of the part, then of each field that it names."""
-    sign = "-" if isinstance(part, schema.Index) else ""
+    sign = "-" if isinstance(part, schema.FieldsIndex) else ""
     names = [name.removeprefix(sign) for name in part.fields]
     few, twice = len(names) < 2, len(set(names)) < len(names)
     yield problem("few_fields" if few else "field_twice") if few or twice else None
@@ -160,10 +160,10 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     """Return the names that no second part may use: columns, attributes, JSON fields, or itself."""
     if isinstance(part, schema.Permission):
         return (f'permission("{part.operation}")',)
-    if isinstance(part, schema.Check):
+    if isinstance(part, schema.RowCheck):
         return (f"check({quote(part.condition)})",)
-    if isinstance(part, schema.Unique | schema.Index):
-        word = type(part).__name__.lower()
+    if isinstance(part, schema.UniqueFields | schema.FieldsIndex):
+        word = "unique" if isinstance(part, schema.UniqueFields) else "index"
         return (f"{word}({', '.join(map(quote, part.fields))})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
         return (f"{getattr(part, 'name', 'with_hooks')}()",)

@@ -5,10 +5,11 @@ Some names are those of builtins (`schema.int`): import the package, not `*`.
 
 from __future__ import annotations
 
-from . import language
+from . import language, parts
 from .language import *  # noqa: F403
 from .language import bool_ as bool
 from .language import int_ as int
+from .parts import *  # noqa: F403
 
 __all__ = ["bool", "int"]
-__all__ += language.__all__
+__all__ += [*language.__all__, *parts.__all__]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from forge_min.schema import Check, Index, Unique
+from forge_min.schema import FieldsIndex, RowCheck, UniqueFields
 
 from migrations.world import Schema, World
 
@@ -27,7 +27,7 @@ def shop(*members: Any, tenant: bool = True, **options: Any) -> Resources:
 
 TENANT = {"tenant_scoped": True}
 A, N = F("a"), F("n", "int")
-PAIR = Unique(("a", "n"))
+PAIR = UniqueFields(("a", "n"))
 STATES = {"choices": ("open", "shut")}
 
 # name → before, after, options of diff
@@ -140,25 +140,34 @@ CHANGES: dict[str, tuple[Resources, Resources, dict[str, Any]]] = {
         {},
     ),
     "unique pair with a renamed field": (
-        shop(A, N, uniques=(PAIR,), indexes=(Index(("-n", "a")),)),
-        shop(A, F("m", "int"), uniques=(Unique(("a", "m")),), indexes=(Index(("-m", "a")),)),
+        shop(A, N, uniques=(PAIR,), indexes=(FieldsIndex(("-n", "a")),)),
+        shop(
+            A,
+            F("m", "int"),
+            uniques=(UniqueFields(("a", "m")),),
+            indexes=(FieldsIndex(("-m", "a")),),
+        ),
         {"rename": ["order.n=m"]},
     ),
-    "check added": (thing(A, N), thing(A, N, checks=(Check("n > 1 or a == 'x'", "no"),)), {}),
+    "check added": (thing(A, N), thing(A, N, checks=(RowCheck("n > 1 or a == 'x'", "no"),)), {}),
     "check changed": (
-        shop(A, N, checks=(Check("n > 1", "no"),)),
-        shop(A, N, checks=(Check("n * 2 > 1.5", "no"), Check("n < 9", "no"))),
+        shop(A, N, checks=(RowCheck("n > 1", "no"),)),
+        shop(A, N, checks=(RowCheck("n * 2 > 1.5", "no"), RowCheck("n < 9", "no"))),
         {},
     ),
     "check of a renamed field": (
-        thing(A, N, checks=(Check("n > 1 and len(a) < 9", "no"),)),
-        thing(A, F("m", "int"), checks=(Check("m > 1 and len(a) < 9", "no"),)),
+        thing(A, N, checks=(RowCheck("n > 1 and len(a) < 9", "no"),)),
+        thing(A, F("m", "int"), checks=(RowCheck("m > 1 and len(a) < 9", "no"),)),
         {"rename": ["things.n=m"]},
     ),
-    "index of several fields added": (thing(A, N), thing(A, N, indexes=(Index(("a", "-n")),)), {}),
+    "index of several fields added": (
+        thing(A, N),
+        thing(A, N, indexes=(FieldsIndex(("a", "-n")),)),
+        {},
+    ),
     "index of several fields in another order": (
-        shop(A, N, indexes=(Index(("a", "-n")),)),
-        shop(A, N, indexes=(Index(("a", "n")),)),
+        shop(A, N, indexes=(FieldsIndex(("a", "-n")),)),
+        shop(A, N, indexes=(FieldsIndex(("a", "n")),)),
         {},
     ),
     "index added": (thing(A), thing(F("a", index=True)), {}),

@@ -11,6 +11,7 @@ profile = schema.define(
         on_delete="cascade",
         label="Account",
         help="Whose profile this is.",
+        personal=True,
     ),
     schema.url("website", filterable=True),
     schema.text("bio", searchable=True, min_len=1, max_len=1000),

@@ -1,0 +1,271 @@
+"""The other parts of a resource: relations, traits, permissions, rules and hooks.
+
+As in `language`, each function returns a frozen value and checks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, Unpack
+
+from .language import Field, MemberOptions, MemberRules
+
+__all__ = [
+    "BelongsTo", "FieldsIndex", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part",
+    "Permission", "ResourceSchema", "RowCheck", "Trait", "TraitName", "UniqueFields", "WithHooks",
+    "auditable", "belongs_to", "check", "define", "has_many", "has_one", "index", "many_to_many",
+    "permission", "soft_delete", "tenant_scoped", "timestamps", "unique", "version", "with_hooks",
+]  # fmt: skip
+
+OnDelete = Literal["restrict", "cascade", "set_null"]
+ManyKind = Literal["has_many", "has_one", "many_to_many"]
+TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "version"]
+
+
+@dataclass(frozen=True, slots=True)
+class BelongsTo(MemberRules):
+    """A column `<name>_id` that refers to a row of `target`. name: default target's snake name."""
+
+    target: str
+    name: str | None = None
+    on_delete: OnDelete = "restrict"
+
+
+class RelationOptions(MemberOptions, total=False):
+    """Options of belongs_to.
+
+    unique: no two rows refer to the same target.
+    on_delete: the effect of deleting the target: it is refused ("restrict"), this row is deleted
+        too ("cascade"), or the reference becomes null ("set_null").
+    """
+
+    unique: bool
+    on_delete: OnDelete
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A relation without a column in this table. None means the default of its function."""
+
+    kind: ManyKind
+    target: str
+    name: str | None = None
+    via: str | None = None
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """A property of a resource that is on or off."""
+
+    name: TraitName
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The roles that may perform one operation."""
+
+    operation: str
+    roles: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """A job that a hook enqueues.
+
+    kind: the class name of the job.
+    queue: the name of its queue.
+    priority: 1 (first) to 4 (last).
+    max_attempts: None means the configured number.
+    delay: seconds before it may run.
+    unique: no job is added while one for the same row waits; while one runs, one successor is.
+    """
+
+    kind: str
+    queue: str = "default"
+    priority: int = 2
+    max_attempts: int | None = None
+    delay: int = 0
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The jobs to enqueue, in the transaction of the write that causes them."""
+
+    after_create: Sequence[JobRef] = ()
+    after_update: Sequence[JobRef] = ()
+    after_delete: Sequence[JobRef] = ()
+
+    @property
+    def all(self) -> tuple[JobRef, ...]:
+        """All jobs; one that is in two hooks is listed twice."""
+        return (*self.after_create, *self.after_update, *self.after_delete)
+
+
+@dataclass(frozen=True, slots=True)
+class WithHooks:
+    """The part of a resource with its hooks."""
+
+    hooks: Hooks
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueFields:
+    """Fields with values that are unique together."""
+
+    fields: tuple[str, ...]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsIndex:
+    """An index of several fields.
+
+    fields: with "-" before a name its values are in descending order.
+    """
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """A condition that every row fulfils."""
+
+    condition: str
+    message: str
+
+
+Part: TypeAlias = (
+    Field
+    | BelongsTo
+    | Many
+    | Trait
+    | Permission
+    | WithHooks
+    | UniqueFields
+    | FieldsIndex
+    | RowCheck
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSchema:
+    """A resource in a schema. plural None means the rule (country → countries, bus → buses)."""
+
+    name: str
+    parts: tuple[Part, ...]
+    plural: str | None = None
+
+
+def define(name: str, *parts: Part, plural: str | None = None) -> ResourceSchema:
+    """Define the resource of this file.
+
+    name: its class name ("BoardingPass").
+    plural: its table; default the plural of the name.
+    """
+    return ResourceSchema(name, parts, plural)
+
+
+def belongs_to(
+    target: str, name: str | None = None, **options: Unpack[RelationOptions]
+) -> BelongsTo:
+    """A reference to one row of the resource `target`."""
+    return BelongsTo(target, name, **options)
+
+
+def has_many(target: str, name: str | None = None, via: str | None = None) -> Many:
+    """The rows of `target` that belong to this one.
+
+    name: default the target's plural.
+    via: the inverse belongs_to of `target`; needed if it has several.
+    """
+    return Many("has_many", target, name, via)
+
+
+def has_one(target: str, name: str | None = None, via: str | None = None) -> Many:
+    """The one row of `target` that belongs to this one; its belongs_to becomes unique.
+
+    name: default the target's snake name.
+    via: as of has_many.
+    """
+    return Many("has_one", target, name, via)
+
+
+def many_to_many(target: str, name: str | None = None, table: str | None = None) -> Many:
+    """Rows of `target`, each of which may belong to several rows of this resource.
+
+    name: default the target's plural.
+    table: the join table, default <this table>_<name>. Both ends may declare the relation with the
+        same table.
+    """
+    return Many("many_to_many", target, name, table=table)
+
+
+def timestamps() -> Trait:
+    """Add created_at and updated_at, set by the database's clock."""
+    return Trait("timestamps")
+
+
+def soft_delete() -> Trait:
+    """Keep deleted rows, marked by deleted_at; they can be restored."""
+    return Trait("soft_delete")
+
+
+def tenant_scoped() -> Trait:
+    """Assign each row to a tenant; only that tenant can see it."""
+    return Trait("tenant_scoped")
+
+
+def auditable() -> Trait:
+    """Record the author and the changes of every write, in its transaction."""
+    return Trait("auditable")
+
+
+def version() -> Trait:
+    """Require that a change names the version that it is based on (If-Match)."""
+    return Trait("version")
+
+
+def permission(operation: str, roles: Sequence[str]) -> Permission:
+    """Allow an operation only for users with one of `roles`. Without a permission it is open.
+
+    operation: "read", "create", "update", "delete", "restore", "audit" (read the history) or the
+    name of a verb.
+    """
+    return Permission(operation, roles)
+
+
+def unique(*fields: str, message: str = "") -> UniqueFields:
+    """Allow no two rows with the same values of all these fields together.
+
+    fields: names as in JSON ("ward_id"). Deleted rows do not count, nor do rows of other tenants,
+        nor rows in which one of the values is null.
+    message: the error of each field, default: "is already taken".
+    """
+    return UniqueFields(fields, message)
+
+
+def index(*fields: str) -> FieldsIndex:
+    """Add an index for queries that filter or sort by these fields together.
+
+    fields: in order, names as in JSON; with "-" before a name its values are in descending order.
+    """
+    return FieldsIndex(fields)
+
+
+def check(condition: str, message: str) -> RowCheck:
+    """Refuse rows for which the condition is false; one with a null value is not false.
+
+    condition: an expression such as "discharged_at >= admitted_at": fields as in JSON, numbers,
+        texts, True, False; comparisons, in, is None; and, or, not; +, -, * of numbers; len() of a
+        text. Texts are compared with == and != only.
+    message: the error of each of its fields.
+    """
+    return RowCheck(condition, message)
+
+
+def with_hooks(hooks: Hooks) -> WithHooks:
+    """Enqueue jobs after a create, update or delete."""
+    return WithHooks(hooks)
