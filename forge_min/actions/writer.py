@@ -386,13 +386,15 @@ class WriteActions(BaseActions[R]):
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
         rule = self.resource.rules.get(err.constraint) or Rule((field or "",))
         # The error must not reveal that another row has the same hidden value.
-        hidden = kind == "unique" and not self.hidden().isdisjoint(rule.fields)
-        if not all(rule.fields) or hidden or err.table not in self._tables:
+        hidden = self.hidden()
+        reveals = kind == "unique" and not hidden.isdisjoint(rule.fields)
+        if not all(rule.fields) or reveals or err.table not in self._tables:
             return err
         code, message = _VIOLATIONS[kind]
         message = text(rule.message or message)
-        visible = [name for name in rule.fields if name not in self.hidden()]
-        errors = [FieldError("/" + name, rule.code or code, message) for name in visible]
+        # A field of its own is named even if it is hidden: the client has sent it.
+        shown = [name for name in rule.fields if name == field or name not in hidden]
+        errors = [FieldError("/" + name, rule.code or code, message) for name in shown]
         if kind == "unique":
             names = ", ".join(rule.fields)
             return conflict(text("{field} is already taken", field=names), errors=errors)
