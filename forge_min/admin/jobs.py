@@ -9,12 +9,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
 from .. import db
-from ..errors import BadRequest
+from ..errors import BadRequest, NotFound
 from ..jobs import control
 from ..wsgi import Request, Response, Router, check_csrf, csrf_field, first, html_response, redirect
 from .templates import job as job_page
@@ -33,12 +34,18 @@ class JobsPages:
     database: connections for the admin threads only.
     project: the project's name.
     reporting_kinds: returns the kinds with a handler for discarded jobs.
+    schedules: name → inserts a job of this schedule and returns its id.
     """
 
     def __init__(
-        self, database: db.Database, project: str, reporting_kinds: Callable[[], Sequence[str]]
+        self,
+        database: db.Database,
+        project: str,
+        reporting_kinds: Callable[[], Sequence[str]],
+        schedules: Mapping[str, Callable[[db.Connection], int]] = MappingProxyType({}),
     ) -> None:
         self._database, self._project, self._reporting_kinds = database, project, reporting_kinds
+        self._schedules = schedules
         self._router = router = Router()
         router.add("GET", "/jobs", self._overview)
         router.add("GET", "/jobs/list", self._list)
@@ -47,6 +54,8 @@ class JobsPages:
             router.add("POST", f"/jobs/{{id}}/{action}", partial(self._change, action))
         for change in (control.pause, control.resume):
             router.add("POST", f"/jobs/queues/{change.__name__}", partial(self._queue, change))
+
+        router.add("POST", "/jobs/schedules/run", self._run_schedule)
 
     def __call__(self, request: Request) -> Response:
         """Handle one request. Raises as `Router.match`, and HTTPProblem for a cross-site form."""
@@ -68,13 +77,16 @@ class JobsPages:
             unworked=", ".join(stats["unworked"]),
             queues=[_queue(row, minutes.get(row["name"], ()), now) for row in stats["queues"]],
             workers=list(map(_worker, stats["workers"])),
-            schedules=[
-                Item(**row, due=control.moment(row["due_at"]), last=control.moment(row["last_at"]))
-                for row in stats["periodic"]
-            ],
+            schedules=[self._schedule(row) for row in stats["periodic"]],
             relations=_relations(stats["storage"]),
         )
         return html_response(page)
+
+    def _schedule(self, row: Mapping[str, Any]) -> Item:
+        name = row["name"]
+        query = urlencode({"name": name}) if name in self._schedules else ""
+        due, last = control.moment(row["due_at"]), control.moment(row["last_at"])
+        return Item(**row, due=due, last=last, query=query)
 
     def _list(self, request: Request) -> Response:
         values = {name: first(request.query, name) for name in ("state", *_FIELDS)}
@@ -136,6 +148,12 @@ class JobsPages:
     def _queue(self, change: Callable[..., object], request: Request) -> Response:
         change(self._database.connection(), first(request.query, "queue"))
         return redirect("/jobs")
+
+    def _run_schedule(self, request: Request) -> Response:
+        insert = self._schedules.get(first(request.query, "name"))
+        if insert is None:
+            raise NotFound("this process has no such schedule")
+        return redirect(f"/jobs/{insert(self._database.connection())}")
 
 
 def _number(text: str) -> int:

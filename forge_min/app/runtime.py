@@ -247,7 +247,9 @@ class Runtime:
     def _open_admin(self) -> None:
         """Open the database of the admin server: each of its threads has its own connection."""
         name = f"{self._config.project.name} admin"
-        database = self._admin_database = self._new_database(self._config.database.url, name)
+        database = self._admin_database = self._new_database(
+            self._config.database.url, name, jobs=self._catalogue
+        )
         self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
         self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
 
@@ -265,7 +267,8 @@ class Runtime:
             message = "this artifact has no jobs page; the command `jobs list` lists all jobs"
             raise NotFound(message) from err
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
-        return JobsPages(self._admin_database, self._config.project.name, notified)
+        inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
+        return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
 
     def _fill_catalogue(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()

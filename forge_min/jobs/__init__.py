@@ -18,7 +18,13 @@ from .job import Cancel, Cancelled, Change, Discard, Job, Result, Snooze, StaleC
 from .kinds import Catalogue, Kind, kind_of, kinds_with_discarded
 from .maintenance.cron import Cron, Interval
 from .maintenance.loop import Retention
-from .maintenance.periodic import Periodic, check_periodic, insert_due, register_periodic
+from .maintenance.periodic import (
+    Periodic,
+    check_periodic,
+    insert_due,
+    insert_now,
+    register_periodic,
+)
 from .new_job import NewJob, Unique
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Cron", "Discard", "Interval", "Job", "JobClient",
     "JobHook", "Kind", "NewJob", "Periodic", "Result", "Retention", "Snooze", "StaleClaim",
     "Unique", "Worker", "check_periodic", "control", "error_result", "insert_due", "insert_many_tx",
-    "insert_span", "insert_tx", "job_cause", "job_fragment", "kind_of", "kinds_with_discarded",
-    "notify_workers", "pack", "record_results", "register_periodic", "run_kind",
+    "insert_now", "insert_span", "insert_tx", "job_cause", "job_fragment", "kind_of",
+    "kinds_with_discarded", "notify_workers", "pack", "record_results", "register_periodic",
+    "run_kind",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -244,3 +245,28 @@ def test_before_the_application_runs_the_page_says_so() -> None:
         client.close()
     finally:
         server.stop()
+
+
+def test_a_schedule_is_run_now_by_a_button(desk: Any) -> None:
+    site = desk()
+    report = jobs.Periodic(
+        "report", jobs.Interval(3600), "Report", {"month": 3}, options={"queue": "q"}
+    )
+    other = jobs.Periodic("of another release", jobs.Interval(3600), "Other")
+    jobs.register_periodic(site.conn, [report, other])
+    site.pages = JobsPages(
+        site._database, "shop", list, {"report": partial(jobs.insert_now, each=report)}
+    )
+    page = site.ask("/jobs")
+    ((action, csrf),) = [form for form in page.forms.items() if "schedules" in form[0]]
+    before = site.conn.execute("select due_at from forge_periodic order by name").fetchall()
+    done = site.ask(action, {"_csrf_token": csrf})
+    assert done.status == 303
+    ((id, kind, queue, args, metadata),) = site.conn.execute(
+        "select id, kind, queue, args, metadata from forge_job"
+    ).fetchall()
+    assert done.headers["location"] == f"/jobs/{id}"
+    assert (kind, queue, args["month"], metadata["periodic"]) == ("Report", "q", 3, "report")
+    assert site.conn.execute("select due_at from forge_periodic order by name").fetchall() == before
+    assert site.ask(action, {"_csrf_token": "wrong"}).status == 403
+    assert site.ask("/jobs/schedules/run?name=other", {"_csrf_token": csrf}).status == 404

@@ -104,6 +104,12 @@ def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> 
     return max(wait, 0.0)
 
 
+def insert_now(conn: Connection, each: Periodic) -> int:
+    """Insert one job of a schedule, and return its id. The next run of the schedule stays."""
+    metadata = dict(each.options.get("metadata") or {}) | {"periodic": each.name}
+    return insert_tx(conn, each.kind, each.args, **{**each.options, "metadata": metadata})
+
+
 def _insert(
     conn: Connection, worker: UUID, each: Periodic, due: datetime, now: datetime
 ) -> datetime:
