@@ -178,6 +178,8 @@ SEVERAL = (
     "schema.unique('id', 'version')",
     "schema.unique('version', 'id', message='no')",
     "schema.index('-version', 'id')",
+    "schema.check('version > 1 and id is not None', 'no')",
+    "schema.check('not (version in [1, 2] or version * 2 < 1.5)', message='no')",
 )
 
 
@@ -288,6 +290,9 @@ _ATOMS = [
     "schema.many_to_many('Thing')",
     "schema.permission('read', [])",
     "schema.tenant_scoped()",
+    "schema.check('version > 1', 'no')",
+    "schema.check('versi' 'on > x', 'no')",
+    "schema.unique('id', 'x')",
     "schema.JobRef()",
     "schema.define",
     "*x",
