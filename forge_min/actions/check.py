@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from ..errors import FieldError, Invalid
 from ..i18n import text
 from .conditions import evaluate, parsed
-from .values import TYPES, fits_json, to_text
+from .values import EXACT, TYPES, fits_json, to_text
 
 Operation = Literal["create", "update", "replace"]
 
@@ -53,7 +53,6 @@ MOST_KEYS = 1000
 
 _ANY = (2000, 1000)  # digits of a decimal without precision, as values.py reads them
 _EXPONENT = 16_383  # the largest that PostgreSQL reads, even of a zero (manual, 8.1.2)
-_EXACT = Context(prec=200_000)
 
 
 # The methods below are named after the schema's types and hide the built-in name inside the class.
@@ -225,7 +224,7 @@ class Check:
         known = all(name in self.values and pointer(name) not in wrong for name in fields)
         if known and evaluate(parsed(condition), self.values) is False:
             for name in fields:
-                self.error(name, CONDITION, text(message))
+                self.error(name, "condition", text(message))
 
     def unknown(self) -> None:
         """Reject the fields of the data that were not read; it names at most a hundred."""
@@ -292,10 +291,6 @@ class Check:
             self.error(name, "too_large", text("must be at most {max}", max=to_text(high)))
 
 
-CONDITION = "condition"
-"""The code of the error of a field that does not fit others."""
-
-
 class _Rules:
     """Passed to a validator as a Check, it records the fields and rules."""
 
@@ -329,4 +324,4 @@ def fits(value: Decimal, digits: int, scale: int) -> bool:
     if not isinstance(exponent, int) or abs(exponent) > _EXPONENT:
         return False  # more than PostgreSQL reads, even if they are zeros
     small = not value or value.adjusted() < digits - scale
-    return small and value == value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)
+    return small and value == value.quantize(Decimal(1).scaleb(-scale), context=EXACT)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
+
+from .values import EXACT
 
 _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
@@ -42,9 +44,12 @@ def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return [evaluate(item, values) for item in items]
         case ast.UnaryOp(sign, operand):
             value = evaluate(operand, values)
-            return None if value is None else not value if isinstance(sign, ast.Not) else -value
+            if value is None:
+                return None
+            return not value if isinstance(sign, ast.Not) else -value
         case ast.BinOp(left, sign, right):
-            return _apply(sign, evaluate(left, values), evaluate(right, values))
+            with localcontext(EXACT):  # as PostgreSQL computes a numeric
+                return _apply(sign, evaluate(left, values), evaluate(right, values))
         case ast.BoolOp(word, parts):
             return _join([evaluate(part, values) for part in parts], isinstance(word, ast.Or))
         case ast.Call(_, [argument]):

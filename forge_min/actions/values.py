@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from ..fanout import iso_utc
 from ..i18n import gettext_noop, shortest_number, text
 from ..lazy import lazy_pattern
 
+EXACT = Context(prec=200_000)  # more digits than a numeric of PostgreSQL has
 JSON_DEPTH = 64  # of arrays and objects inside each other
 
 _INT = lazy_pattern(r"-?[0-9]{1,20}")

@@ -115,6 +115,8 @@ def test_python_and_postgresql_agree(conn: db.Connection, condition: str, row: A
         ("a is None", {"a": None}, True),
         ("d == 0.1", {"d": Decimal("0.1")}, True),
         ("1 < a < 3", {"a": 2}, True),
+        # 32 digits before the point, and the fourth behind it decides
+        ("d * d > 100000000000000000200000000000000", {"d": Decimal("10000000000000000.01")}, True),
     ],
 )
 def test_a_comparison_with_null_is_unknown(condition: str, row: Any, result: object) -> None:
