@@ -392,7 +392,7 @@ class WriteActions(BaseActions[R]):
             return err
         code, message = _VIOLATIONS[kind]
         message = text(rule.message or message)
-        # A field of its own is named even if it is hidden: the client has sent it.
+        # The only field of a constraint is named even if it is hidden: the client has sent it.
         shown = [name for name in rule.fields if name == field or name not in hidden]
         errors = [FieldError("/" + name, rule.code or code, message) for name in shown]
         if kind == "unique":

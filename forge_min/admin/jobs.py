@@ -54,7 +54,6 @@ class JobsPages:
             router.add("POST", f"/jobs/{{id}}/{action}", partial(self._change, action))
         for change in (control.pause, control.resume):
             router.add("POST", f"/jobs/queues/{change.__name__}", partial(self._queue, change))
-
         router.add("POST", "/jobs/schedules/run", self._run_schedule)
 
     def __call__(self, request: Request) -> Response:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until PostgreSQL counts as dead
 _FIRST_PAGE = 0.1  # seconds after the start that are reserved for the first request
-RATIO = "observe.sample_ratio"
 SHEET = "/static/css/app.css"  # the project's stylesheet, which the built-in pages use, too
 
 
@@ -88,7 +87,8 @@ class Runtime:
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
             development = serving and config.env == "development"
-            ratio_is_set = serving and config.sources[RATIO] not in ("default", "production")
+            source = config.sources["observe.sample_ratio"]
+            ratio_is_set = serving and source not in ("default", "production")
             telemetry = new_telemetry(
                 config.observe, development=development, ratio_is_set=ratio_is_set
             )

@@ -115,7 +115,7 @@ def query(
             with errors_translated():
                 if isinstance(cursor, Cursor):
                     cursor.execute(sql, params, one_statement=True)
-                else:
+                else:  # of a connection of another class
                     with conn.pipeline():
                         cursor.execute(sql, params)
             return cursor.fetchall() if cursor.description else []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields, parse_condition
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
 from ..schema import JobRef, RowCheck
 from .resource_model import KINDS, MODULES, FieldsRule, Shape, constraints_of, operators, rules_of
 from .templating import block, common, imports, lines, render_template, wrap
@@ -108,7 +108,7 @@ def _rule(rule: FieldsRule) -> str:
 
 def _condition(check: RowCheck) -> str:
     """Return the line of the validator for a condition of several fields."""
-    fields = condition_fields(parse_condition(check.condition))
+    fields = condition_fields(check.condition)
     return _call("c.condition", [], [repr(fields), repr(check.condition), repr(check.message)])
 
 

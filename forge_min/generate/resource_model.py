@@ -15,7 +15,6 @@ from ..parse import (
     condition_fields,
     constraint_name,
     edges_of,
-    parse_condition,
 )
 from ..resources import table
 
@@ -115,7 +114,7 @@ def rules_of(resource: ResourceIR) -> dict[str, FieldsRule]:
         for rule in resource.uniques
     }
     for name, check in check_names(resource).items():
-        fields = condition_fields(parse_condition(check.condition))
+        fields = condition_fields(check.condition)
         rules[name] = FieldsRule(fields, check.message, "condition")
     return rules
 

@@ -46,8 +46,9 @@ def parse_condition(text: str) -> ast.expr:
         raise ConditionError(problem("condition_syntax", why=why)) from None
 
 
-def condition_fields(condition: ast.expr) -> tuple[str, ...]:
+def condition_fields(text: str) -> tuple[str, ...]:
     """Return the names of the fields in a condition, in the order of their first use."""
+    condition = parse_condition(text)
     names = (node for node in ast.walk(condition) if isinstance(node, ast.Name))
     calls = (node.func for node in ast.walk(condition) if isinstance(node, ast.Call))
     functions = {id(function) for function in calls}
@@ -60,11 +61,10 @@ def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
 
     columns: of the resource, by the names of their fields.
     """
-    condition = parse_condition(text)
-    kind = _Types(columns).of(condition)
+    kind = _Types(columns).of(parse_condition(text))
     if kind != "bool":
         raise ConditionError(problem("condition_kind", kind=kind))
-    if not condition_fields(condition):
+    if not condition_fields(text):
         raise ConditionError(problem("condition_constant"))
 
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from .. import schema
-from .condition import condition_fields, parse_condition
+from .condition import condition_fields
 from .diagnostic import SourceSpan
 from .ir import ColumnIR, ManyIR, ResourceIR
 from .names import constraint_name, kebab, name_of, plural, snake, table_of
@@ -102,7 +102,7 @@ def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
     """Return the checks of a resource by the names of their constraints."""
     names: dict[str, schema.RowCheck] = {}
     for check in resource.checks:
-        fields = "_".join(condition_fields(parse_condition(check.condition)))
+        fields = "_".join(condition_fields(check.condition))
         first = constraint_name(resource.table, fields, "rule")
         names[first if first not in names else f"{first[:57]}_{len(names)}"] = check
     return names

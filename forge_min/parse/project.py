@@ -133,10 +133,11 @@ def _check_row_condition(source: Source, part: Node, columns: Mapping[str, Colum
         check_condition(part.value.condition, columns)
     except ConditionError as err:
         span, node = part.span_of("condition"), err.node
-        start = span.col + 1 + (node.col_offset if node else 0)  # behind the quotation mark
-        shown = source.lines[span.line - 1][span.col : span.end_col - 2]
-        if node is not None and shown == part.value.condition and shown.isascii():
-            end = span.col + 1 + (node.end_col_offset or 0)
+        written = source.lines[span.line - 1][span.col : span.end_col - 2]
+        # A text with escapes, or of several literals, has no such columns.
+        if node is not None and written == part.value.condition and written.isascii():
+            first = span.col + 1  # behind the quotation mark
+            start, end = first + node.col_offset, first + (node.end_col_offset or 0)
             span = replace(span, col=start, end_col=end)
         source.report(span, err.problem)
 

@@ -20,7 +20,7 @@ from ...lazy import lazy_pattern
 from ..project import Project
 from .importer import BATCH, open_actions, operator
 from .reader import STRUCTURED
-from .references import AnyActions, Reference, chosen
+from .references import AnyActions, Reference, references_named
 
 Items = Iterable[Mapping[str, Any]]
 _PLAIN = lazy_pattern(r'[^",\r\n]+')
@@ -45,7 +45,7 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
         # The oldest first: an import needs a row before the rows that refer to it.
         sorts = parsed.sorts or (Sort(actions.resource.key),)
         rows = actions.stream(replace(parsed, sorts=sorts))
-        replaced = chosen(actions, args.related)
+        replaced = references_named(actions, args.related)
         with _writing(output) as stream:
             types = _columns(actions, replaced) if format == "csv" else None
             count = _write(stream, _items(actions, rows, replaced), types)

@@ -59,9 +59,12 @@ def resolve(
     lines: Sequence[InputLine], known: Mapping[str, Reference]
 ) -> tuple[list[InputLine], dict[int, list[FieldError]]]:
     """Return the lines with keys instead of references, and the errors by the index of a line."""
-    items = [dict(line.item) for line in lines]
     errors: dict[int, list[FieldError]] = {}
-    for name in {name for item in items for name in item} & known.keys():
+    names = set[str]().union(*(line.item for line in lines)) & known.keys()
+    if not names:
+        return list(lines), errors
+    items = [dict(line.item) for line in lines]
+    for name in names:
         reference = known[name]
         read, column, wanted = TYPES[reference.column.type].read, reference.relation.column, {}
         for index, item in enumerate(items):
@@ -84,7 +87,7 @@ def resolve(
     return [line._replace(item=item) for line, item in zip(lines, items)], errors
 
 
-def chosen(actions: AnyActions, names: Iterable[str]) -> dict[str, Reference]:
+def references_named(actions: AnyActions, names: Iterable[str]) -> dict[str, Reference]:
     """Return the references of these names. Raises BadRequest for an unknown one."""
     known = references(actions)
     for name in names:
