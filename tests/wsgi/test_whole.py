@@ -100,8 +100,11 @@ class RecordedTask:
         return lambda data, *rest, **options: self.calls.append((name, data)) or True
 
 
-def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
-    """What the peer gets, and all that the server's core goes by afterwards."""
+def answered(core: Any, how: dict[str, Any], app: Any = None) -> tuple[Any, ...]:
+    """What the peer gets, and all that the server's core goes by afterwards.
+
+    app: instead of the application that `how` describes.
+    """
     environ = {
         "REQUEST_METHOD": how["method"],
         "SERVER_PROTOCOL": how["protocol"],
@@ -118,7 +121,7 @@ def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
         run = Exchange(task, environ)  # type: ignore[arg-type]
         gone = False
         try:
-            run.run(application(how, adopted), environ)
+            run.run(app or application(how, adopted), environ)
         except ClientDisconnected:
             gone = True
     data = b"".join(data for _, data in task.calls)
@@ -144,6 +147,26 @@ WHOLE = b"HTTP/1.1 200 OK\r\nX-A: b\r\nDate: -\r\nContent-Length: 3\r\n\r\nabc"
 @pytest.mark.parametrize("core", [compiled, _fanout_py], ids=["c", "python"])
 def test_a_plain_answer_is_one_call(core: Any) -> None:
     assert answered(core, PLAIN) == (WHOLE, False, ["respond"], [])
+
+
+@pytest.mark.parametrize("core", [compiled, _fanout_py], ids=["c", "python"])
+@pytest.mark.parametrize(("first", "second"), [([], ["5"]), (["9"], []), (["9"], ["5"])])
+def test_a_head_that_was_not_sent_leaves_nothing_behind(
+    core: Any, first: list[str], second: list[str]
+) -> None:
+    def body(start_response: Any) -> Any:
+        write = start_response("200 OK", [("Content-Length", size) for size in first])
+        try:
+            write("not bytes")
+        except TypeError:
+            head = [("Content-Length", size) for size in second]
+            start_response("200 OK", head, sys.exc_info())
+        return iter([b"hello"])
+
+    data, gone, calls, _ = answered(core, PLAIN, lambda _, start_response: body(start_response))
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    assert data.endswith(b"Content-Length: 5\r\n\r\nhello" if second else chunks)
+    assert not gone and calls[-1] == "respond"
 
 
 def test_a_plain_answer_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,6 +345,7 @@ class Exchange:
         """Return the head; decide the framing of the body, and whether the connection persists."""
         if self._head is None:
             raise RuntimeError("the application did not call start_response")
+        self._chunked, self._remaining = False, None  # a head before this one was not sent
         status, lines, length, dated = self._head
         last = self.task.last
         if last or status != 200 or self._bodiless:
