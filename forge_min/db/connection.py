@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Generator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -231,11 +231,16 @@ class Cursor(psycopg.Cursor[TupleRow]):
             require_tenant(conn, sql, unless_set=True)
         conn.busy_since = started
         try:
-            # SAFETY: in pipeline mode the server rejects a text of several statements.
-            with conn.pipeline() if one_statement else nullcontext():
+            if not one_statement:
                 return super().execute(query, params, **options)
+            # SAFETY: in pipeline mode the server rejects a text of several statements. psycopg does
+            # not prepare it, because after a rollback it would discard all prepared statements.
+            with conn.pipeline():
+                return super().execute(query, params, prepare=False, **options)
         finally:
             conn.busy_since = 0.0
+            if one_statement and conn.pgconn.pipeline_status:  # COPY cannot be left in a pipeline
+                conn.close()
             if conn.observe is not None and not conn.pgconn.pipeline_status:
                 conn.observe(operation(query), time.perf_counter() - started)
 

@@ -117,7 +117,7 @@ def query(
                     cursor.execute(sql, params, one_statement=True)
                 else:  # of a connection of another class
                     with conn.pipeline():
-                        cursor.execute(sql, params)
+                        cursor.execute(sql, params, prepare=False)
             return cursor.fetchall() if cursor.description else []
     except Unavailable as err:
         if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):

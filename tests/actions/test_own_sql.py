@@ -61,6 +61,26 @@ def test_it_is_read_only_unless_it_says_that_it_writes(works: Workshop) -> None:
     assert works.sql("select code, name from products") == [("C", "of bob")]
 
 
+def test_it_may_be_repeated_after_a_transaction_that_was_rolled_back(works: Workshop) -> None:
+    products, conn = works["products"], works.database.connection()
+    with as_identity(ANN):
+        for _ in range(3 + (conn.prepare_threshold or 0)):
+            products.run_sql(COUNT, into=Count)
+        with pytest.raises(RuntimeError), db.transaction(conn):
+            products.create({"code": "D", "name": "x"}, conn=conn)
+            raise RuntimeError
+        assert products.run_sql(COUNT, into=Count) == [Count(2, "of ann")]
+
+
+def test_copy_is_an_error_and_the_thread_goes_on(works: Workshop) -> None:
+    products = works["products"]
+    with as_identity(ANN):
+        for write in (False, True):
+            with pytest.raises(ForgeError):
+                products.run_sql("copy products to stdout", into=dict, write=write)
+            assert products.run_sql(COUNT, into=Count) == [Count(2, "of ann")]
+
+
 def test_a_transaction_goes_on_as_it_was(works: Workshop) -> None:
     products, conn = works["products"], works.database.connection()
     with as_identity(ANN), db.transaction(conn):
