@@ -401,6 +401,9 @@ def test_a_relation_is_named_by_a_unique_field(library: Library) -> None:
     assert "wider_id" not in head
     words = {row[head.index("word")]: row[head.index("wider.word")] for row in rows}
     assert words == {"animal": "", "cat": "dog", "dog": "animal", "fiction": ""}
+    both = library.run("export", "tags", "--related=wider.word", "--related=wider.id").stdout
+    row = next(row for row in map(json.loads, both.splitlines()) if row["word"] == "cat")
+    assert row["wider.word"] == "dog" and row["wider.id"] and "wider_id" not in row
     said = library.run("export", "tags", "--related", "wider.wrd", code=1).stderr
     assert "wider.wrd" in said and "wider.word" in said
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ... import db
-from ...actions import TYPES, ListQuery, Relation, Sort, quote, scope
+from ...actions import TYPES, ListQuery, Relation, Sort, quote, scope, to_text
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
 from ..project import Project
@@ -76,19 +76,23 @@ def _items(actions: AnyActions, rows: Iterator[Any], replaced: Mapping[str, Refe
             ids = _ids(actions, relation, keys)
             for key, item in zip(keys, items):
                 item[relation.field] = ids.get(key, [])
-        for name, reference in replaced.items():
-            keys = [item.pop(reference.relation.column, None) for item in items]
-            read = TYPES[reference.target.resource.key.type].read
-            wanted = [None if key is None else read(key) for key in keys]
-            values = reference.lookup(
-                {*wanted} - {None},
-                by=reference.target.resource.key,
-                shown=reference.column,
-                live=False,
-            )
-            for item, wanted_key in zip(items, wanted):
-                item[name] = values.get(wanted_key)
+        _replace_keys(items, replaced)
         yield from items
+
+
+def _replace_keys(items: Sequence[dict[str, Any]], replaced: Mapping[str, Reference]) -> None:
+    """Replace the keys of related rows by unique fields of theirs. One query for each field."""
+    for name, reference in replaced.items():
+        target = reference.target.resource.key
+        keys = [item.get(reference.relation.column) for item in items]
+        read = [None if key is None else TYPES[target.type].read(key) for key in keys]
+        values = reference.lookup({*read} - {None}, by=target, shown=reference.column, live=False)
+        for item, key in zip(items, read):
+            value = values.get(key)
+            item[name] = value if value is None or isinstance(value, int) else to_text(value)
+    for column in {reference.relation.column for reference in replaced.values()}:
+        for item in items:
+            item.pop(column, None)
 
 
 def _ids(actions: AnyActions, relation: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
