@@ -17,6 +17,7 @@ from .. import jobs
 from ..actions import ANYBODY, Registry, Rule
 from ..auth import ANONYMOUS, Identity, as_identity
 from ..config import Config
+from ..errors import ForgeError
 from ..html import AnyActions, FormField, display_fields, input_fields, label_of, manual_file
 from ..i18n import LANGUAGES, humanize, in_language, text
 from ..resources import files, table
@@ -53,15 +54,14 @@ class ApplicationManual(NamedTuple):
             "roles": ", ".join(roles) or "–",
         }
         terms = Item(**{name: text(term, **facts) for name, term in _TABLE["terms"].items()})
-        one_of_each = {role: Identity("user", frozenset([role]), _ANY_TENANT) for role in roles}
-        without_role = Identity("user", tenant=_ANY_TENANT)
-        identities = {terms.anonymous: ANONYMOUS, terms.signed_in: without_role, **one_of_each}
+        identities = [ANONYMOUS, Identity("user", tenant=_ANY_TENANT)]
+        identities += [Identity("user", frozenset([role]), _ANY_TENANT) for role in roles]
         resources = [
             Item(
                 topic=topic,
                 label=label_of(topic),
                 fields=[_described(actions, field) for field in _fields(actions)],
-                access=self._access(actions, identities.values()),
+                access=self._access(actions, identities),
                 rules=[_sentence(rule) for rule in actions.resource.rules.values()],
             )
             for topic, actions in self.registry.actions.items()
@@ -81,9 +81,10 @@ class ApplicationManual(NamedTuple):
         return {
             "title": terms.title,
             "terms": terms,
-            "roles": [*identities],
+            "roles": [terms.anonymous, terms.signed_in, *roles],
             "resources": resources,
             "routes": [*self._api()],
+            "has_document": self.config.api.docs,
             "jobs": [*self._jobs()],
             "settings": settings,
             "runbook": runbook,
@@ -92,8 +93,15 @@ class ApplicationManual(NamedTuple):
     def write(self, folder: Path) -> list[Path]:
         """Write index.html in English, a page such as de.html for each catalogue, and forge.css.
 
-        Returns the paths of the pages.
+        Returns the paths of the pages. Raises ForgeError F612 if a file cannot be written.
         """
+        try:
+            return self._write(folder)
+        except OSError as err:
+            message = f"cannot write {err.filename or folder}: {err.strerror}"
+            raise ForgeError(message, code="F612") from err
+
+    def _write(self, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         style = files("forge_min.html") / "assets" / "forge.css"
         (folder / "forge.css").write_bytes(style.read_bytes())
@@ -105,8 +113,8 @@ class ApplicationManual(NamedTuple):
         return [*pages.values()]
 
     def _roles(self) -> list[str]:
-        """The roles that the schemas name, sorted."""
-        roles: set[str] = set()
+        """The roles that the schemas, the configuration and app.py name, sorted."""
+        roles = {*self.config.auth.roles, *self.app.manual_roles}
         for actions in self.registry.actions.values():
             roles.update(*actions.resource.permissions.values())
             for column in actions.resource.columns:
@@ -120,6 +128,7 @@ class ApplicationManual(NamedTuple):
         operations += ["restore"] if resource.soft_delete else []
         operations += ["audit"] if resource.auditable else []
         operations += [name for topic, name, _ in self.app.verbs if topic == resource.topic]
+        operations = [*dict.fromkeys(operations)]  # a verb may have the name of another one
         labels = [text(_OPERATIONS.get(name) or humanize(name)) for name in operations]
         labels += [field.label for field in fields]
         columns = [_allowed(actions, operations, fields, identity) for identity in identities]
@@ -134,24 +143,27 @@ class ApplicationManual(NamedTuple):
                 yield Item(method=route.method, pattern=route.pattern, effect=effect)
 
     def _jobs(self) -> Iterator[Item]:
-        causes: dict[str, list[str]] = {}
+        causes: dict[str, list[tuple[str, int | None]]] = {}  # with the attempts, if given
         for actions in self.registry.actions.values():
             for event in _HOOKS:
                 cause = _phrase(event, resource=label_of(actions.resource.topic))
                 for hook in getattr(actions.resource, event):
-                    causes.setdefault(hook.kind, []).append(cause)
+                    causes.setdefault(hook.kind, []).append((cause, hook.max_attempts))
         for each in self.app.schedules:
             name = each.kind if isinstance(each.kind, str) else each.kind.kind
-            causes.setdefault(name, []).append(str(each.schedule))
+            attempts = each.options.get("max_attempts")
+            causes.setdefault(name, []).append((str(each.schedule), attempts))
         queues = declared_queues(self.registry, self.app.schedules).items()
         for worker in self.generated.workers:
             kind = jobs.kind_of(worker)
+            usual = kind.max_attempts or self.config.jobs.max_attempts
+            known = causes.get(kind.name) or [(_phrase("by_code"), None)]
             yield Item(
                 name=kind.name,
                 about=text(_summary(worker)),
-                causes=", ".join(causes.get(kind.name) or [_phrase("by_code")]),
+                causes=", ".join(dict.fromkeys(cause for cause, _ in known)),
                 queue=", ".join(queue for queue, kinds in queues if kind.name in kinds),
-                attempts=kind.max_attempts or self.config.jobs.max_attempts,
+                attempts=", ".join(dict.fromkeys(str(most or usual) for _, most in known)),
             )
 
 

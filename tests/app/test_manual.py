@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from forge_min.app import Runtime, declared_router
+from forge_min.app import ApplicationManual, Runtime, declared_router
 from forge_min.auth import Identity, as_identity
+from forge_min.errors import ForgeError
 from forge_min.html import FormField, display_fields
 from forge_min.ops import load_project
 from forge_min.testing import Client, ClientResponse, Factory, TestDatabase, running_app
@@ -183,3 +185,25 @@ def test_it_lists_the_api_the_jobs_and_the_configuration_without_secrets(
     assert rules["name"] == "required, at least 1 characters, at most 80 characters"
     assert rules["email"].endswith("unique, personal data")
     assert rules["credit"].startswith("0 or more, ")
+
+
+def test_names_may_be_those_of_the_manual(site: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verb with the name of an operation, a role with that of a heading."""
+    monkeypatch.setenv("FORGE_AUTH_ROLES", '["signed in", "guest"]')
+    project = load_project()
+    app, generated = project.code()
+    monkeypatch.setattr(app, "verbs", [*app.verbs, ("documents", "audit", lambda: None)])
+    registry, router = declared_router(app, generated, project.config, project.root)
+    content = ApplicationManual(app, registry, generated, project.config, router.routes()).content()
+    assert content["roles"].count("signed in") == 2 and "guest" in content["roles"]
+    documents = next(each for each in content["resources"] if each.topic == "documents")
+    labels = [line.label for line in documents.access]
+    assert labels.count("Read the history") == 1
+    assert {len(line.cells) for line in documents.access} == {len(content["roles"])}
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(site: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ForgeError, match="cannot write .*taken") as caught:
+        load_project().manual().write(tmp_path / "taken")
+    assert caught.value.code == "F612"
