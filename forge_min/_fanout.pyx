@@ -303,8 +303,8 @@ cdef class StreamWriter:
     cdef dict entries
     cdef object thread, starting
     cdef uint64_t last_id
-    # LOCK: lock guards the commands: everything down to stop_farewell. Once a stop is requested,
-    # stop_deadline is set. It and stop_farewell do not change then, and the thread reads them
+    # LOCK: lock guards the commands: everything down to stop_farewell. stop_deadline is 0.0 until a
+    # stop is requested. Then it and stop_farewell no longer change, and the thread reads them
     # without the lock.
     cdef pthread_mutex_t lock
     cdef Stream* incoming

@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 
 from ..errors import FieldError, Invalid
 from ..i18n import text
-from .conditions import evaluate, parsed
+from .conditions import evaluate
 from .values import EXACT, TYPES, fits_json, to_text
 
 Operation = Literal["create", "update", "replace"]
@@ -222,7 +222,7 @@ class Check:
         """
         wrong = {error.pointer for error in self.errors}
         known = all(name in self.values and pointer(name) not in wrong for name in fields)
-        if known and evaluate(parsed(condition), self.values) is False:
+        if known and evaluate(condition, self.values) is False:
             for name in fields:
                 self.error(name, "condition", text(message))
 
@@ -298,7 +298,7 @@ class _Rules:
         self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def condition(self, *_: object) -> None:
-        """Is about several fields."""
+        """Note nothing: a condition is about several fields."""
 
     def __getattr__(self, kind: str) -> Any:
         return partial(self._note, kind)

@@ -17,22 +17,26 @@ from .values import EXACT
 _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
     ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Add: operator.add, ast.Sub: operator.sub,
-    ast.Mult: operator.mul, ast.In: lambda value, items: value in items,
-    ast.NotIn: lambda value, items: value not in items,
+    ast.Mult: operator.mul,
 }  # fmt: skip
 
 
+def evaluate(condition: str, values: Mapping[str, Any]) -> Any:
+    """Return whether a condition is true; None if that is unknown.
+
+    values: of its fields, by name.
+    """
+    with localcontext(EXACT):  # as PostgreSQL computes a numeric
+        return _value(_parsed(condition), values)
+
+
 @lru_cache(1000)
-def parsed(condition: str) -> ast.expr:
-    """Return the syntax tree of a condition."""
+def _parsed(condition: str) -> ast.expr:
     return ast.parse(condition, mode="eval").body
 
 
-def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
-    """Return the value of a part of a condition; None if it is null or unknown.
-
-    values: of the fields, by name.
-    """
+def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    """Return the value of a part of a condition; None if it is null or unknown."""
     match node:
         case ast.Name(name):
             return values[name]
@@ -41,22 +45,21 @@ def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Constant(value):
             return value
         case ast.List(items) | ast.Tuple(items):
-            return [evaluate(item, values) for item in items]
+            return [_value(item, values) for item in items]
         case ast.UnaryOp(sign, operand):
-            value = evaluate(operand, values)
+            value = _value(operand, values)
             if value is None:
                 return None
             return not value if isinstance(sign, ast.Not) else -value
         case ast.BinOp(left, sign, right):
-            with localcontext(EXACT):  # as PostgreSQL computes a numeric
-                return _apply(sign, evaluate(left, values), evaluate(right, values))
+            return _apply(sign, _value(left, values), _value(right, values))
         case ast.BoolOp(word, parts):
-            return _join([evaluate(part, values) for part in parts], isinstance(word, ast.Or))
+            return _join([_value(part, values) for part in parts], isinstance(word, ast.Or))
         case ast.Call(_, [argument]):
-            text = evaluate(argument, values)
+            text = _value(argument, values)
             return None if text is None else len(text)
         case ast.Compare(first, signs, others):
-            operands = [evaluate(part, values) for part in (first, *others)]
+            operands = [_value(part, values) for part in (first, *others)]
             pairs = zip(signs, operands, operands[1:])
             return _join([_apply(*pair) for pair in pairs], False)
     raise TypeError(ast.dump(node))
@@ -65,6 +68,9 @@ def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
 def _apply(sign: ast.AST, left: Any, right: Any) -> Any:
     if isinstance(sign, ast.Is | ast.IsNot):
         return (left is None) == isinstance(sign, ast.Is)
+    if isinstance(sign, ast.In | ast.NotIn):
+        found = _join([_apply(ast.Eq(), left, item) for item in right], True)
+        return found if found is None else found == isinstance(sign, ast.In)
     return None if left is None or right is None else _OPERATORS[type(sign)](left, right)
 
 

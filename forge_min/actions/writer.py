@@ -392,8 +392,8 @@ class WriteActions(BaseActions[R]):
             return err
         code, message = _VIOLATIONS[kind]
         message = text(rule.message or message)
-        # The only field of a constraint is named even if it is hidden: the client has sent it.
-        shown = [name for name in rule.fields if name == field or name not in hidden]
+        # If all fields are hidden they are named: the client has sent one of them.
+        shown = [name for name in rule.fields if name not in hidden] or rule.fields
         errors = [FieldError("/" + name, rule.code or code, message) for name in shown]
         if kind == "unique":
             names = ", ".join(rule.fields)

@@ -36,8 +36,8 @@ def _run_own(module: str, args: argparse.Namespace) -> int:
 def _operate(run: entry.Run, args: argparse.Namespace) -> int:
     """Run an operating command, which an artifact has too, in a project's folder.
 
-    Raises UsageError F011 without a project, except for `version`, and an empty ErrorGroup after
-    the mistakes in the schemas were printed for `manual`.
+    Raises UsageError F011 without a project, except for `version`. For `manual`, prints the
+    mistakes in the schemas and raises an empty ErrorGroup.
     """
     try:
         root = find_root(args)
@@ -47,7 +47,7 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
             raise
     else:
         if args.words == "manual":
-            read_resources(root, as_json=args.json)  # reports all mistakes
+            read_resources(root, as_json=args.json)
         if args.words == "doctor":
             from .stale_checks import CHECKS
 

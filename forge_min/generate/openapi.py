@@ -13,7 +13,7 @@ from typing import Any
 
 from ..i18n import humanize
 from ..parse import ColumnIR
-from .resource_model import KINDS, Shape, operators, rules_of
+from .resource_model import KINDS, Shape, fields_rules, operators
 from .templating import common, render_template
 
 Json = dict[str, Any]
@@ -105,7 +105,7 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
         keys = {"type": "array", "items": KINDS[link.target.key.type].schema}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
     schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
-    if rules := rules_of(shape.resource).values():
+    if rules := fields_rules(shape.resource).values():
         schema["description"] = " ".join(rule.sentence for rule in rules)
     required = [column.column for column in columns if column.needed]
     example = {c.column: shown for c in columns if (shown := _example(c)) is not None}

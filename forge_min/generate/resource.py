@@ -10,7 +10,15 @@ from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
 from ..schema import JobRef, RowCheck
-from .resource_model import KINDS, MODULES, FieldsRule, Shape, constraints_of, operators, rules_of
+from .resource_model import (
+    KINDS,
+    MODULES,
+    FieldsRule,
+    Shape,
+    constraints_of,
+    fields_rules,
+    operators,
+)
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
@@ -57,7 +65,7 @@ def _resource(shape: Shape) -> dict[str, str]:
     if r.permissions:
         who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
         options.append(f"permissions={{{block(who, 4)}}}")
-    if several_fields := rules_of(r):
+    if several_fields := fields_rules(r):
         several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
         options.append(f"rules={{{block(several, 4)}}}")
     for hook in _HOOKS:

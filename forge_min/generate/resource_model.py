@@ -107,7 +107,7 @@ def constraints_of(shape: Shape) -> dict[str, str]:
     return fields
 
 
-def rules_of(resource: ResourceIR) -> dict[str, FieldsRule]:
+def fields_rules(resource: ResourceIR) -> dict[str, FieldsRule]:
     """Return the rules about several fields by the names of their constraints."""
     rules = {
         constraint_name(resource.table, "_".join(rule.fields), "key"): FieldsRule(*astuple(rule))

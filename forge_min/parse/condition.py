@@ -7,10 +7,12 @@ no text of a user reaches SQL or Python's eval.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from math import isfinite
 
-from .diagnostic import SchemaProblem, problem, quote
+from .diagnostic import SchemaProblem, is_storable, problem, quote
 from .ir import ColumnIR
 from .names import did_you_mean
 
@@ -40,7 +42,9 @@ def parse_condition(text: str) -> ast.expr:
     if not 0 < len(text) <= MAX_CONDITION:
         raise ConditionError(problem("condition_length", most=MAX_CONDITION))
     try:
-        return ast.parse(text, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an escape such as "\\d"
+            return ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
         why = getattr(err, "msg", "it is nested too deeply")
         raise ConditionError(problem("condition_syntax", why=why)) from None
@@ -61,18 +65,21 @@ def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
 
     columns: of the resource, by the names of their fields.
     """
-    kind = _Types(columns).of(parse_condition(text))
+    kind = _Types(text, columns).of(parse_condition(text))
     if kind != "bool":
         raise ConditionError(problem("condition_kind", kind=kind))
-    if not condition_fields(text):
+    fields = condition_fields(text)
+    if not fields:
         raise ConditionError(problem("condition_constant"))
+    if len({frozenset(columns[name].visible_to or ()) for name in fields}) > 1:
+        raise ConditionError(problem("condition_leak"))
 
 
 class _Types:
     """The type of each part of a condition: number, text, bool, date, datetime or uuid."""
 
-    def __init__(self, columns: Mapping[str, ColumnIR]) -> None:
-        self._columns = columns
+    def __init__(self, text: str, columns: Mapping[str, ColumnIR]) -> None:
+        self._text, self._columns = text, columns
 
     def of(self, node: ast.expr) -> str:
         match node:
@@ -83,8 +90,13 @@ class _Types:
             case ast.Constant(int()):
                 return "number"
             case ast.Constant(float(number)) if isfinite(number):
+                written = ast.get_source_segment(self._text, node) or ""
+                if Decimal(written) != Decimal(repr(number)):
+                    raise ConditionError(problem("condition_digits"), node)
                 return "number"
-            case ast.Constant(str()):
+            case ast.Constant(str(value)):
+                if not is_storable(value):
+                    raise ConditionError(problem("not_storable"), node)
                 return "text"
             case ast.UnaryOp(ast.Not(), operand):
                 return self._need("bool", operand)
@@ -98,6 +110,10 @@ class _Types:
                 self._need("text", argument)
                 return "number"
             case ast.Compare(first, signs, others):
+                # Each operand in the middle of a chain is written twice in SQL.
+                for operand in others[:-1]:
+                    if not isinstance(operand, ast.Name | ast.Constant):
+                        raise ConditionError(problem("condition_chain"), operand)
                 for sign, one, other in zip(signs, (first, *others), others):
                     self._compare(node, one, sign, other)
                 return "bool"

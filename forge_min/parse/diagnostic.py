@@ -92,6 +92,11 @@ def quote(text: str) -> str:
     return json.dumps(short, ensure_ascii=not short.isprintable())
 
 
+def is_storable(text: str) -> bool:
+    """Return whether PostgreSQL can store a text: no null bytes, no unpaired surrogates."""
+    return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
+
+
 MAX_BYTES = 1 << 20
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from .. import schema
-from .diagnostic import Source, SourceSpan, problem, quote
+from .diagnostic import Source, SourceSpan, is_storable, problem, quote
 from .names import did_you_mean
 from .rules import Problems, problems
 
@@ -218,7 +218,7 @@ class Evaluator:
             value = ast.literal_eval(node)
         except (ValueError, TypeError):
             return self._dynamic(node)
-        if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        if isinstance(value, str) and not is_storable(value):
             return self._report(node, "not_storable")
         return Node(value, span)
 

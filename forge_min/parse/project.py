@@ -34,6 +34,11 @@ class Definition:
         return str(self.call.value.name)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all of it could be evaluated."""
+        return all(node.is_complete for node in (self.call, *self.call.parts))
+
+    @property
     def is_reliable(self) -> bool:
         """Whether its name, table and relations are certain, so other files can be checked."""
         relations = (part for part in self.call.parts if isinstance(part.value, RELATIONS))
@@ -60,10 +65,7 @@ def read_definition(source: Source) -> Definition | None:
         return None
     _check_folder(source, calls[0])
     _check_parts(source, calls[0].parts)
-    definition = Definition(source, calls[0])
-    if all(node.is_complete for node in (calls[0], *calls[0].parts)):
-        _check_fields(definition)
-    return definition
+    return Definition(source, calls[0])
 
 
 def _define_calls(source: Source, tree: ast.Module) -> list[Node]:
@@ -114,9 +116,9 @@ def _check_parts(source: Source, parts: list[Node]) -> None:
         source.report(second.span_of("primary_key"), problem("second_key"))
 
 
-def _check_fields(definition: Definition) -> None:
-    """Check the fields that rules and indexes name. All parts of the resource are known."""
-    columns = {column.column: column for column in definition.resource().columns}
+def _check_fields(definition: Definition, resource: ResourceIR) -> None:
+    """Check the fields that rules and indexes name. resource: of the definition, as resolved."""
+    columns = {column.column: column for column in resource.columns}
     for part in definition.call.parts:
         if isinstance(part.value, schema.RowCheck):
             _check_row_condition(definition.source, part, columns)
@@ -162,7 +164,7 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     if isinstance(part, schema.Permission):
         return (f'permission("{part.operation}")',)
     if isinstance(part, schema.RowCheck):
-        return (f"check({quote(part.condition)})",)
+        return (f"check({part.condition!r})",)
     if isinstance(part, schema.UniqueFields | schema.FieldsIndex):
         word = "unique" if isinstance(part, schema.UniqueFields) else "index"
         return (f"{word}({', '.join(map(quote, part.fields))})",)
@@ -229,6 +231,10 @@ def cross_check(definitions: Sequence[Definition], folders: set[str], roles: Seq
         for part in definition.call.parts:
             if isinstance(part.value, RELATIONS):
                 report_all(definition.source, part, checks.problems(definition.name, part.value))
+    for resource in resolve(d.resource() for d in definitions if d.is_reliable):
+        for definition in definitions:
+            if definition.source.file == resource.source and definition.is_complete:
+                _check_fields(definition, resource)
 
 
 def _check_unique(definitions: Sequence[Definition]) -> None:

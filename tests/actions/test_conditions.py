@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.actions.conditions import evaluate, parsed
+from forge_min.actions.conditions import evaluate
 from forge_min.migrations.conditions import condition_sql
-from forge_min.parse.condition import check_condition
+from forge_min.parse.condition import ConditionError, check_condition, condition_fields
 from forge_min.parse.ir import ColumnIR, SourceSpan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +60,7 @@ def joined(left: Any, sign: Any, right: Any) -> st.SearchStrategy[str]:
 
 COMPARISONS = st.one_of(
     joined(NUMBERS, ORDER, NUMBERS),
-    st.tuples(NUMBERS, ORDER, NUMBERS, ORDER, NUMBERS).map(" ".join),
+    st.tuples(NUMBERS, ORDER, st.sampled_from(["a", "d", "7"]), ORDER, NUMBERS).map(" ".join),
     joined(TEXTS, EQUAL, TEXTS),
     joined(st.just("e"), st.sampled_from(["in", "not in"]), st.just("['x', \"it's\"]")),
     joined(NUMBERS, st.sampled_from(["in", "not in"]), st.sampled_from(["[1, a]", "(0, 1, 2)"])),
@@ -91,18 +91,16 @@ def conn(server: Any) -> Any:
 @settings(max_examples=600)
 @given(condition=CONDITIONS, row=ROWS)
 def test_python_and_postgresql_agree(conn: db.Connection, condition: str, row: Any) -> None:
-    if not any(name in condition for name in TYPES):
-        return
-    condition = f"({condition}) or f is None or f is not None and a is None"[:500]
+    condition = condition[:500]
     try:
         check_condition(condition, COLUMNS)
-    except Exception:
-        assert len(condition) == 500  # it was cut
+    except ConditionError:
+        assert len(condition) == 500 or not condition_fields(condition)  # cut, or constant
         return
     columns = ", ".join(f'%({name})s::{SQL.get(name, "text")} as "{name}"' for name in TYPES)
     sql = condition_sql(condition, COLUMNS).replace("%", "%%")
     ((real,),) = conn.execute(f"select {sql} from (select {columns}) as x", row).fetchall()
-    assert evaluate(parsed(condition), row) is real, sql
+    assert evaluate(condition, row) is real, sql
 
 
 @pytest.mark.parametrize(
@@ -115,9 +113,12 @@ def test_python_and_postgresql_agree(conn: db.Connection, condition: str, row: A
         ("a is None", {"a": None}, True),
         ("d == 0.1", {"d": Decimal("0.1")}, True),
         ("1 < a < 3", {"a": 2}, True),
+        ("a in [1, d]", {"a": 2, "d": None}, None),
+        ("not (a not in [1, d])", {"a": 2, "d": None}, None),
+        ("-d == -10000000000000000000000000000000000001", {"d": Decimal(10**37 + 1)}, True),
         # 32 digits before the point, and the fourth behind it decides
         ("d * d > 100000000000000000200000000000000", {"d": Decimal("10000000000000000.01")}, True),
     ],
 )
 def test_a_comparison_with_null_is_unknown(condition: str, row: Any, result: object) -> None:
-    assert evaluate(parsed(condition), row) is result
+    assert evaluate(condition, row) is result

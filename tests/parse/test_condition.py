@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from forge_min.actions.conditions import evaluate, parsed
+from forge_min.actions.conditions import evaluate
 from forge_min.migrations.conditions import condition_sql
 from forge_min.parse.condition import ConditionError, check_condition
 from forge_min.parse.ir import ColumnIR
@@ -36,7 +36,7 @@ def test_a_text_is_a_condition_or_one_mistake(text: str) -> None:
     except ConditionError as err:
         assert err.problem.code in ("F153", "F154", "F155")
         return
-    assert evaluate(parsed(text), dict.fromkeys(TYPES)) in (True, False, None)
+    assert evaluate(text, dict.fromkeys(TYPES)) in (True, False, None)
     sql = condition_sql(text, COLUMNS)
     assert ";" not in sql.replace("'; drop table x; --'", "")
 

@@ -195,6 +195,10 @@ MISTAKES = [
     (f'schema.check("{"(" * 300}version", message="m")', "F154", None),
     (f'schema.check("version > {"9" * 500}", message="m")', "F154", None),
     ('schema.check("version > 1", "m", "x")', "F109", '"x"'),
+    ('schema.check("1 < version + 1 < 3", message="m")', "F154", "version + 1"),
+    ('schema.check("version < 0.12345678901234567890", "m")', "F154", "0.12345678901234567890"),
+    ('schema.check("id == \'a\\\\0b\'", message="m")', "F150", None),
+    ('schema.check("id == \'\\\\d\'", message="m")', "F154", None),
     ("schema.timestamps(1)", "F109", "1"),
     ('schema.string("a\\0b")', "F150", '"a\\0b"'),
     ('schema.string("x", help="\\ud800")', "F150", '"\\ud800"'),
@@ -286,6 +290,20 @@ def test_a_part_that_is_half_understood_is_checked_as_far_as_it_goes() -> None:
     ]
     text = IMPORT + "t = schema.define(1, schema.strng('x'), schema.string('x', max_len=0))"
     assert codes(parse(thing=text)) == ["F107", "F105", "F127"]
+
+
+def test_a_condition_has_the_types_of_the_keys_that_its_relations_refer_to() -> None:
+    ward = IMPORT + "ward = schema.define('Ward', schema.string('code', primary_key=True))"
+    for condition, found in (("ward_id != 'none'", []), ("ward_id != id", ["F155"])):
+        rule = f'schema.belongs_to("Ward"), schema.check("{condition}", "no")'
+        parsed = parse(bed=IMPORT + f"bed = schema.define('Bed', {rule})", ward=ward)
+        assert codes(parsed) == found
+
+
+def test_a_condition_does_not_compare_a_hidden_field_with_one_that_is_not() -> None:
+    fields = ["schema.int('paid', visible_to=['hr'])", "schema.int('due', visible_to=['hr'])"]
+    assert codes(parse_parts(*fields, "schema.check('paid <= due', 'no')")) == []
+    assert codes(parse_parts(*fields, "schema.check('paid <= version', 'no')")) == ["F148"]
 
 
 def test_duplicates_are_reported_at_the_second() -> None:

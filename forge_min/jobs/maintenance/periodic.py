@@ -104,10 +104,14 @@ def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> 
     return max(wait, 0.0)
 
 
+def _metadata(each: Periodic) -> dict[str, Any]:
+    return {**(each.options.get("metadata") or {}), "periodic": each.name}
+
+
 def insert_now(conn: Connection, each: Periodic) -> int:
     """Insert one job of a schedule, and return its id. The next run of the schedule stays."""
-    metadata = dict(each.options.get("metadata") or {}) | {"periodic": each.name}
-    return insert_tx(conn, each.kind, each.args, **{**each.options, "metadata": metadata})
+    options = {**each.options, "metadata": _metadata(each)}
+    return insert_tx(conn, each.kind, each.args, **options)
 
 
 def _insert(
@@ -120,11 +124,10 @@ def _insert(
             return next  # another worker leads now, or has inserted them
         job = None
         for run in runs:
-            metadata = {"periodic": each.name, "due_at": run.isoformat()}
             options = {
                 "unique": Unique(f"periodic:{each.name}:{run.isoformat()}", ended=ENDED),
                 **each.options,
-                "metadata": dict(each.options.get("metadata") or {}) | metadata,
+                "metadata": {**_metadata(each), "due_at": run.isoformat()},
             }
             job = insert_tx(conn, each.kind, each.args, **options)
         if job is not None:
