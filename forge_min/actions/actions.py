@@ -9,6 +9,7 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from .. import db
@@ -19,6 +20,7 @@ from .base import Conn, scope, this_row
 from .check import KeyChanges, Operation
 from .reader import ReadActions
 from .resource import R, Relation, quote
+from .rule import Pending, apply_rules
 from .writer import ANY_VERSION, Item, WriteActions
 
 C = TypeVar("C", bound=Mapping[str, Any])
@@ -51,7 +53,9 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         values = self._new(data, id)
         fields, pairs = self._take_keys([values])
         sql = self._sql(statement.create, fields)
-        rows = self._write(conn, sql, values | pairs, lambda rows: {"create": len(rows)})
+        index: dict[Any, int] = {}  # a single row has none
+        changes = partial(self._creates, index)
+        rows = self._write(conn, sql, values | pairs, lambda rows: {"create": len(rows)}, changes)
         return self._row(rows[0])
 
     def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:
@@ -100,8 +104,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         if not self.resource.soft_delete:
             raise self._not_found(id)
         params = _key(id, version)
-        _, values = self._write_row(conn, self._sql(statement.restore), params, "restore")
-        return self._row(values)
+        written = self._write_row(conn, self._sql(statement.restore), params, "restore")
+        return self._row(written.values)
 
     def is_inherited(self, *names: str) -> bool:
         """Whether the project overrides none of these methods."""
@@ -133,19 +137,23 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _delete(self, id: Any, conn: Conn, version: int | None = None) -> None:
-        self._write_row(conn, self._sql(statement.delete), _key(id, version), "delete")
+    def _delete(
+        self, id: Any, conn: Conn, version: int | None, pending: Pending | None = None
+    ) -> None:
+        self._write_row(conn, self._sql(statement.delete), _key(id, version), "delete", pending)
 
     def _delete_all(self, id: Any, conn: db.Connection, version: int | None) -> None:
         with db.transaction(conn):
-            doomed = self._doomed(id, conn)
+            doomed, pending = self._doomed(id, conn), Pending()
             for (_, key), actions in doomed.items():
-                actions._set_null(key, conn, doomed)
+                actions._set_null(key, conn, doomed, pending)
             del doomed[self.resource.topic, id]
             for (_, key), actions in reversed(doomed.items()):
                 sql = actions._sql(statement.cascade_effects)
-                actions._write_row(conn, sql, _key(key), "delete")
-            self._delete(id, conn, version)  # the foreign keys of the database delete the others
+                actions._write_row(conn, sql, _key(key), "delete", pending)
+            # The foreign keys of the database delete the others.
+            self._delete(id, conn, version, pending)
+            apply_rules(pending, conn)
 
     def _doomed(self, id: Any, conn: db.Connection) -> Doomed:
         """This row, and after it the rows that its deletion cascades to, as (topic, key) → actions.
@@ -165,7 +173,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
                             rows.append((other, referring))
         return doomed
 
-    def _set_null(self, id: Any, conn: db.Connection, doomed: Doomed) -> None:
+    def _set_null(self, id: Any, conn: db.Connection, doomed: Doomed, pending: Pending) -> None:
         """Change the rows that refer to this row and are not deleted themselves."""
         for other, relation in self.registry.referencing_relations(self.resource):
             if relation.on_delete == "set_null":
@@ -173,7 +181,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
                 for key in other._referring(relation, id, conn):
                     if (other.resource.topic, key) not in doomed:
                         values = {relation.column: None, **_key(key)}
-                        other._write_row(conn, change, values, "update")
+                        other._write_row(conn, change, values, "update", pending)
 
     def _referring(self, relation: Relation, id: Any, conn: db.Connection) -> list[Any]:
         """Lock the rows that refer to `id` by this relation. Returns their keys."""
@@ -204,10 +212,10 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         merged = {n: values[n].seen for n in fields if isinstance(values[n], KeyChanges)}
         sql = self._sql(statement.update, changed, frozen, fields, tuple(merged))
         params = values | _key(id, version) | {f"forge_seen_{n}": s for n, s in merged.items()}
-        differing, row = self._write_row(conn, sql, params, "update")
-        if errors := errors + _immutable(differing):
+        written = self._write_row(conn, sql, params, "update")
+        if errors := errors + _immutable(written.differing):
             raise Invalid(errors, text("some values are not valid"))
-        return self._row(row)
+        return self._row(written.values)
 
 
 def _key(id: Any, version: int | None = None) -> dict[str, Any]:

@@ -104,6 +104,7 @@ class Resource(NamedTuple, Generic[R]):
     rules: name of a PostgreSQL constraint → the rule that it enforces, about several fields.
     permissions: operation → roles.
     versioned: a change must name the version on which it is based.
+    has_rule: its statements return what `Actions.rule` needs; set by the actions.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Resource(NamedTuple, Generic[R]):
     auditable: bool = False
     versioned: bool = False
     searchable: bool = False
+    has_rule: bool = False
     after_create: tuple[JobHook, ...] = ()
     after_update: tuple[JobHook, ...] = ()
     after_delete: tuple[JobHook, ...] = ()

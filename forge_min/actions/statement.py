@@ -32,7 +32,8 @@ def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> s
 
     fields: the many_to_many fields that have keys, the n-th as %(forge_owners_n)s and
         %(forge_ids_n)s.
-    many: the parameters are arrays of columns, the result is the number of rows.
+    many: the parameters are arrays of columns, the result is the number of rows or, for a resource
+        with a rule, the rows.
     """
     joined = {field: f"forge_link_{n}" for n, field in enumerate(fields)}
     owner = f"forge_owner = {ROW}.{quote(resource.key.name)}"
@@ -42,7 +43,7 @@ def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> s
         "create",
         resource,
         insert=resource.insert_many if many else resource.insert,
-        result="count(*)" if many else _columns(resource, ROW),
+        result="count(*)" if many and not resource.has_rule else _columns(resource, ROW),
         also=_join("link", resource, fields) + effects,
     )
 
@@ -106,10 +107,11 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
 
     The result has for each row: created, updated, unchanged, missed (another transaction inserted
     it meanwhile, so it must be sent again), deleted or immutable; and the columns that prevent the
-    write.
+    write. For a resource with a rule, the columns of the new and of the old row follow.
     """
     is_key = on is resource.key
     column, marks = quote(on.name), resource.soft_delete and is_key
+    both = f", {_columns(resource, ROW)}, {_columns(resource, PRIOR)}"
     prior = f" join {PRIOR} on {PRIOR}.{column} = forge_changed.{column}"
     wanted = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
     return _fill(
@@ -132,6 +134,7 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
         was_deleted=_marked(PRIOR) if marks else "false",
         was_locked=_differs(frozen, PRIOR, GIVEN),
         frozen=_differing(frozen, PRIOR, GIVEN),
+        both=both if resource.has_rule else "",
         also=_effects(resource, "create", {}, source="forge_made")
         + _effects(resource, "update", {}, source="forge_changed", others=prior),
     )
@@ -160,13 +163,14 @@ def _change(
     those of the new row, or of the old one if nothing was written. again: null if the row was
     written; true if its join rows changed while the statement waited for the lock, so it must be
     sent again; false if it was not written for another reason. stale: the version is not
-    %(forge_version)s.
+    %(forge_version)s. For a resource with a rule, the columns of the old row follow.
     """
     table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
     change = f"update {table} forge_t set {', '.join(sets)}\nfrom"
     again = _fill("again", resource, found=this_row(resource, "forge_s", live=False))
     joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
     joins = _join("relink", resource, fields) if is_update else []
+    prior = _columns(resource, PRIOR)
     effects = _effects(resource, operation, joined, others=f", {PRIOR}, {GIVEN}")
     return _fill(
         "change",
@@ -182,8 +186,9 @@ def _change(
         changed=names,
         also=joins + effects,
         frozen=_differing(frozen, PRIOR, GIVEN),
-        written=_columns(resource, ROW),
-        unwritten=_columns(resource, PRIOR),
+        written=[_columns(resource, ROW), *[prior] * resource.has_rule],
+        source=f"{ROW}, {PRIOR}" if resource.has_rule else ROW,
+        unwritten=[prior, *[prior] * resource.has_rule],
     )
 
 

@@ -25,7 +25,7 @@ where forge_t.$key = forge_prior.$key$tenant_t and ($differs)
   and not ($again) and not ($locked)
 returning forge_t.*, $before as forge_before, $changed as forge_names
 )$also
-select null, false, '{}'::text[], $written from forge_row
+select null, false, '{}'::text[], $written from $source
 union all
 select $again, coalesce(forge_prior."version" <> %(forge_version)s::bigint, false), $frozen, $unwritten
 from forge_prior, forge_given
@@ -66,7 +66,7 @@ select case
   when forge_prior.$on is null then 'missed'
   when $was_deleted then 'deleted'
   when $was_locked then 'immutable'
-  else 'unchanged' end, case when $was_deleted then array[$on_name] else $frozen end
+  else 'unchanged' end, case when $was_deleted then array[$on_name] else $frozen end$both
 from forge_given
 left join forge_prior on forge_prior.$on = forge_given.$on
 left join forge_row on forge_row.$on = forge_given.$on

@@ -32,9 +32,10 @@ from ..errors import (
 from ..i18n import gettext_noop, text
 from ..observe import log_fields
 from . import statement
-from .base import BaseActions, Conn, Rows
+from .base import Conn, Rows
 from .check import Check, Operation
 from .resource import Column, R, Rule
+from .rule import Changes, Pending, RuledActions, is_written
 from .values import TYPES, uuid7
 
 Item = Mapping[str, object]  # field → value, from the caller
@@ -67,7 +68,20 @@ class Upserted(NamedTuple):
     unchanged: int
 
 
-class WriteActions(BaseActions[R]):
+class WrittenRow(NamedTuple):
+    """The result of a change of one row.
+
+    is_written: false if nothing differed, or something prevented the change.
+    differing: the names of frozen columns that differ.
+    values: of the columns.
+    """
+
+    is_written: bool
+    differing: Sequence[str]
+    values: Sequence[Any]
+
+
+class WriteActions(RuledActions[R]):
     """The common part of all writes of a resource, and bulk writes.
 
     `create_many` and `upsert_many` are all or nothing: one transaction. The pointers of their
@@ -148,16 +162,25 @@ class WriteActions(BaseActions[R]):
         Raises Conflict for a unique value that is taken.
         """
         self.allow("create")
-        own = conn or self._database.connection()
+        batches: Iterable[Numbered] = _batches(items)
+        if isinstance(items, Sequence):
+            batches = list(batches)
+        else:
+            conn = conn or self.connection()  # an iterator cannot be read again for a retry
+        return self._retry(conn, lambda own: self._create_all(own, batches))
+
+    def _create_all(self, conn: db.Connection, batches: Iterable[Numbered]) -> int:
         count = 0
-        with db.transaction(own):
-            for batch in _batches(items):
+        with db.transaction(conn):
+            for batch in batches:
                 rows = self._checked(batch)
                 fields, pairs = self._take_keys(rows)
                 sql = self._sql(statement.create, fields, True)
                 params = _arrays(rows) | pairs
-                ((inserted,),) = self._write(own, sql, params, _created)
-                count += int(inserted)
+                index = dict(zip(params[self.resource.key.name], (index for index, _ in batch)))
+                changes = partial(self._creates, index)
+                results = self._write(conn, sql, params, self._created, changes)
+                count += self._created(results)["create"]
         return count
 
     def upsert_many(self, items: Iterable[Item], *, key: str, conn: Conn = None) -> Upserted:
@@ -243,7 +266,8 @@ class WriteActions(BaseActions[R]):
             try:
                 with db.transaction(conn):
                     params = _arrays([values for _, values in rows])
-                    results = self._write(conn, sql, params, _upserted)
+                    changes = partial(self._upserts, [index for index, _ in rows])
+                    results = self._write(conn, sql, params, _upserted, changes)
             except Conflict:
                 # If a value is unique in two ways (a key, and with its tenant), a concurrent insert
                 # may violate the other constraint. It is committed by now.
@@ -252,14 +276,14 @@ class WriteActions(BaseActions[R]):
                 continue
             wrong = [
                 FieldError(f"/{index}/{name}", state, messages[state])
-                for (index, _), (state, names) in zip(rows, results, strict=True)
+                for (index, _), (state, names, *_) in zip(rows, results, strict=True)
                 for name in names
                 if state in messages
             ]
             if wrong:
                 raise Invalid(wrong, text("some values are not valid"))
-            count.update(state for state, _ in results)
-            rows = [row for row, (state, _) in zip(rows, results) if state == "missed"]
+            count.update(state for state, *_ in results)
+            rows = [row for row, (state, *_) in zip(rows, results) if state == "missed"]
             if not rows:
                 return count
         raise self._contention()
@@ -318,12 +342,20 @@ class WriteActions(BaseActions[R]):
     # -- statements --------------------------------------------------------------------------------
 
     def _write(
-        self, conn: Conn, sql: str, params: Params, written: Callable[[Rows], Mapping[str, int]]
+        self,
+        conn: Conn,
+        sql: str,
+        params: Params,
+        written: Callable[[Rows], Mapping[str, int]],
+        changes: Changes[R],
+        pending: Pending | None = None,
     ) -> Rows:
         """Execute a statement, and notify consumers of events and jobs. Returns its rows.
 
         written: returns operation → number of rows written, for each operation that the statement
             may perform.
+        changes: returns the rows written, for the rule.
+        pending: add them here, and let the caller apply the rule; None applies it at once.
 
         A violated constraint of this table or of its join tables becomes an error of its field.
         """
@@ -336,7 +368,7 @@ class WriteActions(BaseActions[R]):
                 "forge_request": str(log_fields.get().get("request_id", "")),
             }
             try:
-                rows = self._run(conn, sql, params | cause, write=True)
+                rows = self._send(conn, sql, params | cause, changes, pending)
             except (Conflict, ConstraintViolation) as err:
                 if getattr(err, "kind", "") == "size":
                     raise self._too_long(params) from err.__cause__
@@ -355,24 +387,32 @@ class WriteActions(BaseActions[R]):
                 jobs.notify_workers(conn, count, quiet=hook.delay > 0)
 
     def _write_row(
-        self, conn: Conn, sql: str, params: Params, operation: str
-    ) -> tuple[Sequence[str], Sequence[Any]]:
-        """Execute a change of one row.
-
-        Returns the frozen columns that differ, and the columns of the row. Raises NotFound,
-        StaleVersion.
-        """
+        self,
+        conn: Conn,
+        sql: str,
+        params: Params,
+        operation: str,
+        pending: Pending | None = None,
+    ) -> WrittenRow:
+        """Execute a change of one row. pending: as of `_write`. Raises NotFound, StaleVersion."""
+        changes = partial(self._changes_of_row, operation)
         for _ in range(AGAIN):
-            rows = self._write(conn, sql, params, lambda rows: {operation: _is_written(rows)})
+            rows = self._write(
+                conn, sql, params, lambda rows: {operation: is_written(rows)}, changes, pending
+            )
             if not rows:
                 raise self._not_found(params["forge_key"])
-            again, stale, differing, *columns = rows[0]
+            again, stale, differing, *values = rows[0]
             if again:
                 continue
             if stale:
                 raise StaleVersion(text("this was changed after you read it; read it again"))
-            return differing, columns
+            return WrittenRow(again is None, differing, values[: len(self.resource.columns)])
         raise self._contention()
+
+    def _created(self, rows: Rows) -> dict[str, int]:
+        """The number of rows of a create of many."""
+        return {"create": len(rows) if self.resource.has_rule else sum(count for (count,) in rows)}
 
     def _contention(self) -> Unavailable:
         return Unavailable(text("other requests keep changing these rows; try again"), code="F406")
@@ -414,17 +454,8 @@ class WriteActions(BaseActions[R]):
         return Invalid(errors, text("some values are not valid"))
 
 
-def _is_written(rows: Rows) -> bool:
-    """Whether a `change` has written the row."""
-    return bool(rows) and rows[0][0] is None
-
-
-def _created(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
-    return {"create": sum(count for (count,) in rows)}
-
-
-def _upserted(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
-    count = Counter(state for state, _ in rows)
+def _upserted(rows: Rows) -> dict[str, int]:
+    count = Counter(state for state, *_ in rows)
     return {"create": count["created"], "update": count["updated"]}
 
 

@@ -18,7 +18,7 @@ except ImportError as err:
         hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
     ) from err
 
-from .connection import Connection, Database, NoResponse, connect
+from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role, role_findings
@@ -31,6 +31,7 @@ from .run import (
     read,
     read_timeout,
     run,
+    run_checked,
     transaction,
 )
 from .statements import literal, load_sql
@@ -42,7 +43,7 @@ from .thread import (
     ThreadConnection,
     is_pooled,
 )
-from .translate import errors_translated, translate
+from .translate import NoResponse, errors_translated, translate
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedServer, candidates, scratch_database, write_private
@@ -62,6 +63,6 @@ __all__ = [
     "after_commit", "candidates", "check_bound_role", "connect", "ensure_app_role",
     "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
     "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
-    "read_migrations", "read_timeout", "role_findings", "run", "scratch_database", "transaction",
-    "translate", "write_private",
+    "read_migrations", "read_timeout", "role_findings", "run", "run_checked", "scratch_database",
+    "transaction", "translate", "write_private",
 ]  # fmt: skip

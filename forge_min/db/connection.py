@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -22,13 +22,12 @@ from psycopg.abc import Transformer
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
-from psycopg.sql import Composable
+from psycopg.rows import TupleRow, dict_row
+from psycopg.sql import SQL, Composable, Identifier
 
 from ..errors import ConfigError, ForgeError, Unavailable
-from ..lazy import lazy_pattern
-from .statements import PreparedStatements, require_tenant
-from .translate import TABLE
+from .statements import PreparedStatements, operation, require_tenant
+from .translate import NoResponse, connection_error
 
 Observe = Callable[[str, float], None]
 Hook = Callable[[], None]
@@ -53,7 +52,6 @@ _PROBE_TIMEOUT = 0.4
 _CANCEL_GRACE = 1.0  # seconds in which the server must end a cancelled statement
 _CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
-OPERATION = lazy_pattern(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
 # Counts forks on the way to this process: connections of an earlier generation belong to a parent.
@@ -81,12 +79,6 @@ class NudgeSender(Protocol):
 
     def notifies_in_transaction(self, payload: str) -> bool:
         """Return whether the transaction must send this NOTIFY itself, without `nudge`."""
-
-
-class NoResponse(psycopg.OperationalError):
-    """The server did not respond within the patience of the connection."""
-
-    sqlstate = "08006"  # connection_failure
 
 
 class Connection(psycopg.Connection[TupleRow]):
@@ -137,11 +129,35 @@ class Connection(psycopg.Connection[TupleRow]):
         self.converter = None
         return super().adapters
 
+    def _deallocate(self, name: bytes | None) -> Any:
+        """Forget the statements of `run` too if psycopg deallocates all, as after a rollback."""
+        if name is None:
+            self.prepared.clear()
+        return super()._deallocate(name)
+
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """Wait for the steps of a statement, at most `patience` seconds, or of notifications."""
         if self.patience is not None and not arguments and not options:
             gen = _until_deadline(self.patience, gen)  # notifications have a time-out
         return super().wait(gen, *arguments, **options)
+
+    def lock_rows(
+        self, table: str, keys: Iterable[object], *, key: str = "id"
+    ) -> list[dict[str, Any]]:
+        """Lock rows until the end of the transaction, and return them.
+
+        They are locked in the order of their keys, so that two transactions do not wait for each
+        other, and FOR NO KEY UPDATE, so that inserts of rows that refer to them do not wait
+        (PostgreSQL manual, section 13.3.2).
+
+        table, key: names of a table and of its primary key.
+        Raises psycopg.Error.
+        """
+        sql = SQL("select * from {} where {key} = any(%s) order by {key} for no key update").format(
+            Identifier(table), key=Identifier(key)
+        )
+        with self.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(sql, [list(keys)]).fetchall()
 
     def note_error(self, err: Exception) -> None:
         """Close the connection if `err` means that it is lost."""
@@ -286,7 +302,7 @@ def connect(
             cursor_factory=Cursor,
         )
     except (psycopg.Error, OSError) as err:  # OSError if no file descriptor is free
-        raise _connection_error(str(err), values) from None
+        raise connection_error(str(err), values) from None
     if conn.info.server_version < OLDEST_SERVER:
         version = conn.info.server_version // 10000
         conn.close()
@@ -480,18 +496,3 @@ def _cancel(conn: Connection, deadline: float) -> None:
     conn.cancelled = deadline
     if conn.deadline == deadline:
         conn.request_cancel()
-
-
-def operation(query: object) -> str:
-    """Return the first word of a statement in lower case, or "other" if OPERATION lacks it."""
-    match = OPERATION.match(query) if isinstance(query, str) else None
-    return match[1].lower() if match else "other"
-
-
-def _connection_error(text: str, values: dict[str, Any]) -> ForgeError:
-    """Return the error for libpq's message, without the words of the server."""
-    server = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
-    user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
-    row = next(row for part, row in TABLE["refused"].items() if part in text)
-    message = row["message"].format(at=server, user=user, name=name)
-    return Unavailable(message, code="F401", hint=row["hint"])

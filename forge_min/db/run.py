@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -31,8 +31,8 @@ from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
 from ..fanout import begin_wait, end_wait
-from .connection import Connection, Cursor, Hook, operation
-from .statements import Statement, number_placeholders, require_tenant, values_of
+from .connection import Connection, Cursor, Hook
+from .statements import BEGIN, Statement, number_placeholders, operation, require_tenant, values_of
 from .translate import errors_translated, translate
 
 log = logging.getLogger("forge_min.db")
@@ -67,7 +67,12 @@ Message = tuple[Statement, Sequence[Any], Sequence[int] | None]
 
 
 def run(
-    conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
+    conn: psycopg.Connection[Any],
+    sql: str,
+    params: Params = None,
+    tenant: UUID | None = None,
+    *,
+    begin: bool = False,
 ) -> Rows:
     """Execute one statement and return its rows, [] if it returns none.
 
@@ -77,14 +82,15 @@ def run(
     tenant: set for the statement's transaction, for row-level security. Both are sent in one
         pipeline: one round trip and, outside a transaction of the caller, one implicit transaction
         (PostgreSQL manual, section 32.5). Inside one, the tenant stays set until its end.
+    begin: send BEGIN in the same pipeline. Only for an idle connection; see `run_checked`.
     Raises the errors of `db.translate`.
     """
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
             return _run_with_cursor(conn, sql, params, tenant)
         if conn.instrument is not None:
-            return conn.instrument(sql, lambda: _run_directly(conn, sql, params, tenant))
-        return _run_directly(conn, sql, params, tenant)
+            return conn.instrument(sql, lambda: _run_directly(conn, sql, params, tenant, begin))
+        return _run_directly(conn, sql, params, tenant, begin)
     except psycopg.Error as err:
         if isinstance(conn, Connection):
             conn.note_error(err)
@@ -167,7 +173,9 @@ def _run_with_cursor(
             return []  # the statement returns no rows; in a pipeline it is known only now
 
 
-def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
+def _run_directly(
+    conn: Connection, sql: str, params: Params, tenant: UUID | None, begin: bool
+) -> Rows:
     started = conn.busy_since = time.perf_counter()
     try:
         text, names = (sql, ()) if params is None else number_placeholders(sql)
@@ -177,8 +185,8 @@ def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | Non
         values = converter.dump_sequence(arguments, [_AUTO] * len(arguments))
         statement = text, converter.types or ()
         message = statement, values, converter.formats
-        may_retry = conn.pgconn.transaction_status == IDLE
-        while (result := _execute(conn, message, tenant)).status == FAILED:
+        may_retry = conn.pgconn.transaction_status == IDLE and not begin
+        while (result := _execute(conn, message, tenant, begin)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
             if not stale or not conn.prepared.forget(statement, SET_TENANT):
                 raise error_from_result(result, encoding=converter.encoding)
@@ -220,16 +228,16 @@ def _session(conn: Connection) -> object:
     return [*map(conn.pgconn.parameter_status, SETTINGS)]
 
 
-def _execute(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
+def _execute(conn: Connection, message: Message, tenant: UUID | None, begin: bool) -> PGresult:
     """Send a statement; return its result, or the first error of its round trip."""
     pg = conn.pgconn
     statement, values, formats = message
     with conn.lock:
         begin_wait()
         try:
-            name = conn.prepared.name(statement) if tenant is None else None
+            name = conn.prepared.name(statement) if tenant is None and not begin else None
             if name is None:
-                return _pipeline(conn, message, tenant)
+                return _pipeline(conn, message, tenant, begin)
             if conn.may_block:
                 # PERF: this call releases the GIL once, the steps below four times, and each time
                 # another thread may take it (benchmarks/http, row).
@@ -251,13 +259,15 @@ def _first_failure(results: Sequence[PGresult]) -> PGresult:
     return next((result for result in results if result.status == FAILED), results[-1])
 
 
-def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
-    """Prepare statements if due, set the tenant and execute, all in one pipeline."""
+def _pipeline(conn: Connection, message: Message, tenant: UUID | None, begin: bool) -> PGresult:
+    """Prepare statements if due, begin, set the tenant and execute, all in one pipeline."""
     pg = conn.pgconn
     pg.enter_pipeline_mode()
     messages = [message]
     if tenant is not None:
         messages.insert(0, (SET_TENANT, [str(tenant).encode()], None))
+    if begin:
+        messages.insert(0, (BEGIN, [], None))
     sent: list[Statement | None] = []  # per message of libpq: the statement that it prepares
     for statement, _, _ in messages:
         sent += _prepare(conn, statement)
@@ -336,6 +346,44 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
         outer.extend(hooks)
     elif hooks:
         _run(hooks)
+
+
+def run_checked(
+    conn: psycopg.Connection[Any],
+    sql: str,
+    params: Params,
+    tenant: UUID | None,
+    check: Callable[[Rows], None],
+) -> Rows:
+    """Run a statement and `check` in a transaction, or in a savepoint if one is open.
+
+    BEGIN is sent with the statement: without a savepoint there are two round trips, and those of
+    `check`.
+
+    check: called with the rows; if it raises, the statement is rolled back.
+    Other parameters, result and errors are those of `run` and `transaction`.
+    """
+    if not isinstance(conn, Connection) or not is_idle(conn) or conn.pgconn.pipeline_status:
+        with transaction(conn):
+            rows = run(conn, sql, params, tenant)
+            with errors_translated():
+                check(rows)
+        return rows
+    hooks = conn.hooks = []
+    try:
+        rows = run(conn, sql, params, tenant, begin=True)
+        with errors_translated():
+            check(rows)
+        _check_usable(conn)
+        run(conn, "commit")
+    finally:
+        conn.hooks = None
+        if conn.pgconn.transaction_status == ACTIVE:  # `check` has left a COPY or a pipeline
+            conn.close()
+        elif not conn.closed and not is_idle(conn):
+            run(conn, "rollback")
+    _run(hooks)
+    return rows
 
 
 def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:

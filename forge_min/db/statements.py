@@ -32,10 +32,14 @@ _REFERENCES = lazy_pattern(  # including tables after commas, with or without an
     rf'(?:(?:\s+(?:as\s+)?"?\w+"?)?\s*,\s*{_TABLE})*)'
 )
 _TABLES = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
+_OPERATION = lazy_pattern(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 CAPACITY = 100  # statements that stay prepared on a connection, and statements counted
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its values
+# Never prepared: the server must not have forgotten them when a transaction ends.
+BEGIN: Statement = ("begin", ())
+UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:
@@ -100,6 +104,12 @@ def values_of(names: tuple[str | int, ...], params: Any) -> list[Any]:
     raise psycopg.ProgrammingError(f"the values do not match the placeholders: {expected}")
 
 
+def operation(query: object) -> str:
+    """Return the first word of a statement in lower case, or "other" for another one."""
+    match = _OPERATION.match(query) if isinstance(query, str) else None
+    return match[1].lower() if match else "other"
+
+
 class PreparedStatements:
     """The statements that one connection has prepared, by name (PostgreSQL manual, PREPARE).
 
@@ -130,9 +140,10 @@ class PreparedStatements:
     def new_name(self, statement: Statement) -> tuple[bytes, bytes | None] | None:
         """Count one use; return the new statement's name and the name to close first, if any.
 
-        Returns None if the statement is prepared already or was not used often enough.
+        Returns None if the statement is prepared already or was not used often enough, and for
+        UNPREPARED.
         """
-        if self._after is None or statement in self._names:
+        if self._after is None or statement in self._names or statement in UNPREPARED:
             return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
         if len(self._counts) > CAPACITY:
@@ -144,6 +155,10 @@ class PreparedStatements:
         self._created += 1
         self._names[statement] = name = b"forge_%d" % self._created
         return name, old
+
+    def clear(self) -> None:
+        """Remove all names, because the server has discarded all statements."""
+        self._names.clear()
 
     def forget(self, *statements: Statement) -> bool:
         """Remove statements and their counts; return whether one was prepared."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
@@ -13,6 +14,12 @@ from ..i18n import gettext_noop
 from ..resources import table
 
 TABLE = table(__package__, "errors.toml")
+
+
+class NoResponse(psycopg.OperationalError):
+    """The server did not respond within the patience of the connection."""
+
+    sqlstate = "08006"  # connection_failure
 
 
 def translate(err: psycopg.Error) -> ForgeError:
@@ -54,3 +61,15 @@ def errors_translated() -> Iterator[None]:
         yield
     except psycopg.Error as err:
         raise translate(err) from err
+
+
+def connection_error(text: str, values: Mapping[str, Any]) -> ForgeError:
+    """Return the error for libpq's message, without the words of the server.
+
+    values: the connection parameters.
+    """
+    server = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
+    user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
+    row = next(row for part, row in TABLE["refused"].items() if part in text)
+    message = row["message"].format(at=server, user=user, name=name)
+    return Unavailable(message, code="F401", hint=row["hint"])

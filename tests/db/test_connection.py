@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min.db import Database, connect, run, transaction
-from forge_min.db.connection import _connection_error
+from forge_min.db.translate import connection_error
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
@@ -150,7 +150,7 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
     ],
 )
 def test_what_libpq_says_is_told_as_what_it_means(text, expected):
-    assert expected in _connection_error(text, {"host": "db", "user": "me"}).message
+    assert expected in connection_error(text, {"host": "db", "user": "me"}).message
 
 
 @pytest.mark.db

@@ -198,6 +198,12 @@ def test_a_prepared_statement_survives_a_migration_and_a_discard(tenant, conn, f
         assert [read() for _ in range(8)] == [[("x",)]] * 8
         db.run(conn, "deallocate all")
         assert [read() for _ in range(8)] == [[("x",)]] * 8
+        with suppress(psycopg.Error), db.transaction(conn):
+            for _ in range(8):
+                conn.execute("select 3, %s", [1])
+            conn.execute("select 1 / 0")
+        with db.transaction(conn):  # psycopg has discarded what it and `run` had prepared
+            assert read() == [("x",)]
         owner.execute("alter table wide alter v type varchar(9)")
         if conn.prepare_threshold is not None:
             with pytest.raises(Unavailable) as caught, db.transaction(conn):
