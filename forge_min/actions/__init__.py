@@ -8,8 +8,9 @@ from ..jobs import JobHook
 from .actions import Actions
 from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
-from .query import MAX_PAGE, MOST_RELATED, Filter, ListQuery
+from .query import MAX_PAGE, Filter, ListQuery
 from .registry import Registry
+from .related import MOST_RELATED
 from .resource import ANYBODY, Column, Page, Relation, Resource, Rule, Sort, quote
 from .rule import RowChange
 from .values import JSON_DEPTH, TYPES, to_text, uuid7

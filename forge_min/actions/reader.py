@@ -16,6 +16,7 @@ from ..i18n import text
 from . import query as queries
 from .base import BaseActions, Conn, Rows
 from .query import DEFAULT_LIMIT, ListQuery, join
+from .related import MANY, MOST_RELATED, related_statement, with_related_filters
 from .resource import Page, R, Relation, quote
 from .values import to_text
 
@@ -71,10 +72,11 @@ class ReadActions(BaseActions[R]):
         By cursor, it ends before it is larger than `limits.response`, but has at least one row.
         With a total, a larger page raises BadRequest F646.
 
-        Raises BadRequest for a cursor of another list, and for an unknown relation to include.
+        Raises BadRequest for a cursor of another list, an unknown relation to include, and an
+        unknown condition on a related row.
         """
         self.allow("read")
-        query = query or ListQuery()
+        query = self._with_related_filters(query or ListQuery())
         self.relations(query.include)
         if query.page is not None:
             results, more = self._read(query, None, conn)
@@ -108,7 +110,8 @@ class ReadActions(BaseActions[R]):
         A list has up to 1,000 rows. It is not larger than `limits.response` unless it has one row.
         """
         self.allow("read")
-        return self._streamed(replace(query or ListQuery(), limit=BATCH, page=None), conn)
+        query = self._with_related_filters(query or ListQuery())
+        return self._streamed(replace(query, limit=BATCH, page=None), conn)
 
     def related(
         self, rows: Sequence[R], names: Iterable[str], *, conn: Conn = None
@@ -207,6 +210,20 @@ class ReadActions(BaseActions[R]):
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _with_related_filters(self, query: ListQuery) -> ListQuery:
+        """The query with its conditions on related rows as filters. Raises BadRequest."""
+        if not query.related:
+            return query
+        targets = {}
+        for relation in self.resource.relations:
+            target = self.registry.actions[relation.target]
+            # A list of rows without a tenant runs in no tenant, so it sees no tenant's rows.
+            in_reach = self.resource.tenant_scoped or not target.resource.tenant_scoped
+            single = relation.kind not in MANY and not self._is_hidden(relation)
+            if single and in_reach and target.may("read"):
+                targets[relation.name] = relation, target.resource
+        return with_related_filters(query, self.resource, targets)
+
     def _rows(self, results: Rows) -> List[R]:
         """Rows of the results of `query.statement`."""
         hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
@@ -241,15 +258,15 @@ class ReadActions(BaseActions[R]):
             links = {self.key_of(row): getattr(row, relation.column) for row in rows}
         related: dict[Any, List[Any]] = defaultdict(list)
         if keys := [key for key in dict.fromkeys(links.values()) if key is not None]:
-            sql = queries.related_statement(relation, self.resource, target.resource)
+            sql = related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            most = queries.MOST_RELATED * len(keys)
+            most = MOST_RELATED * len(keys)
             results, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
             if more:
                 raise target.limits.too_large()
             for link, *values in results:
                 related[link].append(target._row(values, hidden))
-        if relation.kind in queries.MANY:
+        if relation.kind in MANY:
             return {key: related[link] for key, link in links.items()}
         return {key: next(iter(related[link]), None) for key, link in links.items()}
 

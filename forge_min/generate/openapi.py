@@ -244,16 +244,15 @@ def _problem(title: str) -> Json:
 
 def _filters(shape: Shape) -> list[Json]:
     parameters: list[Json] = []
-    for column in shape.columns:
-        if column.filterable:
-            more = ", ".join(f"[{operator}]" for operator in operators(column))
-            about = f"only rows with this value; also with {more}"
-            if column.choices:
-                about = f"{', '.join(column.choices)}: {about}"
-            # A value that no row can have is not an error: the list is empty.
-            schema = dict(KINDS[column.type].schema)
-            if column.type in ("slug", "email", "url"):
-                schema = {"type": "string"}
-            parameter = {"name": column.column, "in": "query", "schema": schema}
-            parameters.append(parameter | {"description": about})
+    for name, column in shape.filters:
+        more = ", ".join(f"[{operator}]" for operator in operators(column))
+        about = f"only rows with this value; also with {more}"
+        if column.choices:
+            about = f"{', '.join(column.choices)}: {about}"
+        # A value that no row can have is not an error: the list is empty.
+        schema = dict(KINDS[column.type].schema)
+        if column.type in ("slug", "email", "url"):
+            schema = {"type": "string"}
+        parameter = {"name": name, "in": "query", "schema": schema}
+        parameters.append(parameter | {"description": about})
     return parameters

@@ -159,7 +159,7 @@ def model(shape: Shape) -> dict[str, str]:
     name, columns = shape.resource.name, shape.columns
     rows = [(c.attribute, KINDS[c.type].row + " | None" * c.optional) for c in columns]
     creates, updates = _input_items(shape, new=True), _input_items(shape, new=False)
-    filters = [item for column in columns for item in _filters(column)]
+    filters = [item for name, column in shape.filters for item in _filters(name, column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
     named, statements = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
     encoders = {"datetime": "iso_utc", "uuid": "uuid_text"}
@@ -188,13 +188,13 @@ def _input_items(shape: Shape, *, new: bool) -> Items:
     return items
 
 
-def _filters(column: ColumnIR) -> Items:
+def _filters(name: str, column: ColumnIR) -> Items:
     """Return the filters of a column as in a query string, each with the type of its value."""
     plain = KINDS[column.type].input
     kinds = {"in": f"Sequence[{plain}]", "contains": "str", "is_null": "bool"}
-    items = [(column.column, plain)] * column.filterable
+    items = [(name, plain)]
     for operator in operators(column):
-        items.append((f"{column.column}[{operator}]", kinds.get(operator, plain)))
+        items.append((f"{name}[{operator}]", kinds.get(operator, plain)))
     return items
 
 

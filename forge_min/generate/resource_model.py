@@ -39,9 +39,8 @@ KINDS = {n: ColumnKind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["t
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
-    """Return the filter operators of a column beside `eq`; () if it is not filterable."""
-    result = (*KINDS[column.type].operators, *("is_null",) * (not column.required))
-    return result if column.filterable else ()
+    """Return the filter operators of a filterable column beside `eq`."""
+    return (*KINDS[column.type].operators, *("is_null",) * (not column.required))
 
 
 class FieldsRule(NamedTuple):
@@ -80,6 +79,23 @@ class Shape:
     def across(self) -> tuple[RelationEdge, ...]:
         """The relations with a key that is a field of the resource."""
         return tuple(link for link in self.links if link.field)
+
+    @property
+    def filters(self) -> tuple[tuple[str, ColumnIR], ...]:
+        """The documented filters: their names in a query, such as "ward.code", and their columns.
+
+        A field of a related row is included if it is declared, and the relation leads to at most
+        one row, not from rows without a tenant to those of a tenant.
+        """
+        own = [(c.column, c) for c in self.columns if c.filterable]
+        tenant = self.resource.tenant_scoped
+        return tuple(own) + tuple(
+            (f"{link.name}.{c.column}", c)
+            for link in self.links
+            if link.kind in ("belongs_to", "has_one") and (tenant or not link.target.tenant_scoped)
+            for c in link.target.members
+            if c.filterable
+        )
 
     @property
     def source(self) -> str:

@@ -18,7 +18,7 @@ from ..parse import ResourceIR
 from .desired import desired_objects, objects_sql
 from .objects import DbObject, Executor, Key, State, identifier, read_catalog, read_files
 from .plan import Plan, Risk, as_one_statement
-from .renames import Decisions, apply_renames, rename_statements
+from .renames import Decisions, apply_renames
 from .replay import File, create_desired, identities, replay
 
 HEAD = "-- forge: generated\n"
@@ -148,11 +148,11 @@ class _Difference:
             message = "these steps lose data or lock a table for a long time: "
             hint = "to accept that, add --allow-destructive"
             raise BuildError(message + "; ".join(map(str, risks)), code="F334", hint=hint)
-        quick = rename_statements(renames) + up.quick
+        quick = [rename.sql() for rename in renames] + up.quick
         steps = [as_one_statement(quick)] * bool(quick) + up.steps if up.steps else quick
         sql = f"{HEAD}{BY_STEP if up.steps else ''}\n" + "\n".join(steps + up.last)
         back = up.leftovers + down.quick + down.last + up.remains
-        back += rename_statements(renames, back=True)
+        back += [rename.sql(back=True) for rename in reversed(renames)]
         failed = self._try(back, self.start)
         sql += IRREVERSIBLE.format(failed) if failed else DOWN + "\n".join(back)
         return sql, [*map(str, renames), *up.changes], risks

@@ -125,18 +125,6 @@ def apply_renames(
     return done
 
 
-def rename_statements(renames: Sequence[Rename], *, back: bool = False) -> list[str]:
-    """Return the statements of the renames, then those that give NOT NULL constraints their names.
-
-    back: rename back, in reverse order.
-    """
-    statements = [rename.sql(back=back) for rename in (reversed(renames) if back else renames)]
-    tables = {r.new: r.old if back else r.new for r in renames if r.kind == "table"}
-    tables |= {r.table: tables.get(r.table, r.table) for r in renames if r.kind == "column"}
-    named = [DbObject("table", tables[table], "") for table in sorted(tables)]
-    return statements + [sql_for("regular not null", table) for table in named]
-
-
 def _tables(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
     return decisions.find_renames("", _types(now), _types(wanted), _share_half)
 

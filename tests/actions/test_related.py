@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from forge_min.actions import Limits, ListQuery
-from forge_min.actions import query as listing
+from forge_min.actions.related import related_statement
 from forge_min.auth import SYSTEM, Identity, as_identity
 from forge_min.errors import BadRequest, Forbidden, Unauthenticated
 
@@ -190,7 +190,7 @@ def test_rows_of_a_tag_are_looked_up_not_searched_for(shop: Bookshop) -> None:
     shop.owner.execute("create index on books_tags (tenant_id, tag_id)")
     shop.owner.execute("analyze")
     (relation,) = shop["tags"].resource.relations
-    sql = "explain (analyze, buffers, format json) " + listing.related_statement(
+    sql = "explain (analyze, buffers, format json) " + related_statement(
         relation, shop["tags"].resource, BOOKS
     )
     params = {"forge_keys": ["a", "b"]}

@@ -45,6 +45,11 @@ def ask_everything(actions: Any) -> None:
             for filter in (f"{column.name}[is_null]", f"{column.name}[in]"):
                 value = True if "null" in filter else []
                 assert actions.list(ListQuery.of(resource, {filter: value})).rows == []
+    filters = vars(importlib.import_module(resource.row.__module__))[f"{resource.name}Filter"]
+    for name in filters.__annotations__:
+        if name.endswith(("[in]", "[is_null]")):
+            value = True if "null" in name else []
+            assert actions.list(ListQuery.of(resource, {name: value})).rows == []
     if resource.searchable:
         assert actions.list(ListQuery.of(resource, q="x", page=1)).total == 0
     row = SimpleNamespace(

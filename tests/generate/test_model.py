@@ -20,7 +20,7 @@ thing = schema.define(
     schema.date("date", required=True),
     schema.date("day"),
     schema.datetime("datetime"),
-    schema.datetime("moment", required=True),
+    schema.datetime("moment", required=True, filterable=True),
     schema.int("order", required=True),
     schema.string("select"),
     schema.enum("type", ["a", "b"]),
@@ -53,6 +53,7 @@ def day(row: ThingRow) -> datetime.date | None:
 def right(things: ThingActions, row: ThingRow) -> Page[ThingRow]:
     made = things.create({"date": "2026-01-31", "moment": row.moment, "order": 1, "row_id": row.id})
     things.update(made.id, {"day": None, "int": made.order})
+    things.list(things.query({"row.moment[in]": [row.moment], "row.row_id[is_null]": True}))
     return things.list(things.query({"id[in]": [row.id], "created_at[gte]": "2026-01-31"}))
 
 
@@ -62,6 +63,8 @@ def mistaken(things: ThingActions, row: ThingRow) -> None:
     things.update(row.id, {"dya": None})  # type: ignore[typeddict-unknown-key]
     things.update(row.id, {"order": None})  # type: ignore[typeddict-item]
     things.query({"select": "x"})  # type: ignore[typeddict-unknown-key]
+    things.query({"row.select": "x"})  # type: ignore[typeddict-unknown-key]
+    things.query({"row.moment[gte]": 1})  # type: ignore[typeddict-item]
 
 
 hints = typing.get_type_hints(ThingRow)

@@ -147,6 +147,26 @@ def test_lists_say_their_filters_search_and_relations() -> None:
     assert "[gte]" not in found["status"]["description"]
     assert "include" in parameters(PATHS["/orders/{id}"]["get"])
     assert "q" not in parameters(PATHS["/tags"]["get"])
+    # Fields of related rows, if a row has at most one of them.
+    assert found["account.name"]["schema"] == {"type": "string"}
+    assert "[contains]" in found["account.name"]["description"]
+    assert {"class.import", "parent.account_id", "ticket.price", "ticket.code"} <= found.keys()
+    assert "profile.website" in parameters(PATHS["/accounts"]["get"])
+    others = {"account.notes", "account.created_at", "account.id", "labels.name", "children.number"}
+    assert found.keys().isdisjoint(others)
+
+
+def test_lists_of_no_tenant_have_no_filters_on_rows_of_one() -> None:
+    field = 'schema.string("code", filterable=True)'
+    shop = f'schema.define("Shop", schema.tenant_scoped(), schema.belongs_to("Place"), {field})'
+    parsed = parse(
+        place=f'{IMPORT}x = schema.define("Place", schema.has_one("Shop"), {field})\n',
+        shop=f"{IMPORT}x = {shop}\n",
+    )
+    assert parsed.diagnostics == ()
+    paths = json.loads(rendered(parsed.resources)["openapi.json"])["paths"]
+    assert "place.code" in parameters(paths["/shops"]["get"])
+    assert "shop.code" not in parameters(paths["/places"]["get"])
 
 
 def test_resources_that_are_called_like_another_ones_schema_have_schemas_of_their_own() -> None:

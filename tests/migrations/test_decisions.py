@@ -31,6 +31,90 @@ def test_a_rename_keeps_the_values(things, schema):
     assert things.conn.execute("select old, n from things").fetchall() == [("kept", 7)]
 
 
+RENAMED = """\
+-- forge: generated
+
+alter table things rename to items;
+
+alter table items rename column old to new;
+
+alter table items rename constraint things_old_key to items_new_key;
+
+alter table items rename constraint things_pkey to items_pkey;
+
+-- forge: down
+alter table items rename constraint items_pkey to things_pkey;
+
+alter table items rename constraint items_new_key to things_old_key;
+
+alter table items rename column new to old;
+
+alter table items rename to things;
+"""
+
+
+def test_a_rename_is_what_a_person_would_write_and_leads_back(world, schema):
+    def made(name, *fields):
+        kept = [schema.field(f, required=True, unique=f in ("old", "new")) for f in fields]
+        return schema.define(name, *kept)
+
+    before, after = made("Thing", "old"), made("Item", "new")
+    world.go(before)
+    start = world.shape()
+    file = world.go(after, rename=["things=items", "items.old=new"])
+    assert file.sql == RENAMED
+    assert world.shape() == world.shape_of(after) and world.next(after) is None
+    world.go(before, rename=["items=things", "things.new=old"])
+    assert world.shape() == start and world.next(before) is None
+    world.down()
+    assert world.shape() == world.shape_of(after)
+    world.down()
+    assert world.shape() == start
+
+
+def test_names_are_free_again_after_a_rename(world, schema):
+    """PostgreSQL 18 keeps the names of NOT NULL, things_old_not_null here; they must not clash."""
+    field, define = schema.field, schema.define
+    world.go(define("Thing", field("old", required=True)))
+    moved = define("Item", field("new", required=True))
+    world.go(moved, rename=["things=items", "items.old=new"])
+    both = [
+        define("Item", field("new", required=True), field("old", required=True, default="x")),
+        define("Thing", field("old", required=True)),
+    ]
+    world.go(*both)
+    assert world.shape() == world.shape_of(*both) and world.next(*both) is None
+    world.go(
+        define("Item", field("old", required=True)),
+        both[1],
+        drop=["items.new"],
+        allow_destructive=True,
+    )
+    for wanted in (both, [moved]):
+        world.down()
+        assert world.shape() == world.shape_of(*wanted)
+
+
+def test_a_file_that_renamed_the_names_of_not_null_still_counts(world, schema):
+    """Earlier versions wrote such loops."""
+    world.go(schema.define("Thing", schema.field("old", required=True)))
+    loop = (
+        "do $$ declare rule record; begin\n  for rule in select conname from pg_constraint"
+        " where conrelid = 'things'::regclass and conname = 'things_old_not_null' loop\n"
+        "  execute format('alter table public.%I rename constraint %I to %I', 'things',"
+        " rule.conname, '{}');\n  end loop;\nend $$;\n"
+    )
+    world.by_hand(
+        "0002_renamed.sql",
+        "-- forge: generated\nalter table things rename column old to middle;\n"
+        + loop.format("things_middle_not_null"),
+    )
+    world.up()
+    wanted = schema.define("Thing", schema.field("new", required=True))
+    world.go(wanted, rename=["things.middle=new"])
+    assert world.shape() == world.shape_of(wanted) and world.next(wanted) is None
+
+
 def test_a_renamed_table_keeps_its_rows(things, schema):
     wanted = schema.define("Item", schema.field("old", max_len=9), schema.field("n", "int"))
     assert things.refused(wanted).code == "F335"

@@ -167,9 +167,11 @@ def _dump(program: str, url: str) -> str:
 
 
 def _normal(dump: str) -> str:
-    """Columns come in the order of their making, and the head holds a random word."""
+    """Columns come in the order of their making, the head holds a random word, and PostgreSQL 18
+    prints the name of a NOT NULL that has kept it through a rename.
+    """
     lines = [line for line in dump.splitlines() if not re.match(r"\\(un)?restrict ", line)]
-    text = "\n".join(lines)
+    text = re.sub(r' CONSTRAINT (?:"(?:[^"]|"")*"|\w+) NOT NULL', " NOT NULL", "\n".join(lines))
     return re.sub(r"(?ms)^(CREATE TABLE [^\n]*\(\n)(.*?)^\)", _sorted_columns, text)
 
 

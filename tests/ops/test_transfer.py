@@ -309,6 +309,10 @@ def test_an_export_is_filtered_and_sorted(library: Library) -> None:
         "books", "--where", "pages[gte]=3", "--where", "pages[lt]=6", "--sort=-pages"
     )
     assert [row["pages"] for row in found] == [5, 4, 3]
+    library.sql("insert into shelves (code, room) values ('low', 'r'), ('high', 'r')")
+    library.sql("update books set shelf_id = case when pages < 3 then 'low' else 'high' end")
+    found = library.export("books", "--where", "shelf.code[ne]=high", "--sort=pages")
+    assert [row["pages"] for row in found] == [1, 2]
     done = library.run("export", "books", "--where", "note=x", code=1)
     assert "filters: " in done.stderr
     library.run("export", "books", "--where", "pages", code=2)
@@ -325,8 +329,9 @@ def test_an_export_of_many_rows_is_whole(library: Library) -> None:
 def test_an_export_goes_to_a_file_that_a_wrong_filter_leaves_alone(library: Library) -> None:
     file = library.folder / "tags.csv"
     file.write_text("old")
-    done = library.run("export", "tags", "-o", str(file), "--where", "note=x", code=1)
-    assert file.read_text() == "old" and "F608" in done.stderr
+    for wrong in ("note=x", "wider.word=x"):
+        done = library.run("export", "tags", "-o", str(file), "--where", wrong, code=1)
+        assert file.read_text() == "old" and "F608" in done.stderr
     assert "tags.csv: 1 rows" in library.run("export", "tags", "-o", str(file)).stdout
     with file.open(newline="") as stream:
         assert [row["word"] for row in csv.DictReader(stream)] == ["fiction"]
