@@ -11,7 +11,7 @@ from .check import Check, KeyChanges, rules_of
 from .query import MAX_PAGE, Filter, ListQuery
 from .registry import Registry
 from .related import MOST_RELATED
-from .resource import ANYBODY, Column, Page, Relation, Resource, Rule, Sort, quote
+from .resource import ANYBODY, Column, Page, Relation, Resource, Rule, Sort, Transition, quote
 from .rule import RowChange
 from .values import JSON_DEPTH, TYPES, to_text, uuid7
 from .writer import ANY_VERSION, Upserted
@@ -19,6 +19,6 @@ from .writer import ANY_VERSION, Upserted
 __all__ = [
     "ANYBODY", "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook",
     "KeyChanges", "Limits", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
-    "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "quote",
-    "rules_of", "scope", "to_text", "uuid7", "uuid_text",
+    "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES", "Transition", "Upserted",
+    "iso_utc", "quote", "rules_of", "scope", "to_text", "uuid7", "uuid_text",
 ]  # fmt: skip

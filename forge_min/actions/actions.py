@@ -13,18 +13,20 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from .. import db
-from ..errors import FieldError, Invalid
+from ..auth import current_identity, require
+from ..errors import Conflict, DomainError, FieldError, Forbidden, Invalid
 from ..i18n import text
 from . import statement
 from .base import Conn, scope, this_row
-from .check import KeyChanges, Operation
+from .check import Check, KeyChanges, Operation
 from .reader import ReadActions
-from .resource import R, Relation, quote
+from .resource import R, Relation, Transition, quote
 from .rule import Pending, apply_rules
 from .writer import ANY_VERSION, Item, WriteActions
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
+MAX_REASON = 1000  # characters of the reason of a transition
 Doomed = dict[tuple[str, Any], Any]
 
 
@@ -106,6 +108,41 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         params = _key(id, version)
         written = self._write_row(conn, self._sql(statement.restore), params, "restore")
         return self._row(written.values)
+
+    def transition(
+        self, id: Any, name: str, *, reason: str = "", version: int | None = None, conn: Conn = None
+    ) -> R:
+        """Change the state of a row by the transition `name` of the schema.
+
+        reason: kept in the history; at most 1,000 characters.
+
+        Raises NotFound, StaleVersion, Invalid for a missing reason, Conflict F647 if no such
+        transition leads from the current state, Forbidden F648 if `not_by` excludes the user.
+        """
+        identity = self.allow(name)
+        change = self.resource.transition(name)
+        if change.not_by:
+            require()
+        check = Check({"reason": reason if reason.strip() else None})
+        check.text("reason", required=change.needs_reason, max_len=MAX_REASON)
+        check.result()
+        params = _key(id, version) | {"forge_reason": reason}
+        sql = self._sql(statement.transition, name)
+        written = self._write_row(conn, sql, params, "update")
+        if not written.is_written:
+            names = (column.name for column in self.resource.columns)
+            raise _refusal(change, dict(zip(names, written.values)), identity.user)
+        return self._row(written.values)
+
+    def possible_transitions(self, row: R) -> list[Transition]:
+        """Return the transitions of a row that the current identity may perform now."""
+        user = current_identity().user
+        return [
+            each
+            for each in self.resource.transitions
+            if getattr(row, each.column) in each.steps and self.may(each.name)
+            if not each.not_by or user != str(getattr(row, each.not_by))
+        ]
 
     def is_inherited(self, *names: str) -> bool:
         """Whether the project overrides none of these methods."""
@@ -224,3 +261,15 @@ def _key(id: Any, version: int | None = None) -> dict[str, Any]:
 
 def _immutable(names: Iterable[str]) -> list[FieldError]:
     return [FieldError("/" + name, "immutable", text("cannot be changed")) for name in names]
+
+
+def _refusal(change: Transition, row: Mapping[str, Any], user: str) -> DomainError:
+    """The error of a transition that was not possible."""
+    state = row[change.column]
+    if change.not_by and state in change.steps and user == str(row[change.not_by]):
+        message = text("another user than the one of {field} must do this", field=change.not_by)
+        return Forbidden(message, code="F648")
+    message = text("the state is {state}, from which this is not possible", state=state)
+    return Conflict(
+        message, code="F647", errors=[FieldError("/" + change.column, "state", message)]
+    )

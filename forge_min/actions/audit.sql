@@ -3,7 +3,7 @@
 -- name: log
 -- The newest first. forge_named: whether the reader may see the names and emails of users. `is not distinct from` is for
 -- NULL, the tenant of resources that belong to no tenant.
-select a.id, operation, version, actor, request_id, a.created_at, changes, coalesce(u.name, ''), coalesce(u.email, '')
+select a.id, operation, version, actor, request_id, a.created_at, changes, reason, coalesce(u.name, ''), coalesce(u.email, '')
 from forge_audit a
 left join forge_user u on %(forge_named)s::boolean
   and u.id = case when actor ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then actor::uuid end

@@ -32,6 +32,7 @@ class AuditEntry:
 
     operation: create, update, delete or restore.
     actor: the identity's user, or "".
+    reason: of a transition, or "".
     changes: field → [before, after] as in the JSON of the resource; None means "no value".
     actor_name, actor_email: of a user of this application, as they are now, for readers with a
         declared permission "audit"; else "".
@@ -44,6 +45,7 @@ class AuditEntry:
     request_id: str
     at: datetime
     changes: dict[str, list[Any]]
+    reason: str = ""
     actor_name: str = ""
     actor_email: str = ""
 
@@ -281,9 +283,9 @@ def _entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
 
     shown: the fields that it may name, with their types.
     """
-    *entry, changes, name, email = values  # in the order of the statement
+    *entry, changes, reason, name, email = values  # in the order of the statement
     named = {n: [_plain(shown[n], v) for v in pair] for n, pair in changes.items() if n in shown}
-    return AuditEntry(*(*entry, named, name, email))
+    return AuditEntry(*(*entry, named, reason, name, email))
 
 
 def _plain(kind: str, value: Any) -> Any:

@@ -89,6 +89,23 @@ class Relation(NamedTuple):
     on_delete: Literal["restrict", "cascade", "set_null"] = "restrict"
 
 
+class Transition(NamedTuple):
+    """A change of the state of a row.
+
+    name: of the operation.
+    column: with the state.
+    steps: state → next state.
+    needs_reason: whether the caller must give a reason.
+    not_by: the column with a user that is excluded; "" for none.
+    """
+
+    name: str
+    column: str
+    steps: Mapping[str, str]
+    needs_reason: bool = False
+    not_by: str = ""
+
+
 class Resource(NamedTuple, Generic[R]):
     """Everything that differs between resources.
 
@@ -103,6 +120,7 @@ class Resource(NamedTuple, Generic[R]):
     constraints: name of a PostgreSQL constraint → field.
     rules: name of a PostgreSQL constraint → the rule that it enforces, about several fields.
     permissions: operation → roles.
+    authored: the column created_by has the author of the row.
     versioned: a change must name the version on which it is based.
     has_rule: its statements return what `Actions.rule` needs; set by the actions.
     """
@@ -127,9 +145,11 @@ class Resource(NamedTuple, Generic[R]):
     soft_delete: bool = False
     tenant_scoped: bool = False
     auditable: bool = False
+    authored: bool = False
     versioned: bool = False
     searchable: bool = False
     has_rule: bool = False
+    transitions: tuple[Transition, ...] = ()
     after_create: tuple[JobHook, ...] = ()
     after_update: tuple[JobHook, ...] = ()
     after_delete: tuple[JobHook, ...] = ()
@@ -148,6 +168,10 @@ class Resource(NamedTuple, Generic[R]):
     def key(self) -> Column:
         """The primary key."""
         return self.columns[0]
+
+    def transition(self, name: str) -> Transition:
+        """Return the transition of this name."""
+        return next(each for each in self.transitions if each.name == name)
 
     def roles(self, operation: str) -> tuple[str, ...] | None:
         """Return the roles of which an operation needs one, None if it needs none.

@@ -98,6 +98,33 @@ def restore(resource: Resource[Any]) -> str:
     return _change(resource, "restore", fields, sets=sets, when=_marked(PRIOR))
 
 
+def transition(resource: Resource[Any], name: str) -> str:
+    """Set the state of a row to the next one, if its state has one and the user may.
+
+    The reason is %(forge_reason)s. The result is that of `_change`.
+    """
+    change = resource.transition(name)
+    column = quote(change.column)
+    steps = " ".join(
+        f"when {db.literal(state)} then {db.literal(following)}"
+        for state, following in change.steps.items()
+    )
+    following = f"case {PRIOR}.{column} {steps} end"
+    when = f"{following} is not null"
+    if change.not_by:
+        user = f"{PRIOR}.{quote(change.not_by)}::text"
+        when += f" and {user} is distinct from %(forge_actor)s::text"
+    return _change(
+        resource,
+        "update",
+        (),
+        sets=[f"{column} = {following}", *_stamps(resource)],
+        when=when,
+        names=f"array['{change.column}']",
+        reason=True,
+    )
+
+
 def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column) -> str:
     """Insert rows, or update those with the same value in the unique column `on`.
 
@@ -134,6 +161,8 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
         was_deleted=_marked(PRIOR) if marks else "false",
         was_locked=_differs(frozen, PRIOR, GIVEN),
         frozen=_differing(frozen, PRIOR, GIVEN),
+        author_name=', "created_by"' if resource.authored else "",
+        author_value=", nullif(%(forge_actor)s::text, '')" if resource.authored else "",
         both=both if resource.has_rule else "",
         also=_effects(resource, "create", {}, source="forge_made")
         + _effects(resource, "update", {}, source="forge_changed", others=prior),
@@ -150,6 +179,7 @@ def _change(
     given: Names = (),
     when: str = "true",
     names: str = "null",
+    reason: bool = False,
 ) -> str:
     """Change one row if `when` is true; without `sets` delete it.
 
@@ -158,6 +188,7 @@ def _change(
     sets: SQL of the assignments.
     given: SQL of the new values.
     names: SQL of the names of changed columns.
+    reason: the audit entry has %(forge_reason)s.
 
     The result is (again, stale, names of frozen columns that differ, *columns). The columns are
     those of the new row, or of the old one if nothing was written. again: null if the row was
@@ -171,7 +202,8 @@ def _change(
     joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
     joins = _join("relink", resource, fields) if is_update else []
     prior = _columns(resource, PRIOR)
-    effects = _effects(resource, operation, joined, others=f", {PRIOR}, {GIVEN}")
+    others = f", {PRIOR}, {GIVEN}"
+    effects = _effects(resource, operation, joined, others=others, reason=reason)
     return _fill(
         "change",
         resource,
@@ -344,11 +376,13 @@ def _effects(
     *,
     source: str = ROW,
     others: str = "",
+    reason: bool = False,
 ) -> list[str]:
     """The event, the jobs and the audit entry of each row in the CTE `source`, as CTEs.
 
     joined: as in `_values`.
     others: further sources for the audit.
+    reason: as of `_change`.
 
     Except for a create, `source` must have forge_before, the state before the change; for an update
     also forge_names, the names of the changed columns, for the event.
@@ -383,6 +417,8 @@ def _effects(
         parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
     if resource.auditable:
         names = {"operation": operation, "source": source, "others": others}
+        names["reason_name"] = ", reason" if reason else ""
+        names["reason_value"] = ", %(forge_reason)s::text" if reason else ""
         names["topic"] = db.literal(resource.topic)
         fields = _changes(resource, operation, source, joined)
         parts.append(_fill("audit", resource, fields=fields, **names))

@@ -46,8 +46,8 @@ select * from unnest($arrays) with ordinality forge_g ($names, forge_n)
 ), forge_prior as (
 select $columns from $table forge_t where $found order by forge_t.$on for no key update of forge_t
 ), forge_row as (
-insert into $table as forge_t ($names$tenant_name)
-select $names$tenant_value from forge_given
+insert into $table as forge_t ($names$tenant_name$author_name)
+select $names$tenant_value$author_value from forge_given
 where (select count(*) from forge_prior) >= 0 order by $on
 on conflict ($target)$live do update set $sets
 where ($differs) and not ($locked) and not ($deleted)
@@ -117,8 +117,8 @@ array(select forge_x from unnest((select forge_prior.$field from forge_prior)) f
 -- over their fields twice as long (benchmarks/writes.py).
 -- name: audit
 forge_audit_$operation as (
-insert into forge_audit (tenant_id, topic, resource_id, operation, version, actor, request_id, changes)
+insert into forge_audit (tenant_id, topic, resource_id, operation, version, actor, request_id, changes$reason_name)
 select $tenant::uuid, $topic, $source.$key::text, '$operation', $source."version",
-  %(forge_actor)s::text, %(forge_request)s::text, ('{' || $fields || '}')::jsonb
+  %(forge_actor)s::text, %(forge_request)s::text, ('{' || $fields || '}')::jsonb$reason_value
 from $source$others
 )

@@ -14,11 +14,22 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
-from ..actions import ANY_VERSION, JSON_DEPTH, MAX_PAGE, TOO_LARGE, TYPES, Actions, ListQuery, Page
+from ..actions import (
+    ANY_VERSION,
+    JSON_DEPTH,
+    MAX_PAGE,
+    TOO_LARGE,
+    TYPES,
+    Actions,
+    Check,
+    ListQuery,
+    Page,
+)
 from ..db import Connection
 from ..errors import (
     BadRequest,
@@ -67,7 +78,8 @@ class ResourceAPI:
         self._path = path
         # Code of the project runs once in a request; actions of the library may run again.
         self._create_repeatable = actions.is_inherited("create", "validate")
-        self._change_repeatable = actions.is_inherited("update", "replace", "delete", "restore")
+        changes = ("update", "replace", "delete", "restore", "transition")
+        self._change_repeatable = actions.is_inherited(*changes)
 
     def list(self, request: Request) -> Response:
         """GET a page of rows."""
@@ -148,6 +160,22 @@ class ResourceAPI:
             return self._row_response(self._change("restore", self._actions.restore, request))
 
         return self._once(request, "restore", run, repeatable=self._change_repeatable)
+
+    def transition(self, name: str) -> Handler:
+        """Return the handler of a transition of the schema: a POST with an optional reason."""
+
+        def handler(request: Request) -> Response:
+            self._actions.allow(name)
+            reason = _reason(request)
+            action = partial(self._actions.transition, name=name, reason=reason)
+
+            def run(_: Connection | None) -> Response:
+                return self._row_response(self._change(name, action, request))
+
+            return self._once(request, name, run, repeatable=self._change_repeatable)
+
+        handler.__doc__ = f"POST: {name.replace('_', ' ')}."
+        return handler
 
     def audit(self, request: Request) -> Response:
         """GET the changes of one row, the newest first."""
@@ -396,6 +424,14 @@ def _object(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BadRequest(text("the body must be a JSON object"))
     return data
+
+
+def _reason(request: Request) -> str:
+    """Return the member "reason" of the body; "" without a body."""
+    check = Check(_object(request) if request.body else {})
+    check.text("reason")
+    check.unknown()
+    return check.result()["reason"] or ""
 
 
 def _patch(request: Request) -> dict[str, Any]:

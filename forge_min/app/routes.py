@@ -179,8 +179,9 @@ def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> Iterat
 def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
     """Reject permissions for an operation that does not exist: they would protect nothing."""
     for topic, actions in registry.actions.items():
+        known = {*OPERATIONS, *(transition.name for transition in actions.resource.transitions)}
         for operation in actions.resource.permissions:
-            if operation not in OPERATIONS and (topic, operation) not in verbs:
+            if operation not in known and (topic, operation) not in verbs:
                 raise ConfigError(
                     f"{topic} has a permission for {operation!r}, which is not a verb of app.py",
                     code="F704",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
 from ..i18n import humanize
 from ..parse import ColumnIR
+from ..schema import States
 from .resource_model import KINDS, Shape, fields_rules, operators
 from .templating import common, render_template
 
@@ -86,6 +88,8 @@ def row_schema(shape: Shape) -> Json:
         many: Json = {"type": "array", "items": row}
         shown = many if link.kind in ("has_many", "many_to_many") else {"anyOf": [row, _NULL]}
         properties[link.name] = shown | {"description": f"only with include={link.name}"}
+    for states in shape.resource.states:
+        properties[states.name]["x-transitions"] = states.transitions
     required = [column.column for column in shape.columns if not column.visible_to]
     return {"type": "object", "properties": properties, "required": required}
 
@@ -98,6 +102,8 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
         if column.default is not None and not partial:
             # Clients may send a documented default, and an update must not change the field.
             properties[column.column]["default"] = _written(column)
+        if column.is_state:
+            properties[column.column]["enum"] = [column.default]
         if column.type == "decimal":  # a number is accepted, too
             null = ["null"] * (not column.required)
             properties[column.column]["type"] = ["string", *null, "number"]
@@ -154,6 +160,14 @@ def _property(column: ColumnIR) -> Json:
     return schema | {name: text for name, text in texts.items() if text}
 
 
+_REASON: Json = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 1000}},
+}
+# The bodies of transitions that accept, and that need, a reason.
+_REASONS = {"Reason": _REASON, "RequiredReason": _REASON | {"required": ["reason"]}}
+_CHANGES = ("update", "replace", "delete")  # operations that name a version
 _OPERATIONS = {"list": "read", "get": "read", "audit": "read", "replace": "update"}
 _CONDITIONS = {"restore": "soft_delete", "audit": "auditable"}
 
@@ -167,6 +181,8 @@ def document(shapes: Sequence[Shape]) -> Json:
         schemas[component(shape)] = row_schema(shape)
         schemas[component(shape, "Input")] = input_schema(shape)
         schemas[component(shape, "Patch")] = input_schema(shape, partial=True)
+        if shape.resource.states:
+            schemas |= _REASONS
     return {"paths": paths, "components": {"schemas": schemas}}
 
 
@@ -182,6 +198,11 @@ def _paths(shape: Shape) -> Json:
         "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
     template: Json = json.loads(render_template("openapi.json", common(shape.resource) | values))
+    restore = template["paths"][f"/{shape.resource.path}/{{id}}/restore"]["post"]
+    for states in shape.resource.states:
+        for verb in states.verbs:
+            operation = deepcopy(restore) | _transition(shape, states, verb)
+            template["paths"][f"/{shape.resource.path}/{{id}}/{verb}"] = {"post": operation}
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
     paths: Json = {}
     for path, item in template["paths"].items():
@@ -191,6 +212,18 @@ def _paths(shape: Shape) -> Json:
                 paths[path][method] = _completed(shape, operation, template["problems"])
     paths[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
     return paths
+
+
+def _transition(shape: Shape, states: States, verb: str) -> Json:
+    """Return what differs from the operation of a restore."""
+    steps = [f"{s} → {verbs[verb]}" for s, verbs in states.transitions.items() if verb in verbs]
+    needed = verb in states.reason
+    schema = ref("RequiredReason" if needed else "Reason")
+    return {
+        "operationId": f"{shape.resource.table}.{verb}",
+        "summary": f"{humanize(verb)}: {', '.join(steps)}",
+        "requestBody": {"required": needed, "content": {"application/json": {"schema": schema}}},
+    }
 
 
 def _listed(before: str, names: Sequence[str]) -> str:
@@ -213,7 +246,7 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     without = {"q": not r.searchable, "include": not shape.links}
     parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]
     for parameter in parameters:
-        if parameter["name"] == "If-Match" and r.versioned and verb != "restore":
+        if parameter["name"] == "If-Match" and r.versioned and verb in _CHANGES:
             parameter["required"] = True
     operation["responses"] = {
         status: response or _problem(problems[status])

@@ -103,6 +103,8 @@ def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
     messages = [rule.message for rule in resource.uniques]
     messages += [check.message for check in resource.checks]
     yield from ((message, line) for message in messages if message)
+    verbs = [verb for states in resource.states for verb in states.verbs]
+    yield from ((humanize(verb), line) for verb in verbs)
     yield from ((humanize(many.name), many.span.line) for many in resource.many)
     yield from ((humanize(column.name), line) for column in resource.columns if not column.declared)
 

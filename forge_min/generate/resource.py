@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
@@ -24,7 +24,8 @@ from .templating import block, common, imports, lines, render_template, wrap
 # The options of a generated Column, in order. ColumnIR has them by the same names.
 _COLUMN = ["filterable", "sortable", "unique", "immutable", "choices", "visible_to", "writable_by"]
 _COLUMN += ["personal", "attribute", "label", "help", "placeholder"]
-_FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
+_FLAGS = ["timestamps", "soft_delete", "tenant_scoped", "auditable", "authored", "versioned"]
+_FLAGS += ["searchable"]
 _HOOKS = ("after_create", "after_update", "after_delete")
 
 
@@ -39,14 +40,18 @@ def resource_files(shape: Shape) -> dict[str, str]:
 def _sql(shape: Shape) -> dict[str, str]:
     # The key is written, also if the schema does not declare it.
     written = [shape.columns[0], *(c for c in shape.written if c is not shape.columns[0])]
-    tenant = shape.resource.tenant_scoped
+    tenant, authored = shape.resource.tenant_scoped, shape.resource.authored
+    more = ['"tenant_id"'] * tenant + ['"created_by"'] * authored
+    author = ["nullif(%(forge_actor)s::text, '')"] * authored
     return {
         "from": shape.source,
         "columns": wrap(f'"{c.column}"' for c in shape.columns),
-        "insert_columns": wrap([f'"{c.column}"' for c in written] + ['"tenant_id"'] * tenant),
-        "insert_values": wrap([f"%({c.column})s" for c in written] + ["%(forge_tenant)s"] * tenant),
+        "insert_columns": wrap([f'"{c.column}"' for c in written] + more),
+        "insert_values": wrap(
+            [f"%({c.column})s" for c in written] + ["%(forge_tenant)s"] * tenant + author
+        ),
         "insert_arrays": ",\n  ".join(f"%({c.column})s::{KINDS[c.type].sql}[]" for c in written),
-        "insert_tenant": ", %(forge_tenant)s::uuid" * tenant,
+        "insert_more": "".join(f", {v}" for v in ["%(forge_tenant)s::uuid"] * tenant + author),
     }
 
 
@@ -68,11 +73,14 @@ def _resource(shape: Shape) -> dict[str, str]:
     if several_fields := fields_rules(r):
         several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
         options.append(f"rules={{{block(several, 4)}}}")
+    if r.states:
+        options.append(f"transitions=({block(_transitions(r), 4)})")
     for hook in _HOOKS:
         if jobs := getattr(r.hooks, hook):
             options.append(f"{hook}=({block(map(_job, jobs), 4)})")
     names = ["Check", "Column", "Resource"]
     names += ["Rule"] * bool(r.uniques or r.checks)
+    names += ["Transition"] * bool(r.states)
     names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
     rules = [rule for column in shape.written for rule in column.rules.values()]
     exact = any(isinstance(rule, Decimal) for rule in rules)
@@ -96,7 +104,9 @@ def _column(column: ColumnIR) -> str:
 
 def _check(column: ColumnIR) -> str:
     """Return the line of the validator: the type's method, with the rules of the schema."""
-    code = [repr(column.choices)] if column.choices else []
+    # A create sets only the initial state.
+    choices = (column.default,) if column.is_state else column.choices
+    code = [repr(choices)] if choices else []
     code += [f"default={column.default!r}"] if column.default is not None else []
     name, required = column.column, column.required
     return _call(f"c.{column.type}", [name], code, **column.rules, required=required)
@@ -118,6 +128,14 @@ def _condition(check: RowCheck) -> str:
     """Return the line of the validator for a condition of several fields."""
     fields = condition_fields(check.condition)
     return _call("c.condition", [], [repr(fields), repr(check.condition), repr(check.message)])
+
+
+def _transitions(r: ResourceIR) -> Iterator[str]:
+    for states in r.states:
+        for verb in states.verbs:
+            steps = {s: verbs[verb] for s, verbs in states.transitions.items() if verb in verbs}
+            options = {"needs_reason": verb in states.reason, "not_by": states.excluded.get(verb)}
+            yield _call("Transition", [verb, states.name], [repr(steps)], **options)
 
 
 def _job(job: JobRef) -> str:
@@ -144,9 +162,12 @@ def _call(
 
 def _routes(r: ResourceIR) -> str:
     more = [("POST", "restore")] * r.soft_delete + [("GET", "audit")] * r.auditable
+    handlers = [(method, word, f"api.{word}") for method, word in more]
+    verbs = [verb for states in r.states for verb in states.verbs]
+    handlers += [("POST", verb, f'api.transition("{verb}")') for verb in verbs]
     return "".join(
-        f'        Route("{method}", path + "/{{id}}/{word}", api.{word}, "{r.table}.{word}"),\n'
-        for method, word in more
+        f'        Route("{method}", path + "/{{id}}/{word}", {handler}, "{r.table}.{word}"),\n'
+        for method, word, handler in handlers
     )
 
 

@@ -168,6 +168,7 @@ def _history(actions: AnyActions, fields: Fields, row: Any) -> Sequence[Item]:
             at=time_tag(entry.at),
             operation=text(_OPERATIONS.get(entry.operation, entry.operation)),
             actor=_actor(entry),
+            reason=entry.reason,
             changes=[
                 Item(label=labels.get(name, name), before=_short(before), after=_short(after))
                 for name, (before, after) in entry.changes.items()

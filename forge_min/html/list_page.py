@@ -27,7 +27,7 @@ MAX_COLUMNS = 6  # beside the label; a detail page shows all
 _RESERVED = ("_done", "_undo", "_search")  # parameters of pages; no column starts with "_"
 _RANGED = ("int", "bigint", "decimal", "date", "datetime")
 _LONG = ("json", "text", "many")  # kinds that do not fit a cell
-_SYSTEM = ("version", "created_at", "updated_at", "deleted_at")
+_SYSTEM = ("version", "created_at", "updated_at", "deleted_at", "created_by")
 QueryParams = Mapping[str, Sequence[str]]
 
 

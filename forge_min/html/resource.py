@@ -15,7 +15,15 @@ from urllib.parse import urlencode
 
 from ..actions import MOST_RELATED, Actions
 from ..auth import as_identity, current_identity
-from ..errors import Conflict, ConstraintViolation, DomainError, Invalid, NotFound, StaleVersion
+from ..errors import (
+    Conflict,
+    ConstraintViolation,
+    DomainError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StaleVersion,
+)
 from ..i18n import gettext_noop, text
 from ..wsgi import (
     Raw,
@@ -32,7 +40,7 @@ from ..wsgi import (
     tag,
     void,
 )
-from . import form, inputs
+from . import form, inputs, states
 from .cells import PagePaths, details, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
 from .form import FormBase, Texts
@@ -42,6 +50,7 @@ from .list_page import ListPage, export
 from .templates import WORDS, delete, show
 from .templates import form as form_page
 from .templates import list as list_page
+from .templates import states as states_page
 
 Views = Mapping[str, Render]
 Options = Mapping[str, RelationChoices]  # field → choices
@@ -129,6 +138,9 @@ class ResourcePages:
             Route("GET", row + "/delete", self.ask_delete, ""),
             Route("POST", row + "/delete", self.delete, ""),
         ]
+        if self._actions.resource.transitions:
+            routes.append(Route("GET", path + "/-/states", self.states, ""))
+            routes.append(Route("POST", row + "/transitions/{name}", self.transition, ""))
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore, ""))
         return routes
@@ -152,12 +164,25 @@ class ResourcePages:
     def show(self, request: Request) -> Response:
         """Show all values of one row."""
         self._actions.allow("read")
-        row, may = self._actions.get(self._key(request)), self._actions.may
-        context = {"row": row, "list": request.root + self._path}
+        return self._show(request, self._actions.get(self._key(request)))
+
+    def states(self, request: Request) -> Response:
+        """Show the states of a row and the transitions between them."""
+        self._actions.allow("read")
+        fields = states.state_fields(self._actions)
+        title = text("States: {what}", what=label_of(self._actions.resource.event))
+        context: dict[str, Any] = {"fields": fields, "list": request.root + self._path}
+        return self._layout.page(request, states_page.render, title, **context)
+
+    def _show(self, request: Request, row: Any, problem: str = "", status: int = 200) -> Response:
+        may, url = self._actions.may, request.root + self._path
+        context = {"row": row, "list": url, "problem": problem, "hidden": csrf_field(request)}
+        context["states"] = f"{url}/-/states" if self._actions.resource.transitions else ""
+        context["transitions"] = states.buttons(self._actions, row, self._row_url(request, row))
         context["edit"] = self._row_url(request, row, "edit") if may("update") else ""
         context["delete"] = self._row_url(request, row, "delete") if may("delete") else ""
         context |= details(self._actions, self._display_fields, row, self._paths, request.root)
-        return self._live_page(request, "show", self._actions.label(row), **context)
+        return self._live_page(request, "show", self._actions.label(row), status, **context)
 
     def choices(self, request: Request) -> Response:
         """Return the results of a search for a relation's targets, for `forms.js`."""
@@ -226,6 +251,23 @@ class ResourcePages:
             return self._confirm(request, row, text(err.message), status=409)
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
+
+    def transition(self, request: Request) -> Response:
+        """Change the state of the row, then redirect to it."""
+        name, key = request.params["name"], self._key(request)
+        if name not in {transition.name for transition in self._actions.resource.transitions}:
+            raise NotFound(text("nothing is at this address"))
+        self._actions.allow(name)
+        reason = first(sent_form(request), "reason")
+        try:
+            row = self._actions.transition(key, name, reason=reason)
+        except (Conflict, ConstraintViolation, Forbidden, Invalid) as err:
+            messages = [
+                f"{label_of(e.pointer[1:])}: {e.message}" for e in getattr(err, "errors", ())
+            ]
+            problem = "; ".join(messages) or text(err.message)
+            return self._show(request, self._actions.get(key), problem, status=409)
+        return self._done(request, "updated", row)
 
     def restore(self, request: Request) -> Response:
         """Restore a deleted row, then redirect to it."""

@@ -66,6 +66,9 @@ def accepts(hint: Hint, value: object) -> bool:
         return value in args
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(accepts(args[0], item) for item in value)
+    if origin is Mapping:
+        items = value.items() if isinstance(value, dict) else [("", None)]
+        return all(accepts(args[0], key) and accepts(args[1], item) for key, item in items)
     if origin is tuple:
         return isinstance(value, tuple) and tuple(map(type, value)) == args
     return type(value) is hint
@@ -89,6 +92,8 @@ def describe(hint: Hint) -> str:
         return " or ".join(f'"{value}"' for value in args)
     if origin is Sequence:
         return f"a list of {describe(args[0])}"
+    if origin is Mapping:
+        return f"{{{describe(args[0])}: {describe(args[1])}}}"
     if origin is tuple:
         return "two whole numbers in parentheses, as (9, 2)"
     return _WORDS[hint]
@@ -98,8 +103,8 @@ def describe(hint: Hint) -> str:
 class Node:
     """A value in the source.
 
-    args: the named arguments of a call of the schema language.
-    parts: the positional parts of such a call, or the items of a list.
+    args: the named arguments of a call of the schema language, or the values of a dict by key.
+    parts: the positional parts of such a call, or the items of a list or dict.
     is_complete: whether every argument could be evaluated.
     """
 
@@ -110,8 +115,14 @@ class Node:
     is_complete: bool = True
 
     def span_of(self, name: str) -> SourceSpan:
-        """Return the range of the argument `name`, or of the call without it."""
-        return self.args[name].span if name in self.args else self.span
+        """Return the range of the argument `name`, or of the call without it.
+
+        "transitions.draft" is the value of "draft" in the argument `transitions`, a dict.
+        """
+        node = self
+        for word in name.split("."):
+            node = node.args.get(word, node)
+        return node.span
 
 
 def report_all(source: Source, node: Node, checks: Problems) -> None:
@@ -214,6 +225,8 @@ class Evaluator:
                 return None
             value = values if isinstance(node, ast.List) else tuple(values)
             return Node(value, span, parts=[item for item in items if item])
+        if isinstance(node, ast.Dict):
+            return self._dict(node, span)
         try:
             value = ast.literal_eval(node)
         except (ValueError, TypeError):
@@ -221,6 +234,22 @@ class Evaluator:
         if isinstance(value, str) and not is_storable(value):
             return self._report(node, "not_storable")
         return Node(value, span)
+
+    def _dict(self, node: ast.Dict, span: SourceSpan) -> Node | None:
+        items: dict[str, Node | None] = {}
+        for key, expression in zip(node.keys, node.values):
+            if key is None:  # **
+                return self._dynamic(node)
+            name = self._typed(key, str, "a key")
+            item = self._value(expression)
+            if name is not None and name.value in items:
+                self._report(key, "given_twice", option=quote(name.value))
+            items[name.value if name else ""] = name and item
+        good = {name: item for name, item in items.items() if item}
+        if len(good) < len(items):
+            return None
+        value = {name: item.value for name, item in good.items()}
+        return Node(value, span, good, [*good.values()])
 
     def _dynamic(self, node: ast.expr) -> Node | None:
         unknown = isinstance(node, ast.Call) and not self._modules

@@ -21,6 +21,7 @@ from ..schema import (
     OnDelete,
     Permission,
     RowCheck,
+    States,
     UniqueFields,
 )
 from .diagnostic import SourceSpan
@@ -38,12 +39,14 @@ class ColumnIR(Field):
     visible_to, writable_by: roles; () means all users.
     target, on_delete: of a belongs_to. Its type and max_len are those of the referenced key.
     declared: whether the schema declares it.
+    is_state: only transitions change it, so a create can only set its default.
     """
 
     span: SourceSpan
     target: str = ""
     on_delete: OnDelete = "restrict"
     declared: bool = True
+    is_state: bool = False
 
     @property
     def column(self) -> str:
@@ -106,6 +109,7 @@ class ResourceIR:
     uniques: tuple[UniqueFields, ...] = ()
     indexes: tuple[FieldsIndex, ...] = ()
     checks: tuple[RowCheck, ...] = ()
+    states: tuple[States, ...] = ()
     hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False
@@ -122,6 +126,11 @@ class ResourceIR:
     def relations(self) -> tuple[ColumnIR, ...]:
         """The declared belongs_to relations."""
         return tuple(member for member in self.members if member.target)
+
+    @property
+    def authored(self) -> bool:
+        """Whether a row has its author."""
+        return any("created_by" in states.excluded.values() for states in self.states)
 
     @property
     def searchable(self) -> tuple[ColumnIR, ...]:
@@ -143,7 +152,7 @@ class ResourceIR:
 
     @property
     def columns(self) -> tuple[ColumnIR, ...]:
-        """Every column of a row in order: the key, declared columns, version, times.
+        """Every column of a row in order: the key, declared columns, version, times, author.
 
         tenant_id is not included: its value is always that of the current tenant.
         """
@@ -152,6 +161,8 @@ class ResourceIR:
             columns.append(self._undeclared(name, "datetime", sortable=True, filterable=True))
         if self.soft_delete:
             columns.append(self._undeclared("deleted_at", "datetime", required=False))
+        if self.authored:
+            columns.append(self._undeclared("created_by", "text", required=False))
         return tuple(columns)
 
     def _undeclared(self, name: str, type: FieldType, **options: Any) -> ColumnIR:

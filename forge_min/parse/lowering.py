@@ -17,7 +17,7 @@ from .diagnostic import SourceSpan
 from .ir import ColumnIR, ManyIR, ResourceIR
 from .names import constraint_name, kebab, name_of, plural, snake, table_of
 
-_Member: TypeAlias = schema.Field | schema.BelongsTo
+_Member: TypeAlias = schema.Field | schema.BelongsTo | schema.States
 
 
 def lower(
@@ -31,7 +31,7 @@ def lower(
     """
     parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
     traits: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
-    permissions = [part for part in resource.parts if isinstance(part, schema.Permission)]
+    states = tuple(part for part in resource.parts if isinstance(part, schema.States))
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -42,10 +42,11 @@ def lower(
         span=span,
         members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
         many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
-        permissions=tuple(schema.Permission(p.operation, tuple(p.roles)) for p in permissions),
+        permissions=_permissions(resource.parts, states),
         uniques=tuple(part for part in resource.parts if isinstance(part, schema.UniqueFields)),
         indexes=tuple(part for part in resource.parts if isinstance(part, schema.FieldsIndex)),
         checks=tuple(part for part in resource.parts if isinstance(part, schema.RowCheck)),
+        states=states,
         hooks=_hooks(resource.parts),
         versioned=traits.pop("version", False),
         **traits,
@@ -75,7 +76,37 @@ def resolve(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
     )
 
 
+def _permissions(
+    parts: Sequence[schema.Part], states: Sequence[schema.States]
+) -> tuple[schema.Permission, ...]:
+    """The permissions, also of the transitions: without one of their own it is that of "update"."""
+    declared = [part for part in parts if isinstance(part, schema.Permission)]
+    roles = {part.operation: tuple(part.roles) for part in declared}
+    for each in states:
+        for verb in each.verbs:
+            if verb in each.roles or "update" in roles:
+                roles[verb] = tuple(each.roles[verb] if verb in each.roles else roles["update"])
+    return tuple(schema.Permission(operation, allowed) for operation, allowed in roles.items())
+
+
 def _member(part: _Member, span: SourceSpan) -> ColumnIR:
+    if isinstance(part, schema.States):
+        return ColumnIR(
+            part.name,
+            "enum",
+            span,
+            choices=tuple(part.transitions),
+            default=part.initial,
+            required=True,
+            immutable=True,
+            filterable=True,
+            sortable=True,
+            is_state=True,
+            visible_to=(),
+            writable_by=(),
+            label=part.label,
+            help=part.help,
+        )
     values: dict[str, Any] = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())

@@ -122,12 +122,26 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
     for part in definition.call.parts:
         if isinstance(part.value, schema.RowCheck):
             _check_row_condition(definition.source, part, columns)
+        elif isinstance(part.value, schema.States):
+            report_all(definition.source, part, _state_problems(part.value, resource))
         elif isinstance(part.value, schema.UniqueFields | schema.FieldsIndex):
             problems = _field_problems(part.value, columns)
             for field, found in zip((part, *part.parts), problems):
                 if found:
                     definition.source.report(field.span, found)
                     break
+
+
+def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
+    if states.reason and not resource.auditable:
+        yield "reason", problem("reason_without_history")
+    columns = {column.column: column for column in resource.columns}
+    for verb, name in states.excluded.items():
+        option = "not_by" if isinstance(states.not_by, str) else f"not_by.{verb}"
+        if name not in columns:
+            yield option, problem("no_field", name=quote(name), hint=did_you_mean(name, columns))
+        elif columns[name].type not in ("uuid", "string", "text"):
+            yield option, problem("not_a_user", name=quote(name))
 
 
 def _check_row_condition(source: Source, part: Node, columns: Mapping[str, ColumnIR]) -> None:
@@ -170,6 +184,10 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
         return (f"{word}({', '.join(map(quote, part.fields))})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
         return (f"{getattr(part, 'name', 'with_hooks')}()",)
+    if isinstance(part, schema.States):
+        author = ['"created_by"'] * ("created_by" in part.excluded.values())
+        verbs = (f'permission("{verb}")' for verb in part.verbs)
+        return (f'"{part.name}"', f'"{attribute_of(part.name)}"', *author, *verbs)
     name = part.name if isinstance(part, schema.Field) else name_of(part)
     other = attribute_of(name)
     if isinstance(part, schema.BelongsTo):
@@ -251,7 +269,8 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
 
 def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:
     lists = [part.args[option] for option in _ROLES if option in part.args]
-    for role in [item for roles in lists for item in roles.parts]:
+    lists += [node for roles in lists for node in roles.args.values()]  # of a dict
+    for role in [item for roles in lists if not roles.args for item in roles.parts]:
         if role.value not in known:
             hint = did_you_mean(role.value, known)
             unknown = problem("unknown_role", role=quote(role.value), hint=hint)

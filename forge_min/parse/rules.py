@@ -9,7 +9,7 @@ import datetime
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -29,6 +29,8 @@ _CONFLICTS = (
     ("leak", "visible_to", ("searchable", "sortable", "filterable")),
 )
 _OPERATIONS = ("read", "create", "update", "delete", "restore")
+# Routes of a row have these names already, or pages below it.
+_RESERVED_VERBS = (*_OPERATIONS, "audit", "edit")
 # Words that users may mean for an operation with another name.
 _OTHER_WORDS = {"post": "create", "patch": "update", "put": "update"}
 _OTHER_WORDS |= dict.fromkeys(("list", "get", "export", "events", "include"), "read")
@@ -43,6 +45,8 @@ def problems(value: object) -> Problems:
             yield from _field(value)
         case schema.BelongsTo() | schema.Many():
             yield from _relation(value)
+        case schema.States():
+            yield from _states(value)
         case schema.Permission(operation, roles):
             yield "operation", _operation(operation)
             yield "roles", _roles("the permission", roles)
@@ -77,6 +81,49 @@ def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
             yield "on_delete", problem("required_null")
     elif relation.table is not None:
         yield "table", names.table_problem(relation.table)
+
+
+def _states(states: schema.States) -> Problems:
+    graph = states.transitions
+    yield "name", names.field_problem(states.name)
+    if states.name in names.LIST_PARAMETERS:
+        yield "name", problem("list_parameter", name=states.name)
+    if states.initial not in graph:
+        yield "initial", _unknown_state(states.initial, graph)
+    for state, verbs in graph.items():
+        place = f"transitions.{state}"
+        yield place, names.word_problem(state, "the state")
+        for verb, target in verbs.items():
+            taken = verb in _RESERVED_VERBS
+            yield place, problem("reserved_verb", name=quote(verb)) if taken else _operation(verb)
+            if target not in graph:
+                yield f"{place}.{verb}", _unknown_state(target, graph)
+            elif target == state:
+                yield f"{place}.{verb}", problem("state_loop", state=quote(state))
+        if states.initial in graph and state not in _reachable(states):
+            yield place, problem("unreachable_state", state=quote(state))
+    named = {"roles": states.roles, "reason": states.reason, "not_by": states.excluded}
+    for option, known in named.items():
+        for verb in known:
+            if verb not in states.verbs:
+                hint = names.did_you_mean(verb, states.verbs)
+                unknown = problem("unknown_transition", name=quote(verb), hint=hint)
+                yield f"{option}.{verb}", unknown
+    for verb, roles in states.roles.items():
+        yield f"roles.{verb}", _roles("roles", roles)
+
+
+def _unknown_state(state: str, known: Iterable[str]) -> SchemaProblem:
+    return problem("unknown_state", state=quote(state), hint=names.did_you_mean(state, known))
+
+
+def _reachable(states: schema.States) -> set[str]:
+    """The states that a new row can get to."""
+    found = [states.initial]
+    for state in found:  # grows in the loop
+        following = states.transitions.get(state, {}).values()
+        found += [target for target in following if target not in found]
+    return set(found)
 
 
 def _operation(operation: str) -> SchemaProblem | None:

@@ -5,17 +5,19 @@ As in `language`, each function returns a frozen value and checks nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias, Unpack
 
 from .language import Field, MemberOptions, MemberRules
 
 __all__ = [
     "BelongsTo", "FieldsIndex", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part",
-    "Permission", "ResourceSchema", "RowCheck", "Trait", "TraitName", "UniqueFields", "WithHooks",
-    "auditable", "belongs_to", "check", "define", "has_many", "has_one", "index", "many_to_many",
-    "permission", "soft_delete", "tenant_scoped", "timestamps", "unique", "version", "with_hooks",
+    "Permission", "ResourceSchema", "RowCheck", "States", "Trait", "TraitName", "UniqueFields",
+    "WithHooks", "auditable", "belongs_to", "check", "define", "has_many", "has_one", "index",
+    "many_to_many", "permission", "soft_delete", "states", "tenant_scoped", "timestamps", "unique",
+    "version", "with_hooks",
 ]  # fmt: skip
 
 OnDelete = Literal["restrict", "cascade", "set_null"]
@@ -137,8 +139,37 @@ class RowCheck:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class States:
+    """A column with the state of the row, which only transitions change.
+
+    The options are those of `states`.
+    """
+
+    name: str
+    initial: str
+    transitions: Mapping[str, Mapping[str, str]]
+    roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reason: Sequence[str] = ()
+    not_by: Mapping[str, str] | str = field(default_factory=dict)
+    label: str = ""
+    help: str = ""
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """The names of the transitions."""
+        return tuple(dict.fromkeys(verb for verbs in self.transitions.values() for verb in verbs))
+
+    @property
+    def excluded(self) -> Mapping[str, str]:
+        """The field of `not_by` by the name of the transition."""
+        by_verb = self.not_by
+        return dict.fromkeys(self.verbs, by_verb) if isinstance(by_verb, str) else by_verb
+
+
 Part: TypeAlias = (
     Field
+    | States
     | BelongsTo
     | Many
     | Trait
@@ -264,6 +295,29 @@ def check(condition: str, message: str) -> RowCheck:
     message: the error of each of its fields.
     """
     return RowCheck(condition, message)
+
+
+def states(
+    name: str,
+    initial: str,
+    transitions: Mapping[str, Mapping[str, str]],
+    roles: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    reason: Sequence[str] = (),
+    not_by: Mapping[str, str] | str = MappingProxyType({}),
+    label: str = "",
+    help: str = "",
+) -> States:
+    """Add a field with the state of the row. A new row is in `initial`; transitions change it.
+
+    transitions: {state: {transition: next state}} with every state; a final one has {}. Each
+        transition is `POST /<plural>/{id}/<transition>` and a button on the page of the row.
+    roles: {transition: roles}, as a permission. The others need the permission "update".
+    reason: the transitions that need a reason, which is kept in the history.
+    not_by: {transition: field with a user}: this user must not perform it; one field for all
+        transitions is a text. "created_by" adds this field: the author of the row.
+    label, help: as of every field.
+    """
+    return States(name, initial, transitions, roles, reason, not_by, label, help)
 
 
 def with_hooks(hooks: Hooks) -> WithHooks:

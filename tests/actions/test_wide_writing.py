@@ -22,7 +22,7 @@ from wide_project import Migrations
 pytestmark = pytest.mark.db
 
 OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
-OURS = ("version", "created_at", "updated_at", "deleted_at")
+OURS = ("version", "created_at", "updated_at", "deleted_at", "created_by")
 NEEDED = {"classes": {"code": "AB"}}  # required with a pattern: the factory leaves it to us
 
 

@@ -55,6 +55,7 @@ def test_the_routes_are_those_that_are_registered() -> None:
         shape = shape_of(resource, by_name)
         extra = {path for path in PATHS if path.startswith(f"/{resource.path}/{{id}}/")}
         asked = [("restore", resource.soft_delete), ("audit", resource.auditable)]
+        asked += [(verb, True) for states in resource.states for verb in states.verbs]
         wanted = {f"/{resource.path}/{{id}}/{word}" for word, is_there in asked if is_there}
         assert extra == wanted
         (key,) = PATHS[f"/{resource.path}/{{id}}"]["parameters"]

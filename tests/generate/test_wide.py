@@ -189,7 +189,7 @@ def test_the_generated_statements_are_those_of_the_tables(
         assert described and [column.name for column in described] == [
             column.column for column in resource.columns
         ]
-        tenant = {"forge_tenant": None}
+        tenant = {"forge_tenant": None, "forge_actor": None}
         for statement in (data.insert, data.insert_many):
             blank = dict.fromkeys([column.name for column in data.columns]) | tenant
             tables.execute("explain " + statement, blank)

@@ -175,6 +175,8 @@ def permissions(draw: st.DrawFn) -> list[str]:
 
 
 SEVERAL = (
+    "schema.states('phase_', 'a', {'a': {'go': 'b'}, 'b': {'back_': 'a'}}, not_by='created_by')",
+    "schema.states('step_', initial='x', transitions={'x': {'end_': 'y'}, 'y': {}}, label='L')",
     "schema.unique('id', 'version')",
     "schema.unique('version', 'id', message='no')",
     "schema.index('-version', 'id')",

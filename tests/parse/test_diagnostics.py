@@ -205,6 +205,38 @@ MISTAKES = [
 ]
 
 
+GRAPH = '"a": {"go": "b"}, "b": {}'
+STATES = [
+    # arguments of schema.states("s", ...), code, marked text
+    (f'"x", {{{GRAPH}}}', "F156", '"x"'),
+    ('"a", {"a": {"go": "c"}}', "F156", '"c"'),
+    ('"a", {"a": {"go": "a"}}', "F156", '"a"'),
+    (f'"a", {{{GRAPH}, "c": {{}}}}', "F156", "{}"),
+    (f'"a", {{{GRAPH}}}, roles={{"went": ["x"]}}', "F156", '["x"]'),
+    (f'"a", {{{GRAPH}}}, roles={{"go": []}}', "F149", "[]"),
+    (f'"a", {{{GRAPH}}}, reason=["went"]), schema.auditable(', "F156", '["went"]'),
+    (f'"a", {{{GRAPH}}}, reason=["go"]', "F156", '["go"]'),
+    (f'"a", {{{GRAPH}}}, not_by={{"go": "nobody"}}', "F153", '"nobody"'),
+    (f'"a", {{{GRAPH}}}, not_by="s"', "F156", '"s"'),
+    ('"a", {"a": {"update": "b"}, "b": {}}', "F156", '{"update": "b"}'),
+    ('"a", {"a": {"updat": "b"}, "b": {}}', "F152", '{"updat": "b"}'),
+    ('"a", {"a": {"Go!": "b"}, "b": {}}', "F120", '{"Go!": "b"}'),
+    ('"a", {"a": {"go": "b", "go": "b"}, "b": {}}', "F109", '"go"'),
+    ('"a", {"a": {"go": 1}}', "F107", '{"a": {"go": 1}}'),
+    ('"a", {1: {}}', "F107", "1"),
+    ('"a", {"a": {**more}}', "F104", "{**more}"),
+    ('"a", {"a": open("x")}', "F104", 'open("x")'),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), STATES, ids=[s[0] for s in STATES])
+def test_a_mistake_in_states_is_one_diagnostic_at_its_place(
+    arguments: str, code: str, text: str
+) -> None:
+    parsed = parse_parts(f'schema.states("s", {arguments})')
+    assert (codes(parsed), marked(parsed.diagnostics[0])) == ([code], text)
+
+
 @pytest.mark.parametrize(("part", "code", "text"), MISTAKES, ids=[m[0][:70] for m in MISTAKES])
 def test_a_mistake_in_a_part_is_one_diagnostic_at_its_place(
     part: str, code: str | None, text: str | None
