@@ -40,12 +40,18 @@ def _sql(shape: Shape) -> dict[str, str]:
     # The key is written, also if the schema does not declare it.
     written = [shape.columns[0], *(c for c in shape.written if c is not shape.columns[0])]
     tenant = shape.resource.tenant_scoped
+    names = wrap(f'"{c.column}"' for c in written)
+    # unnest would take a list of lists apart, so an array is a text here.
+    rows = wrap(f'"{c.column}"' + f"::{KINDS[c.type].sql}" * c.is_array for c in written)
+    packed = {c.column: "text" if c.is_array else KINDS[c.type].sql for c in written}
     return {
         "from": shape.source,
         "columns": wrap(f'"{c.column}"' for c in shape.columns),
         "insert_columns": wrap([f'"{c.column}"' for c in written] + ['"tenant_id"'] * tenant),
+        "insert_rows": "forge_given.*" if rows == names else rows,
+        "insert_names": f" (\n  {names}\n)" * (rows != names),
         "insert_values": wrap([f"%({c.column})s" for c in written] + ["%(forge_tenant)s"] * tenant),
-        "insert_arrays": ",\n  ".join(f"%({c.column})s::{KINDS[c.type].sql}[]" for c in written),
+        "insert_arrays": ",\n  ".join(f"%({n})s::{kind}[]" for n, kind in packed.items()),
         "insert_tenant": ", %(forge_tenant)s::uuid" * tenant,
     }
 
@@ -98,8 +104,9 @@ def _check(column: ColumnIR) -> str:
     """Return the line of the validator: the type's method, with the rules of the schema."""
     code = [repr(column.choices)] if column.choices else []
     code += [f"default={column.default!r}"] if column.default is not None else []
-    name, required = column.column, column.required
-    return _call(f"c.{column.type}", [name], code, **column.rules, required=required)
+    kind, required = column.type.removesuffix("[]"), column.required
+    method, names = ("array", [column.column, kind]) if column.is_array else (kind, [column.column])
+    return _call(f"c.{method}", names, code, **column.rules, required=required)
 
 
 def _relation(link: RelationEdge) -> str:
@@ -162,7 +169,7 @@ def model(shape: Shape) -> dict[str, str]:
     filters = [item for column in columns for item in _filters(column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
     named, statements = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
-    encoders = {"datetime": "iso_utc", "uuid": "uuid_text"}
+    encoders = {"datetime": "iso_utc", "duration": "format_duration", "uuid": "uuid_text"}
     if used := sorted({encoders[c.type] for c in columns if c.type in encoders}):
         statements += ["", f"from forge_min.actions import {', '.join(used)}"]
     return {
@@ -191,8 +198,9 @@ def _input_items(shape: Shape, *, new: bool) -> Items:
 def _filters(column: ColumnIR) -> Items:
     """Return the filters of a column as in a query string, each with the type of its value."""
     plain = KINDS[column.type].input
-    kinds = {"in": f"Sequence[{plain}]", "contains": "str", "is_null": "bool"}
-    items = [(column.column, plain)] * column.filterable
+    part = "int" if column.type == "int[]" else "str"
+    kinds = {"in": f"Sequence[{plain}]", "contains": part, "is_null": "bool"}
+    items = [(column.column, plain)] * (column.filterable and not column.is_array)
     for operator in operators(column):
         items.append((f"{column.column}[{operator}]", kinds.get(operator, plain)))
     return items
@@ -241,7 +249,7 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
             items.append(
                 f'"{column.column}": {value},' if value else f"# {column.column}: to be given"
             )
-            if KINDS[column.type].value or column.type == "decimal":
+            if value and (KINDS[column.type].value or column.type == "decimal"):
                 names = re.findall(r"\w+", value)
                 pairs += [(MODULES[name], name) for name in names if name in MODULES]
     inside = f"\n{lines(items, 12)}\n        " if items else ""
@@ -255,7 +263,7 @@ def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, Resou
     if column.target:
         target = resources[column.target]
         return "" if target is resource else f'self.related("{target.table}")'
-    if column.pattern is not None:
+    if column.pattern is not None or isinstance(column.min or column.max, str):
         return ""
     if kind.value:
         return "n % 2 == 1" if column.type == "bool" and column.unique else kind.value
@@ -266,7 +274,7 @@ def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, Resou
 
 
 def _number(field: ColumnIR) -> str:
-    _, most = TYPES[field.type]["limits"]["max"]
+    most = 1 << 31 if field.type == "float" else TYPES[field.type]["limits"]["max"][1]
     if field.precision:
         digits, after = field.precision
         most = 10 ** (digits - after) - 1
@@ -275,7 +283,7 @@ def _number(field: ColumnIR) -> str:
     high = most if field.max is None else min(floor(field.max), most)
     low = min(1, high) if field.min is None else max(ceil(field.min), -most)
     if low > high:  # no whole number is between two fractions
-        return f'Decimal("{field.min}")'
+        return f'Decimal("{field.min}")' if field.type == "decimal" else repr(field.min)
     value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
     return f"Decimal({value})" if field.type == "decimal" else value
 
