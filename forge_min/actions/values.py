@@ -113,7 +113,7 @@ def _float(value: object) -> float:
         number = value if isinstance(value, int) else float(value)
         if -_LARGEST <= number <= _LARGEST:  # False for NaN too
             return float(number) + 0.0
-    raise ValueError(text("must be a number in the range of a double, for example 12.5"))
+    raise ValueError(text("must be a number, for example 12.5"))
 
 
 def _bool(value: object) -> bool:
@@ -163,7 +163,7 @@ def _duration(value: object) -> timedelta:
             value = temporal.parse_duration(value)
     if isinstance(value, timedelta) and value >= timedelta():
         return value
-    raise ValueError(text("must be a duration, for example PT1H30M or 1:30:00"))
+    raise ValueError(text("must be a duration, for example PT1H30M"))
 
 
 def _list(value: object) -> list[Any]:

@@ -252,8 +252,7 @@ def _filters(shape: Shape) -> list[Json]:
     for column in shape.columns:
         if column.filterable:
             more = ", ".join(f"[{operator}]" for operator in operators(column))
-            word = "entry" if column.is_array else "value"
-            about = f"only rows with this {word}; also with {more}"
+            about = f"only rows with this value; also with {more}"
             if column.choices:
                 about = f"{', '.join(column.choices)}: {about}"
             # A value that no row can have is not an error: the list is empty.

@@ -80,7 +80,7 @@ def row_url(path: str, key: object, *more: str) -> str:
 
 def format_html(kind: str, value: object) -> Raw:
     """Return a column's value as HTML."""
-    if value in (None, "", []):
+    if value is None or value == "":
         return _EMPTY
     if isinstance(value, datetime):
         return time_tag(value)
@@ -91,7 +91,8 @@ def format_html(kind: str, value: object) -> Raw:
     if kind == "json":
         return tag("pre", json.dumps(value, ensure_ascii=False, indent=2))
     if isinstance(value, list):
-        return tag("span", ", ".join(text(n) if kind == "enum[]" else str(n) for n in value))
+        values = ", ".join(text(n) if kind == "enum[]" else str(n) for n in value)
+        return tag("span", values) if value else _EMPTY
     value_text = shown_text(value)
     if kind == "enum":
         return tag("span", text(value_text), class_="tag")

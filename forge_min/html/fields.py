@@ -69,8 +69,8 @@ class FormField(NamedTuple):
     @property
     def placeholder(self) -> str:
         """The placeholder of an empty input."""
-        usual = "H:MM:SS" if self.kind == "duration" else ""
-        return text(self.column.placeholder or usual) if self.column else ""
+        usual = "H:MM:SS" * (self.kind == "duration")
+        return text(self.column.placeholder) or usual if self.column else usual
 
     def is_permitted(self) -> bool:
         """Whether the current identity may see and write the field."""

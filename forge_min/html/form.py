@@ -70,7 +70,7 @@ def posted(fields: Fields, pairs: Texts) -> dict[str, list[str]]:
     for field in fields:
         if field.name in pairs:
             sent = [_LINE_END.sub("\n", value) for value in pairs[field.name]]
-            strip = str if field.kind in ("string", "text") else str.strip
+            strip = str if field.kind in ("string", "text", "string[]") else str.strip
             result[field.name] = [value for value in sent if strip(value)]
     return result
 
@@ -234,7 +234,8 @@ def _shown(many: bool, texts: Sequence[str]) -> str | list[str]:
     """Return the value of a field for a base: the sorted keys of a "many", else a digest."""
     if many:
         return sorted(set(texts))
-    data = "\0".join(texts).encode(errors="surrogatepass")
+    # Several texts are check boxes, which browsers send in the order of the page, each once.
+    data = "\0".join(sorted(set(texts))).encode(errors="surrogatepass")
     return base64.b64encode(hashlib.sha256(data).digest()[:18]).decode()
 
 

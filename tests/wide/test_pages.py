@@ -138,6 +138,21 @@ def test_times_durations_and_lists_go_through_a_form_and_back(boss: Person, site
     assert (row["days"], row["rooms"], row["tags"]) == ([], [], [])
 
 
+def test_a_list_that_no_input_holds_stays_as_it_is(boss: Person, site: Site) -> None:
+    for tags in (["", " a", "b\nc", "\r"], [""], [" "], []):
+        body = {
+            "time": "09:00:00.000001",
+            "float": 0.1,
+            "tags": tags,
+            "days": ["sun", "mon", "sun"],
+        }
+        row = json.loads(site.ask("POST", "/api/v1/courses", body, **boss._headers)[2])
+        boss.get(f"/courses/{row['id']}/edit")
+        boss.send({"weight": "1"})
+        after = json.loads(site.ask("GET", f"/api/v1/courses/{row['id']}", **boss._headers)[2])
+        assert after == row | {"weight": 1.0, "version": 2}
+
+
 def test_lists_are_filtered_and_downloaded(boss: Person, site: Site) -> None:
     body = {
         "time": "09:00:00",
