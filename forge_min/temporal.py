@@ -68,8 +68,8 @@ def relative_limit(limit: object, now: datetime) -> date | None:
         return base + number * _EXACT[unit]
     months = base.year * 12 + base.month - 1 + number * (12 if unit == "y" else 1)
     year, month = divmod(months, 12)
-    last = monthrange(year, month + 1)[1]
-    return base.replace(year=year, month=month + 1, day=min(base.day, last))
+    day = min(base.day, monthrange(year, month + 1)[1])
+    return base.replace(year=year, month=month + 1, day=day)
 
 
 def is_relative(limit: object) -> bool:

@@ -153,8 +153,7 @@ def _property(column: ColumnIR) -> Json:
     if column.placeholder and schema.get("type") in ("string", ["string", "null"]):
         schema["examples"] = [column.placeholder]
     about = [column.help, "(not for everybody)" * bool(column.visible_to)]
-    for words, limit in (("at least", column.min), ("at most", column.max)):
-        about += [f"({words} {limit})"] * isinstance(limit, str)
+    about += [f"({n} {r})" for n, r in column.rules.items() if n in _RULES and isinstance(r, str)]
     texts = {"title": column.label, "description": " ".join(filter(None, about))}
     return schema | {name: text for name, text in texts.items() if text}
 
@@ -256,11 +255,10 @@ def _filters(shape: Shape) -> list[Json]:
             if column.choices:
                 about = f"{', '.join(column.choices)}: {about}"
             # A value that no row can have is not an error: the list is empty.
-            schema = dict(KINDS[column.type].schema)
+            schema = dict(KINDS[column.type.removesuffix("[]")].schema)
             if column.type in ("slug", "email", "url"):
                 schema = {"type": "string"}
             name = f"{column.column}[contains]" if column.is_array else column.column
-            schema = schema.get("items", schema)
             parameter = {"name": name, "in": "query", "schema": schema}
             parameters.append(parameter | {"description": about})
     return parameters

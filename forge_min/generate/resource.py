@@ -10,6 +10,7 @@ from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
 from ..schema import JobRef, RowCheck
+from ..temporal import is_relative
 from .resource_model import (
     KINDS,
     MODULES,
@@ -197,9 +198,8 @@ def _input_items(shape: Shape, *, new: bool) -> Items:
 
 def _filters(column: ColumnIR) -> Items:
     """Return the filters of a column as in a query string, each with the type of its value."""
-    plain = KINDS[column.type].input
-    part = "int" if column.type == "int[]" else "str"
-    kinds = {"in": f"Sequence[{plain}]", "contains": part, "is_null": "bool"}
+    plain = KINDS[column.type.removesuffix("[]")].input
+    kinds = {"in": f"Sequence[{plain}]", "contains": plain, "is_null": "bool"}
     items = [(column.column, plain)] * (column.filterable and not column.is_array)
     for operator in operators(column):
         items.append((f"{column.column}[{operator}]", kinds.get(operator, plain)))
@@ -263,8 +263,10 @@ def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, Resou
     if column.target:
         target = resources[column.target]
         return "" if target is resource else f'self.related("{target.table}")'
-    if column.pattern is not None or isinstance(column.min or column.max, str):
+    if column.pattern is not None:
         return ""
+    if isinstance(limit := column.min or column.max, str):
+        return "" if is_relative(limit) or column.unique else repr(limit)
     if kind.value:
         return "n % 2 == 1" if column.type == "bool" and column.unique else kind.value
     if column.type == "enum":
