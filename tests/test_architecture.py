@@ -47,6 +47,7 @@ GROUND = {
     "i18n": 2,
     "resources": 1,
     "lazy": 1,
+    "temporal": 2,
     "redaction": 2,
     "_fanout": 2,
     "_fanout_task_py": 1,

@@ -53,7 +53,7 @@ def _plain_attributes(resource: Resource[Any]) -> tuple[str, ...]:
 
 def _size_of(name: str, kind: str, options: Mapping[str, Any]) -> str:
     """SQL of the size of a value, "" if it is short. kind, options: as in `rules_of`."""
-    if kind == "json":
+    if kind in ("json", "array"):
         return f"octet_length({quote(name)}::text)"
     is_unlimited = kind in ("string", "text") and not options.get("max_len")
     is_long = is_unlimited or kind != "many" and options.get("max_len", 0) > _SHORT

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from ..errors import FieldError, Invalid
 from ..i18n import text
 from .conditions import evaluate
-from .values import EXACT, TYPES, fits_json, to_text
+from .values import EXACT, TYPES, fits_json, limit_of, to_text
 
 Operation = Literal["create", "update", "replace"]
 
@@ -137,13 +137,17 @@ class Check:
         """Read an absolute URL of http or https."""
         self.string(name, max_len=max_len, type="url", **rules)
 
-    def int(self, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
+    def int(self, name: str, **rules: Any) -> None:
         """Read a whole number of 32 bits."""
-        self._range(name, self._read(name, "int", **rules), min, max)
+        self._ranged(name, "int", **rules)
 
-    def bigint(self, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
+    def bigint(self, name: str, **rules: Any) -> None:
         """Read a whole number of 64 bits."""
-        self._range(name, self._read(name, "bigint", **rules), min, max)
+        self._ranged(name, "bigint", **rules)
+
+    def float(self, name: str, **rules: Any) -> None:
+        """Read a number of 64 bits; not NaN, not infinite."""
+        self._ranged(name, "float", **rules)
 
     def decimal(
         self, name: str, *, min: Any = None, max: Any = None, precision: Any = None, **rules: Any
@@ -170,11 +174,19 @@ class Check:
 
     def datetime(self, name: str, **rules: Any) -> None:
         """Read a time of RFC 3339 with an offset."""
-        self._read(name, "datetime", **rules)
+        self._ranged(name, "datetime", **rules)
 
     def date(self, name: str, **rules: Any) -> None:
         """Read a full-date of RFC 3339."""
-        self._read(name, "date", **rules)
+        self._ranged(name, "date", **rules)
+
+    def time(self, name: str, **rules: Any) -> None:
+        """Read a partial-time of RFC 3339."""
+        self._ranged(name, "time", **rules)
+
+    def duration(self, name: str, **rules: Any) -> None:
+        """Read a duration of ISO 8601 without years and months."""
+        self._ranged(name, "duration", **rules)
 
     def uuid(self, name: str, **rules: Any) -> None:
         """Read a UUID of RFC 9562, 36 characters."""
@@ -185,6 +197,21 @@ class Check:
         value = self._read(name, "enum", **rules)
         if value is not None and value not in choices:
             self.error(name, "not_a_choice", text("must be one of {all}", all=", ".join(choices)))
+
+    def array(
+        self, name: str, of: str, choices: Sequence[str] = (), *, max_items: _Int, **rules: Any
+    ) -> None:
+        """Read a list of values of the type `of`, with at most `max_items` entries."""
+        values = self._read(name, f"{of}[]", **rules) or []
+        if len(values) > max_items:
+            self.error(name, "too_long", text("must have at most {max} entries", max=max_items))
+        for index, value in enumerate(values[:max_items]):
+            try:
+                values[index] = TYPES[of].read(value)
+                if choices and value not in choices:
+                    raise ValueError(text("must be one of {all}", all=", ".join(choices)))
+            except ValueError as err:
+                self.error(name, "not_a_choice" if choices else "type", str(err), index)
 
     def json(self, name: str, **rules: Any) -> None:
         """Read any JSON value; null is NULL. It is plain in `values`, a Jsonb in `result()`."""
@@ -283,6 +310,11 @@ class Check:
             except ValueError as err:
                 self.error(name, "type", str(err), index)
         return list(keys)
+
+    def _ranged(self, name: str, type: str, min: Any = None, max: Any = None, **rules: Any) -> None:
+        """Read a value between two limits, which may be relative to the current time."""
+        value = self._read(name, type, **rules)
+        self._range(name, value, limit_of(type, min), limit_of(type, max))
 
     def _range(self, name: str, value: Any, low: Any, high: Any) -> None:
         if value is not None and low is not None and value < low:

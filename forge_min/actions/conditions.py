@@ -39,7 +39,8 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     """Return the value of a part of a condition; None if it is null or unknown."""
     match node:
         case ast.Name(name):
-            return values[name]
+            value = values[name]
+            return Decimal(repr(value)) if isinstance(value, float) else value
         case ast.Constant(float(value)):
             return Decimal(repr(value))
         case ast.Constant(value):

@@ -258,8 +258,10 @@ def read_filter(columns: Mapping[str, Column], key: str, value: Any, read: Read)
     operator = match[2] or "eq"
     if operator not in _ALL:
         raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=join(_ALL)))
-    kind = kind_of(column)
-    if operator == "contains" and kind != "string":
+    kind, _, is_list = kind_of(column).partition("[")
+    if is_list and operator not in ("contains", "is_null"):
+        raise BadRequest(text("{name}: the operators of a list are contains, is_null", name=key))
+    if operator == "contains" and kind != "string" and not is_list:
         raise BadRequest(text("{name}: contains is only for text", name=key))
     if operator == "in":
         parts = value.split(",") if isinstance(value, str) else value
@@ -364,6 +366,8 @@ def _condition(f: Filter, param: str, params: Params) -> str:
     if f.operator == "is_null":
         return f"{name} is {'' if f.value else 'not '}null"
     params[param] = f.value
+    if f.column.type.endswith("[]"):
+        return f"{name} @> array[%({param})s::{'int' if f.column.type == 'int[]' else 'text'}]"
     if f.operator == "contains":
         escaped = f.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         params[param] = f"%{escaped}%"

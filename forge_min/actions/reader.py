@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -18,12 +18,13 @@ from .base import BaseActions, Conn, Rows
 from .query import DEFAULT_LIMIT, ListQuery, join
 from .related import MANY, MOST_RELATED, related_statement, with_related_filters
 from .resource import Page, R, Relation, quote
-from .values import to_text
+from .values import TYPES, to_text
 
 _AUDIT = db.load_sql("forge_min.actions", "audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 List = list  # inside the class, `list` is the action
 BATCH = 1000  # rows of one statement of `stream`
+_SPELLED: Mapping[str, Callable[[Any], Any]] = {"datetime": iso_utc, "time": str, "float": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,10 +292,10 @@ def _entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
 def _plain(kind: str, value: Any) -> Any:
     """The value as the resource's to_json spells it.
 
-    PostgreSQL omits the last zeros of a second. A value from a time when the field had another type
-    stays unchanged.
+    PostgreSQL omits the last zeros of a second, and jsonb the exponent of a number. A value from a
+    time when the field had another type stays unchanged.
     """
     try:
-        return iso_utc(datetime.fromisoformat(value)) if kind == "datetime" else value
-    except (TypeError, ValueError):
+        return _SPELLED[kind](TYPES[kind].read(value)) if kind in _SPELLED else value
+    except ValueError:
         return value

@@ -22,9 +22,11 @@ _FRAMES = load_frames("forge_min.actions", "statements.sql")
 # Types that have another name in PostgreSQL.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
+_SQL_TYPES |= {"duration": "interval", "string[]": "text[]", "enum[]": "text[]"}
 _UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
 # Values in the audit and in jobs are those of the API's JSON: exact decimals, times in UTC.
 _SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
+_SHOWN["duration"] = _FRAMES["duration"].template.strip()
 
 
 def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> str:
@@ -147,6 +149,7 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
         on=column,
         on_name=f"'{on.name}'",
         names=[quote(name) for name in names],
+        given=[f"{quote(n)}::{_sql_type(resource, n)} as {quote(n)}" for n in names],
         arrays=[_cast(resource, name, "[]") for name in names],
         columns=_columns(resource, "forge_t"),
         found=" and ".join([wanted, *scope(resource, "forge_t", live=not is_key)]),
@@ -234,7 +237,9 @@ def _marked(source: str) -> str:
 
 
 def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
-    return f"%({name})s::{_sql_type(resource, name)}{array}"
+    """SQL of a parameter. array: "[]" for a value of each row; a list is then its text."""
+    type = _sql_type(resource, name)
+    return f"%({name})s::{'text' if array and type.endswith('[]') else type}{array}"
 
 
 def _audited(resource: Resource[Any]) -> Names:

@@ -42,7 +42,7 @@ forge_prior."version" <> (select forge_s."version" from $table forge_s where $fo
 -- missed.
 -- name: upsert
 with forge_given as (
-select * from unnest($arrays) with ordinality forge_g ($names, forge_n)
+select $given, forge_n from unnest($arrays) with ordinality forge_g ($names, forge_n)
 ), forge_prior as (
 select $columns from $table forge_t where $found order by forge_t.$on for no key update of forge_t
 ), forge_row as (
@@ -122,3 +122,8 @@ select $tenant::uuid, $topic, $source.$key::text, '$operation', $source."version
   %(forge_actor)s::text, %(forge_request)s::text, ('{' || $fields || '}')::jsonb$reason_value
 from $source$others
 )
+
+-- A duration as JSON has it: without days and hours that are zero, and without the last zeros. A day is 24 hours.
+-- name: duration
+regexp_replace(to_char(justify_hours({}), '"P"FMDDD"DT"FMHH24"H"FMMI"M"FMSS.US"S"'),
+  '(?<=P)0D|(?<=T)0H(0M)?|[.]?0+(?=S)', '', 'g')

@@ -10,16 +10,17 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from functools import partial
+from time import time_ns
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from .. import temporal
 from ..fanout import iso_utc
 from ..i18n import gettext_noop, shortest_number, text
 from ..lazy import lazy_pattern
@@ -32,6 +33,8 @@ _DATE = lazy_pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # RFC 3339 section 5.6
 _TIME = lazy_pattern(
     _DATE.pattern + r"[Tt ][0-9]{2}(:[0-9]{2}){2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
+_PARTIAL_TIME = lazy_pattern(r"([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,6})?")
+_CALENDAR = lazy_pattern(r"P[^T]*[0-9][YM].*")
 _DECIMAL = lazy_pattern(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 _LONE = lazy_pattern(r"[\ud800-\udfff]")  # surrogates
 _UUID = lazy_pattern(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -104,6 +107,15 @@ def _decimal(value: object) -> Decimal:
     raise ValueError(text("must be a number, for example 12.50"))
 
 
+def _float(value: object) -> float:
+    """A double: any number of JSON in its range. Minus zero becomes zero, as in jsonb."""
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        number = value if isinstance(value, int) else float(value)
+        if -_LARGEST <= number <= _LARGEST:  # False for NaN too
+            return float(number) + 0.0
+    raise ValueError(text("must be a number, for example 12.5"))
+
+
 def _bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(text("must be true or false"))
@@ -134,6 +146,33 @@ def _date(value: object) -> date:
     raise ValueError(text("must be a date, for example 2026-11-25"))
 
 
+def _time(value: object) -> time:
+    """A partial-time of RFC 3339 section 5.6, without a leap second."""
+    if isinstance(value, str) and _PARTIAL_TIME.fullmatch(value):
+        value = time.fromisoformat(value)
+    if isinstance(value, time) and value.tzinfo is None:
+        return value
+    raise ValueError(text("must be a time of day, for example 08:30:00"))
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, str):
+        if _CALENDAR.fullmatch(value):
+            raise ValueError(text("must not have years or months: their length varies"))
+        with suppress(ValueError, OverflowError):
+            value = temporal.parse_duration(value)
+    if isinstance(value, timedelta) and value >= timedelta():
+        return value
+    raise ValueError(text("must be a duration, for example PT1H30M"))
+
+
+def _list(value: object) -> list[Any]:
+    """A new list; its entries are not read."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(text("must be a list"))
+    return list(value)
+
+
 def _uuid(value: object) -> UUID:
     if isinstance(value, UUID):
         return value
@@ -153,7 +192,7 @@ def uuid7() -> UUID:
     So the id of a row is known before its insert. The UUID has 48 bits of Unix milliseconds and 74
     random bits. Safe from any thread and after a fork.
     """
-    millis = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
+    millis = time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
     random = int.from_bytes(_random()) & ~(0xF << 76 | 0x3 << 62)
     return UUID(int=millis << 80 | 0x7 << 76 | 0x2 << 62 | random)
 
@@ -215,6 +254,11 @@ def _int_from_text(cell: str) -> object:
     return int(cell) if _INT.fullmatch(cell) else cell
 
 
+def _lines(of: str, cell: str) -> object:
+    lines = map(str.strip, cell.split("\n"))
+    return [TYPES[of].from_text(line) for line in lines if line]
+
+
 def _json_from_text(cell: str) -> object:
     try:
         return json.loads(cell)
@@ -241,11 +285,15 @@ TYPES: dict[str, ValueType] = {
     "bool": ValueType(_bool, lambda cell: {"true": True, "false": False}.get(cell, cell)),
     "datetime": ValueType(_datetime),
     "date": ValueType(_date),
+    "time": ValueType(_time, lambda cell: cell + ":00" * (len(cell) == 5)),
+    "duration": ValueType(_duration, temporal.clock_to_duration),
+    "float": ValueType(_float, _json_from_text),
     "uuid": ValueType(_uuid),
     "slug": ValueType(partial(_matching, _SLUG, _NOT_A_SLUG)),
     "email": ValueType(partial(_matching, _EMAIL, gettext_noop("must be an email address"))),
     "url": ValueType(_url),
     "json": ValueType(_json, _json_from_text),
+    **{f"{of}[]": ValueType(_list, partial(_lines, of)) for of in ("string", "int", "enum")},
 }
 
 
@@ -258,10 +306,28 @@ def read_text(type_name: str, cell: str) -> Any:
     return kind.read(kind.from_text(cell))
 
 
+def limit_of(type_name: str, limit: Any) -> Any:
+    """Return the value of a limit of the schema; one as "today-18y" is relative to now, in UTC."""
+    if not isinstance(limit, str):
+        return limit
+    return temporal.relative_limit(limit, datetime.now(UTC)) or TYPES[type_name].read(limit)
+
+
 def to_text(value: object) -> str:
     """Return the text that `read_text` reads back to the same value, except for the type json."""
     if isinstance(value, datetime):
         return iso_utc(value)
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, timedelta):
+        return temporal.format_duration(value)
     return format(value, "f") if isinstance(value, Decimal) else str(value)  # no exponent
+
+
+def shown_text(value: object) -> str:
+    """Return a value as pages show it, and as `from_text` of its type accepts it."""
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    if isinstance(value, time):
+        return str(value).removesuffix(":00")
+    return temporal.format_clock(value) if isinstance(value, timedelta) else to_text(value)

@@ -446,7 +446,7 @@ class WriteActions(RuledActions[R]):
         for column in (c for c in self.resource.columns if c.type != "json"):
             value = params.get(column.name)
             values = value if isinstance(value, list) else [value]
-            sizes[column.name] = max(len(str(item)) for item in values)
+            sizes[column.name] = max((len(str(item)) for item in values), default=0)
         indexed = {c.name for c in self.resource.columns if c.unique or c.filterable or c.sortable}
         names = [name for name, size in sizes.items() if size > INDEXED and name in indexed]
         names = names or [max(sizes, key=lambda name: sizes[name])]
@@ -460,7 +460,15 @@ def _upserted(rows: Rows) -> dict[str, int]:
 
 
 def _arrays(rows: Sequence[Params]) -> Params:
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: [_packed(row[name]) for row in rows] for name in rows[0]}
+
+
+def _packed(value: Any) -> Any:
+    """A value of one of several rows. A list is its text: `unnest` takes nested arrays apart."""
+    if not isinstance(value, list):
+        return value
+    escaped = (str(entry).replace("\\", "\\\\").replace('"', '\\"') for entry in value)
+    return "{" + ",".join(f'"{entry}"' for entry in escaped) + "}"
 
 
 def _batches(items: Iterable[Item]) -> Iterator[Numbered]:

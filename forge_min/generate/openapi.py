@@ -21,6 +21,7 @@ from .templating import common, render_template
 Json = dict[str, Any]
 
 _RULES = {"min": "minimum", "max": "maximum", "min_len": "minLength", "max_len": "maxLength"}
+_RULES |= {"max_items": "maxItems"}
 # The rules of `actions` for a text key, which is part of a URL.
 _KEY: Json = {"minLength": 1, "maxLength": 500, "not": {"pattern": r"/|^\.\.?$"}}
 _NULL: Json = {"type": "null"}
@@ -51,7 +52,8 @@ def value_schema(column: ColumnIR) -> Json:
     if column.target:
         return schema
     if column.choices:
-        schema["enum"] = list(column.choices)
+        choices = {"enum": list(column.choices)}
+        schema |= {"items": schema["items"] | choices} if column.is_array else choices
     if column.pattern is not None:
         schema["pattern"] = f"^(?:{column.pattern})$"
     if column.type == "json" and column.required:
@@ -60,7 +62,8 @@ def value_schema(column: ColumnIR) -> Json:
     if column.type == "decimal":  # a string in JSON
         schema["pattern"] = _digits(column)
     else:
-        rules = column.rules.items()
+        # JSON Schema has no limits of texts such as dates: they are in the description.
+        rules = ((n, rule) for n, rule in column.rules.items() if not isinstance(rule, str))
         schema |= {_RULES[rule]: value for rule, value in rules if rule in _RULES}
     if column.primary_key and column.type == "string":
         longest = min(schema.get("maxLength", _KEY["maxLength"]), _KEY["maxLength"])
@@ -128,14 +131,14 @@ def _example(column: ColumnIR) -> Any:
     if column.default is not None:
         return _written(column)
     if column.choices:
-        return column.choices[0]
-    if column.type in ("int", "bigint", "decimal"):
+        return [column.choices[0]] if column.is_array else column.choices[0]
+    if column.type in ("int", "bigint", "decimal", "float"):
         small = 0 if column.precision and column.precision[0] == column.precision[1] else 1
         number = rules.get("min", min(rules.get("max", small), small))
         return format(Decimal(number), "f") if column.type == "decimal" else number
     if isinstance(shown, str):
         fits = rules.get("min_len", 0) <= len(shown) <= rules.get("max_len", len(shown))
-        return shown if fits else None
+        return shown if fits and not isinstance(column.min or column.max, str) else None
     if shown is not None or column.pattern is not None:
         return shown
     words = column.placeholder or humanize(column.column)
@@ -156,6 +159,7 @@ def _property(column: ColumnIR) -> Json:
     if column.placeholder and schema.get("type") in ("string", ["string", "null"]):
         schema["examples"] = [column.placeholder]
     about = [column.help, "(not for everybody)" * bool(column.visible_to)]
+    about += [f"({n} {r})" for n, r in column.rules.items() if n in _RULES and isinstance(r, str)]
     texts = {"title": column.label, "description": " ".join(filter(None, about))}
     return schema | {name: text for name, text in texts.items() if text}
 
@@ -283,9 +287,10 @@ def _filters(shape: Shape) -> list[Json]:
         if column.choices:
             about = f"{', '.join(column.choices)}: {about}"
         # A value that no row can have is not an error: the list is empty.
-        schema = dict(KINDS[column.type].schema)
+        schema = dict(KINDS[column.type.removesuffix("[]")].schema)
         if column.type in ("slug", "email", "url"):
             schema = {"type": "string"}
+        name = f"{name}[contains]" if column.is_array else name
         parameter = {"name": name, "in": "query", "schema": schema}
         parameters.append(parameter | {"description": about})
     return parameters

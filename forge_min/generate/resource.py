@@ -10,6 +10,7 @@ from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
 from ..schema import JobRef, RowCheck
+from ..temporal import is_relative
 from .resource_model import (
     KINDS,
     MODULES,
@@ -43,6 +44,10 @@ def _sql(shape: Shape) -> dict[str, str]:
     tenant, authored = shape.resource.tenant_scoped, shape.resource.authored
     more = ['"tenant_id"'] * tenant + ['"created_by"'] * authored
     author = ["nullif(%(forge_actor)s::text, '')"] * authored
+    names = wrap(f'"{c.column}"' for c in written)
+    # unnest would take a list of lists apart, so an array is a text here.
+    rows = wrap(f'"{c.column}"' + f"::{KINDS[c.type].sql}" * c.is_array for c in written)
+    packed = {c.column: "text" if c.is_array else KINDS[c.type].sql for c in written}
     return {
         "from": shape.source,
         "columns": wrap(f'"{c.column}"' for c in shape.columns),
@@ -50,7 +55,9 @@ def _sql(shape: Shape) -> dict[str, str]:
         "insert_values": wrap(
             [f"%({c.column})s" for c in written] + ["%(forge_tenant)s"] * tenant + author
         ),
-        "insert_arrays": ",\n  ".join(f"%({c.column})s::{KINDS[c.type].sql}[]" for c in written),
+        "insert_rows": "forge_given.*" if rows == names else rows,
+        "insert_names": f" (\n  {names}\n)" * (rows != names),
+        "insert_arrays": ",\n  ".join(f"%({n})s::{kind}[]" for n, kind in packed.items()),
         "insert_more": "".join(f", {v}" for v in ["%(forge_tenant)s::uuid"] * tenant + author),
     }
 
@@ -108,8 +115,9 @@ def _check(column: ColumnIR) -> str:
     choices = (column.default,) if column.is_state else column.choices
     code = [repr(choices)] if choices else []
     code += [f"default={column.default!r}"] if column.default is not None else []
-    name, required = column.column, column.required
-    return _call(f"c.{column.type}", [name], code, **column.rules, required=required)
+    kind, required = column.type.removesuffix("[]"), column.required
+    method, names = ("array", [column.column, kind]) if column.is_array else (kind, [column.column])
+    return _call(f"c.{method}", names, code, **column.rules, required=required)
 
 
 def _relation(link: RelationEdge) -> str:
@@ -183,7 +191,7 @@ def model(shape: Shape) -> dict[str, str]:
     filters = [item for name, column in shape.filters for item in _filters(name, column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
     named, statements = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
-    encoders = {"datetime": "iso_utc", "uuid": "uuid_text"}
+    encoders = {"datetime": "iso_utc", "duration": "format_duration", "uuid": "uuid_text"}
     if used := sorted({encoders[c.type] for c in columns if c.type in encoders}):
         statements += ["", f"from forge_min.actions import {', '.join(used)}"]
     return {
@@ -211,9 +219,9 @@ def _input_items(shape: Shape, *, new: bool) -> Items:
 
 def _filters(name: str, column: ColumnIR) -> Items:
     """Return the filters of a column as in a query string, each with the type of its value."""
-    plain = KINDS[column.type].input
-    kinds = {"in": f"Sequence[{plain}]", "contains": "str", "is_null": "bool"}
-    items = [(name, plain)]
+    plain = KINDS[column.type.removesuffix("[]")].input
+    kinds = {"in": f"Sequence[{plain}]", "contains": plain, "is_null": "bool"}
+    items = [(name, plain)] * (not column.is_array)
     for operator in operators(column):
         items.append((f"{name}[{operator}]", kinds.get(operator, plain)))
     return items
@@ -262,7 +270,7 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
             items.append(
                 f'"{column.column}": {value},' if value else f"# {column.column}: to be given"
             )
-            if KINDS[column.type].value or column.type == "decimal":
+            if value and (KINDS[column.type].value or column.type == "decimal"):
                 names = re.findall(r"\w+", value)
                 pairs += [(MODULES[name], name) for name in names if name in MODULES]
     inside = f"\n{lines(items, 12)}\n        " if items else ""
@@ -278,6 +286,8 @@ def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, Resou
         return "" if target is resource else f'self.related("{target.table}")'
     if column.pattern is not None:
         return ""
+    if isinstance(limit := column.min or column.max, str):
+        return "" if is_relative(limit) or column.unique else repr(limit)
     if kind.value:
         return "n % 2 == 1" if column.type == "bool" and column.unique else kind.value
     if column.type == "enum":
@@ -287,7 +297,7 @@ def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, Resou
 
 
 def _number(field: ColumnIR) -> str:
-    _, most = TYPES[field.type]["limits"]["max"]
+    most = 1 << 31 if field.type == "float" else TYPES[field.type]["limits"]["max"][1]
     if field.precision:
         digits, after = field.precision
         most = 10 ** (digits - after) - 1
@@ -296,7 +306,7 @@ def _number(field: ColumnIR) -> str:
     high = most if field.max is None else min(floor(field.max), most)
     low = min(1, high) if field.min is None else max(ceil(field.min), -most)
     if low > high:  # no whole number is between two fractions
-        return f'Decimal("{field.min}")'
+        return f'Decimal("{field.min}")' if field.type == "decimal" else repr(field.min)
     value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
     return f"Decimal({value})" if field.type == "decimal" else value
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..actions import Relation, to_text
+from ..actions import Relation, shown_text, to_text
 from ..errors import DomainError, Forbidden, Unauthenticated
 from ..i18n import gettext_noop, text
 from ..wsgi import Raw, check_url, tag, time_tag
@@ -20,7 +20,7 @@ from .layout import Hyperlink
 PagePaths = Mapping[str, str]
 """Topic → path of the list page ("/flights"). A resource without an entry is not linked."""
 
-NUMBERS = ("int", "bigint", "decimal")
+NUMBERS = ("int", "bigint", "decimal", "float")
 _EMPTY = Raw('<span class="none">–</span>')
 # OWASP, CSV Injection. The last four are the full-width forms of the first four.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -90,7 +90,10 @@ def format_html(kind: str, value: object) -> Raw:
         return tag("span", text("yes") if value else text("no"))
     if kind == "json":
         return tag("pre", json.dumps(value, ensure_ascii=False, indent=2))
-    value_text = to_text(value)
+    if isinstance(value, list):
+        values = ", ".join(text(n) if kind == "enum[]" else str(n) for n in value)
+        return tag("span", values) if value else _EMPTY
+    value_text = shown_text(value)
     if kind == "enum":
         return tag("span", text(value_text), class_="tag")
     if kind == "url":
@@ -106,7 +109,7 @@ def csv_value(kind: str, value: object) -> str:
     """Return a column's value as a CSV cell."""
     if value is None:
         return ""
-    if kind == "json":
+    if kind == "json" or isinstance(value, list):
         return csv_text(json.dumps(value, ensure_ascii=False))
     value_text = to_text(value)
     return csv_text(value_text) if kind in _TEXTS else value_text

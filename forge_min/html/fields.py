@@ -59,16 +59,18 @@ class FormField(NamedTuple):
     @property
     def help(self) -> str:
         """The help sentence in the current language, "" without one."""
-        sentence = text(self.column.help) if self.column else ""
+        sentences = [text(self.column.help)] if self.column else []
         if self.kind == "datetime":
-            zone = text("Time zone: {zone}", zone=current_identity().time_zone)
-            sentence = " ".join(filter(None, [sentence, zone]))
-        return sentence
+            sentences.append(text("Time zone: {zone}", zone=current_identity().time_zone))
+        elif self.kind in ("string[]", "int[]"):
+            sentences.append(text("One value per line."))
+        return " ".join(filter(None, sentences))
 
     @property
     def placeholder(self) -> str:
         """The placeholder of an empty input."""
-        return text(self.column.placeholder) if self.column else ""
+        usual = "H:MM:SS" * (self.kind == "duration")
+        return text(self.column.placeholder) or usual if self.column else usual
 
     def is_permitted(self) -> bool:
         """Whether the current identity may see and write the field."""
@@ -101,6 +103,7 @@ def input_fields(resource: Resource[Any]) -> tuple[FormField, ...]:
             continue
         column = columns.get(name)
         immutable = name == resource.key.name or column is not None and column.immutable
+        kind = column.type if column else kind
         fields.append(FormField(name, kind, rules, relations.get(name), column, immutable))
     return tuple(fields)
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ..actions import TYPES, KeyChanges, to_text
+from ..actions import TYPES, KeyChanges, shown_text, to_text
 from ..errors import DomainError
 from ..i18n import text
 from ..lazy import lazy_pattern
@@ -38,13 +38,13 @@ def texts_of(field: FormField, value: Any) -> list[str]:
     """Return the texts of one value; none for an unchecked box."""
     if value is None or value == "" or (field.is_box and not value):
         return []
-    if field.kind == "many":
+    if field.kind in ("many", "enum[]"):
         return [to_text(key) for key in value]
     if field.kind == "json":
         return [json.dumps(value, ensure_ascii=False, indent=2)]
     if isinstance(value, datetime):
         return [local_text(value)]
-    return [_LINE_END.sub("\n", to_text(value))]  # as browsers send it back
+    return [_LINE_END.sub("\n", shown_text(value))]  # as browsers send it back
 
 
 def local_text(moment: datetime) -> str:
@@ -57,9 +57,9 @@ def defaults(fields: Fields) -> dict[str, list[str]]:
     result = {}
     for field in fields:
         value = field.rules.get("default")
-        if isinstance(value, str) and field.kind == "datetime":
+        if isinstance(value, str) and field.kind in ("datetime", "time", "duration"):
             with suppress(ValueError):
-                value = TYPES["datetime"].read(value)
+                value = TYPES[field.kind].read(value)
         result[field.name] = texts_of(field, value)
     return result
 
@@ -70,7 +70,7 @@ def posted(fields: Fields, pairs: Texts) -> dict[str, list[str]]:
     for field in fields:
         if field.name in pairs:
             sent = [_LINE_END.sub("\n", value) for value in pairs[field.name]]
-            strip = str if field.kind in ("string", "text") else str.strip
+            strip = str if field.kind in ("string", "text", "string[]") else str.strip
             result[field.name] = [value for value in sent if strip(value)]
     return result
 
@@ -88,6 +88,8 @@ def data_of(fields: Fields, texts: Texts, seen: Texts | None = None) -> dict[str
         if field.kind == "many":
             keys = list(entered)
             data[field.name] = keys if seen is None else KeyChanges(keys, seen[field.name])
+        elif field.kind.endswith("[]"):
+            data[field.name] = list(entered) if field.choices else _value(field, "".join(entered))
         elif entered:
             data[field.name] = _value(field, entered[0])
         elif field.is_box:
@@ -232,7 +234,8 @@ def _shown(many: bool, texts: Sequence[str]) -> str | list[str]:
     """Return the value of a field for a base: the sorted keys of a "many", else a digest."""
     if many:
         return sorted(set(texts))
-    data = "\0".join(texts).encode(errors="surrogatepass")
+    # Several texts are check boxes, which browsers send in the order of the page, each once.
+    data = "\0".join(sorted(set(texts))).encode(errors="surrogatepass")
     return base64.b64encode(hashlib.sha256(data).digest()[:18]).decode()
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, time
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ..actions import Filter, ListQuery, Sort
+from ..actions import Filter, ListQuery, Sort, limit_of, to_text
 from ..errors import NotFound
 from ..i18n import text
 from ..lazy import lazy_pattern
@@ -23,10 +23,11 @@ from .form import MINE, THEIRS
 
 SEARCH = ".q"  # the suffix of a relation's search field
 CHOICE = ".choice"  # the suffix of the choice between two values of a field
-_NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
+_NUMBERS = {"int": "1", "bigint": "1", "decimal": "any", "float": "any"}
 _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
-_TYPES |= dict.fromkeys(_NUMBERS, "number")
+_TYPES |= dict.fromkeys(_NUMBERS, "number") | {"time": "time"}
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?"
 _FORMATS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]] = {
     "email": (lazy_pattern(r"[\x00-\x7f]+"), bool),
     "number": (
@@ -34,16 +35,14 @@ _FORMATS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]] = {
         lambda value: isfinite(float(value)),
     ),
     "date": (lazy_pattern(_DATE), date.fromisoformat),
-    "datetime-local": (
-        lazy_pattern(_DATE + r"T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?"),
-        datetime.fromisoformat,
-    ),
+    "time": (lazy_pattern(_TIME), time.fromisoformat),
+    "datetime-local": (lazy_pattern(f"{_DATE}T{_TIME}"), datetime.fromisoformat),
 }
 """Values that browsers leave unchanged, by the type of the input: their form, and a parser."""
-_AREAS = {"text": 6, "json": 8}  # rows
+_AREAS = {"text": 6, "json": 8, "string[]": 4, "int[]": 4}  # rows
 _LONG = 200  # characters that fit one line
 # Rules that are HTML attributes too. The others, such as precision, are for the validator only.
-_LIMITS = {"min_len": "minlength", "max_len": "maxlength", "min": "min", "max": "max"}
+_LENGTHS = {"min_len": "minlength", "max_len": "maxlength"}
 MAX_LISTED = 50  # rows of a <select>; more need a search
 MAX_FOUND = 20  # rows that a search returns
 
@@ -99,6 +98,10 @@ def control(
         return void(
             "input", type="checkbox", name=field.name, value="true", checked=checked, **about
         )
+    if field.kind == "enum[]":
+        choices = _with_current([Choice(value, text(value)) for value in field.choices], texts)
+        boxes = choice_list(field.name, "many", choices, texts)
+        return tag("div", boxes, class_="choices", **about, tabindex="-1")
     about |= {"name": field.name, "required": field.required}
     if field.kind == "bool":
         return _select([Choice("true", text("yes")), Choice("false", text("no"))], texts, about)
@@ -106,7 +109,7 @@ def control(
         return _select([Choice(value, text(value)) for value in field.choices], texts, about)
     value = texts[0] if texts else ""
     about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
-    about |= {html: field.rules.get(name) for name, html in _LIMITS.items()}
+    about |= {html: field.rules.get(name) for name, html in _LENGTHS.items()}
     long = field.kind == "string" and (field.rules.get("max_len", 0) > _LONG or "\n" in value)
     if field.kind in _AREAS or long:
         # HTML ignores the first line end of a textarea.
@@ -114,11 +117,12 @@ def control(
     about["type"] = type = input_type(field.kind, value)
     if type == "number":
         about |= {"step": _NUMBERS[field.kind], "inputmode": "decimal"}
-    else:
-        about |= {"min": None, "max": None}
-    if type == "datetime-local" and value.count(":") > 1:
+    if type in ("number", "date", "time"):  # not datetime-local, which counts its steps from min
+        limits = {name: limit_of(field.kind, field.rules.get(name)) for name in ("min", "max")}
+        about |= {name: to_text(limit) for name, limit in limits.items() if limit is not None}
+    if type in ("datetime-local", "time") and value.count(":") > 1:
         about["step"] = "1"
-    if type in ("date", "datetime-local"):  # have no placeholder
+    if type in ("date", "datetime-local", "time"):  # have no placeholder
         about["placeholder"] = None
     return void("input", value=value, **about)
 
@@ -179,7 +183,8 @@ def described_by(field: FormField, wrong: bool) -> str | None:
 
 def is_group(field: FormField, options: RelationChoices | None) -> bool:
     """Whether the control is several inputs in a fieldset with a legend."""
-    return options is not None and (options.all is None or field.kind == "many")
+    several = options is not None and (options.all is None or field.kind == "many")
+    return several or field.kind == "enum[]"
 
 
 def choice_list(name: str, kind: str, choices: Sequence[Choice], chosen: Sequence[str]) -> Raw:

@@ -25,7 +25,7 @@ from .inputs import SEARCH, RelationChoices, control, input_type, is_group
 _POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a page of rows
 MAX_COLUMNS = 6  # beside the label; a detail page shows all
 _RESERVED = ("_done", "_undo", "_search")  # parameters of pages; no column starts with "_"
-_RANGED = ("int", "bigint", "decimal", "date", "datetime")
+_RANGED = ("int", "bigint", "decimal", "float", "date", "datetime", "time", "duration")
 _LONG = ("json", "text", "many")  # kinds that do not fit a cell
 _SYSTEM = ("version", "created_at", "updated_at", "deleted_at", "created_by")
 QueryParams = Mapping[str, Sequence[str]]
@@ -137,6 +137,8 @@ class ListPage:
     ) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
         choices = options.get(field.name)
+        if field.kind == "enum[]":
+            field = field._replace(name=f"{field.name}[contains]", kind="enum")
         if field.relation is not None and choices is None:
             return Raw()
         if field.relation is not None or field.kind in ("enum", "bool"):
@@ -236,7 +238,7 @@ def _input_names(field: FormField) -> tuple[str, ...]:
 
 def _range_end(kind: str, name: str, value: str, label: str) -> Raw:
     type = input_type(kind, value)
-    step = "any" if kind == "decimal" and type == "number" else None
+    step = "any" if kind in ("decimal", "float") and type == "number" else None
     return void("input", type=type, name=name, step=step, value=value, aria_label=label)
 
 

@@ -13,6 +13,7 @@ _OPERATORS: Mapping[type[ast.AST], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.And: " and ", ast.Or: " or ",
     ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",
 }  # fmt: skip
+_EXACT = {"int": "::numeric", "bigint": "::numeric", "float": "::text::numeric"}
 
 
 def condition_sql(text: str, columns: Mapping[str, ColumnIR]) -> str:
@@ -23,9 +24,9 @@ def condition_sql(text: str, columns: Mapping[str, ColumnIR]) -> str:
 def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
     match node:
         case ast.Name(name):
-            # Integers could overflow, and that would not be a violation, but another error.
-            exact = "::numeric" * (columns[name].type in ("int", "bigint"))
-            return identifier(name) + exact
+            # Integers could overflow, and that would not be a violation, but another error. A float
+            # is the number that its shortest text means, so 0.1 is one tenth.
+            return identifier(name) + _EXACT.get(columns[name].type, "")
         case ast.Constant(bool(value)):
             return str(value).lower()
         case ast.Constant(str(value)):

@@ -16,6 +16,7 @@ from ..parse import (
     constraint_name,
     join_edges,
 )
+from ..temporal import is_relative
 from .conditions import condition_sql
 from .objects import DbObject, create, create_table, identifier, literal
 
@@ -50,29 +51,36 @@ def default_sql(field: ColumnIR) -> str:
     """Return the default as a literal, never as an expression: `default="now()"` is a text."""
     if isinstance(field.default, bool):
         return str(field.default).lower()
-    if field.type in ("int", "bigint", "decimal"):
+    if field.type in ("int", "bigint", "decimal", "float"):
         return str(Decimal(str(field.default)))
     return literal(str(field.default))
 
 
 def checks(field: ColumnIR) -> list[tuple[str, str]]:
     """Return the CHECKs of a field as (kind, condition). kind: as of `constraint_name`."""
-    sized = "sized" in TYPES[field.type]
+    about, choices = TYPES[field.type], ", ".join(map(literal, field.choices)) or None
     rules = (
-        ("check", "{} in ({})", ", ".join(map(literal, field.choices)) or None),
+        ("check", "{} <@ array[{}]" if field.is_array else "{} in ({})", choices),
         ("check", "{} ~ {}", literal(SLUG) if field.type == "slug" else None),
-        ("min", f"{{}} >= {{:{_number(field.min)}}}", field.min),
-        ("max", f"{{}} <= {{:{_number(field.max)}}}", field.max),
+        ("check", about.get("check", ""), about.get("check")),
+        ("min", "{} >= {}", _limit(field.min)),
+        ("max", "{} <= {}", _limit(field.max)),
         ("min_len", "char_length({}) >= {:d}", field.min_len),
-        ("max_len", "char_length({}) <= {:d}", None if sized else field.longest),
+        ("max_len", "char_length({}) <= {:d}", None if "sized" in about else field.longest),
+        ("max_items", "cardinality({}) <= {:d}", field.max_items),
     )
     name = identifier(field.column)
     return [(kind, rule.format(name, limit)) for kind, rule, limit in rules if limit is not None]
 
 
-def _number(limit: int | Decimal | None) -> str:
-    """Return the format of a number in SQL: without exponent; a text raises."""
-    return "f" if isinstance(limit, Decimal) else "d"
+def _limit(limit: object) -> object:
+    """Return a limit in SQL, a decimal without exponent; None for one that is relative.
+
+    PostgreSQL checks a condition also when it restores a dump, which may be years later.
+    """
+    if isinstance(limit, str):
+        return None if is_relative(limit) else literal(limit)
+    return format(limit, "f") if isinstance(limit, Decimal) else limit
 
 
 # The current tenant, null without one. (An unset setting would raise; after SET LOCAL it is "".)
@@ -237,6 +245,8 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         if member.target:
             if not member.unique or resource.soft_delete:
                 table.add("index", column, "idx", table.of_tenant(column))
+        elif member.is_array and member.filterable:
+            table.add("index", column, "idx", f"using gin ({identifier(column)})")
         elif (member.index or member.filterable or member.sortable) and not member.unique:
             end = (resource.key.column,) if member.sortable else ()
             table.add("index", column, "idx", table.of_tenant(column, *end))

@@ -19,6 +19,7 @@ WIDER = {
     ("integer", "bigint"),
     ("integer", "numeric"),
     ("bigint", "numeric"),
+    ("integer", "double precision"),
     ("date", "timestamp with time zone"),
 }
 
@@ -55,7 +56,7 @@ def narrows(old: str, new: str) -> bool:
 
     Types are named as by PostgreSQL: "character varying(5)", "numeric(6,2)".
     """
-    (a, *before), (b, *after) = (re.findall(r"[a-z ]+|\d+", type) for type in (old, new))
+    (a, *before), (b, *after) = (re.findall(r"[a-z \[\]]+|\d+", type) for type in (old, new))
     if not after:
         return b != "text" and a != b and (a, b) not in WIDER
     if a != b or not before:

@@ -17,9 +17,9 @@ from .ir import ColumnIR
 from .names import did_you_mean
 
 MAX_CONDITION = 500  # characters
-_GROUPS = {"int": "number", "bigint": "number", "decimal": "number"}
+_GROUPS = dict.fromkeys(("int", "bigint", "decimal", "float"), "number")
 _GROUPS |= dict.fromkeys(("string", "text", "slug", "email", "url", "enum"), "text")
-_ORDERED = ("number", "date", "datetime")
+_ORDERED = ("number", "date", "datetime", "time", "duration")
 _EQUALITY = ast.Eq | ast.NotEq
 _ORDER = ast.Lt | ast.LtE | ast.Gt | ast.GtE
 _ARITHMETIC = ast.Add | ast.Sub | ast.Mult
@@ -76,7 +76,7 @@ def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
 
 
 class _Types:
-    """The type of each part of a condition: number, text, bool, date, datetime or uuid."""
+    """The type of each part of a condition: number, text, bool, or that of a field."""
 
     def __init__(self, text: str, columns: Mapping[str, ColumnIR]) -> None:
         self._text, self._columns = text, columns
@@ -141,6 +141,8 @@ class _Types:
         match operator, right:
             case ast.Is() | ast.IsNot(), ast.Constant(None):
                 return
+            case _ if kind.endswith("[]"):
+                raise ConditionError(problem("condition_array"), node)
             case ast.In() | ast.NotIn(), ast.List([_, *_] as items) | ast.Tuple([_, *_] as items):
                 others = items
             case operator, _ if isinstance(operator, _EQUALITY | _ORDER):

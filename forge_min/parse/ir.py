@@ -29,7 +29,7 @@ from .diagnostic import SourceSpan
 ANYBODY = "anybody"
 """The role of a permission for anonymous users too; not listed in auth.roles."""
 TYPES: Mapping[str, Mapping[str, Any]] = table(__package__, "types.toml")
-_RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
+_RULES = ("pattern", "precision", "min", "max", "min_len", "max_len", "max_items")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,11 @@ class ColumnIR(Field):
     def longest(self) -> int | None:
         """The maximum length in characters; None means no limit."""
         return self.max_len or TYPES[self.type].get("longest")
+
+    @property
+    def is_array(self) -> bool:
+        """Whether its values are lists."""
+        return self.type.endswith("[]")
 
     @property
     def rules(self) -> dict[str, Any]:

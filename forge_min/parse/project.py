@@ -170,7 +170,8 @@ def _field_problems(
         if name not in columns:
             yield problem("no_field", name=quote(name), hint=did_you_mean(name, columns))
         else:
-            yield problem("not_indexable") if columns[name].type == "json" else None
+            kind = columns[name].type
+            yield problem("not_indexable", type=kind) if kind.endswith(("json", "[]")) else None
 
 
 def _claimed_names(part: schema.Part) -> tuple[str, ...]:

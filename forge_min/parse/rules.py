@@ -5,15 +5,16 @@ Plain functions of values that yield options with their problems, without positi
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from .. import schema
+from ..temporal import parse_duration
 from . import names
 from .diagnostic import SchemaProblem, problem, quote
 from .ir import TYPES
@@ -28,6 +29,11 @@ _CONFLICTS = (
     ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
     ("leak", "visible_to", ("searchable", "sortable", "filterable")),
 )
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "decimal": Decimal, "date": date.fromisoformat, "time": time.fromisoformat,
+    "datetime": lambda text: datetime.fromisoformat(text).astimezone(UTC),
+    "duration": parse_duration,
+}  # fmt: skip
 _OPERATIONS = ("read", "create", "update", "delete", "restore")
 # Routes of a row have these names already, or pages below it.
 _RESERVED_VERBS = (*_OPERATIONS, "audit", "edit")
@@ -165,8 +171,10 @@ def _field(field: schema.Field) -> Problems:
         for other in excluded if getattr(field, option) else ():
             if getattr(field, other) is not None and getattr(field, other) is not False:
                 yield other, problem(entry, option=other)
-    if field.type == "enum":
+    if field.type in ("enum", "enum[]"):
         yield from _choices(field.choices)
+    elif field.choices:
+        yield "choices", problem("choices_of")
     yield from _limits(field)
     invalid = None if field.pattern is None else pattern_problem(field.pattern)
     yield "pattern", invalid
@@ -175,7 +183,13 @@ def _field(field: schema.Field) -> Problems:
 
 
 def _limits(field: schema.Field) -> Problems:
-    yield from _out_of_range(field, TYPES[field.type].get("limits", {}), "F127")
+    about, relative = TYPES[field.type], TYPES[field.type].get("relative", "-")
+    yield from _out_of_range(field, about.get("limits", {}), "F127")
+    for option in ("min", "max"):
+        limit = getattr(field, option)
+        is_value = isinstance(limit, str) and not re.fullmatch(relative, limit, re.ASCII)
+        if is_value and _value(field.type, limit) is None:
+            yield option, problem("limit_type", option=option, type=field.type, hint=about["hint"])
     low, least, most = _bounds(field)
     if least is not None and most is not None and least > most:
         yield low, problem("limits_crossed", option=low)
@@ -183,11 +197,13 @@ def _limits(field: schema.Field) -> Problems:
         yield from _precision(field, field.precision)
 
 
-def _bounds(field: schema.Field) -> tuple[str, int | Decimal | None, int | Decimal | None]:
-    """Return (the lower limit's option, lower limit, upper limit)."""
+def _bounds(field: schema.Field) -> tuple[str, Any, Any]:
+    """Return (the lower limit's option, lower limit, upper limit); None for a relative limit."""
     if _has_length(field):
         return "min_len", field.min_len, field.max_len or TYPES[field.type].get("longest")
-    return "min", field.min, field.max
+    limits = (field.min, field.max)
+    least, most = (_value(field.type, n) if isinstance(n, str) else n for n in limits)
+    return "min", least, most
 
 
 def _has_length(field: schema.Field) -> bool:
@@ -222,13 +238,13 @@ def _fits(number: Decimal, precision: tuple[int, int]) -> bool:
 def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     """Return the problem of the field's default. pattern: None if it is not set or invalid."""
     value: Any = field.default
-    if not _is_value(field.type, value):
+    size: Any = _value(field.type, value)
+    if size is None:
         hint = TYPES[field.type].get("hint", "")
         return problem("default_type", type=field.type, hint=hint)
     if field.type == "enum" and value not in field.choices:
         hint = names.did_you_mean(value, field.choices)
         return problem("default_choice", value=quote(value), hint=hint)
-    size: Any = Decimal(value) if field.type == "decimal" else value
     size = len(value) if _has_length(field) else size
     _, least, most = _bounds(field)
     wrong = ""
@@ -241,18 +257,15 @@ def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     return problem("default_wrong", wrong=wrong) if wrong else None
 
 
-def _is_value(kind: str, default: Any) -> bool:
+def _value(kind: str, written: Any) -> Any:
+    """Return a default or a limit as a value that can be compared; None if it is not one."""
     rule = TYPES[kind]
-    if kind in ("int", "bigint"):
+    if kind in ("int", "bigint", "float"):
         least, most = rule["limits"]["min"]
-        return bool(least <= default <= most)
+        return written if least <= written <= most else None
     try:
-        if "written" in rule and not re.fullmatch(rule["written"], str(default), re.ASCII):
-            return False
-        if kind == "date":
-            datetime.date.fromisoformat(default)
-        elif kind == "datetime":
-            datetime.datetime.fromisoformat(default).astimezone(datetime.UTC)
+        if "written" in rule and not re.fullmatch(rule["written"], str(written), re.ASCII):
+            return None
+        return _READERS[kind](written) if kind in _READERS else written
     except (ValueError, OverflowError):
-        return False
-    return True
+        return None

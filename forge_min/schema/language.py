@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from decimal import Decimal
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 __all__ = [
-    "Field", "FieldType", "bigint", "date", "datetime", "decimal", "email", "enum", "json", "slug",
-    "string", "text", "url", "uuid",
+    "Field", "FieldType", "array", "bigint", "date", "datetime", "decimal", "duration", "email",
+    "enum", "json", "slug", "string", "text", "time", "url", "uuid",
 ]  # fmt: skip
 
 FieldType = Literal[
-    Literal["uuid", "string", "text", "int", "bigint", "decimal", "bool"],
-    Literal["datetime", "date", "enum", "json", "slug", "email", "url"],
+    Literal["uuid", "string", "text", "int", "bigint", "decimal", "float", "bool"],
+    Literal["datetime", "date", "time", "duration", "enum", "json", "slug", "email", "url"],
+    Literal["string[]", "int[]", "enum[]"],
 ]
+EntryType = Literal["string", "int", "enum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +40,25 @@ class MemberRules:
 
 @dataclass(frozen=True, slots=True)
 class Field(MemberRules):
-    """One column. `default` None means no default; the typed options below describe the others."""
+    """One column. `default` None means no default; the typed options below describe the others.
+
+    type: of an array, the type of its entries with "[]".
+    min, max: int, float, Decimal, or a text for dates, times and durations.
+    """
 
     name: str
     type: FieldType
     _: KW_ONLY
-    default: str | int | bool | None = None
+    default: str | int | float | bool | None = None
     index: bool = False
     sortable: bool = False
     filterable: bool = False
     searchable: bool = False
-    min: int | Decimal | None = None
-    max: int | Decimal | None = None
+    min: Any = None
+    max: Any = None
     min_len: int | None = None
     max_len: int | None = None
+    max_items: int | None = None
     pattern: str | None = None
     precision: tuple[int, int] | None = None
     choices: tuple[str, ...] = ()
@@ -120,6 +127,18 @@ class TextDefaultOptions(ColumnOptions, total=False):
     default: str | None
 
 
+class TimeOptions(TextDefaultOptions, total=False):
+    """Options of date, datetime, time and duration.
+
+    min and max are texts as a default, and included in the range. Those of a date may also be
+    relative, "today", "today-18y" or "today+30d" (d, w, m, y: days, weeks, months, years); those of
+    a datetime "now" or "now+2h" (also h: hours). Only actions check relative limits.
+    """
+
+    min: str | None
+    max: str | None
+
+
 class UuidOptions(TextDefaultOptions, KeyOptions, total=False):
     """Options of uuid."""
 
@@ -163,6 +182,14 @@ class IntOptions(KeyOptions, total=False):
     max: int | None
 
 
+class FloatOptions(ColumnOptions, total=False):
+    """Options of float. min and max are included in the range."""
+
+    default: int | float | None
+    min: int | float | None
+    max: int | float | None
+
+
 class DecimalOptions(ColumnOptions, total=False):
     """Options of decimal. precision: (total digits, decimal places), as numeric(p, s)."""
 
@@ -174,6 +201,17 @@ class BoolOptions(ColumnOptions, total=False):
     """Options of bool."""
 
     default: bool | None
+
+
+class ArrayOptions(FieldOptions, total=False):
+    """Options of array.
+
+    max_items: the greatest number of entries, at most 1000, which is the default.
+    filterable: clients may filter by an entry; the column gets an index.
+    """
+
+    max_items: int
+    filterable: bool
 
 
 def string(name: str, **options: Unpack[StringOptions]) -> Field:
@@ -226,19 +264,37 @@ def decimal(
     return Field(name, "decimal", min=_exact(min), max=_exact(max), **options)
 
 
+def float_(name: str, **options: Unpack[FloatOptions]) -> Field:
+    """A number of 64 bits with about 16 digits, as JSON's clients have; no NaN and no infinity."""
+    return Field(name, "float", **options)
+
+
 def bool_(name: str, **options: Unpack[BoolOptions]) -> Field:
     """True or False."""
     return Field(name, "bool", **options)
 
 
-def datetime(name: str, **options: Unpack[TextDefaultOptions]) -> Field:
+def datetime(name: str, **options: Unpack[TimeOptions]) -> Field:
     """A date and time, stored in UTC. A default needs an offset: "2026-01-31T12:00:00Z"."""
     return Field(name, "datetime", **options)
 
 
-def date(name: str, **options: Unpack[TextDefaultOptions]) -> Field:
+def date(name: str, **options: Unpack[TimeOptions]) -> Field:
     """A calendar day. A default is in ISO 8601: "2026-01-31"."""
     return Field(name, "date", **options)
+
+
+def time(name: str, **options: Unpack[TimeOptions]) -> Field:
+    """A time of day without a time zone, up to microseconds. A default is as "08:30:00"."""
+    return Field(name, "time", **options)
+
+
+def duration(name: str, **options: Unpack[TimeOptions]) -> Field:
+    """An exact length of time, not negative, up to microseconds; a day has 24 hours.
+
+    A default is in ISO 8601, with weeks or days, hours, minutes and seconds: "PT1H30M".
+    """
+    return Field(name, "duration", **options)
 
 
 def uuid(name: str, **options: Unpack[UuidOptions]) -> Field:
@@ -249,6 +305,18 @@ def uuid(name: str, **options: Unpack[UuidOptions]) -> Field:
 def enum(name: str, choices: Sequence[str], **options: Unpack[EnumOptions]) -> Field:
     """One of the texts of `choices`."""
     return Field(name, "enum", choices=tuple(choices), **options)
+
+
+def array(
+    name: str, of: EntryType, choices: Sequence[str] = (), **options: Unpack[ArrayOptions]
+) -> Field:
+    """A list of texts, whole numbers (of int) or choices, in the order written; it may be empty.
+
+    of: the type of its entries, which are never null.
+    choices: of "enum".
+    """
+    options.setdefault("max_items", 1000)
+    return Field(name, cast("FieldType", f"{of}[]"), choices=tuple(choices), **options)
 
 
 def json(name: str, **options: Unpack[FieldOptions]) -> Field:

@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 import re
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -30,6 +30,8 @@ NUL, LONE = "a\x00b", "a\ud800b"
 def read(kind: str, value: object, /, *args: Any, **rules: Any) -> Any:
     """The value that a field of this kind reads. Raises Invalid."""
     check = Check({"x": value})
+    if kind.endswith("[]"):
+        kind, args, rules = "array", (kind.removesuffix("[]"),), {"max_items": 9}
     getattr(check, kind)("x", *args, **rules)
     return check.result()["x"]
 
@@ -65,6 +67,16 @@ GOOD = [
     ),
     ("date", "2024-02-29", date(2024, 2, 29)),
     ("date", date(2024, 2, 29), date(2024, 2, 29)),
+    ("time", "00:00:00", time()),
+    ("time", "23:59:59.5", time(23, 59, 59, 500000)),
+    ("time", time(8, 30, 0, 1), time(8, 30, 0, 1)),
+    ("duration", "P999999999DT23H59M59.999999S", timedelta.max),
+    ("duration", "P1W", timedelta(7)),
+    ("duration", timedelta(), timedelta()),
+    ("float", 5, 5.0),
+    ("float", Decimal("1E-400"), 0.0),
+    ("float", -0.0, 0.0),
+    ("float", Decimal("1.7976931348623157E308"), 1.7976931348623157e308),
     ("uuid", A_UUID.upper(), UUID(A_UUID)),
     ("uuid", UUID(A_UUID), UUID(A_UUID)),
     ("slug", "a1-b2-3", "a1-b2-3"),
@@ -75,15 +87,40 @@ GOOD = [
     ("url", "HTTPS://user@[::1]:8080/ä?q=%20#x", "HTTPS://user@[::1]:8080/ä?q=%20#x"),
     ("url", "http://localhost", "http://localhost"),
 ]
+NUMBERS = ("int", "bigint", "decimal", "float")
 BAD: list[tuple[str, object]] = [
     *(
         (kind, value)
         for kind in ("string", "text", "slug", "email", "url")
         for value in (NUL, LONE)
     ),
-    *((kind, 5) for kind in TYPES if kind not in ("int", "bigint", "decimal", "enum", "json")),
+    *((kind, 5) for kind in TYPES if kind not in (*NUMBERS, "enum", "json")),
     *((kind, True) for kind in TYPES if kind not in ("bool", "enum", "json")),
-    *((kind, ["x"]) for kind in TYPES if kind not in ("enum", "json")),
+    *((kind, ["x"]) for kind in TYPES if kind not in ("enum", "json", "string[]", "enum[]")),
+    *((kind, [None]) for kind in ("string[]", "int[]", "enum[]")),
+    ("float", "5"),
+    ("float", Decimal("1E999999999")),
+    ("float", -(10**400)),
+    ("float", float("inf")),
+    ("float", Decimal("NaN")),
+    ("time", "08:30"),
+    ("time", "24:00:00"),
+    ("time", "23:59:60"),
+    ("time", "08:30:00Z"),
+    ("time", "08:30:00,5"),
+    ("time", "08:30:00.1234567"),
+    ("time", "٠٨:30:00"),
+    ("time", time(8, tzinfo=UTC)),
+    ("time", datetime(2026, 11, 25, 8)),
+    ("duration", "1:30:00"),
+    ("duration", "P1M"),
+    ("duration", "P1Y"),
+    ("duration", "PT1.5H"),
+    ("duration", "PT0.1234567S"),
+    ("duration", "P1000000000D"),
+    ("duration", "P"),
+    ("duration", "-PT1S"),
+    ("duration", timedelta(microseconds=-1)),
     ("int", 2**31),
     ("int", "5"),
     ("int", Decimal("5.1")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 pytestmark = pytest.mark.db
 TYPES: dict[str, Any] = {
     "a": "int", "select": "bigint", "d": "decimal", "t": "text", "u": "string", "e": "enum",
-    "f": "bool", "day": "date", "other_day": "date", "at": "datetime",
+    "f": "bool", "day": "date", "other_day": "date", "at": "datetime", "w": "float", "o": "time",
+    "l": "duration", "other_l": "duration", "z": "int[]",
 }  # fmt: skip
 SQL = {"a": "integer", "select": "bigint", "d": "numeric", "f": "boolean", "at": "timestamptz"}
-SQL |= {"day": "date", "other_day": "date"}
+SQL |= {"day": "date", "other_day": "date", "w": "double precision", "o": "time"}
+SQL |= {"l": "interval", "other_l": "interval", "z": "integer[]"}
 SPAN = SourceSpan("schema.py", 1, 1, 2)
 COLUMNS = {
     name: ColumnIR(name, kind, SPAN, choices=("x", "it's") if kind == "enum" else ())
@@ -37,6 +39,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "f": st.booleans(),
     "day": st.dates(date(2000, 1, 1), date(2000, 1, 3)),
     "other_day": st.dates(date(2000, 1, 1), date(2000, 1, 3)),
+    "w": st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.1, 1.5, 7.0, 1e16]),
+    "o": st.sampled_from([time(8), time(8, 0, 0, 1), time(23, 59, 59)]),
+    "l": st.timedeltas(timedelta(), timedelta.max) | st.sampled_from([timedelta(1), timedelta(30)]),
+    "other_l": st.sampled_from([timedelta(1), timedelta(30), timedelta(hours=720, microseconds=1)]),
+    "z": st.lists(st.integers(-5, 5), max_size=2),
     "at": st.sampled_from([datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC)]),
 }
 ROWS = st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items()})
@@ -50,7 +57,9 @@ def numbers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return inner.map(lambda x: f"-({x})") | binary.map(lambda p: f"({p[0]} {p[1]} {p[2]})")
 
 
-PLAIN = st.sampled_from(["a", "select", "d", "0", "1.5", "1e3", "7", "len(t)", "len('it')"])
+PLAIN = st.sampled_from(
+    ["a", "select", "d", "w", "0.1", "0", "1.5", "1e3", "7", "len(t)", "len('it')"]
+)
 NUMBERS = st.recursive(PLAIN, numbers, max_leaves=4)
 
 
@@ -66,6 +75,8 @@ COMPARISONS = st.one_of(
     joined(NUMBERS, st.sampled_from(["in", "not in"]), st.sampled_from(["[1, a]", "(0, 1, 2)"])),
     joined(st.just("day"), ORDER, st.just("other_day")),
     joined(st.just("at"), ORDER, st.just("at")),
+    joined(st.just("o"), ORDER, st.just("o")),
+    joined(st.just("l"), ORDER, st.just("other_l")),
     joined(st.sampled_from([*TYPES]), st.sampled_from(["is", "is not"]), st.just("None")),
     st.sampled_from(["f", "True", "False", "f == True", "f != f"]),
 )
@@ -113,6 +124,9 @@ def test_python_and_postgresql_agree(conn: db.Connection, condition: str, row: A
         ("a is None", {"a": None}, True),
         ("d == 0.1", {"d": Decimal("0.1")}, True),
         ("1 < a < 3", {"a": 2}, True),
+        ("w == 0.1", {"w": 0.1}, True),
+        ("w * 3 == 0.3", {"w": 0.1}, True),
+        ("w * w > w", {"w": 1.5e300}, True),
         ("a in [1, d]", {"a": 2, "d": None}, None),
         ("not (a not in [1, d])", {"a": 2, "d": None}, None),
         ("-d == -10000000000000000000000000000000000001", {"d": Decimal(10**37 + 1)}, True),

@@ -42,8 +42,14 @@ def ask_everything(actions: Any) -> None:
             for sort in (column.name, "-" + column.name):
                 assert actions.list(ListQuery.of(resource, sort=sort, page=2)).total == 0
         if column.filterable:
-            for filter in (f"{column.name}[is_null]", f"{column.name}[in]"):
-                value = True if "null" in filter else []
+            filters: dict[str, object] = {f"{column.name}[is_null]": True}
+            if column.type.endswith("[]"):
+                filters[f"{column.name}[contains]"] = VALUES.get(
+                    column.type.removesuffix("[]"), "x"
+                )
+            else:
+                filters[f"{column.name}[in]"] = []
+            for filter, value in filters.items():
                 assert actions.list(ListQuery.of(resource, {filter: value})).rows == []
     filters = vars(importlib.import_module(resource.row.__module__))[f"{resource.name}Filter"]
     for name in filters.__annotations__:

@@ -33,7 +33,8 @@ REQUESTS = {
 OTHERS = {
     "string": "QQ", "text": "QQ", "slug": "qq", "email": "qq@example.com", "url": "https://qq.example",
     "int": 1901, "bigint": 77, "decimal": "7", "bool": False, "json": {"q": 1}, "many": [],
-    "date": "1999-01-31", "datetime": "1999-01-31T12:00:00Z",
+    "date": "1999-01-31", "datetime": "1999-01-31T12:00:00Z", "time": "19:01:00",
+    "duration": "PT1H", "float": 1901.5, "string[]": ["QQ"], "int[]": [1901], "enum[]": [],
 }  # fmt: skip
 MORE = {"classes": {"code": "AB"}}  # values that a factory cannot know
 EVERY_ROLE = "member,manager,admin,editor,owner"

@@ -92,6 +92,19 @@ LIMITS = [
     'schema.datetime("s", required=True, unique=True)',
     'schema.date("s", required=True, unique=True)',
     'schema.uuid("s", primary_key=True)',
+    'schema.float("s", required=True, unique=True)',
+    'schema.float("s", required=True, min=0.25, max=0.75)',
+    'schema.float("s", required=True, max=-1e300)',
+    'schema.date("s", required=True, max="1900-01-01")',
+    'schema.date("s", required=True, min="1900-01-01", max="today")',
+    'schema.datetime("s", required=True, min="2000-01-01T00:00:00+02:00", max="now")',
+    'schema.time("s", required=True, unique=True)',
+    'schema.time("s", required=True, min="23:59:59")',
+    'schema.duration("s", required=True, unique=True)',
+    'schema.duration("s", required=True, min="P1D", max="P1W")',
+    'schema.array("s", "string", required=True)',
+    'schema.array("s", "int", required=True, max_items=1)',
+    'schema.array("s", "enum", ["a"], required=True)',
 ]
 
 
@@ -138,6 +151,7 @@ def test_what_only_a_person_knows_is_left_out() -> None:
             'schema.string("code", required=True, pattern="[A-Z]{3}")',
             'schema.belongs_to("Thing", name="parent", required=True)',
             'schema.email("mail", required=True, max_len=12)',
+            'schema.date("born_on", required=True, max="today")',
             'schema.string("name", required=True, label="Name")',
             'schema.string("note")',
         )

@@ -122,6 +122,22 @@ def test_fields_say_their_type_rules_and_texts() -> None:
     assert "id" not in SCHEMAS["Class"]["properties"]
 
 
+def test_times_floats_and_lists_say_their_type_and_limits() -> None:
+    course = SCHEMAS["CourseInput"]["properties"]
+    assert course["time"] == {"type": "string", "format": "time-local"}
+    assert course["length"]["format"] == "duration" and course["length"]["default"] == "PT36H"
+    assert (course["weight"]["minimum"], course["weight"]["maximum"]) == (-0.5, 1e300)
+    assert course["tags"] == {"type": "array", "items": {"type": "string"}, "maxItems": 5}
+    assert course["days"]["type"] == ["array", "null"]
+    assert course["days"]["items"]["enum"] == ["mon", "it's", "sun"]
+    # JSON Schema has no limits of texts.
+    assert "minimum" not in course["starts_on"]
+    assert course["starts_on"]["description"] == "(min 1900-01-01) (max today+2y)"
+    found = parameters(PATHS["/courses"]["get"])
+    assert found["rooms[contains]"]["schema"] == {"type": "integer", "format": "int32"}
+    assert found.keys().isdisjoint({"tags", "rooms", "days"})
+
+
 def test_a_default_is_of_a_whole_row_and_of_no_change() -> None:
     def said(name: str) -> set[str]:
         return {field for field, one in SCHEMAS[name]["properties"].items() if "default" in one}
@@ -240,12 +256,14 @@ def test_an_example_keeps_the_rules_of_its_field_or_is_none() -> None:
         'schema.url("brief", max_len=15)',
         'schema.decimal("part", precision=(2, 2))',
         'schema.decimal("dose", min=0.0000001, max=0.5)',
+        'schema.float("weight", min=0.25, max=0.5)',
+        'schema.date("day", min="2031-01-01")',
     )
     parsed = parse(unit=f'{IMPORT}x = schema.define("Unit", {", ".join(fields)})\n')
     assert parsed.diagnostics == ()
     schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
     (example,) = schemas["UnitInput"]["examples"]
-    assert example == {"part": "0", "dose": "0.0000001"}
+    assert example == {"part": "0", "dose": "0.0000001", "weight": 0.25}
     with pytest.raises(jsonschema.ValidationError):  # numeric(2, 2) ends below 1
         jsonschema.validate({"part": "1"}, schemas["UnitInput"])
     jsonschema.validate({"part": "-0.25"}, schemas["UnitInput"])

@@ -27,6 +27,12 @@ def shop(*members: Any, tenant: bool = True, **options: Any) -> Resources:
 
 TENANT = {"tenant_scoped": True}
 A, N = F("a"), F("n", "int")
+KINDS = (
+    F("t", "time", default="08:30:00", min="06:00:00", sortable=True, required=True),
+    F("l", "duration", default="PT36H", max="P2W", unique=True),
+    F("w", "float", default=1e-7, required=True),
+    F("list", "string[]", max_items=5, filterable=True),
+)
 PAIR = UniqueFields(("a", "n"))
 STATES = {"choices": ("open", "shut")}
 
@@ -107,6 +113,33 @@ CHANGES: dict[str, tuple[Resources, Resources, dict[str, Any]]] = {
         {},
     ),
     "text to int": (thing(F("a", "text")), thing(F("a", "int")), {}),
+    "int to float, with default, rules, index": (
+        thing(F("n", "int", default=3, min=1, sortable=True)),
+        thing(F("n", "float", default=0.5, min=0.1, max=1e-7 + 1, sortable=True)),
+        {},
+    ),
+    "times, durations and lists added": (
+        shop(A),
+        shop(A, *KINDS, checks=(RowCheck("w * 2 > 0.1 and (l > l or list is None)", "no"),)),
+        {},
+    ),
+    "a list dropped": (thing(A, F("list", "int[]", filterable=True, max_items=9)), thing(A), {}),
+    "a list filtered, and shorter": (
+        shop(A, F("list", "enum[]", choices=("x", "y"), max_items=9)),
+        shop(A, F("list", "enum[]", choices=("x", "z"), max_items=8, filterable=True)),
+        {},
+    ),
+    "text to list": (thing(F("a", "text")), thing(F("a", "string[]", max_items=9)), {}),
+    "limits of a date added": (
+        thing(F("a", "date", max="today")),
+        thing(F("a", "date", min="1900-01-01", max="2100-12-31", sortable=True)),
+        {},
+    ),
+    "limits of a datetime changed": (
+        thing(F("a", "datetime", min="2000-01-01T00:00:00Z")),
+        thing(F("a", "datetime", min="2000-01-01T00:00:00+01:00", max="now")),
+        {},
+    ),
     "date to datetime": (thing(F("a", "date")), thing(F("a", "datetime")), {}),
     "datetime to date": (thing(F("a", "datetime")), thing(F("a", "date")), {}),
     "text to json": (thing(F("a", "text")), thing(F("a", "json")), {}),

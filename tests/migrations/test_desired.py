@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -31,6 +31,9 @@ TYPES = [
     ("slug", {"max_len": 5}, "character varying(5)", "a", "a"),
     ("email", {}, "character varying(320)", "a@b.c", "a@b.c"),
     ("url", {}, "text", "https://a.b/c", "https://a.b/c"),
+    ("float", {}, "double precision", 1e-7, 1e-7),
+    ("time", {}, "time without time zone", "08:30:00.5", time(8, 30, 0, 500000)),
+    ("duration", {}, "interval", "P2W", timedelta(14)),
 ]
 
 
@@ -228,6 +231,15 @@ def test_ids_are_ordered_by_time_and_version_begins_at_one(conn, schema):
         ({"type": "url"}, "repeat('a', 2049)", "max_len"),
         ({"type": "url", "max_len": 5}, "'123456'", "max_len"),
         ({"type": "email", "min_len": 5}, "'a@b'", "min_len"),
+        ({"type": "float", "min": 0.1}, "0.09999999999999999", "min"),
+        ({"type": "float"}, "'NaN'", "check"),
+        ({"type": "date", "max": "2026-01-31"}, "'2026-02-01'", "max"),
+        ({"type": "datetime", "min": "2026-01-31T01:00:00+01:00"}, "'2026-01-30Z'", "min"),
+        ({"type": "duration", "min": "PT1H"}, "'59 min'", "min"),
+        ({"type": "duration"}, "'1 month'", "check"),
+        ({"type": "string[]"}, "'{NULL}'", "check"),
+        ({"type": "enum[]", "choices": ("a",)}, "'{a,b}'", "check"),
+        ({"type": "int[]", "max_items": 2}, "'{1,2,3}'", "max_items"),
     ],
 )
 def test_each_rule_refuses_by_its_stable_name(conn, schema, options, bad, kind):
@@ -327,13 +339,13 @@ def test_every_foreign_key_and_filter_has_its_index(conn, schema):
         schema.field("c", sortable=True),
         schema.field("d", unique=True, filterable=True, sortable=True),
         schema.field("e"),
+        schema.field("f", "int[]", filterable=True),
     )
     conn.execute(desired_sql([thing]))
     query = "select indexdef from pg_indexes where tablename = 'things' order by 1"
     found = [row[0].partition(" USING ")[2] for row in conn.execute(query)]
-    assert sorted(found) == sorted(
-        ["btree (id)", "btree (owner_id)", "btree (a)", "btree (b)", "btree (c, id)", "btree (d)"]
-    )
+    columns = ["id", "owner_id", "a", "b", "c, id", "d"]
+    assert sorted(found) == sorted([*(f"btree ({name})" for name in columns), "gin (f)"])
 
 
 @pytest.mark.db

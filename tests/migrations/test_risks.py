@@ -22,6 +22,7 @@ TIME = "timestamp with time zone"
         ("date", TIME),
         ("uuid", "text"),
         ("jsonb", "text"),
+        ("integer", "double precision"),
     ],
 )
 def test_these_hold_every_value_of_before_but_not_the_other_way(old, new):
@@ -38,6 +39,11 @@ def test_these_hold_every_value_of_before_but_not_the_other_way(old, new):
         ("integer", "character varying(3)"),
         ("integer", "numeric(5,2)"),
         ("text", "jsonb"),
+        ("text", "text[]"),
+        ("text[]", "integer[]"),
+        ("bigint", "double precision"),
+        ("double precision", "numeric"),
+        ("interval", "time without time zone"),
     ],
 )
 def test_these_may_lose_something(old, new):

@@ -81,8 +81,19 @@ TYPES: dict[str, dict[str, Strategy]] = {
     },
     "bool": COLUMN | {"default": st.booleans() | st.none()},
     "uuid": COLUMN | {"default": st.uuids().map(str)},
-    "date": COLUMN | {"default": st.dates().map(str)},
-    "datetime": COLUMN | {"default": MOMENTS.map(str)},
+    "float": RANGE
+    | {"min": st.floats(-5000, -1000), "default": st.floats(-999, 999) | SMALL | st.none()},
+    "date": COLUMN
+    | {
+        "min": st.sampled_from(["0001-01-01", "today-999y"]),
+        "max": st.sampled_from(["9999-12-31", "today", "today+30d"]),
+        "default": st.dates().map(str),
+    },
+    "datetime": COLUMN
+    | {"min": st.sampled_from(["0001-01-03T00:00:00Z", "now-2h"]), "default": MOMENTS.map(str)},
+    "time": COLUMN | {"max": st.just("23:59:59.999999"), "default": st.times().map(str)},
+    "duration": COLUMN | {"min": st.just("PT0S"), "default": st.sampled_from(["P2W", "PT1.5S"])},
+    "array": FIELD | {"max_items": st.integers(1, 1000), "filterable": st.booleans()},
     "enum": SEARCH | {"default": st.just("a")},
     "json": FIELD,
 }
@@ -115,6 +126,8 @@ def field(draw: st.DrawFn, name: str, key: bool = False) -> str:
     if kind == "enum":
         texts = ["a", *draw(st.lists(TEXTS.filter(lambda t: t not in ("", "a")), unique=True))]
         choices = f", {draw(st.sampled_from([texts, tuple(texts)]))!r}"
+    elif kind == "array":
+        choices = draw(st.sampled_from([", 'string'", ", of='int'", ", 'enum', choices=['a']"]))
     return f"schema.{kind}({name!r}{choices}{draw(options(TYPES[kind], key))})"
 
 

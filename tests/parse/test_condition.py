@@ -16,9 +16,11 @@ from .helpers import codes, marked, parse_parts
 from .helpers import resource as resource_of
 
 TYPES: dict[str, Any] = {"a": "int", "d": "decimal", "t": "text", "f": "bool", "j": "json"}
+TYPES |= {"w": "float", "l": "duration", "z": "int[]"}
 SPAN = resource_of().span
 COLUMNS = {name: ColumnIR(name, kind, SPAN) for name, kind in TYPES.items()}
 TOKENS = (
+    *("w", "l", "z"),
     *("a", "d", "t", "f", "j", "x", "1", "1.5", "'x'", "True", "None", "(", ")", "[", "]", ","),
     *("and", "or", "not", "in", "is", "<", "==", "+", "-", "*", "/", "**", "len(t)", "len", "if"),
     *("else", "lambda:", ".", ":=", "f'{a}'", "b'x'", "...", "~", "@", "await", "1e999", "0x1F"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from forge_min import schema
@@ -30,6 +30,9 @@ TYPES = [
     schema.bool,
     schema.datetime,
     schema.date,
+    schema.time,
+    schema.duration,
+    schema.float,
 ]
 COMMON = {"required": True, "immutable": True, "label": "L", "placeholder": "P", "help": "H"}
 COMMON |= {"visible_to": ["admin"], "writable_by": ("admin",)}
@@ -50,6 +53,7 @@ def test_json_takes_the_options_that_need_no_order_of_values() -> None:
 
 def test_there_is_a_function_for_every_type() -> None:
     names = {function("x").type for function in TYPES} | {"enum", "json"}
+    names |= {schema.array("x", of).type for of in get_args(get_type_hints(schema.array)["of"])}
     assert names == set(get_args(schema.FieldType))
 
 

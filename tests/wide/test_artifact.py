@@ -246,6 +246,36 @@ def test_what_a_role_may_not_see_is_in_no_export(site: Site, rows: dict[str, Any
     assert other.returncode == 0 and "fjord" not in other.stdout.lower()
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_an_exported_list_time_and_duration_is_the_same_after_an_import(
+    site: Site, tmp_path: Path, form: str
+) -> None:
+    tenant = str(uuid4())
+    user = User(site, "ann", ROLES, tenant)
+    hostile = ["", "a,b", '"', "\\", "{}", "null", "=1", " ü\n"]
+    body = {
+        "time": "23:59:59.000001",
+        "float": 1e-300,
+        "tags": hostile[:5],
+        "rooms": [-1, 2**31 - 1],
+    }
+    rows = [
+        user.create("/courses", body | {"length": "P400DT0.5S", "days": ["it's"]}),
+        user.create("/courses", body | {"length": None, "tags": hostile[5:], "rooms": []}),
+    ]
+    file = tmp_path / f"courses.{form}"
+    done = site.run("export", "courses", "--tenant", tenant, "--all-fields", "-o", str(file))
+    assert done.returncode == 0, done.stderr
+    again = ("import", "courses", str(file), "--tenant", tenant)
+    same = site.run(*again, "--update", "id")
+    assert "2 unchanged" in same.stdout, same.stdout + same.stderr
+    for row in rows:
+        assert user.ask("DELETE", f"/courses/{row['id']}")[0] == 204
+    assert "2 created" in site.run(*again).stdout
+    for row in rows:
+        assert user.ask("GET", f"/courses/{row['id']}")[2] == row
+
+
 def test_an_event_reaches_its_own_tenant_only_and_names_no_hidden_field(
     site: Site, ours: User, rows: dict[str, Any]
 ) -> None:

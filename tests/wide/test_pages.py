@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -88,6 +89,90 @@ def test_every_type_of_field_goes_through_a_form_and_back(boss: Person) -> None:
     boss.click("Edit")
     kept = dict(boss.page.form.fields)
     assert (kept["int"], kept["text"], kept["json"]) == ("", "", "[]")
+
+
+def test_times_durations_and_lists_go_through_a_form_and_back(boss: Person, site: Site) -> None:
+    page = boss.get("/courses/new")
+    shown = dict(page.form.fields)
+    assert (shown["opens_at"], shown["length"], shown["pause"]) == ("08:30", "36:00:00", "0:30:00")
+    body = page.body.decode()
+    (opens,) = re.findall(r'<input[^>]* name="opens_at"[^>]*>', body)
+    assert all(f'{n}="{v}"' in opens for n, v in (("type", "time"), ("min", "06:00:00"))), opens
+    years = re.search(r'name="starts_on"[^>]* min="1900-01-01" max="(\d{4})-', body)
+    assert years and int(years[1]) == datetime.now(UTC).year + 2
+    assert body.count('type="checkbox" name="days"') == 3 and "One value per line." in page.text
+    values = {
+        "time": "23:15", "opens_at": "07:00:30.25", "length": "1:02:03.5", "pause": "P1DT1M",
+        "float": "1e-7", "weight": "0.1", "tags": "a b\r\n\r\n <i>ü</i> ", "rooms": "7\n-8",
+        "days": ["it's", "sun"], "starts_on": "2026-02-03",
+    }  # fmt: skip
+    page = boss.send(values)
+    assert "Created." in page.text, errors(page)
+    for cell in ("23:15", "24:01:00", "1:02:03.5", "a b, <i>ü</i>", "7, -8", "it's, sun"):
+        assert cell in page.text, cell
+    path = boss.at.partition("?")[0]
+    row = json.loads(site.ask("GET", f"/api/v1{path}", **boss._headers)[2])
+    stored = {"tags": ["a b", "<i>ü</i>"], "rooms": [7, -8], "days": ["it's", "sun"]}
+    stored |= {"time": "23:15:00", "length": "PT1H2M3.5S", "pause": "P1DT1M0S", "float": 1e-7}
+    assert {name: row[name] for name in stored} == stored
+    boss.click("Edit")
+    kept = [(name, value) for name, value in boss.page.form.fields if name == "days"]
+    assert kept == [("days", "it's"), ("days", "sun")]
+    assert dict(boss.page.form.fields)["tags"] == "a b\n<i>ü</i>"
+    boss.send()
+    assert json.loads(site.ask("GET", f"/api/v1{path}", **boss._headers)[2]) == row
+    boss.get(f"{path}/edit")
+    wrong = {
+        "time": "8",
+        "length": "1:60",
+        "float": "x",
+        "rooms": "1\nb",
+        "starts_on": "1899-01-01",
+    }
+    page = boss.send(wrong | {"weight": "-1", "days": ["tue"]})
+    assert page.status == 422 and errors(page).keys() == wrong.keys() | {"weight", "days"}
+    assert errors(page)["starts_on"] == "must be at least 1900-01-01"
+    boss.get(f"{path}/edit")
+    boss.send({"days": None, "rooms": "", "tags": ""})
+    row = json.loads(site.ask("GET", f"/api/v1{path}", **boss._headers)[2])
+    assert (row["days"], row["rooms"], row["tags"]) == ([], [], [])
+
+
+def test_a_list_that_no_input_holds_stays_as_it_is(boss: Person, site: Site) -> None:
+    for tags in (["", " a", "b\nc", "\r"], [""], [" "], []):
+        body = {
+            "time": "09:00:00.000001",
+            "float": 0.1,
+            "tags": tags,
+            "days": ["sun", "mon", "sun"],
+        }
+        row = json.loads(site.ask("POST", "/api/v1/courses", body, **boss._headers)[2])
+        boss.get(f"/courses/{row['id']}/edit")
+        boss.send({"weight": "1"})
+        after = json.loads(site.ask("GET", f"/api/v1/courses/{row['id']}", **boss._headers)[2])
+        assert after == row | {"weight": 1.0, "version": 2}
+
+
+def test_lists_are_filtered_and_downloaded(boss: Person, site: Site) -> None:
+    body = {
+        "time": "09:00:00",
+        "float": 2.5,
+        "length": "PT7H",
+        "tags": ["=1", "x"],
+        "days": ["mon"],
+    }
+    assert site.ask("POST", "/api/v1/courses", body, **boss._headers)[0] == 201
+    page = boss.get("/courses")
+    form = page.forms[0]
+    assert [value for value, _ in form.choices["days[contains]"]] == ["", "mon", "it's", "sun"]
+    found = boss.send(
+        {"days[contains]": "mon", "tags[contains]": "x", "length[gte]": "7:00:00"}, form=form
+    )
+    assert "=1, x" in found.text
+    none = boss.send({"time[gte]": "09:01", "time[lte]": "09:02"}, form=form)
+    assert "No matching rows." in none.text
+    boss.get("/courses.csv?days[contains]=mon")
+    assert '"[""=1"", ""x""]"' in boss.page.body.decode()
 
 
 def test_what_no_input_holds_as_it_is_stays_as_it_is(boss: Person, site: Site) -> None:

@@ -89,7 +89,7 @@ def _replace_keys(items: Sequence[dict[str, Any]], replaced: Mapping[str, Refere
         values = reference.lookup({*read} - {None}, by=target, shown=reference.column, live=False)
         for item, key in zip(items, read):
             value = values.get(key)
-            item[name] = value if value is None or isinstance(value, int) else to_text(value)
+            item[name] = value if isinstance(value, int | float | None) else to_text(value)
     for column in {reference.relation.column for reference in replaced.values()}:
         for item in items:
             item.pop(column, None)

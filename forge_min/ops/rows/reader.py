@@ -16,7 +16,8 @@ from ...i18n import parse_number
 from ...lazy import lazy_pattern
 
 MAX_LINE = 1 << 24  # characters
-STRUCTURED = ("json", "many")  # types with JSON text in their CSV cell
+# Types with JSON text in their CSV cell.
+STRUCTURED = ("json", "many", "string[]", "int[]", "enum[]")
 # PERF: json.loads with any option creates a decoder at each call.
 _decode = json.JSONDecoder(parse_float=parse_number).decode
 # A cell of RFC 4180 with its end; a quoted cell without its closing quote.
