@@ -11,6 +11,7 @@ PEERS := .venv-peers
 SIZES := .venv-size
 # Tests wait for each other's processes a good deal: one worker more than there are processors.
 MINUTES ?= 3
+EXAMPLE ?= departures
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
@@ -32,8 +33,8 @@ help:  ## this list
 
 install: $(READY)  ## create the virtual environment .venv, with the compiled core if there is a compiler
 
-run: $(READY)  ## build examples/departures, serve it and load its data; SMOKE=1: check it and exit
-	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
+run: $(READY)  ## build an example, serve it and load its data; EXAMPLE=permits: the other one; SMOKE=1: check it and exit
+	@$(PY) examples/$(EXAMPLE)/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
 
 notes: $(READY)  ## serve examples/notes, the smallest application
 	@$(PY) -m forge_min --project examples/notes dev
