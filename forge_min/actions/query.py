@@ -38,7 +38,7 @@ OPERATORS |= {"in": "= any", "contains": "ilike"}
 _KEY = lazy_pattern(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
 _NUMBER = lazy_pattern("[0-9]{1,9}")
 _ALL = (*OPERATORS, "is_null")
-_CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
+CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 
 Order = tuple[Sort, ...]
 Params = dict[str, Any]
@@ -105,11 +105,11 @@ class ListQuery:
         for key, values in query.items():
             is_list = key.endswith("[in]") and len(values) > 1  # its values may contain commas
             conditions = [values] if is_list else dict.fromkeys(values)
-            pairs += [(key, value) for value in conditions if key not in _CONTROL]
+            pairs += [(key, value) for value in conditions if key not in CONTROL]
         if len(pairs) > max_conditions:
             raise _too_many(pairs[max_conditions][0], max_conditions)
-        cursor, include = _one(query, "cursor"), _one(query, "include")
-        page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
+        cursor, include = one_of(query, "cursor"), one_of(query, "include")
+        page = _number("page", one_of(query, "page"), MAX_PAGE) if "page" in query else None
         if page is not None and cursor is not None:
             raise BadRequest(text("use either page or cursor, not both"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
@@ -118,11 +118,11 @@ class ListQuery:
             raise BadRequest(message)
         return cls(
             _filters(resource, pairs, read_text),
-            _sorts(resource, _one(query, "sort")),
-            _number(size, _one(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
+            _sorts(resource, one_of(query, "sort")),
+            _number(size, one_of(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
             cursor,
             page,
-            _search(resource, _one(query, "q")),
+            _search(resource, one_of(query, "q")),
             tuple(include.split(",")) if include else (),
         )
 
@@ -176,7 +176,8 @@ def _too_many(name: str, most: int) -> BadRequest:
     return error
 
 
-def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+def one_of(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """Return the only value of a parameter. Raises BadRequest for several."""
     values = query.get(name)
     if not values:
         return None
@@ -206,7 +207,7 @@ def _search(resource: Resource[Any], words: str | None) -> str:
 def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
     if keys is None:
         return ()
-    columns = _visible(resource, lambda c: c.sortable)
+    columns = visible(resource, lambda c: c.sortable)
     sorts: dict[str, Sort] = {}
     for key in keys.split(","):
         name = key.removeprefix("-")
@@ -217,8 +218,8 @@ def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
     return tuple(sorts.values())
 
 
-def _visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
-    """The columns that fit and that the current identity may see, by name."""
+def visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
+    """Return the columns that fit and that the current identity may see, by name."""
     hidden = hidden_columns(resource)
     return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
 
@@ -226,7 +227,7 @@ def _visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[st
 def _filters(
     resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
 ) -> tuple[Filter, ...]:
-    columns = _visible(resource, lambda c: c.filterable) if pairs else {}
+    columns = visible(resource, lambda c: c.filterable) if pairs else {}
     return tuple(_filter(columns, key, value, read) for key, value in pairs)
 
 
@@ -292,11 +293,7 @@ def statement(
     has a page. It has one row more than the limit if there is another page.
     """
     params: Params = {}
-    where = scope(resource, "")
-    where += [_condition(f, f"f{n}", params) for n, f in enumerate(query.filters)]
-    if query.q:
-        where.append(f'"forge_search" @@ {_WORDS}')
-        params["forge_q"] = query.q
+    where = conditions(resource, query, params)
     order = order_of(resource, query)
     more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
     # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
@@ -304,22 +301,32 @@ def statement(
     paging = f"\nlimit {query.limit + 1:d}"
     if query.page:
         source = quote(resource.source or resource.table)
-        more += f", (select count(*) from {source}{_where(where)}) as forge_total"
+        more += f", (select count(*) from {source}{where_clause(where)}) as forge_total"
         if query.page > 1:
             params["forge_offset"] = (query.page - 1) * query.limit
             paging += " offset %(forge_offset)s"
     select = resource.select.replace("\nfrom ", more + "\nfrom ", 1)
     if at is None:
-        return select + _where(where) + _by(order) + paging, params
+        return select + where_clause(where) + _by(order) + paging, params
     parts = [
-        select + _where([*where, *conditions]) + _by(order[same:], at.backwards) + paging
-        for same, conditions in _beyond(order, at, params)
+        select + where_clause([*where, *beyond]) + _by(order[same:], at.backwards) + paging
+        for same, beyond in _beyond(order, at, params)
     ]
     if len(parts) == 1:
         return parts[0], params
     # PERF: each of these is a range of the index; joined by OR they would filter all of it.
     ranges = "\nunion all\n".join(f"({part})" for part in parts)
     return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}", params
+
+
+def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:
+    """Return the conditions for the rows of a list as SQL, and add their values to `params`."""
+    where = scope(resource, "")
+    where += [_condition(f, f"f{n}", params) for n, f in enumerate(query.filters)]
+    if query.q:
+        where.append(f'"forge_search" @@ {_WORDS}')
+        params["forge_q"] = query.q
+    return where
 
 
 def _name(sort: Sort) -> str:
@@ -331,7 +338,8 @@ def _by(order: Order, backwards: bool = False) -> str:
     return "\norder by " + ", ".join(keys)
 
 
-def _where(conditions: Sequence[str]) -> str:
+def where_clause(conditions: Sequence[str]) -> str:
+    """Return the where clause of conditions, "" without any."""
     return "\nwhere " + " and ".join(conditions) if conditions else ""
 
 

@@ -66,6 +66,8 @@ def accepts(hint: Hint, value: object) -> bool:
         return value in args
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(accepts(args[0], item) for item in value)
+    if origin is dict:  # of its values, each has a check of its own
+        return isinstance(value, dict) and all(isinstance(key, str) for key in value)
     if origin is tuple:
         return isinstance(value, tuple) and tuple(map(type, value)) == args
     return type(value) is hint
@@ -89,6 +91,8 @@ def describe(hint: Hint) -> str:
         return " or ".join(f'"{value}"' for value in args)
     if origin is Sequence:
         return f"a list of {describe(args[0])}"
+    if origin is dict:
+        return 'a dictionary, as {"status": "open"}'
     if origin is tuple:
         return "two whole numbers in parentheses, as (9, 2)"
     return _WORDS[hint]

@@ -46,6 +46,7 @@ def lower(
         uniques=tuple(part for part in resource.parts if isinstance(part, schema.UniqueFields)),
         indexes=tuple(part for part in resource.parts if isinstance(part, schema.FieldsIndex)),
         checks=tuple(part for part in resource.parts if isinstance(part, schema.RowCheck)),
+        reports=tuple(part for part in resource.parts if isinstance(part, schema.Report)),
         hooks=_hooks(resource.parts),
         versioned=traits.pop("version", False),
         **traits,

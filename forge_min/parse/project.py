@@ -15,9 +15,11 @@ from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
 from .lowering import ids_field, inverse_relations, lower, many_ir, many_to_many_edge, resolve
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem
+from .report import report_problems
 from .rules import Problems, problems
 
 RELATIONS = schema.BelongsTo | schema.Many
+SEVERAL = schema.UniqueFields | schema.FieldsIndex
 _EXAMPLE = 'country = schema.define("Country", schema.string("code"))'
 
 
@@ -35,8 +37,10 @@ class Definition:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it could be evaluated."""
-        return all(node.is_complete for node in (self.call, *self.call.parts))
+        """Whether all of its columns could be evaluated."""
+        columns = schema.Field | schema.Trait | RELATIONS
+        nodes = [part for part in self.call.parts if isinstance(part.value, columns)]
+        return all(node.is_complete for node in (self.call, *nodes))
 
     @property
     def is_reliable(self) -> bool:
@@ -122,7 +126,11 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
     for part in definition.call.parts:
         if isinstance(part.value, schema.RowCheck):
             _check_row_condition(definition.source, part, columns)
-        elif isinstance(part.value, schema.UniqueFields | schema.FieldsIndex):
+        elif isinstance(part.value, schema.Report):
+            for option, index, wrong in report_problems(part.value, columns):
+                node = part.args[option]
+                definition.source.report((node.parts[index:] or [node])[0].span, wrong)
+        elif isinstance(part.value, SEVERAL) and part.is_complete:
             problems = _field_problems(part.value, columns)
             for field, found in zip((part, *part.parts), problems):
                 if found:
@@ -163,9 +171,11 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     """Return the names that no second part may use: columns, attributes, JSON fields, or itself."""
     if isinstance(part, schema.Permission):
         return (f'permission("{part.operation}")',)
+    if isinstance(part, schema.Report):
+        return (f'report("{part.name}")',)
     if isinstance(part, schema.RowCheck):
         return (f"check({part.condition!r})",)
-    if isinstance(part, schema.UniqueFields | schema.FieldsIndex):
+    if isinstance(part, SEVERAL):
         word = "unique" if isinstance(part, schema.UniqueFields) else "index"
         return (f"{word}({', '.join(map(quote, part.fields))})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
@@ -247,6 +257,12 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
                 taken = problem(entry, name=quote(name), file=first.source.file)
                 second.source.report(second.call.span_of("name"), taken)
                 break
+        for part in second.call.parts:
+            if isinstance(part.value, schema.Report):
+                first = seen.setdefault(("report_taken", part.value.name), second)
+                if first is not second:
+                    words = {"name": quote(part.value.name), "file": first.source.file}
+                    second.source.report(part.span_of("name"), problem("report_taken", **words))
 
 
 def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:

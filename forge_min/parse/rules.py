@@ -26,7 +26,7 @@ _JOB_LIMITS = {"priority": (1, 4), "max_attempts": (1, 32767), "delay": (0, 10 *
 # (entry of messages.toml, an option, the options that it excludes)
 _CONFLICTS = (
     ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
-    ("leak", "visible_to", ("searchable", "sortable", "filterable")),
+    ("leak", "visible_to", ("searchable", "sortable", "filterable", "aggregatable")),
 )
 _OPERATIONS = ("read", "create", "update", "delete", "restore")
 # Words that users may mean for an operation with another name.
@@ -46,6 +46,9 @@ def problems(value: object) -> Problems:
         case schema.Permission(operation, roles):
             yield "operation", _operation(operation)
             yield "roles", _roles("the permission", roles)
+        case schema.Report(name):
+            taken = problem("report_operation", name=quote(name))
+            yield "name", taken if name in (*_OPERATIONS, "audit") else _operation(name)
         case schema.JobRef(kind, queue):
             yield "kind", names.class_problem(kind, "F131", "the job kind")
             yield "queue", names.label_problem(queue, "F132", "the queue name")
@@ -91,6 +94,10 @@ def _operation(operation: str) -> SchemaProblem | None:
 def _member(part: schema.Field | schema.BelongsTo) -> Problems:
     for option in ("visible_to", "writable_by"):
         yield option, _roles(option, getattr(part, option))
+    for entry, option, excluded in _CONFLICTS:
+        for other in excluded if getattr(part, option, None) else ():
+            if getattr(part, other, None) is not None and getattr(part, other) is not False:
+                yield other, problem(entry, option=other)
 
 
 def _roles(option: str, roles: Sequence[str] | None) -> SchemaProblem | None:
@@ -114,10 +121,6 @@ def _field(field: schema.Field) -> Problems:
         option = "filterable" if field.filterable else "name"
         yield option, problem("list_parameter", name=field.name)
     yield from _member(field)
-    for entry, option, excluded in _CONFLICTS:
-        for other in excluded if getattr(field, option) else ():
-            if getattr(field, other) is not None and getattr(field, other) is not False:
-                yield other, problem(entry, option=other)
     if field.type == "enum":
         yield from _choices(field.choices)
     yield from _limits(field)
@@ -175,7 +178,7 @@ def _fits(number: Decimal, precision: tuple[int, int]) -> bool:
 def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     """Return the problem of the field's default. pattern: None if it is not set or invalid."""
     value: Any = field.default
-    if not _is_value(field.type, value):
+    if not is_value(field.type, value):
         hint = TYPES[field.type].get("hint", "")
         return problem("default_type", type=field.type, hint=hint)
     if field.type == "enum" and value not in field.choices:
@@ -194,7 +197,8 @@ def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     return problem("default_wrong", wrong=wrong) if wrong else None
 
 
-def _is_value(kind: str, default: Any) -> bool:
+def is_value(kind: str, default: Any) -> bool:
+    """Whether a value of the right Python type is a value of a field type."""
     rule = TYPES[kind]
     if kind in ("int", "bigint"):
         least, most = rule["limits"]["min"]

@@ -178,6 +178,11 @@ MISTAKES = [
     ('schema.unique("id", "version", messag="no")', "F106", 'messag="no"'),
     ('schema.index("-id", "id")', "F153", "schema.index"),
     ('schema.index("-id", "--version")', "F153", '"--version"'),
+    ('schema.string("x", aggregatable=True, visible_to=["a"])', "F148", "True"),
+    ('schema.belongs_to("Thing", aggregatable=True, visible_to=["a"])', "F148", "True"),
+    ('schema.json("x", aggregatable=True)', "F106", "aggregatable=True"),
+    ('schema.report("x", [])', "F156", "[]"),
+    ('schema.report("x", "id")', "F107", '"id"'),
     ('schema.check("", message="m")', "F154", '""'),
     ('schema.check("id is None")', "F108", "schema.check"),
     ('schema.check("id is", message="m")', "F154", '"id is"'),
@@ -304,6 +309,101 @@ def test_a_condition_does_not_compare_a_hidden_field_with_one_that_is_not() -> N
     fields = ["schema.int('paid', visible_to=['hr'])", "schema.int('due', visible_to=['hr'])"]
     assert codes(parse_parts(*fields, "schema.check('paid <= due', 'no')")) == []
     assert codes(parse_parts(*fields, "schema.check('paid <= version', 'no')")) == ["F148"]
+
+
+FIELDS = (
+    "schema.decimal('cost', aggregatable=True, filterable=True)",
+    "schema.int('beds', filterable=True)",
+    "schema.enum('kind', ['a', 'b'], aggregatable=True, filterable=True)",
+    "schema.datetime('at', aggregatable=True, filterable=True)",
+    "schema.string('name', filterable=True)",
+    "schema.bool('open', filterable=True)",
+    "schema.string('secret', visible_to=['boss'])",
+    "schema.belongs_to('Thing', 'ward', aggregatable=True)",
+    "schema.timestamps()",
+)
+GOOD = [
+    "'r', ['ward_id', 'month(at)'], ['sum(cost)', 'avg(cost)', 'max(at)'], chart='stacked'",
+    "'r', ('day(created_at)',), ('count',), {}",
+    "'r', ['kind', 'at'], filters={'kind': None, 'kind[ne]': 'a', 'kind[in]': ['a', 'b']}",
+    "'r', ['kind'], filters={'cost[gte]': '1.5', 'cost': 3, 'beds[in]': (1, 2), 'open': True}",
+    "'r', ['kind'], filters={'at[lt]': '2026-01-01T00:00:00Z', 'name[contains]': '%'}",
+    "'r', ['kind'], filters={'name[is_null]': False, 'id': '0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b'}",
+]
+WRONG = [
+    # arguments of the report, code, marked text
+    ("'r', ['wards_id']", "F156", "'wards_id'"),
+    ("'r', ['kind', 'kind']", "F156", "'kind'"),
+    ("'r', ['kind', 'at', 'cost']", "F156", "['kind', 'at', 'cost']"),
+    ("'r', ['kind'], []", "F156", "[]"),
+    ("'r', ['beds']", "F156", "'beds'"),
+    ("'r', ['version']", "F156", "'version'"),
+    ("'r', ['secret']", "F156", "'secret'"),
+    ("'r', ['month(cost)']", "F156", "'month(cost)'"),
+    ("'r', ['hour(at)']", "F156", "'hour(at)'"),
+    ("'r', ['month (at)']", "F156", "'month (at)'"),
+    ("'r', ['kind'], ['sum(at)']", "F156", "'sum(at)'"),
+    ("'r', ['kind'], ['min(kind)']", "F156", "'min(kind)'"),
+    ("'r', ['kind'], ['sum(beds)']", "F156", "'sum(beds)'"),
+    ("'r', ['kind'], ['count', 'count']", "F156", "'count'"),
+    ("'r', ['kind'], ['cost']", "F156", "'cost'"),
+    ("'r', ['kind'], ['count(*)']", "F156", "'count(*)'"),
+    ("'r', ['kind'], chart='pie'", "F107", "'pie'"),
+    ("'r', ['kind'], filters={'secret': 'x'}", "F156", "{'secret': 'x'}"),
+    ("'r', ['kind'], filters={'version': 1}", "F156", "{'version': 1}"),
+    ("'r', ['kind'], filters={'kind': 'c'}", "F156", "{'kind': 'c'}"),
+    ("'r', ['kind'], filters={'kind[in]': 'a'}", "F156", "{'kind[in]': 'a'}"),
+    ("'r', ['kind'], filters={'kind': ['a']}", "F156", "{'kind': ['a']}"),
+    ("'r', ['kind'], filters={'kind[contains]': 'a'}", "F156", "{'kind[contains]': 'a'}"),
+    ("'r', ['kind'], filters={'kind[': 'a'}", "F156", "{'kind[': 'a'}"),
+    ("'r', ['kind'], filters={'kind[like]': 'a'}", "F156", "{'kind[like]': 'a'}"),
+    ("'r', ['kind'], filters={'cost': '1e3'}", "F156", "{'cost': '1e3'}"),
+    ("'r', ['kind'], filters={'cost': 1.5}", "F156", "{'cost': 1.5}"),
+    ("'r', ['kind'], filters={'cost[gt]': None}", "F156", "{'cost[gt]': None}"),
+    ("'r', ['kind'], filters={'beds': '1'}", "F156", "{'beds': '1'}"),
+    ("'r', ['kind'], filters={'beds': True}", "F156", "{'beds': True}"),
+    ("'r', ['kind'], filters={'beds': 4294967296}", "F156", "{'beds': 4294967296}"),
+    ("'r', ['kind'], filters={'open': 1}", "F156", "{'open': 1}"),
+    ("'r', ['kind'], filters={'name[is_null]': 'true'}", "F156", "{'name[is_null]': 'true'}"),
+    ("'r', ['kind'], filters={'name': 'a\\0'}", "F156", "{'name': 'a\\0'}"),
+    ("'r', ['kind'], filters={'at': '2026-01-01'}", "F156", "{'at': '2026-01-01'}"),
+    ("'r', ['kind'], filters={'ward_id': 'x'}", "F156", "{'ward_id': 'x'}"),
+    ("'r', ['kind'], filters={1: 'x'}", "F107", "{1: 'x'}"),
+    ("'r', ['kind'], filters=['x']", "F107", "['x']"),
+    ("'read', ['kind']", "F156", "'read'"),
+    ("'audit', ['kind']", "F156", "'audit'"),
+    ("'reads', ['kind']", "F152", "'reads'"),
+    ("'A report', ['kind']", "F120", "'A report'"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "text"), WRONG, ids=[words for words, _, _ in WRONG])
+def test_a_mistake_in_a_report_is_one_diagnostic_at_its_place(
+    words: str, code: str, text: str
+) -> None:
+    (found,) = parse_parts(*FIELDS, f"schema.report({words})").diagnostics
+    assert (found.code, marked(found)) == (code, text)
+    assert found.hint or code in ("F107", "F120")
+
+
+def test_a_second_report_of_a_name_is_reported() -> None:
+    twice = parse_parts(*FIELDS, *["schema.report('x', ['kind'])"] * 2)
+    assert [(d.code, marked(d)) for d in twice.diagnostics] == [("F142", "'x'")]
+
+
+def test_reports_have_groups_measures_and_filters_of_their_fields() -> None:
+    reports = [f"schema.report({words})".replace("'r'", f"'r{n}'") for n, words in enumerate(GOOD)]
+    assert parse_parts(*FIELDS, *reports).diagnostics == ()
+
+
+def test_all_mistakes_of_a_report_are_reported_at_once() -> None:
+    wrong = "'r', ['beds', 'x'], ['sum(x)'], {'secret': 1, 'kind': 'c'}, chart='pie', more=1"
+    parsed = parse_parts(
+        *FIELDS, "schema.int('X')", f"schema.report({wrong})", "schema.timestamp()"
+    )
+    assert sorted(codes(parsed)) == ["F105", "F106", "F107", "F120"], "the columns are not certain"
+    parsed = parse_parts(*FIELDS, f"schema.report({wrong})")
+    assert sorted(codes(parsed)) == ["F106", "F107"] + ["F156"] * 5
 
 
 def test_duplicates_are_reported_at_the_second() -> None:
