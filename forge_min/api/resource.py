@@ -11,9 +11,10 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
@@ -29,6 +30,7 @@ from ..errors import (
     StaleVersion,
     Unauthenticated,
 )
+from ..fanout import iso_utc
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import (
@@ -38,6 +40,7 @@ from ..wsgi import (
     Request,
     Response,
     client_network,
+    first,
     json_response,
     no_content,
     to_json,
@@ -160,6 +163,18 @@ class ResourceAPI:
         data = [entry.to_json() for entry in page.rows]
         body = {"data": data, "pagination": _cursors(page)}
         return json_response(body, headers=_cursor_links(request, page))
+
+    def aggregate(self, request: Request) -> Response:
+        """GET what is computed of groups of rows."""
+        self._actions.allow("read")
+        return _groups(self._actions.aggregate(self._actions.aggregate_query(request.query)))
+
+    def report(self, request: Request) -> Response:
+        """GET the groups of a report."""
+        if not request.query.keys() <= {"zone"}:
+            raise BadRequest(text("only zone is a parameter of a report"))
+        zone = first(request.query, "zone") or "UTC"
+        return _groups(self._actions.report(request.params["name"], zone=zone))
 
     def verb(self, function: Callable[..., Any], doc: str | None, operation: str = "") -> Handler:
         """Return the handler of a verb of the project.
@@ -328,6 +343,14 @@ class ResourceAPI:
             return int(self._actions.public(key, live=False).version)
         except NotFound:
             return -1
+
+
+def _groups(groups: Iterable[Mapping[str, Any]]) -> Response:
+    items = [
+        {name: iso_utc(v) if isinstance(v, datetime) else v for name, v in group.items()}
+        for group in groups
+    ]
+    return json_response({"items": items})
 
 
 def _is_same(value: object, now: object) -> bool:

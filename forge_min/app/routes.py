@@ -180,9 +180,10 @@ def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
     """Reject permissions for an operation that does not exist: they would protect nothing."""
     for topic, actions in registry.actions.items():
         for operation in actions.resource.permissions:
-            if operation not in OPERATIONS and (topic, operation) not in verbs:
+            is_report, is_verb = operation in actions.resource.reports, (topic, operation) in verbs
+            if operation not in OPERATIONS and is_report == is_verb:
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}, which is not a verb of app.py",
+                    f"{topic} has a permission for {operation!r}: that is no verb and no report",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

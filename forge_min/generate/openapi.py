@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..i18n import humanize
-from ..parse import ColumnIR
+from ..parse import ColumnIR, aggregate_names
 from .resource_model import KINDS, Shape, fields_rules, operators
 from .templating import common, render_template
 
@@ -154,8 +154,10 @@ def _property(column: ColumnIR) -> Json:
     return schema | {name: text for name, text in texts.items() if text}
 
 
-_OPERATIONS = {"list": "read", "get": "read", "audit": "read", "replace": "update"}
+_OPERATIONS = dict.fromkeys(("list", "get", "audit", "aggregate", "report"), "read")
+_OPERATIONS |= {"replace": "update"}
 _CONDITIONS = {"restore": "soft_delete", "audit": "auditable"}
+_CONDITIONS |= {"aggregate": "aggregatable", "{name}": "reports"}
 
 
 def document(shapes: Sequence[Shape]) -> Json:
@@ -171,7 +173,12 @@ def document(shapes: Sequence[Shape]) -> Json:
 
 
 def _paths(shape: Shape) -> Json:
+    r, columns = shape.resource, {column.column: column for column in shape.columns}
+    groups, measures = aggregate_names(columns)
     values = {
+        "groups": ", ".join(groups),
+        "measures": ", ".join(measures),
+        "reports": json.dumps([report.name for report in r.reports]),
         "row": component(shape),
         "input": component(shape, "Input"),
         "patch": component(shape, "Patch"),
@@ -181,15 +188,17 @@ def _paths(shape: Shape) -> Json:
         "sort_pattern": _listed("-?", [c.column for c in shape.columns if c.sortable]),
         "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
-    template: Json = json.loads(render_template("openapi.json", common(shape.resource) | values))
+    template: Json = json.loads(render_template("openapi.json", common(r) | values))
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
     paths: Json = {}
     for path, item in template["paths"].items():
-        if getattr(shape.resource, _CONDITIONS.get(path.rpartition("/")[2], "name")):
+        if getattr(r, _CONDITIONS.get(path.rpartition("/")[2], "name")):
             paths[path] = {"parameters": [key]} if "{id}" in path else {}
             for method, operation in item.items():
                 paths[path][method] = _completed(shape, operation, template["problems"])
-    paths[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
+    for path in (f"/{r.path}", f"/{r.path}/-/aggregate"):
+        if path in paths:
+            paths[path]["get"]["parameters"] += _filters(shape)
     return paths
 
 
@@ -205,7 +214,10 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     permission = _OPERATIONS.get(verb, verb)
     removed = set() if r.versioned else {"428"}
     roles = {p.operation: set(p.roles) for p in r.permissions}
-    is_open = not roles.keys() - {"audit"} or "anybody" in roles.get(permission, ())
+    reports = {report.name for report in r.reports}
+    is_open = not roles.keys() - {"audit", *reports} or "anybody" in roles.get(permission, ())
+    if verb == "report":
+        is_open = is_open and all("anybody" in roles.get(name, ["anybody"]) for name in reports)
     if verb == "audit":  # closed to anonymous users, unless its own permission opens it
         is_open = "anybody" in roles.get("audit", ())
     if not r.tenant_scoped and is_open:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
-from ..schema import JobRef, RowCheck
+from ..schema import JobRef, Report, RowCheck
 from .resource_model import (
     KINDS,
     MODULES,
@@ -22,7 +22,16 @@ from .resource_model import (
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
-_COLUMN = ["filterable", "sortable", "unique", "immutable", "choices", "visible_to", "writable_by"]
+_COLUMN = [
+    "filterable",
+    "sortable",
+    "aggregatable",
+    "unique",
+    "immutable",
+    "choices",
+    "visible_to",
+    "writable_by",
+]
 _COLUMN += ["personal", "attribute", "label", "help", "placeholder"]
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
@@ -65,6 +74,9 @@ def _resource(shape: Shape) -> dict[str, str]:
     if r.permissions:
         who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
         options.append(f"permissions={{{block(who, 4)}}}")
+    if r.reports:
+        reports = map(_report, r.reports)
+        options.append(f"reports={{{block(reports, 4)}}}")
     if several_fields := fields_rules(r):
         several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
         options.append(f"rules={{{block(several, 4)}}}")
@@ -73,6 +85,7 @@ def _resource(shape: Shape) -> dict[str, str]:
             options.append(f"{hook}=({block(map(_job, jobs), 4)})")
     names = ["Check", "Column", "Resource"]
     names += ["Rule"] * bool(r.uniques or r.checks)
+    names += ["DeclaredReport"] * bool(r.reports)
     names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
     rules = [rule for column in shape.written for rule in column.rules.values()]
     exact = any(isinstance(rule, Decimal) for rule in rules)
@@ -114,6 +127,13 @@ def _rule(rule: FieldsRule) -> str:
     return _call("Rule", [], [repr(rule.fields)], message=rule.message, code=rule.code)
 
 
+def _report(report: Report) -> str:
+    code = [repr(tuple(names)) for names in (report.group, report.measures)]
+    filters = [repr(report.filters)] if report.filters else []
+    call = _call("DeclaredReport", [], code + filters, chart=report.chart)
+    return f'"{report.name}": {call}'
+
+
 def _condition(check: RowCheck) -> str:
     """Return the line of the validator for a condition of several fields."""
     fields = condition_fields(check.condition)
@@ -144,9 +164,12 @@ def _call(
 
 def _routes(r: ResourceIR) -> str:
     more = [("POST", "restore")] * r.soft_delete + [("GET", "audit")] * r.auditable
+    routes = [(method, f"{{id}}/{word}", word) for method, word in more]
+    routes += [("GET", "-/aggregate", "aggregate")] * r.aggregatable
+    routes += [("GET", "-/reports/{name}", "report")] * bool(r.reports)
     return "".join(
-        f'        Route("{method}", path + "/{{id}}/{word}", api.{word}, "{r.table}.{word}"),\n'
-        for method, word in more
+        f'        Route("{method}", path + "/{path}", api.{word}, "{r.table}.{word}"),\n'
+        for method, path, word in routes
     )
 
 
