@@ -110,8 +110,8 @@ def _choose(names: Iterable[str], known: dict[str, str]) -> list[str]:
     chosen = []
     for name in names:
         if name not in known:
-            words = {"name": name[:100], "allowed": join(known)}
-            raise BadRequest(text("{name} is not possible here; allowed: {allowed}", **words))
+            message = text("not possible here: {name}; allowed: {all}", name=name, all=join(known))
+            raise BadRequest(message)
         chosen.append(known.pop(name))
     return chosen
 

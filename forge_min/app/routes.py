@@ -128,6 +128,10 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views).routes()
     if paths:
         yield wsgi.Route("GET", "/", layout.start, "")
+    if any(actions.resource.reports for actions in layout.resources.values()):
+        pages = html.ReportPages(layout)
+        yield wsgi.Route("GET", html.REPORTS, pages.list, "")
+        yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show, "")
 
 
 def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:

@@ -39,6 +39,7 @@ from .form import FormBase, Texts
 from .inputs import CHOICE, SEARCH, RelationChoices
 from .layout import Layout, Render
 from .list_page import ListPage, export
+from .report import csv_of
 from .templates import WORDS, delete, show
 from .templates import form as form_page
 from .templates import list as list_page
@@ -54,7 +55,7 @@ PAGES: Views = {
 }
 """Templates that a project may replace with resources/<r>/views/<name>.html."""
 
-LISTING = ("", ".csv", "/new", "/new/choices", "/{id}/edit")
+LISTING = ("", ".csv", "/-/aggregate.csv", "/new", "/new/choices", "/{id}/edit")
 """The pages that list or search rows, below a resource's path: rate limits count them."""
 
 _NOTICES = {
@@ -131,6 +132,8 @@ class ResourcePages:
         ]
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore, ""))
+        if any(column.aggregatable for column in self._actions.resource.columns):
+            routes.append(Route("GET", path + "/-/aggregate.csv", self.aggregate, ""))
         return routes
 
     # -- reading -----------------------------------------------------------------------------------
@@ -148,6 +151,13 @@ class ResourcePages:
         """Send all rows of the list as CSV."""
         self._actions.allow("read")
         return export(self._actions, self._list_page.query(request))
+
+    def aggregate(self, request: Request) -> Response:
+        """Send an aggregate as CSV."""
+        self._actions.allow("read")
+        query = self._actions.aggregate_query(request.query)
+        groups = self._actions.aggregate(query)
+        return csv_of(self._actions, "aggregate", [*query.group, *query.measures], groups)
 
     def show(self, request: Request) -> Response:
         """Show all values of one row."""

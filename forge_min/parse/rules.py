@@ -25,7 +25,7 @@ _MAX_PRECISION = 1000  # of numeric(p, s), PostgreSQL manual, section 8.1.2
 _JOB_LIMITS = {"priority": (1, 4), "max_attempts": (1, 32767), "delay": (0, 10 * 366 * 86400)}
 # (entry of messages.toml, an option, the options that it excludes)
 _CONFLICTS = (
-    ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
+    ("key_conflict", "primary_key", ("visible_to", "writable_by", "default", "aggregatable")),
     ("leak", "visible_to", ("searchable", "sortable", "filterable", "aggregatable")),
 )
 _OPERATIONS = ("read", "create", "update", "delete", "restore")

@@ -98,7 +98,7 @@ def options(draw: st.DrawFn, known: dict[str, Strategy], key: bool = False) -> s
     clash: tuple[str, ...] = ()
     if key:
         values["primary_key"] = True
-        clash = ("default", "visible_to", "writable_by")
+        clash = ("default", "visible_to", "writable_by", "aggregatable")
     elif values.get("visible_to"):
         clash = ("searchable", "sortable", "filterable", "aggregatable")
     if values.get("pattern") and "default" in values:

@@ -180,6 +180,7 @@ MISTAKES = [
     ('schema.index("-id", "--version")', "F153", '"--version"'),
     ('schema.string("x", aggregatable=True, visible_to=["a"])', "F148", "True"),
     ('schema.belongs_to("Thing", aggregatable=True, visible_to=["a"])', "F148", "True"),
+    ('schema.uuid("x", primary_key=True, aggregatable=True)', "F147", "True"),
     ('schema.json("x", aggregatable=True)', "F106", "aggregatable=True"),
     ('schema.report("x", [])', "F156", "[]"),
     ('schema.report("x", "id")', "F107", '"id"'),

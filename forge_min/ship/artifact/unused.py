@@ -22,8 +22,11 @@ FILES = {
         for name in ("jobs", "assets/jobs", "templates/job", "templates/jobs", "templates/queues")
     ),
     "resource pages": (
-        *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),
-        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "show")),
+        *(
+            f"{_HTML}{name}."
+            for name in ("cells", "form", "inputs", "list_page", "report", "resource")
+        ),
+        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "report", "show")),
     ),
 }
 """The beginnings of the names of files, by part."""
