@@ -1,4 +1,4 @@
-"""Aggregates: groups of a list's rows, and what is computed of each group.
+"""Aggregates: counts, sums and other values of groups of rows.
 
 The rows are those of a list with the same filters: of this tenant, not deleted. A name of a client
 only chooses one of those that aggregatable columns offer; values are parameters.

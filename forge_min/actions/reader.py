@@ -120,7 +120,7 @@ class ReadActions(BaseActions[R]):
 
         A period is the date on which it begins.
 
-        operation: whose permission is needed.
+        operation: the one that the identity must be permitted.
 
         Raises BadRequest for unknown names, and F645 for more than 1,000 groups or
         `limits.response` bytes.
@@ -157,7 +157,7 @@ class ReadActions(BaseActions[R]):
         return self.aggregate(query, operation=self.report_operation(name), conn=conn)
 
     def report_operation(self, name: str) -> str:
-        """Return the operation whose permission a report needs: its own, else "read"."""
+        """Return the operation that protects a report: its own, if declared, else "read"."""
         return name if name in self.resource.permissions else "read"
 
     def related(

@@ -165,7 +165,7 @@ class ResourceAPI:
         return json_response(body, headers=_cursor_links(request, page))
 
     def aggregate(self, request: Request) -> Response:
-        """GET what is computed of groups of rows."""
+        """GET values of groups of rows."""
         self._actions.allow("read")
         return _groups(self._actions.aggregate(self._actions.aggregate_query(request.query)))
 

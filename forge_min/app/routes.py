@@ -187,7 +187,7 @@ def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
             is_report, is_verb = operation in actions.resource.reports, (topic, operation) in verbs
             if operation not in OPERATIONS and is_report == is_verb:
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}: that is no verb and no report",
+                    f"{topic} has a permission for {operation!r}, which must be a verb or a report",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

@@ -82,7 +82,7 @@ class ReportPages:
             "zoned": "(" in "".join(report.group),
         }
         context |= {"csv": f"{request.root}{REPORTS}/{name}.csv?{urlencode({'zone': zone})}"}
-        context |= {"empty": text("There are no rows yet.")}
+        context |= {"empty": text("No matching rows.")}
         return self._layout.page(request, report_page.render, label_of(name), **context)
 
 

@@ -200,7 +200,7 @@ def test_a_chart_has_a_name_a_description_and_a_shape_for_each_value(
 def test_a_report_without_rows_says_so(site: Runtime) -> None:
     empty = BOSS | {"X-Test-Tenant": str(UUID(int=7))}
     page = get(site, "/-/reports/per_account", empty)
-    assert page.status == 200 and "There are no rows yet." in page.text
+    assert page.status == 200 and "No matching rows." in page.text
     assert get(site, API + "/reports/per_account", empty).json == {"items": []}
 
 
