@@ -26,13 +26,10 @@ from .templates import report as report_page
 Groups = Sequence[dict[str, Any]]  # as of `Actions.aggregate`
 COLOURS = 12  # in forge.css
 LABELS = 12  # of an axis, at most
-_PERIODS = {
-    "day": gettext_noop("day"), "week": gettext_noop("week"),
-    "month": gettext_noop("month"), "year": gettext_noop("year"),
-}  # fmt: skip
-_FUNCTIONS = _PERIODS | {
-    "sum": gettext_noop("sum"), "avg": gettext_noop("average"), "min": gettext_noop("smallest"),
-    "max": gettext_noop("largest"), "count": gettext_noop("Count"),
+_FUNCTIONS = {
+    "day": gettext_noop("day"), "week": gettext_noop("week"), "month": gettext_noop("month"),
+    "year": gettext_noop("year"), "sum": gettext_noop("sum"), "avg": gettext_noop("average"),
+    "min": gettext_noop("smallest"), "max": gettext_noop("largest"), "count": gettext_noop("Count"),
 }  # fmt: skip
 
 
@@ -63,26 +60,19 @@ class ReportPages:
         keys, measures = _fields(actions, report.group), _fields(actions, report.measures)
         rows = _rows(actions, [{n: _short(n, v) for n, v in group.items()} for group in groups])
         paths = {actions.resource.topic: path for path, actions in resources.items()}
-        cells = Cells(actions, rows, keys, paths, request.root)
-        lines = [
-            Item(
-                keys=[cells.show(row, field) for field in keys],
-                values=[cells.show(row, field) for field in measures],
-                value=group[report.measures[0]],
-            )
-            for row, group in zip(rows, groups, strict=True)
-        ]
+        cells, lines = Cells(actions, rows, keys, paths, request.root), list[Item]()
+        for row, group in zip(rows, groups, strict=True):
+            shown = [[cells.show(row, field) for field in fields] for fields in (keys, measures)]
+            lines.append(Item(keys=shown[0], values=shown[1], value=group[report.measures[0]]))
         if keys[0].relation:
             lines.sort(key=lambda line: _plain(line.keys[0]))
         points = [([*map(_plain, line.keys)], line.value) for line in lines]
+        zoned = any(field.kind == "datetime" and "(" in field.name for field in keys)
         context: dict[str, Any] = {"keys": keys, "measures": measures, "rows": lines}
         context |= {"chart": chart(report.chart, points), "measure": measures[0].label}
-        context |= {
-            "zone": text("Time zone: {zone}", zone=zone),
-            "zoned": "(" in "".join(report.group),
-        }
-        context |= {"csv": f"{request.root}{REPORTS}/{name}.csv?{urlencode({'zone': zone})}"}
-        context |= {"empty": text("No matching rows.")}
+        context["zone"] = text("Time zone: {zone}", zone=zone) if zoned else ""
+        context["csv"] = f"{request.root}{REPORTS}/{name}.csv?{urlencode({'zone': zone})}"
+        context["empty"] = text("No matching rows.")
         return self._layout.page(request, report_page.render, label_of(name), **context)
 
 
@@ -100,8 +90,7 @@ def _fields(actions: AnyActions, terms: Sequence[str]) -> list[FormField]:
         function, _, source = name.rstrip(")").rpartition("(")
         field = known.get(source) or FormField(source, "int")
         label = f"{field.label} ({text(_FUNCTIONS[function])})" if function else field.label
-        kind = "date" if function in _PERIODS else field.kind
-        fields.append(field._replace(name=name, kind=kind, column=Column(name, kind, label=label)))
+        fields.append(field._replace(name=name, column=Column(name, field.kind, label=label)))
     return fields
 
 
@@ -126,37 +115,40 @@ def _plain(cell: str) -> str:
 def chart(kind: str, points: Sequence[tuple[Sequence[str], Any]]) -> Item | None:
     """Return the shapes of a chart for report.html, None without a number to draw.
 
-    A first key is one unit wide, and a value is its height: the browser scales them.
+    A first key is one unit wide, and the chart is one unit high: the browser scales it.
 
     kind: of `schema.report`.
     points: the keys of a group as texts, and its value.
     """
     drawn = [((*k, "")[:2], v) for k, v in points if isinstance(v, int | Decimal) and isfinite(v)]
-    places = {place: n for n, place in enumerate(dict.fromkeys(keys[0] for keys, _ in points))}
-    series = {name: n for n, name in enumerate(dict.fromkeys(keys[1] for keys, _ in drawn))}
     if not drawn:
         return None
-    ends: dict[tuple[int, int], float] = defaultdict(float)  # of the stacks
-    bars, lines = [], defaultdict(list)
+    places = {place: n for n, place in enumerate(dict.fromkeys(keys[0] for keys, _ in points))}
+    names = enumerate(dict.fromkeys(keys[1] for keys, _ in drawn))
+    series = {name: Item(name=name, number=n, style=n % COLOURS, path="") for n, name in names}
+    width = 0.8 / (1 if kind == "stacked" else len(series))
+    stacks: dict[tuple[str, bool], float] = defaultdict(float)  # the ends of bars so far
+    bars = []
     for (place, name), value in drawn:
-        n, s = places[place], series[name]
-        stack = (n, value < 0 if kind == "stacked" else s)
-        end, width = ends[stack] + float(value), 1 if kind == "stacked" else len(series)
+        start = stacks[place, value < 0] if kind == "stacked" else 0.0
         title = f"{', '.join(filter(None, (place, name)))}: {value}"
-        bar = Item(style=s % COLOURS, width=0.8 / width, height=abs(float(value)), title=title)
-        bar.x, bar.y = n + 0.1 + s % width * bar.width, -max(ends[stack], end)
-        bars.append(bar)
-        lines[s].append(f"{n + 0.5} {-end}")
-        ends[stack] = end
-    top, low = max([0, *ends.values()]), min([0, *ends.values()])
-    step, is_line = ceil(len(places) / LABELS), kind == "line"
+        bars.append(Item(place=places[place], one=series[name], start=start, title=title))
+        bars[-1].end = stacks[place, value < 0] = start + float(value)
+    ends = [0.0, *(bar.end for bar in bars)]
+    top, low, step = max(ends) if any(ends) else 1.0, min(ends), ceil(len(places) / LABELS)
+    unit = top - low
+    for bar in bars:
+        bar.style, bar.width = bar.one.style, width
+        bar.x = bar.place + 0.1 + (kind == "bar") * bar.one.number * width
+        bar.y, bar.height = -max(bar.start, bar.end) / unit, abs(bar.end - bar.start) / unit
+        bar.one.path += f"{'L' if bar.one.path else 'M'}{bar.place + 0.5} {-bar.end / unit}"
     return Item(
-        box=f"0 {-top} {len(places)} {top - low or 1}",
+        kind=kind,
+        box=f"0 {-top / unit} {len(places)} 1",  # browsers limit coordinates
         across=len(places),
-        top=f"{top:.12g}",
-        low=f"{low:.12g}",
-        bars=() if is_line else bars,
-        lines=[Item(style=s % COLOURS, d="L".join(d)) for s, d in lines.items() if is_line],
+        ends=(f"{top:.12g}", f"{low:.12g}"),
+        bars=() if kind == "line" else bars,
+        lines=series.values() if kind == "line" else (),
         labels=[place if n % step == 0 else "" for place, n in places.items()],
-        series=[Item(name=name, style=n % COLOURS) for name, n in series.items() if name],
+        legend=[one for one in series.values() if one.name],
     )

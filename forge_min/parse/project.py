@@ -251,18 +251,16 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
     seen: dict[tuple[str, str], Definition] = {}
     for second in definitions:
         table = table_of(second.call.value)
-        for entry, name in (("name_taken", second.name), ("table_taken", table)):
+        parts = [part for part in second.call.parts if isinstance(part.value, schema.Report)]
+        names = [(part, "report_taken", part.value.name) for part in parts]
+        names += [(second.call, "name_taken", second.name), (second.call, "table_taken", table)]
+        for node, entry, name in names:
             first = seen.setdefault((entry, name), second)
             if first is not second:
                 taken = problem(entry, name=quote(name), file=first.source.file)
-                second.source.report(second.call.span_of("name"), taken)
-                break
-        for part in second.call.parts:
-            if isinstance(part.value, schema.Report):
-                first = seen.setdefault(("report_taken", part.value.name), second)
-                if first is not second:
-                    words = {"name": quote(part.value.name), "file": first.source.file}
-                    second.source.report(part.span_of("name"), problem("report_taken", **words))
+                second.source.report(node.span_of("name"), taken)
+                if entry == "name_taken":
+                    break
 
 
 def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:

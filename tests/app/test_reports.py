@@ -6,6 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
@@ -13,7 +16,10 @@ import pytest
 from forge_min import db
 from forge_min.app import Runtime
 from forge_min.auth import Identity
+from forge_min.html.report import chart
 from forge_min.testing import Client, ClientResponse, TestDatabase, running_app
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.db
 
@@ -235,3 +241,39 @@ def test_an_aggregate_over_the_time_of_a_read_is_503_with_advice(
 def test_reports_of_an_identity_of_the_system_need_a_tenant(site: Runtime) -> None:
     client = Client(site, Identity(user="x", system=True))
     assert client.get(f"{API}/reports/per_status").status == 403
+
+
+numbers = st.none() | st.integers(-(10**20), 10**20) | st.decimals(-(10**6), 10**6, places=2)
+names = st.sampled_from(["a", "b", "<c>", "–"])
+lists_of_points = st.lists(st.tuples(st.tuples(names, names) | st.tuples(names), numbers))
+
+
+@given(lists_of_points, st.sampled_from(["bar", "line", "stacked"]))
+def test_a_chart_draws_each_number_once_to_scale_and_inside_of_its_box(
+    points: list[tuple[tuple[str, ...], Any]], kind: str
+) -> None:
+    drawn = chart(kind, points)
+    values = [value for _, value in points if value is not None]
+    if drawn is None:
+        assert values == []
+        return
+    left, top, width, height = map(float, drawn.box.split())
+    most, least = (float(end) for end in drawn.ends)
+    assert (left, width, height) == (0, len({keys[0] for keys, _ in points}), 1)
+    shapes = chart("bar" if kind == "line" else kind, points)
+    assert shapes is not None and len(shapes.bars) == len(values)
+    for bar, value in zip(shapes.bars, values, strict=True):
+        assert bar.x >= 0 and bar.x + bar.width <= width + 1e-9
+        assert top - 1e-9 <= bar.y and bar.y + bar.height <= top + height + 1e-9
+        assert bar.height * (most - least) == pytest.approx(
+            abs(float(value)), abs=(most - least) / 1e6
+        )
+        assert bar.title.endswith(f": {value}")
+    marks = sum(len(re.findall("[ML]", line.path)) for line in drawn.lines)
+    assert marks == (len(values) if kind == "line" else 0)
+    assert drawn.bars == () or kind != "line"
+
+
+def test_a_chart_without_a_number_is_none() -> None:
+    for value in (None, datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1), Decimal("NaN")):
+        assert chart("bar", [(("a",), value)]) is None
