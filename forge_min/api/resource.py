@@ -345,12 +345,10 @@ class ResourceAPI:
             return -1
 
 
-def _groups(groups: Iterable[Mapping[str, Any]]) -> Response:
-    items = [
-        {name: iso_utc(v) if isinstance(v, datetime) else v for name, v in group.items()}
-        for group in groups
-    ]
-    return json_response({"items": items})
+def _groups(groups: Iterable[dict[str, Any]]) -> Response:
+    for group in groups:  # times as in rows
+        group |= {name: iso_utc(v) for name, v in group.items() if isinstance(v, datetime)}
+    return json_response({"items": groups})
 
 
 def _is_same(value: object, now: object) -> bool:

@@ -216,8 +216,7 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     roles = {p.operation: set(p.roles) for p in r.permissions}
     reports = {report.name for report in r.reports}
     is_open = not roles.keys() - {"audit", *reports} or "anybody" in roles.get(permission, ())
-    if verb == "report":
-        is_open = is_open and all("anybody" in roles.get(name, ["anybody"]) for name in reports)
+    is_open = is_open and not (verb == "report" and reports & roles.keys())
     if verb == "audit":  # closed to anonymous users, unless its own permission opens it
         is_open = "anybody" in roles.get("audit", ())
     if not r.tenant_scoped and is_open:

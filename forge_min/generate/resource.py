@@ -22,17 +22,8 @@ from .resource_model import (
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
-_COLUMN = [
-    "filterable",
-    "sortable",
-    "aggregatable",
-    "unique",
-    "immutable",
-    "choices",
-    "visible_to",
-    "writable_by",
-]
-_COLUMN += ["personal", "attribute", "label", "help", "placeholder"]
+_COLUMN = ["filterable", "sortable", "aggregatable", "unique", "immutable", "choices", "visible_to"]
+_COLUMN += ["writable_by", "personal", "attribute", "label", "help", "placeholder"]
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
 
@@ -75,8 +66,7 @@ def _resource(shape: Shape) -> dict[str, str]:
         who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
         options.append(f"permissions={{{block(who, 4)}}}")
     if r.reports:
-        reports = map(_report, r.reports)
-        options.append(f"reports={{{block(reports, 4)}}}")
+        options.append(f"reports={{{block(map(_report, r.reports), 4)}}}")
     if several_fields := fields_rules(r):
         several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
         options.append(f"rules={{{block(several, 4)}}}")

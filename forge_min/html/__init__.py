@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 __getattr__ = lazy_exports(
     __name__,
-    {
-        "account.pages": ["SIGN_IN", "AccountPages"],
-        "report": ["ReportPages"],
-        "resource": ["LISTING", "ResourcePages"],
-    },
+    {"account.pages": ["SIGN_IN", "AccountPages"], "report": ["ReportPages"]}
+    | {"resource": ["LISTING", "ResourcePages"]},
 )
 
 __all__ = [

@@ -98,12 +98,8 @@ class Layout:
 
     def reports(self) -> list[str]:
         """Return the names of the reports that the user may read."""
-        return [
-            name
-            for actions in self.resources.values()
-            for name in actions.resource.reports
-            if actions.may(actions.report_operation(name))
-        ]
+        declared = [(n, a) for a in self.resources.values() for n in a.resource.reports]
+        return [name for name, a in declared if a.may(a.report_operation(name))]
 
     def may_read_help(self) -> bool:
         """Return whether the current identity may read the manual of the application."""
