@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -251,3 +253,13 @@ def test_a_report_has_its_own_permission_and_its_readers_tenant(shop: Bookshop) 
         books.aggregate(AggregateQuery())
     with as_identity(Identity(user="x", roles=frozenset({"boss"}))), pytest.raises(Forbidden):
         books.report("sold")
+
+
+def test_postgresql_knows_each_zone_that_is_accepted(shop: Bookshop) -> None:
+    known = {name for (name,) in shop.owner.execute("select name from pg_timezone_names")}
+    accepted = set()
+    for zone in zoneinfo.available_timezones():
+        with suppress(BadRequest), as_identity(NORTH):
+            statement(BOOKS, AggregateQuery(zone=zone))
+            accepted.add(zone)
+    assert accepted - known == set() and len(accepted) > 400
