@@ -127,13 +127,14 @@ def chart(kind: str, points: Sequence[tuple[Sequence[str], Any]]) -> Item | None
     names = enumerate(dict.fromkeys(keys[1] for keys, _ in drawn))
     series = {name: Item(name=name, number=n, style=n % COLOURS, path="") for n, name in names}
     width = 0.8 / (1 if kind == "stacked" else len(series))
-    stacks: dict[tuple[str, bool], float] = defaultdict(float)  # the ends of bars so far
+    # The ends of bars so far; groups of the same label are on top of each other, too.
+    stacks: dict[tuple[str, str, bool], float] = defaultdict(float)
     bars = []
     for (place, name), value in drawn:
-        start = stacks[place, value < 0] if kind == "stacked" else 0.0
+        stack = (place, "" if kind == "stacked" else name, value < 0)
         title = f"{', '.join(filter(None, (place, name)))}: {value}"
-        bars.append(Item(place=places[place], one=series[name], start=start, title=title))
-        bars[-1].end = stacks[place, value < 0] = start + float(value)
+        bars.append(Item(place=places[place], one=series[name], start=stacks[stack], title=title))
+        bars[-1].end = stacks[stack] = stacks[stack] + float(value)
     ends = [0.0, *(bar.end for bar in bars)]
     top, low, step = max(ends) if any(ends) else 1.0, min(ends), ceil(len(places) / LABELS)
     unit = top - low

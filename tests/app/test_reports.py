@@ -269,6 +269,10 @@ def test_a_chart_draws_each_number_once_to_scale_and_inside_of_its_box(
             abs(float(value)), abs=(most - least) / 1e6
         )
         assert bar.title.endswith(f": {value}")
+    spans = [(b.x, b.y, b.y + b.height) for b in shapes.bars if b.height]
+    for x, begin, end in spans:
+        apart = [b for b in spans if b[0] == x and b[1] < end - 1e-9 and begin < b[2] - 1e-9]
+        assert len(apart) <= 1 or end - begin < 1e-6, "no bar hides another one"
     marks = sum(len(re.findall("[ML]", line.path)) for line in drawn.lines)
     assert marks == (len(values) if kind == "line" else 0)
     assert drawn.bars == () or kind != "line"
