@@ -10,7 +10,7 @@ from uuid import UUID
 
 from forge_min import db
 from forge_min.actions.reader import ReadActions
-from forge_min.actions.resource import Column, Relation, Resource
+from forge_min.actions.resource import Column, DeclaredReport, Relation, Resource
 from forge_min.actions.values import iso_utc, to_text
 from forge_min.auth import Identity
 from forge_min.testing import TestDatabase
@@ -91,7 +91,7 @@ LONG = ("string", "text")  # types of values without a limit
 KEY = Column("id", "uuid", nullable=False, filterable=True, sortable=True)
 VERSION = Column("version", "bigint", nullable=False)
 DELETED = Column("deleted_at", "datetime")
-AUTHOR = Column("author_id", "uuid", filterable=True)
+AUTHOR = Column("author_id", "uuid", filterable=True, aggregatable=True)
 
 AUTHORS = resource(
     "Author",
@@ -108,15 +108,15 @@ AUTHORS = resource(
 BOOKS = resource(
     "Book",
     KEY,
-    Column("title", "string", nullable=False, filterable=True, sortable=True),
+    Column("title", "string", nullable=False, filterable=True, sortable=True, aggregatable=True),
     Column("blurb", "text"),
-    Column("price", "decimal", filterable=True, sortable=True),
-    Column("pages", "int", nullable=False, filterable=True, sortable=True),
-    Column("printed", "datetime", filterable=True, sortable=True),
-    Column("sold", "bool", filterable=True, sortable=True),
+    Column("price", "decimal", filterable=True, sortable=True, aggregatable=True),
+    Column("pages", "int", nullable=False, filterable=True, sortable=True, aggregatable=True),
+    Column("printed", "datetime", filterable=True, sortable=True, aggregatable=True),
+    Column("sold", "bool", filterable=True, sortable=True, aggregatable=True),
     AUTHOR,
     Column("editor_id", "uuid", filterable=True, visible_to=("staff",)),
-    Column("cost", "decimal", visible_to=("staff",)),
+    Column("cost", "decimal", visible_to=("staff",), aggregatable=True),
     VERSION,
     DELETED,
     relations=(
@@ -129,6 +129,13 @@ BOOKS = resource(
     soft_delete=True,
     searchable=True,
     auditable=True,
+    permissions={"audit": ("anybody",), "sold": ("boss",)},
+    reports={
+        "sold": DeclaredReport(
+            ("author_id", "year(printed)"), ("sum(price)", "count"), {"sold": True}
+        ),
+        "all": DeclaredReport(("title",), ("count",)),
+    },
 )
 PROFILES = resource(
     "Profile",

@@ -1,4 +1,4 @@
-"""`make run EXAMPLE=permits`: build the artifact, start it, load two offices, print where it is.
+"""`make run EXAMPLE=permits`: build the artifact, start it, load two offices, print its address.
 
 PostgreSQL is the embedded one, and the processes are the built artifact without site-packages.
 `--smoke` checks the site and exits 0 or 1.

@@ -107,4 +107,4 @@ def _fill(that: Any, owner_url: str, web: int, key: str, slot: str) -> None:
             thread.join()
         found = conn.execute("select count(*) from appointments where slot_id = %s", [slot])
         that("a slot with two places has two", found.fetchone() == (2,), sorted(answers))
-    that("the others are told that it is full", sorted(answers) == [201] * 2 + [422] * 8)
+    that("the others get an error", sorted(answers) == [201] * 2 + [422] * 8)

@@ -7,20 +7,32 @@ from ..fanout import iso_utc, uuid_text
 from ..jobs import JobHook
 from ..temporal import format_duration
 from .actions import Actions
+from .aggregate import AggregateQuery
 from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
 from .query import MAX_PAGE, Filter, ListQuery
 from .registry import Registry
 from .related import MOST_RELATED
-from .resource import ANYBODY, Column, Page, Relation, Resource, Rule, Sort, Transition, quote
+from .resource import (
+    ANYBODY,
+    Column,
+    DeclaredReport,
+    Page,
+    Relation,
+    Resource,
+    Rule,
+    Sort,
+    Transition,
+    quote,
+)
 from .rule import RowChange
 from .values import JSON_DEPTH, TYPES, limit_of, shown_text, to_text, uuid7
 from .writer import ANY_VERSION, Upserted
 
 __all__ = [
-    "ANYBODY", "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook",
-    "KeyChanges", "Limits", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
-    "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES", "Transition", "Upserted",
-    "format_duration", "iso_utc", "limit_of", "quote", "rules_of", "scope", "shown_text", "to_text",
-    "uuid7", "uuid_text",
+    "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DeclaredReport",
+    "Filter", "JSON_DEPTH", "JobHook", "KeyChanges", "Limits", "ListQuery", "MAX_PAGE",
+    "MOST_RELATED", "Page", "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort",
+    "TOO_LARGE", "TYPES", "Transition", "Upserted", "format_duration", "iso_utc", "limit_of",
+    "quote", "rules_of", "scope", "shown_text", "to_text", "uuid7", "uuid_text",
 ]  # fmt: skip

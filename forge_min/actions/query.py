@@ -39,7 +39,7 @@ OPERATORS |= {"in": "= any", "contains": "ilike"}
 _KEY = lazy_pattern(r"([a-z][a-z0-9_.]*)(?:\[([a-z_]+)\])?")
 _NUMBER = lazy_pattern("[0-9]{1,9}")
 _ALL = (*OPERATORS, "is_null")
-_CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
+CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 
 Order = tuple[Sort, ...]
 Params = dict[str, Any]
@@ -106,11 +106,11 @@ class ListQuery:
         for key, values in query.items():
             is_list = key.endswith("[in]") and len(values) > 1  # its values may contain commas
             conditions = [values] if is_list else dict.fromkeys(values)
-            pairs += [(key, value) for value in conditions if key not in _CONTROL]
+            pairs += [(key, value) for value in conditions if key not in CONTROL]
         if len(pairs) > max_conditions:
             raise _too_many(pairs[max_conditions][0], max_conditions)
-        cursor, include = _one(query, "cursor"), _one(query, "include")
-        page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
+        cursor, include = one_of(query, "cursor"), one_of(query, "include")
+        page = _number("page", one_of(query, "page"), MAX_PAGE) if "page" in query else None
         if page is not None and cursor is not None:
             raise BadRequest(text("use either page or cursor, not both"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
@@ -119,11 +119,11 @@ class ListQuery:
             raise BadRequest(message)
         return cls(
             _filters(resource, pairs, read_text),
-            _sorts(resource, _one(query, "sort")),
-            _number(size, _one(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
+            _sorts(resource, one_of(query, "sort")),
+            _number(size, one_of(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
             cursor,
             page,
-            _search(resource, _one(query, "q")),
+            _search(resource, one_of(query, "q")),
             tuple(include.split(",")) if include else (),
             _related(pairs, read_text),
         )
@@ -179,7 +179,8 @@ def _too_many(name: str, most: int) -> BadRequest:
     return error
 
 
-def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+def one_of(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """Return the only value of a parameter. Raises BadRequest for several."""
     values = query.get(name)
     if not values:
         return None
@@ -209,7 +210,7 @@ def _search(resource: Resource[Any], words: str | None) -> str:
 def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
     if keys is None:
         return ()
-    columns = _visible(resource, lambda c: c.sortable)
+    columns = visible(resource, lambda c: c.sortable)
     sorts: dict[str, Sort] = {}
     for key in keys.split(","):
         name = key.removeprefix("-")
@@ -220,8 +221,8 @@ def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
     return tuple(sorts.values())
 
 
-def _visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
-    """The columns that fit and that the current identity may see, by name."""
+def visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
+    """Return the columns that fit and that the current identity may see, by name."""
     hidden = hidden_columns(resource)
     return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
 
@@ -239,7 +240,7 @@ def _related(pairs: Sequence[tuple[str, Any]], read: Read) -> tuple[tuple[str, A
 
 def filterable(resource: Resource[Any]) -> dict[str, Column]:
     """Return the columns by which the current identity may filter, by name."""
-    return _visible(resource, lambda c: c.filterable)
+    return visible(resource, lambda c: c.filterable)
 
 
 def read_filter(columns: Mapping[str, Column], key: str, value: Any, read: Read) -> Filter:
@@ -315,14 +316,8 @@ def statement(
     The result has the resource's columns, the rank if it is a sort key, and the total if the query
     has a page. It has one row more than the limit if there is another page.
     """
-    assert not query.related  # SAFETY: a condition that is not checked yet would be ignored
     params: Params = {}
-    where = scope(resource, "")
-    conditions = [_condition(f, f"f{n}", params) for n, f in enumerate(query.filters)]
-    where += [f.frame.format(condition) for f, condition in zip(query.filters, conditions)]
-    if query.q:
-        where.append(f'"forge_search" @@ {_WORDS}')
-        params["forge_q"] = query.q
+    where = conditions(resource, query, params)
     order = order_of(resource, query)
     more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
     # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
@@ -330,22 +325,34 @@ def statement(
     paging = f"\nlimit {query.limit + 1:d}"
     if query.page:
         source = quote(resource.source or resource.table)
-        more += f", (select count(*) from {source}{_where(where)}) as forge_total"
+        more += f", (select count(*) from {source}{where_clause(where)}) as forge_total"
         if query.page > 1:
             params["forge_offset"] = (query.page - 1) * query.limit
             paging += " offset %(forge_offset)s"
     select = resource.select.replace("\nfrom ", more + "\nfrom ", 1)
     if at is None:
-        return select + _where(where) + _by(order) + paging, params
+        return select + where_clause(where) + _by(order) + paging, params
     parts = [
-        select + _where([*where, *conditions]) + _by(order[same:], at.backwards) + paging
-        for same, conditions in _beyond(order, at, params)
+        select + where_clause([*where, *beyond]) + _by(order[same:], at.backwards) + paging
+        for same, beyond in _beyond(order, at, params)
     ]
     if len(parts) == 1:
         return parts[0], params
     # PERF: each of these is a range of the index; joined by OR they would filter all of it.
     ranges = "\nunion all\n".join(f"({part})" for part in parts)
     return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}", params
+
+
+def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:
+    """Return the conditions for the rows of a list as SQL, and add their values to `params`."""
+    assert not query.related  # SAFETY: a condition that is not checked yet would be ignored
+    where = scope(resource, "")
+    for n, f in enumerate(query.filters):
+        where.append(f.frame.format(_condition(f, f"f{n}", params)))
+    if query.q:
+        where.append(f'"forge_search" @@ {_WORDS}')
+        params["forge_q"] = query.q
+    return where
 
 
 def _name(sort: Sort) -> str:
@@ -357,7 +364,8 @@ def _by(order: Order, backwards: bool = False) -> str:
     return "\norder by " + ", ".join(keys)
 
 
-def _where(conditions: Sequence[str]) -> str:
+def where_clause(conditions: Sequence[str]) -> str:
+    """Return the where clause of conditions, "" without any."""
     return "\nwhere " + " and ".join(conditions) if conditions else ""
 
 

@@ -10,10 +10,12 @@ from itertools import chain
 from typing import Any, cast
 
 from .. import db
-from ..errors import BadRequest
+from ..errors import BadRequest, NotFound
 from ..fanout import iso_utc, make_rows
 from ..i18n import text
+from . import aggregate as aggregates
 from . import query as queries
+from .aggregate import MAX_GROUPS, AggregateQuery
 from .base import BaseActions, Conn, Rows
 from .query import DEFAULT_LIMIT, ListQuery, join
 from .related import MANY, MOST_RELATED, related_statement, with_related_filters
@@ -23,6 +25,7 @@ from .values import TYPES, to_text
 _AUDIT = db.load_sql("forge_min.actions", "audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 List = list  # inside the class, `list` is the action
+Group = dict[str, Any]
 BATCH = 1000  # rows of one statement of `stream`
 _SPELLED: Mapping[str, Callable[[Any], Any]] = {"datetime": iso_utc, "time": str, "float": float}
 
@@ -115,6 +118,54 @@ class ReadActions(BaseActions[R]):
         self.allow("read")
         query = self._with_related_filters(query or ListQuery())
         return self._streamed(replace(query, limit=BATCH, page=None), conn)
+
+    def aggregate(
+        self, query: AggregateQuery, *, operation: str = "read", conn: Conn = None
+    ) -> List[Group]:
+        """Return one dict for each group, with the names in the query as keys.
+
+        A period is the date on which it begins.
+
+        operation: the one that the identity must be permitted.
+
+        Raises BadRequest for unknown names, and F645 for more than 1,000 groups or
+        `limits.response` bytes.
+        """
+        self.allow(operation)
+        query = replace(query, rows=self._with_related_filters(query.rows))
+        sql, params = aggregates.statement(self.resource, query)
+        sizes = [f"octet_length(k{n}::text)" for n in range(1, len(query.group) + 1)]
+        rows, more = self._run_page(conn, sql, params, MAX_GROUPS, sizes)
+        if more:
+            message = text("more than {max} groups: filter, or group by less", max=MAX_GROUPS)
+            raise BadRequest(message, code="F645")
+        names = [*query.group, *query.measures]
+        # PostgreSQL's sum of bigint is numeric.
+        sums = [f"sum({c.name})" for c in self.resource.columns if c.type == "bigint"]
+        return [
+            {n: v if v is None or n not in sums else int(v) for n, v in zip(names, row)}
+            for row in rows
+        ]
+
+    def aggregate_query(self, params: Mapping[str, Sequence[str]]) -> AggregateQuery:
+        """Read the query string of an aggregate. Raises BadRequest."""
+        return AggregateQuery.parse(self.resource, params, self.limits.conditions)
+
+    def report(self, name: str, *, zone: str = "UTC", conn: Conn = None) -> List[Group]:
+        """Return the groups of a report, as `aggregate` does, by the permission of the report.
+
+        Raises NotFound for an unknown report.
+        """
+        report = self.resource.reports.get(name)
+        if report is None:
+            raise NotFound(text("nothing is at this address"))
+        rows = ListQuery.of(self.resource, report.filters)
+        query = AggregateQuery(rows, report.group, report.measures, (), zone)
+        return self.aggregate(query, operation=self.report_operation(name), conn=conn)
+
+    def report_operation(self, name: str) -> str:
+        """Return the operation that protects a report: its own, if declared, else "read"."""
+        return name if name in self.resource.permissions else "read"
 
     def related(
         self, rows: Sequence[R], names: Iterable[str], *, conn: Conn = None

@@ -24,6 +24,7 @@ class Column(NamedTuple):
 
     name: in PostgreSQL and in JSON.
     type: a name of `values.TYPES`.
+    aggregatable: clients may group rows by it and compute with it.
     unique: no two rows (of a tenant, not deleted) have the same value.
     immutable: only a create sets it.
     visible_to, writable_by: the roles that may see it, write it; () means every client.
@@ -37,6 +38,7 @@ class Column(NamedTuple):
     nullable: bool = True
     filterable: bool = False
     sortable: bool = False
+    aggregatable: bool = False
     unique: bool = False
     immutable: bool = False
     choices: tuple[str, ...] = ()
@@ -65,6 +67,15 @@ class Rule(NamedTuple):
     fields: tuple[str, ...]
     message: str = ""
     code: str = ""
+
+
+class DeclaredReport(NamedTuple):
+    """A declared aggregate with a page. The fields are the options of `schema.report`."""
+
+    group: tuple[str, ...]
+    measures: tuple[str, ...]
+    filters: Mapping[str, Any] = _NONE
+    chart: Literal["bar", "line", "stacked"] = "bar"
 
 
 class Relation(NamedTuple):
@@ -121,6 +132,7 @@ class Resource(NamedTuple, Generic[R]):
     rules: name of a PostgreSQL constraint → the rule that it enforces, about several fields.
     permissions: operation → roles.
     authored: the column created_by has the author of the row.
+    reports: the reports by name.
     versioned: a change must name the version on which it is based.
     has_rule: its statements return what `Actions.rule` needs; set by the actions.
     """
@@ -141,6 +153,7 @@ class Resource(NamedTuple, Generic[R]):
     rules: Mapping[str, Rule] = _NONE
     relations: tuple[Relation, ...] = ()
     permissions: Mapping[str, tuple[str, ...]] = _NONE
+    reports: Mapping[str, DeclaredReport] = _NONE
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False
@@ -178,12 +191,12 @@ class Resource(NamedTuple, Generic[R]):
 
         A resource without permissions is open to every client. If it has some, an operation without
         a permission is for the system only, (), and one for the role "anybody" is open. A
-        permission for "audit" does not close the other operations; for the operation "audit" see
-        `BaseActions.allow`.
+        permission for "audit" or a report does not close the other operations; for the operation
+        "audit" see `BaseActions.allow`.
         """
         roles = self.permissions.get(operation)
         if roles is None:
-            return () if self.permissions and self.permissions.keys() != {"audit"} else None
+            return () if self.permissions.keys() - {"audit", *self.reports} else None
         return None if ANYBODY in roles else roles
 
 

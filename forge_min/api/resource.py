@@ -11,9 +11,10 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -40,7 +41,8 @@ from ..errors import (
     StaleVersion,
     Unauthenticated,
 )
-from ..i18n import text
+from ..fanout import iso_utc
+from ..i18n import humanize, text
 from ..lazy import lazy_pattern
 from ..wsgi import (
     Handler,
@@ -49,6 +51,7 @@ from ..wsgi import (
     Request,
     Response,
     client_network,
+    first,
     json_response,
     no_content,
     to_json,
@@ -174,7 +177,7 @@ class ResourceAPI:
 
             return self._once(request, name, run, repeatable=self._change_repeatable)
 
-        handler.__doc__ = f"POST: {name.replace('_', ' ')}."
+        handler.__doc__ = humanize(name)
         return handler
 
     def audit(self, request: Request) -> Response:
@@ -188,6 +191,18 @@ class ResourceAPI:
         data = [entry.to_json() for entry in page.rows]
         body = {"data": data, "pagination": _cursors(page)}
         return json_response(body, headers=_cursor_links(request, page))
+
+    def aggregate(self, request: Request) -> Response:
+        """GET values of groups of rows."""
+        self._actions.allow("read")
+        return _groups(self._actions.aggregate(self._actions.aggregate_query(request.query)))
+
+    def report(self, request: Request) -> Response:
+        """GET the groups of a report."""
+        if not request.query.keys() <= {"zone"}:
+            raise BadRequest(text("only zone is a parameter of a report"))
+        zone = first(request.query, "zone") or "UTC"
+        return _groups(self._actions.report(request.params["name"], zone=zone))
 
     def verb(self, function: Callable[..., Any], doc: str | None, operation: str = "") -> Handler:
         """Return the handler of a verb of the project.
@@ -356,6 +371,12 @@ class ResourceAPI:
             return int(self._actions.public(key, live=False).version)
         except NotFound:
             return -1
+
+
+def _groups(groups: Iterable[dict[str, Any]]) -> Response:
+    for group in groups:  # times as in rows
+        group |= {name: iso_utc(v) for name, v in group.items() if isinstance(v, datetime)}
+    return json_response({"items": groups})
 
 
 def _is_same(value: object, now: object) -> bool:

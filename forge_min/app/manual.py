@@ -131,6 +131,8 @@ class ApplicationManual(NamedTuple):
         operations += [name for topic, name, _ in self.app.verbs if topic == resource.topic]
         operations = [*dict.fromkeys(operations)]  # a verb may have the name of another one
         labels = [text(_OPERATIONS.get(name) or humanize(name)) for name in operations]
+        operations += [actions.report_operation(name) for name in resource.reports]
+        labels += [_phrase("report", title=label_of(name)) for name in resource.reports]
         labels += [field.label for field in fields]
         columns = [_allowed(actions, operations, fields, identity) for identity in identities]
         lines = zip(labels, *columns, strict=True)
@@ -219,7 +221,7 @@ def _allowed(
     with as_identity(identity):
         may = {operation: actions.may(operation) for operation in operations}
         shown, refused = actions.shown(), actions.served | actions.refused()
-    cells = ["yes" if allowed else "no" for allowed in may.values()]
+    cells = ["yes" if may[operation] else "no" for operation in operations]
     for field in fields:
         reads = may["read"] and field.name in shown
         changes = may["create"] or may["update"] and not field.immutable

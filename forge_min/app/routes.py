@@ -128,6 +128,10 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views).routes()
     if paths:
         yield wsgi.Route("GET", "/", layout.start, "")
+    if any(actions.resource.reports for actions in layout.resources.values()):
+        pages = html.ReportPages(layout)
+        yield wsgi.Route("GET", html.REPORTS, pages.list, "")
+        yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show, "")
 
 
 def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:
@@ -181,9 +185,10 @@ def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
     for topic, actions in registry.actions.items():
         known = {*OPERATIONS, *(transition.name for transition in actions.resource.transitions)}
         for operation in actions.resource.permissions:
-            if operation not in known and (topic, operation) not in verbs:
+            is_report, is_verb = operation in actions.resource.reports, (topic, operation) in verbs
+            if operation not in known and is_report == is_verb:
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}, which is not a verb of app.py",
+                    f"{topic} has a permission for {operation!r}, which must be a verb or a report",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

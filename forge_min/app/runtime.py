@@ -341,6 +341,7 @@ class Runtime:
         c = self._config.api
         limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in layout.resources for page in html.LISTING]
+        pages.append(html.REPORTS + "/{name}")
         return wsgi.RateLimits(limits, c.prefix, pages)
 
     def _concurrency(self) -> wsgi.ConcurrencyLimit:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..i18n import humanize
-from ..parse import ColumnIR
+from ..parse import ColumnIR, aggregate_names
 from ..schema import States
 from .resource_model import KINDS, Shape, fields_rules, operators
 from .templating import common, render_template
@@ -172,8 +172,10 @@ _REASON: Json = {
 # The bodies of transitions that accept, and that need, a reason.
 _REASONS = {"Reason": _REASON, "RequiredReason": _REASON | {"required": ["reason"]}}
 _CHANGES = ("update", "replace", "delete")  # operations that name a version
-_OPERATIONS = {"list": "read", "get": "read", "audit": "read", "replace": "update"}
+_OPERATIONS = dict.fromkeys(("list", "get", "audit", "aggregate", "report"), "read")
+_OPERATIONS |= {"replace": "update"}
 _CONDITIONS = {"restore": "soft_delete", "audit": "auditable"}
+_CONDITIONS |= {"aggregate": "aggregatable", "{name}": "reports"}
 
 
 def document(shapes: Sequence[Shape]) -> Json:
@@ -191,7 +193,12 @@ def document(shapes: Sequence[Shape]) -> Json:
 
 
 def _paths(shape: Shape) -> Json:
+    r, columns = shape.resource, {column.column: column for column in shape.columns}
+    groups, measures = aggregate_names(columns)
     values = {
+        "groups": ", ".join(groups),
+        "measures": ", ".join(measures),
+        "reports": json.dumps([report.name for report in r.reports]),
         "row": component(shape),
         "input": component(shape, "Input"),
         "patch": component(shape, "Patch"),
@@ -201,20 +208,22 @@ def _paths(shape: Shape) -> Json:
         "sort_pattern": _listed("-?", [c.column for c in shape.columns if c.sortable]),
         "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
-    template: Json = json.loads(render_template("openapi.json", common(shape.resource) | values))
-    restore = template["paths"][f"/{shape.resource.path}/{{id}}/restore"]["post"]
-    for states in shape.resource.states:
+    template: Json = json.loads(render_template("openapi.json", common(r) | values))
+    restore = template["paths"][f"/{r.path}/{{id}}/restore"]["post"]
+    for states in r.states:
         for verb in states.verbs:
             operation = deepcopy(restore) | _transition(shape, states, verb)
-            template["paths"][f"/{shape.resource.path}/{{id}}/{verb}"] = {"post": operation}
+            template["paths"][f"/{r.path}/{{id}}/{verb}"] = {"post": operation}
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
     paths: Json = {}
     for path, item in template["paths"].items():
-        if getattr(shape.resource, _CONDITIONS.get(path.rpartition("/")[2], "name")):
+        if getattr(r, _CONDITIONS.get(path.rpartition("/")[2], "name")):
             paths[path] = {"parameters": [key]} if "{id}" in path else {}
             for method, operation in item.items():
                 paths[path][method] = _completed(shape, operation, template["problems"])
-    paths[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
+    for path in (f"/{r.path}", f"/{r.path}/-/aggregate"):
+        if path in paths:
+            paths[path]["get"]["parameters"] += _filters(shape)
     return paths
 
 
@@ -242,7 +251,9 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     permission = _OPERATIONS.get(verb, verb)
     removed = set() if r.versioned else {"428"}
     roles = {p.operation: set(p.roles) for p in r.permissions}
-    is_open = not roles.keys() - {"audit"} or "anybody" in roles.get(permission, ())
+    reports = {report.name for report in r.reports}
+    is_open = not roles.keys() - {"audit", *reports} or "anybody" in roles.get(permission, ())
+    is_open = is_open and not (verb == "report" and reports & roles.keys())
     if verb == "audit":  # closed to anonymous users, unless its own permission opens it
         is_open = "anybody" in roles.get("audit", ())
     if not r.tenant_scoped and is_open:

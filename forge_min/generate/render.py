@@ -100,6 +100,7 @@ def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
         texts = [member.label or humanize(member.name), member.placeholder]
         texts += [member.help, *member.choices]
         yield from ((text, member.span.line) for text in texts if text)
+    yield from ((humanize(report.name), line) for report in resource.reports)
     messages = [rule.message for rule in resource.uniques]
     messages += [check.message for check in resource.checks]
     yield from ((message, line) for message in messages if message)

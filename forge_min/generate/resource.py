@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
-from ..schema import JobRef, RowCheck
+from ..schema import JobRef, Report, RowCheck
 from ..temporal import is_relative
 from .resource_model import (
     KINDS,
@@ -23,8 +23,8 @@ from .resource_model import (
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
-_COLUMN = ["filterable", "sortable", "unique", "immutable", "choices", "visible_to", "writable_by"]
-_COLUMN += ["personal", "attribute", "label", "help", "placeholder"]
+_COLUMN = ["filterable", "sortable", "aggregatable", "unique", "immutable", "choices", "visible_to"]
+_COLUMN += ["writable_by", "personal", "attribute", "label", "help", "placeholder"]
 _FLAGS = ["timestamps", "soft_delete", "tenant_scoped", "auditable", "authored", "versioned"]
 _FLAGS += ["searchable"]
 _HOOKS = ("after_create", "after_update", "after_delete")
@@ -77,6 +77,8 @@ def _resource(shape: Shape) -> dict[str, str]:
     if r.permissions:
         who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
         options.append(f"permissions={{{block(who, 4)}}}")
+    if r.reports:
+        options.append(f"reports={{{block(map(_report, r.reports), 4)}}}")
     if several_fields := fields_rules(r):
         several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
         options.append(f"rules={{{block(several, 4)}}}")
@@ -88,6 +90,7 @@ def _resource(shape: Shape) -> dict[str, str]:
     names = ["Check", "Column", "Resource"]
     names += ["Rule"] * bool(r.uniques or r.checks)
     names += ["Transition"] * bool(r.states)
+    names += ["DeclaredReport"] * bool(r.reports)
     names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
     rules = [rule for column in shape.written for rule in column.rules.values()]
     exact = any(isinstance(rule, Decimal) for rule in rules)
@@ -132,6 +135,13 @@ def _rule(rule: FieldsRule) -> str:
     return _call("Rule", [], [repr(rule.fields)], message=rule.message, code=rule.code)
 
 
+def _report(report: Report) -> str:
+    code = [repr(tuple(names)) for names in (report.group, report.measures)]
+    filters = [repr(report.filters)] if report.filters else []
+    call = _call("DeclaredReport", [], code + filters, chart=report.chart)
+    return f'"{report.name}": {call}'
+
+
 def _condition(check: RowCheck) -> str:
     """Return the line of the validator for a condition of several fields."""
     fields = condition_fields(check.condition)
@@ -170,12 +180,14 @@ def _call(
 
 def _routes(r: ResourceIR) -> str:
     more = [("POST", "restore")] * r.soft_delete + [("GET", "audit")] * r.auditable
-    handlers = [(method, word, f"api.{word}") for method, word in more]
+    routes = [(method, f"{{id}}/{word}", f"api.{word}", word) for method, word in more]
     verbs = [verb for states in r.states for verb in states.verbs]
-    handlers += [("POST", verb, f'api.transition("{verb}")') for verb in verbs]
+    routes += [("POST", f"{{id}}/{verb}", f'api.transition("{verb}")', verb) for verb in verbs]
+    routes += [("GET", "-/aggregate", "api.aggregate", "aggregate")] * r.aggregatable
+    routes += [("GET", "-/reports/{name}", "api.report", "report")] * bool(r.reports)
     return "".join(
-        f'        Route("{method}", path + "/{{id}}/{word}", {handler}, "{r.table}.{word}"),\n'
-        for method, word, handler in handlers
+        f'        Route("{method}", path + "/{path}", {handler}, "{r.table}.{word}"),\n'
+        for method, path, handler, word in routes
     )
 
 

@@ -54,7 +54,8 @@ class FormField(NamedTuple):
         """The label in the current language."""
         if self.column and self.column.label:
             return text(self.column.label)
-        return label_of(self.relation.name if self.relation else self.name)
+        name = self.name.partition("[")[0]  # without an operator
+        return label_of(self.relation.name if self.relation else name)
 
     @property
     def help(self) -> str:
@@ -69,7 +70,7 @@ class FormField(NamedTuple):
     @property
     def placeholder(self) -> str:
         """The placeholder of an empty input."""
-        usual = "H:MM:SS" * (self.kind == "duration")
+        usual = text("H:MM:SS") if self.kind == "duration" else ""
         return text(self.column.placeholder) or usual if self.column else usual
 
     def is_permitted(self) -> bool:

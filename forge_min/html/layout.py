@@ -23,6 +23,7 @@ Render = Callable[..., str]
 """A compiled page: keyword arguments → HTML."""
 
 HELP = "/-/help"
+REPORTS = "/-/reports"
 SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
 
 Account = Callable[[Request], Raw]
@@ -82,15 +83,23 @@ class Layout:
         return html_response(document, status, [("Cache-Control", "no-store")])
 
     def nav_items(self, request: Request) -> list[Hyperlink]:
-        """Return a link to each resource that the user may read, and to the manual."""
+        """Return a link to each resource that the user may read, to reports and the manual."""
         items = []
         for path, actions in self.resources.items():
             if actions.may("read"):
                 here = request.path == path or request.path.startswith(path + "/")
                 items.append(Hyperlink(label_of(actions.resource.topic), request.root + path, here))
+        if self.reports():
+            here = request.path.startswith(REPORTS)
+            items.append(Hyperlink(text("Reports"), request.root + REPORTS, here))
         if self.may_read_help():
             items.append(Hyperlink(text("Help"), request.root + HELP, request.path == HELP))
         return items
+
+    def reports(self) -> list[str]:
+        """Return the names of the reports that the user may read."""
+        declared = [(n, a) for a in self.resources.values() for n in a.resource.reports]
+        return [name for name, a in declared if a.may(a.report_operation(name))]
 
     def may_read_help(self) -> bool:
         """Return whether the current identity may read the manual of the application."""

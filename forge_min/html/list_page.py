@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -255,26 +256,32 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
     hidden = actions.hidden()
     fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
     batches = actions.batches(query)  # checks the permission
+    return csv_response(actions.resource.topic, csv_blocks(actions, batches, fields))
+
+
+def csv_response(name: str, blocks: Iterator[Sequence[Sequence[str]]]) -> Response:
+    """Return blocks of rows as CSV. name: of the file, without its suffix."""
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
-        ("Content-Disposition", f'attachment; filename="{actions.resource.topic}.csv"'),
+        ("Content-Disposition", f'attachment; filename="{name}.csv"'),
         ("Cache-Control", "no-store"),
     ]
     # Each block is computed with the identity and language of this context.
-    run = partial(copy_context().run, next, _csv_blocks(actions, batches, fields), b"")
-    return Response(200, iter(run, b""), headers)
+    run = partial(copy_context().run, next, map(_format_csv, blocks), b"")
+    return Response(200, chain([b"\xef\xbb\xbf"], iter(run, b"")), headers)
 
 
-def _csv_blocks(
+def csv_blocks(
     actions: AnyActions, batches: Iterator[list[Any]], fields: Fields
-) -> Iterator[bytes]:
+) -> Iterator[list[list[str]]]:
+    """Yield the head, then rows as lists of texts, for `csv_response`."""
     head = []
     for field in fields:  # the key of a relation is followed by the label of its target
         head += [field.name, field.relation.name] if field.relation else [field.name]
-    yield b"\xef\xbb\xbf" + _format_csv([head])
+    yield [head]
     for batch in batches:
         cells = Cells(actions, batch, fields, {}, "")
-        yield _format_csv([_csv_row(cells, row, fields) for row in batch])
+        yield [_csv_row(cells, row, fields) for row in batch]
 
 
 def _csv_row(cells: Cells, row: Any, fields: Fields) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -47,10 +48,10 @@ from .form import FormBase, Texts
 from .inputs import CHOICE, SEARCH, RelationChoices
 from .layout import Layout, Render
 from .list_page import ListPage, export
+from .report import aggregate_csv
 from .templates import WORDS, delete, show
 from .templates import form as form_page
 from .templates import list as list_page
-from .templates import states as states_page
 
 Views = Mapping[str, Render]
 Options = Mapping[str, RelationChoices]  # field → choices
@@ -63,7 +64,7 @@ PAGES: Views = {
 }
 """Templates that a project may replace with resources/<r>/views/<name>.html."""
 
-LISTING = ("", ".csv", "/new", "/new/choices", "/{id}/edit")
+LISTING = ("", ".csv", "/-/aggregate.csv", "/new", "/new/choices", "/{id}/edit")
 """The pages that list or search rows, below a resource's path: rate limits count them."""
 
 _NOTICES = {
@@ -139,10 +140,15 @@ class ResourcePages:
             Route("POST", row + "/delete", self.delete, ""),
         ]
         if self._actions.resource.transitions:
-            routes.append(Route("GET", path + "/-/states", self.states, ""))
+            graph = partial(states.show_graph, self._actions, self._layout, path)
+            routes.append(Route("GET", path + "/-/states", graph, ""))
             routes.append(Route("POST", row + "/transitions/{name}", self.transition, ""))
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore, ""))
+        if any(column.aggregatable for column in self._actions.resource.columns):
+            routes.append(
+                Route("GET", path + "/-/aggregate.csv", partial(aggregate_csv, self._actions), "")
+            )
         return routes
 
     # -- reading -----------------------------------------------------------------------------------
@@ -165,14 +171,6 @@ class ResourcePages:
         """Show all values of one row."""
         self._actions.allow("read")
         return self._show(request, self._actions.get(self._key(request)))
-
-    def states(self, request: Request) -> Response:
-        """Show the states of a row and the transitions between them."""
-        self._actions.allow("read")
-        fields = states.state_fields(self._actions)
-        title = text("States: {what}", what=label_of(self._actions.resource.event))
-        context: dict[str, Any] = {"fields": fields, "list": request.root + self._path}
-        return self._layout.page(request, states_page.render, title, **context)
 
     def _show(self, request: Request, row: Any, problem: str = "", status: int = 200) -> Response:
         may, url = self._actions.may, request.root + self._path

@@ -8,8 +8,10 @@ from types import SimpleNamespace as Item
 from typing import Any
 
 from ..i18n import text
-from ..wsgi import Raw, join, tag
+from ..wsgi import Raw, Request, Response, join, tag
 from .fields import AnyActions, label_of
+from .layout import Layout
+from .templates import states as states_page
 
 # In SVG user units.
 _BOX, _HEIGHT, _STEP, _BEND, _LETTER = 170, 36, 92, 44, 8
@@ -32,6 +34,17 @@ def buttons(actions: AnyActions, row: Any, url: str) -> list[Item]:
         )
         for each in actions.possible_transitions(row)
     ]
+
+
+def show_graph(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
+    """Handle a request for the states of a resource and the transitions between them.
+
+    path: of the list.
+    """
+    actions.allow("read")
+    title = text("States: {what}", what=label_of(actions.resource.event))
+    context: dict[str, Any] = {"fields": state_fields(actions), "list": request.root + path}
+    return layout.page(request, states_page.render, title, **context)
 
 
 def state_fields(actions: AnyActions) -> list[Item]:

@@ -69,6 +69,8 @@ def accepts(hint: Hint, value: object) -> bool:
     if origin is Mapping:
         items = value.items() if isinstance(value, dict) else [("", None)]
         return all(accepts(args[0], key) and accepts(args[1], item) for key, item in items)
+    if origin is dict:  # of its values, each has a check of its own
+        return isinstance(value, dict) and all(isinstance(key, str) for key in value)
     if origin is tuple:
         return isinstance(value, tuple) and tuple(map(type, value)) == args
     return type(value) is hint
@@ -94,6 +96,8 @@ def describe(hint: Hint) -> str:
         return f"a list of {describe(args[0])}"
     if origin is Mapping:
         return f"{{{describe(args[0])}: {describe(args[1])}}}"
+    if origin is dict:
+        return 'a dictionary, as {"status": "open"}'
     if origin is tuple:
         return "two whole numbers in parentheses, as (9, 2)"
     return _WORDS[hint]

@@ -20,6 +20,7 @@ from ..schema import (
     Many,
     OnDelete,
     Permission,
+    Report,
     RowCheck,
     States,
     UniqueFields,
@@ -115,6 +116,7 @@ class ResourceIR:
     indexes: tuple[FieldsIndex, ...] = ()
     checks: tuple[RowCheck, ...] = ()
     states: tuple[States, ...] = ()
+    reports: tuple[Report, ...] = ()
     hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False
@@ -143,6 +145,11 @@ class ResourceIR:
         return tuple(field for field in self.fields if field.searchable)
 
     @property
+    def aggregatable(self) -> bool:
+        """Whether clients may group its rows: one of the members is aggregatable."""
+        return any(member.aggregatable for member in self.members)
+
+    @property
     def key(self) -> ColumnIR:
         """The primary key: the declared one, or id."""
         declared = (field for field in self.fields if field.primary_key)
@@ -162,8 +169,9 @@ class ResourceIR:
         tenant_id is not included: its value is always that of the current tenant.
         """
         columns = [self.key, *self.other_members, self._undeclared("version", "bigint", default=1)]
+        options = {"sortable": True, "filterable": True, "aggregatable": self.aggregatable}
         for name in ("created_at", "updated_at") if self.timestamps else ():
-            columns.append(self._undeclared(name, "datetime", sortable=True, filterable=True))
+            columns.append(self._undeclared(name, "datetime", **options))
         if self.soft_delete:
             columns.append(self._undeclared("deleted_at", "datetime", required=False))
         if self.authored:

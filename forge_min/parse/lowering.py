@@ -47,6 +47,7 @@ def lower(
         indexes=tuple(part for part in resource.parts if isinstance(part, schema.FieldsIndex)),
         checks=tuple(part for part in resource.parts if isinstance(part, schema.RowCheck)),
         states=states,
+        reports=tuple(part for part in resource.parts if isinstance(part, schema.Report)),
         hooks=_hooks(resource.parts),
         versioned=traits.pop("version", False),
         **traits,

@@ -15,9 +15,11 @@ from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
 from .lowering import ids_field, inverse_relations, lower, many_ir, many_to_many_edge, resolve
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem
+from .report import report_problems
 from .rules import Problems, problems
 
 RELATIONS = schema.BelongsTo | schema.Many
+SEVERAL = schema.UniqueFields | schema.FieldsIndex
 _EXAMPLE = 'country = schema.define("Country", schema.string("code"))'
 
 
@@ -35,8 +37,10 @@ class Definition:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it could be evaluated."""
-        return all(node.is_complete for node in (self.call, *self.call.parts))
+        """Whether all of its columns could be evaluated."""
+        columns = schema.Field | schema.Trait | RELATIONS
+        nodes = [part for part in self.call.parts if isinstance(part.value, columns)]
+        return all(node.is_complete for node in (self.call, *nodes))
 
     @property
     def is_reliable(self) -> bool:
@@ -124,7 +128,11 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
             _check_row_condition(definition.source, part, columns)
         elif isinstance(part.value, schema.States):
             report_all(definition.source, part, _state_problems(part.value, resource))
-        elif isinstance(part.value, schema.UniqueFields | schema.FieldsIndex):
+        elif isinstance(part.value, schema.Report):
+            for option, index, wrong in report_problems(part.value, columns):
+                node = part.args[option]
+                definition.source.report((node.parts[index:] or [node])[0].span, wrong)
+        elif isinstance(part.value, SEVERAL) and part.is_complete:
             problems = _field_problems(part.value, columns)
             for field, found in zip((part, *part.parts), problems):
                 if found:
@@ -178,9 +186,11 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     """Return the names that no second part may use: columns, attributes, JSON fields, or itself."""
     if isinstance(part, schema.Permission):
         return (f'permission("{part.operation}")',)
+    if isinstance(part, schema.Report):
+        return (f'report("{part.name}")',)
     if isinstance(part, schema.RowCheck):
         return (f"check({part.condition!r})",)
-    if isinstance(part, schema.UniqueFields | schema.FieldsIndex):
+    if isinstance(part, SEVERAL):
         word = "unique" if isinstance(part, schema.UniqueFields) else "index"
         return (f"{word}({', '.join(map(quote, part.fields))})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
@@ -260,12 +270,16 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
     seen: dict[tuple[str, str], Definition] = {}
     for second in definitions:
         table = table_of(second.call.value)
-        for entry, name in (("name_taken", second.name), ("table_taken", table)):
+        parts = [part for part in second.call.parts if isinstance(part.value, schema.Report)]
+        names = [(part, "report_taken", part.value.name) for part in parts]
+        names += [(second.call, "name_taken", second.name), (second.call, "table_taken", table)]
+        for node, entry, name in names:
             first = seen.setdefault((entry, name), second)
             if first is not second:
                 taken = problem(entry, name=quote(name), file=first.source.file)
-                second.source.report(second.call.span_of("name"), taken)
-                break
+                second.source.report(node.span_of("name"), taken)
+                if entry == "name_taken":
+                    break
 
 
 def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:

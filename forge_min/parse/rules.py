@@ -26,8 +26,8 @@ _MAX_PRECISION = 1000  # of numeric(p, s), PostgreSQL manual, section 8.1.2
 _JOB_LIMITS = {"priority": (1, 4), "max_attempts": (1, 32767), "delay": (0, 10 * 366 * 86400)}
 # (entry of messages.toml, an option, the options that it excludes)
 _CONFLICTS = (
-    ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
-    ("leak", "visible_to", ("searchable", "sortable", "filterable")),
+    ("key_conflict", "primary_key", ("visible_to", "writable_by", "default", "aggregatable")),
+    ("leak", "visible_to", ("searchable", "sortable", "filterable", "aggregatable")),
 )
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "decimal": Decimal, "date": date.fromisoformat, "time": time.fromisoformat,
@@ -56,6 +56,9 @@ def problems(value: object) -> Problems:
         case schema.Permission(operation, roles):
             yield "operation", _operation(operation)
             yield "roles", _roles("the permission", roles)
+        case schema.Report(name):
+            taken = problem("report_operation", name=quote(name))
+            yield "name", taken if name in (*_OPERATIONS, "audit") else _operation(name)
         case schema.JobRef(kind, queue):
             yield "kind", names.class_problem(kind, "F131", "the job kind")
             yield "queue", names.label_problem(queue, "F132", "the queue name")
@@ -144,6 +147,10 @@ def _operation(operation: str) -> SchemaProblem | None:
 def _member(part: schema.Field | schema.BelongsTo) -> Problems:
     for option in ("visible_to", "writable_by"):
         yield option, _roles(option, getattr(part, option))
+    for entry, option, excluded in _CONFLICTS:
+        for other in excluded if getattr(part, option, None) else ():
+            if getattr(part, other, None) is not None and getattr(part, other) is not False:
+                yield other, problem(entry, option=other)
 
 
 def _roles(option: str, roles: Sequence[str] | None) -> SchemaProblem | None:
@@ -167,10 +174,6 @@ def _field(field: schema.Field) -> Problems:
         option = "filterable" if field.filterable else "name"
         yield option, problem("list_parameter", name=field.name)
     yield from _member(field)
-    for entry, option, excluded in _CONFLICTS:
-        for other in excluded if getattr(field, option) else ():
-            if getattr(field, other) is not None and getattr(field, other) is not False:
-                yield other, problem(entry, option=other)
     if field.type in ("enum", "enum[]"):
         yield from _choices(field.choices)
     elif field.choices:
@@ -188,7 +191,7 @@ def _limits(field: schema.Field) -> Problems:
     for option in ("min", "max"):
         limit = getattr(field, option)
         is_value = isinstance(limit, str) and not re.fullmatch(relative, limit, re.ASCII)
-        if is_value and _value(field.type, limit) is None:
+        if is_value and value_of(field.type, limit) is None:
             yield option, problem("limit_type", option=option, type=field.type, hint=about["hint"])
     low, least, most = _bounds(field)
     if least is not None and most is not None and least > most:
@@ -202,7 +205,7 @@ def _bounds(field: schema.Field) -> tuple[str, Any, Any]:
     if _has_length(field):
         return "min_len", field.min_len, field.max_len or TYPES[field.type].get("longest")
     limits = (field.min, field.max)
-    least, most = (_value(field.type, n) if isinstance(n, str) else n for n in limits)
+    least, most = (value_of(field.type, n) if isinstance(n, str) else n for n in limits)
     return "min", least, most
 
 
@@ -238,7 +241,7 @@ def _fits(number: Decimal, precision: tuple[int, int]) -> bool:
 def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     """Return the problem of the field's default. pattern: None if it is not set or invalid."""
     value: Any = field.default
-    size: Any = _value(field.type, value)
+    size: Any = value_of(field.type, value)
     if size is None:
         hint = TYPES[field.type].get("hint", "")
         return problem("default_type", type=field.type, hint=hint)
@@ -257,7 +260,7 @@ def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     return problem("default_wrong", wrong=wrong) if wrong else None
 
 
-def _value(kind: str, written: Any) -> Any:
+def value_of(kind: str, written: Any) -> Any:
     """Return a default or a limit as a value that can be compared; None if it is not one."""
     rule = TYPES[kind]
     if kind in ("int", "bigint", "float"):

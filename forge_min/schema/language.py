@@ -34,6 +34,7 @@ class MemberRules:
     visible_to: Sequence[str] | None = None
     writable_by: Sequence[str] | None = None
     personal: bool = False
+    aggregatable: bool = False
     label: str = ""
     help: str = ""
 
@@ -104,12 +105,14 @@ class ColumnOptions(FieldOptions, total=False):
     index: the column gets its own index.
     sortable: clients may sort by it.
     filterable: clients may filter by it.
+    aggregatable: clients may group rows by it, and compute what its type allows.
     """
 
     unique: bool
     index: bool
     sortable: bool
     filterable: bool
+    aggregatable: bool
 
 
 class KeyOptions(ColumnOptions, total=False):

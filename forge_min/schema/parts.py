@@ -14,12 +14,13 @@ from .language import Field, MemberOptions, MemberRules
 
 __all__ = [
     "BelongsTo", "FieldsIndex", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part",
-    "Permission", "ResourceSchema", "RowCheck", "States", "Trait", "TraitName", "UniqueFields",
-    "WithHooks", "auditable", "belongs_to", "check", "define", "has_many", "has_one", "index",
-    "many_to_many", "permission", "soft_delete", "states", "tenant_scoped", "timestamps", "unique",
-    "version", "with_hooks",
+    "Permission", "Report", "ResourceSchema", "RowCheck", "States", "Trait", "TraitName",
+    "UniqueFields", "WithHooks", "auditable", "belongs_to", "check", "define", "has_many",
+    "has_one", "index", "many_to_many", "permission", "report", "soft_delete", "states",
+    "tenant_scoped", "timestamps", "unique", "version", "with_hooks",
 ]  # fmt: skip
 
+Filters: TypeAlias = dict[str, str | int | bool | list[str] | list[int] | None]
 OnDelete = Literal["restrict", "cascade", "set_null"]
 ManyKind = Literal["has_many", "has_one", "many_to_many"]
 TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "version"]
@@ -38,11 +39,13 @@ class RelationOptions(MemberOptions, total=False):
     """Options of belongs_to.
 
     unique: no two rows refer to the same target.
+    aggregatable: clients may group rows by it.
     on_delete: the effect of deleting the target: it is refused ("restrict"), this row is deleted
         too ("cascade"), or the reference becomes null ("set_null").
     """
 
     unique: bool
+    aggregatable: bool
     on_delete: OnDelete
 
 
@@ -167,6 +170,29 @@ class States:
         return dict.fromkeys(self.verbs, by_verb) if isinstance(by_verb, str) else by_verb
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page with a table and a chart of groups of rows, at /-/reports/<name>.
+
+    name: unique in the project. A permission of this name is that of the report, else "read" is.
+    group: one or two fields, or the day, week, month or year of a time: "month(admitted_at)".
+    measures: of each group: "count", or sum, avg, min or max of a field: "sum(cost)". The chart
+        shows the first.
+    filters: conditions on fields, as of a list: {"status": "open", "cost[gte]": 10}. None means
+        null, and a condition [in] has a list of values.
+    chart: "bar", "line" or "stacked"; its colours are the values of the second group.
+    """
+
+    name: str
+    group: Sequence[str]
+    measures: Sequence[str] = ("count",)
+    filters: Filters | None = None
+    chart: Literal["bar", "line", "stacked"] = "bar"
+
+
+report = Report  # as a word of the language
+
+
 Part: TypeAlias = (
     Field
     | States
@@ -178,6 +204,7 @@ Part: TypeAlias = (
     | UniqueFields
     | FieldsIndex
     | RowCheck
+    | Report
 )
 
 

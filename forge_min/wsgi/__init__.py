@@ -16,6 +16,7 @@ from .markup import (
     show_time,
     tag,
     time_tag,
+    user_zone,
     void,
 )
 from .middleware.cookies import DEVICE_COOKIE, SESSION_COOKIE, cookie, cookies_of, lacks_https
@@ -60,5 +61,5 @@ __all__ = [
     "limit_time", "local_path", "local_time", "no_content", "preferred", "prefers_html",
     "problem_response", "raw", "redirect", "sent_form", "show_time", "sign_form", "status_of",
     "tag", "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
-    "text_response", "time_tag", "to_json", "void",
+    "text_response", "time_tag", "to_json", "user_zone", "void",
 ]  # fmt: skip

@@ -98,13 +98,13 @@ def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
 
 def local_time(moment: datetime) -> datetime:
     """Return a time in the user's time zone; a naive time is taken as local there."""
-    zone = _user_zone()
+    zone = user_zone()
     with suppress(OverflowError):  # the date is out of range there
         return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
     return moment.astimezone(UTC)
 
 
-def _user_zone() -> tzinfo:
+def user_zone() -> tzinfo:
     """Return the time zone of the current identity; UTC if it is unknown."""
     name = current_identity().time_zone
     # Not found, not a valid name, or a folder of time zones.

@@ -29,6 +29,11 @@ REQUESTS = {
     "Restore": ("POST", "/{id}/restore"),
     "Read the history": ("GET", "/{id}/audit"),
     "Close": ("POST", "/{id}/close"),
+    "Cancel": ("POST", "/{id}/cancel"),
+    "Reopen": ("POST", "/{id}/reopen"),
+    "Report: Per account": ("GET", "/-/reports/per_account"),
+    "Report: Per status": ("GET", "/-/reports/per_status"),
+    "Report: Over time": ("GET", "/-/reports/over_time"),
 }
 OTHERS = {
     "string": "QQ", "text": "QQ", "slug": "qq", "email": "qq@example.com", "url": "https://qq.example",

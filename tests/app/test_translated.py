@@ -85,6 +85,7 @@ def test_no_page_says_a_word_that_no_catalogue_can_translate(translated: Runtime
     paths = ["/", *(place + end for place in places for end in ("", "/new"))]
     paths += [f"/accounts/{key}{end}" for end in ("", "/edit", "/delete")]
     paths += ["/account/sign-in", "/account/forgot", "/-/help"]
+    paths += ["/-/reports", "/-/reports/per_account", "/-/reports/per_status"]
     assert len(paths) > 15, paths
     for path in paths:
         page = client.get(path, headers=html)

@@ -59,7 +59,9 @@ MEMBER = {
 }
 MEMBER |= {"visible_to": ROLES | st.none(), "writable_by": ROLES | st.none()}
 FIELD = MEMBER | {"placeholder": TEXTS}
-COLUMN = FIELD | dict.fromkeys(("unique", "index", "sortable", "filterable"), st.booleans())
+COLUMN = FIELD | dict.fromkeys(
+    ("unique", "index", "sortable", "filterable", "aggregatable"), st.booleans()
+)
 SEARCH = COLUMN | {"searchable": st.booleans()}
 LONG = SEARCH | {"min_len": st.integers(0, 2), "max_len": st.integers(30, 99) | st.none()}
 TEXT = LONG | {"default": TEXTS, "pattern": st.sampled_from(sorted(PATTERNS)) | st.none()}
@@ -107,9 +109,9 @@ def options(draw: st.DrawFn, known: dict[str, Strategy], key: bool = False) -> s
     clash: tuple[str, ...] = ()
     if key:
         values["primary_key"] = True
-        clash = ("default", "visible_to", "writable_by")
+        clash = ("default", "visible_to", "writable_by", "aggregatable")
     elif values.get("visible_to"):
-        clash = ("searchable", "sortable", "filterable")
+        clash = ("searchable", "sortable", "filterable", "aggregatable")
     if values.get("pattern") and "default" in values:
         values["default"] = PATTERNS[values["pattern"]]
         clash += ("min_len",)
@@ -136,7 +138,7 @@ def relation(draw: st.DrawFn, name: str, target: str = "Thing") -> str:
     """A call that makes a belongs_to."""
     rule = draw(st.sampled_from(["restrict", "cascade", "set_null"]))
     given_name = draw(st.sampled_from([f", {name!r}", f", name={name!r}"]))
-    known = MEMBER | {"unique": st.booleans()}
+    known = MEMBER | {"unique": st.booleans(), "aggregatable": st.booleans()}
     if rule == "set_null":
         del known["required"]
     return f"schema.belongs_to({target!r}{given_name}, on_delete={rule!r}{draw(options(known))})"
@@ -199,6 +201,17 @@ SEVERAL = (
 
 
 @st.composite
+def reports(draw: st.DrawFn) -> list[str]:
+    """A field and, perhaps, a report of it."""
+    measures = draw(st.sampled_from(["", ", ['sum(a_measure)', 'count']", ", measures=('count',)"]))
+    chart = draw(st.sampled_from(["", ", chart='line'"]))
+    filters = draw(st.sampled_from(["", ", filters={}", ", filters={'a_measure[in]': [1, 2]}"]))
+    field = "schema.int('a_measure', aggregatable=True, filterable=True)"
+    report = f"schema.report('a_report', ['a_measure']{measures}{filters}{chart})"
+    return draw(st.sampled_from([[], [field, report]]))
+
+
+@st.composite
 def schema_files(draw: st.DrawFn, more: tuple[str, ...] = ()) -> str:
     """The text of a valid resources/thing/schema.py. more: parts that it has anyway."""
     traits = ["timestamps", "soft_delete", "tenant_scoped", "auditable", "version"]
@@ -209,7 +222,7 @@ def schema_files(draw: st.DrawFn, more: tuple[str, ...] = ()) -> str:
     if more:  # the other one is tenant-scoped or not as it likes: so this one is not
         chosen = [trait for trait in chosen if trait != "tenant_scoped"]
     parts += [f"schema.{trait}()" for trait in chosen]
-    parts += [*draw(st.lists(hooks(), max_size=1)), *more]
+    parts += [*draw(st.lists(hooks(), max_size=1)), *more, *draw(reports())]
     plural = draw(st.sampled_from(["", ', plural="stuff"']))
     body = ", ".join(['"Thing"', *draw(st.permutations(parts))])
     return f"{HEAD}thing = schema.define({body}{plural})\n"
@@ -308,6 +321,7 @@ _ATOMS = [
     "schema.check('version > 1', 'no')",
     "schema.check('versi' 'on > x', 'no')",
     "schema.unique('id', 'x')",
+    "schema.report('x', ['id'], ['count', 'count'], {'id': 0x1, 'x[': None})",
     "schema.JobRef()",
     "schema.define",
     "*x",
@@ -318,6 +332,7 @@ _ATOMS = [
 ]
 _OPTIONS = [None, "name", "default", "min", "kind", "hooks", "pattern", "primary_key", "via"]
 _OPTIONS += ["visible_to", "writable_by", "searchable", "max_len", "table", "roles", "target"]
+_OPTIONS += ["group", "measures", "filters", "chart", "aggregatable"]
 
 
 class _Spoiler(ast.NodeTransformer):

@@ -19,6 +19,7 @@ def two(thing: str, other: str) -> Result:
 TENANT = "schema.tenant_scoped()"
 TO_THING = "schema.belongs_to('Thing')"
 TWO = "schema.belongs_to('Thing', 'origin'), schema.belongs_to('Thing', 'goal')"
+REPORT = "schema.int('x', aggregatable=True), schema.report('sizes', ['x'])"
 MISTAKES = [
     # parts of Thing, parts of Other, codes, marked text of the first
     ("schema.has_many('Other')", "schema.int('x')", ["F143"], "'Other'"),
@@ -48,6 +49,7 @@ MISTAKES = [
     ),
     ("schema.many_to_many('Other', table='others')", "schema.int('x')", ["F144"], "'others'"),
     ("schema.many_to_many('Other', 'x')", "plural='things_x'", ["F144"], "'x'"),
+    (REPORT, REPORT, ["F157"], "'sizes'"),
 ]
 
 

@@ -178,6 +178,12 @@ MISTAKES = [
     ('schema.unique("id", "version", messag="no")', "F106", 'messag="no"'),
     ('schema.index("-id", "id")', "F153", "schema.index"),
     ('schema.index("-id", "--version")', "F153", '"--version"'),
+    ('schema.string("x", aggregatable=True, visible_to=["a"])', "F148", "True"),
+    ('schema.belongs_to("Thing", aggregatable=True, visible_to=["a"])', "F148", "True"),
+    ('schema.uuid("x", primary_key=True, aggregatable=True)', "F147", "True"),
+    ('schema.json("x", aggregatable=True)', "F106", "aggregatable=True"),
+    ('schema.report("x", [])', "F157", "[]"),
+    ('schema.report("x", "id")', "F107", '"id"'),
     ('schema.check("", message="m")', "F154", '""'),
     ('schema.check("id is None")', "F108", "schema.check"),
     ('schema.check("id is", message="m")', "F154", '"id is"'),
@@ -341,6 +347,101 @@ def test_a_condition_does_not_compare_a_hidden_field_with_one_that_is_not() -> N
     fields = ["schema.int('paid', visible_to=['hr'])", "schema.int('due', visible_to=['hr'])"]
     assert codes(parse_parts(*fields, "schema.check('paid <= due', 'no')")) == []
     assert codes(parse_parts(*fields, "schema.check('paid <= version', 'no')")) == ["F148"]
+
+
+FIELDS = (
+    "schema.decimal('cost', aggregatable=True, filterable=True)",
+    "schema.int('beds', filterable=True)",
+    "schema.enum('kind', ['a', 'b'], aggregatable=True, filterable=True)",
+    "schema.datetime('at', aggregatable=True, filterable=True)",
+    "schema.string('name', filterable=True)",
+    "schema.bool('open', filterable=True)",
+    "schema.string('secret', visible_to=['boss'])",
+    "schema.belongs_to('Thing', 'ward', aggregatable=True)",
+    "schema.timestamps()",
+)
+GOOD = [
+    "'r', ['ward_id', 'month(at)'], ['sum(cost)', 'avg(cost)', 'max(at)'], chart='stacked'",
+    "'r', ('day(created_at)',), ('count',), {}",
+    "'r', ['kind', 'at'], filters={'kind': None, 'kind[ne]': 'a', 'kind[in]': ['a', 'b']}",
+    "'r', ['kind'], filters={'cost[gte]': '1.5', 'cost': 3, 'beds[in]': (1, 2), 'open': True}",
+    "'r', ['kind'], filters={'at[lt]': '2026-01-01T00:00:00Z', 'name[contains]': '%'}",
+    "'r', ['kind'], filters={'name[is_null]': False, 'id': '0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b'}",
+]
+WRONG = [
+    # arguments of the report, code, marked text
+    ("'r', ['wards_id']", "F157", "'wards_id'"),
+    ("'r', ['kind', 'kind']", "F157", "'kind'"),
+    ("'r', ['kind', 'at', 'cost']", "F157", "['kind', 'at', 'cost']"),
+    ("'r', ['kind'], []", "F157", "[]"),
+    ("'r', ['beds']", "F157", "'beds'"),
+    ("'r', ['version']", "F157", "'version'"),
+    ("'r', ['secret']", "F157", "'secret'"),
+    ("'r', ['month(cost)']", "F157", "'month(cost)'"),
+    ("'r', ['hour(at)']", "F157", "'hour(at)'"),
+    ("'r', ['month (at)']", "F157", "'month (at)'"),
+    ("'r', ['kind'], ['sum(at)']", "F157", "'sum(at)'"),
+    ("'r', ['kind'], ['min(kind)']", "F157", "'min(kind)'"),
+    ("'r', ['kind'], ['sum(beds)']", "F157", "'sum(beds)'"),
+    ("'r', ['kind'], ['count', 'count']", "F157", "'count'"),
+    ("'r', ['kind'], ['cost']", "F157", "'cost'"),
+    ("'r', ['kind'], ['count(*)']", "F157", "'count(*)'"),
+    ("'r', ['kind'], chart='pie'", "F107", "'pie'"),
+    ("'r', ['kind'], filters={'secret': 'x'}", "F157", "{'secret': 'x'}"),
+    ("'r', ['kind'], filters={'version': 1}", "F157", "{'version': 1}"),
+    ("'r', ['kind'], filters={'kind': 'c'}", "F157", "{'kind': 'c'}"),
+    ("'r', ['kind'], filters={'kind[in]': 'a'}", "F157", "{'kind[in]': 'a'}"),
+    ("'r', ['kind'], filters={'kind': ['a']}", "F157", "{'kind': ['a']}"),
+    ("'r', ['kind'], filters={'kind[contains]': 'a'}", "F157", "{'kind[contains]': 'a'}"),
+    ("'r', ['kind'], filters={'kind[': 'a'}", "F157", "{'kind[': 'a'}"),
+    ("'r', ['kind'], filters={'kind[like]': 'a'}", "F157", "{'kind[like]': 'a'}"),
+    ("'r', ['kind'], filters={'cost': '1e3'}", "F157", "{'cost': '1e3'}"),
+    ("'r', ['kind'], filters={'cost': 1.5}", "F157", "{'cost': 1.5}"),
+    ("'r', ['kind'], filters={'cost[gt]': None}", "F157", "{'cost[gt]': None}"),
+    ("'r', ['kind'], filters={'beds': '1'}", "F157", "{'beds': '1'}"),
+    ("'r', ['kind'], filters={'beds': True}", "F157", "{'beds': True}"),
+    ("'r', ['kind'], filters={'beds': 4294967296}", "F157", "{'beds': 4294967296}"),
+    ("'r', ['kind'], filters={'open': 1}", "F157", "{'open': 1}"),
+    ("'r', ['kind'], filters={'name[is_null]': 'true'}", "F157", "{'name[is_null]': 'true'}"),
+    ("'r', ['kind'], filters={'name': 'a\\0'}", "F150", "'a\\0'"),
+    ("'r', ['kind'], filters={'at': '2026-01-01'}", "F157", "{'at': '2026-01-01'}"),
+    ("'r', ['kind'], filters={'ward_id': 'x'}", "F157", "{'ward_id': 'x'}"),
+    ("'r', ['kind'], filters={1: 'x'}", "F107", "1"),
+    ("'r', ['kind'], filters=['x']", "F107", "['x']"),
+    ("'read', ['kind']", "F157", "'read'"),
+    ("'audit', ['kind']", "F157", "'audit'"),
+    ("'reads', ['kind']", "F152", "'reads'"),
+    ("'A report', ['kind']", "F120", "'A report'"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "text"), WRONG, ids=[words for words, _, _ in WRONG])
+def test_a_mistake_in_a_report_is_one_diagnostic_at_its_place(
+    words: str, code: str, text: str
+) -> None:
+    (found,) = parse_parts(*FIELDS, f"schema.report({words})").diagnostics
+    assert (found.code, marked(found)) == (code, text)
+    assert found.hint or code in ("F107", "F120")
+
+
+def test_a_second_report_of_a_name_is_reported() -> None:
+    twice = parse_parts(*FIELDS, *["schema.report('x', ['kind'])"] * 2)
+    assert [(d.code, marked(d)) for d in twice.diagnostics] == [("F142", "'x'")]
+
+
+def test_reports_have_groups_measures_and_filters_of_their_fields() -> None:
+    reports = [f"schema.report({words})".replace("'r'", f"'r{n}'") for n, words in enumerate(GOOD)]
+    assert parse_parts(*FIELDS, *reports).diagnostics == ()
+
+
+def test_all_mistakes_of_a_report_are_reported_at_once() -> None:
+    wrong = "'r', ['beds', 'x'], ['sum(x)'], {'secret': 1, 'kind': 'c'}, chart='pie', more=1"
+    parsed = parse_parts(
+        *FIELDS, "schema.int('X')", f"schema.report({wrong})", "schema.timestamp()"
+    )
+    assert sorted(codes(parsed)) == ["F105", "F106", "F107", "F120"], "the columns are not certain"
+    parsed = parse_parts(*FIELDS, f"schema.report({wrong})")
+    assert sorted(codes(parsed)) == ["F106", "F107"] + ["F157"] * 5
 
 
 def test_duplicates_are_reported_at_the_second() -> None:

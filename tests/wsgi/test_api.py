@@ -659,8 +659,8 @@ def test_the_audit_of_a_row_is_paged_the_newest_first(works: Workshop, ask_as: A
     assert entry["changes"]["price"] == ["1.00", "2.00"]
     assert (entry["version"], entry["actor"], entry["at"][-1]) == (4, "ann", "Z")
     assert set(entry) == {
-        "id", "operation", "version", "actor", "request_id", "at", "changes", "actor_name",
-        "actor_email",
+        "id", "operation", "version", "actor", "request_id", "at", "changes", "reason",
+        "actor_name", "actor_email",
     }  # fmt: skip
     assert first.json["pagination"]["has_more"] is True
     url = first.headers["link"].split(">")[0].removeprefix("</api/v1/")

@@ -15,6 +15,7 @@ _WORDS = {
     "back": gettext_noop("Back to the list"),
     "cancel": gettext_noop("Cancel"),
     "change": gettext_noop("Change the password"),
+    "chart": gettext_noop("The table below has all values."),
     "clear": gettext_noop("Clear"),
     "csv": gettext_noop("CSV"),
     "current": gettext_noop("Current password"),

@@ -62,7 +62,7 @@ def recorded_package(dist: Distribution) -> dict[str, bytes]:
 
 def package_members(files: Mapping[str, bytes], *, with_manual: bool = False) -> dict[str, bytes]:
     """Return the members of an artifact among these files; a compiled core is in `_native/`."""
-    carried_data = {"codes.toml", "_manual"} if with_manual else {"codes.toml"}
+    carried_data = {"aggregates.toml", "codes.toml"} | ({"_manual"} if with_manual else set())
     members: dict[str, bytes] = {}
     for name, data in files.items():
         top = PurePosixPath(name).parts[1]

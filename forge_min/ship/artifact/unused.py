@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 _HTML = "forge_min/html/"
 _TEMPLATES = f"{_HTML}templates/"
+_PAGES = ("cells", "form", "inputs", "list_page", "report", "resource")
 FILES = {
     "account pages": (
         f"{_HTML}account/pages.",
@@ -22,8 +23,8 @@ FILES = {
         for name in ("jobs", "assets/jobs", "templates/job", "templates/jobs", "templates/queues")
     ),
     "resource pages": (
-        *(f"{_HTML}{name}." for name in ("cells", "form", "inputs", "list_page", "resource")),
-        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "show")),
+        *(f"{_HTML}{name}." for name in _PAGES),
+        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "report", "show")),
     ),
 }
 """The beginnings of the names of files, by part."""

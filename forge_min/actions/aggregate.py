@@ -1,0 +1,123 @@
+"""Aggregates: counts, sums and other values of groups of rows.
+
+The rows are those of a list with the same filters: of this tenant, not deleted. A name of a client
+only chooses one of those that aggregatable columns offer; values are parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ..errors import BadRequest
+from ..i18n import text
+from ..lazy import lazy_pattern
+from ..resources import table
+from . import query as queries
+from .base import load_frames
+from .query import ListQuery, Params, join
+from .resource import Column, Resource, quote
+
+MAX_GROUPS = 1000
+_SQL = load_frames("forge_min.actions", "aggregates.sql")
+_FUNCTIONS = table("forge_min", "aggregates.toml")
+_OWN = ("group", "measure", "sort", "zone")  # parameters that a list has not, or in another way
+# Not posixrules, right/UTC and the like, which PostgreSQL may not know.
+_ZONE = lazy_pattern(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateQuery:
+    """A query for an aggregate. Names are checked when it runs.
+
+    rows: the filters and the search; its order and position are ignored.
+    group: "ward_id" or "month(admitted_at)"; one result for all rows without any. Null is a group.
+        Weeks begin on Monday (ISO 8601).
+    measures: "count", and "sum(cost)" or avg, min or max of it.
+    sort: names of `group` and `measures`, "-" for descending; at last by `group`.
+    zone: the IANA time zone in which the periods of a datetime begin.
+    """
+
+    rows: ListQuery = ListQuery()
+    group: Sequence[str] = ()
+    measures: Sequence[str] = ("count",)
+    sort: Sequence[str] = ()
+    zone: str = "UTC"
+
+    @classmethod
+    def parse(
+        cls, resource: Resource[Any], params: Mapping[str, Sequence[str]], max_conditions: int
+    ) -> AggregateQuery:
+        """Read a decoded query string: group, measure, sort, zone, q and the filters of a list.
+
+        A filter by a field with one of these names has an operator: zone[eq].
+
+        Raises BadRequest as `ListQuery.parse`.
+        """
+        own = {name: queries.one_of(params, name) or "" for name in _OWN}
+        others = {name: values for name, values in params.items() if name not in own}
+        for name in queries.CONTROL.intersection(others) - {"q"}:
+            raise BadRequest(text("{name} is not possible here", name=name))
+        rows = ListQuery.parse(resource, others, max_conditions=max_conditions)
+        group, measures, sort = (own[name].split(",") if own[name] else () for name in _OWN[:3])
+        return cls(rows, group, measures or ("count",), sort, own["zone"] or "UTC")
+
+
+def statement(resource: Resource[Any], query: AggregateQuery) -> tuple[str, Params]:
+    """Return the SQL of an aggregate and its parameters, without forge_tenant.
+
+    The result has a column k1, k2, … for each group key and measure, and one group more than
+    MAX_GROUPS if there are more. Raises BadRequest for an unknown name or time zone.
+    """
+    _check_zone(query.zone)
+    columns = queries.visible(resource, lambda column: column.aggregatable).values()
+    keys, measures = _terms(columns)
+    known = {name: sql for name, sql in measures.items() if name not in query.group}
+    terms = _choose(query.group, keys) + _choose(query.measures, known)
+    numbers = {name: f"{n}" for n, name in enumerate([*query.group, *query.measures], 1)}
+    order = _choose(query.sort, numbers | {f"-{name}": f"{n} desc" for name, n in numbers.items()})
+    group = [numbers[name] for name in query.group]
+    params: Params = {"forge_zone": query.zone}
+    sql = _SQL["groups"].substitute(
+        terms=", ".join(f"{term} as k{n}" for n, term in enumerate(terms, 1)),
+        source=quote(resource.source or resource.table),
+        where=queries.where_clause(queries.conditions(resource, query.rows, params)),
+        keys=", ".join(group),
+        order=", ".join([*order, *group] or ["1"]),
+        limit=MAX_GROUPS + 1,
+    )
+    return sql, params
+
+
+def _terms(columns: Iterable[Column]) -> tuple[dict[str, str], dict[str, str]]:
+    """The SQL of each group key, and of each measure, by name."""
+    keys = {column.name: quote(column.name) for column in columns}
+    measures = {"count": "count(*)"}
+    for column in columns:
+        name, type = quote(column.name), column.type
+        for period in _FUNCTIONS["periods"].get(type, ()):
+            keys[f"{period}({column.name})"] = _SQL[type].substitute(name=name, period=period)
+        for function in _FUNCTIONS["measures"].get(type, ()):
+            measures[f"{function}({column.name})"] = f"{function}({name})"
+    return keys, measures
+
+
+def _choose(names: Iterable[str], known: dict[str, str]) -> list[str]:
+    """The SQL of the names, each at most once."""
+    chosen = []
+    for name in names:
+        if name not in known:
+            message = text("not possible here: {name}; allowed: {all}", name=name, all=join(known))
+            raise BadRequest(message)
+        chosen.append(known.pop(name))
+    return chosen
+
+
+def _check_zone(zone: str) -> None:
+    with suppress(KeyError, ValueError, OSError):  # not found, or a folder of zones
+        if _ZONE.fullmatch(zone) and ZoneInfo(zone):
+            return
+    raise BadRequest(text("{zone} is not a time zone; one is Europe/Berlin", zone=zone[:100]))
