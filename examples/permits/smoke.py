@@ -81,9 +81,20 @@ def check(owner_url: str, web: int, keys: Keys) -> int:
     status, _ = ask(web, "POST", f"{path}/revoke", officer)
     that("it is not revoked without a reason", status == 422, status)
     that("another office does not see it", ask(web, "GET", path, keys["sven"])[0] == 404)
-    status, page = ask(web, "GET", "slots?officer.room=1.01&limit=1", clerk)
-    that("slots by the room of their officer", status == 200 and len(page["data"]) == 1, status)
-    _fill(that, owner_url, web, clerk, page["data"][0]["id"])
+    status, slots = ask(web, "GET", "slots?officer.room=1.01&limit=1", clerk)
+    that("slots by the room of their officer", status == 200 and len(slots["data"]) == 1, status)
+    for name, key, expected in (
+        ("per_month", clerk, 200),
+        ("approved_per_kind", officer, 200),
+        ("approved_per_kind", clerk, 403),
+    ):
+        status, report = ask(web, "GET", f"applications/-/reports/{name}", key)
+        that(f"the report {name} is {expected}", status == expected, status)
+    _, report = ask(web, "GET", "applications/-/aggregate?measure=count&status=approved", clerk)
+    _, page = ask(web, "GET", "applications?page=1&status=approved", clerk)
+    counted, total = next(iter(report.values()))[0]["count"], page["pagination"]["total"]
+    that("an aggregate counts the rows of the list", counted == total, counted)
+    _fill(that, owner_url, web, clerk, slots["data"][0]["id"])
     ask(web, "DELETE", path, officer)
     print("all checks held" if not failed else f"{failed} checks FAILED")
     return 1 if failed else 0

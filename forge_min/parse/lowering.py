@@ -102,6 +102,7 @@ def _member(part: _Member, span: SourceSpan) -> ColumnIR:
             immutable=True,
             filterable=True,
             sortable=True,
+            aggregatable=True,
             is_state=True,
             visible_to=(),
             writable_by=(),

@@ -336,6 +336,8 @@ def states(
 ) -> States:
     """Add a field with the state of the row. A new row is in `initial`; transitions change it.
 
+    Clients may filter, sort and group by it.
+
     transitions: {state: {transition: next state}} with every state; a final one has {}. Each
         transition is `POST /<plural>/{id}/<transition>` and a button on the page of the row.
     roles: {transition: roles}, as a permission. The others need the permission "update".

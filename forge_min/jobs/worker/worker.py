@@ -228,10 +228,14 @@ def _by_index(connect: Connect) -> Connect:
 
     def connect_by_index() -> Connection:
         conn = connect()
-        if not is_pooled(conn):
-            conn.prepared.prepare_immediately()
-            conn.execute("set enable_seqscan = off")
-            conn.execute("set plan_cache_mode = force_generic_plan")
+        try:
+            if not is_pooled(conn):
+                conn.prepared.prepare_immediately()
+                conn.execute("set enable_seqscan = off")
+                conn.execute("set plan_cache_mode = force_generic_plan")
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
     return connect_by_index

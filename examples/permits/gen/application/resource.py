@@ -3,7 +3,15 @@
 Generated from resources/application/schema.py. Do not edit.
 """
 
-from forge_min.actions import Check, Column, Relation, Resource, Rule, Transition
+from forge_min.actions import (
+    Check,
+    Column,
+    DeclaredReport,
+    Relation,
+    Resource,
+    Rule,
+    Transition,
+)
 
 from . import sql
 from .model import ApplicationRow, to_json
@@ -33,16 +41,16 @@ RESOURCE: Resource[ApplicationRow] = Resource(
         Column("id", "uuid", nullable=False, filterable=True, sortable=True, unique=True),
         Column("number", "string", nullable=False, filterable=True, immutable=True),
         Column("applicant_id", "uuid", nullable=False, filterable=True, immutable=True),
-        Column("kind", "enum", nullable=False, filterable=True, choices=('building', 'event', 'kiosk')),
+        Column("kind", "enum", nullable=False, filterable=True, aggregatable=True, choices=('building', 'event', 'kiosk')),
         Column("subject", "text", nullable=False),
         Column("zones", "string[]", help='Zones of the city, one per line.'),
-        Column("begins_on", "date", nullable=False, filterable=True, sortable=True),
+        Column("begins_on", "date", nullable=False, filterable=True, sortable=True, aggregatable=True),
         Column("ends_on", "date", nullable=False),
-        Column("fee", "decimal", nullable=False),
-        Column("status", "enum", nullable=False, filterable=True, sortable=True, immutable=True, choices=('draft', 'submitted', 'rejected', 'approved', 'withdrawn')),
+        Column("fee", "decimal", nullable=False, aggregatable=True),
+        Column("status", "enum", nullable=False, filterable=True, sortable=True, aggregatable=True, immutable=True, choices=('draft', 'submitted', 'rejected', 'approved', 'withdrawn')),
         Column("version", "bigint", nullable=False),
-        Column("created_at", "datetime", nullable=False, filterable=True, sortable=True),
-        Column("updated_at", "datetime", nullable=False, filterable=True, sortable=True),
+        Column("created_at", "datetime", nullable=False, filterable=True, sortable=True, aggregatable=True),
+        Column("updated_at", "datetime", nullable=False, filterable=True, sortable=True, aggregatable=True),
         Column("created_by", "text"),
     ),
     row=ApplicationRow,
@@ -83,11 +91,16 @@ RESOURCE: Resource[ApplicationRow] = Resource(
         "update": ('clerk', 'officer'),
         "delete": ('officer',),
         "audit": ('officer',),
+        "approved_per_kind": ('officer',),
         "submit": ('clerk', 'officer'),
         "withdraw": ('clerk', 'officer'),
         "approve": ('officer',),
         "reject": ('officer',),
         "revoke": ('officer',),
+    },
+    reports={
+        "per_month": DeclaredReport(('month(begins_on)', 'status'), ('count', 'sum(fee)'), chart='stacked'),
+        "approved_per_kind": DeclaredReport(('kind',), ('count', 'avg(fee)'), {'status': 'approved'}, chart='bar'),
     },
     rules={
         "applications_number_begins_on_key": Rule(('number', 'begins_on'), message='This number is already used for this day.'),

@@ -23,4 +23,6 @@ def routes(actions: ApplicationActions, prefix: str) -> list[Route]:
         Route("POST", path + "/{id}/approve", api.transition("approve"), "applications.approve"),
         Route("POST", path + "/{id}/reject", api.transition("reject"), "applications.reject"),
         Route("POST", path + "/{id}/revoke", api.transition("revoke"), "applications.revoke"),
+        Route("GET", path + "/-/aggregate", api.aggregate, "applications.aggregate"),
+        Route("GET", path + "/-/reports/{name}", api.report, "applications.report"),
     ]
