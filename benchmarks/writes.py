@@ -21,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,11 @@ def main() -> None:
 
 
 @contextmanager
-def project() -> Iterator[tuple[Path, EmbeddedServer]]:
-    """A generated project and a migrated database for it."""
+def project(schemas: Mapping[str, str] = SCHEMAS) -> Iterator[tuple[Path, EmbeddedServer]]:
+    """A generated project and a migrated database for it. schemas: folder → text."""
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
         root = Path(folder, "project")
-        for name, text in SCHEMAS.items():
+        for name, text in schemas.items():
             path = root / "resources" / name / "schema.py"
             path.parent.mkdir(parents=True)
             path.write_text(text)

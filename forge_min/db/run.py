@@ -32,7 +32,15 @@ from psycopg.rows import class_row, tuple_row
 from ..errors import DatabaseError, Unavailable
 from ..fanout import begin_wait, end_wait
 from .connection import Connection, Cursor, Hook
-from .statements import BEGIN, Statement, number_placeholders, operation, require_tenant, values_of
+from .statements import (
+    BEGIN,
+    UNPREPARED,
+    Statement,
+    number_placeholders,
+    operation,
+    require_tenant,
+    values_of,
+)
 from .translate import errors_translated, translate
 
 log = logging.getLogger("forge_min.db")
@@ -235,6 +243,9 @@ def _execute(conn: Connection, message: Message, tenant: UUID | None, begin: boo
     with conn.lock:
         begin_wait()
         try:
+            if statement in UNPREPARED:
+                pg.send_query(statement[0].encode())
+                return _first_failure(conn.wait(generators.execute(pg)))
             name = conn.prepared.name(statement) if tenant is None and not begin else None
             if name is None:
                 return _pipeline(conn, message, tenant, begin)
