@@ -207,7 +207,7 @@ def aggregates(root: Path, server: EmbeddedServer, given: argparse.Namespace) ->
         conn.execute("truncate stays")
         conn.execute(
             "insert into stays (ward_id, patient, admitted_at, cost)"
-            " select w[1 + n %% 100], 'p' || n, timestamptz '2025-01-01' + n * interval '30 s',"
+            " select w[1 + n %% 100], 'p' || n, timestamptz '2025-01-01' + n * interval '20 s',"
             " n %% 1000"
             " from generate_series(1, %s) n, (select array_agg(id) w from wards) all_wards",
             [given.rows],

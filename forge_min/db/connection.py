@@ -23,7 +23,7 @@ from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import Composable
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from .statements import PreparedStatements, operation, require_tenant
@@ -153,11 +153,10 @@ class Connection(psycopg.Connection[TupleRow]):
         table, key: names of a table and of its primary key.
         Raises psycopg.Error.
         """
-        sql = SQL("select * from {} where {key} = any(%s) order by {key} for no key update").format(
-            Identifier(table), key=Identifier(key)
-        )
-        with self.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(sql, [list(keys)]).fetchall()
+        table, key = (name.replace('"', '""').replace("%", "%%") for name in (table, key))
+        sql = f'select * from "{table}" where "{key}" = any(%s) order by "{key}" for no key update'
+        cursor = self.cursor(row_factory=dict_row)
+        return cursor.execute(sql, [list(keys)]).fetchall()
 
     def note_error(self, err: Exception) -> None:
         """Close the connection if `err` means that it is lost."""
