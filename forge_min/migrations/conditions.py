@@ -17,7 +17,10 @@ _EXACT = {"int": "::numeric", "bigint": "::numeric", "float": "::text::numeric"}
 
 
 def condition_sql(text: str, columns: Mapping[str, ColumnIR]) -> str:
-    """Return a condition as SQL. columns: of the resource, by the names of their fields."""
+    """Return a condition as SQL.
+
+    columns: by the names of their fields; those that are computed exactly.
+    """
     return _sql(parse_condition(text), columns)
 
 
@@ -26,7 +29,7 @@ def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
         case ast.Name(name):
             # Integers could overflow, and that would not be a violation, but another error. A float
             # is the number that its shortest text means, so 0.1 is one tenth.
-            return identifier(name) + _EXACT.get(columns[name].type, "")
+            return identifier(name) + _EXACT.get(columns[name].type if name in columns else "", "")
         case ast.Constant(bool(value)):
             return str(value).lower()
         case ast.Constant(str(value)):

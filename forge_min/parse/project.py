@@ -125,7 +125,7 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
     columns = {column.column: column for column in resource.columns}
     for part in definition.call.parts:
         if isinstance(part.value, schema.RowCheck):
-            _check_row_condition(definition.source, part, columns)
+            _check_condition(definition.source, part, "condition", columns)
         elif isinstance(part.value, schema.States):
             report_all(definition.source, part, _state_problems(part.value, resource))
         elif isinstance(part.value, schema.Report):
@@ -138,6 +138,8 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
                 if found:
                     definition.source.report(field.span, found)
                     break
+            if getattr(part.value, "where", ""):
+                _check_condition(definition.source, part, "where", columns)
 
 
 def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
@@ -152,14 +154,17 @@ def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
             yield option, problem("not_a_user", name=quote(name))
 
 
-def _check_row_condition(source: Source, part: Node, columns: Mapping[str, ColumnIR]) -> None:
+def _check_condition(
+    source: Source, part: Node, option: str, columns: Mapping[str, ColumnIR]
+) -> None:
+    condition = part.args[option].value
     try:
-        check_condition(part.value.condition, columns)
+        check_condition(condition, columns)
     except ConditionError as err:
-        span, node = part.span_of("condition"), err.node
+        span, node = part.span_of(option), err.node
         written = source.lines[span.line - 1][span.col : span.end_col - 2]
         # A text with escapes, or of several literals, has no such columns.
-        if node is not None and written == part.value.condition and written.isascii():
+        if node is not None and written == condition and written.isascii():
             first = span.col + 1  # behind the quotation mark
             start, end = first + node.col_offset, first + (node.end_col_offset or 0)
             span = replace(span, col=start, end_col=end)
@@ -172,7 +177,8 @@ def _field_problems(
     """Yield the problem of the part, then of each field that it names."""
     sign = "-" if isinstance(part, schema.FieldsIndex) else ""
     names = [name.removeprefix(sign) for name in part.fields]
-    few, twice = len(names) < 2, len(set(names)) < len(names)
+    few = len(names) < (1 if getattr(part, "where", "") else 2)
+    twice = len(set(names)) < len(names)
     yield problem("few_fields" if few else "field_twice") if few or twice else None
     for name in names:
         if name not in columns:

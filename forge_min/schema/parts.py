@@ -126,12 +126,14 @@ class UniqueFields:
 
 @dataclass(frozen=True, slots=True)
 class FieldsIndex:
-    """An index of several fields.
+    """An index of several fields, or of some rows.
 
     fields: with "-" before a name its values are in descending order.
+    where: a condition; "" for all rows.
     """
 
     fields: tuple[str, ...]
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,12 +307,14 @@ def unique(*fields: str, message: str = "") -> UniqueFields:
     return UniqueFields(fields, message)
 
 
-def index(*fields: str) -> FieldsIndex:
+def index(*fields: str, where: str = "") -> FieldsIndex:
     """Add an index for queries that filter or sort by these fields together.
 
     fields: in order, names as in JSON; with "-" before a name its values are in descending order.
+        One field is possible with `where`.
+    where: only rows that fulfil this condition, written as of `check`.
     """
-    return FieldsIndex(fields)
+    return FieldsIndex(fields, where)
 
 
 def check(condition: str, message: str) -> RowCheck:

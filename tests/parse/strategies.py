@@ -194,7 +194,7 @@ SEVERAL = (
     "schema.states('step_', initial='x', transitions={'x': {'end_': 'y'}, 'y': {}}, label='L')",
     "schema.unique('id', 'version')",
     "schema.unique('version', 'id', message='no')",
-    "schema.index('-version', 'id')",
+    "schema.index('-version', 'id', where='version > 1 or id is None')",
     "schema.check('version > 1 and id is not None', 'no')",
     "schema.check('not (version in [1, 2] or version * 2 < 1.5)', message='no')",
 )

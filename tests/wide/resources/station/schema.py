@@ -9,4 +9,5 @@ station = schema.define(
     schema.many_to_many("Line"),
     schema.unique("main_line_id", "name", message="Two stations of a line have different names."),
     schema.index("main_line_id", "-number"),
+    schema.index("number", where="number > 10 and main_line_id is not None"),
 )
