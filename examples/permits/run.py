@@ -83,9 +83,9 @@ def run(state: Path, *, smoking: bool) -> int:
         )
         if empty:
             smoke.decide(web, keys)
-        print(f"site      http://localhost:{web}/  (password: {PASSWORD})")
         for name, roles, office in USERS:
-            print(f"          {name}@permits.example: {', '.join(roles)} of the {office} office")
+            print(f"site      http://localhost:{web}/t/{office}/  {name}@permits.example: {roles}")
+        print(f"password  {PASSWORD}")
         print(f"API docs  http://localhost:{web}/api/docs")
         print(f"admin     http://localhost:{admin}/metrics")
         if smoking:

@@ -20,13 +20,13 @@ create table applications (
   tenant_id uuid not null,
   number varchar(12) not null,
   applicant_id uuid not null,
+  status text default 'draft' not null,
   kind text not null,
   subject text not null,
   zones text[],
   begins_on date not null,
   ends_on date not null,
   fee numeric(9, 2) default 25.00 not null,
-  status text default 'draft' not null,
   version bigint default 1 not null,
   created_at timestamptz default now() not null,
   updated_at timestamptz default now() not null,
@@ -34,12 +34,12 @@ create table applications (
   forge_search tsvector generated always as (setweight(to_tsvector('simple', coalesce(subject, '')), 'A')) stored,
   constraint applications_pkey primary key (id),
   constraint applications_tenant_key unique (tenant_id, id),
+  constraint applications_status_check check (status in ('draft', 'submitted', 'rejected', 'approved', 'withdrawn')),
   constraint applications_kind_check check (kind in ('building', 'event', 'kiosk')),
   constraint applications_subject_max_len check (char_length(subject) <= 500),
   constraint applications_zones_check check (array_position(zones, null) is null),
   constraint applications_zones_max_items check (cardinality(zones) <= 5),
   constraint applications_fee_min check (fee >= 0),
-  constraint applications_status_check check (status in ('draft', 'submitted', 'rejected', 'approved', 'withdrawn')),
   constraint applications_ends_on_begins_on_rule check ((ends_on >= begins_on)),
   constraint applications_number_begins_on_key unique (tenant_id, number, begins_on)
 );
@@ -106,9 +106,9 @@ create index applicants_name_idx on applicants (tenant_id, name, id);
 create index applicants_search on applicants using gin (forge_search);
 create index applications_number_idx on applications (tenant_id, number);
 create index applications_applicant_id_idx on applications (tenant_id, applicant_id);
+create index applications_status_idx on applications (tenant_id, status, id);
 create index applications_kind_idx on applications (tenant_id, kind);
 create index applications_begins_on_idx on applications (tenant_id, begins_on, id);
-create index applications_status_idx on applications (tenant_id, status, id);
 create index applications_status_begins_on_idx on applications (tenant_id, status, begins_on desc);
 create index applications_search on applications using gin (forge_search);
 create index appointments_slot_id_idx on appointments (tenant_id, slot_id);
@@ -145,7 +145,7 @@ create view applicants_tenant with (check_option = local) as
   from applicants
   where tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid;
 create view applications_tenant with (check_option = local) as
-  select id, tenant_id, number, applicant_id, kind, subject, zones, begins_on, ends_on, fee, status, version, created_at, updated_at, created_by, forge_search
+  select id, tenant_id, number, applicant_id, status, kind, subject, zones, begins_on, ends_on, fee, version, created_at, updated_at, created_by, forge_search
   from applications
   where tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid;
 create view appointments_tenant with (check_option = local) as

@@ -19,13 +19,13 @@ class ApplicationRow:
     id: UUID
     number: str
     applicant_id: UUID
+    status: str
     kind: str
     subject: str
     zones: Sequence[str] | None
     begins_on: date
     ends_on: date
     fee: Decimal
-    status: str
     version: int
     created_at: datetime
     updated_at: datetime
@@ -37,13 +37,13 @@ class ApplicationCreate(TypedDict, total=False):
 
     number: Required[str]
     applicant_id: Required[UUID | str]
+    status: str
     kind: Required[str]
     subject: Required[str]
     zones: Sequence[str] | None
     begins_on: Required[date | str]
     ends_on: Required[date | str]
     fee: Decimal | int | str
-    status: str
 
 
 class ApplicationUpdate(TypedDict, total=False):
@@ -75,6 +75,9 @@ ApplicationFilter = TypedDict(
         "applicant_id": UUID | str,
         "applicant_id[ne]": UUID | str,
         "applicant_id[in]": Sequence[UUID | str],
+        "status": str,
+        "status[ne]": str,
+        "status[in]": Sequence[str],
         "kind": str,
         "kind[ne]": str,
         "kind[in]": Sequence[str],
@@ -85,9 +88,6 @@ ApplicationFilter = TypedDict(
         "begins_on[gte]": date | str,
         "begins_on[lt]": date | str,
         "begins_on[lte]": date | str,
-        "status": str,
-        "status[ne]": str,
-        "status[in]": Sequence[str],
         "created_at": datetime | str,
         "created_at[ne]": datetime | str,
         "created_at[in]": Sequence[datetime | str],
@@ -113,13 +113,13 @@ def to_json(row: ApplicationRow) -> dict[str, object]:
         "id": uuid_text(row.id),
         "number": row.number,
         "applicant_id": uuid_text(row.applicant_id),
+        "status": row.status,
         "kind": row.kind,
         "subject": row.subject,
         "zones": row.zones,
         "begins_on": str(row.begins_on),
         "ends_on": str(row.ends_on),
         "fee": format(row.fee, "f"),
-        "status": row.status,
         "version": row.version,
         "created_at": iso_utc(row.created_at),
         "updated_at": iso_utc(row.updated_at),

@@ -21,13 +21,13 @@ def check(c: Check) -> None:
     """Check the rules of the schema, one line per field."""
     c.string("number", max_len=12, required=True)
     c.uuid("applicant_id", required=True)
+    c.enum("status", ('draft',), default='draft', required=True)
     c.enum("kind", ('building', 'event', 'kiosk'), required=True)
     c.text("subject", max_len=500, required=True)
     c.array("zones", "string", max_items=5)
     c.date("begins_on", required=True)
     c.date("ends_on", required=True)
     c.decimal("fee", default='25.00', precision=(9, 2), min=0, required=True)
-    c.enum("status", ('draft',), default='draft', required=True)
     c.condition(('ends_on', 'begins_on'), 'ends_on >= begins_on', 'A permit ends on its first day or later.')
     c.unknown()
 
@@ -41,13 +41,13 @@ RESOURCE: Resource[ApplicationRow] = Resource(
         Column("id", "uuid", nullable=False, filterable=True, sortable=True, unique=True),
         Column("number", "string", nullable=False, filterable=True, immutable=True),
         Column("applicant_id", "uuid", nullable=False, filterable=True, immutable=True),
+        Column("status", "enum", nullable=False, filterable=True, sortable=True, aggregatable=True, immutable=True, choices=('draft', 'submitted', 'rejected', 'approved', 'withdrawn')),
         Column("kind", "enum", nullable=False, filterable=True, aggregatable=True, choices=('building', 'event', 'kiosk')),
         Column("subject", "text", nullable=False),
         Column("zones", "string[]", help='Zones of the city, one per line.'),
         Column("begins_on", "date", nullable=False, filterable=True, sortable=True, aggregatable=True),
         Column("ends_on", "date", nullable=False),
         Column("fee", "decimal", nullable=False, aggregatable=True),
-        Column("status", "enum", nullable=False, filterable=True, sortable=True, aggregatable=True, immutable=True, choices=('draft', 'submitted', 'rejected', 'approved', 'withdrawn')),
         Column("version", "bigint", nullable=False),
         Column("created_at", "datetime", nullable=False, filterable=True, sortable=True, aggregatable=True),
         Column("updated_at", "datetime", nullable=False, filterable=True, sortable=True, aggregatable=True),
@@ -64,6 +64,8 @@ RESOURCE: Resource[ApplicationRow] = Resource(
         "applications_tenant_key": "id",
         "applications_number_idx": "number",
         "applications_applicant_id_fkey": "applicant_id",
+        "applications_status_idx": "status",
+        "applications_status_check": "status",
         "applications_kind_idx": "kind",
         "applications_kind_check": "kind",
         "applications_subject_max_len": "subject",
@@ -71,8 +73,6 @@ RESOURCE: Resource[ApplicationRow] = Resource(
         "applications_zones_max_items": "zones",
         "applications_begins_on_idx": "begins_on",
         "applications_fee_min": "fee",
-        "applications_status_idx": "status",
-        "applications_status_check": "status",
     },
     source="applications_tenant",
     timestamps=True,

@@ -4,16 +4,6 @@ application = schema.define(
     "Application",
     schema.string("number", required=True, max_len=12, immutable=True, filterable=True),
     schema.belongs_to("Applicant", required=True, immutable=True),
-    schema.enum(
-        "kind", ["building", "event", "kiosk"], required=True, filterable=True, aggregatable=True
-    ),
-    schema.text("subject", required=True, max_len=500, searchable=True),
-    schema.array("zones", of="string", max_items=5, help="Zones of the city, one per line."),
-    schema.date("begins_on", required=True, filterable=True, sortable=True, aggregatable=True),
-    schema.date("ends_on", required=True),
-    schema.decimal(
-        "fee", precision=(9, 2), min=0, required=True, default="25.00", aggregatable=True
-    ),
     schema.states(
         "status",
         initial="draft",
@@ -27,6 +17,16 @@ application = schema.define(
         roles={"approve": ["officer"], "reject": ["officer"], "revoke": ["officer"]},
         reason=["reject", "revoke"],
         not_by={"approve": "created_by"},
+    ),
+    schema.enum(
+        "kind", ["building", "event", "kiosk"], required=True, filterable=True, aggregatable=True
+    ),
+    schema.text("subject", required=True, max_len=500, searchable=True),
+    schema.array("zones", of="string", max_items=5, help="Zones of the city, one per line."),
+    schema.date("begins_on", required=True, filterable=True, sortable=True, aggregatable=True),
+    schema.date("ends_on", required=True),
+    schema.decimal(
+        "fee", precision=(9, 2), min=0, required=True, default="25.00", aggregatable=True
     ),
     schema.has_many("Appointment"),
     schema.unique("number", "begins_on", message="This number is already used for this day."),
