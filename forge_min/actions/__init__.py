@@ -26,12 +26,12 @@ from .resource import (
     quote,
 )
 from .rule import RowChange
-from .values import JSON_DEPTH, TYPES, limit_of, shown_text, to_text, uuid7
+from .values import EXACT, JSON_DEPTH, TYPES, limit_of, shown_text, to_text, uuid7
 from .writer import ANY_VERSION, Upserted
 
 __all__ = [
     "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DeclaredReport",
-    "Filter", "JSON_DEPTH", "JobHook", "KeyChanges", "Limits", "ListQuery", "MAX_PAGE",
+    "EXACT", "Filter", "JSON_DEPTH", "JobHook", "KeyChanges", "Limits", "ListQuery", "MAX_PAGE",
     "MOST_RELATED", "Page", "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort",
     "TOO_LARGE", "TYPES", "Transition", "Upserted", "format_duration", "iso_utc", "limit_of",
     "quote", "rules_of", "scope", "shown_text", "to_text", "uuid7", "uuid_text",

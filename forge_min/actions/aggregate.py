@@ -101,7 +101,9 @@ def _terms(columns: Iterable[Column]) -> tuple[dict[str, str], dict[str, str]]:
         for period in _FUNCTIONS["periods"].get(type, ()):
             keys[f"{period}({column.name})"] = _SQL[type].substitute(name=name, period=period)
         for function in _FUNCTIONS["measures"].get(type, ()):
-            measures[f"{function}({column.name})"] = f"{function}({name})"
+            # As numbers of PostgreSQL with any exponent, because a double may overflow.
+            exact = "::text::numeric" * (type == "float" and function in ("sum", "avg"))
+            measures[f"{function}({column.name})"] = f"{function}({name}{exact})"
     return keys, measures
 
 

@@ -205,13 +205,18 @@ class Check:
         values = self._read(name, f"{of}[]", **rules) or []
         if len(values) > max_items:
             self.error(name, "too_long", text("must have at most {max} entries", max=max_items))
+        wrong = len(self.errors)
         for index, value in enumerate(values[:max_items]):
             try:
                 values[index] = TYPES[of].read(value)
-                if choices and value not in choices:
-                    raise ValueError(text("must be one of {all}", all=", ".join(choices)))
             except ValueError as err:
-                self.error(name, "not_a_choice" if choices else "type", str(err), index)
+                self.error(name, "type", str(err), index)
+            else:
+                if choices and value not in choices:
+                    message = text("must be one of {all}", all=", ".join(choices))
+                    self.error(name, "not_a_choice", message, index)
+        if len(self.errors) > wrong:
+            self.values.pop(name, None)
 
     def json(self, name: str, **rules: Any) -> None:
         """Read any JSON value; null is NULL. It is plain in `values`, a Jsonb in `result()`."""

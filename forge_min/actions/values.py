@@ -255,6 +255,8 @@ def _int_from_text(cell: str) -> object:
 
 
 def _lines(of: str, cell: str) -> object:
+    if cell.startswith("["):  # as `shown_text` writes entries that no line can hold
+        return _json_from_text(cell)
     lines = map(str.strip, cell.split("\n"))
     return [TYPES[of].from_text(line) for line in lines if line]
 
@@ -327,7 +329,8 @@ def to_text(value: object) -> str:
 def shown_text(value: object) -> str:
     """Return a value as pages show it, and as `from_text` of its type accepts it."""
     if isinstance(value, list):
-        return "\n".join(map(str, value))
+        lines = "\n".join(map(str, value))
+        return lines if _lines("string", lines) == [*map(str, value)] else json.dumps(value)
     if isinstance(value, time):
         return str(value).removesuffix(":00")
     return temporal.format_clock(value) if isinstance(value, timedelta) else to_text(value)

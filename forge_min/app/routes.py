@@ -183,12 +183,14 @@ def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> Iterat
 def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
     """Reject permissions for an operation that does not exist: they would protect nothing."""
     for topic, actions in registry.actions.items():
-        known = {*OPERATIONS, *(transition.name for transition in actions.resource.transitions)}
+        transitions = {transition.name for transition in actions.resource.transitions}
         for operation in actions.resource.permissions:
-            is_report, is_verb = operation in actions.resource.reports, (topic, operation) in verbs
-            if operation not in known and is_report == is_verb:
+            is_report = operation in actions.resource.reports
+            is_verb = operation in transitions or (topic, operation) in verbs
+            if operation not in OPERATIONS and is_report == is_verb:
+                what = "a verb, a transition or a report, and only one of them"
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}, which must be a verb or a report",
+                    f"{topic} has a permission for {operation!r}, which must be {what}",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

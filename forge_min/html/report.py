@@ -12,7 +12,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
-from ..actions import Column
+from ..actions import EXACT, Column
 from ..errors import NotFound
 from ..i18n import gettext_noop, text
 from ..wsgi import Request, Response, first, user_zone
@@ -24,6 +24,7 @@ from .templates import index
 from .templates import report as report_page
 
 Groups = Sequence[dict[str, Any]]  # as of `Actions.aggregate`
+_NUMBERS = (int, float, Decimal)
 COLOURS = 12  # in forge.css
 LABELS = 12  # of an axis, at most
 _FUNCTIONS = {
@@ -112,7 +113,9 @@ def _short(name: str, value: Any) -> Any:
     length = {"month": 7, "year": 4}.get(name.partition("(")[0])
     if length and value:
         return str(value)[:length]
-    return round(value, 2) if value is not None and name.startswith("avg(") else value
+    if isinstance(value, Decimal) and name.startswith("avg("):
+        return value.quantize(Decimal("0.01"), context=EXACT)
+    return value
 
 
 def _plain(cell: str) -> str:
@@ -127,7 +130,7 @@ def chart(kind: str, points: Sequence[tuple[Sequence[str], Any]]) -> Item | None
     kind: of `schema.report`.
     points: the keys of a group as texts, and its value.
     """
-    drawn = [((*k, "")[:2], v) for k, v in points if isinstance(v, int | Decimal) and isfinite(v)]
+    drawn = [((*k, "")[:2], v) for k, v in points if isinstance(v, _NUMBERS) and isfinite(v)]
     if not drawn:
         return None
     places = {place: n for n, place in enumerate(dict.fromkeys(keys[0] for keys, _ in points))}

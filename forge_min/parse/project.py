@@ -129,6 +129,9 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
         elif isinstance(part.value, schema.States):
             report_all(definition.source, part, _state_problems(part.value, resource))
         elif isinstance(part.value, schema.Report):
+            if any(part.value.name in states.verbs for states in resource.states):
+                taken = problem("report_operation", name=quote(part.value.name))
+                definition.source.report(part.span_of("name"), taken)
             for option, index, wrong in report_problems(part.value, columns):
                 node = part.args[option]
                 definition.source.report((node.parts[index:] or [node])[0].span, wrong)

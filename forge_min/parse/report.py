@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from .. import schema
 from ..resources import table
@@ -17,6 +18,7 @@ from .rules import value_of
 
 _FUNCTIONS = table("forge_min", "aggregates.toml")
 _ALL = sys.maxsize
+_ENTRIES: Mapping[str, schema.FieldType] = {"string[]": "string", "int[]": "int", "enum[]": "enum"}
 Columns = Mapping[str, ColumnIR]  # by the names of their fields
 
 
@@ -64,6 +66,10 @@ def _fits(column: ColumnIR, operator: str, value: object) -> bool:
             return True
         case "[in]", list() | tuple():
             return all(_is_value(column, item) for item in value)
+        case ("[contains]", _) if column.is_array:
+            return _is_value(replace(column, type=_ENTRIES[column.type]), value)
+        case _ if column.is_array:
+            return False
         case "[contains]", _:
             return "contains" in TYPES[column.type] and _is_value(column, value)
         case "" | "[eq]" | "[ne]" | "[gt]" | "[gte]" | "[lt]" | "[lte]", _:

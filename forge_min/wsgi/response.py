@@ -12,6 +12,7 @@ from contextvars import copy_context
 
 from ..fanout import try_encode_json
 from ..i18n import shortest_number
+from ..temporal import format_duration
 
 Headers = Iterable[tuple[str, str]]
 
@@ -108,6 +109,8 @@ def _encode_value(value: object) -> object:
         return format(value, "f")  # str() writes an exponent for small numbers
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return format_duration(value)
     if isinstance(value, enum.Enum):
         return value.value
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -102,6 +102,22 @@ def test_an_aggregate_has_the_spelling_of_rows_and_those_of_the_tenant_only(site
     assert sorted(row[1:] for row in file[1:]) == [["'" + FORMULA, "2"], ["Fjord <b>", "2"]]
 
 
+def test_every_kind_of_field_is_grouped_and_computed_in_all_ways(site: Runtime) -> None:
+    client = Client(site)
+    for number, price in ((1.7e308, "1" * 38), (1.7e308, "3.00")):
+        body = {"time": "08:00:00", "length": "PT90M", "tags": ["a"], "float": number}
+        made = client.post("/api/v1/courses", json=body | {"price": price}, headers=BOSS)
+        assert made.status == 201, made.text
+    (group,) = get(site, "/api/v1/courses/-/reports/lengths", BOSS).json["items"]
+    assert (group["length"], group["time"]) == ("PT1H30M0S", "08:00:00")
+    assert group["sum(float)"] == str(2 * int("17" + "0" * 307)) and group["count"] == 2
+    assert (group["max(length)"], group["min(time)"]) == ("PT1H30M0S", "08:00:00")
+    assert Decimal(group["avg(price)"]) == Decimal((int("1" * 38) + 3) // 2)
+    page = get(site, "/-/reports/lengths", BOSS)
+    assert page.status == 200 and "1:30:00" in page.text and "<svg" in page.text
+    assert len(table(get(site, "/-/reports/lengths.csv", BOSS))) == 2
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

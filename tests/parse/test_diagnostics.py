@@ -400,6 +400,7 @@ WRONG = [
     ("'r', ['kind'], filters={'kind[like]': 'a'}", "F157", "{'kind[like]': 'a'}"),
     ("'r', ['kind'], filters={'cost': '1e3'}", "F157", "{'cost': '1e3'}"),
     ("'r', ['kind'], filters={'cost': 1.5}", "F157", "{'cost': 1.5}"),
+    ("'go', ['kind']), schema.states('s', 'a', {'a': {'go': 'b'}, 'b': {}}", "F157", "'go'"),
     ("'r', ['kind'], filters={'cost[gt]': None}", "F157", "{'cost[gt]': None}"),
     ("'r', ['kind'], filters={'beds': '1'}", "F157", "{'beds': '1'}"),
     ("'r', ['kind'], filters={'beds': True}", "F157", "{'beds': True}"),
