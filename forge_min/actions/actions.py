@@ -190,7 +190,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
                 actions._write_row(conn, sql, _key(key), "delete", pending)
             # The foreign keys of the database delete the others.
             self._delete(id, conn, version, pending)
-            apply_rules(pending, conn)
+            apply_rules(pending, conn, self)
 
     def _doomed(self, id: Any, conn: db.Connection) -> Doomed:
         """This row, and after it the rows that its deletion cascades to, as (topic, key) → actions.

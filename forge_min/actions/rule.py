@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from .. import db
-from ..errors import FieldError, Invalid
+from ..errors import Conflict, FieldError, Invalid
 from ..i18n import text
 from .base import BaseActions, Conn, Params, Rows
 from .resource import R
@@ -135,7 +135,17 @@ def is_written(rows: Rows) -> bool:
     return bool(rows) and rows[0][0] is None
 
 
-def apply_rules(pending: Pending, conn: db.Connection) -> None:
-    """Apply the rule of each resource once, to all of its changes."""
+def apply_rules(pending: Pending, conn: db.Connection, written: RuledActions[Any]) -> None:
+    """Apply the rule of each resource once, to all of its changes.
+
+    written: the actions that the client called. Raises Invalid for its rows, Conflict for others.
+    """
     for actions in dict.fromkeys(actions for actions, _ in pending):
-        actions._apply_rule([c for owner, some in pending if owner is actions for c in some], conn)
+        changes = [change for owner, some in pending if owner is actions for change in some]
+        try:
+            actions._apply_rule(changes, conn)
+        except Invalid as err:
+            if actions is written:
+                raise
+            messages = dict.fromkeys(error.message for error in err.errors)
+            raise Conflict("; ".join(messages)) from err

@@ -211,6 +211,8 @@ def _change(
         "change",
         resource,
         prior=[_columns(resource, "forge_t"), *_join("targets", resource, fields)],
+        # A delete needs this lock anyway. To get it later could be a deadlock with a rule.
+        lock="no key update" if sets else "update",
         found=this_row(resource, "forge_t", live=live),
         given=given or ["0 as forge_none"],
         write=change if sets else f"delete from {table} forge_t\nusing",

@@ -15,7 +15,7 @@ select $result from forge_row
 -- waited for the lock, so its snapshot of them is old.
 -- name: change
 with forge_prior as (
-select $prior from $table forge_t where $found for no key update of forge_t
+select $prior from $table forge_t where $found for $lock of forge_t
 ), forge_given as (
 select $given
 ), forge_row as (

@@ -14,8 +14,6 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from psycopg.types.json import Jsonb
-
 from .. import db, jobs
 from ..auth import current_identity
 from ..errors import (
@@ -33,19 +31,17 @@ from ..i18n import gettext_noop, text
 from ..observe import log_fields
 from . import statement
 from .base import Conn, Rows
-from .check import Check, Operation
+from .check import Check, Operation, rules_of
+from .idempotency import IdempotentActions
 from .resource import Column, R, Rule
-from .rule import Changes, Pending, RuledActions, is_written
+from .rule import Changes, Pending, apply_rules, is_written
 from .values import TYPES, uuid7
 
 Item = Mapping[str, object]  # field → value, from the caller
 Params = dict[str, Any]
 Numbered = list[tuple[int, Item]]  # each with its index in the whole input
 Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields, and rows with these fields
-Headers = list[tuple[str, str]]
-Run = Callable[[db.Connection], tuple[int, Headers, bytes]]
 BATCH = 1000  # rows of one statement
-_IDEMPOTENCY = db.load_sql("forge_min.actions", "idempotency.sql")
 # Kind of a constraint → the code and message for a value that violates it.
 _VIOLATIONS = {
     "unique": ("taken", gettext_noop("is already taken")),
@@ -81,7 +77,7 @@ class WrittenRow(NamedTuple):
     values: Sequence[Any]
 
 
-class WriteActions(RuledActions[R]):
+class WriteActions(IdempotentActions[R]):
     """The common part of all writes of a resource, and bulk writes.
 
     `create_many` and `upsert_many` are all or nothing: one transaction. The pointers of their
@@ -97,6 +93,10 @@ class WriteActions(RuledActions[R]):
         frozen = (c.name for c in resource.columns if c.immutable or c is resource.key)
         self._frozen = frozenset(frozen)
         self._kept = self._frozen.union(self._links)
+        # The initial state of each column with states; a state has its value as the default.
+        rules = rules_of(resource.check)
+        states = {transition.column for transition in resource.transitions}
+        self._initial = {name: rules[name][1]["default"] for name in states}
         self._hints = {c.name: (c.help, c.placeholder) for c in resource.columns}
         # A declared key is a field of the data; any other is created here.
         self._creates_key = resource.key.name in self.served
@@ -117,43 +117,6 @@ class WriteActions(RuledActions[R]):
         identity = current_identity()
         return frozenset(c.name for c in self._guarded if not identity.has_one_of(c.writable_by))
 
-    def once(
-        self,
-        key: str,
-        request_hash: str,
-        run: Run,
-        *,
-        operation: str = "create",
-        path: str = "",
-        client: str = "",
-        repeatable: bool = False,
-    ) -> tuple[int, Headers, bytes, bool]:
-        """Call `run` only once for an Idempotency-Key of the current identity.
-
-        Its response is stored for a day, in the same transaction as its writes, and returned to
-        repetitions. If it raises, nothing is stored.
-
-        key: the Idempotency-Key.
-        request_hash: another one with the same key raises Invalid F623.
-        run: takes the connection; returns status, headers and body (UTF-8).
-        operation, path: a key is valid per operation and row.
-        client: distinguishes anonymous users.
-        repeatable: `run` is called again if it conflicts with another write; else that raises
-            Unavailable F406.
-
-        Returns the result of `run`, and whether this is a repetition. Raises Conflict F622 while
-        another request with the same key is in progress.
-        """
-        identity = self.allow(operation)
-        caller = (identity.user,) if identity.user else ("", client)
-        scope = (*caller, str(self.tenant() or ""), self.resource.topic, operation)
-        # A repetition must not return columns that the identity may no longer see.
-        hash = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
-        params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": hash}
-        if not repeatable:
-            return _once(self.connection(), params, run)
-        return self._retry(None, lambda own: _once(own, params, run))
-
     # -- in bulk ----------------------------------------------------------------------------------
 
     def create_many(self, items: Iterable[Item], *, conn: Conn = None) -> int:
@@ -170,7 +133,7 @@ class WriteActions(RuledActions[R]):
         return self._retry(conn, lambda own: self._create_all(own, batches))
 
     def _create_all(self, conn: db.Connection, batches: Iterable[Numbered]) -> int:
-        count = 0
+        count, pending = 0, Pending()
         with db.transaction(conn):
             for batch in batches:
                 rows = self._checked(batch)
@@ -179,8 +142,9 @@ class WriteActions(RuledActions[R]):
                 params = _arrays(rows) | pairs
                 index = dict(zip(params[self.resource.key.name], (index for index, _ in batch)))
                 changes = partial(self._creates, index)
-                results = self._write(conn, sql, params, self._created, changes)
+                results = self._write(conn, sql, params, self._created, changes, pending)
                 count += self._created(results)["create"]
+            apply_rules(pending, conn, self)
         return count
 
     def upsert_many(self, items: Iterable[Item], *, key: str, conn: Conn = None) -> Upserted:
@@ -207,9 +171,11 @@ class WriteActions(RuledActions[R]):
 
     def _upsert_all(self, conn: db.Connection, groups: Iterable[Group], on: Column) -> Counter[str]:
         count: Counter[str] = Counter()
+        pending = Pending()
         with db.transaction(conn):
             for fields, rows in groups:
-                count += self._upsert(conn, fields, rows, on)
+                count += self._upsert(conn, fields, rows, on, pending)
+            apply_rules(pending, conn, self)
         return count
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
@@ -221,7 +187,7 @@ class WriteActions(RuledActions[R]):
             data = dict(item)
             id = data.pop("id", None) if self._creates_key else None
             try:
-                rows.append(self._new(data, id))
+                rows.append(self._new(data, id, may_exist=on is not None))
             except Invalid as err:
                 errors += err.errors
             unique = {e.pointer: e for e in errors}.values()
@@ -251,7 +217,12 @@ class WriteActions(RuledActions[R]):
             yield fields, rows
 
     def _upsert(
-        self, conn: db.Connection, fields: Sequence[str], rows: list[tuple[int, Params]], on: Column
+        self,
+        conn: db.Connection,
+        fields: Sequence[str],
+        rows: list[tuple[int, Params]],
+        on: Column,
+        pending: Pending,
     ) -> Counter[str]:
         others = [name for name in fields if name != on.name]
         changed = tuple(name for name in others if name not in self._frozen)
@@ -267,7 +238,7 @@ class WriteActions(RuledActions[R]):
                 with db.transaction(conn):
                     params = _arrays([values for _, values in rows])
                     changes = partial(self._upserts, [index for index, _ in rows])
-                    results = self._write(conn, sql, params, _upserted, changes)
+                    results = self._write(conn, sql, params, _upserted, changes, pending)
             except Conflict:
                 # If a value is unique in two ways (a key, and with its tenant), a concurrent insert
                 # may violate the other constraint. It is committed by now.
@@ -279,6 +250,12 @@ class WriteActions(RuledActions[R]):
                 for (index, _), (state, names, *_) in zip(rows, results, strict=True)
                 for name in names
                 if state in messages
+            ]
+            wrong += [
+                FieldError(f"/{index}/{name}", "not_a_choice", _begins_as(initial))
+                for (index, values), (state, *_) in zip(rows, results)
+                for name, initial in self._initial.items()
+                if state == "created" and values[name] != initial
             ]
             if wrong:
                 raise Invalid(wrong, text("some values are not valid"))
@@ -303,8 +280,11 @@ class WriteActions(RuledActions[R]):
         self.validate(check)
         return check
 
-    def _new(self, data: Item, id: Any = None) -> Params:
-        """The values of a new row, with its key. Raises Invalid."""
+    def _new(self, data: Item, id: Any = None, *, may_exist: bool = False) -> Params:
+        """The values of a new row, with its key. Raises Invalid.
+
+        may_exist: it may be an update of a row, which may be in another state than the initial one.
+        """
         key = self.resource.key.name
         if id is not None and not self._creates_key:
             data = {**data, key: id}
@@ -320,6 +300,9 @@ class WriteActions(RuledActions[R]):
         ):
             message = text("must have 1 to {max} characters, no / and not only dots", max=MAX_KEY)
             check.error(key, "pattern", message)
+        for name, initial in self._initial.items() if not may_exist else ():
+            if check.values.get(name, initial) != initial:
+                check.error(name, "not_a_choice", _begins_as(initial))
         return check.result()
 
     def _take_keys(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
@@ -454,6 +437,10 @@ class WriteActions(RuledActions[R]):
         return Invalid(errors, text("some values are not valid"))
 
 
+def _begins_as(state: str) -> str:
+    return text("a new entry is {state}", state=state)
+
+
 def _upserted(rows: Rows) -> dict[str, int]:
     count = Counter(state for state, *_ in rows)
     return {"create": count["created"], "update": count["updated"]}
@@ -475,19 +462,3 @@ def _batches(items: Iterable[Item]) -> Iterator[Numbered]:
     numbered = enumerate(items)
     while batch := list(islice(numbered, BATCH)):
         yield batch
-
-
-def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, bytes, bool]:
-    with db.transaction(conn):
-        ((free,),) = db.run(conn, _IDEMPOTENCY["lock"], params)
-        if not free:
-            raise Conflict(text("a request with this Idempotency-Key is in progress"), code="F622")
-        for stored_hash, status, headers, body in db.run(conn, _IDEMPOTENCY["find"], params):
-            if stored_hash != params["hash"]:
-                message = text("this Idempotency-Key was used with another request")
-                raise Invalid([], message, code="F623")
-            return status, [(name, value) for name, value in headers], body.encode(), True
-        status, headers, content = run(conn)
-        response = {"status": status, "headers": Jsonb(headers), "body": content.decode()}
-        db.run(conn, _IDEMPOTENCY["keep"], params | response)
-        return status, headers, content, False

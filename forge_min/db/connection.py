@@ -146,9 +146,9 @@ class Connection(psycopg.Connection[TupleRow]):
     ) -> list[dict[str, Any]]:
         """Lock rows until the end of the transaction, and return them.
 
-        They are locked in the order of their keys, so that two transactions do not wait for each
-        other, and FOR NO KEY UPDATE, so that inserts of rows that refer to them do not wait
-        (PostgreSQL manual, section 13.3.2).
+        They are locked in the order of their keys, which makes deadlocks rare, and FOR NO KEY
+        UPDATE, so that inserts of rows that refer to them do not wait (PostgreSQL manual, section
+        13.3.2).
 
         table, key: names of a table and of its primary key.
         Raises psycopg.Error.

@@ -386,6 +386,8 @@ def run_checked(
         with errors_translated():
             check(rows)
         _check_usable(conn)
+        if is_idle(conn):
+            raise DatabaseError("the transaction of a write was ended inside it")
         run(conn, "commit")
     finally:
         conn.hooks = None

@@ -38,7 +38,7 @@ CAPACITY = 100  # statements that stay prepared on a connection, and statements 
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its values
 # Never prepared: the server must not have forgotten them when a transaction ends.
-BEGIN: Statement = ("begin", ())
+BEGIN: Statement = ("begin isolation level read committed", ())
 UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
 
 

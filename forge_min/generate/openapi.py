@@ -105,8 +105,6 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
         if column.default is not None and not partial:
             # Clients may send a documented default, and an update must not change the field.
             properties[column.column]["default"] = _written(column)
-        if column.is_state:
-            properties[column.column]["enum"] = [column.default]
         if column.type == "decimal":  # a number is accepted, too
             null = ["null"] * (not column.required)
             properties[column.column]["type"] = ["string", *null, "number"]
@@ -213,6 +211,7 @@ def _paths(shape: Shape) -> Json:
     for states in r.states:
         for verb in states.verbs:
             operation = deepcopy(restore) | _transition(shape, states, verb)
+            operation["responses"]["409"] = _problem("The state of the row does not allow it")
             template["paths"][f"/{r.path}/{{id}}/{verb}"] = {"post": operation}
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
     paths: Json = {}

@@ -114,9 +114,7 @@ def _column(column: ColumnIR) -> str:
 
 def _check(column: ColumnIR) -> str:
     """Return the line of the validator: the type's method, with the rules of the schema."""
-    # A create sets only the initial state.
-    choices = (column.default,) if column.is_state else column.choices
-    code = [repr(choices)] if choices else []
+    code = [repr(column.choices)] if column.choices else []
     code += [f"default={column.default!r}"] if column.default is not None else []
     kind, required = column.type.removesuffix("[]"), column.required
     method, names = ("array", [column.column, kind]) if column.is_array else (kind, [column.column])

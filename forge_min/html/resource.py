@@ -245,8 +245,8 @@ class ResourcePages:
             return self._confirm(request, row, text(_OVERTAKEN), status=409)
         try:
             self._actions.delete(key, version=row.version)
-        except (Conflict, ConstraintViolation) as err:
-            return self._confirm(request, row, text(err.message), status=409)
+        except (Conflict, ConstraintViolation, Invalid) as err:
+            return self._confirm(request, row, _message(err), status=409)
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
@@ -260,11 +260,8 @@ class ResourcePages:
         try:
             row = self._actions.transition(key, name, reason=reason)
         except (Conflict, ConstraintViolation, Forbidden, Invalid) as err:
-            messages = [
-                f"{label_of(e.pointer[1:])}: {e.message}" for e in getattr(err, "errors", ())
-            ]
-            problem = "; ".join(messages) or text(err.message)
-            return self._show(request, self._actions.get(key), problem, status=409)
+            status = 422 if isinstance(err, Invalid) else 409
+            return self._show(request, self._actions.get(key), _message(err), status)
         return self._done(request, "updated", row)
 
     def restore(self, request: Request) -> Response:
@@ -494,3 +491,8 @@ class ResourcePages:
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params.get("id", "new"))
+
+
+def _message(err: DomainError) -> str:
+    """The messages of an error, for a page without a form."""
+    return "; ".join(e.message for e in getattr(err, "errors", ())) or text(err.message)

@@ -13,6 +13,7 @@ from ..parse import (
     RelationEdge,
     ResourceIR,
     check_names,
+    condition_fields,
     constraint_name,
     join_edges,
 )
@@ -254,6 +255,8 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         name = "_".join(field.removeprefix("-") for field in index.fields)
         # Without casts: the planner uses the index for queries with the same condition.
         where = f" where {condition_sql(index.where, {})}" if index.where else ""
+        if where:
+            name = "_".join([name, "where", *condition_fields(index.where)])
         table.add("index", name, "idx", table.of_tenant(*index.fields) + where)
     if resource.searchable:
         table.add("index", "", "search", "using gin (forge_search)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -141,8 +142,10 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
                 if found:
                     definition.source.report(field.span, found)
                     break
-            if getattr(part.value, "where", ""):
+            if isinstance(part.value, schema.FieldsIndex) and part.value.where:
                 _check_condition(definition.source, part, "where", columns)
+                if set("+*-") & set(re.sub("'[^']*'|\"[^\"]*\"", "", part.value.where)):
+                    definition.source.report(part.span_of("where"), problem("index_arithmetic"))
 
 
 def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
@@ -153,7 +156,10 @@ def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
         option = "not_by" if isinstance(states.not_by, str) else f"not_by.{verb}"
         if name not in columns:
             yield option, problem("no_field", name=quote(name), hint=did_you_mean(name, columns))
-        elif columns[name].type not in ("uuid", "string", "text"):
+            continue
+        column = columns[name]
+        is_user = column.type in ("uuid", "string", "text") and not column.target
+        if not is_user or not (column.immutable or name == "created_by"):
             yield option, problem("not_a_user", name=quote(name))
 
 
@@ -201,7 +207,10 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
         return (f"check({part.condition!r})",)
     if isinstance(part, SEVERAL):
         word = "unique" if isinstance(part, schema.UniqueFields) else "index"
-        return (f"{word}({', '.join(map(quote, part.fields))})",)
+        where = ""
+        if isinstance(part, schema.FieldsIndex) and part.where:
+            where = f", where={part.where!r}"
+        return (f"{word}({', '.join(map(quote, part.fields))}{where})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
         return (f"{getattr(part, 'name', 'with_hooks')}()",)
     if isinstance(part, schema.States):

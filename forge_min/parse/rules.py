@@ -103,8 +103,8 @@ def _states(states: schema.States) -> Problems:
         place = f"transitions.{state}"
         yield place, names.word_problem(state, "the state")
         for verb, target in verbs.items():
-            taken = verb in _RESERVED_VERBS
-            yield place, problem("reserved_verb", name=quote(verb)) if taken else _operation(verb)
+            taken = problem("reserved_verb", name=quote(verb)) if verb in _RESERVED_VERBS else None
+            yield place, taken or names.word_problem(verb, "the transition")
             if target not in graph:
                 yield f"{place}.{verb}", _unknown_state(target, graph)
             elif target == state:

@@ -20,7 +20,7 @@ __all__ = [
     "tenant_scoped", "timestamps", "unique", "version", "with_hooks",
 ]  # fmt: skip
 
-Filters: TypeAlias = dict[str, str | int | bool | list[str] | list[int] | None]
+Filters: TypeAlias = dict[str, str | int | float | bool | list[str] | list[int] | None]
 OnDelete = Literal["restrict", "cascade", "set_null"]
 ManyKind = Literal["has_many", "has_one", "many_to_many"]
 TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "version"]

@@ -17,7 +17,7 @@ import pytest
 from forge_min import db
 from forge_min.actions import Actions, Column, Registry, Relation, RowChange
 from forge_min.auth import SYSTEM, as_identity
-from forge_min.errors import Conflict, ConstraintViolation, Invalid
+from forge_min.errors import Conflict, ConstraintViolation, DatabaseError, Invalid
 from forge_min.testing import TestDatabase
 
 import rule_workshop
@@ -192,7 +192,7 @@ def test_cascades_are_changes_of_the_rule_too(works: Workshop) -> None:
         kids.create({field: str(parent.id)})
     calls.clear(), remaining.clear()
     refuse = True
-    with pytest.raises(Invalid):
+    with pytest.raises(Conflict, match="keeps its parent"):
         made.delete(parent.id)
     assert works.one("select count(*) from children") == 3
     refuse = False
@@ -255,6 +255,43 @@ def test_the_balance_and_the_bookings_of_the_manual_work(works: Workshop) -> Non
     with pytest.raises(ConstraintViolation) as overlap:
         made.create(stay | {"starts_at": times[0], "ends_at": times[2]})
     assert overlap.value.kind == "exclusion"
+
+
+def test_a_write_in_bulk_is_checked_at_its_end_and_deletes_do_not_wait_for_it(
+    works: Workshop,
+) -> None:
+    full, other, products = maker(works), maker(works, "other"), works["products"]
+    first, *_ = fill(works, full)
+    items = [
+        {"code": "new", "maker_id": full, "name": "x"},
+        {"code": first.code, "maker_id": other},
+    ]
+    assert products.upsert_many(items, key="code") == (1, 1, 0)
+
+    def create(n: int) -> None:
+        with as_identity(BOSS):
+            for k in range(15):
+                acme = works["makers"].create({"name": "short"})
+                product = products.create({"code": f"t{n}-{k}", "maker_id": str(acme.id)})
+                products.update(product.id, {"maker_id": None})
+                works["makers"].delete(acme.id)
+
+    assert together(*(partial(create, n) for n in range(6))) == []
+
+
+def pass_through(works: Workshop, action: Any) -> None:
+    class Ending(ProductActions):
+        def rule(self, changes: Any, conn: db.Connection) -> None:
+            action(conn)
+
+    with as_identity(BOSS):
+        works.registry.add(Ending).create({"code": "ended"})
+
+
+def test_a_rule_that_ends_its_transaction_is_an_error(works: Workshop) -> None:
+    with pytest.raises(DatabaseError):
+        pass_through(works, lambda conn: conn.rollback())
+    assert works.one("select count(*) from products") == 0
 
 
 def test_an_error_of_the_rule_itself_rolls_back_and_a_deadlock_is_repeated(works: Workshop) -> None:

@@ -40,7 +40,8 @@ EVERYBODY = (CLERK, OFFICER, OTHER, READER, ANONYMOUS)
 
 def check(c: Any) -> None:
     c.string("title")
-    c.enum("status", ("draft",), default="draft", required=True)
+    states = ("draft", "submitted", "approved", "rejected")
+    c.enum("status", states, default="draft", required=True)
     c.unknown()
 
 
@@ -195,6 +196,11 @@ def test_no_other_way_of_writing_changes_a_state(works: Workshop) -> None:
             with pytest.raises(Invalid) as caught:
                 call()
             assert caught.value.errors[0].pointer.endswith("/status")
+        same = {"title": "a", "status": "submitted"}  # as the client has read it
+        version = permits.get(row.id).version
+        assert permits.update(row.id, same).version == version
+        assert permits.replace(row.id, same).version == version
+        assert permits.upsert_many([same], key="title") == (0, 0, 1)
         permits.replace(row.id, {"title": "c"})
         permits.upsert_many([{"title": "c"}, {"title": "d"}], key="title")
     states = works.sql("select title, status, created_by from permits order by title")

@@ -114,7 +114,7 @@ def test_every_kind_of_field_is_grouped_and_computed_in_all_ways(site: Runtime) 
     assert (group["max(length)"], group["min(time)"]) == ("PT1H30M0S", "08:00:00")
     assert Decimal(group["avg(price)"]) == Decimal((int("1" * 38) + 3) // 2)
     page = get(site, "/-/reports/lengths", BOSS)
-    assert page.status == 200 and "1:30:00" in page.text and "<svg" in page.text
+    assert page.status == 200 and "1:30:00" in page.text
     assert len(table(get(site, "/-/reports/lengths.csv", BOSS))) == 2
 
 

@@ -154,6 +154,7 @@ class FileImport:
         """Yield the readable lines, and refuse the others. Shows the progress on a terminal."""
         resource = self._actions.resource
         automatic = AUTOMATIC & {column.name for column in resource.columns}
+        automatic |= {"created_by"} if resource.authored else set()
         show = sys.stderr.isatty() and not self._quiet
         types = {name: reference.column.type for name, reference in self._references.items()}
         types |= field_types(resource)

@@ -21,7 +21,7 @@ def check(c: Check) -> None:
     """Check the rules of the schema, one line per field."""
     c.string("number", max_len=12, required=True)
     c.uuid("applicant_id", required=True)
-    c.enum("status", ('draft',), default='draft', required=True)
+    c.enum("status", ('draft', 'submitted', 'rejected', 'approved', 'withdrawn'), default='draft', required=True)
     c.enum("kind", ('building', 'event', 'kiosk'), required=True)
     c.text("subject", max_len=500, required=True)
     c.array("zones", "string", max_items=5)
