@@ -32,6 +32,7 @@ REQUESTS = {
     "Cancel": ("POST", "/{id}/cancel"),
     "Reopen": ("POST", "/{id}/reopen"),
     "Report: Per account": ("GET", "/-/reports/per_account"),
+    "Report: Lengths": ("GET", "/-/reports/lengths"),
     "Report: Per status": ("GET", "/-/reports/per_status"),
     "Report: Over time": ("GET", "/-/reports/over_time"),
 }
