@@ -60,6 +60,15 @@ def condition_fields(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.id for name in found if id(name) not in functions))
 
 
+def check_index_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
+    """Check the condition of an index, as `check_condition`; it cannot compute with fields."""
+    check_condition(text, columns)
+    for node in ast.walk(parse_condition(text)):
+        match node:
+            case ast.BinOp() | ast.UnaryOp(ast.USub(), ast.Name()):
+                raise ConditionError(problem("index_arithmetic"), node)
+
+
 def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
     """Check the fields and the types of a condition. Raises ConditionError for the first mistake.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 
 from .. import schema
-from .condition import ConditionError, check_condition
+from .condition import ConditionError, check_condition, check_index_condition
 from .diagnostic import Diagnostic, SchemaProblem, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
@@ -144,8 +143,6 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
                     break
             if isinstance(part.value, schema.FieldsIndex) and part.value.where:
                 _check_condition(definition.source, part, "where", columns)
-                if set("+*-") & set(re.sub("'[^']*'|\"[^\"]*\"", "", part.value.where)):
-                    definition.source.report(part.span_of("where"), problem("index_arithmetic"))
 
 
 def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
@@ -167,8 +164,9 @@ def _check_condition(
     source: Source, part: Node, option: str, columns: Mapping[str, ColumnIR]
 ) -> None:
     condition = part.args[option].value
+    check = check_index_condition if option == "where" else check_condition
     try:
-        check_condition(condition, columns)
+        check(condition, columns)
     except ConditionError as err:
         span, node = part.span_of(option), err.node
         written = source.lines[span.line - 1][span.col : span.end_col - 2]
