@@ -55,8 +55,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         values = self._new(data, id)
         fields, pairs = self._take_keys([values])
         sql = self._sql(statement.create, fields)
-        index: dict[Any, int] = {}  # a single row has none
-        changes = partial(self._creates, index)
+        changes = partial(self._creates, {})  # a single row has no index
         rows = self._write(conn, sql, values | pairs, lambda rows: {"create": len(rows)}, changes)
         return self._row(rows[0])
 
@@ -125,8 +124,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
             require()
         check = Check({"reason": reason if reason.strip() else None})
         check.text("reason", required=change.needs_reason, max_len=MAX_REASON)
-        check.result()
-        params = _key(id, version) | {"forge_reason": reason}
+        params = _key(id, version) | {"forge_reason": check.result()["reason"] or ""}
         sql = self._sql(statement.transition, name)
         written = self._write_row(conn, sql, params, "update")
         if not written.is_written:
@@ -137,11 +135,12 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""
         user = current_identity().user
+        columns = {column.name: column for column in self.resource.columns}
         return [
             each
             for each in self.resource.transitions
-            if getattr(row, each.column) in each.steps and self.may(each.name)
-            if not each.not_by or user != str(getattr(row, each.not_by))
+            if columns[each.column].value_of(row) in each.steps and self.may(each.name)
+            if not each.not_by or user != str(columns[each.not_by].value_of(row))
         ]
 
     def is_inherited(self, *names: str) -> bool:

@@ -188,8 +188,7 @@ class BaseActions(Generic[R]):
 
     def key_of(self, row: R) -> Any:
         """Return the primary key of a row."""
-        key = self.resource.key
-        return getattr(row, key.attribute or key.name)
+        return self.resource.key.value_of(row)
 
     def label(self, row: R) -> str:
         """Return the name of a row for links and choices. Override it to return more.
@@ -197,7 +196,7 @@ class BaseActions(Generic[R]):
         By default it is the value of `label_column`, else the key.
         """
         column = self.label_column()
-        value = getattr(row, column.attribute or column.name) if column else None
+        value = column.value_of(row) if column else None
         return str(self.key_of(row) if value in (None, "") else value)
 
     def label_column(self) -> Column | None:

@@ -50,6 +50,10 @@ class Column(NamedTuple):
     help: str = ""
     placeholder: str = ""
 
+    def value_of(self, row: Any) -> Any:
+        """Return the value of this column in a row."""
+        return getattr(row, self.attribute or self.name)
+
 
 class Sort(NamedTuple):
     """One sort key of a list."""
@@ -183,8 +187,8 @@ class Resource(NamedTuple, Generic[R]):
         return self.columns[0]
 
     def transition(self, name: str) -> Transition:
-        """Return the transition of this name."""
-        return next(each for each in self.transitions if each.name == name)
+        """Return the transition of this name. Raises KeyError."""
+        return {each.name: each for each in self.transitions}[name]
 
     def roles(self, operation: str) -> tuple[str, ...] | None:
         """Return the roles of which an operation needs one, None if it needs none.
@@ -195,9 +199,9 @@ class Resource(NamedTuple, Generic[R]):
         "audit" see `BaseActions.allow`.
         """
         roles = self.permissions.get(operation)
-        if roles is None:
+        if roles is None and self.permissions:
             return () if self.permissions.keys() - {"audit", *self.reports} else None
-        return None if ANYBODY in roles else roles
+        return None if roles is None or ANYBODY in roles else roles
 
 
 class Page(NamedTuple, Generic[R]):

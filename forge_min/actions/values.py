@@ -330,7 +330,9 @@ def shown_text(value: object) -> str:
     """Return a value as pages show it, and as `from_text` of its type accepts it."""
     if isinstance(value, list):
         lines = "\n".join(map(str, value))
-        return lines if _lines("string", lines) == [*map(str, value)] else json.dumps(value)
+        if _lines("string", lines) == [*map(str, value)]:
+            return lines
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, time):
         return str(value).removesuffix(":00")
     return temporal.format_clock(value) if isinstance(value, timedelta) else to_text(value)

@@ -40,6 +40,7 @@ from .values import TYPES, uuid7
 Item = Mapping[str, object]  # field → value, from the caller
 Params = dict[str, Any]
 Numbered = list[tuple[int, Item]]  # each with its index in the whole input
+Insert = tuple[str, Params, Changes[Any]]  # a statement, its values, its changes
 Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields, and rows with these fields
 BATCH = 1000  # rows of one statement
 # Kind of a constraint → the code and message for a value that violates it.
@@ -125,23 +126,24 @@ class WriteActions(IdempotentActions[R]):
         Raises Conflict for a unique value that is taken.
         """
         self.allow("create")
-        batches: Iterable[Numbered] = _batches(items)
+        inserts: Iterable[Insert] = map(self._insert, _batches(items))
         if isinstance(items, Sequence):
-            batches = list(batches)
+            inserts = list(inserts)  # validated once, also if the transaction is repeated
         else:
             conn = conn or self.connection()  # an iterator cannot be read again for a retry
-        return self._retry(conn, lambda own: self._create_all(own, batches))
+        return self._retry(conn, lambda own: self._create_all(own, inserts))
 
-    def _create_all(self, conn: db.Connection, batches: Iterable[Numbered]) -> int:
+    def _insert(self, batch: Numbered) -> Insert:
+        rows = self._checked(batch)
+        fields, pairs = self._take_keys(rows)
+        params = _arrays(rows) | pairs
+        index = dict(zip(params[self.resource.key.name], (index for index, _ in batch)))
+        return self._sql(statement.create, fields, True), params, partial(self._creates, index)
+
+    def _create_all(self, conn: db.Connection, inserts: Iterable[Insert]) -> int:
         count, pending = 0, Pending()
         with db.transaction(conn):
-            for batch in batches:
-                rows = self._checked(batch)
-                fields, pairs = self._take_keys(rows)
-                sql = self._sql(statement.create, fields, True)
-                params = _arrays(rows) | pairs
-                index = dict(zip(params[self.resource.key.name], (index for index, _ in batch)))
-                changes = partial(self._creates, index)
+            for sql, params, changes in inserts:
                 results = self._write(conn, sql, params, self._created, changes, pending)
                 count += self._created(results)["create"]
             apply_rules(pending, conn, self)
@@ -452,10 +454,7 @@ def _arrays(rows: Sequence[Params]) -> Params:
 
 def _packed(value: Any) -> Any:
     """A value of one of several rows. A list is its text: `unnest` takes nested arrays apart."""
-    if not isinstance(value, list):
-        return value
-    escaped = (str(entry).replace("\\", "\\\\").replace('"', '\\"') for entry in value)
-    return "{" + ",".join(f'"{entry}"' for entry in escaped) + "}"
+    return db.sql_array(map(str, value)) if isinstance(value, list) else value
 
 
 def _batches(items: Iterable[Item]) -> Iterator[Numbered]:

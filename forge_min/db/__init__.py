@@ -34,7 +34,7 @@ from .run import (
     run_checked,
     transaction,
 )
-from .statements import literal, load_sql
+from .statements import literal, load_sql, sql_array
 from .thread import (
     DATABASE_ERRORS,
     Connect,
@@ -64,5 +64,5 @@ __all__ = [
     "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
     "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
     "read_migrations", "read_timeout", "role_findings", "run", "run_checked", "scratch_database",
-    "transaction", "translate", "write_private",
+    "sql_array", "transaction", "translate", "write_private",
 ]  # fmt: skip

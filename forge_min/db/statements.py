@@ -6,7 +6,7 @@ Values are passed as parameters, never pasted into a statement.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -37,7 +37,7 @@ _OPERATION = lazy_pattern(r"(?i)\s*(select|insert|update|delete|with|copy|begin|
 CAPACITY = 100  # statements that stay prepared on a connection, and statements counted
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its values
-# Never prepared: the server must not have forgotten them when a transaction ends.
+# Never prepared, so that a transaction can end after DEALLOCATE ALL.
 BEGIN: Statement = ("begin isolation level read committed", ())
 UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
 
@@ -68,6 +68,12 @@ def literal(value: str) -> str:
     """
     escaped = value.replace("'", "''").replace("%", "%%")
     return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
+
+
+def sql_array(entries: Iterable[str]) -> str:
+    """Return an array as its text (PostgreSQL manual, section 8.15.2)."""
+    quoted = (entry.replace("\\", r"\\").replace('"', r"\"") for entry in entries)
+    return "{" + ",".join(f'"{entry}"' for entry in quoted) + "}"
 
 
 @lru_cache(2000)

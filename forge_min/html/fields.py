@@ -82,7 +82,7 @@ class FormField(NamedTuple):
     def value(self, row: Any) -> Any:
         """Return the value of the field's column in a row."""
         assert self.column is not None
-        return getattr(row, self.column.attribute or self.column.name)
+        return self.column.value_of(row)
 
 
 Fields: TypeAlias = Sequence[FormField]

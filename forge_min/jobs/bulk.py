@@ -23,7 +23,7 @@ from ..errors import ForgeError
 from .insert import catalogue_of, insert_span, insert_tx, job_cause, metadata_of, notify_workers
 from .job import SQL
 from .kinds import Catalogue, Kind
-from .new_job import NO_EXTRAS, CheckedJob, NewJob, check_job, encode_args, find_kind, sql_array
+from .new_job import NO_EXTRAS, CheckedJob, NewJob, check_job, encode_args, find_kind
 
 CHUNK = 200  # jobs sent at once: the server stores them while the next lines are formatted
 # Characters with a meaning in COPY's text format (PostgreSQL manual, COPY).
@@ -122,7 +122,7 @@ class _Bulk:
             at = max(now, good.scheduled_at or now + timedelta(seconds=good.delay))
             of, state = (self.waiting, "scheduled") if at > now else (self.due, "available")
             of[good.kind, good.queue] += 1
-            tags = _escaped(sql_array(good.tags)) if good.tags else "{}"
+            tags = _escaped(db.sql_array(good.tags)) if good.tags else "{}"
             key = r"\N" if good.limit_key is None else _escaped(good.limit_key)
             head, tail = self._around(good)
             line = head + _escaped(good.args) + tail

@@ -147,12 +147,6 @@ def to_json(value: Mapping[str, Any], pointer: str) -> str:
     return text
 
 
-def sql_array(texts: Sequence[str]) -> str:
-    """Return a text[] literal (PostgreSQL manual, section 8.15.2)."""
-    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
-    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
-
-
 def encode_args(kind: Kind, args: Any) -> str:
     """Return the arguments as JSON text, checked against the kind's dataclass.
 

@@ -40,14 +40,12 @@ class ColumnIR(Field):
     visible_to, writable_by: roles; () means all users.
     target, on_delete: of a belongs_to. Its type and max_len are those of the referenced key.
     declared: whether the schema declares it.
-    is_state: only transitions change it, so a create can only set its default.
     """
 
     span: SourceSpan
     target: str = ""
     on_delete: OnDelete = "restrict"
     declared: bool = True
-    is_state: bool = False
 
     @property
     def column(self) -> str:

@@ -85,9 +85,10 @@ def _permissions(
     roles = {part.operation: tuple(part.roles) for part in declared}
     for each in states:
         for verb in each.verbs:
-            if verb in each.roles or "update" in roles:
-                roles[verb] = tuple(each.roles[verb] if verb in each.roles else roles["update"])
-    return tuple(schema.Permission(operation, allowed) for operation, allowed in roles.items())
+            allowed = each.roles.get(verb, roles.get("update"))
+            if allowed is not None:
+                roles[verb] = tuple(allowed)
+    return tuple(schema.Permission(operation, names) for operation, names in roles.items())
 
 
 def _member(part: _Member, span: SourceSpan) -> ColumnIR:
@@ -103,7 +104,6 @@ def _member(part: _Member, span: SourceSpan) -> ColumnIR:
             filterable=True,
             sortable=True,
             aggregatable=True,
-            is_state=True,
             visible_to=(),
             writable_by=(),
             label=part.label,

@@ -186,7 +186,8 @@ def _field(field: schema.Field) -> Problems:
 
 
 def _limits(field: schema.Field) -> Problems:
-    about, relative = TYPES[field.type], TYPES[field.type].get("relative", "-")
+    about = TYPES[field.type]
+    relative = about.get("relative", "(?!)")  # by default, a pattern that matches nothing
     yield from _out_of_range(field, about.get("limits", {}), "F127")
     for option in ("min", "max"):
         limit = getattr(field, option)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from forge_min import db
+from forge_min.actions import Actions, Check
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest, Conflict, Invalid, Unavailable
 from forge_min.testing import TestDatabase
 
-from workshop import ANN, BOSS, Workshop, together, workshop
+from workshop import ANN, BOSS, PRODUCTS, Workshop, together, workshop
 
 pytestmark = pytest.mark.db
 
@@ -193,3 +195,29 @@ def test_an_upsert_that_another_got_in_the_way_of_is_tried_again_as_a_whole(
             works["products"].upsert_many(iter(items), key="code")
     assert caught.value.code == "F406"
     assert works.sql("select count(*) from products") == [(0,)]
+
+
+@pytest.mark.parametrize("write", ["create_many", "upsert_many"])
+def test_items_are_validated_once_although_the_transaction_conflicts(
+    works: Workshop, write: str
+) -> None:
+    validated: list[str] = []
+    tried: list[int] = []
+
+    class Conflicting(Actions[Any, Any, Any]):
+        resource = PRODUCTS
+
+        def validate(self, check: Check) -> None:
+            validated.append(check.values["code"])
+
+        def rule(self, changes: Any, conn: db.Connection) -> None:
+            tried.append(len(changes))
+            if len(tried) < 3:
+                raise Unavailable("conflicts", code="F406")
+
+    products = works.registry.add(Conflicting)
+    options = {"key": "code"} if write == "upsert_many" else {}
+    with as_identity(ANN):
+        getattr(products, write)([{"code": "a"}, {"code": "b"}], **options)
+    assert works.one("select count(*) from products") == 2
+    assert validated == ["a", "b"] and tried == [2, 2, 2]

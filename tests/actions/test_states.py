@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import make_dataclass
 from functools import partial
 from typing import Any
 
@@ -160,6 +161,20 @@ def test_what_is_not_possible_names_the_state_the_user_or_the_reason(works: Work
         assert permits.audit_log(row.id).rows[0].reason == "a page is missing"
     with as_identity(ANONYMOUS), pytest.raises(DomainError):
         permits.transition(row.id, "submit")
+
+
+def test_the_attributes_of_a_row_may_differ_from_the_columns(works: Workshop) -> None:
+    names = {"status": "status_", "created_by": "created_by_"}
+    columns = [c._replace(attribute=names.get(c.name, "")) for c in PERMITS.columns]
+    row = make_dataclass("PermitRow", [c.attribute or c.name for c in columns], frozen=True)
+    renamed = PERMITS._replace(columns=tuple(columns), row=row)
+    permits = works.registry.add(type("PermitActions", (Actions,), {"resource": renamed}))
+    with as_identity(OFFICER):
+        own = permits.transition(permits.create({}).id, "submit", reason="  ")
+        assert [t.name for t in permits.possible_transitions(own)] == ["reject"]
+        assert permits.audit_log(own.id).rows[0].reason == ""
+    with pytest.raises(KeyError):
+        renamed.transition("burn")
 
 
 def test_of_racing_transitions_one_wins_and_the_others_get_the_new_state(works: Workshop) -> None:

@@ -63,6 +63,7 @@ def test_a_default_that_is_no_value_of_its_type_is_refused(
         ("date", 'min="today+2h"', "F127"),
         ("date", 'min="2026-02-30"', "F127"),
         ("date", 'min=""', "F127"),
+        ("time", 'min="-"', "F127"),
         ("date", "min=2026", "F107"),
         ("date", 'min="2026-02-01", max="2026-01-01"', "F126"),
         ("date", 'min="2026-02-01", default="2026-01-01"', "F125"),

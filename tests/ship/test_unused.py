@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +111,19 @@ def test_the_parts_name_files_of_the_package() -> None:
     for files in FILES.values():
         for file in files:
             assert any(name.startswith(file) for name in names), file
+
+
+def test_the_parts_have_all_modules_of_pages_that_no_other_part_imports() -> None:
+    code = "import sys, forge_min.app, forge_min.html\nprint(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, check=True, text=True)
+    package = Path(main.__code__.co_filename).parent
+    files = [path.relative_to(package.parent) for path in (package / "html").rglob("*.py")]
+    names = [file.as_posix() for file in files if file.stem != "__init__"]
+    lazy = {n for n in names if n[:-3].replace("/", ".") not in loaded.stdout.split()}
+    assert lazy
+    parts = tuple(file for files in FILES.values() for file in files)
+    assert [name for name in sorted(lazy) if not name.startswith(parts)] == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from ...db import Connect, Connection, DatabaseThread
 from ...notify import Listener
 from ..job import SQL, Job, Result, hand_back
 from ..kinds import WorkerOptions
-from ..new_job import sql_array
 from .pool import Pool
 
 REMEMBER = 600.0  # seconds in which a fetch without a response is released
@@ -54,7 +53,7 @@ class Fetcher(DatabaseThread):
         self._ready, self._nudge, self._give_back = ready, nudge, give_back
         self._poll_interval = options.poll_interval
         # PERF: literals of PostgreSQL: after an idle time psycopg takes 80 us to adapt a list.
-        kinds, queues = sql_array(list(options.kinds)), sql_array(list(pools))
+        kinds, queues = db.sql_array(options.kinds), db.sql_array(pools)
         self._params = {"worker": str(options.id), "kinds": kinds, "queues": queues}
         self._due = 0.0  # when to poll next
         self._claim: int | None = None  # of the next fetch, None = select one first

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 _HTML = "forge_min/html/"
 _TEMPLATES = f"{_HTML}templates/"
-_PAGES = ("cells", "form", "inputs", "list_page", "report", "resource")
+_PAGES = ("cells", "form", "inputs", "list_page", "report", "resource", "states")
+_TEMPLATES_OF_PAGES = ("delete", "form", "list", "report", "show", "states")
 FILES = {
     "account pages": (
         f"{_HTML}account/pages.",
@@ -24,7 +25,7 @@ FILES = {
     ),
     "resource pages": (
         *(f"{_HTML}{name}." for name in _PAGES),
-        *(f"{_TEMPLATES}{page}." for page in ("delete", "form", "list", "report", "show")),
+        *(f"{_TEMPLATES}{page}." for page in _TEMPLATES_OF_PAGES),
     ),
 }
 """The beginnings of the names of files, by part."""
