@@ -23,9 +23,9 @@ def ask(web: int, method: str, path: str, key: str = "", body: object = None) ->
         headers["Content-Type"] = "application/json"
         text = None if body is None else json.dumps(body)
         conn.request(method, f"/api/v1/{path}", text, headers)
-        answer = conn.getresponse()
-        read = answer.read()
-        return answer.status, json.loads(read) if read else None
+        response = conn.getresponse()
+        read = response.read()
+        return response.status, json.loads(read) if read else None
     finally:
         conn.close()
 
@@ -38,9 +38,9 @@ def decide(web: int, keys: Keys) -> None:
             for role, name, reason in steps:
                 key = keys[clerk if role == "clerk" else officer]
                 body = {"reason": reason} if reason else None
-                status, answer = ask(web, "POST", f"applications/{id}/{name}", key, body)
+                status, response = ask(web, "POST", f"applications/{id}/{name}", key, body)
                 if status != 200:
-                    raise SystemExit(f"{name}: {status} {answer}")
+                    raise SystemExit(f"{name}: {status} {response}")
 
 
 def check(owner_url: str, web: int, keys: Keys) -> int:
@@ -103,11 +103,11 @@ def check(owner_url: str, web: int, keys: Keys) -> int:
 def _fill(that: Any, owner_url: str, web: int, key: str, slot: str) -> None:
     """Ten clerks try to get one of the two places of a slot."""
     _, page = ask(web, "GET", "applications?limit=10", key)
-    answers: list[int] = []
+    statuses: list[int] = []
 
     def book(application: str) -> None:
         body = {"slot_id": slot, "application_id": application}
-        answers.append(ask(web, "POST", "appointments", key, body)[0])
+        statuses.append(ask(web, "POST", "appointments", key, body)[0])
 
     with db.connect(owner_url) as conn:
         conn.execute("delete from appointments where slot_id = %s", [slot])
@@ -117,5 +117,5 @@ def _fill(that: Any, owner_url: str, web: int, key: str, slot: str) -> None:
         for thread in threads:
             thread.join()
         found = conn.execute("select count(*) from appointments where slot_id = %s", [slot])
-        that("a slot with two places has two", found.fetchone() == (2,), sorted(answers))
-    that("the others get an error", sorted(answers) == [201] * 2 + [422] * 8)
+        that("a slot with two places has two", found.fetchone() == (2,), sorted(statuses))
+    that("the others get an error", sorted(statuses) == [201] * 2 + [422] * 8)

@@ -24,7 +24,7 @@ from .resource import Column, Resource, quote
 MAX_GROUPS = 1000
 _SQL = load_frames("forge_min.actions", "aggregates.sql")
 _FUNCTIONS = table("forge_min", "aggregates.toml")
-_OWN = ("group", "measure", "sort", "zone")  # parameters that a list has not, or in another way
+_OWN = ("group", "measure", "sort", "zone")  # parameters that a list lacks or reads otherwise
 # Not posixrules, right/UTC and the like, which PostgreSQL may not know.
 _ZONE = lazy_pattern(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 

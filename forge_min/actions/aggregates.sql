@@ -7,7 +7,7 @@ group by ($keys)
 order by $order
 limit $limit
 
--- The last second of 9999 in UTC may be in the year 10000 of a zone, which Python has not.
+-- The last second of 9999 in UTC may be in the year 10000 of a zone, which Python lacks.
 -- name: datetime
 case when $name is not null then date_trunc('$period',
   greatest(least($name at time zone %(forge_zone)s::text, '9999-12-31'), '0001-01-01'))::date end

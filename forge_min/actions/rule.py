@@ -58,12 +58,12 @@ class RuledActions(BaseActions[R]):
     def rule(self, changes: Sequence[RowChange[R]], conn: db.Connection) -> None:
         """Check a rule about several rows: call change.error(field, code, message).
 
-        It is called after each statement that writes, in its transaction, by every action: also for
-        rows in bulk, verbs and cascades. If it reports an error or raises, all is rolled back. It
-        is called again if the transaction conflicts with another one, so it has no effects outside
-        the database.
+        Every action calls it in the transaction of its write, before the commit: also verbs, and
+        once at the end for rows in bulk and for cascades. If it reports an error or raises, all is
+        rolled back. It is called again if the transaction conflicts with another one, so it has no
+        effects outside the database.
 
-        changes: the rows that the statement has changed.
+        changes: the rows that the write has changed.
         conn: the connection of the transaction. Lock the rows on which the rule depends by
             `conn.lock_rows`, then read.
         """

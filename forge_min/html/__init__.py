@@ -27,6 +27,6 @@ __getattr__ = lazy_exports(
 __all__ = [
     "Account", "AccountPages", "AnyActions", "FormField", "HELP", "LISTING", "Layout",
     "PasswordResetSender", "ProblemPages", "REPORTS", "Render", "ReportPages", "ResourcePages",
-    "SIGN_IN", "display_fields",
-    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
+    "SIGN_IN", "display_fields", "input_fields", "label_of", "manual_file", "manual_page",
+    "reset_path",
 ]  # fmt: skip

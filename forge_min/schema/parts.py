@@ -167,7 +167,7 @@ class States:
 
     @property
     def excluded(self) -> Mapping[str, str]:
-        """The field of `not_by` by the name of the transition."""
+        """`not_by` as a mapping: transition → field."""
         by_verb = self.not_by
         return dict.fromkeys(self.verbs, by_verb) if isinstance(by_verb, str) else by_verb
 
@@ -346,8 +346,8 @@ def states(
         transition is `POST /<plural>/{id}/<transition>` and a button on the page of the row.
     roles: {transition: roles}, as a permission. The others need the permission "update".
     reason: the transitions that need a reason, which is kept in the history.
-    not_by: {transition: field with a user}: this user must not perform it; one field for all
-        transitions is a text. "created_by" adds this field: the author of the row.
+    not_by: {transition: field with a user}: this user must not perform it. One field for all
+        transitions: "created_by", which is also added as the author of the row, or another name.
     label, help: as of every field.
     """
     return States(name, initial, transitions, roles, reason, not_by, label, help)
