@@ -11,20 +11,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from .. import schema
 from ..resources import table
-from ..schema import (
-    Field,
-    FieldsIndex,
-    FieldType,
-    Hooks,
-    Many,
-    OnDelete,
-    Permission,
-    Report,
-    RowCheck,
-    States,
-    UniqueFields,
-)
 from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
@@ -34,7 +22,7 @@ _RULES = ("pattern", "precision", "min", "max", "min_len", "max_len", "max_items
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnIR(Field):
+class ColumnIR(schema.Field):
     """One column of a row: a field, a belongs_to, or an implicit column.
 
     visible_to, writable_by: roles; () means all users.
@@ -44,7 +32,7 @@ class ColumnIR(Field):
 
     span: SourceSpan
     target: str = ""
-    on_delete: OnDelete = "restrict"
+    on_delete: schema.OnDelete = "restrict"
     declared: bool = True
 
     @property
@@ -85,7 +73,7 @@ class ColumnIR(Field):
 
 
 @dataclass(frozen=True, slots=True)
-class ManyIR(Many):
+class ManyIR(schema.Many):
     """A relation without a column here: has_many, has_one or many_to_many, as in the schema.
 
     via: the inverse belongs_to of the target; None means the default rule of `lowering`.
@@ -109,13 +97,13 @@ class ResourceIR:
     span: SourceSpan
     members: tuple[ColumnIR, ...]
     many: tuple[ManyIR, ...] = ()
-    permissions: tuple[Permission, ...] = ()
-    uniques: tuple[UniqueFields, ...] = ()
-    indexes: tuple[FieldsIndex, ...] = ()
-    checks: tuple[RowCheck, ...] = ()
-    states: tuple[States, ...] = ()
-    reports: tuple[Report, ...] = ()
-    hooks: Hooks = Hooks()  # lists are tuples, as in `permissions`
+    permissions: tuple[schema.Permission, ...] = ()
+    uniques: tuple[schema.UniqueFields, ...] = ()
+    indexes: tuple[schema.FieldsIndex, ...] = ()
+    checks: tuple[schema.RowCheck, ...] = ()
+    states: tuple[schema.States, ...] = ()
+    reports: tuple[schema.Report, ...] = ()
+    hooks: schema.Hooks = schema.Hooks()  # lists are tuples, as in `permissions`
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False
@@ -176,7 +164,7 @@ class ResourceIR:
             columns.append(self._undeclared("created_by", "text", required=False))
         return tuple(columns)
 
-    def _undeclared(self, name: str, type: FieldType, **options: Any) -> ColumnIR:
+    def _undeclared(self, name: str, type: schema.FieldType, **options: Any) -> ColumnIR:
         options = {"required": True, "declared": False} | options
         return ColumnIR(name, type, self.span, **options)
 
