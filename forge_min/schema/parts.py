@@ -1,16 +1,15 @@
 """The other parts of a resource: relations, traits, permissions, rules and hooks.
 
-As in `language`, each function returns a frozen value and checks nothing.
+As in `language`, each word makes a frozen value and checks nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Literal, TypeAlias, Unpack
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal, TypeAlias
 
-from .language import Field, MemberOptions, MemberRules
+from .language import Field, MemberRules
 
 __all__ = [
     "BelongsTo", "FieldsIndex", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part",
@@ -28,25 +27,21 @@ TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "
 
 @dataclass(frozen=True, slots=True)
 class BelongsTo(MemberRules):
-    """A column `<name>_id` that refers to a row of `target`. name: default target's snake name."""
+    """A reference to one row of the resource `target`, in a column `<name>_id`.
 
-    target: str
-    name: str | None = None
-    on_delete: OnDelete = "restrict"
+    The other options are those of every field, and:
 
-
-class RelationOptions(MemberOptions, total=False):
-    """Options of belongs_to.
-
+    name: default the target's snake name.
     unique: no two rows refer to the same target.
     aggregatable: clients may group rows by it.
     on_delete: the effect of deleting the target: it is refused ("restrict"), this row is deleted
         too ("cascade"), or the reference becomes null ("set_null").
     """
 
-    unique: bool
-    aggregatable: bool
-    on_delete: OnDelete
+    target: str
+    name: str | None = None
+    _: KW_ONLY
+    on_delete: OnDelete = "restrict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,11 @@ class Trait:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """The roles that may perform one operation."""
+    """Only users with one of `roles` may perform an operation. Without a permission it is open.
+
+    operation: "read", "create", "update", "delete", "restore", "audit" (read the history) or the
+        name of a verb.
+    """
 
     operation: str
     roles: Sequence[str]
@@ -111,7 +110,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class WithHooks:
-    """The part of a resource with its hooks."""
+    """Enqueue jobs after a create, update or delete."""
 
     hooks: Hooks
 
@@ -138,7 +137,13 @@ class FieldsIndex:
 
 @dataclass(frozen=True, slots=True)
 class RowCheck:
-    """A condition that every row fulfils."""
+    """Refuse rows for which the condition is false; one with a null value is not false.
+
+    condition: an expression such as "discharged_at >= admitted_at": fields as in JSON, numbers,
+        texts, True, False; comparisons, in, is None; and, or, not; +, -, * of numbers; len() of a
+        text. Texts are compared with == and != only.
+    message: the error of each of its fields.
+    """
 
     condition: str
     message: str
@@ -146,9 +151,17 @@ class RowCheck:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """A column with the state of the row, which only transitions change.
+    """Add a field with the state of the row. A new row is in `initial`; transitions change it.
 
-    The options are those of `states`.
+    Clients may filter, sort and group by it.
+
+    transitions: {state: {transition: next state}} with every state; a final one has {}. Each
+        transition is `POST /<plural>/{id}/<transition>` and a button on the page of the row.
+    roles: {transition: roles}, as a permission. The others need the permission "update".
+    reason: the transitions that need a reason, which is kept in the history.
+    not_by: {transition: field with a user}: this user must not perform it. One field for all
+        transitions: "created_by", which is also added as the author of the row, or another name.
+    label, help: as of every field.
     """
 
     name: str
@@ -192,9 +205,6 @@ class Report:
     chart: Literal["bar", "line", "stacked"] = "bar"
 
 
-report = Report  # as a word of the language
-
-
 Part: TypeAlias = (
     Field
     | States
@@ -228,11 +238,13 @@ def define(name: str, *parts: Part, plural: str | None = None) -> ResourceSchema
     return ResourceSchema(name, parts, plural)
 
 
-def belongs_to(
-    target: str, name: str | None = None, **options: Unpack[RelationOptions]
-) -> BelongsTo:
-    """A reference to one row of the resource `target`."""
-    return BelongsTo(target, name, **options)
+# These words of the language are the classes of their parts.
+belongs_to = BelongsTo
+check = RowCheck
+permission = Permission
+report = Report
+states = States
+with_hooks = WithHooks
 
 
 def has_many(target: str, name: str | None = None, via: str | None = None) -> Many:
@@ -288,15 +300,6 @@ def version() -> Trait:
     return Trait("version")
 
 
-def permission(operation: str, roles: Sequence[str]) -> Permission:
-    """Allow an operation only for users with one of `roles`. Without a permission it is open.
-
-    operation: "read", "create", "update", "delete", "restore", "audit" (read the history) or the
-    name of a verb.
-    """
-    return Permission(operation, roles)
-
-
 def unique(*fields: str, message: str = "") -> UniqueFields:
     """Allow no two rows with the same values of all these fields together.
 
@@ -315,44 +318,3 @@ def index(*fields: str, where: str = "") -> FieldsIndex:
     where: only rows that fulfil this condition, written as of `check`.
     """
     return FieldsIndex(fields, where)
-
-
-def check(condition: str, message: str) -> RowCheck:
-    """Refuse rows for which the condition is false; one with a null value is not false.
-
-    condition: an expression such as "discharged_at >= admitted_at": fields as in JSON, numbers,
-        texts, True, False; comparisons, in, is None; and, or, not; +, -, * of numbers; len() of a
-        text. Texts are compared with == and != only.
-    message: the error of each of its fields.
-    """
-    return RowCheck(condition, message)
-
-
-def states(
-    name: str,
-    initial: str,
-    transitions: Mapping[str, Mapping[str, str]],
-    roles: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    reason: Sequence[str] = (),
-    not_by: Mapping[str, str] | str = MappingProxyType({}),
-    label: str = "",
-    help: str = "",
-) -> States:
-    """Add a field with the state of the row. A new row is in `initial`; transitions change it.
-
-    Clients may filter, sort and group by it.
-
-    transitions: {state: {transition: next state}} with every state; a final one has {}. Each
-        transition is `POST /<plural>/{id}/<transition>` and a button on the page of the row.
-    roles: {transition: roles}, as a permission. The others need the permission "update".
-    reason: the transitions that need a reason, which is kept in the history.
-    not_by: {transition: field with a user}: this user must not perform it. One field for all
-        transitions: "created_by", which is also added as the author of the row, or another name.
-    label, help: as of every field.
-    """
-    return States(name, initial, transitions, roles, reason, not_by, label, help)
-
-
-def with_hooks(hooks: Hooks) -> WithHooks:
-    """Enqueue jobs after a create, update or delete."""
-    return WithHooks(hooks)
