@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from .. import schema
 from .condition import condition_fields
 from .diagnostic import SourceSpan
 from .ir import ColumnIR, ManyIR, ResourceIR
 from .names import constraint_name, kebab, name_of, plural, snake, table_of
-
-_Member: TypeAlias = schema.Field | schema.BelongsTo | schema.States
 
 
 def lower(
@@ -40,7 +38,7 @@ def lower(
         path=kebab(table),
         source=source,
         span=span,
-        members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
+        members=tuple(_member(part, at) for part, at in parts if isinstance(part, schema.Member)),
         many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
         permissions=_permissions(resource.parts, states),
         uniques=tuple(part for part in resource.parts if isinstance(part, schema.UniqueFields)),
@@ -91,7 +89,7 @@ def _permissions(
     return tuple(schema.Permission(operation, names) for operation, names in roles.items())
 
 
-def _member(part: _Member, span: SourceSpan) -> ColumnIR:
+def _member(part: schema.Member, span: SourceSpan) -> ColumnIR:
     if isinstance(part, schema.States):
         return ColumnIR(
             part.name,

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from .language import Field, MemberRules
 
 __all__ = [
-    "BelongsTo", "FieldsIndex", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part",
+    "BelongsTo", "FieldsIndex", "Hooks", "JobRef", "Many", "ManyKind", "Member", "OnDelete", "Part",
     "Permission", "Report", "ResourceSchema", "RowCheck", "States", "Trait", "TraitName",
     "UniqueFields", "WithHooks", "auditable", "belongs_to", "check", "define", "has_many",
     "has_one", "index", "many_to_many", "permission", "report", "soft_delete", "states",
@@ -205,18 +205,9 @@ class Report:
     chart: Literal["bar", "line", "stacked"] = "bar"
 
 
+Member: TypeAlias = Field | BelongsTo | States  # the parts that are a column
 Part: TypeAlias = (
-    Field
-    | States
-    | BelongsTo
-    | Many
-    | Trait
-    | Permission
-    | WithHooks
-    | UniqueFields
-    | FieldsIndex
-    | RowCheck
-    | Report
+    Member | Many | Trait | Permission | WithHooks | UniqueFields | FieldsIndex | RowCheck | Report
 )
 
 
