@@ -25,7 +25,7 @@ _RULES = ("pattern", "precision", "min", "max", "min_len", "max_len", "max_items
 class ColumnIR(schema.Field):
     """One column of a row: a field, a belongs_to, or an implicit column.
 
-    visible_to, writable_by: roles; () means all users.
+    visible_to, writable_by: roles; () or None means all users.
     target, on_delete: of a belongs_to. Its type and max_len are those of the referenced key.
     declared: whether the schema declares it.
     """
@@ -103,7 +103,7 @@ class ResourceIR:
     checks: tuple[schema.RowCheck, ...] = ()
     states: tuple[schema.States, ...] = ()
     reports: tuple[schema.Report, ...] = ()
-    hooks: schema.Hooks = schema.Hooks()  # lists are tuples, as in `permissions`
+    hooks: schema.Hooks = schema.Hooks()
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False

@@ -30,6 +30,7 @@ def lower(
     parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
     traits: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
     states = tuple(part for part in resource.parts if isinstance(part, schema.States))
+    hooks = (part.hooks for part in resource.parts if isinstance(part, schema.WithHooks))
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -46,7 +47,7 @@ def lower(
         checks=tuple(part for part in resource.parts if isinstance(part, schema.RowCheck)),
         states=states,
         reports=tuple(part for part in resource.parts if isinstance(part, schema.Report)),
-        hooks=_hooks(resource.parts),
+        hooks=next(hooks, schema.Hooks()),
         versioned=traits.pop("version", False),
         **traits,
     )
@@ -89,44 +90,29 @@ def _permissions(
     return tuple(schema.Permission(operation, names) for operation, names in roles.items())
 
 
+# The options of states and of a primary key.
+_ALWAYS: dict[str, Any] = dict.fromkeys(("required", "immutable", "filterable", "sortable"), True)
+
+
 def _member(part: schema.Member, span: SourceSpan) -> ColumnIR:
+    values: dict[str, Any]
     if isinstance(part, schema.States):
-        return ColumnIR(
-            part.name,
-            "enum",
-            span,
-            choices=tuple(part.transitions),
-            default=part.initial,
-            required=True,
-            immutable=True,
-            filterable=True,
-            sortable=True,
-            aggregatable=True,
-            visible_to=(),
-            writable_by=(),
-            label=part.label,
-            help=part.help,
-        )
-    values: dict[str, Any] = {field.name: getattr(part, field.name) for field in fields(part)}
+        values = {"choices": tuple(part.transitions), "default": part.initial, "aggregatable": True}
+        values |= {"label": part.label, "help": part.help}
+        return ColumnIR(part.name, "enum", span, **_ALWAYS, **values)
+    values = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())
     if isinstance(part, schema.BelongsTo):
         values |= {"name": name_of(part), "type": "uuid", "filterable": True}
     elif part.primary_key:
-        always = ("required", "unique", "immutable", "filterable", "sortable")
-        values |= dict.fromkeys(always, True)
+        values |= _ALWAYS | {"unique": True}
     return ColumnIR(span=span, **values)
 
 
 def many_ir(part: schema.Many, span: SourceSpan) -> ManyIR:
     """Return the IR of a relation without a column."""
     return ManyIR(part.kind, part.target, name_of(part), part.via, part.table, span=span)
-
-
-def _hooks(parts: Sequence[schema.Part]) -> schema.Hooks:
-    declared = (part.hooks for part in parts if isinstance(part, schema.WithHooks))
-    hooks = next(declared, schema.Hooks())
-    return schema.Hooks(*map(tuple, (hooks.after_create, hooks.after_update, hooks.after_delete)))
 
 
 def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
@@ -137,9 +123,6 @@ def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
         first = constraint_name(resource.table, fields, "rule")
         names[first if first not in names else f"{first[:57]}_{len(names)}"] = check
     return names
-
-
-Kind = Literal["belongs_to", "has_one", "has_many", "many_to_many"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +138,7 @@ class RelationEdge:
 
     owner: ResourceIR
     name: str
-    kind: Kind
+    kind: Literal["belongs_to"] | schema.ManyKind
     target: ResourceIR
     column: str
     join: str = ""
