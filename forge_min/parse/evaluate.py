@@ -107,8 +107,9 @@ def describe(hint: Hint) -> str:
 class Node:
     """A value in the source.
 
-    args: the named arguments of a call of the schema language, or the values of a dict by key.
-    parts: the positional parts of such a call, or the items of a list or dict.
+    args: the named arguments of a call of the schema language, the values of a dict by key, or the
+        items of a list and the positional parts of a call by index ("0").
+    parts: the positional parts of a call.
     is_complete: whether every argument could be evaluated.
     """
 
@@ -121,12 +122,17 @@ class Node:
     def span_of(self, name: str) -> SourceSpan:
         """Return the range of the argument `name`, or of the call without it.
 
-        "transitions.draft" is the value of "draft" in the argument `transitions`, a dict.
+        "transitions.draft" is the value of "draft" in the argument `transitions`, a dict; "group.0"
+        is the first item of a list.
         """
         node = self
         for word in name.split("."):
             node = node.args.get(word, node)
         return node.span
+
+
+def _by_index(nodes: Sequence[Node | None]) -> dict[str, Node]:
+    return {str(index): node for index, node in enumerate(nodes) if node}
 
 
 def report_all(source: Source, node: Node, checks: Problems) -> None:
@@ -185,7 +191,8 @@ class Evaluator:
         first = [options.pop(name) for name in known.required]
         value = known.function(*first, *(part.value for part in parts), **options)
         is_complete = len(good) + len(parts) == len(node.args) + len(node.keywords)
-        call = Node(value, self._source.span(node.func), good, parts, is_complete)
+        span = self._source.span(node.func)
+        call = Node(value, span, good | _by_index(parts), parts, is_complete)
         report_all(self._source, call, problems(value))
         return call
 
@@ -228,7 +235,7 @@ class Evaluator:
             if len(values) < len(items):
                 return None
             value = values if isinstance(node, ast.List) else tuple(values)
-            return Node(value, span, parts=[item for item in items if item])
+            return Node(value, span, _by_index(items))
         if isinstance(node, ast.Dict):
             return self._dict(node, span)
         try:
@@ -252,8 +259,7 @@ class Evaluator:
         good = {name: item for name, item in items.items() if item}
         if len(good) < len(items):
             return None
-        value = {name: item.value for name, item in good.items()}
-        return Node(value, span, good, [*good.values()])
+        return Node({name: item.value for name, item in good.items()}, span, good)
 
     def _dynamic(self, node: ast.expr) -> Node | None:
         unknown = isinstance(node, ast.Call) and not self._modules

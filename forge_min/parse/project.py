@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 
 from .. import schema
 from .condition import ConditionError, check_condition, check_index_condition
-from .diagnostic import Diagnostic, SchemaProblem, Source, problem, quote, read_source
+from .diagnostic import Diagnostic, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
 from .lowering import ids_field, inverse_relations, lower, many_ir, many_to_many_edge, resolve
@@ -19,7 +19,6 @@ from .report import report_problems
 from .rules import Problems, problems
 
 RELATIONS = schema.BelongsTo | schema.Many
-SEVERAL = schema.UniqueFields | schema.FieldsIndex
 _EXAMPLE = 'country = schema.define("Country", schema.string("code"))'
 
 
@@ -124,25 +123,17 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
     """Check the fields that rules and indexes name. resource: of the definition, as resolved."""
     columns = {column.column: column for column in resource.columns}
     for part in definition.call.parts:
-        if isinstance(part.value, schema.RowCheck):
-            _check_condition(definition.source, part, "condition", columns)
-        elif isinstance(part.value, schema.States):
-            report_all(definition.source, part, _state_problems(part.value, resource))
-        elif isinstance(part.value, schema.Report):
-            if any(part.value.name in states.verbs for states in resource.states):
-                taken = problem("report_operation", name=quote(part.value.name))
-                definition.source.report(part.span_of("name"), taken)
-            for option, index, wrong in report_problems(part.value, columns):
-                node = part.args[option]
-                definition.source.report((node.parts[index:] or [node])[0].span, wrong)
-        elif isinstance(part.value, SEVERAL) and part.is_complete:
-            problems = _field_problems(part.value, columns)
-            for field, found in zip((part, *part.parts), problems):
-                if found:
-                    definition.source.report(field.span, found)
-                    break
-            if isinstance(part.value, schema.FieldsIndex) and part.value.where:
-                _check_condition(definition.source, part, "where", columns)
+        match part.value:
+            case schema.RowCheck():
+                _check_condition(definition.source, part, "condition", columns)
+            case schema.States() as states:
+                report_all(definition.source, part, _state_problems(states, resource))
+            case schema.Report() as report:
+                report_all(definition.source, part, report_problems(report, resource))
+            case schema.UniqueFields() | schema.FieldsIndex() if part.is_complete:
+                report_all(definition.source, part, _field_problems(part.value, columns))
+                if getattr(part.value, "where", ""):
+                    _check_condition(definition.source, part, "where", columns)
 
 
 def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
@@ -180,19 +171,19 @@ def _check_condition(
 
 def _field_problems(
     part: schema.UniqueFields | schema.FieldsIndex, columns: Mapping[str, ColumnIR]
-) -> Iterator[SchemaProblem | None]:
-    """Yield the problem of the part, then of each field that it names."""
+) -> Problems:
     sign = "-" if isinstance(part, schema.FieldsIndex) else ""
     names = [name.removeprefix(sign) for name in part.fields]
     few = len(names) < (1 if getattr(part, "where", "") else 2)
-    twice = len(set(names)) < len(names)
-    yield problem("few_fields" if few else "field_twice") if few or twice else None
-    for name in names:
+    if few or len(set(names)) < len(names):
+        yield "", problem("few_fields" if few else "field_twice")
+        return
+    for index, name in enumerate(names):
         if name not in columns:
-            yield problem("no_field", name=quote(name), hint=did_you_mean(name, columns))
-        else:
-            kind = columns[name].type
-            yield problem("not_indexable", type=kind) if kind.endswith(("json", "[]")) else None
+            hint = did_you_mean(name, columns)
+            yield str(index), problem("no_field", name=quote(name), hint=hint)
+        elif (kind := columns[name].type).endswith(("json", "[]")):
+            yield str(index), problem("not_indexable", type=kind)
 
 
 def _claimed_names(part: schema.Part) -> tuple[str, ...]:
@@ -203,12 +194,11 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
         return (f'report("{part.name}")',)
     if isinstance(part, schema.RowCheck):
         return (f"check({part.condition!r})",)
-    if isinstance(part, SEVERAL):
-        word = "unique" if isinstance(part, schema.UniqueFields) else "index"
-        where = ""
-        if isinstance(part, schema.FieldsIndex) and part.where:
-            where = f", where={part.where!r}"
-        return (f"{word}({', '.join(map(quote, part.fields))}{where})",)
+    if isinstance(part, schema.UniqueFields):
+        return (f"unique({', '.join(map(quote, part.fields))})",)
+    if isinstance(part, schema.FieldsIndex):
+        where = f", where={part.where!r}" if part.where else ""
+        return (f"index({', '.join(map(quote, part.fields))}{where})",)
     if isinstance(part, schema.Trait | schema.WithHooks):
         return (f"{getattr(part, 'name', 'with_hooks')}()",)
     if isinstance(part, schema.States):
@@ -299,23 +289,22 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
 
 
 def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:
-    lists = [part.args[option] for option in _ROLES if option in part.args]
-    lists += [node for roles in lists for node in roles.args.values()]  # of a dict
-    for role in [item for roles in lists if not roles.args for item in roles.parts]:
-        if role.value not in known:
-            hint = did_you_mean(role.value, known)
-            unknown = problem("unknown_role", role=quote(role.value), hint=hint)
-            definition.source.report(role.span, unknown)
+    nodes = [part.args[option] for option in _ROLES if option in part.args]
+    for node in nodes:  # grows in the loop: a list of roles, or a dict of lists
+        nodes += node.args.values()
+        if isinstance(node.value, str) and node.value not in known:
+            hint = did_you_mean(node.value, known)
+            unknown = problem("unknown_role", role=quote(node.value), hint=hint)
+            definition.source.report(node.span, unknown)
 
 
 class _RelationChecks:
     """The checks of relations between resources. Parameters as of `cross_check`."""
 
     def __init__(self, definitions: Sequence[Definition], folders: set[str]) -> None:
-        reliable = [d for d in definitions if d.is_reliable]
         self._names = {d.name for d in definitions}
-        self._unreliable = folders - {d.source.folder for d in reliable}
-        self._resources = {d.name: d.resource() for d in reliable}
+        self._resources = {d.name: d.resource() for d in definitions if d.is_reliable}
+        self._unreliable = folders - {r.folder for r in self._resources.values()}
         self._tables = {table_of(d.call.value): d.name for d in definitions}
         # (owner, target) of the relations so far, by join table
         self._joined: dict[str, list[tuple[str, str]]] = {}
