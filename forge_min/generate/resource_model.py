@@ -17,7 +17,6 @@ from ..parse import (
     edges_of,
 )
 from ..resources import table
-from ..temporal import is_relative
 
 
 class ColumnKind(NamedTuple):
@@ -142,10 +141,6 @@ def _rules(member: ColumnIR) -> list[str]:
     indexed = member.index or member.filterable or member.sortable
     kinds = ["key"] if member.unique else ["idx"] if indexed else []
     kinds = [] if member.primary_key else kinds
-    if member.choices or member.type == "slug" or "check" in TYPES[member.type]:
+    if member.choices or "check" in TYPES[member.type]:
         kinds.append("check")
-    limits = {rule: getattr(member, rule) for rule in ("min", "max", "min_len", "max_items")}
-    kinds += [rule for rule, n in limits.items() if n is not None and not is_relative(n)]
-    if member.type == "url" or (member.type == "text" and member.max_len is not None):
-        kinds.append("max_len")
-    return kinds
+    return [*kinds, *member.check_rules]

@@ -17,13 +17,14 @@ from ..parse import (
     constraint_name,
     join_edges,
 )
-from ..temporal import is_relative
 from .conditions import condition_sql
 from .objects import DbObject, create, create_table, identifier, literal
 
 # Defaults of implicit columns.
 DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
-SLUG = f"^{TYPES['slug']['written']}$"
+# The CHECK of each rule, for a column and a limit.
+RULES = {"min": "{} >= {}", "max": "{} <= {}", "max_items": "cardinality({}) <= {}"}
+RULES |= {"min_len": "char_length({}) >= {}", "max_len": "char_length({}) <= {}"}
 
 
 def column_sql(column: ColumnIR) -> str:
@@ -59,29 +60,17 @@ def default_sql(field: ColumnIR) -> str:
 
 def checks(field: ColumnIR) -> list[tuple[str, str]]:
     """Return the CHECKs of a field as (kind, condition). kind: as of `constraint_name`."""
-    about, choices = TYPES[field.type], ", ".join(map(literal, field.choices)) or None
-    rules = (
-        ("check", "{} <@ array[{}]" if field.is_array else "{} in ({})", choices),
-        ("check", "{} ~ {}", literal(SLUG) if field.type == "slug" else None),
-        ("check", about.get("check", ""), about.get("check")),
-        ("min", "{} >= {}", _limit(field.min)),
-        ("max", "{} <= {}", _limit(field.max)),
-        ("min_len", "char_length({}) >= {:d}", field.min_len),
-        ("max_len", "char_length({}) <= {:d}", None if "sized" in about else field.longest),
-        ("max_items", "cardinality({}) <= {:d}", field.max_items),
-    )
-    name = identifier(field.column)
-    return [(kind, rule.format(name, limit)) for kind, rule, limit in rules if limit is not None]
-
-
-def _limit(limit: object) -> object:
-    """Return a limit in SQL, a decimal without exponent; None for one that is relative.
-
-    PostgreSQL checks a condition also when it restores a dump, which may be years later.
-    """
-    if isinstance(limit, str):
-        return None if is_relative(limit) else literal(limit)
-    return format(limit, "f") if isinstance(limit, Decimal) else limit
+    name, found = identifier(field.column), []
+    if field.choices:
+        choices = ", ".join(map(literal, field.choices))
+        condition = f"<@ array[{choices}]" if field.is_array else f"in ({choices})"
+        found.append(("check", f"{name} {condition}"))
+    if "check" in TYPES[field.type]:
+        found.append(("check", TYPES[field.type]["check"].format(name)))
+    for rule, limit in field.check_rules.items():
+        written = literal(limit) if isinstance(limit, str) else limit
+        found.append((rule, RULES[rule].format(name, written)))
+    return found
 
 
 # The current tenant, null without one. (An unset setting would raise; after SET LOCAL it is "".)

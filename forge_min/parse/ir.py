@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import schema
 from ..resources import table
+from ..temporal import is_relative
 from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
@@ -60,6 +61,16 @@ class ColumnIR(schema.Field):
         """The limits of its values by option of the schema language, without choices."""
         rules = {name: getattr(self, name) for name in _RULES} | {"max_len": self.longest}
         return {name: value for name, value in rules.items() if value is not None}
+
+    @property
+    def check_rules(self) -> dict[str, Any]:
+        """The rules that are a CHECK in PostgreSQL, not part of the type, without relative limits.
+
+        PostgreSQL checks a condition also when it restores a dump, which may be years later.
+        """
+        others = {"pattern", "precision", *["max_len"] * ("sized" in TYPES[self.type])}
+        rules = self.rules.items()
+        return {rule: n for rule, n in rules if not (rule in others or is_relative(n))}
 
     @property
     def optional(self) -> bool:
