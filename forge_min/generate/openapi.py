@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from ..i18n import humanize
-from ..parse import ColumnIR, aggregate_names
+from ..parse import TYPES, ColumnIR, aggregate_names
 from ..schema import States
-from .resource_model import KINDS, Shape, fields_rules, operators
+from .resource_model import Shape, fields_rules, operators
 from .templating import common, render_template
 
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ def ref(name: str) -> Json:
 
 def value_schema(column: ColumnIR) -> Json:
     """Return the schema of the column's values, without null."""
-    schema = dict(KINDS[column.type].schema)
+    schema = dict(TYPES[column.type]["schema"])
     if column.target:
         return schema
     if column.choices:
@@ -109,7 +109,7 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
             null = ["null"] * (not column.required)
             properties[column.column]["type"] = ["string", *null, "number"]
     for link in shape.across:
-        keys = {"type": "array", "items": KINDS[link.target.key.type].schema}
+        keys = {"type": "array", "items": TYPES[link.target.key.type]["schema"]}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
     schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
     if rules := fields_rules(shape.resource).values():
@@ -123,7 +123,7 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
 
 def _example(column: ColumnIR) -> Any:
     """Return a valid value, None if no rule determines one."""
-    rules, shown = column.rules, KINDS[column.type].example
+    rules, shown = column.rules, TYPES[column.type].get("example")
     if column.target:
         return shown
     if column.default is not None:
@@ -297,7 +297,7 @@ def _filters(shape: Shape) -> list[Json]:
         if column.choices:
             about = f"{', '.join(column.choices)}: {about}"
         # A value that no row can have is not an error: the list is empty.
-        schema = dict(KINDS[column.type.removesuffix("[]")].schema)
+        schema = dict(TYPES[column.type.removesuffix("[]")]["schema"])
         if column.type in ("slug", "email", "url"):
             schema = {"type": "string"}
         name = f"{name}[contains]" if column.is_array else name

@@ -9,11 +9,10 @@ from decimal import Decimal
 from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
+from ..resources import table
 from ..schema import JobRef, Report, RowCheck
 from ..temporal import is_relative
 from .resource_model import (
-    KINDS,
-    MODULES,
     FieldsRule,
     Shape,
     constraints_of,
@@ -27,6 +26,7 @@ _COLUMN = ["filterable", "sortable", "aggregatable", "unique", "immutable", "cho
 _COLUMN += ["writable_by", "personal", "attribute", "label", "help", "placeholder"]
 _FLAGS = ["timestamps", "soft_delete", "tenant_scoped", "auditable", "authored", "versioned"]
 _FLAGS += ["searchable"]
+_MODULES: Mapping[str, str] = table(__package__, "templates/modules.toml")
 _HOOKS = ("after_create", "after_update", "after_delete")
 
 
@@ -46,8 +46,9 @@ def _sql(shape: Shape) -> dict[str, str]:
     author = ["nullif(%(forge_actor)s::text, '')"] * authored
     names = wrap(f'"{c.column}"' for c in written)
     # unnest would take a list of lists apart, so an array is a text here.
-    rows = wrap(f'"{c.column}"' + f"::{KINDS[c.type].sql}" * c.is_array for c in written)
-    packed = {c.column: "text" if c.is_array else KINDS[c.type].sql for c in written}
+    sql = {c.column: TYPES[c.type]["sql"] for c in written}
+    rows = wrap(f'"{c.column}"' + f"::{sql[c.column]}" * c.is_array for c in written)
+    packed = sql | {c.column: "text" for c in written if c.is_array}
     return {
         "from": shape.source,
         "columns": wrap(f'"{c.column}"' for c in shape.columns),
@@ -196,7 +197,7 @@ Items = Sequence[tuple[str, str]]  # name, type
 def model(shape: Shape) -> dict[str, str]:
     """Return the values of the template model.py."""
     name, columns = shape.resource.name, shape.columns
-    rows = [(c.attribute, KINDS[c.type].row + " | None" * c.optional) for c in columns]
+    rows = [(c.attribute, TYPES[c.type]["row"] + " | None" * c.optional) for c in columns]
     creates, updates = _input_items(shape, new=True), _input_items(shape, new=False)
     filters = [item for name, column in shape.filters for item in _filters(name, column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
@@ -220,16 +221,17 @@ def _input_items(shape: Shape, *, new: bool) -> Items:
     for column in shape.written:
         if new or not column.immutable:
             null = not column.required and column.type != "json"
-            kind = KINDS[column.type].input + " | None" * null
+            kind = TYPES[column.type]["input"] + " | None" * null
             items.append((column.column, f"Required[{kind}]" if new and column.needed else kind))
     for link in shape.across:
-        items.append((link.field, f"Sequence[{KINDS[link.target.key.type].input}]"))
+        kind = TYPES[link.target.key.type]["input"]
+        items.append((link.field, f"Sequence[{kind}]"))
     return items
 
 
 def _filters(name: str, column: ColumnIR) -> Items:
     """Return the filters of a column as in a query string, each with the type of its value."""
-    plain = KINDS[column.type.removesuffix("[]")].input
+    plain = TYPES[column.type.removesuffix("[]")]["input"]
     kinds = {"in": f"Sequence[{plain}]", "contains": plain, "is_null": "bool"}
     items = [(name, plain)] * (not column.is_array)
     for operator in operators(column):
@@ -246,9 +248,9 @@ def _types(words: set[str], columns: set[str]) -> tuple[Callable[[str], str], li
     names = {word: word.capitalize() if word in columns else word for word in words - {"None"}}
     pairs = [("dataclasses", "dataclass"), ("typing", "TypedDict")]
     for word, name in names.items():
-        if word in columns or word in MODULES:
+        if word in columns or word in _MODULES:
             shown = f"{word} as {name}" if word in columns else word
-            pairs.append((MODULES.get(word, "builtins"), shown))
+            pairs.append((_MODULES.get(word, "builtins"), shown))
 
     def named(kind: str) -> str:
         return _WORD.sub(lambda match: names.get(match[0], match[0]), kind)
@@ -267,7 +269,7 @@ def _dict(name: str, doc: str, items: Items, named: Callable[[str], str]) -> str
 
 def _json_item(column: ColumnIR) -> str:
     value = f"row.{column.attribute}"
-    shown = KINDS[column.type].json.format(value)
+    shown = TYPES[column.type].get("json", "{}").format(value)
     return f"None if {value} is None else {shown}" if column.optional and shown != value else shown
 
 
@@ -280,9 +282,9 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
             items.append(
                 f'"{column.column}": {value},' if value else f"# {column.column}: to be given"
             )
-            if value and (KINDS[column.type].value or column.type == "decimal"):
+            if value and ("value" in TYPES[column.type] or column.type == "decimal"):
                 names = re.findall(r"\w+", value)
-                pairs += [(MODULES[name], name) for name in names if name in MODULES]
+                pairs += [(_MODULES[name], name) for name in names if name in _MODULES]
     inside = f"\n{lines(items, 12)}\n        " if items else ""
     values = {"imports": "\n".join(imports(pairs)), "items": inside}
     return render_template("factory.py", common(shape.resource) | values)
@@ -290,7 +292,7 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
 
 def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
     """Return an expression of n, different for each n if possible; "" if no rule determines one."""
-    kind = KINDS[column.type]
+    about = TYPES[column.type]
     if column.target:
         target = resources[column.target]
         return "" if target is resource else f'self.related("{target.table}")'
@@ -298,12 +300,12 @@ def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, Resou
         return ""
     if isinstance(limit := column.min or column.max, str):
         return "" if is_relative(limit) or column.unique else repr(limit)
-    if kind.value:
-        return "n % 2 == 1" if column.type == "bool" and column.unique else kind.value
+    if "value" in about:
+        return "n % 2 == 1" if column.type == "bool" and column.unique else str(about["value"])
     if column.type == "enum":
         several = f"{column.choices!r}[n % {len(column.choices)}]"
         return several if column.unique else repr(column.choices[0])
-    return _text(column, *kind.around) if kind.around else _number(column)
+    return _text(column, *about["around"]) if "around" in about else _number(column)
 
 
 def _number(field: ColumnIR) -> str:

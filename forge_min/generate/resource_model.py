@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..parse import (
     TYPES,
@@ -16,31 +16,11 @@ from ..parse import (
     constraint_name,
     edges_of,
 )
-from ..resources import table
-
-
-class ColumnKind(NamedTuple):
-    """A type of fields, see templates/types.toml. sql: PostgreSQL's type, without a size."""
-
-    row: str
-    input: str
-    sql: str
-    schema: Mapping[str, Any]
-    operators: Sequence[str]
-    json: str = "{}"
-    value: str = ""
-    around: Sequence[str] = ()
-    example: Any = None
-
-
-_TABLE = table(__package__, "templates/types.toml")
-MODULES: Mapping[str, str] = _TABLE["modules"]
-KINDS = {n: ColumnKind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["types"].items()}
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
     """Return the filter operators of a filterable column beside `eq`."""
-    return (*KINDS[column.type].operators, *("is_null",) * (not column.required))
+    return (*TYPES[column.type]["operators"], *("is_null",) * (not column.required))
 
 
 class FieldsRule(NamedTuple):
