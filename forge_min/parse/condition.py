@@ -52,12 +52,11 @@ def parse_condition(text: str) -> ast.expr:
 
 def condition_fields(text: str) -> tuple[str, ...]:
     """Return the names of the fields in a condition, in the order of their first use."""
-    condition = parse_condition(text)
-    names = (node for node in ast.walk(condition) if isinstance(node, ast.Name))
-    calls = (node.func for node in ast.walk(condition) if isinstance(node, ast.Call))
-    functions = {id(function) for function in calls}
-    found = sorted(names, key=lambda name: (name.lineno, name.col_offset))
-    return tuple(dict.fromkeys(name.id for name in found if id(name) not in functions))
+    nodes = list(ast.walk(parse_condition(text)))
+    functions = {node.func for node in nodes if isinstance(node, ast.Call)}
+    names = [node for node in nodes if isinstance(node, ast.Name) and node not in functions]
+    names.sort(key=lambda name: (name.lineno, name.col_offset))
+    return tuple(dict.fromkeys(name.id for name in names))
 
 
 def check_index_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
