@@ -66,9 +66,13 @@ def read_definition(source: Source) -> Definition | None:
         if not source.diagnostics:
             source.report(source.top, problem("no_resource", example=_EXAMPLE))
         return None
-    _check_folder(source, calls[0])
+    definition = Definition(source, calls[0])
+    folder, right = source.folder, folder_of(definition.name)
+    if folder != right:
+        wrong = problem("wrong_folder", name=definition.name, folder=folder, right=right)
+        source.report(calls[0].span_of("name"), wrong)
     _check_parts(source, calls[0].parts)
-    return Definition(source, calls[0])
+    return definition
 
 
 def _define_calls(source: Source, tree: ast.Module) -> list[Node]:
@@ -96,13 +100,6 @@ def _define_calls(source: Source, tree: ast.Module) -> list[Node]:
 
 def _misplaced(source: Source, statement: ast.stmt) -> None:
     source.report(source.span(statement), problem("misplaced", example=_EXAMPLE))
-
-
-def _check_folder(source: Source, call: Node) -> None:
-    name, folder, right = call.value.name, source.folder, folder_of(call.value.name)
-    if folder != right:
-        wrong = problem("wrong_folder", name=name, folder=folder, right=right)
-        source.report(call.span_of("name"), wrong)
 
 
 def _check_parts(source: Source, parts: list[Node]) -> None:
