@@ -28,10 +28,7 @@ RULES |= {"min_len": "char_length({}) >= {}", "max_len": "char_length({}) <= {}"
 
 
 def column_sql(column: ColumnIR) -> str:
-    """Return the column's definition without name and constraints: `varchar(2) not null`.
-
-    Raises BuildError F330 for a default that PostgreSQL cannot hold.
-    """
+    """Return the column's definition without name and constraints: `varchar(2) not null`."""
     default = "" if column.declared else DEFAULTS.get(column.name, "")
     if column.default is not None:
         default = default_sql(column)

@@ -39,10 +39,8 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """Return a string literal on one line, valid for any standard_conforming_strings.
 
-    Raises BuildError F330 for a null byte or an unpaired surrogate, which PostgreSQL cannot store.
+    text: one that PostgreSQL can store, as `parse` checks.
     """
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise BuildError(f"{text!r} cannot be a text in PostgreSQL", code="F330")
     quoted = text.replace("'", "''")
     if not CONTROL.search(text):
         return f"'{quoted}'"
