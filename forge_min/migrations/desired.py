@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -73,7 +72,6 @@ def checks(field: ColumnIR) -> list[tuple[str, str]]:
 # The current tenant, null without one. (An unset setting would raise; after SET LOCAL it is "".)
 TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
 RLS = "row level security"
-MAX_COLUMNS = 1600  # PostgreSQL manual, appendix K
 
 
 def desired_sql(resources: Sequence[ResourceIR]) -> str:
@@ -263,14 +261,10 @@ def _of_join(edge: RelationEdge) -> _Table:
 
 
 def _check_names(objects: Sequence[DbObject]) -> None:
-    """Check the limits of PostgreSQL: unique names in a schema, MAX_COLUMNS per table.
+    """Check that names are unique.
 
     Tables, views, indexes and unique constraints share one namespace.
     """
-    for table, count in Counter(obj.table for obj in objects if obj.kind == "column").items():
-        if count > MAX_COLUMNS:
-            message = f"{table} would have {count} columns, but PostgreSQL allows {MAX_COLUMNS}"
-            raise BuildError(message, code="F330", hint="move some to another resource")
     seen: dict[tuple[str, ...], str] = {}
     for obj in objects:
         shared = obj.kind in ("table", "view", "index") or obj.sql.startswith(("unique", "prim"))

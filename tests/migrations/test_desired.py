@@ -397,7 +397,6 @@ def test_what_cannot_be_a_database_is_refused_with_the_name(schema):
             schema.define("A", schema.field("b_c", index=True), table="a"),
             schema.define("B", schema.field("c", index=True), table="a_b"),
         ],
-        "1703 columns": [schema.define("T", *(schema.field(f"f{n}", "int") for n in range(1701)))],
         "x" * 64: [schema.define("Thing", schema.field("x" * 64))],
         "a_tenant": [
             schema.define("A", table="a", tenant_scoped=True),
