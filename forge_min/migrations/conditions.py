@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 
 from ..parse import ColumnIR, parse_condition
@@ -30,14 +31,10 @@ def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
             # Integers could overflow, and that would not be a violation, but another error. A float
             # is the number that its shortest text means, so 0.1 is one tenth.
             return identifier(name) + _EXACT.get(columns[name].type if name in columns else "", "")
-        case ast.Constant(bool(value)):
-            return str(value).lower()
         case ast.Constant(str(value)):
             return literal(value)
-        case ast.Constant(None):
-            return "null"
         case ast.Constant(value):
-            return repr(value)
+            return json.dumps(value)  # true, false, null and numbers are the same in JSON
         case ast.List(items) | ast.Tuple(items):
             return f"({', '.join(_sql(item, columns) for item in items)})"
         case ast.UnaryOp(operator, operand):
