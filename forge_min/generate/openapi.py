@@ -15,7 +15,7 @@ from typing import Any
 from ..i18n import humanize
 from ..parse import TYPES, ColumnIR, aggregate_names
 from ..schema import States
-from .resource_model import Shape, fields_rules, operators
+from .resource_model import Shape, operators
 from .templating import common, render_template
 
 Json = dict[str, Any]
@@ -112,8 +112,10 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
         keys = {"type": "array", "items": TYPES[link.target.key.type]["schema"]}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
     schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
-    if rules := fields_rules(shape.resource).values():
-        schema["description"] = " ".join(rule.sentence for rule in rules)
+    uniques, checks = shape.resource.uniques, shape.resource.checks
+    rules = [rule.message or f"Unique together: {', '.join(rule.fields)}." for rule in uniques]
+    if rules := [*rules, *(check.message for check in checks)]:
+        schema["description"] = " ".join(rules)
     required = [column.column for column in columns if column.needed]
     example = {c.column: shown for c in columns if (shown := _example(c)) is not None}
     if not partial and set(required) <= example.keys():

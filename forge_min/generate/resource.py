@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, condition_fields
+from ..parse import (
+    TYPES,
+    ColumnIR,
+    RelationEdge,
+    ResourceIR,
+    check_names,
+    condition_fields,
+    constraint_name,
+)
 from ..resources import table
 from ..schema import JobRef, Report, RowCheck
 from ..temporal import is_relative
-from .resource_model import (
-    FieldsRule,
-    Shape,
-    constraints_of,
-    fields_rules,
-    operators,
-)
+from .resource_model import Shape, constraints_of, operators
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
@@ -80,9 +82,8 @@ def _resource(shape: Shape) -> dict[str, str]:
         options.append(f"permissions={{{block(who, 4)}}}")
     if r.reports:
         options.append(f"reports={{{block(map(_report, r.reports), 4)}}}")
-    if several_fields := fields_rules(r):
-        several = (f'"{name}": {_rule(rule)}' for name, rule in several_fields.items())
-        options.append(f"rules={{{block(several, 4)}}}")
+    if r.uniques or r.checks:
+        options.append(f"rules={{{block(_rules(r), 4)}}}")
     if r.states:
         options.append(f"transitions=({block(_transitions(r), 4)})")
     for hook in _HOOKS:
@@ -130,8 +131,15 @@ def _relation(link: RelationEdge) -> str:
     return _call("Relation", names, **more, type=kind, on_delete=rule)
 
 
-def _rule(rule: FieldsRule) -> str:
-    return _call("Rule", [], [repr(rule.fields)], message=rule.message, code=rule.code)
+def _rules(r: ResourceIR) -> Iterator[str]:
+    """Yield the rules about several fields by the names of their constraints."""
+    for rule in r.uniques:
+        name = constraint_name(r.table, "_".join(rule.fields), "key")
+        yield f'"{name}": ' + _call("Rule", [], [repr(rule.fields)], message=rule.message)
+    for name, check in check_names(r).items():
+        code = [repr(condition_fields(check.condition))]
+        call = _call("Rule", [], code, message=check.message, code="condition")
+        yield f'"{name}": {call}'
 
 
 def _report(report: Report) -> str:

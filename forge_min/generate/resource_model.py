@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from ..parse import (
-    TYPES,
-    ColumnIR,
-    RelationEdge,
-    ResourceIR,
-    check_names,
-    condition_fields,
-    constraint_name,
-    edges_of,
-)
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
     """Return the filter operators of a filterable column beside `eq`."""
     return (*TYPES[column.type]["operators"], *("is_null",) * (not column.required))
-
-
-class FieldsRule(NamedTuple):
-    """A rule about several fields, as in `actions.Rule`."""
-
-    fields: tuple[str, ...]
-    message: str
-    code: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """The rule in words."""
-        return self.message or f"Unique together: {', '.join(self.fields)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +78,6 @@ def constraints_of(shape: Shape) -> dict[str, str]:
     for link in shape.across:
         fields[constraint_name(link.join, link.target_column, "fkey")] = link.field
     return fields
-
-
-def fields_rules(resource: ResourceIR) -> dict[str, FieldsRule]:
-    """Return the rules about several fields by the names of their constraints."""
-    rules = {
-        constraint_name(resource.table, "_".join(rule.fields), "key"): FieldsRule(*astuple(rule))
-        for rule in resource.uniques
-    }
-    for name, check in check_names(resource).items():
-        fields = condition_fields(check.condition)
-        rules[name] = FieldsRule(fields, check.message, "condition")
-    return rules
 
 
 def _rules(member: ColumnIR) -> list[str]:
