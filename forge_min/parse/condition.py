@@ -59,21 +59,14 @@ def condition_fields(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.id for name in names))
 
 
-def check_index_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
-    """Check the condition of an index, as `check_condition`; it cannot compute with fields."""
-    check_condition(text, columns)
-    for node in ast.walk(parse_condition(text)):
-        match node:
-            case ast.BinOp() | ast.UnaryOp(ast.USub(), ast.Name()):
-                raise ConditionError(problem("index_arithmetic"), node)
-
-
-def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
+def check_condition(text: str, columns: Mapping[str, ColumnIR], *, of_index: bool = False) -> None:
     """Check the fields and the types of a condition. Raises ConditionError for the first mistake.
 
     columns: of the resource, by the names of their fields.
+    of_index: whether it is the condition of an index, which cannot compute with fields.
     """
-    kind = _Types(text, columns).of(parse_condition(text))
+    condition = parse_condition(text)
+    kind = _Types(text, columns).of(condition)
     if kind != "bool":
         raise ConditionError(problem("condition_kind", kind=kind))
     fields = condition_fields(text)
@@ -81,6 +74,10 @@ def check_condition(text: str, columns: Mapping[str, ColumnIR]) -> None:
         raise ConditionError(problem("condition_constant"))
     if len({frozenset(columns[name].visible_to or ()) for name in fields}) > 1:
         raise ConditionError(problem("condition_leak"))
+    for node in ast.walk(condition) if of_index else ():
+        match node:
+            case ast.BinOp() | ast.UnaryOp(ast.USub(), ast.Name()):
+                raise ConditionError(problem("index_arithmetic"), node)
 
 
 class _Types:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from .. import schema
-from .condition import ConditionError, check_condition, check_index_condition
+from .condition import ConditionError, check_condition
 from .diagnostic import Diagnostic, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
@@ -152,9 +152,8 @@ def _check_condition(
     source: Source, part: Node, option: str, columns: Mapping[str, ColumnIR]
 ) -> None:
     condition = part.args[option].value
-    check = check_index_condition if option == "where" else check_condition
     try:
-        check(condition, columns)
+        check_condition(condition, columns, of_index=option == "where")
     except ConditionError as err:
         span, node = part.span_of(option), err.node
         written = source.lines[span.line - 1][span.col : span.end_col - 2]
