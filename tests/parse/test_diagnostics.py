@@ -361,6 +361,7 @@ FIELDS = (
     "schema.datetime('at', aggregatable=True, filterable=True)",
     "schema.string('name', filterable=True)",
     "schema.bool('open', filterable=True)",
+    "schema.array('tags', 'string', filterable=True)",
     "schema.string('secret', visible_to=['boss'])",
     "schema.belongs_to('Thing', 'ward', aggregatable=True)",
     "schema.timestamps()",
@@ -370,6 +371,7 @@ GOOD = [
     "'r', ('day(created_at)',), ('count',), {}",
     "'r', ['kind', 'at'], filters={'kind': None, 'kind[ne]': 'a', 'kind[in]': ['a', 'b']}",
     "'r', ['kind'], filters={'cost[gte]': '1.5', 'cost': 3, 'beds[in]': (1, 2), 'open': True}",
+    "'r', ['kind'], filters={'tags[contains]': 'a', 'tags[is_null]': True}",
     "'r', ['kind'], filters={'at[lt]': '2026-01-01T00:00:00Z', 'name[contains]': '%'}",
     "'r', ['kind'], filters={'name[is_null]': False, 'id': '0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b'}",
 ]
@@ -396,6 +398,7 @@ WRONG = [
     ("'r', ['kind'], filters={'version': 1}", "F157", "{'version': 1}"),
     ("'r', ['kind'], filters={'kind': 'c'}", "F157", "{'kind': 'c'}"),
     ("'r', ['kind'], filters={'kind[in]': 'a'}", "F157", "{'kind[in]': 'a'}"),
+    ("'r', ['kind'], filters={'tags[in]': ['a']}", "F157", "{'tags[in]': ['a']}"),
     ("'r', ['kind'], filters={'kind': ['a']}", "F157", "{'kind': ['a']}"),
     ("'r', ['kind'], filters={'kind[contains]': 'a'}", "F157", "{'kind[contains]': 'a'}"),
     ("'r', ['kind'], filters={'kind[': 'a'}", "F157", "{'kind[': 'a'}"),
