@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -325,7 +326,7 @@ class Database:
     ) -> None:
         self.url = url
         self._patience = patience
-        self._connect: Callable[[], Connection] = lambda: connect(url, **options)
+        self._connect = partial(connect, url, **options)
         self._opened = opened
         self._reset()
         _databases.add(self)
@@ -426,18 +427,16 @@ class Database:
                 over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
                 ignored = over and cancelled and deadline < now - _CANCEL_GRACE
                 if since and (since < late or ignored):
-                    self._abort_late(conn, since)
+                    self._abort_late(conn, now - since)
                 elif over and not cancelled:
                     _cancel(conn, deadline)
 
-    def _abort_late(self, conn: Connection, busy_since: float) -> None:
-        if conn.busy_since == busy_since:
-            seconds = time.perf_counter() - busy_since
-            _log.error("no response from the database for %.1f s: closing the connection", seconds)
-            if seconds > self._patience:
-                message = "the database has not responded in time"
-                self._unavailable = Unavailable(message, code="F401")
-            conn.shut_down()
+    def _abort_late(self, conn: Connection, seconds: float) -> None:
+        _log.error("no response from the database for %.1f s: closing the connection", seconds)
+        if seconds > self._patience:
+            message = "the database has not responded in time"
+            self._unavailable = Unavailable(message, code="F401")
+        conn.shut_down()
 
     def _replace(self) -> Connection:
         conn = self._open_or_refuse()
