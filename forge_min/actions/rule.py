@@ -107,8 +107,8 @@ class RuledActions(BaseActions[R]):
     # -- changes for the rule, from the rows that a statement returns ------------------------------
 
     def _creates(self, index: Mapping[Any, int], rows: Rows) -> list[RowChange[R]]:
-        created = (self._row(values, _NOTHING) for values in rows)
-        return [RowChange("create", None, row, index.get(self.key_of(row))) for row in created]
+        # The first column is the key.
+        return [self._change_of("create", values, index.get(values[0])) for values in rows]
 
     def _upserts(self, indexes: Sequence[int], rows: Rows) -> list[RowChange[R]]:
         return [
