@@ -27,7 +27,7 @@ from .writer import ANY_VERSION, Item, WriteActions
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 MAX_REASON = 1000  # characters of the reason of a transition
-Doomed = dict[tuple[str, Any], Any]
+AnyRow = tuple[Any, Any]  # the actions of a resource, the key of a row
 
 
 class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
@@ -180,44 +180,40 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
     def _delete_all(self, id: Any, conn: db.Connection, version: int | None) -> None:
         with db.transaction(conn):
-            doomed, pending = self._doomed(id, conn), Pending()
-            for (_, key), actions in doomed.items():
-                actions._set_null(key, conn, doomed, pending)
-            del doomed[self.resource.topic, id]
-            for (_, key), actions in reversed(doomed.items()):
+            (_, *doomed), cleared = self._affected(id, conn)
+            pending = Pending()
+            for (actions, key), column in cleared:
+                sql = actions._sql(statement.update, (column,), (), ())
+                values = {column: None, **_key(key)}
+                actions._write_row(conn, sql, values, "update", pending)
+            for actions, key in reversed(doomed):
                 sql = actions._sql(statement.cascade_effects)
                 actions._write_row(conn, sql, _key(key), "delete", pending)
             # The foreign keys of the database delete the others.
             self._delete(id, conn, version, pending)
             apply_rules(pending, conn, self)
 
-    def _doomed(self, id: Any, conn: db.Connection) -> Doomed:
-        """This row, and after it the rows that its deletion cascades to, as (topic, key) → actions.
+    def _affected(
+        self, id: Any, conn: db.Connection
+    ) -> tuple[list[AnyRow], list[tuple[AnyRow, str]]]:
+        """The rows that deleting this row deletes, itself first, and the columns that it clears.
 
-        All of them are locked on return, so no new row can refer to one of them.
+        All of these rows are locked on return, so no new row can refer to a deleted one.
         """
         lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
         self._run(conn, lock + " for update", _key(id), write=True)
-        doomed: Doomed = {(self.resource.topic, id): self}
-        rows: list[tuple[Actions[Any, Any, Any], Any]] = [(self, id)]
-        for actions, key in rows:  # grows in the loop: a chain may be longer than Python's stack
+        doomed: list[AnyRow] = [(self, id)]
+        known, references = set(doomed), []
+        for actions, key in doomed:  # grows in the loop: a chain may be longer than Python's stack
             for other, relation in self.registry.referencing_relations(actions.resource):
-                if relation.on_delete == "cascade":
-                    for referring in other._referring(relation, key, conn):
-                        if (other.resource.topic, referring) not in doomed:
-                            doomed[other.resource.topic, referring] = other
-                            rows.append((other, referring))
-        return doomed
-
-    def _set_null(self, id: Any, conn: db.Connection, doomed: Doomed, pending: Pending) -> None:
-        """Change the rows that refer to this row and are not deleted themselves."""
-        for other, relation in self.registry.referencing_relations(self.resource):
-            if relation.on_delete == "set_null":
-                change = other._sql(statement.update, (relation.column,), (), ())
-                for key in other._referring(relation, id, conn):
-                    if (other.resource.topic, key) not in doomed:
-                        values = {relation.column: None, **_key(key)}
-                        other._write_row(conn, change, values, "update", pending)
+                for referring in other._referring(relation, key, conn):
+                    row = other, referring
+                    if relation.on_delete == "set_null":
+                        references.append((row, relation.column))
+                    elif row not in known:
+                        known.add(row)
+                        doomed.append(row)
+        return doomed, [(row, column) for row, column in references if row not in known]
 
     def _referring(self, relation: Relation, id: Any, conn: db.Connection) -> list[Any]:
         """Lock the rows that refer to `id` by this relation. Returns their keys."""

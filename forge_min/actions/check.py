@@ -334,14 +334,11 @@ class _Rules:
     def __init__(self) -> None:
         self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
-    def condition(self, *_: object) -> None:
-        """Note nothing: a condition is about several fields."""
-
     def __getattr__(self, kind: str) -> Any:
         return partial(self._note, kind)
 
-    def _note(self, kind: str, name: str = "", *_: object, **rules: Any) -> None:
-        if name:  # not `unknown()`
+    def _note(self, kind: str, name: object = None, *_: object, **rules: Any) -> None:
+        if isinstance(name, str):  # not `unknown()`, nor a condition about several fields
             self.rules[name] = kind, rules
 
 

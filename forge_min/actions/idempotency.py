@@ -55,9 +55,8 @@ class IdempotentActions(RuledActions[R]):
         # A repetition must not return columns that the identity may no longer see.
         hash = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
         params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": hash}
-        if not repeatable:
-            return _once(self.connection(), params, run)
-        return self._retry(None, lambda own: _once(own, params, run))
+        conn = None if repeatable else self.connection()
+        return self._retry(conn, _once, params, run)
 
 
 def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, bytes, bool]:

@@ -93,14 +93,12 @@ class Registry:
         known = self.declared()
         for topic, actions in self.actions.items():
             r = actions.resource
-            created, updated, deleted = (
-                tuple(_bound(topic, hook, known, max_attempts) for hook in hooks)
-                for hooks in (r.after_create, r.after_update, r.after_delete)
-            )
+            bound: dict[str, Any] = {
+                name: tuple(_bound(topic, hook, known, max_attempts) for hook in getattr(r, name))
+                for name in ("after_create", "after_update", "after_delete")
+            }
             # Set on the instance: other applications use the generated class too.
-            vars(actions)["resource"] = r._replace(
-                after_create=created, after_update=updated, after_delete=deleted
-            )
+            vars(actions)["resource"] = r._replace(**bound)
 
     def declared(self) -> dict[str, jobs.Kind]:
         """Return the kinds that the worker classes declare, without creating instances."""

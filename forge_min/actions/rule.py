@@ -42,7 +42,7 @@ Changes = Callable[[Rows], list[RowChange[R]]]
 """Returns the rows written, from the rows that a statement returns."""
 
 
-Pending = list[tuple["RuledActions[Any]", list[RowChange[Any]]]]
+Pending = dict["RuledActions[Any]", list[RowChange[Any]]]
 """Changes to which the rules of their resources are not applied yet."""
 
 
@@ -91,7 +91,7 @@ class RuledActions(BaseActions[R]):
         if pending is not None or not self.resource.has_rule:
             rows = self._run(conn, sql, params, write=True)
             if pending is not None and self.resource.has_rule:
-                pending.append((self, changes(rows)))
+                pending.setdefault(self, []).extend(changes(rows))
             return rows
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
@@ -107,8 +107,8 @@ class RuledActions(BaseActions[R]):
     # -- changes for the rule, from the rows that a statement returns ------------------------------
 
     def _creates(self, index: Mapping[Any, int], rows: Rows) -> list[RowChange[R]]:
-        created = (self._row(values, _NOTHING) for values in rows)
-        return [RowChange("create", None, row, index.get(self.key_of(row))) for row in created]
+        # The first column is the key.
+        return [self._change_of("create", values, index.get(values[0])) for values in rows]
 
     def _upserts(self, indexes: Sequence[int], rows: Rows) -> list[RowChange[R]]:
         return [
@@ -140,8 +140,7 @@ def apply_rules(pending: Pending, conn: db.Connection, written: RuledActions[Any
 
     written: the actions that the client called. Raises Invalid for its rows, Conflict for others.
     """
-    for actions in dict.fromkeys(actions for actions, _ in pending):
-        changes = [change for owner, some in pending if owner is actions for change in some]
+    for actions, changes in pending.items():
         try:
             actions._apply_rule(changes, conn)
         except Invalid as err:

@@ -40,8 +40,9 @@ from .values import TYPES, uuid7
 Item = Mapping[str, object]  # field → value, from the caller
 Params = dict[str, Any]
 Numbered = list[tuple[int, Item]]  # each with its index in the whole input
-Insert = tuple[str, Params, Changes[Any]]  # a statement, its values, its changes
 Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields, and rows with these fields
+# Writes some of the rows of a bulk write, and returns the numbers of rows by their result.
+BulkWrite = Callable[[db.Connection, Pending], Counter[str]]
 BATCH = 1000  # rows of one statement
 # Kind of a constraint → the code and message for a value that violates it.
 _VIOLATIONS = {
@@ -126,28 +127,40 @@ class WriteActions(IdempotentActions[R]):
         Raises Conflict for a unique value that is taken.
         """
         self.allow("create")
-        inserts: Iterable[Insert] = map(self._insert, _batches(items))
-        if isinstance(items, Sequence):
-            inserts = list(inserts)  # validated once, also if the transaction is repeated
-        else:
-            conn = conn or self.connection()  # an iterator cannot be read again for a retry
-        return self._retry(conn, lambda own: self._create_all(own, inserts))
+        return self._in_bulk(items, map(self._create_batch, _batches(items)), conn)["created"]
 
-    def _insert(self, batch: Numbered) -> Insert:
+    def _create_batch(self, batch: Numbered) -> BulkWrite:
         rows = self._checked(batch)
         fields, pairs = self._take_keys(rows)
         params = _arrays(rows) | pairs
         index = dict(zip(params[self.resource.key.name], (index for index, _ in batch)))
-        return self._sql(statement.create, fields, True), params, partial(self._creates, index)
+        sql, changes = self._sql(statement.create, fields, True), partial(self._creates, index)
 
-    def _create_all(self, conn: db.Connection, inserts: Iterable[Insert]) -> int:
-        count, pending = 0, Pending()
-        with db.transaction(conn):
-            for sql, params, changes in inserts:
-                results = self._write(conn, sql, params, self._created, changes, pending)
-                count += self._created(results)["create"]
-            apply_rules(pending, conn, self)
-        return count
+        def write(conn: db.Connection, pending: Pending) -> Counter[str]:
+            rows = self._write(conn, sql, params, self._created, changes, pending)
+            return Counter(created=self._created(rows)["create"])
+
+        return write
+
+    def _in_bulk(
+        self, items: Iterable[Item], writes: Iterable[BulkWrite], conn: Conn
+    ) -> Counter[str]:
+        """Execute the writes of the items in one transaction. Returns their total."""
+        if isinstance(items, Sequence):
+            writes = list(writes)  # validated once, also if the transaction is repeated
+        else:
+            conn = conn or self.connection()  # an iterator cannot be read again for a retry
+
+        def execute(own: db.Connection) -> Counter[str]:
+            count: Counter[str] = Counter()
+            pending = Pending()
+            with db.transaction(own):
+                for write in writes:
+                    count += write(own, pending)
+                apply_rules(pending, own, self)
+            return count
+
+        return self._retry(conn, execute)
 
     def upsert_many(self, items: Iterable[Item], *, key: str, conn: Conn = None) -> Upserted:
         """Insert the items, or update the rows that already have the same value of `key`.
@@ -163,22 +176,9 @@ class WriteActions(IdempotentActions[R]):
         if key not in unique:
             raise BadRequest(f"{key} is not unique; unique are: {', '.join(unique)}")
         on = unique[key]
-        groups: Iterable[Group] = (g for b in _batches(items) for g in self._groups(b, on))
-        if isinstance(items, Sequence):
-            groups = list(groups)  # validated once, also if the transaction is repeated
-        else:
-            conn = conn or self.connection()  # an iterator cannot be read again for a retry
-        count = self._retry(conn, lambda own: self._upsert_all(own, groups, on))
+        groups = (group for batch in _batches(items) for group in self._groups(batch, on))
+        count = self._in_bulk(items, (partial(self._upsert, group, on) for group in groups), conn)
         return Upserted(count["created"], count["updated"], count["unchanged"])
-
-    def _upsert_all(self, conn: db.Connection, groups: Iterable[Group], on: Column) -> Counter[str]:
-        count: Counter[str] = Counter()
-        pending = Pending()
-        with db.transaction(conn):
-            for fields, rows in groups:
-                count += self._upsert(conn, fields, rows, on, pending)
-            apply_rules(pending, conn, self)
-        return count
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
         """The values of each item. Raises Invalid with the errors of all."""
@@ -219,13 +219,9 @@ class WriteActions(IdempotentActions[R]):
             yield fields, rows
 
     def _upsert(
-        self,
-        conn: db.Connection,
-        fields: Sequence[str],
-        rows: list[tuple[int, Params]],
-        on: Column,
-        pending: Pending,
+        self, group: Group, on: Column, conn: db.Connection, pending: Pending
     ) -> Counter[str]:
+        fields, rows = group
         others = [name for name in fields if name != on.name]
         changed = tuple(name for name in others if name not in self._frozen)
         # The error must not reveal whether a hidden value equals the new one.

@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import psycopg
 from psycopg import generators
@@ -52,19 +54,6 @@ _PROBE_TIMEOUT = 0.4
 _CANCEL_GRACE = 1.0  # seconds in which the server must end a cancelled statement
 _CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
-
-
-# Counts forks on the way to this process: connections of an earlier generation belong to a parent.
-# PERF: read for each statement; os.getpid() is a system call (benchmarks/http, row).
-_generation = 0
-
-
-def _count_fork() -> None:
-    global _generation
-    _generation += 1
-
-
-os.register_at_fork(after_in_child=_count_fork)
 
 # Counts lost connections of this process: each connection opened before is checked before its next
 # statement. If two threads add one at the same time, the number still changes.
@@ -337,13 +326,14 @@ class Database:
     ) -> None:
         self.url = url
         self._patience = patience
-        self._connect: Callable[[], Connection] = lambda: connect(url, **options)
+        self._connect = partial(connect, url, **options)
         self._opened = opened
         self._reset()
+        _databases.add(self)
 
     def _reset(self) -> None:
         # SAFETY: a forked child only drops its references to the parent's connections: closing one
-        # would end the parent's session.
+        # would end the parent's session. It replaces the locks, which another thread may hold.
         self._lock = threading.Lock()  # LOCK: guards changes of _open
         self._open: dict[threading.Thread, Connection] = {}
         self._unavailable: ForgeError | None = None  # the last error, until a connection is opened
@@ -351,16 +341,12 @@ class Database:
         self._trying = threading.Lock()  # LOCK: one thread at a time tries to connect
         self._watch_ended = threading.Event()  # set unless the thread db-watch runs
         self._watch_ended.set()
-        # SAFETY: set last: a thread that sees it sees none of the parent's connections.
-        self._generation = _generation
 
     def connection(self) -> Connection:
         """Return this thread's connection, replaced if it was lost or closed while idle.
 
         Raises the errors of `connect`.
         """
-        if self._generation != _generation:
-            self._reset()
         conn = self._open.get(threading.current_thread())
         if conn is None:
             return self._replace()
@@ -394,8 +380,6 @@ class Database:
 
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
-        if self._generation != _generation:
-            self._reset()
         with self._lock:
             conns, self._open = list(self._open.values()), {}
             self._watch_ended.set()
@@ -443,18 +427,16 @@ class Database:
                 over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
                 ignored = over and cancelled and deadline < now - _CANCEL_GRACE
                 if since and (since < late or ignored):
-                    self._abort_late(conn, since)
+                    self._abort_late(conn, now - since)
                 elif over and not cancelled:
                     _cancel(conn, deadline)
 
-    def _abort_late(self, conn: Connection, busy_since: float) -> None:
-        if conn.busy_since == busy_since:
-            seconds = time.perf_counter() - busy_since
-            _log.error("no response from the database for %.1f s: closing the connection", seconds)
-            if seconds > self._patience:
-                message = "the database has not responded in time"
-                self._unavailable = Unavailable(message, code="F401")
-            conn.shut_down()
+    def _abort_late(self, conn: Connection, seconds: float) -> None:
+        _log.error("no response from the database for %.1f s: closing the connection", seconds)
+        if seconds > self._patience:
+            message = "the database has not responded in time"
+            self._unavailable = Unavailable(message, code="F401")
+        conn.shut_down()
 
     def _replace(self) -> Connection:
         conn = self._open_or_refuse()
@@ -471,6 +453,17 @@ class Database:
         for other in old:
             other.close()
         return conn
+
+
+_databases: WeakSet[Database] = WeakSet()
+
+
+def _reset_databases() -> None:
+    for database in _databases:
+        database._reset()
+
+
+os.register_at_fork(after_in_child=_reset_databases)
 
 
 def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:

@@ -31,7 +31,7 @@ from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
 from ..fanout import begin_wait, end_wait
-from .connection import Connection, Cursor, Hook
+from .connection import Connection, Hook
 from .statements import (
     BEGIN,
     UNPREPARED,
@@ -106,7 +106,7 @@ def run(
 
 
 def query(
-    conn: psycopg.Connection[Any],
+    conn: Connection,
     sql: str,
     params: Params,
     into: type[T],
@@ -123,15 +123,12 @@ def query(
     """
     if tenant is None:
         require_tenant(conn, sql)
+    cursor: Any
     try:
         with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
             run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
             with errors_translated():
-                if isinstance(cursor, Cursor):
-                    cursor.execute(sql, params, one_statement=True)
-                else:  # of a connection of another class
-                    with conn.pipeline():
-                        cursor.execute(sql, params, prepare=False)
+                cursor.execute(sql, params, one_statement=True)
             return cursor.fetchall() if cursor.description else []
     except Unavailable as err:
         if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):

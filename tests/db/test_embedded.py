@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -18,7 +19,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from forge_min.db import EmbeddedServer, connect
-from forge_min.db.embedded import binaries
+from forge_min.db.embedded import binaries, process_guard
 from forge_min.db.embedded import server as server_module
 from forge_min.errors import Unavailable
 
@@ -413,20 +414,11 @@ def outside() -> object:
     )
 
 
-def stages() -> set[str]:
-    """What lies where root's servers are made; those of tests beside this one come and go."""
-    return {path.name for path in Path("/var/tmp").glob("forge-postgres-*")}
-
-
 @pytest.fixture(autouse=True)
 def nothing_outside_changes():
-    before, made = outside(), stages()
+    before = outside()
     yield
     assert outside() == before
-    end = time.monotonic() + 30
-    while stages() - made:
-        assert time.monotonic() < end, stages() - made
-        time.sleep(0.1)
 
 
 def private(folder: Path) -> Path:
@@ -442,29 +434,25 @@ def test_the_direct_way_works_below_a_private_folder(folder):
 def test_without_any_way_the_error_has_a_code_and_says_what_was_tried(folder):
     code, message = run_twice(folder / "data", "-c", OUTER, "1")
     assert code == "F421"
-    for mode in ("namespace", "nobody", "staged"):
+    for mode in ("namespace", "nobody"):
         assert mode in str(message)
 
 
 if ROOT:
     # Only root can make the outer namespace that has more than one user.
 
-    def reachable_for_nobody() -> bool:
-        program = str(binaries.find().folder / "postgres")
-        answer = subprocess.run(["test", "-x", program], user="nobody", extra_groups=[])
-        return answer.returncode == 0
-
-    def test_without_namespaces_root_becomes_nobody(folder):
-        folder.chmod(0o755)
-        expected = "nobody" if reachable_for_nobody() else "staged"
-        assert run_twice(folder / "data", "-c", OUTER, ALL) == [[expected, 1], [expected, 2]]
-
-    @pytest.mark.thorough
-    def test_without_namespaces_below_a_private_folder_root_uses_a_stage(folder):
+    def test_without_namespaces_root_becomes_nobody_also_below_a_private_folder(folder):
         data = private(folder)
-        assert run_twice(data, "-c", OUTER, ALL) == [["staged", 1], ["staged", 2]]
-        assert not (data / "stage").exists()
+        assert run_twice(data, "-c", OUTER, ALL) == [["nobody", 1], ["nobody", 2]]
         assert run_twice(data) == [["namespace", 3], ["namespace", 4]]
+
+    def test_without_namespaces_the_programs_may_be_below_a_private_folder(folder):
+        program = private(folder).with_name("id")
+        shutil.copy("/usr/bin/id", program)
+        command = [sys.executable, "-c", OUTER, ALL, process_guard.__file__, "nobody", program]
+        pipe = subprocess.PIPE
+        with subprocess.Popen([*command, "-u"], stdin=pipe, stdout=pipe) as guard:
+            assert guard.stdout is not None and guard.stdout.read() == b"65534\n"
 
     @pytest.mark.thorough
     def test_the_data_folder_may_change_hands_between_the_ways(folder):
@@ -487,31 +475,6 @@ if ROOT:
         )
         answer = run_twice(private(folder), "-c", code)
         assert answer == [["direct", 1], ["direct", 2]]
-
-    def test_a_stage_that_a_killed_run_left_comes_home(folder):
-        data = private(folder)
-        starter = subprocess.Popen(
-            [sys.executable, "-c", OUTER, ALL, "-c", STARTER, str(data)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=os.getcwd(),
-        )
-        assert starter.stdout
-        note(starter.stdout.readline().strip(), "kept")
-        stage = Path((data / "stage").read_text())
-        pid = int((stage / "pg" / "postmaster.pid").read_text().split("\n")[0])
-        supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        for victim in (supervisor, pid):
-            os.kill(victim, signal.SIGKILL)
-        starter.stdin.close()
-        starter.stdout.close()
-        starter.wait(30)
-        ended(pid)
-        assert stage.exists()
-        with EmbeddedServer(data, settings=QUICK) as server:
-            assert notes(server.owner_url) == ["kept"]
-        assert not stage.exists()
 
 
 @pytest.mark.parametrize(("settings", "iterations"), [({}, 4096), ({"fsync": "off"}, 1)])

@@ -1,8 +1,7 @@
 """Launch strategies for PostgreSQL, which does not run as root.
 
-As root three strategies are tried in turn: a user namespace in which this user is 65534; user 65534
-itself; user 65534 with a copy of the data, and if necessary of the programs, in a folder under
-/var/tmp, the stage. At the stop the data is copied back from it.
+As root two strategies are tried in turn: a user namespace in which this user is 65534; user 65534
+itself, who may enter every folder.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,8 +19,7 @@ from ...errors import Unavailable
 from ...resources import files
 from .binaries import Binaries
 
-STAGES = Path("/var/tmp")
-NOBODY = "65534:65534"
+OWNERS = {"direct": "", "namespace": "0:0", "nobody": "65534:65534"}  # of the data, by mode
 START_TIMEOUT = 60.0  # seconds
 TICK = 0.005  # seconds between two reads of postmaster.pid
 
@@ -31,32 +28,28 @@ TICK = 0.005  # seconds between two reads of postmaster.pid
 class LaunchStrategy:
     """How to run PostgreSQL's programs.
 
-    mode: name of the strategy: "direct", "namespace", "nobody" or "staged".
-    user: first argument of process_guard.py.
-    owner: "uid:gid" to own the data; "": unchanged.
+    mode: a key of OWNERS; the first argument of process_guard.py.
     binaries: the programs.
-    home: folder that contains `pg`.
+    data: folder that contains `pg`.
     lock: file descriptor that all programs inherit.
     """
 
     mode: str
-    user: str
-    owner: str
     binaries: Binaries
-    home: Path
+    data: Path
     lock: int
 
     @property
     def pg(self) -> Path:
         """PostgreSQL's data folder."""
-        return self.home / "pg"
+        return self.data / "pg"
 
     def start(self, program: str, *arguments: str, output: int | IO[bytes]) -> GuardedProcess:
         """Start a program of PostgreSQL; it ends when the stdin of its process guard is closed."""
         code = (files(__package__ or "") / "process_guard.py").read_text("utf-8")
         command = [str(self.binaries.folder / program), *arguments]
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code, self.user, *command],
+            [sys.executable, "-I", "-S", "-c", code, self.mode, *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -78,12 +71,13 @@ class LaunchStrategy:
         """Check that the strategy works and change the owner of the data. Raises F422 if not."""
         check = 'cd "$0" && exec "$1" --version'
         program = str(self.binaries.folder / "postgres")
-        self.run("/bin/sh", "-c", check, str(self.home), program)
+        self.run("/bin/sh", "-c", check, str(self.data), program)
         self._chown(self.pg)
 
     def _chown(self, path: Path) -> None:
-        if self.owner and path.exists():
-            command = ["chown", "-hR", self.owner, str(path)]
+        owner = OWNERS[self.mode]
+        if owner and path.exists():
+            command = ["chown", "-hR", owner, str(path)]
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode != 0:
                 raise launch_error("chown", result.stderr)
@@ -98,7 +92,7 @@ class LaunchStrategy:
         """
         if self.pg.exists():
             return
-        new, secret = self.home / "pg.new", self.home / "pg.password"
+        new, secret = self.data / "pg.new", self.data / "pg.password"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(0o700)
         write_private(secret, password + "\n")
@@ -146,69 +140,20 @@ def launch_error(program: str, output: str) -> Unavailable:
 def find_strategy(data: Path, binaries: Binaries, lock: int) -> LaunchStrategy:
     """Return the first strategy that works here, prepared. Raises Unavailable F421 if none does."""
     if os.geteuid() != 0:
-        return LaunchStrategy("direct", "", "", binaries, data, lock)
+        return LaunchStrategy("direct", binaries, data, lock)
     refusals = []
-    for strategy in _root_strategies(data, binaries, lock):
+    for mode in ("namespace", "nobody"):
+        strategy = LaunchStrategy(mode, binaries, data, lock)
         try:
             strategy.prepare()
             return strategy
         except Unavailable as err:
-            refusals.append(f"{strategy.mode}: {err.message.splitlines()[-1]}")
+            refusals.append(f"{mode}: {err.message.splitlines()[-1]}")
     raise Unavailable(
         "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
         code="F421",
         hint="run as another user, or set FORGE_DATABASE_URL to the URL of a running server",
     )
-
-
-def _root_strategies(data: Path, binaries: Binaries, lock: int) -> Iterator[LaunchStrategy]:
-    yield LaunchStrategy("namespace", "namespace", "0:0", binaries, data, lock)
-    yield LaunchStrategy("nobody", NOBODY, NOBODY, binaries, data, lock)
-    stage = _stage(data)
-    yield LaunchStrategy("staged", NOBODY, NOBODY, binaries, stage, lock)
-    copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
-    yield LaunchStrategy("staged", NOBODY, NOBODY, copied, stage, lock)
-
-
-def _stage(data: Path) -> Path:
-    """Create a stage with a copy of the data; its path is recorded in `stage` first."""
-    stage = STAGES / f"forge-postgres-{os.urandom(8).hex()}"
-    (data / "stage").write_text(str(stage))
-    stage.mkdir()
-    stage.chmod(0o711)
-    if (data / "pg").exists():
-        shutil.copytree(data / "pg", stage / "pg", symlinks=True)
-    return stage
-
-
-def _copy_programs(bin: Path, target: Path) -> Path:
-    """Copy a wheel's package and the folder of libraries beside it; return the new bin folder."""
-    package = bin.parents[1]
-    for folder in (package, package.with_name(package.name + ".libs")):
-        if folder.is_dir():
-            shutil.copytree(folder, target / folder.name, symlinks=True)
-    subprocess.run(["chmod", "-R", "a+rX", target], check=True)
-    return target / bin.relative_to(package.parent)
-
-
-def collect_data(data: Path) -> None:
-    """Copy the data back from the stage, if any, and remove the stage, also after a killed run.
-
-    No server may run in it. If a step is interrupted, the next call repeats it.
-    """
-    note = data / "stage"
-    if not note.exists():
-        return
-    stage = Path(note.read_text())
-    if stage.parent == STAGES:
-        if (stage / "pg").exists():
-            shutil.rmtree(data / "pg.new", ignore_errors=True)
-            shutil.copytree(stage / "pg", data / "pg.new", symlinks=True)
-            shutil.rmtree(data / "pg", ignore_errors=True)
-            (data / "pg.new").rename(data / "pg")
-            (stage / "pg").rename(stage / "home")
-        shutil.rmtree(stage, ignore_errors=True)
-    note.unlink()
 
 
 def write_private(path: Path, text: str) -> None:

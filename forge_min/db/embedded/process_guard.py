@@ -4,8 +4,8 @@ A separate program, run with `python -I -S -c`. When its standard input ends, be
 closed it or was killed, it ends the program by a fast shutdown. When the guard itself is killed,
 the kernel does so. Its exit status is the program's.
 
-It imports only the standard library, nothing of forge_min. Arguments: the user ("", "namespace" or
-"uid:gid"), the program and the program's arguments.
+It imports only the standard library, nothing of forge_min. Arguments: the mode of the launch
+strategy, the program and the program's arguments.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ import threading
 import time
 
 CLONE_NEWUSER = 0x10000000  # unshare(2)
-PR_SET_PDEATHSIG = 1  # prctl(2)
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS = 1, 8  # prctl(2)
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
+CAPABILITY_VERSION, CAP_DAC_OVERRIDE = 0x20080522, 1  # capset(2), capabilities(7)
 NOBODY = 65534
 # Signals for a fast shutdown, an immediate shutdown and a kill, with seconds to wait after each.
 ENDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(user: str, *command: str) -> int:
-    """Run the command as `user` and return its exit status."""
-    if user == "namespace":
+def main(mode: str, *command: str) -> int:
+    """Run the command and return its exit status."""
+    if mode == "namespace":
         enter_namespace()
-    elif user:
-        uid, gid = map(int, user.split(":"))
-        os.setgroups([])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
+    elif mode == "nobody":
+        change_user()
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=end_with_parent
     )
@@ -53,6 +52,26 @@ def enter_namespace() -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", identity), ("gid_map", identity)):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
+
+
+def change_user() -> None:
+    """Become user 65534. Raises OSError.
+
+    On Linux it keeps root's right to enter folders, if root has it: the data and the programs may
+    be below a folder of root only.
+    """
+    is_linux = sys.platform == "linux"
+    if is_linux:
+        libc.prctl(PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    if is_linux:
+        kept = 1 << CAP_DAC_OVERRIDE
+        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+        # The low words of the effective, permitted and inheritable set; the high words are 0.
+        libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept))
+        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
 
 
 def end_with_parent() -> None:

@@ -29,7 +29,7 @@ from ..migrate import migration_lock
 from ..roles import ensure_app_role
 from ..statements import load_sql
 from . import binaries
-from .launcher import GuardedProcess, LaunchStrategy, collect_data, find_strategy, write_private
+from .launcher import GuardedProcess, LaunchStrategy, find_strategy, write_private
 
 LOCK_TIMEOUT = 20.0  # seconds to wait for a server to end after its starter was killed
 SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")
@@ -123,11 +123,7 @@ class EmbeddedServer:
             process.stdin.close()
             process.wait()
         if lock is not None:
-            try:
-                if process is None or process.returncode in (0, 1):
-                    collect_data(self.data)  # otherwise a process may still run: at the next start
-            finally:
-                os.close(lock)
+            os.close(lock)
 
     def __enter__(self) -> EmbeddedServer:
         self.start()
@@ -138,7 +134,6 @@ class EmbeddedServer:
 
     def _start(self, lock: int) -> None:
         self._lock = lock
-        collect_data(self.data)
         self._passwords = load_credentials(self.data)
         version = self.data / "pg" / "PG_VERSION"
         major = int(version.read_text()) if version.exists() else None
