@@ -18,7 +18,7 @@ from ..errors import BadRequest
 from ..fanout import iso_utc
 from ..i18n import text
 from ..wsgi import Raw, Request, Response, first, join, tag, void
-from .cells import NUMBERS, Cells, PagePaths, csv_text, csv_value, row_url
+from .cells import NUMBERS, Cells, PagePaths, csv_head, row_url
 from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
 from .inputs import SEARCH, RelationChoices, control, input_type, is_group
@@ -256,41 +256,23 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
     hidden = actions.hidden()
     fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
     batches = actions.batches(query)  # checks the permission
-    return csv_response(actions.resource.topic, csv_blocks(actions, batches, fields))
+    return csv_response(actions, actions.resource.topic, fields, batches)
 
 
-def csv_response(name: str, blocks: Iterator[Sequence[Sequence[str]]]) -> Response:
-    """Return blocks of rows as CSV. name: of the file, without its suffix."""
+def csv_response(
+    actions: AnyActions, name: str, fields: Fields, batches: Iterator[list[Any]]
+) -> Response:
+    """Return batches of rows as CSV. name: of the file, without its suffix."""
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
         ("Content-Disposition", f'attachment; filename="{name}.csv"'),
         ("Cache-Control", "no-store"),
     ]
-    # Each block is computed with the identity and language of this context.
-    run = partial(copy_context().run, next, map(_format_csv, blocks), b"")
+    rows = (Cells(actions, batch, fields, {}, "").csv_rows(batch) for batch in batches)
+    parts = map(_format_csv, chain([[csv_head(fields)]], rows))
+    # Each part is computed with the identity and language of this context.
+    run = partial(copy_context().run, next, parts, b"")
     return Response(200, chain([b"\xef\xbb\xbf"], iter(run, b"")), headers)
-
-
-def csv_blocks(
-    actions: AnyActions, batches: Iterator[list[Any]], fields: Fields
-) -> Iterator[list[list[str]]]:
-    """Yield the head, then rows as lists of texts, for `csv_response`."""
-    head = []
-    for field in fields:  # the key of a relation is followed by the label of its target
-        head += [field.name, field.relation.name] if field.relation else [field.name]
-    yield [head]
-    for batch in batches:
-        cells = Cells(actions, batch, fields, {}, "")
-        yield [_csv_row(cells, row, fields) for row in batch]
-
-
-def _csv_row(cells: Cells, row: Any, fields: Fields) -> list[str]:
-    values = []
-    for field in fields:
-        values.append(csv_value(field.kind, field.value(row)))
-        if field.relation:
-            values.append(csv_text(cells.related_label(row, field)))
-    return values
 
 
 def _format_csv(rows: Sequence[Sequence[str]]) -> bytes:
