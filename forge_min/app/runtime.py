@@ -86,12 +86,7 @@ class Runtime:
         self.readiness: Callable[[], tuple[bool, object] | None] = readiness.result
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
-            development = serving and config.env == "development"
-            source = config.sources["observe.sample_ratio"]
-            ratio_is_set = serving and source not in ("default", "production")
-            telemetry = new_telemetry(
-                config.observe, development=development, ratio_is_set=ratio_is_set
-            )
+            telemetry = new_telemetry(config, serving=serving)
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
+from ..config import Config
 from ..errors import TooManyConnections, TooManyConnectionsForUser
 from ..jobs import Job
 from ..observe import current, is_recording, new_root
@@ -14,33 +15,30 @@ from ..resources import table
 from ..wsgi import Request
 
 
-def new_telemetry(
-    config: Any, *, development: bool, ratio_is_set: bool = False
-) -> observe.Telemetry | None:
+def new_telemetry(config: Config, *, serving: bool) -> observe.Telemetry | None:
     """Return the SDK's providers, or None if no span is recorded.
 
     Spans are exported to observe.otlp_endpoint. In development each trace is printed as a tree on
     the console, unless the log is JSON. In production without an endpoint spans are recorded, for
     the admin server, only if observe.sample_ratio is set; trace ids are always propagated.
 
-    ratio_is_set: whether observe.sample_ratio has another value than its default.
+    serving: False for a process that only runs jobs; without an endpoint it records no spans.
     """
-    if not config.otlp_endpoint and not development and not ratio_is_set:
+    c, development = config.observe, serving and config.env == "development"
+    is_default = config.sources["observe.sample_ratio"] in ("default", "production")
+    if not c.otlp_endpoint and not development and (is_default or not serving):
         return None
     exporter, print_tree = None, None
-    if config.otlp_endpoint:
-        exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
-    if development and observe.is_text(config.log_format, sys.stderr):
+    if c.otlp_endpoint:
+        exporter = observe.new_exporter(c.otlp_endpoint, headers=c.otlp_headers)
+    if development and observe.is_text(c.log_format, sys.stderr):
         lines = observe.line_writer(sys.stderr)
 
         def print_tree(tree: object) -> None:
             lines.put(f"{tree}\n")
 
     return observe.setup(
-        config.service_name,
-        sample_ratio=config.sample_ratio,
-        exporter=exporter,
-        on_trace=print_tree,
+        c.service_name, sample_ratio=c.sample_ratio, exporter=exporter, on_trace=print_tree
     )
 
 
