@@ -99,14 +99,11 @@ def control(
             "input", type="checkbox", name=field.name, value="true", checked=checked, **about
         )
     if field.kind == "enum[]":
-        choices = _with_current([Choice(value, text(value)) for value in field.choices], texts)
-        boxes = choice_list(field.name, "many", choices, texts)
+        boxes = choice_list(field.name, "many", _with_current(_values(field), texts), texts)
         return tag("div", boxes, class_="choices", **about, tabindex="-1")
     about |= {"name": field.name, "required": field.required}
-    if field.kind == "bool":
-        return _select([Choice("true", text("yes")), Choice("false", text("no"))], texts, about)
-    if field.kind == "enum":
-        return _select([Choice(value, text(value)) for value in field.choices], texts, about)
+    if field.kind in ("bool", "enum"):
+        return _select(_values(field), texts, about)
     value = texts[0] if texts else ""
     about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
     about |= {html: field.rules.get(name) for name, html in _LENGTHS.items()}
@@ -149,10 +146,7 @@ def conflict_choice(field: FormField, theirs: str, chosen: str) -> Raw:
 
 def format_value(field: FormField, texts: Sequence[str], options: Sequence[Choice]) -> str:
     """Return the value of a field as text to show. options: the targets of a relation."""
-    labels = {choice.value: choice.label for choice in options}
-    labels |= {value: text(value) for value in field.choices}
-    if field.kind == "bool":
-        labels = {"true": text("yes"), "false": text("no")}
+    labels = {choice.value: choice.label for choice in (*options, *_values(field))}
     if field.is_box:
         texts = texts or ["false"]
     return ", ".join(labels.get(value, value) for value in texts) or _EMPTY.label
@@ -195,6 +189,13 @@ def choice_list(name: str, kind: str, choices: Sequence[Choice], chosen: Sequenc
         box = void("input", type=type, name=name, value=value, checked=value in chosen)
         labels.append(tag("label", join([box, tag("span", label)]), class_="choice"))
     return join(labels)
+
+
+def _values(field: FormField) -> list[Choice]:
+    """Return the values of an enum or a bool; [] for other kinds."""
+    if field.kind == "bool":
+        return [Choice("true", text("yes")), Choice("false", text("no"))]
+    return [Choice(value, text(value)) for value in field.choices]
 
 
 def _relation(
