@@ -108,7 +108,6 @@ class Runtime:
             if scoped:
                 db.check_bound_role(self.database.connection())
             i18n.load(root / "locale")
-            self._open_admin()
             if serving:
                 self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
@@ -192,26 +191,29 @@ class Runtime:
         self._stack.close()
 
     def _connect(self, *, traced: bool) -> None:
-        c = self._config.database
-        self._nudger = notify.Nudger(self._open_direct)
-        options = {"observe": self.metrics.query_done, "jobs": self._catalogue}
-        options["opened"] = partial(self._opened, traced=traced)
-        name = self._config.project.name
-        self.database = self._new_database(c.url, name, **options)
-        self._direct = self._new_database(c.direct_url, name, **options)
+        c, self._nudger = self._config.database, notify.Nudger(self._open_direct)
+        options: dict[str, Any] = {"opened": partial(self._opened, traced=traced)}
+        options["observe"] = self.metrics.query_done
+        self.database = self._new_database(c.url, **options)
+        self._direct = self._new_database(c.direct_url, **options)
         self._stack.callback(self._nudger.stop)
+        # Each thread of the admin server has its own connection.
+        database = self._admin_database = self._new_database(c.url, " admin")
+        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
+        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
 
-    def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
-        """Return a database; `stop` closes its connections."""
+    def _new_database(self, url: str, suffix: str = "", **options: Any) -> db.Database:
+        """Return a database; `stop` closes its connections. suffix: of their name."""
         c = self._config.database
         # PostgreSQL itself cancels slow statements, unless its machine hangs.
         patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         database = db.Database(
             url,
-            application_name=name,
+            application_name=self._config.project.name + suffix,
             prepare=c.prepare,
             nudger=self._nudger,
             patience=patience,
+            jobs=self._catalogue,
             **options,
         )
         self._stack.callback(database.close)
@@ -219,8 +221,7 @@ class Runtime:
 
     def _open_direct(self) -> db.Connection:
         """Open a connection that bypasses any pooler, for LISTEN and NOTIFY."""
-        c = self._config.database
-        name = self._config.project.name
+        c, name = self._config.database, self._config.project.name
         return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
 
     def _listen(self, app: App) -> notify.PostgresHub:
@@ -238,15 +239,6 @@ class Runtime:
         )
         self._stack.callback(hub.stop)
         return hub
-
-    def _open_admin(self) -> None:
-        """Open the database of the admin server: each of its threads has its own connection."""
-        name = f"{self._config.project.name} admin"
-        database = self._admin_database = self._new_database(
-            self._config.database.url, name, jobs=self._catalogue
-        )
-        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
 
     @cached_property
     def jobs_pages(self) -> JobsPages:
