@@ -213,8 +213,7 @@ class ResourcePages:
         try:
             return self._done(request, "created", self._actions.create(form.data_of(fields, sent)))
         except (Invalid, Conflict, ConstraintViolation) as err:
-            names = [field.name for field in fields]
-            return self._form(request, opened, form.errors_of(err, names), pairs, status=422)
+            return self._form(request, opened, form.errors_of(err, fields), pairs, status=422)
 
     def edit(self, request: Request) -> Response:
         """Show the form of a row."""
@@ -308,8 +307,8 @@ class ResourcePages:
             except StaleVersion:
                 continue
             except (Invalid, Conflict, ConstraintViolation) as err:
-                names = [field.name for field in now.fields]
-                return self._form(request, opened, form.errors_of(err, names), pairs, status=422)
+                errors = form.errors_of(err, now.fields)
+                return self._form(request, opened, errors, pairs, status=422)
             return self._done(request, "updated", row)
         return self._form(request, opened, {"": [text(_BUSY)]}, pairs, status=409)
 
