@@ -296,21 +296,13 @@ class Runtime:
             app, registry, generated, routes, events, root, config, layout, account, probe
         )
         problems = ProblemPages(layout, config.api.prefix, html.SIGN_IN if app.signs_in else "")
-        limits, in_production = self._rate_limits(layout), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.lines.start()
         self._stack.callback(access.lines.stop)
         self.application = wsgi.Application(
             router,
-            middleware=[
-                wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
-                self._concurrency(),
-                wsgi.CSRF(registry.secret, config.api.cors_origins, secure=in_production),
-                limits,
-                wsgi.limit_time(db.read_timeout, config.database.read_timeout),
-                *app.middlewares,
-            ],
+            middleware=[*self._middleware(authentication, layout), *app.middlewares],
             problem_page=problems,
             outer=self._outer(authentication),
             observe=self.metrics.request_done,
@@ -324,17 +316,20 @@ class Runtime:
         self.metrics.watch("forge_http_connections_limit", lambda: config.server.max_connections)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _rate_limits(self, layout: Layout) -> wsgi.RateLimits:
-        c = self._config.api
-        limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
+    def _middleware(self, authentication: Authentication, layout: Layout) -> list[wsgi.Middleware]:
+        config, api, server = self._config, self._config.api, self._config.server
+        rates = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in api.rate_limit.items()}
         pages = [path + page for path in layout.resources for page in html.LISTING]
-        pages.append(html.REPORTS + "/{name}")
-        return wsgi.RateLimits(limits, c.prefix, pages)
-
-    def _concurrency(self) -> wsgi.ConcurrencyLimit:
-        c = self._config.server
-        most = c.max_per_client or max(1, c.threads // 2)
-        return wsgi.ConcurrencyLimit(most, max(most, c.threads - 1), UNCOUNTED)
+        limits = wsgi.RateLimits(rates, api.prefix, [*pages, html.REPORTS + "/{name}"])
+        most = server.max_per_client or max(1, server.threads // 2)
+        in_production = config.env == "production"
+        return [
+            wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
+            wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED),
+            wsgi.CSRF(self.registry.secret, api.cors_origins, secure=in_production),
+            limits,
+            wsgi.limit_time(db.read_timeout, config.database.read_timeout),
+        ]
 
     def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
         origins = self._config.api.cors_origins
