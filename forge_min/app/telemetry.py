@@ -115,7 +115,6 @@ class JobSpan(observe.Span):
 # -- metrics ---------------------------------------------------------------------------------------
 
 
-_Read = Callable[[], float | Mapping[Any, float]]
 _TABLE = table(__package__, "metrics.toml")
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
@@ -164,7 +163,7 @@ class Metrics:
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
         self._refused.count((cap,))
 
-    def watch(self, name: str, read: _Read) -> None:
+    def watch(self, name: str, read: Callable[[], float | Mapping[Any, float]]) -> None:
         """Read a gauge or counter of metrics.toml from `read` at every scrape."""
         kind = "gauge" if name in _TABLE["gauge"] else "counter"
         self._add(kind, name, callback=read)
@@ -181,20 +180,18 @@ class Metrics:
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
         """Read the metrics of live streams from their services at every scrape."""
+
+        def refreshes() -> Mapping[tuple[str], float]:
+            # The writer counts overflowed streams, the hub all others.
+            overflowed = {"overflow": writer.refreshes}
+            return {(why,): float(n + overflowed.get(why, 0)) for why, n in hub.refreshes.items()}
+
         for cap in ("total", "user"):
             # From 0: Prometheus sees no increase in a series that begins at 1.
             self._refused.labels(cap)
         self.watch("forge_sse_connections", lambda: limiter.active)
         self.watch("forge_sse_connections_limit", lambda: limiter.max_total)
         self.watch("forge_sse_events_sent_total", lambda: writer.frames_sent)
-        self.watch("forge_sse_refreshes_total", lambda: _refreshes(hub, writer))
+        self.watch("forge_sse_refreshes_total", refreshes)
         self.watch("forge_notify_lag_seconds", lambda: hub.lag_seconds)
         self.watch("forge_notify_reconnects_total", lambda: hub.reconnects)
-
-
-def _refreshes(
-    hub: notify.PostgresHub, writer: fanout.StreamWriter
-) -> Mapping[tuple[str, ...], float]:
-    """Return refreshes by reason; the writer counts overflowed streams, the hub all others."""
-    overflowed = {"overflow": writer.refreshes}
-    return {(why,): float(n + overflowed.get(why, 0)) for why, n in hub.refreshes.items()}
