@@ -87,7 +87,9 @@ class ListPage:
             )
         except BadRequest as err:
             problem, status = text(err.message), 400
-        columns = self.columns()
+        label, columns = self._actions.label_column(), self.columns()
+        name_field = next((f for f in self._fields if f.column is label), self._fields[0])
+        heads = [self._column_head(request, params, field) for field in (name_field, *columns)]
         cells = Cells(self._actions, rows, columns, self._paths, request.root)
         filters = [self._filter(field, params, options) for field in self.filter_fields()]
         resource = self._actions.resource
@@ -102,7 +104,7 @@ class ListPage:
             "filtered": filtered,
             "sort": first(params, "sort"),
             "kept": Raw() if problem else self._other_conditions(params, options),
-            "columns": self._column_heads(request, params, columns),
+            "columns": heads,
             "rows": [self._row_item(request, row, columns, cells) for row in rows],
             "empty": text("No matching rows.")
             if filtered or first(params, "q")
@@ -157,11 +159,6 @@ class ListPage:
         (name,) = _input_names(field)
         entry = void("input", type="text", id=f"field-{name}", name=name, value=first(params, name))
         return _labelled(f"field-{name}", field.label, entry)
-
-    def _column_heads(self, request: Request, params: QueryParams, columns: Fields) -> list[Item]:
-        label = self._actions.label_column()
-        name = next((f for f in self._fields if f.column is label), self._fields[0])
-        return [self._column_head(request, params, field) for field in (name, *columns)]
 
     def _column_head(self, request: Request, params: QueryParams, field: FormField) -> Item:
         kind, column = _kind(field), field.column
