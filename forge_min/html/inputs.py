@@ -86,9 +86,10 @@ def control(
     options: the choices of a relation, if the user may read its targets.
     wrong: whether the field has errors.
     """
+    described_by = [f"help-{field.name}"] * bool(field.help) + [f"error-{field.name}"] * wrong
     about: dict[str, Any] = {
         "id": f"field-{field.name}",
-        "aria_describedby": described_by(field, wrong),
+        "aria_describedby": " ".join(described_by) or None,
         "aria_invalid": "true" if wrong else None,
     }
     if options is not None:
@@ -167,12 +168,6 @@ def input_type(kind: str, value: str) -> str:
         if pattern.fullmatch(value) and parse(value):
             return type
     return "text"
-
-
-def described_by(field: FormField, wrong: bool) -> str | None:
-    """Return the ids of the field's help and errors, for aria-describedby."""
-    ids = [f"help-{field.name}"] * bool(field.help) + [f"error-{field.name}"] * wrong
-    return " ".join(ids) or None
 
 
 def is_group(field: FormField, options: RelationChoices | None) -> bool:
