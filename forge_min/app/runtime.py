@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
+from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -246,13 +247,10 @@ class Runtime:
 
         Raises NotFound in an artifact without it.
         """
-        try:
-            from ..admin import JobsPages
-        except ModuleNotFoundError as err:
-            if err.name != "forge_min.admin.jobs":
-                raise
-            message = "this artifact has no jobs page; the command `jobs list` lists all jobs"
-            raise NotFound(message) from err
+        if find_spec("..admin.jobs", __package__) is None:
+            raise NotFound("this artifact has no jobs page; the command `jobs list` lists all jobs")
+        from ..admin import JobsPages
+
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
         return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
