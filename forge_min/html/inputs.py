@@ -74,6 +74,10 @@ class RelationChoices(NamedTuple):
     fetch: str = ""
 
 
+Options = Mapping[str, RelationChoices]
+"""The choices of relations that the user may read, by field."""
+
+
 def control(
     field: FormField,
     texts: Sequence[str],

@@ -21,7 +21,7 @@ from ..wsgi import Raw, Request, Response, first, join, tag, void
 from .cells import NUMBERS, Cells, PagePaths, csv_head, row_url
 from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
-from .inputs import SEARCH, RelationChoices, control, input_type, is_group
+from .inputs import SEARCH, Options, control, input_type, is_group
 
 _POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a page of rows
 MAX_COLUMNS = 6  # beside the label; a detail page shows all
@@ -63,13 +63,8 @@ class ListPage:
         limit = self._actions.limits.conditions
         return ListQuery.parse(self._actions.resource, params, max_conditions=limit)
 
-    def context(
-        self, request: Request, options: Mapping[str, RelationChoices]
-    ) -> tuple[dict[str, Any], int]:
-        """Return the template's variables and the status.
-
-        options: the choices of relations that the user may read, by field.
-        """
+    def context(self, request: Request, options: Options) -> tuple[dict[str, Any], int]:
+        """Return the template's variables and the status."""
         params, problem, rows, status = _params(request), "", list[Any](), 200
         previous = following = ""
         try:
@@ -119,7 +114,7 @@ class ListPage:
         """Return the fields by which the user may filter."""
         return [f for f in self._visible_fields() if f.column is not None and f.column.filterable]
 
-    def _other_conditions(self, params: QueryParams, options: Mapping[str, RelationChoices]) -> Raw:
+    def _other_conditions(self, params: QueryParams, options: Options) -> Raw:
         """Return hidden inputs for conditions of the URL that have no input in the form.
 
         A search within such a list keeps its conditions.
@@ -135,9 +130,7 @@ class ListPage:
             for value in values
         )
 
-    def _filter(
-        self, field: FormField, params: QueryParams, options: Mapping[str, RelationChoices]
-    ) -> Raw:
+    def _filter(self, field: FormField, params: QueryParams, options: Options) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
         choices = options.get(field.name)
         if field.kind == "enum[]":

@@ -45,7 +45,7 @@ from . import form, inputs, states
 from .cells import PagePaths, details, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
 from .form import FormBase, Texts
-from .inputs import CHOICE, SEARCH, RelationChoices
+from .inputs import CHOICE, SEARCH, Options, RelationChoices
 from .layout import Layout, Render
 from .list_page import ListPage, export
 from .report import aggregate_csv
@@ -54,7 +54,6 @@ from .templates import form as form_page
 from .templates import list as list_page
 
 Views = Mapping[str, Render]
-Options = Mapping[str, RelationChoices]  # field → choices
 
 PAGES: Views = {
     "list": list_page.render,
