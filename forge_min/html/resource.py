@@ -95,6 +95,7 @@ class OpenForm(NamedTuple):
     texts: the texts of the inputs.
     base: the state of an edit form when it was rendered; None for a new row.
     now: the texts of the row, if they may differ from those of the form.
+    pairs: all that the client sent.
     """
 
     row: Any
@@ -102,6 +103,7 @@ class OpenForm(NamedTuple):
     texts: Texts
     base: FormBase | None = None
     now: Texts = {}
+    pairs: Texts = {}
 
 
 class ResourcePages:
@@ -206,13 +208,13 @@ class ResourcePages:
         self._actions.allow("create")
         fields, pairs = self._fields(new=True), sent_form(request)
         sent = form.posted(fields, pairs)
-        opened = OpenForm(None, fields, {**form.defaults(fields), **sent})
+        opened = OpenForm(None, fields, {**form.defaults(fields), **sent}, pairs=pairs)
         if pairs.get("_search"):  # a search for a relation's target
-            return self._form(request, opened, pairs=pairs)
+            return self._form(request, opened)
         try:
             return self._done(request, "created", self._actions.create(form.data_of(fields, sent)))
         except (Invalid, Conflict, ConstraintViolation) as err:
-            return self._form(request, opened, form.errors_of(err, fields), pairs, status=422)
+            return self._form(request, opened, form.errors_of(err, fields), status=422)
 
     def edit(self, request: Request) -> Response:
         """Show the form of a row."""
@@ -275,13 +277,13 @@ class ResourcePages:
         # A project's own update runs once per request.
         for _ in range(_MAX_TRIES if type(self._actions).update is Actions.update else 1):
             try:
-                now = self._open(request, base)
+                now = self._open(request, base)._replace(pairs=pairs)
             except NotFound:
                 if base is None:
                     raise
                 fields = [f for f in form.rendered(base, self._fields(new=False)) if f.name in sent]
-                opened = OpenForm(None, fields, sent, base)
-                return self._form(request, opened, {"": [text(_DELETED)]}, pairs, status=404)
+                opened = OpenForm(None, fields, sent, base, pairs=pairs)
+                return self._form(request, opened, {"": [text(_DELETED)]}, status=404)
             assert now.base is not None
             # Without a base the client must confirm each difference before it is written.
             began = base or now.base._replace(undecided=[*now.base.fields])
@@ -292,12 +294,12 @@ class ResourcePages:
             fields = [field for field in now.fields if field.name in sent]
             opened = now._replace(fields=fields, texts=sent)
             if base is not None and not lost and pairs.get("_search"):
-                return self._form(request, opened, pairs=pairs)
+                return self._form(request, opened)
             if base is None or lost or merged.conflicts:
                 fresh = form.new_base(now.fields, now.texts, began.zone, merged.conflicts)
                 opened = now._replace(texts=merged.texts, base=fresh)
                 errors = self._conflict_errors(merged.conflicts, lost, known=base is not None)
-                return self._form(request, opened, errors, pairs, status=409)
+                return self._form(request, opened, errors, status=409)
             changes = {name: merged.texts[name] for name in merged.changed}
             try:
                 key = self._actions.key_of(now.row)
@@ -306,10 +308,9 @@ class ResourcePages:
             except StaleVersion:
                 continue
             except (Invalid, Conflict, ConstraintViolation) as err:
-                errors = form.errors_of(err, now.fields)
-                return self._form(request, opened, errors, pairs, status=422)
+                return self._form(request, opened, form.errors_of(err, now.fields), status=422)
             return self._done(request, "updated", row)
-        return self._form(request, opened, {"": [text(_BUSY)]}, pairs, status=409)
+        return self._form(request, opened, {"": [text(_BUSY)]}, status=409)
 
     def _conflict_errors(
         self, conflicts: Sequence[str], lost: Sequence[str], *, known: bool
@@ -360,16 +361,11 @@ class ResourcePages:
         ]
 
     def _form(
-        self,
-        request: Request,
-        opened: OpenForm,
-        errors: Texts = _NOTHING,
-        pairs: Texts = _NOTHING,
-        status: int = 200,
+        self, request: Request, opened: OpenForm, errors: Texts = _NOTHING, status: int = 200
     ) -> Response:
         row, url = opened.row, request.root + self._path
-        options = self._options(request, opened.fields, {**pairs, **opened.texts})
-        fields = [self._form_item(f, opened, options, errors, pairs) for f in opened.fields]
+        options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
+        fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
         hidden = [csrf_field(request)]
         if opened.base is None:
@@ -392,18 +388,18 @@ class ResourcePages:
         return self._layout.page(request, self._templates["form"], title, status, **context)
 
     def _form_item(
-        self, field: FormField, opened: OpenForm, options: Options, errors: Texts, pairs: Texts
+        self, field: FormField, opened: OpenForm, options: Options, errors: Texts
     ) -> Item:
         choices, messages = options.get(field.name), errors.get(field.name, ())
         texts = opened.texts.get(field.name, ())
         marker = inputs.empty_marker(field, choices)
         control = inputs.control(field, texts, options=choices, wrong=bool(messages))
-        html = join([marker, control, self._choice(field, opened, pairs)])
+        html = join([marker, control, self._choice(field, opened)])
         shown = {name: getattr(field, name) for name in _ATTRIBUTES}
         shown["group"] = inputs.is_group(field, choices)
         return Item(**shown, input=html, errors=messages)
 
-    def _choice(self, field: FormField, opened: OpenForm, pairs: Texts) -> Raw:
+    def _choice(self, field: FormField, opened: OpenForm) -> Raw:
         """Return the choice between two values, for a field that two users changed."""
         if opened.base is None or field.name not in opened.base.undecided:
             return Raw()
@@ -411,7 +407,7 @@ class ResourcePages:
         if field.relation is not None:
             with suppress(DomainError):
                 targets = inputs.choices_of_keys(self._target(field), theirs)
-        decided = first(pairs, field.name + CHOICE)
+        decided = first(opened.pairs, field.name + CHOICE)
         return inputs.conflict_choice(field, inputs.format_value(field, theirs, targets), decided)
 
     def _options(self, request: Request, fields: Fields, pairs: Texts) -> Options:
