@@ -14,7 +14,7 @@ from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from ..actions import MOST_RELATED, Actions
+from ..actions import MOST_RELATED
 from ..auth import as_identity, current_identity
 from ..errors import (
     Conflict,
@@ -275,7 +275,7 @@ class ResourcePages:
     def _update(self, request: Request, pairs: Texts, base: FormBase | None) -> Response:
         sent = self._sent(pairs, base)
         # A project's own update runs once per request.
-        for _ in range(_MAX_TRIES if type(self._actions).update is Actions.update else 1):
+        for _ in range(_MAX_TRIES if self._actions.is_inherited("update") else 1):
             try:
                 now = self._open(request, base)._replace(pairs=pairs)
             except NotFound:
