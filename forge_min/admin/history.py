@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..observe import Snapshot
 
@@ -21,6 +21,18 @@ Figures = tuple[Snapshot, JobCounts]
 """The metrics now, and the number of jobs by (queue, state); None if the number is unknown."""
 
 PERIOD, KEPT = 2.0, 150
+Point = Mapping[str, float | None]
+"""The values of one period of 2 s, by name; None if one is unknown. Rates are per second.
+
+requests, failed: the rate of all responses, and of those with a status of 500 or more.
+p50, p99: of the request duration, in seconds; None without requests.
+jobs_done, jobs_failed: the rate of attempts of jobs.
+connections, streams: those that are open.
+available, running, and so on: the number of jobs in this state.
+processor: processor time per second; 1 is one busy processor.
+"""
+
+STATES = ("available", "running", "scheduled", "retryable", "discarded")
 REQUESTS = "forge_http_request_duration_seconds"
 JOBS = "forge_job_duration_seconds"
 STREAMS, CONNECTIONS = "forge_sse_connections", "forge_http_connections"
@@ -31,37 +43,16 @@ SERIES = (REQUESTS, JOBS, STREAMS, CONNECTIONS, PROCESSOR)
 _log = logging.getLogger(__name__)
 
 
-class Point(NamedTuple):
-    """One period of 2 s. Rates are per second.
-
-    failed: responses with a status of 500 or more.
-    p50, p99: of the request duration, in seconds; None without requests.
-    states: number of jobs by state; None if it is unknown.
-    processor: processor time per second; 1 is one busy processor.
-    """
-
-    requests: float
-    failed: float
-    p50: float | None
-    p99: float | None
-    jobs_done: float
-    jobs_failed: float
-    states: Mapping[str, float] | None
-    connections: float
-    streams: float
-    processor: float
-
-
 class _Reading(NamedTuple):
     """The figures at one time.
 
-    counts, levels: counters and current values, by field of `Point`.
+    counts, levels: counters and current values, by name as in `Point`.
     bounds, buckets: of the request duration.
     """
 
     at: float
     counts: Mapping[str, float]
-    levels: Mapping[str, Any]
+    levels: Mapping[str, float | None]
     bounds: Sequence[float]
     buckets: Sequence[float]
 
@@ -108,9 +99,10 @@ def _read(now: float, snapshot: Snapshot, jobs: JobCounts) -> _Reading:
     requests, attempts = metrics.get(REQUESTS), metrics.get(JOBS)
     by_status = [(s.labels[-1], s.buckets) for s in requests.samples()] if requests else []
     by_outcome = [(s.labels[-1], sum(s.buckets)) for s in attempts.samples()] if attempts else []
-    states: dict[str, float] = {}
-    for (_, state), number in (jobs or {}).items():
-        states[state] = states.get(state, 0) + number
+    states: dict[str, float | None] = dict.fromkeys(STATES)
+    if jobs is not None:
+        for state in STATES:
+            states[state] = sum(n for (_, each), n in jobs.items() if each == state)
 
     def total(name: str) -> float:
         return sum(sample.value for sample in metrics[name].samples()) if name in metrics else 0.0
@@ -122,11 +114,7 @@ def _read(now: float, snapshot: Snapshot, jobs: JobCounts) -> _Reading:
         "jobs_failed": sum(n for outcome, n in by_outcome if outcome in ("retried", "discarded")),
         "processor": total(PROCESSOR),
     }
-    levels = {
-        "states": None if jobs is None else states,
-        "connections": total(CONNECTIONS),
-        "streams": total(STREAMS),
-    }
+    levels = {"connections": total(CONNECTIONS), "streams": total(STREAMS), **states}
     buckets = [float(sum(column)) for column in zip(*(buckets for _, buckets in by_status))]
     return _Reading(now, counts, levels, requests.bounds if requests else (), buckets)
 
@@ -136,14 +124,14 @@ def _between(last: _Reading, now: _Reading) -> Point:
 
     A count falls if a process has ended: a negative difference counts as 0.
     """
-    rates: dict[str, Any] = {
+    rates = {
         name: max(0.0, count - last.counts[name]) / (now.at - last.at)
         for name, count in now.counts.items()
     }
     known = last.buckets or [0.0] * len(now.buckets)
     new = [max(0.0, after - before) for before, after in zip(known, now.buckets)]
     p50, p99 = (quantile(q, now.bounds, new) for q in (0.5, 0.99))
-    return Point(p50=p50, p99=p99, **rates, **now.levels)
+    return {**rates, **now.levels, "p50": p50, "p99": p99}
 
 
 def quantile(q: float, bounds: Sequence[float], counts: Sequence[float]) -> float | None:

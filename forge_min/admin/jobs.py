@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
@@ -42,7 +41,7 @@ class JobsPages:
         database: db.Database,
         project: str,
         reporting_kinds: Callable[[], Sequence[str]],
-        schedules: Mapping[str, Callable[[db.Connection], int]] = MappingProxyType({}),
+        schedules: Mapping[str, Callable[[db.Connection], int]],
     ) -> None:
         self._database, self._project, self._reporting_kinds = database, project, reporting_kinds
         self._schedules = schedules

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace as Item
 
+from ..resources import files
 from ..wsgi import Raw, Request, Response, html_response
 from .history import History
 from .inspection import HealthSource, ProcessInspector
@@ -15,11 +16,6 @@ from .templates import overview, profiles
 _FRESH = Raw(
     '<noscript><meta http-equiv="refresh" content="10"></noscript>\n'
     '<script src="/static/admin/admin.js" defer></script>'
-)
-_ICON = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16"'
-    b' rx="3" fill="#0b5cad"/><path d="M2 11l3-4 3 2 3-6 3 5" fill="none" stroke="#fff"'
-    b' stroke-width="1.6"/></svg>'
 )
 
 
@@ -59,7 +55,8 @@ def show_profiles(inspector: ProcessInspector, project: str, request: Request) -
 
 def show_icon(request: Request) -> Response:
     """Return the icon of a browser's tab."""
-    return Response(200, _ICON, [("Content-Type", "image/svg+xml")])
+    icon = (files(__package__) / "assets" / "favicon.svg").read_bytes()
+    return Response(200, icon, [("Content-Type", "image/svg+xml")])
 
 
 def uptime(seconds: float) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
-from operator import attrgetter
 from types import SimpleNamespace as Item
 from typing import NamedTuple
 
 from ..wsgi import Raw
-from .history import KEPT, PERIOD, Point
+from .history import KEPT, PERIOD, STATES, Point
 from .templates import plots as page
 
 _WIDTH, _HEIGHT = 300, 80  # as in plots.html
-# title, unit, factor, name of each line → style, field of Point
+_STATES = dict(zip(STATES, ("a", "b", "c", "d", "bad"), strict=True))
+# title, unit, factor, name of each line → style, name in Point
 _PLOTS = (
     ("Requests", "per second", 1, {"all": ("a", "requests"), "5xx": ("bad", "failed")}),
     ("Latency", "ms", 1000, {"p50": ("a", "p50"), "p99": ("b", "p99")}),
@@ -23,10 +23,10 @@ _PLOTS = (
         1,
         {"completed": ("a", "jobs_done"), "failed": ("bad", "jobs_failed")},
     ),
+    ("Jobs", "by state", 1, {state: (style, state) for state, style in _STATES.items()}),
     ("Connections", "open", 1, {"HTTP": ("a", "connections"), "streams": ("b", "streams")}),
     ("Processor", "% of one", 100, {"all processes": ("a", "processor")}),
 )
-_STATES = {"available": "a", "running": "b", "scheduled": "c", "retryable": "d", "discarded": "bad"}
 
 
 class Series(NamedTuple):
@@ -46,16 +46,10 @@ def plots(points: Sequence[Point]) -> Raw:
     shown = []
     for title, unit, factor, lines in _PLOTS:
         series = [
-            Series(name, style, [v and v * factor for v in map(attrgetter(field), points)])
-            for name, (style, field) in lines.items()
+            Series(name, style, [v and v * factor for v in (point[key] for point in points)])
+            for name, (style, key) in lines.items()
         ]
         shown.append(plot(title, unit, series))
-    by_state = [point.states for point in points]
-    states = [
-        Series(state, style, [None if n is None else n.get(state, 0) for n in by_state])
-        for state, style in _STATES.items()
-    ]
-    shown.insert(3, plot("Jobs", "by state", states))
     return Raw(page.render(plots=shown, minutes=round(PERIOD * KEPT / 60)))
 
 

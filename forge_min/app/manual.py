@@ -95,21 +95,18 @@ class ApplicationManual(NamedTuple):
 
         Returns the paths of the pages. Raises ForgeError F612 if a file cannot be written.
         """
+        pages = {language: folder / f"{language or 'index'}.html" for language in ("", *LANGUAGES)}
         try:
-            return self._write(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            style = files("forge_min.html") / "assets" / "forge.css"
+            (folder / "forge.css").write_bytes(style.read_bytes())
+            for language, path in pages.items():
+                with in_language(language):
+                    page = manual_file.render(language=language or "en", **self.content())
+                path.write_text(page, "utf-8")
         except OSError as err:
             message = f"cannot write {err.filename or folder}: {err.strerror}"
             raise ForgeError(message, code="F612") from err
-
-    def _write(self, folder: Path) -> list[Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        style = files("forge_min.html") / "assets" / "forge.css"
-        (folder / "forge.css").write_bytes(style.read_bytes())
-        pages = {language: folder / f"{language or 'index'}.html" for language in ("", *LANGUAGES)}
-        for language, path in pages.items():
-            with in_language(language):
-                page = manual_file.render(language=language or "en", **self.content())
-            path.write_text(page, "utf-8")
         return [*pages.values()]
 
     def _roles(self) -> list[str]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
+from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -86,12 +87,7 @@ class Runtime:
         self.readiness: Callable[[], tuple[bool, object] | None] = readiness.result
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
-            development = serving and config.env == "development"
-            source = config.sources["observe.sample_ratio"]
-            ratio_is_set = serving and source not in ("default", "production")
-            telemetry = new_telemetry(
-                config.observe, development=development, ratio_is_set=ratio_is_set
-            )
+            telemetry = new_telemetry(config, serving=serving)
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
@@ -113,7 +109,6 @@ class Runtime:
             if scoped:
                 db.check_bound_role(self.database.connection())
             i18n.load(root / "locale")
-            self._open_admin()
             if serving:
                 self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
@@ -197,26 +192,29 @@ class Runtime:
         self._stack.close()
 
     def _connect(self, *, traced: bool) -> None:
-        c = self._config.database
-        self._nudger = notify.Nudger(self._open_direct)
-        options = {"observe": self.metrics.query_done, "jobs": self._catalogue}
-        options["opened"] = partial(self._opened, traced=traced)
-        name = self._config.project.name
-        self.database = self._new_database(c.url, name, **options)
-        self._direct = self._new_database(c.direct_url, name, **options)
+        c, self._nudger = self._config.database, notify.Nudger(self._open_direct)
+        options: dict[str, Any] = {"opened": partial(self._opened, traced=traced)}
+        options["observe"] = self.metrics.query_done
+        self.database = self._new_database(c.url, **options)
+        self._direct = self._new_database(c.direct_url, **options)
         self._stack.callback(self._nudger.stop)
+        # Each thread of the admin server has its own connection.
+        database = self._admin_database = self._new_database(c.url, " admin")
+        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
+        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
 
-    def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
-        """Return a database; `stop` closes its connections."""
+    def _new_database(self, url: str, suffix: str = "", **options: Any) -> db.Database:
+        """Return a database; `stop` closes its connections. suffix: of their name."""
         c = self._config.database
         # PostgreSQL itself cancels slow statements, unless its machine hangs.
         patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         database = db.Database(
             url,
-            application_name=name,
+            application_name=self._config.project.name + suffix,
             prepare=c.prepare,
             nudger=self._nudger,
             patience=patience,
+            jobs=self._catalogue,
             **options,
         )
         self._stack.callback(database.close)
@@ -224,8 +222,7 @@ class Runtime:
 
     def _open_direct(self) -> db.Connection:
         """Open a connection that bypasses any pooler, for LISTEN and NOTIFY."""
-        c = self._config.database
-        name = self._config.project.name
+        c, name = self._config.database, self._config.project.name
         return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
 
     def _listen(self, app: App) -> notify.PostgresHub:
@@ -244,28 +241,16 @@ class Runtime:
         self._stack.callback(hub.stop)
         return hub
 
-    def _open_admin(self) -> None:
-        """Open the database of the admin server: each of its threads has its own connection."""
-        name = f"{self._config.project.name} admin"
-        database = self._admin_database = self._new_database(
-            self._config.database.url, name, jobs=self._catalogue
-        )
-        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
-
     @cached_property
     def jobs_pages(self) -> JobsPages:
         """The handler of the admin server's /jobs, created by the first request.
 
         Raises NotFound in an artifact without it.
         """
-        try:
-            from ..admin import JobsPages
-        except ModuleNotFoundError as err:
-            if err.name != "forge_min.admin.jobs":
-                raise
-            message = "this artifact has no jobs page; the command `jobs list` lists all jobs"
-            raise NotFound(message) from err
+        if find_spec("..admin.jobs", __package__) is None:
+            raise NotFound("this artifact has no jobs page; the command `jobs list` lists all jobs")
+        from ..admin import JobsPages
+
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
         return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
@@ -309,21 +294,13 @@ class Runtime:
             app, registry, generated, routes, events, root, config, layout, account, probe
         )
         problems = ProblemPages(layout, config.api.prefix, html.SIGN_IN if app.signs_in else "")
-        limits, in_production = self._rate_limits(layout), config.env == "production"
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.lines.start()
         self._stack.callback(access.lines.stop)
         self.application = wsgi.Application(
             router,
-            middleware=[
-                wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
-                self._concurrency(),
-                wsgi.CSRF(registry.secret, config.api.cors_origins, secure=in_production),
-                limits,
-                wsgi.limit_time(db.read_timeout, config.database.read_timeout),
-                *app.middlewares,
-            ],
+            middleware=[*self._middleware(authentication, layout), *app.middlewares],
             problem_page=problems,
             outer=self._outer(authentication),
             observe=self.metrics.request_done,
@@ -337,17 +314,20 @@ class Runtime:
         self.metrics.watch("forge_http_connections_limit", lambda: config.server.max_connections)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _rate_limits(self, layout: Layout) -> wsgi.RateLimits:
-        c = self._config.api
-        limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
+    def _middleware(self, authentication: Authentication, layout: Layout) -> list[wsgi.Middleware]:
+        config, api, server = self._config, self._config.api, self._config.server
+        rates = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in api.rate_limit.items()}
         pages = [path + page for path in layout.resources for page in html.LISTING]
-        pages.append(html.REPORTS + "/{name}")
-        return wsgi.RateLimits(limits, c.prefix, pages)
-
-    def _concurrency(self) -> wsgi.ConcurrencyLimit:
-        c = self._config.server
-        most = c.max_per_client or max(1, c.threads // 2)
-        return wsgi.ConcurrencyLimit(most, max(most, c.threads - 1), UNCOUNTED)
+        limits = wsgi.RateLimits(rates, api.prefix, [*pages, html.REPORTS + "/{name}"])
+        most = server.max_per_client or max(1, server.threads // 2)
+        in_production = config.env == "production"
+        return [
+            wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
+            wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED),
+            wsgi.CSRF(self.registry.secret, api.cors_origins, secure=in_production),
+            limits,
+            wsgi.limit_time(db.read_timeout, config.database.read_timeout),
+        ]
 
     def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
         origins = self._config.api.cors_origins

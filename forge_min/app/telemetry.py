@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
+from ..config import Config
 from ..errors import TooManyConnections, TooManyConnectionsForUser
 from ..jobs import Job
 from ..observe import current, is_recording, new_root
@@ -14,33 +15,30 @@ from ..resources import table
 from ..wsgi import Request
 
 
-def new_telemetry(
-    config: Any, *, development: bool, ratio_is_set: bool = False
-) -> observe.Telemetry | None:
+def new_telemetry(config: Config, *, serving: bool) -> observe.Telemetry | None:
     """Return the SDK's providers, or None if no span is recorded.
 
     Spans are exported to observe.otlp_endpoint. In development each trace is printed as a tree on
     the console, unless the log is JSON. In production without an endpoint spans are recorded, for
     the admin server, only if observe.sample_ratio is set; trace ids are always propagated.
 
-    ratio_is_set: whether observe.sample_ratio has another value than its default.
+    serving: False for a process that only runs jobs; without an endpoint it records no spans.
     """
-    if not config.otlp_endpoint and not development and not ratio_is_set:
+    c, development = config.observe, serving and config.env == "development"
+    is_default = config.sources["observe.sample_ratio"] in ("default", "production")
+    if not c.otlp_endpoint and not development and (is_default or not serving):
         return None
     exporter, print_tree = None, None
-    if config.otlp_endpoint:
-        exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
-    if development and observe.is_text(config.log_format, sys.stderr):
+    if c.otlp_endpoint:
+        exporter = observe.new_exporter(c.otlp_endpoint, headers=c.otlp_headers)
+    if development and observe.is_text(c.log_format, sys.stderr):
         lines = observe.line_writer(sys.stderr)
 
         def print_tree(tree: object) -> None:
             lines.put(f"{tree}\n")
 
     return observe.setup(
-        config.service_name,
-        sample_ratio=config.sample_ratio,
-        exporter=exporter,
-        on_trace=print_tree,
+        c.service_name, sample_ratio=c.sample_ratio, exporter=exporter, on_trace=print_tree
     )
 
 
@@ -117,7 +115,6 @@ class JobSpan(observe.Span):
 # -- metrics ---------------------------------------------------------------------------------------
 
 
-_Read = Callable[[], float | Mapping[Any, float]]
 _TABLE = table(__package__, "metrics.toml")
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
@@ -166,7 +163,7 @@ class Metrics:
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
         self._refused.count((cap,))
 
-    def watch(self, name: str, read: _Read) -> None:
+    def watch(self, name: str, read: Callable[[], float | Mapping[Any, float]]) -> None:
         """Read a gauge or counter of metrics.toml from `read` at every scrape."""
         kind = "gauge" if name in _TABLE["gauge"] else "counter"
         self._add(kind, name, callback=read)
@@ -183,20 +180,18 @@ class Metrics:
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
         """Read the metrics of live streams from their services at every scrape."""
+
+        def refreshes() -> Mapping[tuple[str], float]:
+            # The writer counts overflowed streams, the hub all others.
+            overflowed = {"overflow": writer.refreshes}
+            return {(why,): float(n + overflowed.get(why, 0)) for why, n in hub.refreshes.items()}
+
         for cap in ("total", "user"):
             # From 0: Prometheus sees no increase in a series that begins at 1.
             self._refused.labels(cap)
         self.watch("forge_sse_connections", lambda: limiter.active)
         self.watch("forge_sse_connections_limit", lambda: limiter.max_total)
         self.watch("forge_sse_events_sent_total", lambda: writer.frames_sent)
-        self.watch("forge_sse_refreshes_total", lambda: _refreshes(hub, writer))
+        self.watch("forge_sse_refreshes_total", refreshes)
         self.watch("forge_notify_lag_seconds", lambda: hub.lag_seconds)
         self.watch("forge_notify_reconnects_total", lambda: hub.reconnects)
-
-
-def _refreshes(
-    hub: notify.PostgresHub, writer: fanout.StreamWriter
-) -> Mapping[tuple[str, ...], float]:
-    """Return refreshes by reason; the writer counts overflowed streams, the hub all others."""
-    overflowed = {"overflow": writer.refreshes}
-    return {(why,): float(n + overflowed.get(why, 0)) for why, n in hub.refreshes.items()}

@@ -33,7 +33,7 @@ class Cells:
     def __init__(
         self, actions: AnyActions, rows: Sequence[Any], fields: Fields, paths: PagePaths, root: str
     ) -> None:
-        self._actions, self._paths, self._root = actions, paths, root
+        self._actions, self._fields, self._paths, self._root = actions, fields, paths, root
         self._related: dict[str, Mapping[Any, Any]] = {}
         for field in fields:
             if field.relation is not None:
@@ -52,13 +52,18 @@ class Cells:
             return _EMPTY
         return format_html(field.kind, field.value(row))
 
-    def related_label(self, row: Any, field: FormField) -> str:
-        """Return the label of the related row, "" if it does not exist or may not be read."""
-        relation = field.relation
-        if relation is None or relation.name not in self._related:
-            return ""
-        related = self._related[relation.name][self._actions.key_of(row)]
-        return "" if related is None else self._target(relation).label(related)
+    def csv_rows(self, rows: Sequence[Any]) -> list[list[str]]:
+        """Return rows as CSV cells, in the order of `csv_head`."""
+        return [[cell for f in self._fields for cell in self._csv_cells(row, f)] for row in rows]
+
+    def _csv_cells(self, row: Any, field: FormField) -> list[str]:
+        """Return the value of a field, followed by the label of its target if it is a relation."""
+        value, relation = _csv_value(field.kind, field.value(row)), field.relation
+        if relation is None:
+            return [value]
+        related = self._related.get(relation.name, {}).get(self._actions.key_of(row))
+        label = "" if related is None else self._target(relation).label(related)
+        return [value, _csv_text(label)]
 
     def _row_link(self, relation: Relation, row: Any) -> Raw:
         target = self._target(relation)
@@ -105,17 +110,25 @@ def format_html(kind: str, value: object) -> Raw:
     return tag("span", value_text)
 
 
-def csv_value(kind: str, value: object) -> str:
+def csv_head(fields: Fields) -> list[str]:
+    """Return the names of CSV columns: the key of a relation is followed by its target's label."""
+    head = []
+    for field in fields:
+        head += [field.name, field.relation.name] if field.relation else [field.name]
+    return head
+
+
+def _csv_value(kind: str, value: object) -> str:
     """Return a column's value as a CSV cell."""
     if value is None:
         return ""
     if kind == "json" or isinstance(value, list):
-        return csv_text(json.dumps(value, ensure_ascii=False))
+        return _csv_text(json.dumps(value, ensure_ascii=False))
     value_text = to_text(value)
-    return csv_text(value_text) if kind in _TEXTS else value_text
+    return _csv_text(value_text) if kind in _TEXTS else value_text
 
 
-def csv_text(value: str) -> str:
+def _csv_text(value: str) -> str:
     """Return a text as a CSV cell that no spreadsheet evaluates as a formula."""
     return "'" + value if value.startswith(_FORMULAS) else value
 

@@ -99,9 +99,9 @@ def data_of(fields: Fields, texts: Texts, seen: Texts | None = None) -> dict[str
     return data
 
 
-def errors_of(error: DomainError, names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the messages of an error by field; "" for those of other fields than `names`."""
-    result: dict[str, list[str]] = {}
+def errors_of(error: DomainError, fields: Fields) -> dict[str, list[str]]:
+    """Return the messages of an error by field; "" if it is not of `fields`."""
+    result, names = dict[str, list[str]](), {field.name for field in fields}
     for field_error in getattr(error, "errors", ()):  # a ConstraintViolation has none
         name = field_error.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
         known = name in names

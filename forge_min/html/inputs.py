@@ -74,6 +74,10 @@ class RelationChoices(NamedTuple):
     fetch: str = ""
 
 
+Options = Mapping[str, RelationChoices]
+"""The choices of relations that the user may read, by field."""
+
+
 def control(
     field: FormField,
     texts: Sequence[str],
@@ -86,9 +90,10 @@ def control(
     options: the choices of a relation, if the user may read its targets.
     wrong: whether the field has errors.
     """
+    described_by = [f"help-{field.name}"] * bool(field.help) + [f"error-{field.name}"] * wrong
     about: dict[str, Any] = {
         "id": f"field-{field.name}",
-        "aria_describedby": described_by(field, wrong),
+        "aria_describedby": " ".join(described_by) or None,
         "aria_invalid": "true" if wrong else None,
     }
     if options is not None:
@@ -99,14 +104,11 @@ def control(
             "input", type="checkbox", name=field.name, value="true", checked=checked, **about
         )
     if field.kind == "enum[]":
-        choices = _with_current([Choice(value, text(value)) for value in field.choices], texts)
-        boxes = choice_list(field.name, "many", choices, texts)
+        boxes = choice_list(field.name, "many", _with_current(_values(field), texts), texts)
         return tag("div", boxes, class_="choices", **about, tabindex="-1")
     about |= {"name": field.name, "required": field.required}
-    if field.kind == "bool":
-        return _select([Choice("true", text("yes")), Choice("false", text("no"))], texts, about)
-    if field.kind == "enum":
-        return _select([Choice(value, text(value)) for value in field.choices], texts, about)
+    if field.kind in ("bool", "enum"):
+        return _select(_values(field), texts, about)
     value = texts[0] if texts else ""
     about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
     about |= {html: field.rules.get(name) for name, html in _LENGTHS.items()}
@@ -149,10 +151,7 @@ def conflict_choice(field: FormField, theirs: str, chosen: str) -> Raw:
 
 def format_value(field: FormField, texts: Sequence[str], options: Sequence[Choice]) -> str:
     """Return the value of a field as text to show. options: the targets of a relation."""
-    labels = {choice.value: choice.label for choice in options}
-    labels |= {value: text(value) for value in field.choices}
-    if field.kind == "bool":
-        labels = {"true": text("yes"), "false": text("no")}
+    labels = {choice.value: choice.label for choice in (*options, *_values(field))}
     if field.is_box:
         texts = texts or ["false"]
     return ", ".join(labels.get(value, value) for value in texts) or _EMPTY.label
@@ -175,12 +174,6 @@ def input_type(kind: str, value: str) -> str:
     return "text"
 
 
-def described_by(field: FormField, wrong: bool) -> str | None:
-    """Return the ids of the field's help and errors, for aria-describedby."""
-    ids = [f"help-{field.name}"] * bool(field.help) + [f"error-{field.name}"] * wrong
-    return " ".join(ids) or None
-
-
 def is_group(field: FormField, options: RelationChoices | None) -> bool:
     """Whether the control is several inputs in a fieldset with a legend."""
     several = options is not None and (options.all is None or field.kind == "many")
@@ -195,6 +188,13 @@ def choice_list(name: str, kind: str, choices: Sequence[Choice], chosen: Sequenc
         box = void("input", type=type, name=name, value=value, checked=value in chosen)
         labels.append(tag("label", join([box, tag("span", label)]), class_="choice"))
     return join(labels)
+
+
+def _values(field: FormField) -> list[Choice]:
+    """Return the values of an enum or a bool; [] for other kinds."""
+    if field.kind == "bool":
+        return [Choice("true", text("yes")), Choice("false", text("no"))]
+    return [Choice(value, text(value)) for value in field.choices]
 
 
 def _relation(

@@ -18,10 +18,10 @@ from ..errors import BadRequest
 from ..fanout import iso_utc
 from ..i18n import text
 from ..wsgi import Raw, Request, Response, first, join, tag, void
-from .cells import NUMBERS, Cells, PagePaths, csv_text, csv_value, row_url
+from .cells import NUMBERS, Cells, PagePaths, csv_head, row_url
 from .fields import AnyActions, Fields, FormField, display_fields
 from .form import moment_of
-from .inputs import SEARCH, RelationChoices, control, input_type, is_group
+from .inputs import SEARCH, Options, control, input_type, is_group
 
 _POSITION = ("cursor", "limit", "page", "per_page")  # parameters that select a page of rows
 MAX_COLUMNS = 6  # beside the label; a detail page shows all
@@ -63,13 +63,8 @@ class ListPage:
         limit = self._actions.limits.conditions
         return ListQuery.parse(self._actions.resource, params, max_conditions=limit)
 
-    def context(
-        self, request: Request, options: Mapping[str, RelationChoices]
-    ) -> tuple[dict[str, Any], int]:
-        """Return the template's variables and the status.
-
-        options: the choices of relations that the user may read, by field.
-        """
+    def context(self, request: Request, options: Options) -> tuple[dict[str, Any], int]:
+        """Return the template's variables and the status."""
         params, problem, rows, status = _params(request), "", list[Any](), 200
         previous = following = ""
         try:
@@ -87,7 +82,9 @@ class ListPage:
             )
         except BadRequest as err:
             problem, status = text(err.message), 400
-        columns = self.columns()
+        label, columns = self._actions.label_column(), self.columns()
+        name_field = next((f for f in self._fields if f.column is label), self._fields[0])
+        heads = [self._column_head(request, params, field) for field in (name_field, *columns)]
         cells = Cells(self._actions, rows, columns, self._paths, request.root)
         filters = [self._filter(field, params, options) for field in self.filter_fields()]
         resource = self._actions.resource
@@ -102,7 +99,7 @@ class ListPage:
             "filtered": filtered,
             "sort": first(params, "sort"),
             "kept": Raw() if problem else self._other_conditions(params, options),
-            "columns": self._column_heads(request, params, columns),
+            "columns": heads,
             "rows": [self._row_item(request, row, columns, cells) for row in rows],
             "empty": text("No matching rows.")
             if filtered or first(params, "q")
@@ -117,7 +114,7 @@ class ListPage:
         """Return the fields by which the user may filter."""
         return [f for f in self._visible_fields() if f.column is not None and f.column.filterable]
 
-    def _other_conditions(self, params: QueryParams, options: Mapping[str, RelationChoices]) -> Raw:
+    def _other_conditions(self, params: QueryParams, options: Options) -> Raw:
         """Return hidden inputs for conditions of the URL that have no input in the form.
 
         A search within such a list keeps its conditions.
@@ -133,9 +130,7 @@ class ListPage:
             for value in values
         )
 
-    def _filter(
-        self, field: FormField, params: QueryParams, options: Mapping[str, RelationChoices]
-    ) -> Raw:
+    def _filter(self, field: FormField, params: QueryParams, options: Options) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
         choices = options.get(field.name)
         if field.kind == "enum[]":
@@ -157,11 +152,6 @@ class ListPage:
         (name,) = _input_names(field)
         entry = void("input", type="text", id=f"field-{name}", name=name, value=first(params, name))
         return _labelled(f"field-{name}", field.label, entry)
-
-    def _column_heads(self, request: Request, params: QueryParams, columns: Fields) -> list[Item]:
-        label = self._actions.label_column()
-        name = next((f for f in self._fields if f.column is label), self._fields[0])
-        return [self._column_head(request, params, field) for field in (name, *columns)]
 
     def _column_head(self, request: Request, params: QueryParams, field: FormField) -> Item:
         kind, column = _kind(field), field.column
@@ -256,41 +246,23 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
     hidden = actions.hidden()
     fields = [f for f in display_fields(actions.resource) if f.column and f.name not in hidden]
     batches = actions.batches(query)  # checks the permission
-    return csv_response(actions.resource.topic, csv_blocks(actions, batches, fields))
+    return csv_response(actions, actions.resource.topic, fields, batches)
 
 
-def csv_response(name: str, blocks: Iterator[Sequence[Sequence[str]]]) -> Response:
-    """Return blocks of rows as CSV. name: of the file, without its suffix."""
+def csv_response(
+    actions: AnyActions, name: str, fields: Fields, batches: Iterator[list[Any]]
+) -> Response:
+    """Return batches of rows as CSV. name: of the file, without its suffix."""
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
         ("Content-Disposition", f'attachment; filename="{name}.csv"'),
         ("Cache-Control", "no-store"),
     ]
-    # Each block is computed with the identity and language of this context.
-    run = partial(copy_context().run, next, map(_format_csv, blocks), b"")
+    rows = (Cells(actions, batch, fields, {}, "").csv_rows(batch) for batch in batches)
+    parts = map(_format_csv, chain([[csv_head(fields)]], rows))
+    # Each part is computed with the identity and language of this context.
+    run = partial(copy_context().run, next, parts, b"")
     return Response(200, chain([b"\xef\xbb\xbf"], iter(run, b"")), headers)
-
-
-def csv_blocks(
-    actions: AnyActions, batches: Iterator[list[Any]], fields: Fields
-) -> Iterator[list[list[str]]]:
-    """Yield the head, then rows as lists of texts, for `csv_response`."""
-    head = []
-    for field in fields:  # the key of a relation is followed by the label of its target
-        head += [field.name, field.relation.name] if field.relation else [field.name]
-    yield [head]
-    for batch in batches:
-        cells = Cells(actions, batch, fields, {}, "")
-        yield [_csv_row(cells, row, fields) for row in batch]
-
-
-def _csv_row(cells: Cells, row: Any, fields: Fields) -> list[str]:
-    values = []
-    for field in fields:
-        values.append(csv_value(field.kind, field.value(row)))
-        if field.relation:
-            values.append(csv_text(cells.related_label(row, field)))
-    return values
 
 
 def _format_csv(rows: Sequence[Sequence[str]]) -> bytes:

@@ -19,7 +19,7 @@ from ..wsgi import Request, Response, first, user_zone
 from .cells import Cells
 from .fields import AnyActions, FormField, display_fields, label_of
 from .layout import REPORTS, Hyperlink, Layout
-from .list_page import csv_blocks, csv_response
+from .list_page import csv_response
 from .templates import index
 from .templates import report as report_page
 
@@ -86,8 +86,7 @@ def aggregate_csv(actions: AnyActions, request: Request) -> Response:
 
 def csv_of(actions: AnyActions, name: str, terms: Sequence[str], groups: Groups) -> Response:
     """Return groups as CSV. terms: the group keys and the measures."""
-    fields = _fields(actions, terms)
-    return csv_response(name, csv_blocks(actions, iter([_rows(actions, groups)]), fields))
+    return csv_response(actions, name, _fields(actions, terms), iter([_rows(actions, groups)]))
 
 
 def _fields(actions: AnyActions, terms: Sequence[str]) -> list[FormField]:

@@ -14,7 +14,7 @@ from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from ..actions import MOST_RELATED, Actions
+from ..actions import MOST_RELATED
 from ..auth import as_identity, current_identity
 from ..errors import (
     Conflict,
@@ -45,7 +45,7 @@ from . import form, inputs, states
 from .cells import PagePaths, details, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
 from .form import FormBase, Texts
-from .inputs import CHOICE, SEARCH, RelationChoices
+from .inputs import CHOICE, SEARCH, Options, RelationChoices
 from .layout import Layout, Render
 from .list_page import ListPage, export
 from .report import aggregate_csv
@@ -54,7 +54,6 @@ from .templates import form as form_page
 from .templates import list as list_page
 
 Views = Mapping[str, Render]
-Options = Mapping[str, RelationChoices]  # field → choices
 
 PAGES: Views = {
     "list": list_page.render,
@@ -96,6 +95,7 @@ class OpenForm(NamedTuple):
     texts: the texts of the inputs.
     base: the state of an edit form when it was rendered; None for a new row.
     now: the texts of the row, if they may differ from those of the form.
+    pairs: all that the client sent.
     """
 
     row: Any
@@ -103,6 +103,7 @@ class OpenForm(NamedTuple):
     texts: Texts
     base: FormBase | None = None
     now: Texts = {}
+    pairs: Texts = {}
 
 
 class ResourcePages:
@@ -207,14 +208,13 @@ class ResourcePages:
         self._actions.allow("create")
         fields, pairs = self._fields(new=True), sent_form(request)
         sent = form.posted(fields, pairs)
-        opened = OpenForm(None, fields, {**form.defaults(fields), **sent})
+        opened = OpenForm(None, fields, {**form.defaults(fields), **sent}, pairs=pairs)
         if pairs.get("_search"):  # a search for a relation's target
-            return self._form(request, opened, pairs=pairs)
+            return self._form(request, opened)
         try:
             return self._done(request, "created", self._actions.create(form.data_of(fields, sent)))
         except (Invalid, Conflict, ConstraintViolation) as err:
-            names = [field.name for field in fields]
-            return self._form(request, opened, form.errors_of(err, names), pairs, status=422)
+            return self._form(request, opened, form.errors_of(err, fields), status=422)
 
     def edit(self, request: Request) -> Response:
         """Show the form of a row."""
@@ -275,15 +275,15 @@ class ResourcePages:
     def _update(self, request: Request, pairs: Texts, base: FormBase | None) -> Response:
         sent = self._sent(pairs, base)
         # A project's own update runs once per request.
-        for _ in range(_MAX_TRIES if type(self._actions).update is Actions.update else 1):
+        for _ in range(_MAX_TRIES if self._actions.is_inherited("update") else 1):
             try:
-                now = self._open(request, base)
+                now = self._open(request, base)._replace(pairs=pairs)
             except NotFound:
                 if base is None:
                     raise
                 fields = [f for f in form.rendered(base, self._fields(new=False)) if f.name in sent]
-                opened = OpenForm(None, fields, sent, base)
-                return self._form(request, opened, {"": [text(_DELETED)]}, pairs, status=404)
+                opened = OpenForm(None, fields, sent, base, pairs=pairs)
+                return self._form(request, opened, {"": [text(_DELETED)]}, status=404)
             assert now.base is not None
             # Without a base the client must confirm each difference before it is written.
             began = base or now.base._replace(undecided=[*now.base.fields])
@@ -294,12 +294,12 @@ class ResourcePages:
             fields = [field for field in now.fields if field.name in sent]
             opened = now._replace(fields=fields, texts=sent)
             if base is not None and not lost and pairs.get("_search"):
-                return self._form(request, opened, pairs=pairs)
+                return self._form(request, opened)
             if base is None or lost or merged.conflicts:
                 fresh = form.new_base(now.fields, now.texts, began.zone, merged.conflicts)
                 opened = now._replace(texts=merged.texts, base=fresh)
                 errors = self._conflict_errors(merged.conflicts, lost, known=base is not None)
-                return self._form(request, opened, errors, pairs, status=409)
+                return self._form(request, opened, errors, status=409)
             changes = {name: merged.texts[name] for name in merged.changed}
             try:
                 key = self._actions.key_of(now.row)
@@ -308,10 +308,9 @@ class ResourcePages:
             except StaleVersion:
                 continue
             except (Invalid, Conflict, ConstraintViolation) as err:
-                names = [field.name for field in now.fields]
-                return self._form(request, opened, form.errors_of(err, names), pairs, status=422)
+                return self._form(request, opened, form.errors_of(err, now.fields), status=422)
             return self._done(request, "updated", row)
-        return self._form(request, opened, {"": [text(_BUSY)]}, pairs, status=409)
+        return self._form(request, opened, {"": [text(_BUSY)]}, status=409)
 
     def _conflict_errors(
         self, conflicts: Sequence[str], lost: Sequence[str], *, known: bool
@@ -362,16 +361,11 @@ class ResourcePages:
         ]
 
     def _form(
-        self,
-        request: Request,
-        opened: OpenForm,
-        errors: Texts = _NOTHING,
-        pairs: Texts = _NOTHING,
-        status: int = 200,
+        self, request: Request, opened: OpenForm, errors: Texts = _NOTHING, status: int = 200
     ) -> Response:
         row, url = opened.row, request.root + self._path
-        options = self._options(request, opened.fields, {**pairs, **opened.texts})
-        fields = [self._form_item(f, opened, options, errors, pairs) for f in opened.fields]
+        options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
+        fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
         hidden = [csrf_field(request)]
         if opened.base is None:
@@ -394,18 +388,18 @@ class ResourcePages:
         return self._layout.page(request, self._templates["form"], title, status, **context)
 
     def _form_item(
-        self, field: FormField, opened: OpenForm, options: Options, errors: Texts, pairs: Texts
+        self, field: FormField, opened: OpenForm, options: Options, errors: Texts
     ) -> Item:
         choices, messages = options.get(field.name), errors.get(field.name, ())
         texts = opened.texts.get(field.name, ())
         marker = inputs.empty_marker(field, choices)
         control = inputs.control(field, texts, options=choices, wrong=bool(messages))
-        html = join([marker, control, self._choice(field, opened, pairs)])
+        html = join([marker, control, self._choice(field, opened)])
         shown = {name: getattr(field, name) for name in _ATTRIBUTES}
         shown["group"] = inputs.is_group(field, choices)
         return Item(**shown, input=html, errors=messages)
 
-    def _choice(self, field: FormField, opened: OpenForm, pairs: Texts) -> Raw:
+    def _choice(self, field: FormField, opened: OpenForm) -> Raw:
         """Return the choice between two values, for a field that two users changed."""
         if opened.base is None or field.name not in opened.base.undecided:
             return Raw()
@@ -413,7 +407,7 @@ class ResourcePages:
         if field.relation is not None:
             with suppress(DomainError):
                 targets = inputs.choices_of_keys(self._target(field), theirs)
-        decided = first(pairs, field.name + CHOICE)
+        decided = first(opened.pairs, field.name + CHOICE)
         return inputs.conflict_choice(field, inputs.format_value(field, theirs, targets), decided)
 
     def _options(self, request: Request, fields: Fields, pairs: Texts) -> Options:

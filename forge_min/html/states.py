@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any
 
+from ..actions import Resource, Transition
 from ..i18n import text
 from ..wsgi import Raw, Request, Response, join, tag
-from .fields import AnyActions, label_of
+from .fields import AnyActions, display_fields, label_of
 from .layout import Layout
 from .templates import states as states_page
 
 # In SVG user units.
 _BOX, _HEIGHT, _STEP, _BEND, _LETTER = 170, 36, 92, 44, 8
-_ARROW = (
+_ARROW = Raw(
     '<marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8"'
     ' orient="auto"><path d="M0 0 8 4 0 8z"></path></marker>'
 )
@@ -43,39 +44,40 @@ def show_graph(actions: AnyActions, layout: Layout, path: str, request: Request)
     """
     actions.allow("read")
     title = text("States: {what}", what=label_of(actions.resource.event))
-    context: dict[str, Any] = {"fields": state_fields(actions), "list": request.root + path}
-    return layout.page(request, states_page.render, title, **context)
+    fields, url = state_fields(actions), request.root + path
+    return layout.page(request, states_page.render, title, fields=fields, list=url)
 
 
 def state_fields(actions: AnyActions) -> list[Item]:
     """Return each field with states: its label, its graph, and its transitions as lines."""
     resource = actions.resource
-    columns = {column.name: column for column in resource.columns}
+    fields = {field.name: field for field in display_fields(resource)}
     items = []
     for name in dict.fromkeys(each.column for each in resource.transitions):
         edges: dict[tuple[int, int], list[str]] = defaultdict(list)
-        lines, states = [], columns[name].choices
+        lines, states = [], fields[name].choices
         for each in resource.transitions:
             for state, following in each.steps.items() if each.column == name else ():
                 edges[states.index(state), states.index(following)].append(label_of(each.name))
-                notes = [text("a reason is needed")] * each.needs_reason
-                if each.not_by:
-                    notes.append(text("not by: {field}", field=label_of(each.not_by)))
-                roles = resource.roles(each.name)
-                who = text("all users") if roles is None else ", ".join(map(label_of, roles))
-                lines.append(
-                    Item(
-                        state=text(state),
-                        name=label_of(each.name),
-                        following=text(following),
-                        who=who,
-                        notes="; ".join(notes),
-                    )
-                )
-        label = columns[name].label
+                lines.append(_line(resource, each, state, following))
         graph = state_graph([*map(text, states)], edges)
-        items.append(Item(label=text(label) if label else label_of(name), graph=graph, lines=lines))
+        items.append(Item(label=fields[name].label, graph=graph, lines=lines))
     return items
+
+
+def _line(resource: Resource[Any], transition: Transition, state: str, following: str) -> Item:
+    """Return a transition between two states, its roles and its conditions."""
+    roles = resource.roles(transition.name)
+    notes = [text("a reason is needed")] if transition.needs_reason else []
+    if transition.not_by:
+        notes.append(text("not by: {field}", field=label_of(transition.not_by)))
+    return Item(
+        state=text(state),
+        name=label_of(transition.name),
+        following=text(following),
+        who=text("all users") if roles is None else ", ".join(map(label_of, roles)),
+        notes="; ".join(notes),
+    )
 
 
 def state_graph(states: Sequence[str], edges: Mapping[tuple[int, int], Sequence[str]]) -> Raw:
@@ -85,18 +87,18 @@ def state_graph(states: Sequence[str], edges: Mapping[tuple[int, int], Sequence[
     """
     right = max([_bend(*edge, names) for edge, names in edges.items() if edge[1] > edge[0]] or [0])
     left = max([_bend(*edge, names) for edge, names in edges.items() if edge[1] < edge[0]] or [0])
-    parts = [Raw(_ARROW)]
-    for (start, end), names in edges.items():
-        parts.append(_edge(start, end, ", ".join(names), left))
+    arrows = [_edge(*edge, ", ".join(names), left) for edge, names in edges.items()]
+    boxes = []
     for n, state in enumerate(states):
         y = n * _STEP + 1
         box = tag("rect", "", x=left, y=y, width=_BOX, height=_HEIGHT, rx=6)
         name = tag("text", state, x=left + _BOX / 2, y=y + 23, text_anchor="middle")
-        parts.append(join([box, name]))
+        boxes += [box, name]
     width = left + _BOX + right
     size = f"0 0 {width} {(len(states) - 1) * _STEP + _HEIGHT + 2}"
     label = text("The states and transitions, which the table below lists")
-    return tag("svg", join(parts), viewBox=size, width=width, role="img", aria_label=label)
+    drawing = join([_ARROW, *arrows, *boxes])
+    return tag("svg", drawing, viewBox=size, width=width, role="img", aria_label=label)
 
 
 def _bend(start: int, end: int, names: Sequence[str]) -> int:

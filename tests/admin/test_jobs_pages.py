@@ -44,7 +44,7 @@ class Desk:
     def __init__(self, database: TestDatabase, token: str = "") -> None:
         self.conn = db.connect(database.app_url)
         self._database = db.Database(database.app_url)
-        self.pages = JobsPages(self._database, "shop & co", lambda: ["told"])
+        self.pages = JobsPages(self._database, "shop & co", lambda: ["told"], {})
         self.server = new_server(token=token, jobs=lambda: self.pages)
         self.server.start()
         self._cookie = ""

@@ -143,12 +143,7 @@ class AccountPages:
 
     def ask(self, request: Request) -> Response:
         """Show the sign-in form."""
-        following = first(request.query, "next")
-        done = first(request.query, "done")
-        notice = text("The password is changed. Sign in with it.") if done == "password" else ""
-        if lacks_https(request, secure=self._secure):
-            notice = https_message()
-        return self._sign_in(request, following, notice=notice)
+        return self._sign_in(request, first(request.query, "next"))
 
     def sign_in(self, request: Request) -> Response:
         """Start a session, then redirect to the page that asked for it."""
@@ -307,13 +302,12 @@ class AccountPages:
         return self._remember(request, response, email)
 
     def _sign_in(
-        self,
-        request: Request,
-        following: str,
-        email: str = "",
-        error: DomainError | None = None,
-        notice: str = "",
+        self, request: Request, following: str, email: str = "", error: DomainError | None = None
     ) -> Response:
+        done = first(request.query, "done")
+        notice = text("The password is changed. Sign in with it.") if done == "password" else ""
+        if lacks_https(request, secure=self._secure):
+            notice = https_message()
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
