@@ -254,7 +254,7 @@ class Target:
         with ExitStack() as stack:
             peers = []
             for stream in streams:
-                sock = socket.create_connection(self.server.server_address[:2], timeout=DEADLINE)
+                sock = socket.create_connection(("127.0.0.1", self.server.server_port), DEADLINE)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 peers.append((stack.enter_context(sock), stream))
                 self.requests.pop(str(sock.getsockname()[1]), None)
