@@ -307,7 +307,7 @@ class Application:
 
         It runs before the middleware, so that its queries and refusals are reported by route.
         """
-        handler, request.params, pattern = self._router.match(request.method, request.path)
+        (_, pattern, handler, _), request.params = self._router.match(request.method, request.path)
         request.routed = routed = (handler, request.method, request.path)
         request.route = request.environ[ROUTE] = pattern
         request.fields["route"] = pattern
