@@ -165,7 +165,6 @@ class Application:
                 streams = True
                 ended = partial(self._on_close, request, status, started, on_status, instrument)
                 body = StreamingBody(body, ended)  # type: ignore[arg-type]  # not bytes here
-                body.forge_release = environ.get(RELEASE)
         except Parked:
             if instrument is not None:
                 instrument.__exit__(None, None, None)

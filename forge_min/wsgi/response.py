@@ -52,8 +52,6 @@ class StreamingBody:
     on_close: called once in that context, at the end: see `Application._on_close`.
     """
 
-    forge_release: Callable[[], None] | None = None  # of its request, see `ConcurrencyLimit`
-
     def __init__(self, body: Iterable[bytes], on_close: Callable[..., None]) -> None:
         self._body = body
         self._on_close: Callable[..., None] | None = on_close
