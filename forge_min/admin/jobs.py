@@ -57,10 +57,10 @@ class JobsPages:
 
     def __call__(self, request: Request) -> Response:
         """Handle one request. Raises as `Router.match`, and HTTPProblem for a cross-site form."""
-        handler, request.params, _ = self._router.match(request.method, request.path)
+        route, request.params = self._router.match(request.method, request.path)
         if request.method == "POST":
             check_csrf(request)
-        return handler(request)
+        return route.handler(request)
 
     # -- pages ------------------------------------------------------------------------------------
 

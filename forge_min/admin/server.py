@@ -119,7 +119,7 @@ class AdminServer:
     @property
     def port(self) -> int:
         """The port that the server listens on."""
-        return int(self._server.server_address[1])
+        return self._server.server_port
 
     def start(self) -> None:
         """Start serving. Idempotent."""

@@ -32,16 +32,10 @@ class User(NamedTuple):
     id: UUID
     email: str
     name: str
-    roles: tuple[str, ...]
+    roles: Sequence[str]
     time_zone: str
     language: str
     disabled: bool
-
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> User:
-        """Return the user of a row of exactly these columns."""
-        id, email, name, roles, *rest = row
-        return cls(id, email, name, tuple(roles), *rest)
 
 
 class Tenant(NamedTuple):
@@ -75,15 +69,12 @@ def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence
 
 def find_user(conn: Connection, email_or_id: str) -> User:
     """Return the user of an email or id. Raises NotFound F633."""
-    lower = email_or_id.lower()
-    rows = db.run(conn, SQL["user"], {"email": lower, "id": as_id(email_or_id)})
-    # Perhaps the database lower-cased this email differently: let it do so again.
-    if not rows and not lower.isascii():
-        rows = db.run(conn, SQL["user"], {"email": email_or_id, "id": None})
+    params = {"email": email_or_id.lower(), "id": as_id(email_or_id)}
+    rows = db.run(conn, SQL["user"], params)
     if not rows:
         hint = "auth list-users shows all"
         raise NotFound(f"user {email_or_id!r} not found", code="F633", hint=hint)
-    return User.of(rows[0])
+    return User(*rows[0])
 
 
 def list_users(
@@ -94,7 +85,7 @@ def list_users(
     tenant: return only its members.
     """
     rows = db.run(conn, SQL["users"], {"tenant": tenant})
-    return [(User.of(user), roles) for *user, roles in rows]
+    return [(User(*user), roles) for *user, roles in rows]
 
 
 def list_tenants(conn: Connection) -> list[tuple[Tenant, int]]:

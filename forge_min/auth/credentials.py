@@ -38,7 +38,7 @@ class ApiKey(NamedTuple):
     id: UUID
     hint: str
     name: str
-    roles: tuple[str, ...] | None
+    roles: Sequence[str] | None
     tenant: str | None
     created_at: datetime
     seen_at: datetime | None

@@ -165,7 +165,7 @@ def find_reset(conn: Connection, secret: str) -> User:
     rows = db.run(conn, SQL["by_reset"], {"key": digest(secret)})
     if not rows:
         raise Unauthenticated(text("this link is used, expired or unknown"), code="F638")
-    return User.of(rows[0])
+    return User(*rows[0])
 
 
 def use_reset(conn: Connection, secret: str, password: object, min_length: int) -> User:

@@ -23,8 +23,8 @@ def routes(args: argparse.Namespace) -> None:
 def openapi(args: argparse.Namespace) -> None:
     """Print the document of /api/openapi.json, even if `api.docs` does not serve it."""
     os.environ["FORGE_API_DOCS"] = "true"
-    match = _router(args).match("GET", "/api/openapi.json")
-    body = match.handler(Request({"REQUEST_METHOD": "GET"})).body
+    route, _ = _router(args).match("GET", "/api/openapi.json")
+    body = route.handler(Request({"REQUEST_METHOD": "GET"})).body
     spec = json.loads(b"".join([body] if isinstance(body, bytes) else body))
     lines = json.dumps(spec, indent=2, ensure_ascii=False).splitlines()
     print_result(spec, lines, as_json=args.json)

@@ -165,7 +165,6 @@ class Application:
                 streams = True
                 ended = partial(self._on_close, request, status, started, on_status, instrument)
                 body = StreamingBody(body, ended)  # type: ignore[arg-type]  # not bytes here
-                body.forge_release = environ.get(RELEASE)
         except Parked:
             if instrument is not None:
                 instrument.__exit__(None, None, None)
@@ -307,7 +306,7 @@ class Application:
 
         It runs before the middleware, so that its queries and refusals are reported by route.
         """
-        handler, request.params, pattern = self._router.match(request.method, request.path)
+        (_, pattern, handler, _), request.params = self._router.match(request.method, request.path)
         request.routed = routed = (handler, request.method, request.path)
         request.route = request.environ[ROUTE] = pattern
         request.fields["route"] = pattern

@@ -24,7 +24,6 @@ Keys of environ that the application sets:
 Attributes of the returned body that the server reads:
 
 * forge_context: the `contextvars.Context` of the request, for the log.
-* forge_release: as RELEASE.
 * forge_fail(error, *, begun): the response ends with this exception. begun: a part was sent.
 
 `OnServerResponse` is called by the server, `Parked` is raised by the application.

@@ -188,9 +188,8 @@ class Request:
         compressed.
         """
         kind = self.content_type
-        if kind != "application/json" and not kind.endswith("+json"):
-            raise _wrong_media_type("application/json")
-        self._reject_content_encoding()
+        is_json = kind == "application/json" or kind.endswith("+json")
+        self._check_type("application/json", is_sent=is_json)
         try:
             return _decode(self.body.decode())
         except (ValueError, RecursionError) as err:
@@ -202,19 +201,16 @@ class Request:
         Raises BadRequest if it is malformed, HTTPProblem 415 for another media type or a compressed
         body.
         """
-        if self.content_type != FORM:
-            raise _wrong_media_type(FORM)
-        self._reject_content_encoding()
+        self._check_type(FORM, is_sent=self.content_type == FORM)
         return _pairs(self.body)
 
-    def _reject_content_encoding(self) -> None:
-        """Reject a compressed body (RFC 9110 section 8.4): nothing here decompresses it."""
+    def _check_type(self, wanted: str, *, is_sent: bool) -> None:
+        """Reject a body of another media type, and a compressed one: nothing decompresses it."""
+        if not is_sent:
+            raise HTTPProblem(415, text("send {type}", type=wanted), code="F522")
+        # RFC 9110 section 8.4
         coding = (self.header("Content-Encoding") or "identity").strip().lower()
         if coding != "identity":
             message = text("send the body without Content-Encoding")
             headers = [("Accept-Encoding", "identity")]
             raise HTTPProblem(415, message, code="F522", headers=headers)
-
-
-def _wrong_media_type(wanted: str) -> HTTPProblem:
-    return HTTPProblem(415, text("send {type}", type=wanted), code="F522")

@@ -42,7 +42,7 @@ class Response:
         return None
 
 
-class StreamingBody:
+class StreamingBody(Iterator[bytes]):
     """The body of a streamed response.
 
     Each part is made in a copy of the current context, with its log fields and span. The attributes
@@ -52,8 +52,6 @@ class StreamingBody:
     on_close: called once in that context, at the end: see `Application._on_close`.
     """
 
-    forge_release: Callable[[], None] | None = None  # of its request, see `ConcurrencyLimit`
-
     def __init__(self, body: Iterable[bytes], on_close: Callable[..., None]) -> None:
         self._body = body
         self._on_close: Callable[..., None] | None = on_close
@@ -62,9 +60,6 @@ class StreamingBody:
         self._parts: Iterator[bytes] | None = None
         self._begun = False
         self._error: BaseException | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
 
     def __next__(self) -> bytes:
         try:

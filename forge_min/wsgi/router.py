@@ -24,22 +24,8 @@ Handler = Callable[[Request], Response]
 Middleware = Callable[[Request, Handler], Response]
 """Wraps the router: responds itself, or calls the handler and may change its response."""
 
-_new = tuple.__new__
 _PARAM = lazy_pattern(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
 _METHOD = lazy_pattern(r"[A-Z]+")
-
-
-class Match(NamedTuple):
-    """A handler that was found.
-
-    handler: the handler.
-    params: decoded values of the parameters, by name.
-    pattern: as it was added.
-    """
-
-    handler: Handler
-    params: dict[str, str]
-    pattern: str
 
 
 class Route(NamedTuple):
@@ -145,21 +131,23 @@ class Router:
         """Return all routes, in the order of their declaration."""
         return list(self._routes)
 
-    def match(self, method: str, path: str) -> Match:
-        """Find the handler. Raises NotFound, or MethodNotAllowed with the supported methods."""
+    def match(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """Find a route. Returns it with the decoded values of its parameters, by name.
+
+        Raises NotFound, or MethodNotAllowed with the supported methods.
+        """
         # PERF: a fixed path costs one lookup, for any number of routes (benchmarks/http, hello).
         fixed = self._fixed.get(path)
         if fixed is not None and method in fixed:
-            _, pattern, handler, _ = fixed[method][0]
-            return _new(Match, (handler, {}, pattern))
+            return fixed[method][0], {}
         for shape in self._candidates(path):
             if method in shape.methods and (match := shape.matches.fullmatch(path)):
-                (_, pattern, handler, _), names = shape.methods[method]
-                return _new(Match, (handler, dict(zip(names, match.groups())), pattern))
+                route, names = shape.methods[method]
+                return route, dict(zip(names, match.groups()))
         if method == "HEAD":
             with suppress(NotFound, MethodNotAllowed):
                 return self.match("GET", path)
-        return self._without_route(method, path)
+        return self._without_route(method, path), {}
 
     def _candidates(self, path: str) -> Iterator[_Shape]:
         """Yield the shapes that may match, those with the longest common beginning first."""
@@ -167,8 +155,8 @@ class Router:
         while (end := path.rfind("/", 0, end)) >= 0:
             yield from self._shapes.get(path[: end + 1], ())
 
-    def _without_route(self, method: str, path: str) -> Match:
-        """Return the default response of OPTIONS; raise as `match` for other methods."""
+    def _without_route(self, method: str, path: str) -> Route:
+        """Return the default route of OPTIONS; raise as `match` for other methods."""
         matching = [self._fixed[path]] if path in self._fixed else []
         matching += [
             shape.methods for shape in self._candidates(path) if shape.matches.fullmatch(path)
@@ -186,4 +174,4 @@ class Router:
         response = Response(204, b"", [("Allow", ", ".join(allow))])
         # The label of metrics must not be a path of a client.
         best = next(iter(matching[0].values()))[0].pattern if matching else "*"
-        return Match(lambda _: response, {}, best)
+        return Route(method, best, lambda _: response, "")

@@ -158,14 +158,11 @@ class StaticFiles:
         return BytesIO(whole.getvalue()), whole  # without a copy
 
 
-class _Blocks:
+class _Blocks(Iterator[bytes]):
     """The next `left` bytes of an open file, as a body. whole: kept until the end."""
 
     def __init__(self, stream: FileIO | BytesIO, left: int, whole: BytesIO | None) -> None:
         self._stream, self._left, self._whole = stream, left, whole
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
 
     def __next__(self) -> bytes:
         block = self._stream.read(min(BLOCK, self._left))

@@ -37,7 +37,7 @@ def test_an_account_is_found_by_its_email_in_any_case_and_by_its_id(
     found = accounts.find_user(conn, "ANNA@example.com")
     assert found == accounts.find_user(conn, str(anna))
     assert found.id == anna and found.email == "anna@example.com"
-    assert found.roles == ("editor", "reader") and not found.disabled
+    assert found.roles == ["editor", "reader"] and not found.disabled
     with pytest.raises(NotFound) as caught:
         accounts.find_user(conn, "berta@example.com")
     assert caught.value.code == "F633"

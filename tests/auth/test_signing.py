@@ -79,16 +79,6 @@ def test_capitals_of_an_email_are_small_in_one_way_wherever_it_is_written(
         accounts.create_user(conn, email.lower())
 
 
-def test_an_account_from_before_is_found_as_it_was_written(conn: db.Connection) -> None:
-    """Its capitals became small as the database's locale has it; its keys and roles are there."""
-    email = "İpek@example.com"
-    conn.execute("insert into forge_user (email) values (lower(%s))", [email])
-    before = accounts.find_user(conn, email)
-    accounts.create_user(conn, email)
-    assert accounts.find_user(conn, email).email == email.lower()
-    assert before.email != email.lower()
-
-
 def test_each_sign_in_has_a_new_secret_and_ends_the_one_that_the_browser_had(
     conn: db.Connection, anna: User
 ) -> None:

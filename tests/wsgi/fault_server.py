@@ -191,7 +191,7 @@ class Program:
 
     def do_bind(self):
         """Return whether another server can listen on the port."""
-        Server(("127.0.0.1", self.server.server_port), self).server_close()
+        Server(("127.0.0.1", self.server.server_port), self).close()
         return True
 
     def do_timer(self, seconds):

@@ -33,7 +33,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from forge_min import fanout
 from forge_min.wsgi import Server
 from forge_min.wsgi.http1 import Phase, ProtocolError, read_requests
-from forge_min.wsgi.http1.reader import _request
 
 from wsgi.streams import MAX_BODY, Streams
 
@@ -61,18 +60,16 @@ class Difference(Exception):
 # -- in this process -------------------------------------------------------------------------------
 
 
-def advance(reader: Iterator[Phase]) -> Outcome:
+def advance(reader: Iterator[Environ | Phase]) -> Outcome:
     """Return what the reader makes of the bytes that it has."""
     try:
-        while (phase := next(reader)) is Phase.EXPECT:
+        while (arrived := next(reader)) is Phase.EXPECT:
             pass
-        return phase
-    except StopIteration as done:
-        environ: Environ = done.value
-        environ["wsgi.input"] = environ["wsgi.input"].read()
-        return environ
     except ProtocolError as err:
         return err.status
+    if isinstance(arrived, dict):
+        arrived["wsgi.input"] = arrived["wsgi.input"].read()
+    return arrived
 
 
 def framed(frame: Frame, data: bytearray) -> Environ | None:
@@ -106,7 +103,7 @@ def compare_stream(stream: bytes, frame: Frame, counts: Counter[str]) -> None:
     """Compare each request of a stream. Raises Difference."""
     while stream:
         left, rest = bytearray(stream), bytearray(stream)
-        taken, outcome = framed(frame, left), advance(_request(rest, BASE, MAX_BODY))
+        taken, outcome = framed(frame, left), advance(read_requests(rest, BASE, MAX_BODY))
         counts["executions"] += 1
         compare(taken, left, outcome, rest)
         counts["taken"] += taken is not None
@@ -123,7 +120,7 @@ def compare_prefixes(stream: bytes, cuts: list[int], frame: Frame, counts: Count
     cuts: the ends of the parts, in order.
     """
     data = bytearray()
-    reader = _request(data, BASE, MAX_BODY)
+    reader = read_requests(data, BASE, MAX_BODY)
     outcome: Outcome = Phase.IDLE
     begin = end = 0
     first: bool | None = None
@@ -141,7 +138,7 @@ def compare_prefixes(stream: bytes, cuts: list[int], frame: Frame, counts: Count
             if first not in (None, taken is not None):
                 raise Difference("whether it is taken depends on the bytes after the request")
             first = taken is not None
-    whole = advance(_request(bytearray(stream[: cuts[-1]]), BASE, MAX_BODY))
+    whole = advance(read_requests(bytearray(stream[: cuts[-1]]), BASE, MAX_BODY))
     if whole != outcome:
         raise Difference(f"in parts the result of the reader is {outcome}, at once it is {whole}")
 
@@ -254,7 +251,7 @@ class Target:
         with ExitStack() as stack:
             peers = []
             for stream in streams:
-                sock = socket.create_connection(self.server.server_address[:2], timeout=DEADLINE)
+                sock = socket.create_connection(("127.0.0.1", self.server.server_port), DEADLINE)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 peers.append((stack.enter_context(sock), stream))
                 self.requests.pop(str(sock.getsockname()[1]), None)

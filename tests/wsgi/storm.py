@@ -99,7 +99,7 @@ class Storm:
         server = Server(("127.0.0.1", 0), self.application, threads=THREADS, **limits)
         server.start()
         for parent in self.parents:
-            parent.send(server.server_address[:2])
+            parent.send((server.server_name, server.server_port))
         running = list(self.parents)
         while running and not self.wrong:
             for parent in wait(running):

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from forge_min.wsgi.http1 import ProtocolError
-from forge_min.wsgi.http1.reader import _request
+from forge_min.wsgi.http1 import ProtocolError, read_requests
 
 from wsgi.fuzz_framing import Difference, difference, run_chunk
 
@@ -24,14 +23,14 @@ def framing(change):
     def frame(data, base, most):
         copy = bytearray(data)
         try:
-            next(_request(copy, base, most))
-        except StopIteration as done:
-            environ, left = change(done.value, copy)
-            data[:] = left
-            return environ
+            arrived = next(read_requests(copy, base, most))
         except ProtocolError:
             return None
-        return None
+        if not isinstance(arrived, dict):
+            return None
+        environ, left = change(arrived, copy)
+        data[:] = left
+        return environ
 
     return frame
 

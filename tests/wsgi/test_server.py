@@ -442,12 +442,12 @@ def test_a_server_that_never_started_can_be_stopped():
         assert sock.connect_ex(("127.0.0.1", server.server_port)) == errno.ECONNREFUSED
 
 
-def test_serve_forever_returns_after_shutdown(connect):
+def test_serve_forever_returns_after_stop(connect):
     server = Server(("127.0.0.1", 0), echo)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     assert connect(server).get().answer().status == 200
-    server.shutdown()
+    server.stop()
     thread.join(10)
     assert not thread.is_alive()
 

@@ -48,23 +48,15 @@ def read_requests(
     Raises ProtocolError and ends with it.
     """
     while True:
-        while not data:
-            yield Phase.IDLE
-        environ = yield from _request(data, base, max_body)
+        environ = base.copy()
+        try:
+            yield from _head(data, environ)
+            body = yield from _body(data, environ, max_body)
+        except ProtocolError as err:
+            err.environ = environ
+            raise
+        environ["wsgi.input"] = io.BytesIO(body)
         yield environ
-
-
-def _request(data: bytearray, base: Environ, max_body: int) -> Generator[Phase, None, Environ]:
-    """Read a request of any kind."""
-    environ = base.copy()
-    try:
-        yield from _head(data, environ)
-        body = yield from _body(data, environ, max_body)
-    except ProtocolError as err:
-        err.environ = environ
-        raise
-    environ["wsgi.input"] = io.BytesIO(body)
-    return environ
 
 
 def _head(data: bytearray, environ: Environ) -> Generator[Phase, None, None]:

@@ -79,7 +79,7 @@ class CSRF:
             return
         token = request.header(HEADER)
         if token is None and request.content_type == FORM:
-            token = _posted_token(request)
+            token = first(request.form(), FIELD)
         # Without a token: forms of another site cannot send JSON without a preflight.
         if not (same_site if token is None else self.is_valid(request, token)):
             raise _refusal()
@@ -134,7 +134,7 @@ def check_csrf(request: Request) -> None:
     rejected our cookie because HTTPS is missing, else F527.
     """
     csrf = _middleware(request)
-    if csrf.is_valid(request, _posted_token(request)):
+    if csrf.is_valid(request, first(request.form(), FIELD)):
         return
     cookie_missing = COOKIE not in cookies_of(request, secure=csrf.secure)
     if cookie_missing and lacks_https(request, secure=csrf.secure):
@@ -168,10 +168,6 @@ def _is_same_site(request: Request) -> bool | None:
     with suppress(ValueError):  # not a URL
         return urlsplit(origin).netloc == request.header("Host")
     return False
-
-
-def _posted_token(request: Request) -> str:
-    return first(request.form(), FIELD)
 
 
 def _xor(one: bytes, other: bytes) -> bytes:

@@ -96,25 +96,25 @@ class RateLimits:
         """Return the handler's response, or 429, with the state of the limit."""
         if not request.path.startswith(self._prefix) and request.route not in self._routes:
             return handler(request)
-        fields, refused = self._take(request, _caller())
+        fields, refused = self._take(request)
         response = handler(request) if refused is None else problem_response(refused, request.id)
         return Response(response.status, response.body, [*response.headers, *fields])
 
     def count_failure(self, request: Request) -> None:
         """Count a request with invalid credentials by address. Raises HTTPProblem 429."""
-        fields, refused = self._take(request, None)
+        fields, refused = self._take(request)
         if refused is not None:
             refused.headers = (*refused.headers, *fields)
             raise refused
 
-    def _take(
-        self, request: Request, caller: tuple[str, str] | None
-    ) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
+    def _take(self, request: Request) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
         """Return the header fields, and the problem if the limit is exceeded."""
-        kind, key = caller or (DEFAULT, client_network(request))
+        identity = current_identity()
+        kind = (identity.via or "session") if identity.user else DEFAULT
         kind = kind if kind in self._limits else DEFAULT
         if kind not in self._limits:
             return [], None
+        key = identity.user or client_network(request)
         limiter, policy = self._limits[kind]
         allowed, remaining, seconds = limiter.take(f"{kind} {key}")
         wait = ceil(seconds)
@@ -124,12 +124,6 @@ class RateLimits:
         message = text("too many requests; try again in {seconds} s", seconds=wait)
         headers = [("Retry-After", str(wait))]
         return fields, HTTPProblem(429, message, code="F525", headers=headers)
-
-
-def _caller() -> tuple[str, str] | None:
-    """Return (kind, user) of the current identity, ("session", "4711"); None if it is anonymous."""
-    identity = current_identity()
-    return (identity.via or "session", identity.user) if identity.user else None
 
 
 def client_network(request: Request) -> str:
@@ -185,48 +179,37 @@ class ConcurrencyLimit:
         """Call the handler if the limits permit it. Raises Parked or HTTPProblem."""
         if request.route in self._exempt:
             return handler(request)
-        environ, caller = request.environ, _caller()
+        environ, user = request.environ, current_identity().user
         address = client_network(request)
-        client = f"user {caller[1]}" if caller else f"anonymous {address}"
+        client = f"user {user}" if user else f"anonymous {address}"
         clients = self._clients
         if request.route.endswith(".csv"):
             clients, client = self._exports, f"csv {client}"
         try:
-            leases = self._acquire(clients, client, address)
+            lease = clients.acquire(client)
         except TooManyConnections:
-            raise self._park_or_refuse(clients, client, address, environ) from None
-        environ[RELEASE] = partial(self._release, *leases)
+            raise self._park_or_refuse(clients, client, environ) from None
+        try:
+            environ[RELEASE] = partial(self._release, lease, self._addresses.acquire(address))
+        except TooManyConnections:
+            self._release(lease)
+            raise self._park_or_refuse(self._addresses, address, environ) from None
         return handler(request)
 
-    def _acquire(self, clients: Limiter, client: str, address: str) -> tuple[Lease, Lease]:
-        lease = clients.acquire(client)
-        try:
-            return lease, self._addresses.acquire(address)
-        except TooManyConnections:
-            lease.release()
-            self._resume(client)  # it may have found this lease in use
-            raise
-
-    def _release(self, client: Lease, address: Lease) -> None:
+    def _release(self, *leases: Lease) -> None:
         """Release the leases of a request, and resume the next requests. Idempotent."""
-        if not (client.release() and address.release()):
-            return
-        if self._parked:
-            self._resume(client.user)
-            self._resume(address.user)
+        for lease in leases:
+            if lease.release() and self._parked:
+                self._resume(lease.user)
 
     def _park_or_refuse(
-        self, clients: Limiter, client: str, address: str, environ: dict[str, Any]
+        self, limiter: Limiter, key: str, environ: dict[str, Any]
     ) -> Parked | HTTPProblem:
         """Return the exception for a request above a limit: wait, or refuse."""
         request = id(environ)
         with self._lock:
-            for key in (client, address):
-                self._parked.get(key, {}).pop(request, None)
+            self._parked.get(key, {}).pop(request, None)
         until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
-        limiter, key = clients, client
-        if limiter.active_for(client) < limiter.max_per_user:
-            limiter, key = self._addresses, address
         if (
             PARKS not in environ
             or time.monotonic() >= until

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server: an event core of our own around the stdlib's binding and lifecycle."""
+"""The HTTP/1.1 server: its socket, its threads, and the run of each request."""
 
 from .server import Server, ServerThread, inherited_listener
 

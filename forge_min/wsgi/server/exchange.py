@@ -87,7 +87,8 @@ class Exchange:
     """
 
     # PERF: on the class, so that most responses need not set them (benchmarks/http, hello).
-    logged: LoggedRequest = ("-", "-", "-"), {}  # these five are set for bodies other than lists
+    logged: LoggedRequest = ("-", "-", "-"), {}  # these six are set for bodies other than lists
+    _release: Callable[[], None] | None = None  # RELEASE of the request
     _log_context: Context | None = None  # the body's `forge_context`
     _context = Context()
     _body: Iterable[bytes] = ()
@@ -122,7 +123,7 @@ class Exchange:
                 # PERF: head and body are formatted in one call (benchmarks/http, hello).
                 self._end(self._try_format(body) or self._format(b"".join(body)))
             else:
-                self.logged = logged_request(environ)
+                self.logged, self._release = logged_request(environ), environ.get(RELEASE)
                 self._body, self._context = body, copy_context()
                 self._log_context = getattr(body, "forge_context", None)
                 self._continue()
@@ -180,8 +181,7 @@ class Exchange:
                 del environ[STATUS]
         if not (responded or task.end(b"")):
             return False
-        of_body = getattr(self._body, "forge_release", None)
-        release = of_body if environ is None else environ.pop(RELEASE, of_body)
+        release = self._release if environ is None else environ.pop(RELEASE, self._release)
         if release is not None:  # the handler may never return
             release()
         if not responded:

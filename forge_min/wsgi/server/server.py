@@ -1,7 +1,4 @@
-"""Binding, lifecycle and threads of the server, on top of the stdlib's HTTPServer.
-
-The request side of http.server is not used: its parser accepts requests that RFC 9112 forbids.
-"""
+"""Binding, lifecycle and threads of the server."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import AbstractContextManager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,6 +29,7 @@ _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
 _TICK = 0.5  # seconds between two checks of deadlines
+_BACKLOG = 1024  # connections that wait to be accepted
 MAX_GIVEN_UP = 64
 """Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
@@ -41,10 +38,10 @@ class ServerThread(threading.Thread):
     """A thread of `Server`. No signal interrupts it, so its calls may block."""
 
 
-class Server(HTTPServer):
-    """An HTTP/1.1 server for any PEP 3333 application.
+class Server(AbstractContextManager["Server"]):
+    """An HTTP/1.1 server for any PEP 3333 application. As a context manager, it closes its socket.
 
-    address: (host, port); port 0 chooses a free port, see `server_port`.
+    address: (host, port); port 0 chooses a free port.
     app: the application; None: every response is 503 until `set_app`.
     threads: number of workers; they hold requests, never waiting clients.
     max_body: bytes of a request's body.
@@ -59,11 +56,14 @@ class Server(HTTPServer):
         is 500, and another worker replaces its worker; 0: never.
     thread_name: prefix of the threads' names: "http-1" and so on, "http-timeouts" and "http-io".
 
+    Attributes:
+
+    socket: the listening socket.
+    server_name, server_port: its address; "localhost" and 0 for a Unix socket.
+    url: the address as clients write it; a Unix socket's path as it is.
+
     Raises ServerError F503 if the address is in use, F504 if it cannot be bound.
     """
-
-    request_queue_size = 1024
-    allow_reuse_address = True
 
     def __init__(
         self,
@@ -86,9 +86,7 @@ class Server(HTTPServer):
     ) -> None:
         proxies = TrustedProxies(trusted_proxies)
         self._unix = "" if listener else unix_socket
-        self._write_timeout = write_timeout
         self._socket_file = (0, 0)  # device and inode of the Unix socket
-        self.allow_reuse_port = reuse_port
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
@@ -97,26 +95,20 @@ class Server(HTTPServer):
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
-        if self._unix:
-            self.address_family = socket.AF_UNIX
-        elif ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, BaseHTTPRequestHandler, bind_and_activate=False)
+        tcp = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.socket = listener or socket.socket(socket.AF_UNIX if self._unix else tcp)
         try:
-            if listener is None:
-                self.server_bind()
-            else:
-                self.socket.close()
-                self.socket = listener
-            self._configure_socket()
-            if listener is None:
-                self.server_activate()
+            if self._own:
+                self._bind(address, reuse_port)
+            self._configure_socket(write_timeout)
+            if self._own:
+                self.socket.listen(_BACKLOG)
         except OSError as err:
             self.socket.close()
-            raise self._cannot_bind(err) from err
+            raise self._cannot_bind(address, err) from err
         self._io_thread = IoThread(
             self.socket.fileno(),
-            self._environ(),
+            self._environ(multiprocess=reuse_port or not self._own),
             max_body=max_body,
             max_connections=max_connections,
             idle=keepalive,
@@ -130,44 +122,48 @@ class Server(HTTPServer):
 
     # -- binding -----------------------------------------------------------------------------------
 
-    def server_bind(self) -> None:
-        """Bind. HTTPServer's own method looks the host up in DNS and fails for Unix paths."""
+    def _bind(self, address: tuple[str, int], reuse_port: bool) -> None:
+        """Bind to the Unix socket's path, else to the address."""
         if self._unix:
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
             self._socket_file = _file_identity(self._unix)
-        else:
-            super(HTTPServer, self).server_bind()
+            return
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
+        self.socket.bind(address)
 
-    def _configure_socket(self) -> None:
+    def _configure_socket(self, write_timeout: float) -> None:
         """Set the options of the listening socket, and the server's name after its address.
 
         Accepted sockets inherit the options (Linux; tcp(7)), without a call for each.
         """
         self.socket.setblocking(False)
+        address = self.socket.getsockname()
         if self.socket.family == socket.AF_UNIX:
-            # bytes: an abstract name, outside of the file system (unix(7))
-            self.server_address = (os.fsdecode(self.socket.getsockname()).replace("\0", "@"), 0)
             self.server_name, self.server_port = "localhost", 0
+            # bytes: an abstract name, outside of the file system (unix(7))
+            self.url = os.fsdecode(address).replace("\0", "@")
             return
-        self.server_address = address = self.socket.getsockname()
         self.server_name, self.server_port = address[:2]
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        self.url = f"http://{host}:{self.server_port}"
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        milliseconds = max(1, int(3000 * self._write_timeout))  # for a network that has vanished
+        milliseconds = max(1, int(3000 * write_timeout))  # for a network that has vanished
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
-    def _cannot_bind(self, err: OSError) -> ServerError:
-        address = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"
+    def _cannot_bind(self, address: tuple[str, int], err: OSError) -> ServerError:
+        name = self._unix or "{}:{}".format(*address)
         in_use = err.errno == errno.EADDRINUSE
         why = "is in use" if in_use else f"cannot be listened on: {err.strerror or err}"
         keys = "FORGE_SERVER_UNIX_SOCKET" if self._unix else "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
         return ServerError(
-            f"{address} {why}",
+            f"{name} {why}",
             code="F503" if in_use else "F504",
             hint=f"stop the program that uses it, or choose another one ({keys})",
         )
 
-    def _environ(self) -> dict[str, Any]:
+    def _environ(self, *, multiprocess: bool) -> dict[str, Any]:
         """Return the constant part of every environ (PEP 3333)."""
         return {
             "SCRIPT_NAME": "",
@@ -178,19 +174,11 @@ class Server(HTTPServer):
             "wsgi.url_scheme": "http",
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
-            "wsgi.multiprocess": self.allow_reuse_port or not self._own,
+            "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             PARKS: True,
         }
-
-    @property
-    def url(self) -> str:
-        """The address as clients write it; a Unix socket's path as it is."""
-        if not self.server_port:
-            return str(self.server_address[0])
-        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
-        return f"http://{host}:{self.server_port}"
 
     @property
     def connections(self) -> int:
@@ -211,7 +199,7 @@ class Server(HTTPServer):
     def start(self) -> None:
         """Start the workers. A second call does nothing."""
         with self._lock:
-            if self._helpers or self._stopped.is_set():
+            if self._helpers:
                 return
             self._helpers.append(self._thread("io", self._io_thread.run))
             self._start_workers()
@@ -238,8 +226,8 @@ class Server(HTTPServer):
         thread.start()
         return thread
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Start, and return when another thread has called `stop`. poll_interval: not used."""
+    def serve_forever(self) -> None:
+        """Start, and return when another thread has called `stop`."""
         self.start()
         self._stopped.wait()
 
@@ -268,7 +256,7 @@ class Server(HTTPServer):
             for helper in self._helpers:
                 helper.join()
             self._dispatcher.join(self._workers, max(until - time.monotonic(), 0.5))
-            self.server_close()
+            self.close()
             self._stopped.set()
             return done
 
@@ -284,15 +272,14 @@ class Server(HTTPServer):
             time.sleep(0.01)
         return not self.connections
 
-    def shutdown(self) -> None:
-        """The stdlib's name for `stop`."""
-        self.stop()
-
-    def server_close(self) -> None:
+    def close(self) -> None:
         """Close the listening socket, and remove its path unless another socket has it now."""
         if self._unix and self._socket_file == _file_identity(self._unix):
             Path(self._unix).unlink(missing_ok=True)
-        super().server_close()
+        self.socket.close()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def _drop_new_connections(listener: socket.socket) -> None:
