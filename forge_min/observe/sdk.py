@@ -1,4 +1,4 @@
-"""The providers and spans of OpenTelemetry's SDK, with the sampling decision of tracing.py."""
+"""Spans of OpenTelemetry's SDK, with the sampling decision of tracing.py."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import context as otel
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.context.context import Context
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -124,10 +122,9 @@ class RecordedSpan:
 
 @dataclass(eq=False)
 class Telemetry:
-    """The providers of one process."""
+    """The tracer provider of one process."""
 
     tracer_provider: TracerProvider
-    meter_provider: MeterProvider
     sample_ratio: float
     recent: RecentTraces
     _batch: BatchProcessor | None
@@ -197,7 +194,6 @@ class Telemetry:
         if is_recorder(self):
             set_recorder(None)
         self.tracer_provider.shutdown()
-        self.meter_provider.shutdown()
 
 
 def _parent_of(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
@@ -221,12 +217,11 @@ def setup(
     sample_ratio: float = 1.0,
     exporter: SpanExporter | None = None,
     on_trace: Callable[[Tree], object] | None = None,
-    metric_readers: Sequence[MetricReader] = (),
 ) -> Telemetry:
-    """Make tracer and meter providers, and record every `span()` of this process with them.
+    """Make a tracer provider, and record every `span()` of this process with it.
 
-    The providers become the global ones of the OpenTelemetry API, if none are set. Call it after a
-    fork, never before. `recent.trees()` of the return value has the last 50 traces.
+    It becomes the global one of the OpenTelemetry API, if none is set. Call it after a fork, never
+    before. `recent.trees()` of the return value has the last 50 traces.
 
     service_name: the resource attribute `service.name`.
     sample_ratio: share of new traces that are recorded, 0 to 1, default 1. A sampling decision of
@@ -234,17 +229,14 @@ def setup(
     exporter: exports ended spans in batches, on the thread `otlp-export`. None exports no spans,
         unless a processor is added to `tracer_provider`.
     on_trace: called with the tree of each trace when its root has ended in this process.
-    metric_readers: readers of `meter_provider`, for your own instruments and for a registry with a
-        `MeterBridge`.
 
     Raises ValueError for a ratio out of range.
     """
     if not 0.0 <= sample_ratio <= 1.0:
         raise ValueError(f"sample_ratio must be between 0 and 1, not {sample_ratio}")
-    resource = Resource.create({"service.name": service_name})
     tracers = TracerProvider(
         sampler=_DecidedSampler(sample_ratio),
-        resource=resource,
+        resource=Resource.create({"service.name": service_name}),
         shutdown_on_exit=False,
         span_limits=_limits(),
     )
@@ -252,9 +244,10 @@ def setup(
     tracers.add_span_processor(recent)
     if batch is not None:
         tracers.add_span_processor(batch)
-    meters = MeterProvider(metric_readers, resource=resource, shutdown_on_exit=False)
-    _make_global(tracers, meters)
-    telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
+    providers: Any = trace  # the API has no public test for a set provider
+    if providers._TRACER_PROVIDER is None:
+        trace.set_tracer_provider(tracers)
+    telemetry = Telemetry(tracers, sample_ratio, recent, batch)
     set_recorder(telemetry)
     return telemetry
 
@@ -268,10 +261,3 @@ def _limits() -> SpanLimits:
     if limits.max_span_attribute_length is None:
         limits = SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST)
     return limits
-
-
-def _make_global(tracers: TracerProvider, meters: MeterProvider) -> None:
-    providers: Any = trace  # the API has no public test for a set provider
-    if providers._TRACER_PROVIDER is None:
-        trace.set_tracer_provider(tracers)
-        metrics.set_meter_provider(meters)
