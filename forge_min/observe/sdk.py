@@ -15,7 +15,13 @@ from opentelemetry.context.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 
@@ -34,38 +40,21 @@ _RECORD = otel.create_key("forge-record")  # set in the context of a span to rec
 logging.getLogger(TraceState.__module__).setLevel(logging.ERROR)
 
 
-class _DecidedSampler(Sampler):
+class _DecidedSampler(ParentBased):
     """Follows the decision of tracing.py, also for spans that libraries start by the API."""
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = TraceIdRatioBased(ratio)
+        super().__init__(TraceIdRatioBased(ratio))
 
     def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: OtelAttributes = None,
-        links: Sequence[trace.Link] | None = None,
-        trace_state: trace.TraceState | None = None,
+        self, parent_context: Context | None, *args: Any, **options: Any
     ) -> SamplingResult:
-        parent = trace.get_current_span(parent_context).get_span_context()
-        context = current.get()
-        if otel.get_value(_RECORD, parent_context):
-            sampled = True
-        elif parent.is_valid:
-            sampled = parent.trace_flags.sampled
-        elif context is not None:
-            sampled = context.sampled
-        else:
-            return self._ratio.should_sample(parent_context, trace_id, name, kind, attributes)
-        decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
-        # The SDK drops a trace state that is not returned here.
-        return SamplingResult(decision, attributes, parent.trace_state)
-
-    def get_description(self) -> str:
-        return f"forge_min({self._ratio.get_description()})"
+        record, context = otel.get_value(_RECORD, parent_context), current.get()
+        has_parent = trace.get_current_span(parent_context).get_span_context().is_valid
+        if not record and (has_parent or context is None):
+            return super().should_sample(parent_context, *args, **options)
+        sampler = ALWAYS_ON if record or (context and context.sampled) else ALWAYS_OFF
+        return sampler.should_sample(parent_context, *args, **options)
 
 
 class RecordedSpan:
