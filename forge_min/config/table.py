@@ -42,11 +42,9 @@ class ConfigKey(NamedTuple):
 
     def accept(self, raw: object) -> Any:
         """Return the value as services take it. Raises ValueError with the expected value."""
-        if isinstance(raw, bool) and self.choices:
-            raw = str(raw).lower()  # false, for a key with other words too
         value = convert(self.type, raw)
-        expected = EXPECTED[self.type]
-        if value is None:
+        expected = " or ".join(map(repr, self.choices)) or EXPECTED[self.type]
+        if value is None or (self.choices and value not in self.choices):
             raise ValueError(expected)
         if isinstance(value, int | float):
             time = self.type == "duration"
@@ -54,8 +52,6 @@ class ConfigKey(NamedTuple):
             if not self.low <= value <= high:
                 limit = "" if high == math.inf else f" and at most {high:.10g}{unit}"
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
-        if self.choices and value not in self.choices:
-            raise ValueError(" or ".join(repr(choice) for choice in self.choices))
         if limit := wrong_content(value):
             raise ValueError(expected + limit)
         if not self._is_valid(value):
