@@ -227,7 +227,8 @@ def setup(
         sampler=_DecidedSampler(sample_ratio),
         resource=Resource.create({"service.name": service_name}),
         shutdown_on_exit=False,
-        span_limits=_limits(),
+        # The SDK has no default limits, and thousands of spans wait for an unreachable collector.
+        span_limits=SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST),
     )
     recent, batch = RecentTraces(on_trace), None if exporter is None else BatchProcessor(exporter)
     tracers.add_span_processor(recent)
@@ -239,14 +240,3 @@ def setup(
     telemetry = Telemetry(tracers, sample_ratio, recent, batch)
     set_recorder(telemetry)
     return telemetry
-
-
-def _limits() -> SpanLimits:
-    """Return limits for the length of attributes, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set.
-
-    The SDK has no default limit, and thousands of spans wait for an unreachable collector.
-    """
-    limits = SpanLimits()
-    if limits.max_span_attribute_length is None:
-        limits = SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST)
-    return limits
