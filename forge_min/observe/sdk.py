@@ -120,7 +120,6 @@ class Telemetry:
 
     def __post_init__(self) -> None:
         self._tracer = self.tracer_provider.get_tracer("forge_min", __version__)
-        self._open = True
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -177,9 +176,6 @@ class Telemetry:
 
     def shutdown(self) -> None:
         """Stop recording, export the ended spans, and end the export thread. Idempotent."""
-        if not self._open:
-            return
-        self._open = False
         if is_recorder(self):
             set_recorder(None)
         self.tracer_provider.shutdown()
