@@ -66,7 +66,7 @@ def new_handler(
     format: str = "auto",
     level: str = "info",
     queued: bool = True,
-) -> logging.Handler:
+) -> _Handler:
     """Return a handler for `logging.getLogger().addHandler()`.
 
     If a logging call runs more than 100 times in a second, only every 100th of its further records
@@ -84,17 +84,12 @@ def new_handler(
     Raises ValueError for an unknown format or level.
     """
     stream = sys.stderr if stream is None else stream
-    formatter = new_formatter(format, stream)
+    formatter: logging.Formatter = _JSONFormatter()
+    if is_text(format, stream):
+        formatter = _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
     handler = _Handler(line_writer(stream), level.upper(), queued)
     handler.setFormatter(formatter)
     return handler
-
-
-def new_formatter(format: str, stream: TextIO) -> logging.Formatter:
-    """Return a formatter for this stream; arguments and errors as for `new_handler`."""
-    if is_text(format, stream):
-        return _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
-    return _JSONFormatter()
 
 
 def is_text(format: str, stream: TextIO) -> bool:
@@ -294,12 +289,11 @@ class AccessLog:
         format: str = "auto",
         level: str = "info",
     ) -> None:
-        stream = sys.stderr if stream is None else stream
-        self._json = not is_text(format, stream)
-        self._format = new_formatter(format, stream).format
-        # A logging.Handler checks the name.
-        self._enabled = logging.Handler(level.upper()).level <= logging.INFO
-        self.lines = line_writer(stream)
+        handler = new_handler(stream, format=format, level=level, queued=False)
+        self._format = handler.format
+        self._json = isinstance(handler.formatter, _JSONFormatter)
+        self._enabled = handler.level <= logging.INFO
+        self.lines = handler.lines
         self._put = self.lines.put
 
     def __call__(self, method: str, path: str, status: int, seconds: float) -> None:
