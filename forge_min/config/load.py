@@ -53,14 +53,12 @@ def inspect(
     It has defaults for invalid values. An unreadable file counts as an empty one.
     """
     loading = _Loading(environ)
-    readable = True
     try:
         loading.read_file(*_source(root, environ, text))
     except ConfigError as err:
         loading.errors.append(err)
-        readable = False
     loading.read_variables()
-    return loading.finish(rules=readable), loading.errors
+    return loading.finish(), loading.errors
 
 
 def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
@@ -92,13 +90,13 @@ class _Loading:
             self._values |= _PRODUCTION
             self._sources |= dict.fromkeys(_PRODUCTION, "production")
 
-    def finish(self, *, rules: bool) -> Config:
-        """Return the configuration. rules: check its values against each other."""
+    def finish(self) -> Config:
+        """Return the configuration. Values are checked against each other if the file is read."""
         self._derive()
         if self._env == "production":
             self._values["observe.log_format"] = "json"
             self._sources["observe.log_format"] = "production"
-        if rules:
+        if not any(error.code == "F202" for error in self.errors):
             self._check()
         warnings = [*self._warnings, *_unknown_variables(self._environ)]
         return Config(self._env, self._values, self._sources, warnings)

@@ -88,9 +88,10 @@ def _mask(key: ConfigKey, value: Any) -> object:
 
 # libpq manual, section 34.1.1. Each pattern reads each character once, also of hostile texts.
 _USERINFO = re.compile(r"\A(\w+://[^:@]*:).*@", re.DOTALL)
-_PARAMETER = re.compile(r"([?&])([^?&=]*)=([^&]*)")
-_WORD = re.compile(r"(\w++)(\s*+=\s*+)('(?:[^'\\]|\\.)*+'?|(?:[^\s\\]|\\.)++)?|\S++", re.DOTALL)
-_ENCODED = re.compile(r"%([0-9a-fA-F]{2})")
+_PARAMETER = re.compile(r"(?P<kept>[?&](?P<name>[^?&=]*)=)[^&]*")
+_WORD = re.compile(
+    r"(?s)(?P<kept>(?P<name>\w++)\s*+=\s*+)('(?:[^'\\]|\\.)*+'?|(?:[^\s\\]|\\.)++)?|\S++"
+)
 _SECRETS = frozenset(
     {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
 )
@@ -102,20 +103,13 @@ def mask_address(address: str) -> str:
     Parts that libpq could not read may be secrets, and are masked, too.
     """
     if not re.match(r"\w+://", address):
-        return _WORD.sub(_without_value, address)
-    return _PARAMETER.sub(_without_parameter, _USERINFO.sub(r"\1***@", address, count=1))
+        return _WORD.sub(_without_secret, address)
+    return _PARAMETER.sub(_without_secret, _USERINFO.sub(r"\1***@", address, count=1))
 
 
-def _without_parameter(match: re.Match[str]) -> str:
-    name = _ENCODED.sub(lambda code: chr(int(code[1], 16)), match[2])
-    return f"{match[1]}{match[2]}=***" if _is_secret(name) else match[0]
-
-
-def _without_value(match: re.Match[str]) -> str:
-    if match[1] is None:
+def _without_secret(match: re.Match[str]) -> str:
+    if match["name"] is None:
         return "***"
-    return f"{match[1]}{match[2]}***" if _is_secret(match[1]) else match[0]
-
-
-def _is_secret(name: str) -> bool:
-    return name.strip().lower() in _SECRETS
+    name = match["name"].strip().lower()
+    is_secret = name in _SECRETS or "%" in name  # an encoded name may be any name
+    return f"{match['kept']}***" if is_secret else match[0]

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from ..errors import ErrorGroup, ForgeError
-from ..redaction import redact_error
+from ..redaction import error_message, redact_error
 from ..resources import table
 
 State = Literal["ok", "warning", "failed", "skipped"]
@@ -85,8 +85,5 @@ def format_error(err: BaseException) -> str:
         return "; ".join(format_error(one) for one in err.errors)
     if isinstance(err, ForgeError):
         return f"{err.message} ({err.hint})" if err.hint else err.message
-    try:
-        message = str(err)
-    except Exception:  # a defect of the error's class
-        message = "(its message cannot be read)"
-    return " ".join(redact_error(f"{type(err).__name__}: {message}", err).split()).rstrip(": ")
+    text = redact_error(f"{type(err).__name__}: {error_message(err)}", err)
+    return " ".join(text.split()).rstrip(": ")

@@ -79,7 +79,8 @@ def _traced(base: Any) -> Any:
         def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
             with _statement(self.connection, query) as active:
                 super().executemany(query, params_seq, *args, **options)
-                _rows(active, _total_rows(self))
+                if not options.get("returning"):  # then `rowcount` is of the first statement only
+                    _rows(active, self.rowcount)
 
         @contextmanager
         def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
@@ -135,17 +136,6 @@ def _text(conn: Any, query: Any) -> str:
         return str(query.as_string(conn))
     # A template string (PEP 750): its values are parameters.
     return "?".join(getattr(query, "strings", (type(query).__name__,)))
-
-
-def _total_rows(cursor: Any) -> int:
-    """Return the rows of all statements of an executemany.
-
-    With returning=True each statement has its own result, and `rowcount` is that of the first.
-    """
-    if results := cursor._results:
-        return sum(result.command_tuples or 0 for result in results)
-    count: int = cursor.rowcount
-    return count
 
 
 def _rows(active: Span | None, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The providers and spans of OpenTelemetry's SDK, with the sampling decision of tracing.py."""
+"""Spans of OpenTelemetry's SDK, with the sampling decision of tracing.py."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import context as otel
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.context.context import Context
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 
@@ -36,38 +40,21 @@ _RECORD = otel.create_key("forge-record")  # set in the context of a span to rec
 logging.getLogger(TraceState.__module__).setLevel(logging.ERROR)
 
 
-class _DecidedSampler(Sampler):
+class _DecidedSampler(ParentBased):
     """Follows the decision of tracing.py, also for spans that libraries start by the API."""
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = TraceIdRatioBased(ratio)
+        super().__init__(TraceIdRatioBased(ratio))
 
     def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: OtelAttributes = None,
-        links: Sequence[trace.Link] | None = None,
-        trace_state: trace.TraceState | None = None,
+        self, parent_context: Context | None, *args: Any, **options: Any
     ) -> SamplingResult:
-        parent = trace.get_current_span(parent_context).get_span_context()
-        context = current.get()
-        if otel.get_value(_RECORD, parent_context):
-            sampled = True
-        elif parent.is_valid:
-            sampled = parent.trace_flags.sampled
-        elif context is not None:
-            sampled = context.sampled
-        else:
-            return self._ratio.should_sample(parent_context, trace_id, name, kind, attributes)
-        decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
-        # The SDK drops a trace state that is not returned here.
-        return SamplingResult(decision, attributes, parent.trace_state)
-
-    def get_description(self) -> str:
-        return f"forge_min({self._ratio.get_description()})"
+        record, context = otel.get_value(_RECORD, parent_context), current.get()
+        has_parent = trace.get_current_span(parent_context).get_span_context().is_valid
+        if not record and (has_parent or context is None):
+            return super().should_sample(parent_context, *args, **options)
+        sampler = ALWAYS_ON if record or (context and context.sampled) else ALWAYS_OFF
+        return sampler.should_sample(parent_context, *args, **options)
 
 
 class RecordedSpan:
@@ -124,17 +111,15 @@ class RecordedSpan:
 
 @dataclass(eq=False)
 class Telemetry:
-    """The providers of one process."""
+    """The tracer provider of one process."""
 
     tracer_provider: TracerProvider
-    meter_provider: MeterProvider
     sample_ratio: float
     recent: RecentTraces
     _batch: BatchProcessor | None
 
     def __post_init__(self) -> None:
         self._tracer = self.tracer_provider.get_tracer("forge_min", __version__)
-        self._open = True
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -191,13 +176,9 @@ class Telemetry:
 
     def shutdown(self) -> None:
         """Stop recording, export the ended spans, and end the export thread. Idempotent."""
-        if not self._open:
-            return
-        self._open = False
         if is_recorder(self):
             set_recorder(None)
         self.tracer_provider.shutdown()
-        self.meter_provider.shutdown()
 
 
 def _parent_of(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
@@ -221,12 +202,11 @@ def setup(
     sample_ratio: float = 1.0,
     exporter: SpanExporter | None = None,
     on_trace: Callable[[Tree], object] | None = None,
-    metric_readers: Sequence[MetricReader] = (),
 ) -> Telemetry:
-    """Make tracer and meter providers, and record every `span()` of this process with them.
+    """Make a tracer provider, and record every `span()` of this process with it.
 
-    The providers become the global ones of the OpenTelemetry API, if none are set. Call it after a
-    fork, never before. `recent.trees()` of the return value has the last 50 traces.
+    It becomes the global one of the OpenTelemetry API, if none is set. Call it after a fork, never
+    before. `recent.trees()` of the return value has the last 50 traces.
 
     service_name: the resource attribute `service.name`.
     sample_ratio: share of new traces that are recorded, 0 to 1, default 1. A sampling decision of
@@ -234,44 +214,25 @@ def setup(
     exporter: exports ended spans in batches, on the thread `otlp-export`. None exports no spans,
         unless a processor is added to `tracer_provider`.
     on_trace: called with the tree of each trace when its root has ended in this process.
-    metric_readers: readers of `meter_provider`, for your own instruments and for a registry with a
-        `MeterBridge`.
 
     Raises ValueError for a ratio out of range.
     """
     if not 0.0 <= sample_ratio <= 1.0:
         raise ValueError(f"sample_ratio must be between 0 and 1, not {sample_ratio}")
-    resource = Resource.create({"service.name": service_name})
     tracers = TracerProvider(
         sampler=_DecidedSampler(sample_ratio),
-        resource=resource,
+        resource=Resource.create({"service.name": service_name}),
         shutdown_on_exit=False,
-        span_limits=_limits(),
+        # The SDK has no default limits, and thousands of spans wait for an unreachable collector.
+        span_limits=SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST),
     )
     recent, batch = RecentTraces(on_trace), None if exporter is None else BatchProcessor(exporter)
     tracers.add_span_processor(recent)
     if batch is not None:
         tracers.add_span_processor(batch)
-    meters = MeterProvider(metric_readers, resource=resource, shutdown_on_exit=False)
-    _make_global(tracers, meters)
-    telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
-    set_recorder(telemetry)
-    return telemetry
-
-
-def _limits() -> SpanLimits:
-    """Return limits for the length of attributes, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set.
-
-    The SDK has no default limit, and thousands of spans wait for an unreachable collector.
-    """
-    limits = SpanLimits()
-    if limits.max_span_attribute_length is None:
-        limits = SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST)
-    return limits
-
-
-def _make_global(tracers: TracerProvider, meters: MeterProvider) -> None:
     providers: Any = trace  # the API has no public test for a set provider
     if providers._TRACER_PROVIDER is None:
         trace.set_tracer_provider(tracers)
-        metrics.set_meter_provider(meters)
+    telemetry = Telemetry(tracers, sample_ratio, recent, batch)
+    set_recorder(telemetry)
+    return telemetry

@@ -28,7 +28,10 @@ _READ, _KEPT = 8000, 2000  # characters of a text that are read, and that are ke
 # runs: word by word took twice as long.
 @cache
 def _token(text: str) -> re.Pattern[str]:
-    """Return the pattern of one token. text: the pattern of a literal without the prefix E."""
+    """Return the pattern of one token, compiled at the first use.
+
+    text: the pattern of a literal without the prefix E.
+    """
     return re.compile(rf"""(?sx)
     (?P<kept> (?: (?![eE]') {_FIRST}{_REST}*+
         | \$[0-9]++ | " (?: [^"]++ | "" )*+ "
@@ -44,9 +47,6 @@ def _token(text: str) -> re.Pattern[str]:
     """)
 
 
-_STANDARD = _token(_PLAIN)
-
-
 def without_values(text: str, *, escapes: bool = False) -> str:
     """Return a statement with `?` for its literals and without comments, at most 2,000 characters.
 
@@ -55,7 +55,7 @@ def without_values(text: str, *, escapes: bool = False) -> str:
 
     escapes: whether a backslash escapes in every literal: `standard_conforming_strings` is off.
     """
-    token = _token(_ESCAPED) if escapes else _STANDARD
+    token = _token(_ESCAPED if escapes else _PLAIN)
     return token.sub(_replacement, text[:_READ])[:_KEPT]
 
 

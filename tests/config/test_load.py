@@ -737,3 +737,8 @@ def test_keys_that_were_removed_only_warn() -> None:
             "FORGE_SERVER_PIN_THREADS: server.pin_threads",
         )
     )
+
+
+def test_a_value_of_another_type_is_refused_with_the_choices() -> None:
+    (error,) = errors_of({}, "[database]\nprepare = false\n")
+    assert error.message == "forge.toml:2: database.prepare must be 'auto' or 'off', not False"

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import pytest
-from forge_min import observe
 from forge_min.observe import MeterBridge, MetricRegistry, add_process_metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
@@ -60,26 +59,25 @@ def test_counters_gauges_and_histograms_are_observable(registry: MetricRegistry)
     provider.shutdown()
 
 
-def test_the_provider_of_setup_takes_readers() -> None:
+def test_a_closed_bridge_reports_nothing() -> None:
     reader = InMemoryMetricReader()
     registry = MetricRegistry()
     add_process_metrics(registry)
-    telemetry = observe.setup("tests", metric_readers=[reader])
-    try:
-        exposed = MeterBridge(registry, telemetry.meter_provider)
-        found = read(reader)
-        assert found["process_cpu_seconds"].unit == "s"
-        assert points(found["process_open_fds"])[()] >= 3
-        exposed.close()
-        assert read(reader) == {}, "closed, it tells of nothing"
-    finally:
-        telemetry.shutdown()
+    provider = MeterProvider([reader])
+    bridge = MeterBridge(registry, provider)
+    found = read(reader)
+    assert found["process_cpu_seconds"].unit == "s"
+    assert points(found["process_open_fds"])[()] >= 3
+    bridge.close()
+    assert read(reader) == {}
+    provider.shutdown()
 
 
-def test_a_global_provider_that_comes_later_sees_it_too() -> None:
+def test_the_global_provider_may_be_set_after_setup_and_bridge() -> None:
     """In a process of its own: the API takes one global provider in its life."""
     script = (
-        "from forge_min.observe import MeterBridge, MetricRegistry\n"
+        "from forge_min.observe import MeterBridge, MetricRegistry, setup\n"
+        "setup('shop')\n"
         "r = MetricRegistry(); r.counter('c_total', '').count((), 4); MeterBridge(r)\n"
         "from opentelemetry import metrics\n"
         "from opentelemetry.sdk.metrics import MeterProvider\n"

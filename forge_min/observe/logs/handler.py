@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from math import floor, isfinite
 from types import MappingProxyType
-from typing import Literal, TextIO
+from typing import TextIO
 
 from ...errors import printable
 from ...fanout import try_format_access_line
@@ -28,8 +28,6 @@ from ...redaction import MASK, format_traceback, is_secret, redact, redact_error
 from ..tracing import SpanContext, current
 from .writer import LineWriter, line_writer
 
-Format = Literal["auto", "text", "json"]
-Level = Literal["debug", "info", "warning", "error"]
 FieldValue = str | int | float | bool | None
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
@@ -65,10 +63,10 @@ def log_context(**fields: object) -> Iterator[None]:
 def new_handler(
     stream: TextIO | None = None,
     *,
-    format: Format | str = "auto",
-    level: Level | str = "info",
+    format: str = "auto",
+    level: str = "info",
     queued: bool = True,
-) -> logging.Handler:
+) -> _Handler:
     """Return a handler for `logging.getLogger().addHandler()`.
 
     If a logging call runs more than 100 times in a second, only every 100th of its further records
@@ -78,7 +76,7 @@ def new_handler(
     stream: the output, default stderr.
     format: "text" (coloured on a terminal unless NO_COLOR is set), "json", or "auto": text on a
         terminal, JSON elsewhere.
-    level: records below it are not written.
+    level: "debug", "info", "warning" or "error"; records below it are not written.
     queued: True: the thread `log-writer` writes, so that the logging thread never waits. Lines
         beyond its capacity are counted (writer.py). False: the logging thread writes, until
         `line_writer(stream).start()`.
@@ -86,20 +84,15 @@ def new_handler(
     Raises ValueError for an unknown format or level.
     """
     stream = sys.stderr if stream is None else stream
-    formatter = new_formatter(format, stream)
+    formatter: logging.Formatter = _JSONFormatter()
+    if is_text(format, stream):
+        formatter = _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
     handler = _Handler(line_writer(stream), level.upper(), queued)
     handler.setFormatter(formatter)
     return handler
 
 
-def new_formatter(format: Format | str, stream: TextIO) -> logging.Formatter:
-    """Return a formatter for this stream; arguments and errors as for `new_handler`."""
-    if is_text(format, stream):
-        return _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
-    return _JSONFormatter()
-
-
-def is_text(format: Format | str, stream: TextIO) -> bool:
+def is_text(format: str, stream: TextIO) -> bool:
     """Return whether this format is text on this stream, not JSON. Raises ValueError."""
     if format not in ("auto", "text", "json"):
         raise ValueError(f"format must be 'auto', 'text' or 'json', not {format!r}")
@@ -293,15 +286,14 @@ class AccessLog:
         self,
         stream: TextIO | None = None,
         *,
-        format: Format | str = "auto",
-        level: Level | str = "info",
+        format: str = "auto",
+        level: str = "info",
     ) -> None:
-        stream = sys.stderr if stream is None else stream
-        self._json = not is_text(format, stream)
-        self._format = new_formatter(format, stream).format
-        # A logging.Handler checks the name.
-        self._enabled = logging.Handler(level.upper()).level <= logging.INFO
-        self.lines = line_writer(stream)
+        handler = new_handler(stream, format=format, level=level, queued=False)
+        self._format = handler.format
+        self._json = isinstance(handler.formatter, _JSONFormatter)
+        self._enabled = handler.level <= logging.INFO
+        self.lines = handler.lines
         self._put = self.lines.put
 
     def __call__(self, method: str, path: str, status: int, seconds: float) -> None:
