@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ..app import Runtime
 from ..config import load
+from ..doctor import join_names
 from ..errors import UsageError
 from ..observe import setup
 from ..ops import DONE, FOLDER, MARGIN, Child, ChildProcesses, Project, has_admin, with_database
@@ -38,7 +39,6 @@ _LOADED = (Runtime, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
 CODE = "code"  # the name of the serving process and of its problems
 _TICK = 1.0  # seconds between checks that no file or process triggers
-_MAX_NAMES = 3  # of changed files in a log line
 _ADDRESS_KEYS = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
 _MOVED = "forge.toml names another address: restart dev to use it"
 
@@ -312,5 +312,4 @@ def _run_worker(root: Path, step: Callable[[], Problems], states: int, report_to
 
 def _list_names(names: Collection[str]) -> str:
     shown = sorted(name for name in names if not name.startswith("gen/")) or sorted(names)
-    more = len(shown) - _MAX_NAMES
-    return ", ".join(shown[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return join_names(shown, most=3)
