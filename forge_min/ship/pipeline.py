@@ -1,4 +1,4 @@
-"""The build in four steps: generate, pages, css, package.
+"""The build in three steps: generate, css, package.
 
 It needs no database and no network, and executes no code of the project.
 """
@@ -21,7 +21,6 @@ from .. import __version__
 from ..errors import BuildError, ErrorGroup
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
-from ..pages import compile_pages
 from ..parse import ResourceIR
 from .artifact import archive, distributions
 from .artifact.assets import prepare_assets
@@ -112,8 +111,6 @@ def build(
             if verify and report.stale:
                 names = sorted(f"gen/{name}" for name in (*report.written, *report.removed))
                 raise build_error("stale_files", files=", ".join(first_of(names, 5)))
-        with clock("pages"):
-            _check_pages(root)
         with clock("css"):
             check_scripts(project)
             if not skip_css:
@@ -138,16 +135,6 @@ def _resources(root: Path) -> tuple[ResourceIR, ...]:
     if errors:
         raise ErrorGroup("the schemas cannot be used", errors)
     return parsed.resources
-
-
-def _check_pages(root: Path) -> None:
-    """Raise BuildError if a view was saved after `generate` has read it.
-
-    An artifact holds one state of the project.
-    """
-    for name, text in compile_pages(root).items():
-        if (root / "gen" / name).read_text("utf-8") != text:
-            raise BuildError(f"the view of gen/{name} changed during the build", hint="build again")
 
 
 def _package(
