@@ -6,7 +6,6 @@ has a word by which it could be used. Words in comments and strings count too.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 
@@ -40,7 +39,7 @@ def unused_parts(project: Mapping[str, bytes]) -> list[str]:
     code = {name: data for name, data in project.items() if name.endswith((".py", ".sql"))}
     text = b"\n".join([*map(str.encode, code), *code.values()])
     unused = [part for part, words in _WORDS.items() if not re.search(words, text, re.IGNORECASE)]
-    return unused if _has_resource_pages(code, text) else [*unused, "resource pages"]
+    return unused if _has_resource_pages(text) else [*unused, "resource pages"]
 
 
 def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -49,19 +48,13 @@ def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in package.items() if not name.startswith(files)}
 
 
-def _has_resource_pages(code: Mapping[str, bytes], text: bytes) -> bool:
-    """Return False only if all code has one call of App, which is `App(resource_pages=False)`.
+def _has_resource_pages(text: bytes) -> bool:
+    """Return False only if the text has one call of App, which is `App(resource_pages=False)`.
 
     Another name for App, and a further `resource_pages`, count as a use.
     """
     imports_html = rb"\bApp\s+as\b|forge_min\.html|forge_min\s+import[^;]*\bhtml\b"
     if text.count(b"resource_pages") != 1 or re.search(imports_html, text):
         return True
-    trees = (ast.parse(data) for name, data in code.items() if name.endswith(".py"))
-    calls = [
-        {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and re.fullmatch(r"(.*\.)?App", ast.unparse(node.func))
-    ]
-    return calls != [{"resource_pages": "False"}]
+    calls = re.findall(rb"\bApp\s*\(([^)]*)", text)
+    return [re.sub(rb"[\s,]", b"", arguments) for arguments in calls] != [b"resource_pages=False"]
