@@ -251,8 +251,6 @@ class Development:
 
     def _promote(self, child: Child) -> None:
         """Make a started process the serving one. Its predecessor ends, and open pages reload."""
-        if child is not self._next:
-            return
         before, self._current, self._next = self._current, child, None
         self._page = child.page
         if child.name == CODE:
