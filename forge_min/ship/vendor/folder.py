@@ -122,16 +122,11 @@ def _members(
         members[f"{folder}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
-    members |= _manual()
+    rendered = manual()
+    if isinstance(rendered, Path):
+        for path in sorted(rendered.rglob("*.*")):
+            members[f"manual/{path.relative_to(rendered).as_posix()}"] = path.read_bytes()
     return {**members, CHECKSUMS: Manifest.of(members).write().encode()}
-
-
-def _manual() -> Iterator[tuple[str, bytes]]:
-    """Yield name and data of each file of the manual; nothing if it was not rendered."""
-    folder = manual()
-    if isinstance(folder, Path):
-        for path in sorted(folder.rglob("*.*")):
-            yield f"manual/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
 def pip_options(name: str) -> list[str]:
