@@ -150,7 +150,7 @@ def _values(
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
     parts |= _TABLE["pure" if source == "pure" else "compiled"]
-    values |= {part: _substitute(text, values) for part, text in parts.items()}
+    values |= {part: Template(text).substitute(values) for part, text in parts.items()}
     template = "vendor.tmpl" if vendor else "wheel.tmpl"
     values["install"] = _render(template, values).rstrip()
     return {**values, "library": ""} if vendor else values
@@ -179,17 +179,14 @@ def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple
     """Yield each file's name in the project and its content, after a line with its hash."""
     for row in _TABLE["file"]:
         if row.get("with") in (None, *also):
-            own = {word: _substitute(text, values) for word, text in row.items()}
+            own = {word: Template(text).substitute(values) for word, text in row.items()}
             text = _render(row["template"], {**own, **values})
             mark = f"{_MARK}{sha256(text.encode()).hexdigest()}"
             yield own["name"], f"{mark}\n{text}".encode()
 
 
 def _render(name: str, values: Mapping[str, str]) -> str:
-    return _substitute(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
-
-
-def _substitute(text: str, values: Mapping[str, str]) -> str:
+    text = files(__package__).joinpath("templates", name).read_text("utf-8")
     return Template(text).substitute(values)
 
 
