@@ -9,22 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_HTML = "forge_min/html/"
-_TEMPLATES = f"{_HTML}templates/"
-_PAGES = ("cells", "form", "inputs", "list_page", "report", "resource", "states")
-_TEMPLATES_OF_PAGES = ("delete", "form", "list", "report", "show", "states")
+
+def _below(folder: str, names: str) -> tuple[str, ...]:
+    return tuple(f"forge_min/{folder}/{name}." for name in names.split())
+
+
 FILES = {
     "account pages": (
-        f"{_HTML}account/pages.",
-        *(f"{_TEMPLATES}{page}." for page in ("account", "password", "sign_in")),
+        *_below("html/account", "pages"),
+        *_below("html/templates", "account password sign_in"),
     ),
-    "jobs page": tuple(
-        f"forge_min/admin/{name}."
-        for name in ("jobs", "assets/jobs", "templates/job", "templates/jobs", "templates/queues")
+    "jobs page": (
+        *_below("admin", "jobs assets/jobs"),
+        *_below("admin/templates", "job jobs queues"),
     ),
     "resource pages": (
-        *(f"{_HTML}{name}." for name in _PAGES),
-        *(f"{_TEMPLATES}{page}." for page in _TEMPLATES_OF_PAGES),
+        *_below("html", "cells form inputs list_page report resource states"),
+        *_below("html/templates", "delete form list report show states"),
     ),
 }
 """The beginnings of the names of files, by part."""
