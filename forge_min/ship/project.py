@@ -270,6 +270,4 @@ def _read(root: Path, path: Path) -> bytes:
     """Return the file's bytes. Raises BuildError F343 if it or a folder above it is a link."""
     for part in [path, *path.parents][: len(path.parts) - len(root.parts)]:
         _check(root, part)
-    if not path.is_file():
-        raise build_error("link", path=path.relative_to(root))
     return read_file(root, path)
