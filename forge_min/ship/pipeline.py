@@ -33,7 +33,6 @@ from .progress import Step, no_network, timed
 from .project import (
     ProjectInfo,
     check_files,
-    generating,
     parse_schemas,
     project_members,
     read_project,
@@ -50,6 +49,7 @@ from .verify import compare, read_current
 Format = Literal["zipapp", "dir"]
 _BOOT = "forge_min/ship/artifact/boot.py"
 _SHIP = "forge_min/ship/"
+_SOURCES_OF_GEN = ("views/*.html", "resources/*/views/*.html", "resources/*/schema.py")
 SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 
@@ -205,7 +205,8 @@ def files_of_git(project: ProjectInfo, own: Iterable[str]) -> set[str]:
     They are the inputs of the artifact, of gen/, and of a stylesheet that the build makes.
     own: names of the project's members.
     """
-    names = {*own, *generating(project.root)}
+    sources = (path for pattern in _SOURCES_OF_GEN for path in project.root.glob(pattern))
+    names = {*own, *(path.relative_to(project.root).as_posix() for path in sources)}
     if asks_for_tailwind(project):
         names = (names | style_sources(project).keys()) - {APP_CSS}
     return {name for name in names if not name.startswith("gen/")}

@@ -134,13 +134,6 @@ def project_members(root: Path) -> dict[str, bytes]:
     return members
 
 
-def generating(root: Path) -> set[str]:
-    """Return the names of the schemas and views from which gen/ is generated."""
-    patterns = ("views/*.html", "resources/*/views/*.html", "resources/*/schema.py")
-    paths = (path for pattern in patterns for path in root.glob(pattern))
-    return {path.relative_to(root).as_posix() for path in paths}
-
-
 def secret_names() -> Iterator[str]:
     """Yield lower-case patterns of file names that look like secrets, in the syntax of Docker."""
     for name in _NAMES:
