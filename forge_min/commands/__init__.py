@@ -14,22 +14,12 @@ from ..resources import table
 from .project import find_root, read_resources, use_code
 
 TABLE: Mapping[str, Any] = table(__name__, "commands.toml")
-_COMMANDS = {
-    "about": ("completion", "help"),
-    "database": ("db console", "db reset", "db seed"),
-    "dev": ("dev",),
-    "generate": ("generate", "generate resource"),
-    "init": ("init",),
-    "migrate": ("migrate diff",),
-    "routes": ("openapi", "routes"),
-    "ship": ("build", "deploy", "vendor", "verify"),
-}
-"""The commands of each module. The last word of a command is the name of its function."""
 
 
-def _run_own(module: str, args: argparse.Namespace) -> int:
-    """Run a command of this package. Its function may return an exit code."""
-    function = getattr(import_module(f".{module}", __name__), args.words.rpartition(" ")[2])
+def _run_own(args: argparse.Namespace) -> int:
+    """Run the function of a command, which may return an exit code."""
+    module = import_module(f".{TABLE['command'][args.words]['module']}", __name__)
+    function = getattr(module, args.words.rpartition(" ")[2])
     return int(function(args) or 0)
 
 
@@ -56,7 +46,7 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
 
 
 RUNS: Mapping[str, entry.Run] = {
-    **{words: partial(_run_own, module) for module in _COMMANDS for words in _COMMANDS[module]},
+    **{words: _run_own for words, row in TABLE["command"].items() if "module" in row},
     **{words: partial(_operate, run) for words, run in entry.RUNS.items()},
 }
 """Command → its function: parsed arguments → exit code."""

@@ -13,10 +13,8 @@ from ..ship import parse_schemas, stylesheet_state
 def check_generated(root: Path) -> Iterator[Finding]:
     """Check gen/ against resources/ and views/."""
     parsed = parse_schemas(root)
-    if parsed.diagnostics:
-        first, *more = parsed.diagnostics
-        rest = f" and {len(more)} more" if more else ""
-        yield new_finding("D211", "failed", f"{first.file}:{first.line}: {first.message}{rest}")
+    if mistakes := [f"{one.file}:{one.line}: {one.message}" for one in parsed.diagnostics]:
+        yield new_finding("D211", "failed", join_names(mistakes, most=1))
         return
     report = generate(root, parsed.resources, check=True)
     stale = [*report.written, *report.removed]

@@ -23,14 +23,16 @@ from pathlib import Path
 
 from ..app import Runtime
 from ..config import load
+from ..doctor import join_names
 from ..errors import UsageError
 from ..observe import setup
 from ..ops import DONE, FOLDER, MARGIN, Child, ChildProcesses, Project, has_admin, with_database
+from ..ship import refresh_stylesheet
 from ..wsgi import Server
 from .child import STARTED, Listeners, explain, serve
 from .overlay import State
 from .problems import Problem
-from .rebuild import Problems, apply_migrations, attempt, compare_schemas, write_gen, write_styles
+from .rebuild import Problems, Step, apply_migrations, attempt, compare_schemas, write_gen
 from .watch import Changes, Watcher, required_by
 
 # PERF: loaded once for all children. The SDK is half of the start of a process (tests/dev).
@@ -38,7 +40,6 @@ _LOADED = (Runtime, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
 CODE = "code"  # the name of the serving process and of its problems
 _TICK = 1.0  # seconds between checks that no file or process triggers
-_MAX_NAMES = 3  # of changed files in a log line
 _ADDRESS_KEYS = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
 _MOVED = "forge.toml names another address: restart dev to use it"
 
@@ -77,7 +78,7 @@ class Development:
         self._changed_at = 0.0  # time of the change that is being loaded; 0: none
         self._changed_files: Collection[str] = ()  # names of its files
         self._next_tick = 0.0
-        self._todo: dict[str, Callable[[], Problems]] = {}  # slow steps that wait for a process
+        self._todo: dict[str, Step] = {}  # slow steps that wait for a process
         self._workers: dict[str, Child] = {}  # the processes of slow steps
 
     def run(self) -> int:
@@ -185,7 +186,7 @@ class Development:
             if required.schemas or required.migrations:
                 self._todo["schemas"] = partial(compare_schemas, self._project())
         if required.style_sources:
-            self._todo["styles"] = partial(write_styles, self._root)
+            self._todo["styles"] = partial(refresh_stylesheet, self._root)
         if required.stylesheets:
             self._styles = next(self._numbers)
         if required.assets:
@@ -250,8 +251,6 @@ class Development:
 
     def _promote(self, child: Child) -> None:
         """Make a started process the serving one. Its predecessor ends, and open pages reload."""
-        if child is not self._next:
-            return
         before, self._current, self._next = self._current, child, None
         self._page = child.page
         if child.name == CODE:
@@ -304,7 +303,7 @@ def _reported_problems(child: Child) -> Problems:
         return []
 
 
-def _run_worker(root: Path, step: Callable[[], Problems], states: int, report_to: int) -> int:
+def _run_worker(root: Path, step: Step, states: int, report_to: int) -> int:
     """Run one step in its own process, and report its problems."""
     os.write(report_to, pickle.dumps(attempt(root, step)))
     return DONE
@@ -312,5 +311,4 @@ def _run_worker(root: Path, step: Callable[[], Problems], states: int, report_to
 
 def _list_names(names: Collection[str]) -> str:
     shown = sorted(name for name in names if not name.startswith("gen/")) or sorted(names)
-    more = len(shown) - _MAX_NAMES
-    return ", ".join(shown[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return join_names(shown, most=3)

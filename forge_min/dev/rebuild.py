@@ -1,4 +1,4 @@
-"""The steps after a change: gen/, migrations, the comparison with the schemas, the stylesheet.
+"""The steps after a change: gen/, migrations, the comparison with the schemas.
 
 They run no user code. Each returns its problems, and `attempt` those of its exceptions too.
 """
@@ -17,10 +17,11 @@ from ..migrations import desired_sql
 from ..migrations import diff as difference
 from ..ops import Project, migrate
 from ..parse import parse_project
-from ..ship import parse_schemas, refresh_stylesheet
+from ..ship import parse_schemas
 from .problems import Problem, problems_of
 
 Problems = list[Problem]
+Step = Callable[..., Problems | None]
 Log = Callable[[str], None]
 # Drops of anything with rows. ALTER TABLE ... DROP does not need the word COLUMN.
 _LOSES = re.compile(
@@ -30,10 +31,10 @@ _LOSES = re.compile(
 )
 
 
-def attempt(root: Path, step: Callable[..., Problems], *arguments: object) -> Problems:
+def attempt(root: Path, step: Step, *arguments: object) -> Problems:
     """Return the problems of a step, or those of its exception. root: the project's folder."""
     try:
-        return step(*arguments)
+        return step(*arguments) or []
     except Exception as err:
         return problems_of(err, root)
 
@@ -86,12 +87,3 @@ def compare_schemas(project: Project) -> Problems:
         lines = [*migration.changes, *map(str, migration.risks)] if migration else []
     title = "the migrations do not match the schemas; run: forge-min migrate diff"
     return [Problem(title, "\n".join(filter(None, lines)), True)] if lines else []
-
-
-def write_styles(root: Path) -> Problems:
-    """Write static/css/app.css if the project uses Tailwind.
-
-    Stylesheets that load something from another host are a problem.
-    """
-    refresh_stylesheet(root)
-    return []

@@ -10,9 +10,9 @@ from .project import (
     scaffold_resource,
     scaffold_views,
 )
-from .tree import exchange
+from .tree import exchange, locked
 
 __all__ = [
-    "check_new", "compare_scaffold", "exchange", "generate", "scaffold_project",
+    "check_new", "compare_scaffold", "exchange", "generate", "locked", "scaffold_project",
     "scaffold_resource", "scaffold_views",
 ]  # fmt: skip

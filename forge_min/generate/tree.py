@@ -59,7 +59,7 @@ def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -
     with _write_errors(folder):
         if check:
             return _compare(folder, contents)
-        with _locked(folder.parent):
+        with locked(folder):
             return _replace(folder, contents)
 
 
@@ -105,20 +105,23 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(parent: Path) -> Iterator[None]:
-    """LOCK: one writer at a time in this project; the kernel releases it if the process dies."""
-    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+def locked(path: Path) -> Iterator[None]:
+    """Lock the folder above `path`, and delete the folders .NAME.forge-... of killed runs there.
+
+    LOCK: one writer at a time in that folder; the kernel releases it if the process dies.
+    """
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in path.parent.glob(f".{path.name}.forge-*"):
+            shutil.rmtree(left, ignore_errors=True)
         yield
     finally:
         os.close(descriptor)
 
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
-    for left in folder.parent.glob(f".{folder.name}.forge-*"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
     changes = _compare(folder, contents)
     if not changes.stale:
         return changes

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from ..config import Config, load
 from ..resources import files, table
 from .artifact.archive import replace_file
-from .artifact.distributions import BASE, DRIVERS
+from .artifact.distributions import BASE, DRIVERS, normalise
 from .errors import build_error
 from .project import read_project, secret_names
 from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
@@ -33,7 +33,6 @@ _TABLE = table(__package__, "templates/deployment.toml")
 _LIBC: dict[Base, str] = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
 _OWN = "wheels"  # the folder for the wheel of the running forge_min
 _PORTS = {"server": 8000, "admin": 9090}  # if the port in forge.toml is 0
-_SEPARATOR, _SEPARATORS = re.compile(r"\.|__?|-+"), re.compile(r"[._-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
@@ -138,7 +137,7 @@ def _values(
     project, config = read_project(root), load(root, {})
     values = {
         "name": project.name,
-        "repository": _repository(project.name),
+        "repository": normalise(project.name).rstrip("-"),  # a valid name of an image (OCI)
         "version": project.version,
         "own": _OWN,
         "forge_min": f"/{_OWN}/{wheel.file}[c]" if wheel else "",
@@ -151,7 +150,7 @@ def _values(
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
     parts |= _TABLE["pure" if source == "pure" else "compiled"]
-    values |= {part: _substitute(text, values) for part, text in parts.items()}
+    values |= {part: Template(text).substitute(values) for part, text in parts.items()}
     template = "vendor.tmpl" if vendor else "wheel.tmpl"
     values["install"] = _render(template, values).rstrip()
     return {**values, "library": ""} if vendor else values
@@ -176,28 +175,18 @@ def _ports(config: Config) -> dict[str, str]:
     return {"port": str(ports["server"]), "admin_port": str(ports["admin"]), "fixed": fixed}
 
 
-def _repository(name: str) -> str:
-    """Return a valid image name (OCI distribution): lower case, one separator between words."""
-    return _SEPARATORS.sub(
-        lambda match: match[0] if _SEPARATOR.fullmatch(match[0]) else "-", name.lower()
-    ).rstrip("._-")
-
-
 def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple[str, bytes]]:
     """Yield each file's name in the project and its content, after a line with its hash."""
     for row in _TABLE["file"]:
         if row.get("with") in (None, *also):
-            own = {word: _substitute(text, values) for word, text in row.items()}
+            own = {word: Template(text).substitute(values) for word, text in row.items()}
             text = _render(row["template"], {**own, **values})
             mark = f"{_MARK}{sha256(text.encode()).hexdigest()}"
             yield own["name"], f"{mark}\n{text}".encode()
 
 
 def _render(name: str, values: Mapping[str, str]) -> str:
-    return _substitute(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
-
-
-def _substitute(text: str, values: Mapping[str, str]) -> str:
+    text = files(__package__).joinpath("templates", name).read_text("utf-8")
     return Template(text).substitute(values)
 
 

@@ -28,7 +28,7 @@ from ..resources import files
 from .artifact.archive import replace_file
 from .artifact.distributions import normalise
 from .artifact.package import package_root
-from .errors import build_error
+from .errors import build_error, one_line
 from .pipeline import SKIPPED
 from .progress import run_program
 from .vendor.sbom import NAME as SBOM
@@ -187,5 +187,5 @@ def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
                 os.killpg(child.pid, signal.SIGKILL)  # its children too
                 return Proof(claim, UNPROVED, f"it took more than {_TIMEOUT} s")
     if child.returncode:
-        return Proof(claim, FAILED, " ".join(errors.decode("utf-8", "replace").split())[:500])
+        return Proof(claim, FAILED, one_line(errors))
     return Proof(claim, PROVED, "it ran in a network namespace that has no uplink")

@@ -1,4 +1,4 @@
-"""The build in four steps: generate, pages, css, package.
+"""The build in three steps: generate, css, package.
 
 It needs no database and no network, and executes no code of the project.
 """
@@ -21,7 +21,6 @@ from .. import __version__
 from ..errors import BuildError, ErrorGroup
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
-from ..pages import compile_pages
 from ..parse import ResourceIR
 from .artifact import archive, distributions
 from .artifact.assets import prepare_assets
@@ -34,7 +33,6 @@ from .progress import Step, no_network, timed
 from .project import (
     ProjectInfo,
     check_files,
-    generating,
     parse_schemas,
     project_members,
     read_project,
@@ -51,6 +49,7 @@ from .verify import compare, read_current
 Format = Literal["zipapp", "dir"]
 _BOOT = "forge_min/ship/artifact/boot.py"
 _SHIP = "forge_min/ship/"
+_SOURCES_OF_GEN = ("views/*.html", "resources/*/views/*.html", "resources/*/schema.py")
 SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 
@@ -112,8 +111,6 @@ def build(
             if verify and report.stale:
                 names = sorted(f"gen/{name}" for name in (*report.written, *report.removed))
                 raise build_error("stale_files", files=", ".join(first_of(names, 5)))
-        with clock("pages"):
-            _check_pages(root)
         with clock("css"):
             check_scripts(project)
             if not skip_css:
@@ -138,16 +135,6 @@ def _resources(root: Path) -> tuple[ResourceIR, ...]:
     if errors:
         raise ErrorGroup("the schemas cannot be used", errors)
     return parsed.resources
-
-
-def _check_pages(root: Path) -> None:
-    """Raise BuildError if a view was saved after `generate` has read it.
-
-    An artifact holds one state of the project.
-    """
-    for name, text in compile_pages(root).items():
-        if (root / "gen" / name).read_text("utf-8") != text:
-            raise BuildError(f"the view of gen/{name} changed during the build", hint="build again")
 
 
 def _package(
@@ -218,7 +205,8 @@ def files_of_git(project: ProjectInfo, own: Iterable[str]) -> set[str]:
     They are the inputs of the artifact, of gen/, and of a stylesheet that the build makes.
     own: names of the project's members.
     """
-    names = {*own, *generating(project.root)}
+    sources = (path for pattern in _SOURCES_OF_GEN for path in project.root.glob(pattern))
+    names = {*own, *(path.relative_to(project.root).as_posix() for path in sources)}
     if asks_for_tailwind(project):
         names = (names | style_sources(project).keys()) - {APP_CSS}
     return {name for name in names if not name.startswith("gen/")}

@@ -134,13 +134,6 @@ def project_members(root: Path) -> dict[str, bytes]:
     return members
 
 
-def generating(root: Path) -> set[str]:
-    """Return the names of the schemas and views from which gen/ is generated."""
-    patterns = ("views/*.html", "resources/*/views/*.html", "resources/*/schema.py")
-    paths = (path for pattern in patterns for path in root.glob(pattern))
-    return {path.relative_to(root).as_posix() for path in paths}
-
-
 def secret_names() -> Iterator[str]:
     """Yield lower-case patterns of file names that look like secrets, in the syntax of Docker."""
     for name in _NAMES:
@@ -270,6 +263,4 @@ def _read(root: Path, path: Path) -> bytes:
     """Return the file's bytes. Raises BuildError F343 if it or a folder above it is a link."""
     for part in [path, *path.parents][: len(path.parts) - len(root.parts)]:
         _check(root, part)
-    if not path.is_file():
-        raise build_error("link", path=path.relative_to(root))
     return read_file(root, path)

@@ -17,7 +17,7 @@ from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
 from .artifact.archive import CHECKSUMS, SHEBANG, checksum_name, read_checksums, zip_bytes
 from .artifact.distributions import normalise
-from .errors import build_error, first_of
+from .errors import build_error, first_of, one_line
 from .progress import run_program
 from .vendor.sbom import NAME as SBOM
 
@@ -131,8 +131,7 @@ def _run(path: Path, *command: str, data: bytes = b"") -> None:
     except FileNotFoundError as err:
         raise build_error("no_program", program=command[0]) from err
     if done.returncode:
-        output = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        what = f"its signature is not valid ({' '.join(output.split())[:200]})"
+        what = f"its signature is not valid ({one_line(done.stderr or done.stdout)})"
         raise build_error("not_as_built", path=path, what=what)
 
 

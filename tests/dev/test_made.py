@@ -10,16 +10,11 @@ from pathlib import Path
 import pytest
 from forge_min import db
 from forge_min.config import load
-from forge_min.dev.rebuild import (
-    apply_migrations,
-    attempt,
-    compare_schemas,
-    write_gen,
-    write_styles,
-)
+from forge_min.dev.rebuild import apply_migrations, attempt, compare_schemas, write_gen
 from forge_min.migrations import Decisions, diff
 from forge_min.ops.project import Project
 from forge_min.parse import parse_project
+from forge_min.ship import refresh_stylesheet
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
@@ -191,14 +186,14 @@ def test_a_mistake_is_told_and_gen_stays(
 
 def test_a_stylesheet_is_made_where_tailwind_is_asked_for(project: Project) -> None:
     root = Path(str(project.root))
-    assert write_styles(root) == [] and not (root / "static").exists()
+    assert attempt(root, refresh_stylesheet, root) == [] and not (root / "static").exists()
     (root / "static" / "css").mkdir(parents=True)
     (root / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
     change(project, "views/home.html", "<main>", '<main class="underline">')
-    assert write_styles(root) == []
+    assert attempt(root, refresh_stylesheet, root) == []
     assert ".underline" in (made := root / "static" / "css" / "app.css").read_text()
     stamp = made.stat().st_mtime_ns
-    assert write_styles(root) == [] and made.stat().st_mtime_ns == stamp
+    assert attempt(root, refresh_stylesheet, root) == [] and made.stat().st_mtime_ns == stamp
     (root / "static" / "css" / "other.css").write_text('@import "https://x.example/a.css";')
-    (problem,) = attempt(root, write_styles, root)
+    (problem,) = attempt(root, refresh_stylesheet, root)
     assert "F343" in problem.title or "F348" in problem.title

@@ -63,7 +63,7 @@ def test_the_image_has_a_name_without_capitals(project: Path, read_compose: Comp
 
 @pytest.mark.parametrize(
     ("name", "image"),
-    [("shop-", "shop"), ("a..b", "a-b"), ("a-.b", "a-b"), ("a__b.C--d", "a__b.c--d")],
+    [("shop-", "shop"), ("a..b", "a-b"), ("a-.b", "a-b"), ("a__b.C--d", "a-b-c-d")],
 )
 def test_the_image_has_a_name_that_an_image_may_have(
     project: Path, read_compose: Compose, name: str, image: str

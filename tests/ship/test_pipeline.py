@@ -42,10 +42,10 @@ def run(artifact: Path, *arguments: str, **environ: str) -> subprocess.Completed
 
 
 @pytest.mark.thorough
-def test_four_named_steps_are_told_and_timed(project: Path) -> None:
+def test_three_named_steps_are_told_and_timed(project: Path) -> None:
     told: list[tuple[str, bool]] = []
     done = build(project, step=lambda name, seconds: told.append((name, seconds is not None)))
-    assert list(done.steps) == ["generate", "pages", "css", "package"]
+    assert list(done.steps) == ["generate", "css", "package"]
     assert told == [(name, ended) for name in done.steps for ended in (False, True)]
     assert all(seconds >= 0 for seconds in done.steps.values())
 

@@ -156,10 +156,25 @@ def test_a_part_is_used_if_a_file_of_code_has_its_word(
 
 @pytest.mark.parametrize(
     "call",
-    ["App()", "App(resource_pages=True)", "App(resource_pages=WHICH)", "App(resource_pages=[])"],
+    [
+        "App()",
+        "App(resource_pages=True)",
+        "App(resource_pages=WHICH)",
+        "App(resource_pages=[])",
+        "App(resource_pages=(False or True))",
+        "App(resource_pages=False, title='x')",
+        "[App(resource_pages=False), App(make())]",
+    ],
 )
 def test_resource_pages_are_left_out_only_for_the_literal_false(call: str) -> None:
     assert PAGES not in unused_parts({"app.py": f"app = {call}\n".encode()})
+
+
+@pytest.mark.parametrize(
+    "call", ["App( resource_pages = False, )", "app.App(resource_pages=False)"]
+)
+def test_the_call_may_be_written_in_any_format(call: str) -> None:
+    assert PAGES in unused_parts({"app.py": f"app = {call}\n".encode()})
 
 
 @pytest.mark.slow

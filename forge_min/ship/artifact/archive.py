@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from ...errors import BuildError
-from ...generate import exchange
+from ...generate import exchange, locked
 from ...manifest import INFO, NAME, Manifest, list_files
 from ..errors import build_error, first_of
 
@@ -114,16 +113,16 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".{path.name}.forge-"
-        _sweep(path.parent, prefix)
-        work = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=path.parent))
-        try:
-            fill(work / "new")
-            if (work / "new").is_dir():
-                exchange(work / "new", path, work / "old")
+        with (
+            locked(path),
+            TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as work,
+        ):
+            new = Path(work, "new")
+            fill(new)
+            if new.is_dir():
+                exchange(new, path, Path(work, "old"))
             else:
-                (work / "new").rename(path)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+                new.rename(path)
     except OSError as err:
         raise build_error(unwritten, path=path, why=err.strerror or err) from err
 
@@ -131,14 +130,6 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
 def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
     """Replace `path` by a file with these bytes. Raises as `replace`."""
     replace(path, lambda temp: temp.write_bytes(data), unwritten)
-
-
-def _sweep(folder: Path, prefix: str) -> None:
-    """Remove temporary folders of killed builds: their processes no longer exist."""
-    for work in folder.glob(f"{prefix}*"):
-        pid = work.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def check_folder(path: Path, root: Path, listing: str = NAME) -> None:

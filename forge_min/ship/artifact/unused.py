@@ -6,26 +6,26 @@ has a word by which it could be used. Words in comments and strings count too.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 
-_HTML = "forge_min/html/"
-_TEMPLATES = f"{_HTML}templates/"
-_PAGES = ("cells", "form", "inputs", "list_page", "report", "resource", "states")
-_TEMPLATES_OF_PAGES = ("delete", "form", "list", "report", "show", "states")
+
+def _below(folder: str, names: str) -> tuple[str, ...]:
+    return tuple(f"forge_min/{folder}/{name}." for name in names.split())
+
+
 FILES = {
     "account pages": (
-        f"{_HTML}account/pages.",
-        *(f"{_TEMPLATES}{page}." for page in ("account", "password", "sign_in")),
+        *_below("html/account", "pages"),
+        *_below("html/templates", "account password sign_in"),
     ),
-    "jobs page": tuple(
-        f"forge_min/admin/{name}."
-        for name in ("jobs", "assets/jobs", "templates/job", "templates/jobs", "templates/queues")
+    "jobs page": (
+        *_below("admin", "jobs assets/jobs"),
+        *_below("admin/templates", "job jobs queues"),
     ),
     "resource pages": (
-        *(f"{_HTML}{name}." for name in _PAGES),
-        *(f"{_TEMPLATES}{page}." for page in _TEMPLATES_OF_PAGES),
+        *_below("html", "cells form inputs list_page report resource states"),
+        *_below("html/templates", "delete form list report show states"),
     ),
 }
 """The beginnings of the names of files, by part."""
@@ -40,7 +40,7 @@ def unused_parts(project: Mapping[str, bytes]) -> list[str]:
     code = {name: data for name, data in project.items() if name.endswith((".py", ".sql"))}
     text = b"\n".join([*map(str.encode, code), *code.values()])
     unused = [part for part, words in _WORDS.items() if not re.search(words, text, re.IGNORECASE)]
-    return unused if _has_resource_pages(code, text) else [*unused, "resource pages"]
+    return unused if _has_resource_pages(text) else [*unused, "resource pages"]
 
 
 def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -49,19 +49,13 @@ def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in package.items() if not name.startswith(files)}
 
 
-def _has_resource_pages(code: Mapping[str, bytes], text: bytes) -> bool:
-    """Return False only if all code has one call of App, which is `App(resource_pages=False)`.
+def _has_resource_pages(text: bytes) -> bool:
+    """Return False only if the text has one call of App, which is `App(resource_pages=False)`.
 
     Another name for App, and a further `resource_pages`, count as a use.
     """
     imports_html = rb"\bApp\s+as\b|forge_min\.html|forge_min\s+import[^;]*\bhtml\b"
     if text.count(b"resource_pages") != 1 or re.search(imports_html, text):
         return True
-    trees = (ast.parse(data) for name, data in code.items() if name.endswith(".py"))
-    calls = [
-        {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and re.fullmatch(r"(.*\.)?App", ast.unparse(node.func))
-    ]
-    return calls != [{"resource_pages": "False"}]
+    calls = re.findall(rb"\bApp\s*\(([^)]*)", text)
+    return [re.sub(rb"[\s,]", b"", arguments) for arguments in calls] != [b"resource_pages=False"]

@@ -96,8 +96,9 @@ def vendor(
             if offline:
                 wheels += map(repack, required)
             else:
+                pins = [f"{dist.name}=={dist.version}" for dist in required]
                 default = [f"{libc}_{platform.machine()}" for libc in _LEVELS]
-                wheels += from_index(required, platforms or default)
+                wheels += _download([*pip_options(p), *pins] for p in platforms or default)
         with clock("scripts"):
             scripts = dict(fetch_scripts(project, offline=offline))
         with clock("folder"):
@@ -113,34 +114,19 @@ def _members(
     wheels: Sequence[Wheel], others: Iterable[Distribution], bill: bytes
 ) -> dict[str, bytes]:
     """Return the files of the folder by name. others: distributions that contain the scripts."""
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
     installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_text("utf-8")
-    lock = write_lock([wheel for wheel in wheels if wheel.name != _INSTALLER], f"CPython {python}")
+    lock = write_lock([wheel for wheel in wheels if wheel.name != _INSTALLER], f"CPython 3.{MINOR}")
     members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer.encode()}
     for wheel in wheels:
         folder = _INSTALLER if wheel.name == _INSTALLER else WHEELS
         members[f"{folder}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
-    members |= _manual()
+    rendered = manual()
+    if isinstance(rendered, Path):
+        for path in sorted(rendered.rglob("*.*")):
+            members[f"manual/{path.relative_to(rendered).as_posix()}"] = path.read_bytes()
     return {**members, CHECKSUMS: Manifest.of(members).write().encode()}
-
-
-def _manual() -> Iterator[tuple[str, bytes]]:
-    """Yield name and data of each file of the manual; nothing if it was not rendered."""
-    folder = manual()
-    if isinstance(folder, Path):
-        for path in sorted(folder.rglob("*.*")):
-            yield f"manual/{path.relative_to(folder).as_posix()}", path.read_bytes()
-
-
-def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) -> list[Wheel]:
-    """Download the wheels of these versions for every platform, with this machine's pip settings.
-
-    No source is downloaded, so no code of a package runs. Raises BuildError F370 with pip's output.
-    """
-    pins = [f"{dist.name}=={dist.version}" for dist in distributions]
-    return _download([*pip_options(name), *pins] for name in platforms)
 
 
 def pip_options(name: str) -> list[str]:
@@ -155,7 +141,13 @@ def pip_options(name: str) -> list[str]:
 
 
 def _download(runs: Iterable[Sequence[str]]) -> list[Wheel]:
-    """Return the wheels that pip downloads. runs: the options and requirements of each run."""
+    """Return the wheels that pip downloads with this machine's settings.
+
+    No source is downloaded, so no code of a package runs.
+
+    runs: the options and requirements of each run of pip.
+    Raises BuildError F370 with pip's output.
+    """
     pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
         for options in runs:
