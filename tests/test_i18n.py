@@ -103,6 +103,9 @@ def messages() -> dict[str, set[str]]:
             if isinstance(message, ast.Constant):
                 found.setdefault(message.value, set()).add(name)
     table = tomllib.loads((PACKAGE / "db" / "errors.toml").read_text("utf-8"))
+    words = tomllib.loads((PACKAGE / "html" / "templates" / "words.toml").read_text("utf-8"))
+    for word in words.values():
+        found.setdefault(word, set()).add("html/templates/words.toml")
     for sentence in manual_sentences():
         found.setdefault(sentence, set()).add("app/manual.toml")
     for rule in table["violation"].values():  # wsgi/problem.py shows a domain error's sentence
