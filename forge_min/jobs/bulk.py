@@ -7,7 +7,6 @@ each job takes as long as the server's COPY (benchmarks/jobs).
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -153,27 +152,24 @@ def _copy(
 
 @contextmanager
 def _in_use(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let statements of this thread on `conn` raise. They would wait for the COPY to end."""
-    lock, me = conn.lock, threading.get_ident()
-
-    class Taken:
-        def __enter__(self) -> None:
-            if threading.get_ident() == me:
-                raise ForgeError(
-                    "insert_many_tx is in the middle of its COPY on this connection",
-                    code="F724",
-                    hint="create the jobs on another connection, or before the call: list(...)",
-                )
-            lock.acquire()
-
-        def __exit__(self, *error: object) -> None:
-            lock.release()
-
-    conn.lock = Taken()  # type: ignore[assignment]
+    """Let statements on `conn` raise. Those of this thread would wait for themselves."""
+    lock = conn.lock
+    conn.lock = _RefusingLock()  # type: ignore[assignment]
     try:
         yield
     finally:
         conn.lock = lock
+
+
+class _RefusingLock:
+    def __enter__(self) -> None:
+        raise ForgeError(
+            "insert_many_tx is in the middle of its COPY on this connection",
+            code="F724",
+            hint="create the jobs on another connection, or before the call: list(...)",
+        )
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 def _escaped(text: str) -> str:
