@@ -7,7 +7,6 @@ each job takes as long as the server's COPY (benchmarks/jobs).
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,10 @@ from itertools import chain, islice
 from string import Template
 from typing import Any, Literal, overload
 
-import psycopg
-
 from .. import db
 from ..errors import ForgeError
 from .insert import catalogue_of, insert_span, insert_tx, job_cause, metadata_of, notify_workers
-from .job import SQL
+from .job import SQL, Conn
 from .kinds import Catalogue, Kind
 from .new_job import NO_EXTRAS, CheckedJob, NewJob, check_job, encode_args, find_kind
 
@@ -31,14 +28,10 @@ _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 @overload
-def insert_many_tx(conn: psycopg.Connection[Any], jobs: Iterable[NewJob]) -> int: ...
+def insert_many_tx(conn: Conn, jobs: Iterable[NewJob]) -> int: ...
 @overload
-def insert_many_tx(
-    conn: psycopg.Connection[Any], jobs: Iterable[NewJob], *, ids: Literal[True]
-) -> list[int]: ...
-def insert_many_tx(
-    conn: psycopg.Connection[Any], jobs: Iterable[NewJob], *, ids: bool = False
-) -> int | list[int]:
+def insert_many_tx(conn: Conn, jobs: Iterable[NewJob], *, ids: Literal[True]) -> list[int]: ...
+def insert_many_tx(conn: Conn, jobs: Iterable[NewJob], *, ids: bool = False) -> int | list[int]:
     """Insert many jobs by COPY, all of them or none.
 
     Each unique job has a statement of its own, and counts as inserted if it existed already.
@@ -135,9 +128,7 @@ class _Bulk:
         return head, f"\t{job.priority}\t{job.max_attempts}\t{metadata}"
 
 
-def _copy(
-    conn: psycopg.Connection[Any], more: str, lines: Iterator[str], ids: Iterator[int] | None
-) -> None:
+def _copy(conn: Conn, more: str, lines: Iterator[str], ids: Iterator[int] | None) -> None:
     """Send the lines.
 
     more: columns after the usual ones.
@@ -152,28 +143,25 @@ def _copy(
 
 
 @contextmanager
-def _in_use(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let statements of this thread on `conn` raise. They would wait for the COPY to end."""
-    lock, me = conn.lock, threading.get_ident()
-
-    class Taken:
-        def __enter__(self) -> None:
-            if threading.get_ident() == me:
-                raise ForgeError(
-                    "insert_many_tx is in the middle of its COPY on this connection",
-                    code="F724",
-                    hint="create the jobs on another connection, or before the call: list(...)",
-                )
-            lock.acquire()
-
-        def __exit__(self, *error: object) -> None:
-            lock.release()
-
-    conn.lock = Taken()  # type: ignore[assignment]
+def _in_use(conn: Conn) -> Iterator[None]:
+    """Let statements on `conn` raise. Those of this thread would wait for themselves."""
+    lock = conn.lock
+    conn.lock = _RefusingLock()  # type: ignore[assignment]
     try:
         yield
     finally:
         conn.lock = lock
+
+
+class _RefusingLock:
+    def __enter__(self) -> None:
+        raise ForgeError(
+            "insert_many_tx is in the middle of its COPY on this connection",
+            code="F724",
+            hint="create the jobs on another connection, or before the call: list(...)",
+        )
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 def _escaped(text: str) -> str:

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
-
 from .. import db
 from ..errors import Invalid, NotFound
-from .job import LONGEST, with_notice
+from .job import LONGEST, Conn, with_notice
 from .maintenance.loop import count_jobs, refresh_counts
 from .new_job import ENDED, LIVE, is_valid_text
 
@@ -23,7 +21,6 @@ SQL["discard"] = with_notice(SQL["discard"])
 STATES = (*LIVE, *ENDED)
 _MOST_ID, _MOST_ROWS = 2**63 - 1, 10_000
 ACTIONS = ("retry", "cancel", "discard")
-Conn = psycopg.Connection[Any]
 Row = dict[str, Any]
 """The JSON form of a row: its columns by name."""
 

@@ -12,14 +12,12 @@ from functools import lru_cache
 from string import Template
 from typing import Any, NamedTuple
 
-import psycopg
-
 from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..notify import check_names
 from ..observe import is_recording, span, trace_headers
-from .job import SQL
+from .job import SQL, Conn
 from .kinds import Catalogue
 from .new_job import CheckedJob, NewJob, check_job, encode
 
@@ -32,9 +30,7 @@ _ATTRIBUTES = {
 _USUAL: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
 
 
-def insert_tx(
-    conn: psycopg.Connection[Any], kind: str | type[Any], args: Any = None, **options: Any
-) -> int:
+def insert_tx(conn: Conn, kind: str | type[Any], args: Any = None, **options: Any) -> int:
     """Insert a job that exists if and when the caller's transaction commits.
 
     If the job is `unique` and such a job waits already, none is inserted. No worker fetches that
@@ -116,7 +112,7 @@ def insert_span(kind: str, queue: str = "") -> AbstractContextManager[object]:
 
 
 def notify_workers(
-    conn: psycopg.Connection[Any], counts: Mapping[tuple[str, str], int], *, quiet: bool = False
+    conn: Conn, counts: Mapping[tuple[str, str], int], *, quiet: bool = False
 ) -> None:
     """After the commit, wake the workers of inserted jobs, and count the jobs for metrics.
 
@@ -148,7 +144,7 @@ class JobClient:
         return insert_tx(self._database.connection(), kind, args, **options)
 
 
-def catalogue_of(conn: psycopg.Connection[Any]) -> Catalogue:
+def catalogue_of(conn: Conn) -> Catalogue:
     """Return the catalogue of the application that opened the connection, or one of no kinds."""
     return getattr(conn, "jobs", None) or Catalogue()
 

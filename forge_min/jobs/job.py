@@ -34,6 +34,7 @@ else:
 
     A = TypeVar("A")
 
+Conn = psycopg.Connection[Any]
 SQL = db.load_sql("forge_min.jobs", "jobs.sql")
 
 
@@ -184,7 +185,7 @@ class Job(Generic[A]):
             raise ForgeError("a job has a connection only while a worker runs it", code="F712")
         return self.connect()
 
-    def complete_tx(self, conn: psycopg.Connection[Any]) -> None:
+    def complete_tx(self, conn: Conn) -> None:
         """Complete the job in the caller's transaction, so its effects happen exactly once.
 
         Raises StaleClaim F713 if the job was taken from this run: do not catch it inside the

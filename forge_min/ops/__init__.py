@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
 from .console import DONE, FAILED, print_error, print_result, run, warn
-from .project import FOLDER, Project, load_config, load_project, with_database
+from .project import FOLDER, Project, inspect_project, load_config, load_project, with_database
 
 if TYPE_CHECKING:
     from . import migrate
     from .auth import manage_accounts
     from .health import Health, has_admin
-    from .inspection import inspect_project
     from .jobs import manage_jobs
     from .migrate import migrate_down, migrate_up, migration_status
     from .processes import Child, ChildProcesses, ParentChannel
@@ -25,7 +24,6 @@ __getattr__ = lazy_exports(
     {
         "auth": ["manage_accounts"],
         "health": ["Health", "has_admin"],
-        "inspection": ["inspect_project"],
         "jobs": ["manage_jobs"],
         "migrate": ["migrate_down", "migrate_up", "migration_status"],
         "processes": ["Child", "ChildProcesses", "ParentChannel"],

@@ -14,12 +14,11 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from zipimport import zipimporter
 
 from .. import i18n
-from ..config import Config, load
+from ..config import Config, inspect, load
 from ..errors import ConfigError, ForgeError
-from ..resources import files
+from ..resources import ArchivePath, files
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -119,10 +118,8 @@ class Project:
 def project_root() -> Traversable | None:
     """Return the folder of gen/, which is not imported, or of forge.toml; None without both."""
     spec = find_spec("gen")
-    if spec is not None and isinstance(spec.loader, zipimporter):
+    if spec is not None and spec.submodule_search_locations:
         return cast(Path, files("gen")).parent
-    if spec is not None and spec.origin:
-        return Path(spec.origin).parents[1]
     folders = (Path(entry) for entry in sys.path)
     return next((folder for folder in folders if (folder / "forge.toml").is_file()), None)
 
@@ -140,12 +137,11 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
 
     Raises ForgeError F531 if gen/ cannot be found, and ConfigError for a bad configuration.
     """
-    try:
-        gen = files("gen")
-    except ModuleNotFoundError:
+    root = project_root()
+    if root is None or not (root / "gen").is_dir():
         hint = "run: python -m forge_min generate"
-        raise ForgeError("generated code (gen/) not found", code="F531", hint=hint) from None
-    return Project(cast(Path, gen).parent, load_config(environ))
+        raise ForgeError("generated code (gen/) not found", code="F531", hint=hint)
+    return Project(root, load_config(environ))
 
 
 def embedded_addresses(folder: Path) -> Mapping[str, str]:
@@ -159,6 +155,51 @@ def embedded_addresses(folder: Path) -> Mapping[str, str]:
         return {}
     pairs = note.items() if isinstance(note, dict) else ()
     return {name: value for name, value in pairs if isinstance(value, str)}
+
+
+def inspect_project(*, production: bool) -> dict[str, Any]:
+    """Return the fields of `doctor.Site` that this process's project provides, by name.
+
+    production: read the configuration of production, whatever FORGE_ENV is. In development the
+    database is the embedded one while that runs.
+    Errors are returned, not raised. Needs neither psycopg nor the compiled core.
+    """
+    from ..manifest import INFO, NAME  # PERF: no server waits for zipfile
+
+    environ: Mapping[str, str] = os.environ
+    root, mistakes, text = project_root(), list[Exception](), None
+    folder = root if isinstance(root, Path) else None
+    if production:
+        environ = {**environ, "FORGE_ENV": "production"}
+    elif folder is not None:
+        environ = {**embedded_addresses(folder), **environ}
+    if root is not None and folder is None:
+        try:
+            text = (root / "forge.toml").read_text("utf-8")
+        except Exception as err:  # a damaged zip raises many types of errors
+            mistakes.append(err)
+    config, errors = inspect(folder, environ, text)
+    artifact = None
+    if isinstance(root, ArchivePath):
+        artifact = Path(root.archive)
+    elif folder is not None and (folder / NAME).is_file():
+        artifact = folder
+    try:
+        build = dict(json.loads((root / INFO).read_text("utf-8"))) if root is not None else {}
+    except Exception:  # the check of the manifest reports it
+        build = {}
+    native = (p.resolve() for p in map(Path, sys.path) if p.name == "_native" and p.is_dir())
+    return {
+        "settings": config.values,
+        "sources": config.sources,
+        "mistakes": [*mistakes, *errors],
+        "warnings": config.warnings,
+        "root": root,
+        "artifact": artifact,
+        "native": next(native, None),
+        "build": build,
+        "code": lambda: (load_project() if root is None else Project(root, config)).code(),
+    }
 
 
 @contextmanager

@@ -47,50 +47,40 @@ MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not
 
 
 class StopSignal:
-    """Set when the process shall end: by a signal, or because threads do not return from jobs."""
+    """Asks the process to end: after a signal, or because threads do not return from jobs."""
 
     def __init__(self) -> None:
         # SAFETY: no threading.Event: a signal handler could wait for its lock while the main
         # thread holds it. `put` is reentrant (Python manual, queue.SimpleQueue).
-        self._ended: SimpleQueue[None] = SimpleQueue()
-        self._delay_over: SimpleQueue[None] = SimpleQueue()
-        self._stuck = False
+        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._is_set = self._stuck = False
 
     def set(self) -> None:
-        """Set it. May be called in a signal handler. Idempotent."""
-        self._ended.put(None)
-
-    def end_delay(self) -> None:
-        """End `wait_delay`. May be called in a signal handler. Idempotent."""
-        self._delay_over.put(None)
+        """Ask the process to end; a second call ends its delay. A signal handler may call this."""
+        self._is_set = True
+        self._calls.put(None)
 
     def set_without_delay(self) -> None:
-        """Set it, and end `wait_delay`. Idempotent."""
-        self.end_delay()
+        """Ask the process to end without a delay."""
+        self.set()
         self.set()
 
-    def wait_delay(self, seconds: float) -> None:
-        """Wait for these seconds, or until `end_delay`."""
-        self._wait(self._delay_over, seconds)
-
-    def wait(self) -> None:
-        """Wait until it is set."""
-        self._wait(self._ended, inf)
-
-    def _wait(self, queue: SimpleQueue[None], seconds: float) -> None:
+    def wait(self, seconds: float = inf) -> None:
+        """Wait for the next call of `set`, at most `seconds`. Each call ends one wait."""
         # SAFETY: every wait is bounded: a signal that arrives after Python's last check and before
         # the system call does not interrupt it, and its handler runs only when the wait is over.
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             with suppress(Empty):
-                queue.get(timeout=min(left, _POLL_INTERVAL))
+                self._calls.get(timeout=min(left, _POLL_INTERVAL))
                 break
 
     def set_stuck(self) -> None:
         """End the process after handing back jobs, so that the supervisor starts another one."""
         log.error("jobs do not end after their time-out; the process exits to be started again")
         self._stuck = True
-        self.set()
+        if not self._is_set:  # a process that is already draining keeps its delay
+            self.set()
 
     def exit_code(self) -> int:
         """Return the process's exit code. Exits at once if threads are stuck: nothing ends them."""
@@ -184,7 +174,7 @@ class _Process:
                 log.info("draining; the port stays open for %g s", delay)
                 self.health.drain()
                 server.end_connections()
-                ended.wait_delay(delay)
+                ended.wait(delay)
         return ended.exit_code()
 
 
@@ -329,16 +319,15 @@ def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
         if first:
             first = False
         else:
-            signal.signal(number, signal.SIG_IGN if child else before[number])
-            if not child:
-                ended.end_delay()
+            for each, handler in before.items():
+                signal.signal(each, signal.SIG_IGN if child else handler)
         ended.set()
 
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, end)
     if child:
-        signal.signal(signal.SIGUSR1, lambda *_: ended.end_delay())
+        signal.signal(signal.SIGUSR1, lambda *_: ended.set())
     try:
         yield ended
     finally:

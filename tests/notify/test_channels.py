@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from forge_min.notify import Encode, Event, encoding, refresh_frame
+from forge_min.notify import Encode, Event, channels, refresh_frame
 from forge_min.notify.channels import BACKLOG, Channels
 
 REFRESH = refresh_frame("resume")
@@ -43,7 +43,7 @@ def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any)
 def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 0.01)
+    monkeypatch.setattr(channels, "REPLAY_TIMEOUT", 0.01)
     rings = Channels(kit.begin(kit.encode), 64)
     rings.subscribe(kit.key())
     assert rings.replay(kit.key(), list, always) == REFRESH
@@ -90,7 +90,7 @@ def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: ob
 def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "STUCK_AFTER", 0.1)
+    monkeypatch.setattr(channels, "STUCK_AFTER", 0.1)
     gate = threading.Event()
 
     def hanging(event: Event, format: str) -> bytes:
@@ -111,9 +111,9 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
             "asked of a stuck encoder"
         )
         rings.replace_stuck()
-        for _ in range(encoding.MAX_LOST_THREADS + 1):
+        for _ in range(channels.MAX_LOST_THREADS + 1):
             assert rings.replay(kit.key(), lambda: [poison], always) == REFRESH
-        assert time.monotonic() - began < encoding.REPLAY_TIMEOUT * encoding.MAX_LOST_THREADS, (
+        assert time.monotonic() - began < channels.REPLAY_TIMEOUT * channels.MAX_LOST_THREADS, (
             "each would wait"
         )
         rings.submit([Event("airports", "airport.updated", resource_id="after")])
@@ -127,7 +127,7 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
 def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 1.0)
+    monkeypatch.setattr(channels, "REPLAY_TIMEOUT", 1.0)
     rings = Channels(kit.begin(kit.encode), 64)  # not started: it never answers
     keys = [kit.key(topic=f"t{number}") for number in range(60)]
     for key in keys:

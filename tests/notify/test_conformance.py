@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forge_min import db, notify
-from forge_min.notify import Event, encoding
+from forge_min.notify import Event, channels
 
 from memory_hub import MemoryHub
 
@@ -159,7 +159,7 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
     other = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
     try:
         hub.publish(event(1))
-        time.sleep(encoding.STUCK_AFTER + 0.3)
+        time.sleep(channels.STUCK_AFTER + 0.3)
         hub.publish(event(2, topic="airports"))
         bad.until(lambda me: me.refreshes >= 1)
         good.until(lambda me: me.heard == ["1"])
@@ -176,7 +176,7 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
 def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     make: Make, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "STUCK_AFTER", 0.05)
+    monkeypatch.setattr(channels, "STUCK_AFTER", 0.05)
     gate = threading.Event()
 
     def hanging(event: Event, format: str) -> bytes:
@@ -185,9 +185,9 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
 
     hub = make(hanging)
     listener = kit.Listener(hub.subscribe(kit.key(topic="late"))[0])
-    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(encoding.MAX_LOST_THREADS)]
+    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(channels.MAX_LOST_THREADS)]
     try:
-        for n in range(encoding.MAX_LOST_THREADS):
+        for n in range(channels.MAX_LOST_THREADS):
             hub.publish(event(n, topic=f"t{n}"))
         hub.publish(event(9, topic="late"))
 
@@ -200,10 +200,10 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     finally:
         gate.set()
     kit.wait_for(lambda: hub.ready[0])
-    monkeypatch.setattr(encoding, "STUCK_AFTER", 1.0)
+    monkeypatch.setattr(channels, "STUCK_AFTER", 1.0)
     hub.publish(event(11, topic="late"))
     listener.until(lambda me: "11" in me.heard)
-    assert len(held) == encoding.MAX_LOST_THREADS
+    assert len(held) == channels.MAX_LOST_THREADS
 
 
 def test_a_subscriber_that_comes_back_gets_exactly_what_it_missed(make: Make, kit: Any) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
-
-import psycopg
 
 from ... import db
 from ...db import DatabaseThread
-from ..job import log_rescue, with_notice
+from ..job import Conn, log_rescue, with_notice
 from ..kinds import WorkerOptions
 from .periodic import SQL, Periodic, insert_due, register_periodic
 
@@ -93,7 +91,7 @@ class Maintainer(DatabaseThread):
         return self._every[name]
 
 
-def store_counts(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
+def store_counts(conn: Conn, worker: UUID | None = None) -> None:
     """Count jobs and store the counts.
 
     worker: the leader; None = the caller, if no worker leads.
@@ -104,7 +102,7 @@ def store_counts(conn: psycopg.Connection[Any], worker: UUID | None = None) -> N
     db.run(conn, SQL["store_counts"], params)
 
 
-def count_jobs(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
+def count_jobs(conn: Conn) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
     """Return queue → state → number of jobs, and queue → age of its oldest job. Only reads.
 
     Ages are seconds, of queues with available jobs.
@@ -123,7 +121,7 @@ def count_jobs(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]]
     return counts, oldest
 
 
-def refresh_counts(conn: psycopg.Connection[Any]) -> None:
+def refresh_counts(conn: Conn) -> None:
     """Count if no worker leads, at most every 10 seconds."""
     ((old,),) = db.run(conn, SQL["counts_are_old"])
     if old:

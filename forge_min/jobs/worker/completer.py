@@ -12,13 +12,12 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from ...db import DatabaseThread
-from ..job import SQL, Job, Result, with_notice
+from ..job import SQL, Conn, Job, Result, with_notice
 from ..kinds import WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
@@ -94,7 +93,7 @@ class Completer(DatabaseThread):
 
 
 def record_results(
-    conn: psycopg.Connection[Any], worker: UUID, kinds: Sequence[str], results: Sequence[Result]
+    conn: Conn, worker: UUID, kinds: Sequence[str], results: Sequence[Result]
 ) -> list[Result]:
     """Record the results of runs.
 

@@ -64,7 +64,8 @@ class Heartbeat(DatabaseThread):
             "gap": max(0.0, options.rescue_after - lease - options.heartbeat),
         }
         self._lock = threading.Lock()  # LOCK: guards _ended
-        self._ended = _new_counts()
+        # queue → [completed, failed, seconds] since the last heartbeat
+        self._ended: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])
         self.leave = False
         self.leading = False
         self.registered = threading.Event()
@@ -118,14 +119,10 @@ class Heartbeat(DatabaseThread):
 
     def _record_counts(self) -> None:
         with self._lock:
-            ended, self._ended = self._ended, _new_counts()
+            ended = dict(self._ended)
+            self._ended.clear()
         if ended:
             names = ("completed", "failed", "seconds")
             columns = dict(zip(names, map(list, zip(*ended.values()))))
             # An error here loses these figures, but no job.
             db.run(self.connection(), SQL["count_minute"], {"names": list(ended), **columns})
-
-
-def _new_counts() -> dict[str, list[float]]:
-    """Return an empty dict: queue → [completed, failed, seconds]."""
-    return defaultdict(lambda: [0, 0, 0.0])

@@ -1,9 +1,8 @@
 """`serve` in several processes: their parent, and the state that they send to the admin process."""
 
-from .children import Child, ChildProcesses
+from .children import Child, ChildProcesses, Supervisor
 from .parent_channel import ADMIN, ParentChannel, socket_pairs
 from .site_health import CounterMemory, SiteHealth
-from .supervisor import Supervisor
 
 __all__ = [
     "ADMIN", "Child", "ChildProcesses", "CounterMemory", "ParentChannel", "SiteHealth",

@@ -1,4 +1,8 @@
-"""The child processes of a parent without threads: fork, send, read, end and reap."""
+"""The child processes of a parent without threads, and the supervisor that restarts those that die.
+
+The parent opens no database connection and serves no requests. If it dies, its children notice and
+end.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
 
-from ..console import FAILED, run
+from ..console import DONE, FAILED, run
+from .parent_channel import ADMIN
 
 log = logging.getLogger("forge_min")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
+RESTART_INTERVAL = 1.0  # minimum seconds between two starts of one process
+POLL_INTERVAL = 0.2  # seconds between two checks of the children without a signal
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*_END_SIGNALS, signal.SIGCHLD)
 _MOST_ENDING = 4  # processes that finish their work while the next one serves
 _TICK = 0.01  # seconds between two checks for ended processes
 
@@ -63,7 +70,7 @@ class ChildProcesses:
         """Start a process that runs `live`."""
         (inbox, write_end), (read_end, reports) = os.pipe(), os.pipe()
         to_child, from_child = FileIO(write_end, "w"), FileIO(read_end)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
 
         def begin() -> int:
             others = [pipe for c in self.running for pipe in (c.to_child, c.from_child)]
@@ -160,3 +167,94 @@ def _fork(live: Callable[[], int]) -> int:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
+
+
+class Supervisor:
+    """Runs named processes until a signal arrives.
+
+    lives: by name, the main function of each process, which reports when it has started. The
+    process "admin" ends last.
+    patience: seconds that the processes have to end.
+    delays: the processes wait before they end, until a second signal arrives.
+    """
+
+    def __init__(self, lives: Mapping[str, Run], patience: float, *, delays: bool) -> None:
+        self._lives, self._delays = lives, delays
+        self._children = ChildProcesses(patience)
+        self._restarts: dict[str, float] = {}  # name → when it starts (time.monotonic())
+        self._started: set[str] = set()  # names of processes that have reported once
+        self._code = DONE
+        self._ending = self._admin_ending = False
+
+    def run(self) -> int:
+        """Run until every process has ended, and return the exit code.
+
+        It is not 0 if a process has to be killed or ends before its first start, in which case the
+        process prints the error itself.
+        """
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            for name in self._lives:
+                self._start(name)
+            while self._children.running or (self._restarts and not self._ending):
+                received = signal.sigtimedwait(_SIGNALS, POLL_INTERVAL)
+                if received is not None and received.si_signo != signal.SIGCHLD:
+                    self._signalled()
+                for child, code in self._children.reap().items():
+                    self._ended(child, code)
+                self._continue()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return self._code
+
+    def _start(self, name: str) -> None:
+        def live(life: int, ready: int) -> int:
+            os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which ends the children
+            return self._lives[name](life, ready)
+
+        self._children.fork(name, live)
+
+    def _signalled(self) -> None:
+        if self._ending and self._delays:
+            self._delays = False
+            self._send_all(signal.SIGUSR1)
+        elif self._ending:
+            for child in self._children.running:
+                child.until = time.monotonic()
+        self._end()
+
+    def _ended(self, child: Child, code: int) -> None:
+        if child.received:
+            self._started.add(child.name)
+        if self._ending:
+            self._code = self._code or (FAILED if code < 0 else code)
+        elif child.name not in self._started:
+            self._code = code if code > 0 else FAILED
+            self._end()
+        else:
+            names = (child.name, child.pid, code)
+            log.error("process %s (pid %d) ended with exit code %d; it is started again", *names)
+            self._restarts[child.name] = child.started + RESTART_INTERVAL
+
+    def _continue(self) -> None:
+        """Restart processes that are due, or end the admin process when it is the last one."""
+        if not self._ending:
+            now = time.monotonic()
+            for name in [name for name, at in self._restarts.items() if now >= at]:
+                del self._restarts[name]
+                self._start(name)
+        elif [child.name for child in self._children.running] == [ADMIN] and not self._admin_ending:
+            self._admin_ending = True
+            os.kill(self._children.running[0].pid, signal.SIGTERM)
+
+    def _end(self) -> None:
+        """Ask the serving processes to end, while the admin process still reports their state."""
+        self._ending = True
+        for child in self._children.running:
+            child.until = child.until or time.monotonic() + self._children.patience
+        self._send_all(signal.SIGTERM)
+
+    def _send_all(self, number: signal.Signals) -> None:
+        for child in self._children.running:
+            if child.name != ADMIN:
+                os.kill(child.pid, number)

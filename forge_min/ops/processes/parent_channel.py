@@ -29,8 +29,6 @@ COUNTED = Inspection("counted")
 """The series of the plots. Sends no query to the database."""
 
 PATIENCE = 2.0  # seconds to wait for a response that needs no work
-# As PATIENCE, for a process that did not respond last time. Longer than the database may take.
-_BRIEF = 1.25
 _POLL_INTERVAL = 0.1  # seconds between two checks whether the response is still wanted
 _MESSAGE = 4096  # maximum bytes of a request
 
@@ -108,7 +106,6 @@ class ChildInspector(ProcessInspector):
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         super().__init__()
         self._sockets = {str(slot): socket for slot, socket in enumerate(sockets, 1)}
-        self._silent: frozenset[str] = frozenset()  # processes that did not respond last time
 
     def serving(self) -> Sequence[str]:
         """Return the names of the serving processes."""
@@ -121,10 +118,7 @@ class ChildInspector(ProcessInspector):
     def inspect(
         self, names: Sequence[str], question: Inspection, wait: Wait = lambda _: False
     ) -> Mapping[str, Reply]:
-        """Send a request to processes and return their responses by name.
-
-        If a process hangs, only the first request waits for PATIENCE.
-        """
+        """Send a request to processes and return their responses by name."""
         if ADMIN in names:
             return super().inspect(names, question, wait)
         with ExitStack() as stack:
@@ -137,14 +131,12 @@ class ChildInspector(ProcessInspector):
                         message = [pickle.dumps(question)]
                         socket.send_fds(self._sockets[name], message, [writer.fileno()])
                     pending[reader] = name
-            results = dict(_receive(pending, question, wait, self._silent))
-        if not wait(0):
-            self._silent = self._silent - results.keys() | (set(names) - results.keys())
+            results = dict(_receive(pending, question, wait))
         return {name: Reply(*results[name]) for name in names if name in results}
 
 
 def _receive(
-    pending: Mapping[Connection, str], question: Inspection, stop: Wait, silent: frozenset[str]
+    pending: Mapping[Connection, str], question: Inspection, stop: Wait
 ) -> Iterator[tuple[str, Any]]:
     """Yield (name, response) of each process that responds in time, until `stop` returns true.
 
@@ -154,8 +146,6 @@ def _receive(
     due = time.monotonic() + question.options.get("seconds", 0)
     until = due + (10 * PATIENCE if question.options else PATIENCE)
     while left and time.monotonic() < until and not stop(0):
-        if time.monotonic() > due + _BRIEF and silent.issuperset(left.values()):
-            return
         for reply in wait(list(left), _POLL_INTERVAL):
             assert isinstance(reply, Connection)
             name = left.pop(reply)
