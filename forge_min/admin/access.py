@@ -11,21 +11,8 @@ from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlencode
 
+from .. import wsgi
 from ..errors import Forbidden, TooManyAttempts, Unauthenticated
-from ..wsgi import (
-    Handler,
-    RateLimiter,
-    Request,
-    Response,
-    bearer,
-    client_network,
-    cookies_of,
-    first,
-    html_response,
-    local_path,
-    preferred,
-    redirect,
-)
 from .templates import sign_in
 
 SIGN_IN = "/sign-in"
@@ -45,15 +32,15 @@ class Access:
         self._token, self._host = token, host.lower()
         # The browser does not store the token itself.
         self._cookie = hmac.digest(token.encode(), b"forge_min admin", "sha256").hex()
-        self._wrong = RateLimiter(_ATTEMPTS, _MINUTE)  # a wrong token of a network takes one
+        self._wrong = wsgi.RateLimiter(_ATTEMPTS, _MINUTE)  # a wrong token of a network takes one
 
-    def routes(self) -> dict[str, Handler]:
+    def routes(self) -> dict[str, wsgi.Handler]:
         """Return the handlers of the sign-in form, if a token is required."""
         if not self._token:
             return {}
         return {f"GET {SIGN_IN}": self._sign_in_form, f"POST {SIGN_IN}": self._sign_in}
 
-    def __call__(self, request: Request, handler: Handler) -> Response:
+    def __call__(self, request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response:
         """Return the handler's response, or redirect a browser to the sign-in form.
 
         Raises Forbidden, Unauthenticated, and TooManyAttempts after too many wrong tokens.
@@ -63,54 +50,54 @@ class Access:
             raise Forbidden("use 127.0.0.1 or localhost in the URL of this admin server")
         if _is_cross_site(request):
             raise Forbidden("another site sent this request: open the URL directly")
-        if self._token and (bearer(request) is not None or request.method == "POST"):
+        if self._token and (wsgi.bearer(request) is not None or request.method == "POST"):
             self._check_attempts(request)
         if path in _OPEN or path.startswith("/static/") or self._is_allowed(request):
             return handler(request)
-        is_page = preferred(request, ("text/plain", "text/html")) == "text/html"
+        is_page = wsgi.preferred(request, ("text/plain", "text/html")) == "text/html"
         if is_page or path.startswith("/jobs"):  # all pages there are HTML
             query = request.environ.get("QUERY_STRING", "")
             url = path + (f"?{query}" if query else "")
-            return redirect(f"{SIGN_IN}?{urlencode({'next': url})}")
+            return wsgi.redirect(f"{SIGN_IN}?{urlencode({'next': url})}")
         raise Unauthenticated("a bearer token is required: send admin.token")
 
-    def _is_allowed(self, request: Request) -> bool:
+    def _is_allowed(self, request: wsgi.Request) -> bool:
         """Return whether the bearer token (RFC 6750) or the sign-in cookie is valid."""
         if not self._token:
             return True
-        token = bearer(request)
+        token = wsgi.bearer(request)
         if token is not None:
             return self._is_token(request, token)
-        return _equal(cookies_of(request, secure=False).get(_COOKIE, ""), self._cookie)
+        return _equal(wsgi.cookies_of(request, secure=False).get(_COOKIE, ""), self._cookie)
 
-    def _sign_in_form(self, request: Request) -> Response:
-        url = local_path(first(request.query, "next")) or "/"
-        return html_response(sign_in.render(wrong=False, next=url))
+    def _sign_in_form(self, request: wsgi.Request) -> wsgi.Response:
+        url = wsgi.local_path(wsgi.first(request.query, "next")) or "/"
+        return wsgi.html_response(sign_in.render(wrong=False, next=url))
 
-    def _sign_in(self, request: Request) -> Response:
+    def _sign_in(self, request: wsgi.Request) -> wsgi.Response:
         """Set the cookie, and redirect to the page that was requested first."""
-        url = local_path(first(request.form(), "next")) or "/"
-        if not self._is_token(request, first(request.form(), "token")):
-            return html_response(sign_in.render(wrong=True, next=url), 403)
-        response = redirect(url)
+        url = wsgi.local_path(wsgi.first(request.form(), "next")) or "/"
+        if not self._is_token(request, wsgi.first(request.form(), "token")):
+            return wsgi.html_response(sign_in.render(wrong=True, next=url), 403)
+        response = wsgi.redirect(url)
         cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
         response.headers.append(("Set-Cookie", cookie))
         return response
 
-    def _check_attempts(self, request: Request) -> None:
+    def _check_attempts(self, request: wsgi.Request) -> None:
         """Raise TooManyAttempts after ten wrong tokens in a minute from the client's network.
 
         No token is compared then: otherwise the correct one could still be guessed.
         """
-        _, left, until_full = self._wrong.take(client_network(request), 0)
+        _, left, until_full = self._wrong.take(wsgi.client_network(request), 0)
         if not left:
             seconds = until_full - _MINUTE + _MINUTE / _ATTEMPTS  # until the next attempt
             raise TooManyAttempts("too many wrong tokens", retry_after=ceil(seconds))
 
-    def _is_token(self, request: Request, token: str) -> bool:
+    def _is_token(self, request: wsgi.Request, token: str) -> bool:
         valid = _equal(token, self._token)
         if not valid:
-            self._wrong.take(client_network(request))
+            self._wrong.take(wsgi.client_network(request))
         return valid
 
     def _is_safe_host(self, host: str) -> bool:
@@ -131,7 +118,7 @@ def _host_name(host: str) -> str:
     return (rest if rest and port.isdigit() else host).lower().strip("[]").removesuffix(".")
 
 
-def _is_cross_site(request: Request) -> bool:
+def _is_cross_site(request: wsgi.Request) -> bool:
     """Return whether another site sent a forbidden request (Fetch Metadata).
 
     It may link to a page, but not send a form or start costly work.

@@ -13,23 +13,9 @@ import time
 from functools import partial
 from ipaddress import ip_address
 
+from .. import wsgi
 from ..errors import ServerError
 from ..resources import files, manual
-from ..wsgi import (
-    CSRF,
-    SECURITY_HEADERS,
-    Application,
-    Handler,
-    HTTPProblem,
-    Request,
-    Response,
-    Router,
-    Server,
-    StaticFiles,
-    json_response,
-    redirect,
-    text_response,
-)
 from .access import Access
 from .history import History
 from .inspection import HealthSource
@@ -41,7 +27,7 @@ _THREADS = 4  # a profile holds one until it ends, a process that hangs two more
 _MOST = 10_000  # bytes of a form
 # The theme of the manual has small images and styles in its pages, and no script.
 _MANUAL_POLICY = (
-    dict(SECURITY_HEADERS)["Content-Security-Policy"]
+    dict(wsgi.SECURITY_HEADERS)["Content-Security-Policy"]
     + "; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 )
 
@@ -81,7 +67,7 @@ class AdminServer:
         access = Access(token, host)
         inspected = health.inspector, self._stopping.wait
         started = time.monotonic()
-        routes: dict[str, Handler] = {
+        routes: dict[str, wsgi.Handler] = {
             **access.routes(),
             **Profiles(*inspected).routes(),
             "GET /": partial(show_overview, health, self._history, project, started),
@@ -89,27 +75,27 @@ class AdminServer:
             f"GET {PATH}": partial(show_profiles, health.inspector, project),
             "GET /debug/traces": partial(show_traces, *inspected, project),
             "GET /metrics": self._metrics,
-            "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
+            "GET /healthz": lambda _: wsgi.json_response({"status": "ok", **health.alive()}),
             "GET /readyz": self._readyz,
-            "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
-            "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
+            "GET /static/forge/{path...}": wsgi.StaticFiles(files("forge_min.html") / "assets"),
+            "GET /static/admin/{path...}": wsgi.StaticFiles(files(__package__) / "assets"),
             "GET /docs": _open_manual,
             "GET /jobs": self._show_jobs,
             "GET /jobs/{path...}": self._show_jobs,
             "POST /jobs/{path...}": self._show_jobs,
         }
         if (pages := manual()) is not None:
-            routes["GET /docs/{path...}"] = partial(_show_manual, StaticFiles(pages))
-        router = Router()
+            routes["GET /docs/{path...}"] = partial(_show_manual, wsgi.StaticFiles(pages))
+        router = wsgi.Router()
         for route, handler in routes.items():
             method, path = route.split(" ")
             router.add(method, path, handler)
-        csrf = CSRF(secrets.token_bytes(32), secure=False)
-        application = Application(
+        csrf = wsgi.CSRF(secrets.token_bytes(32), secure=False)
+        application = wsgi.Application(
             router, middleware=[csrf, access], outer=[_plain_errors], max_body=_MOST
         )
         try:
-            self._server = Server(
+            self._server = wsgi.Server(
                 (host, port), application, threads=_THREADS, listener=listener, thread_name="admin"
             )
         except ServerError as err:
@@ -132,40 +118,40 @@ class AdminServer:
         self._server.stop(timeout)
         self._history.stop()
 
-    def _metrics(self, request: Request) -> Response:
+    def _metrics(self, request: wsgi.Request) -> wsgi.Response:
         kind, body = self._health.metrics(request.header("Accept") or "")
-        return Response(200, body, [("Content-Type", kind)])
+        return wsgi.Response(200, body, [("Content-Type", kind)])
 
-    def _readyz(self, request: Request) -> Response:
+    def _readyz(self, request: wsgi.Request) -> wsgi.Response:
         ready, reasons = self._health.ready()
-        return json_response({"ready": ready, "reasons": dict(reasons)}, 200 if ready else 503)
+        return wsgi.json_response({"ready": ready, "reasons": dict(reasons)}, 200 if ready else 503)
 
-    def _show_jobs(self, request: Request) -> Response:
+    def _show_jobs(self, request: wsgi.Request) -> wsgi.Response:
         show = self._health.jobs()
         if show is None:
-            raise HTTPProblem(503, "the application is starting; try again", code="F506")
+            raise wsgi.HTTPProblem(503, "the application is starting; try again", code="F506")
         return show(request)
 
 
-def _show_manual(pages: Handler, request: Request) -> Response:
+def _show_manual(pages: wsgi.Handler, request: wsgi.Request) -> wsgi.Response:
     response = pages(request)
     response.headers.append(("Content-Security-Policy", _MANUAL_POLICY))
     return response
 
 
-def _open_manual(request: Request) -> Response:
+def _open_manual(request: wsgi.Request) -> wsgi.Response:
     if manual() is None:
-        raise HTTPProblem(404, "there is no manual here; `build --with-manual` packs it")
-    return redirect("/docs/index.html")
+        raise wsgi.HTTPProblem(404, "there is no manual here; `build --with-manual` packs it")
+    return wsgi.redirect("/docs/index.html")
 
 
-def _plain_errors(request: Request, handler: Handler) -> Response:
+def _plain_errors(request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response:
     """Middleware that makes errors plain text, and forbids caches to store responses."""
     response = handler(request)
     if response.header("Content-Type") == "application/problem+json":
         assert isinstance(response.body, bytes)
         headers = [pair for pair in response.headers if pair[0] != "Content-Type"]
-        response = text_response(
+        response = wsgi.text_response(
             json.loads(response.body)["detail"] + "\n", response.status, headers
         )
     if response.header("Cache-Control") is None:

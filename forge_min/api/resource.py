@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
+from .. import wsgi
 from ..actions import (
     ANY_VERSION,
     JSON_DEPTH,
@@ -44,18 +45,6 @@ from ..errors import (
 from ..fanout import iso_utc
 from ..i18n import humanize, text
 from ..lazy import lazy_pattern
-from ..wsgi import (
-    Handler,
-    Headers,
-    HTTPProblem,
-    Request,
-    Response,
-    client_network,
-    first,
-    json_response,
-    no_content,
-    to_json,
-)
 
 # A strong tag of this API: the version, and a mark if the identity does not see every field.
 _TAG = lazy_pattern(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
@@ -66,7 +55,7 @@ _PLAIN = lazy_pattern(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
 """A query string that decoding and encoding leave unchanged."""
 _VISIBLE = lazy_pattern(r"[!-~]{1,255}")
 
-Run = Callable[[Connection | None], Response]
+Run = Callable[[Connection | None], wsgi.Response]
 """Runs an action, with the connection of the transaction that it must be part of, if any."""
 
 
@@ -84,7 +73,7 @@ class ResourceAPI:
         changes = ("update", "replace", "delete", "restore", "transition")
         self._change_repeatable = actions.is_inherited(*changes)
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: wsgi.Request) -> wsgi.Response:
         """GET a page of rows."""
         self._actions.allow("read")
         most = self._actions.limits.conditions
@@ -99,7 +88,7 @@ class ResourceAPI:
                     raise
             query = replace(query, limit=fewer)
 
-    def _listed(self, request: Request, query: ListQuery, page: Page[Any]) -> Response:
+    def _listed(self, request: wsgi.Request, query: ListQuery, page: Page[Any]) -> wsgi.Response:
         """Return the response of a page. Raises BadRequest F646 if it is too large."""
         if query.page is None:
             pagination, links = _cursors(page), _cursor_links(request, page)
@@ -109,12 +98,12 @@ class ResourceAPI:
             pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
             links = _page_links(request, query.page, pages)
         data = self._actions.to_json_many(page.rows, query.include)
-        body = to_json({"data": data, "pagination": pagination})
+        body = wsgi.to_json({"data": data, "pagination": pagination})
         if len(page.rows) > 1 and len(body) > self._actions.limits.response:
             raise self._actions.limits.too_large()
-        return Response(200, body, [("Content-Type", "application/json"), *links])
+        return wsgi.Response(200, body, [("Content-Type", "application/json"), *links])
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: wsgi.Request) -> wsgi.Response:
         """GET a row; 304 if the client has this version."""
         self._actions.allow("read")
         names: tuple[str, ...] = ()
@@ -125,54 +114,54 @@ class ResourceAPI:
         if names:  # the version does not cover other rows
             (shown,) = self._actions.to_json_many([row], names)
         elif request.has_match(etag):
-            return Response(304, b"", [("ETag", etag)])
+            return wsgi.Response(304, b"", [("ETag", etag)])
         else:
             shown = self._actions.to_json(row)
-        return json_response(shown, headers=[("ETag", etag)])
+        return wsgi.json_response(shown, headers=[("ETag", etag)])
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: wsgi.Request) -> wsgi.Response:
         """POST a new row, at most once per Idempotency-Key: 201 with Location."""
         self._actions.allow("create")
         data = _object(request)
 
-        def run(conn: Connection | None) -> Response:
+        def run(conn: Connection | None) -> wsgi.Response:
             row = self._actions.create(data, conn=conn)
             key = quote(str(self._actions.key_of(row)), safe="")
             headers = [("Location", f"{request.root}{self._path}/{key}"), ("ETag", self._etag(row))]
-            return json_response(self._actions.to_json(row), 201, headers)
+            return wsgi.json_response(self._actions.to_json(row), 201, headers)
 
         return self._once(request, "create", run, repeatable=self._create_repeatable)
 
-    def update(self, request: Request) -> Response:
+    def update(self, request: wsgi.Request) -> wsgi.Response:
         """PATCH a row: absent members stay, null clears, inside a field of type json too."""
         return self._row_response(self._change("update", self._merge, request, _patch))
 
-    def replace(self, request: Request) -> Response:
+    def replace(self, request: wsgi.Request) -> wsgi.Response:
         """PUT a row: absent fields get their defaults."""
         return self._row_response(self._change("update", self._actions.replace, request, _object))
 
-    def delete(self, request: Request) -> Response:
+    def delete(self, request: wsgi.Request) -> wsgi.Response:
         """DELETE a row: 204."""
         self._change("delete", self._actions.delete, request)
-        return no_content()
+        return wsgi.no_content()
 
-    def restore(self, request: Request) -> Response:
+    def restore(self, request: wsgi.Request) -> wsgi.Response:
         """POST: restore a deleted row."""
 
-        def run(_: Connection | None) -> Response:
+        def run(_: Connection | None) -> wsgi.Response:
             return self._row_response(self._change("restore", self._actions.restore, request))
 
         return self._once(request, "restore", run, repeatable=self._change_repeatable)
 
-    def transition(self, name: str) -> Handler:
+    def transition(self, name: str) -> wsgi.Handler:
         """Return the handler of a transition of the schema: a POST with an optional reason."""
 
-        def handler(request: Request) -> Response:
+        def handler(request: wsgi.Request) -> wsgi.Response:
             self._actions.allow(name)
             reason = _reason(request)
             action = partial(self._actions.transition, name=name, reason=reason)
 
-            def run(_: Connection | None) -> Response:
+            def run(_: Connection | None) -> wsgi.Response:
                 return self._row_response(self._change(name, action, request))
 
             return self._once(request, name, run, repeatable=self._change_repeatable)
@@ -180,7 +169,7 @@ class ResourceAPI:
         handler.__doc__ = humanize(name)
         return handler
 
-    def audit(self, request: Request) -> Response:
+    def audit(self, request: wsgi.Request) -> wsgi.Response:
         """GET the changes of one row, the newest first."""
         self._actions.allow("audit")
         if not request.query.keys() <= {"limit", "cursor"}:
@@ -190,21 +179,23 @@ class ResourceAPI:
         page = self._actions.audit_log(key, limit=query.limit, cursor=query.cursor)
         data = [entry.to_json() for entry in page.rows]
         body = {"data": data, "pagination": _cursors(page)}
-        return json_response(body, headers=_cursor_links(request, page))
+        return wsgi.json_response(body, headers=_cursor_links(request, page))
 
-    def aggregate(self, request: Request) -> Response:
+    def aggregate(self, request: wsgi.Request) -> wsgi.Response:
         """GET values of groups of rows."""
         self._actions.allow("read")
         return _groups(self._actions.aggregate(self._actions.aggregate_query(request.query)))
 
-    def report(self, request: Request) -> Response:
+    def report(self, request: wsgi.Request) -> wsgi.Response:
         """GET the groups of a report."""
         if not request.query.keys() <= {"zone"}:
             raise BadRequest(text("only zone is a parameter of a report"))
-        zone = first(request.query, "zone") or "UTC"
+        zone = wsgi.first(request.query, "zone") or "UTC"
         return _groups(self._actions.report(request.params["name"], zone=zone))
 
-    def verb(self, function: Callable[..., Any], doc: str | None, operation: str = "") -> Handler:
+    def verb(
+        self, function: Callable[..., Any], doc: str | None, operation: str = ""
+    ) -> wsgi.Handler:
         """Return the handler of a verb of the project.
 
         function: gets the key and the request, returns the row.
@@ -212,7 +203,7 @@ class ResourceAPI:
         operation: the name by which the schema declares a permission for it.
         """
 
-        def handler(request: Request) -> Response:
+        def handler(request: wsgi.Request) -> wsgi.Response:
             self._actions.allow(operation)
             key = self._key(request)
             return self._once(
@@ -223,8 +214,8 @@ class ResourceAPI:
         return handler
 
     def _once(
-        self, request: Request, operation: str, run: Run, *, repeatable: bool = False
-    ) -> Response:
+        self, request: wsgi.Request, operation: str, run: Run, *, repeatable: bool = False
+    ) -> wsgi.Response:
         """Return the response of `run`, which an Idempotency-Key runs at most once.
 
         repeatable: as in `Actions.once`.
@@ -243,20 +234,20 @@ class ResourceAPI:
         digest = hashlib.sha256(request.body).hexdigest()
         # The row and the verb, if any.
         path = request.path.removeprefix(self._path) if request.params else ""
-        client = client_network(request)
+        client = wsgi.client_network(request)
         status, headers, body, replayed = self._actions.once(
             key, digest, parts, operation=operation, path=path, client=client, repeatable=repeatable
         )
         if replayed:
             headers = [*headers, ("Idempotency-Replayed", "true")]
-        return Response(status, body, headers)
+        return wsgi.Response(status, body, headers)
 
     def _change(
         self,
         operation: str,
         action: Callable[..., Any],
-        request: Request,
-        *readers: Callable[[Request], dict[str, Any]],
+        request: wsgi.Request,
+        *readers: Callable[[wsgi.Request], dict[str, Any]],
     ) -> Any:
         """Return the result of an action on the request's row.
 
@@ -280,7 +271,7 @@ class ResourceAPI:
         raise AssertionError("the last try returns or raises")
 
     def _without_unchanged(
-        self, request: Request, key: Any, data: dict[str, Any]
+        self, request: wsgi.Request, key: Any, data: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the data without fields that the client may not write and has not changed.
 
@@ -323,8 +314,8 @@ class ResourceAPI:
         data = data | {name: merge_patch(value, data[name]) for name, value in stored.items()}
         return self._actions.update(key, data, version=version)
 
-    def _row_response(self, row: Any) -> Response:
-        return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
+    def _row_response(self, row: Any) -> wsgi.Response:
+        return wsgi.json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
 
     def _etag(self, row: Any) -> str:
         hidden = self._actions.hidden()
@@ -332,10 +323,10 @@ class ResourceAPI:
             return f'"{row.version}"'
         return f'"{row.version}.{crc32(",".join(sorted(hidden)).encode()):08x}"'
 
-    def _key(self, request: Request) -> Any:
+    def _key(self, request: wsgi.Request) -> Any:
         return self._actions.read_key(request.params["id"])
 
-    def _version(self, request: Request, key: Any) -> int | None:
+    def _version(self, request: wsgi.Request, key: Any) -> int | None:
         """Return the version that If-Match or If-None-Match requires, None without either header.
 
         ANY_VERSION is for `*`. -1 matches no row: it is for a weak or foreign tag, and for several
@@ -373,10 +364,10 @@ class ResourceAPI:
             return -1
 
 
-def _groups(groups: Iterable[dict[str, Any]]) -> Response:
+def _groups(groups: Iterable[dict[str, Any]]) -> wsgi.Response:
     for group in groups:  # times as in rows
         group |= {name: iso_utc(v) for name, v in group.items() if isinstance(v, datetime)}
-    return json_response({"items": groups})
+    return wsgi.json_response({"items": groups})
 
 
 def _is_same(value: object, now: object) -> bool:
@@ -391,12 +382,12 @@ def _cursors(page: Page[Any]) -> dict[str, Any]:
     return {"next": page.next, "prev": page.prev, "has_more": page.next is not None}
 
 
-def _cursor_links(request: Request, page: Page[Any]) -> Headers:
+def _cursor_links(request: wsgi.Request, page: Page[Any]) -> wsgi.Headers:
     """Links to the other pages of a list by cursor (RFC 8288)."""
     return _links(request, "cursor", {"next": page.next, "prev": page.prev})
 
 
-def _page_links(request: Request, page: int, pages: int) -> Headers:
+def _page_links(request: wsgi.Request, page: int, pages: int) -> wsgi.Headers:
     """Links to the other pages of a list by number; beyond the last page, prev is the last."""
     most = min(pages, MAX_PAGE)
     numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
@@ -404,7 +395,7 @@ def _page_links(request: Request, page: int, pages: int) -> Headers:
     return _links(request, "page", existing)
 
 
-def _links(request: Request, name: str, values: Mapping[str, object]) -> Headers:
+def _links(request: wsgi.Request, name: str, values: Mapping[str, object]) -> wsgi.Headers:
     """Links to the same URL with other values of a parameter.
 
     values: by link relation; None: no link. As text they need no encoding.
@@ -414,7 +405,7 @@ def _links(request: Request, name: str, values: Mapping[str, object]) -> Headers
     return [("Link", ", ".join(links))] if links else []
 
 
-def _without(request: Request, name: str) -> str:
+def _without(request: wsgi.Request, name: str) -> str:
     """Return the query string without a parameter, with "&" at its end; "" if nothing is left."""
     line = request.environ.get("QUERY_STRING", "")
     if _PLAIN.fullmatch(line):
@@ -440,14 +431,14 @@ def merge_patch(value: object, patch: object, depth: int = JSON_DEPTH) -> object
     return result
 
 
-def _object(request: Request) -> dict[str, Any]:
+def _object(request: wsgi.Request) -> dict[str, Any]:
     data = request.json()
     if not isinstance(data, dict):
         raise BadRequest(text("the body must be a JSON object"))
     return data
 
 
-def _reason(request: Request) -> str:
+def _reason(request: wsgi.Request) -> str:
     """Return the member "reason" of the body; "" without a body."""
     check = Check(_object(request) if request.body else {})
     check.text("reason")
@@ -455,10 +446,10 @@ def _reason(request: Request) -> str:
     return check.result()["reason"] or ""
 
 
-def _patch(request: Request) -> dict[str, Any]:
+def _patch(request: wsgi.Request) -> dict[str, Any]:
     """Return the merge patch. Raises HTTPProblem 415 for another type (RFC 5789 section 2.2)."""
     if request.content_type not in PATCHES:
         types = ", ".join(PATCHES)
         message = text("the content type must be one of: {types}", types=types)
-        raise HTTPProblem(415, message, code="F522", headers=[("Accept-Patch", types)])
+        raise wsgi.HTTPProblem(415, message, code="F522", headers=[("Accept-Patch", types)])
     return _object(request)
