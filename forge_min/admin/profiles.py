@@ -74,21 +74,21 @@ class Profiles:
         query = request.query
         seconds = _number(query, "seconds", 0.0, 0.1, 120)
         inspection = Inspection("heap", {"seconds": seconds, "top": _top(query)})
-        return self._listed(query, request, inspection, _heap_lines, seconds)
+        return self._listed(query, request, inspection, seconds)
 
     def _heap_tracing(self, request: Request) -> Response:
         action = first(request.form(), "action")
         if action not in ("start", "stop"):
             raise BadRequest(f"action must be start or stop, not {action[:40]!r}")
         inspection = Inspection("trace", {"on": action == "start"})
-        return self._listed(request.form(), request, inspection, _trace_lines)
+        return self._listed(request.form(), request, inspection)
 
     def _gc(self, request: Request) -> Response:
         inspection = Inspection("gc", {"top": _top(request.query)})
-        return self._listed(request.query, request, inspection, _gc_lines)
+        return self._listed(request.query, request, inspection)
 
     def _listed(
-        self, query: Query, request: Request, inspection: Inspection, lines: Any, seconds: float = 0
+        self, query: Query, request: Request, inspection: Inspection, seconds: float = 0
     ) -> Response:
         """Return the replies as text, or as JSON if the client prefers it."""
         names = self._selected(query)
@@ -100,7 +100,7 @@ class Profiles:
             content = {"processes": rows, **({"no_answer": missing} if missing else {})}
             body = json.dumps(content, default=str).encode()
             return Response(200, body, [("Content-Type", "application/json")])
-        parts = ["\n".join([_head(n, r.pid), *lines(r.result)]) for n, r in replies.items()]
+        parts = ["\n".join([_head(n, r.pid), *_lines(r.result)]) for n, r in replies.items()]
         return text_response("\n\n".join([*parts, *missing_lines(names, replies)]) + "\n")
 
     def _inspect(self, names: Sequence[str], inspection: Inspection) -> Replies:
@@ -177,47 +177,15 @@ def missing_lines(names: Sequence[str], replies: Replies) -> list[str]:
     return [f"process {name}: no answer" for name in names if name not in replies]
 
 
-def _trace_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    yield f"heap tracing is {'on' if result['tracing'] else 'off'}"
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each value of a result; a list is a table below its name and columns."""
+    for name, value in result.items():
+        if isinstance(value, list):
+            yield f"\n{name}: {', '.join(value[0]) if value else 'none'}"
+            yield from ("  ".join(map(_cell, row.values())) for row in value)
+        else:
+            yield f"{name:20} {_cell(value):>14}"
 
 
-def _heap_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    if "top" not in result:
-        yield f"{result['allocated_blocks']} blocks are allocated; heap tracing is off"
-        yield "?seconds=5 traces for 5 seconds; POST action=start traces until action=stop"
-        return
-    yield (
-        f"{_bytes(result['traced_bytes'])} traced, peak {_bytes(result['traced_peak_bytes'])};"
-        f" tracing costs {_bytes(result['tracing_costs_bytes'])}"
-    )
-    if "changed" in result:
-        yield f"\nchanged in the last {result['changed_in_seconds']:g} s"
-        yield from _sizes(result["changed"], signed=True)
-    yield "\nheld now"
-    yield from _sizes(result["top"])
-
-
-def _sizes(rows: Sequence[Mapping[str, Any]], signed: bool = False) -> Iterator[str]:
-    sign = "+" if signed else ""
-    for row in rows:
-        yield f"{row['bytes']:{sign}14,} B {row['blocks']:{sign}9,} blocks  {row['where']}"
-
-
-def _gc_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    state = "on" if result["enabled"] else "off"
-    yield f"collector {state}; thresholds {result['thresholds']}, counts {result['counts']}"
-    for number, row in enumerate(result["generations"]):
-        yield f"generation {number}: " + ", ".join(f"{n} {v}" for n, v in row.items())
-    yield ", ".join(f"{n} {result[n]:,}" for n in ("objects", "frozen", "uncollectable"))
-    every = result["counted_every"]
-    yield "" if every == 1 else f"\nestimated from every {every}th object:"
-    for row in result["types"]:
-        yield f"{row['objects']:12,}  {row['type']}"
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1024:
-            return f"{number:.4g} {unit}"
-        number /= 1024
-    return f"{number:.4g} GiB"
+def _cell(value: object) -> str:
+    return f"{value:14,}" if type(value) is int else str(value)

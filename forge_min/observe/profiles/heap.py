@@ -71,7 +71,8 @@ class Heap:
                 "allocated_blocks": sys.getallocatedblocks(),
             }
             if not result["tracing"]:
-                return result
+                hint = "give seconds, or start tracing, for the memory by line of code"
+                return result | {"hint": hint}
             now, sizes, before = time.monotonic(), _sizes(), self._before
             self._before = now, sizes
             held, peak = tracemalloc.get_traced_memory()
@@ -80,12 +81,11 @@ class Heap:
                 "traced_bytes": held,
                 "traced_peak_bytes": peak,
                 "tracing_costs_bytes": tracemalloc.get_tracemalloc_memory(),
-                "top": _rows(sizes, top),
             }
             if before is not None:
                 result["changed_in_seconds"] = round(now - before[0], 1)
                 result["changed"] = _rows(_changes(before[1], sizes), top)
-            return result
+            return result | {"top": _rows(sizes, top)}
 
 
 def _sizes() -> Sizes:
@@ -113,6 +113,6 @@ def _rows(sizes: Sizes, top: int) -> list[dict[str, Any]]:
     """Return the `top` lines, largest absolute size first."""
     ordered = sorted(sizes.items(), key=lambda item: (-abs(item[1][0]), item[0]))
     return [
-        {"where": f"{file_name(file)}:{line}", "bytes": size, "blocks": blocks}
+        {"bytes": size, "blocks": blocks, "where": f"{file_name(file)}:{line}"}
         for (file, line), (size, blocks) in ordered[:top]
     ]

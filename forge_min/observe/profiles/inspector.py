@@ -88,13 +88,13 @@ def _collector(top: int) -> dict[str, Any]:
         "enabled": gc.isenabled(),
         "counts": gc.get_count(),
         "thresholds": gc.get_threshold(),
-        "generations": gc.get_stats(),
         "frozen": gc.get_freeze_count(),
         "uncollectable": len(gc.garbage),
         "objects": number,
         "counted_every": step,
+        "generations": gc.get_stats(),
         "types": [
-            {"type": _name(kind), "objects": count * step}
+            {"objects": count * step, "type": _name(kind)}
             for kind, count in counted.most_common(top)
         ],
     }
