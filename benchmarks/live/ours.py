@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from forge_min import db, observe, sse
-from forge_min.api.events import events_handler
+from forge_min.api.events import StreamReauthorizer, events_handler
 from forge_min.fanout import Counter, Histogram, Limiter, StreamWriter
 from forge_min.notify import Encode, Event, Nudger, PostgresHub, publish_tx
 from forge_min.wsgi import Application, Request, Response, Router, Server
@@ -60,7 +60,8 @@ def main() -> None:
     for number in range(50):
         router.add("GET", f"/page{number}/{{id}}", go)
     router.add("GET", "/go", go)
-    router.add("GET", "/events", events_handler(hub, limiter, writer, topics={"products"}))
+    reauthorizer = StreamReauthorizer(writer, 15.0, lambda topic: None, lambda identity: identity)
+    router.add("GET", "/events", events_handler(hub, limiter, reauthorizer, topics={"products"}))
     logging.disable()
     access = observe.AccessLog(format="json", level="error")
     app = Application(router, observe=count, access=access)

@@ -50,8 +50,9 @@ class StreamReauthorizer(DatabaseThread):
     While the database is unavailable, all streams stay open.
 
     writer: the writer of the streams.
-    heartbeat: seconds.
-    admit: as in `events_handler`.
+    heartbeat: of the writer, in seconds.
+    admit: returns the tenant of the events that the current identity receives from a topic, and
+        raises if it may not.
     renew: returns the identity as it is now, None if it is no longer valid.
     """
 
@@ -63,9 +64,7 @@ class StreamReauthorizer(DatabaseThread):
         renew: Renew,
     ) -> None:
         super().__init__("stream-auth", self._round, None)
-        self._writer = writer
-        self._heartbeat = heartbeat
-        self._admit = admit
+        self.writer, self.heartbeat, self.admit = writer, heartbeat, admit
         self._renew = renew
         self._grants: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
 
@@ -81,7 +80,7 @@ class StreamReauthorizer(DatabaseThread):
             if identity is None:
                 return sse.close_frame("expired")
             with as_identity(identity):
-                topics = tuple((self._admit(name), name) for _, name in grant.topics)
+                topics = tuple((self.admit(name), name) for _, name in grant.topics)
         except (Unauthenticated, Forbidden, NotFound):
             return sse.close_frame("forbidden")
         except DATABASE_ERRORS as err:
@@ -95,15 +94,15 @@ class StreamReauthorizer(DatabaseThread):
         return b"" if same else sse.close_frame("changed")
 
     def _round(self) -> None:
-        self.rest(self._heartbeat)
+        self.rest(self.heartbeat)
         close_frame = cache(self.close_frame)  # once for all streams with the same grant
         for stream, grant in list(self._grants.items()):
             if self.stopping.is_set():
                 return
-            if self._writer.alive(stream):
+            if self.writer.alive(stream):
                 if not (frame := close_frame(grant)):
                     continue
-                self._writer.drop(stream, frame)
+                self.writer.drop(stream, frame)
             del self._grants[stream]
 
 
@@ -116,27 +115,23 @@ def client_key(request: Request) -> str:
 def events_handler(
     hub: PostgresHub,
     limiter: Limiter,
-    writer: StreamWriter,
+    reauthorizer: StreamReauthorizer,
     *,
     topics: Container[str],
-    heartbeat: float = 15.0,
-    admit: Callable[[str], UUID | None] = lambda topic: None,
-    reauthorizer: StreamReauthorizer | None = None,
     on_refused: Callable[[TooManyConnections], object] = lambda error: None,
 ) -> Handler:
     """Return the handler of /events.
 
+    reauthorizer: its `admit` authorises new streams too, its writer sends them, and clients are
+        informed of its heartbeat.
     topics: the names of all topics; looked up at each request.
-    heartbeat: of the writer, in seconds; clients are informed of it.
-    admit: returns the tenant of the events that the current identity receives from a topic, and
-        raises if it may not; by default every client receives the events that belong to no tenant.
-    reauthorizer: authorises open streams again; None means never.
     on_refused: called with the error when a limit is reached.
 
     The handler raises BadRequest for no topic, too many topics or an unknown format, NotFound for
     an unknown topic, the errors of `admit`, and those of Limiter.acquire. The lease is released
     when the stream ends, or by the handler if no stream begins.
     """
+    writer, heartbeat, admit = reauthorizer.writer, reauthorizer.heartbeat, reauthorizer.admit
 
     def handler(request: Request) -> Response:
         names, format = _topics(request, topics), _format(request)
@@ -163,9 +158,7 @@ def events_handler(
 
             def adopt(fd: int) -> None:
                 # If fd is -1 (the head could not be sent), adopt only releases.
-                stream = writer.adopt(fd, subscriptions, lease, first)
-                if reauthorizer is not None:
-                    reauthorizer.watch(stream, grant)
+                reauthorizer.watch(writer.adopt(fd, subscriptions, lease, first), grant)
 
             handover = request.environ.get("forge.stream")
             if handover is None:

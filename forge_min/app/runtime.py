@@ -282,11 +282,8 @@ class Runtime:
         events = events_handler(
             hub,
             limiter,
-            writer,
+            reauthorizer,
             topics=registry.actions,
-            heartbeat=c.heartbeat,
-            admit=self._admit,
-            reauthorizer=reauthorizer,
             on_refused=self.metrics.stream_refused,
         )
         account, probe = authentication.account, self._probe

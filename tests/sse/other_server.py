@@ -6,7 +6,7 @@ POST /publish?id=7 publishes; GET /active says how many streams hold a place.
 from __future__ import annotations
 
 from forge_min import sse
-from forge_min.api.events import events_handler
+from forge_min.api.events import StreamReauthorizer, events_handler
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event
 from forge_min.wsgi import Application, Request, Response, Router
@@ -30,7 +30,8 @@ def active(request: Request) -> Response:
 
 
 router = Router()
-events = events_handler(hub, limiter, writer, topics={"flights"}, heartbeat=0.2)
+reauthorizer = StreamReauthorizer(writer, 0.2, lambda topic: None, lambda identity: identity)
+events = events_handler(hub, limiter, reauthorizer, topics={"flights"})
 router.add("GET", "/events", events)
 router.add("POST", "/publish", publish)
 router.add("GET", "/active", active)

@@ -51,11 +51,8 @@ class Site:
         handler = events_handler(
             self.hub,
             self.limiter,
-            self.writer,
+            self.reauthorizer,
             topics=self.known,
-            heartbeat=0.05,
-            admit=lambda topic: self.admit(topic),
-            reauthorizer=self.reauthorizer,
             on_refused=self.refused.append,
         )
         router = Router()
@@ -337,7 +334,8 @@ def test_a_hub_that_fails_gives_the_lease_back() -> None:
     limiter = Limiter(max_total=1, max_per_user=1)
     router = Router()
     hub = BrokenHub(lambda events: lambda event, format: sse.encode_json(event))
-    handler = events_handler(hub, limiter, StreamWriter(), topics={"flights", "gates"})
+    reauthorizer = StreamReauthorizer(StreamWriter(), 15.0, lambda topic: None, lambda who: who)
+    handler = events_handler(hub, limiter, reauthorizer, topics={"flights", "gates"})
     router.add("GET", "/events", handler)
     status, _, _ = _call(Application(router), "topic=flights&topic=gates")
     assert status.startswith("500")
