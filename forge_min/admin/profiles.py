@@ -9,7 +9,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
@@ -66,15 +65,14 @@ class Profiles:
             raise BadRequest(f"clock must be cpu or wall, not {clock[:40]!r}")
         names = self._selected(query)
         options = {"seconds": seconds, "hz": int(hz), "clock": clock}
-        with self._exclusive(seconds):
-            replies = self._inspect(names, Inspection("profile", options))
+        replies = self._inspect_alone(names, Inspection("profile", options))
         return _profile_response(names, replies, request)
 
     def _heap(self, request: Request) -> Response:
         query = request.query
         seconds = _number(query, "seconds", 0.0, 0.1, 120)
         inspection = Inspection("heap", {"seconds": seconds, "top": _top(query)})
-        return self._listed(query, request, inspection, seconds)
+        return self._listed(query, request, inspection)
 
     def _heap_tracing(self, request: Request) -> Response:
         action = first(request.form(), "action")
@@ -87,13 +85,10 @@ class Profiles:
         inspection = Inspection("gc", {"top": _top(request.query)})
         return self._listed(request.query, request, inspection)
 
-    def _listed(
-        self, query: Query, request: Request, inspection: Inspection, seconds: float = 0
-    ) -> Response:
+    def _listed(self, query: Query, request: Request, inspection: Inspection) -> Response:
         """Return the replies as text, or as JSON if the client prefers it."""
         names = self._selected(query)
-        with self._exclusive(seconds):
-            replies = self._inspect(names, inspection)
+        replies = self._inspect_alone(names, inspection)
         if preferred(request, ("text/plain", "application/json")) == "application/json":
             rows = [{"process": name, "pid": r.pid, **r.result} for name, r in replies.items()]
             missing = [name for name in names if name not in replies]
@@ -120,16 +115,15 @@ class Profiles:
             raise BadRequest(f"process {name[:40]!r} not found; choose one of: {known}")
         return [name]
 
-    @contextmanager
-    def _exclusive(self, seconds: float) -> Iterator[None]:
+    def _inspect_alone(self, names: Sequence[str], inspection: Inspection) -> Replies:
         """Run one costly inspection at a time. Raises HTTPProblem 503 during another one."""
         if not self._lock.acquire(blocking=False):
             left = max(1, ceil(self._until - time.monotonic()))
             message = f"another profile is running, one at a time; try again in {left} s"
             raise _unavailable(message, left)
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + inspection.options.get("seconds", 0)
         try:
-            yield
+            return self._inspect(names, inspection)
         finally:
             self._lock.release()
 
