@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from types import SimpleNamespace as Item
 
 from ..resources import files
@@ -32,7 +33,7 @@ def show_overview(
         "version": state.get("version", "unknown"),
         "commit": str(state.get("commit", "unknown"))[:12],
         "core": state.get("impl", "unknown"),
-        "up": uptime(time.monotonic() - started),
+        "up": timedelta(seconds=int(time.monotonic() - started)),
         "processes": len(health.inspector.serving()),
     }
     page = overview.render(
@@ -57,14 +58,3 @@ def show_icon(request: Request) -> Response:
     """Return the icon of a browser's tab."""
     icon = (files(__package__) / "assets" / "favicon.svg").read_bytes()
     return Response(200, icon, [("Content-Type", "image/svg+xml")])
-
-
-def uptime(seconds: float) -> str:
-    """Return the two largest units of a duration, as "3 d 4 h"."""
-    parts: list[str] = []
-    left = int(seconds)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        number, left = divmod(left, size)
-        if number or parts or size == 1:
-            parts.append(f"{number} {unit}")
-    return " ".join(parts[:2])
