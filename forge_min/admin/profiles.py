@@ -49,8 +49,6 @@ class Profiles:
     def _threads(self, request: Request) -> Response:
         names = self._selected(request.query)
         replies = self._inspect(names, Inspection("threads"))
-        if len(self._inspector.names()) == 1:
-            return text_response(next(iter(replies.values())).result)
         parts = [f"{_head(name, r.pid)}\n\n{r.result}" for name, r in replies.items()]
         missing = [f"{line}\n" for line in missing_lines(names, replies)]
         return text_response("\n".join([*parts, *missing]))
