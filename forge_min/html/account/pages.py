@@ -125,7 +125,7 @@ class AccountPages:
     def sign_in(self, request: wsgi.Request) -> wsgi.Response:
         """Start a session, then redirect to the page that asked for it."""
         pairs = wsgi.sent_form(request)
-        email, following = wsgi.first(pairs, "email"), wsgi.first(pairs, "next")
+        email, url = wsgi.first(pairs, "email"), wsgi.first(pairs, "next")
         conn, password = self._database.connection(), wsgi.first(pairs, "password")
         try:
             browser = _browser(request)._replace(before=self._cookie(request, wsgi.SESSION_COOKIE))
@@ -133,9 +133,8 @@ class AccountPages:
             secret = signing.sign_in(conn, email, password, self._lifetime, browser, device)
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", wsgi.client_network(request), err)
-            return self._sign_in(request, following, email, err)
-        url = wsgi.local_path(following) or f"{request.root}/"
-        return self._signed_in(request, url, secret, email)
+            return self._sign_in(request, url, email, err)
+        return self._signed_in(request, wsgi.local_path(url) or f"{request.root}/", secret, email)
 
     def sign_out(self, request: wsgi.Request) -> wsgi.Response:
         """End this session."""
@@ -183,7 +182,7 @@ class AccountPages:
 
     def ask_password(self, request: wsgi.Request) -> wsgi.Response:
         """Show the form for a new password."""
-        return self._password(request, self._user_and_session()[0])
+        return self._password(request, self._user_and_session()[0].email)
 
     def change_password(self, request: wsgi.Request) -> wsgi.Response:
         """Set a new password, which ends all sessions; this browser gets a new one."""
@@ -194,7 +193,7 @@ class AccountPages:
                 conn, user, wsgi.first(pairs, "current"), _twice(pairs), self._min_length
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
-            return self._password(request, user, err)
+            return self._password(request, user.email, err)
         secret = credentials.start_session(conn, user.id, self._lifetime, _browser(request))
         return self._signed_in(request, f"{request.root}{PREFIX}", secret, user.email)
 
@@ -231,7 +230,7 @@ class AccountPages:
         """Show the form of a reset link. The link stays valid: mail programs open links too."""
         key = wsgi.first(request.query, "key")
         user = signing.find_reset(self._database.connection(), key)
-        return self._password(request, user, key=key)
+        return self._password(request, user.email, key=key)
 
     def reset(self, request: wsgi.Request) -> wsgi.Response:
         """Set the new password with the secret of a reset link."""
@@ -240,7 +239,7 @@ class AccountPages:
         try:
             user = signing.use_reset(conn, key, _twice(pairs), self._min_length)
         except Invalid as err:
-            return self._password(request, signing.find_reset(conn, key), err, key=key)
+            return self._password(request, signing.find_reset(conn, key).email, err, key=key)
         response = wsgi.redirect(f"{request.root}{SIGN_IN}?done=password")
         return self._remember(request, response, user.email)
 
@@ -282,11 +281,7 @@ class AccountPages:
         return self._remember(request, response, email)
 
     def _sign_in(
-        self,
-        request: wsgi.Request,
-        following: str,
-        email: str = "",
-        error: DomainError | None = None,
+        self, request: wsgi.Request, url: str, email: str = "", error: DomainError | None = None
     ) -> wsgi.Response:
         done = wsgi.first(request.query, "done")
         notice = text("The password is changed. Sign in with it.") if done == "password" else ""
@@ -295,20 +290,16 @@ class AccountPages:
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
-        hidden = {"next": wsgi.local_path(following)}
+        hidden = {"next": wsgi.local_path(url)}
         return self._page(
             request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context
         )
 
     def _password(
-        self,
-        request: wsgi.Request,
-        user: accounts.User,
-        error: DomainError | None = None,
-        key: str = "",
+        self, request: wsgi.Request, email: str, error: DomainError | None = None, key: str = ""
     ) -> wsgi.Response:
         rule = text("At least {min} characters.", min=self._min_length)
-        context: dict[str, Any] = {"email": user.email, "current": not key, "rule": rule}
+        context: dict[str, Any] = {"email": email, "current": not key, "rule": rule}
         path, hidden = _RESET if key else _PASSWORD, {"key": key}
         response = self._page(
             request, "account_password", WORDS.change, path, error, hidden, **context
