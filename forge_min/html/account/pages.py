@@ -321,14 +321,11 @@ class AccountPages:
         """Return a page with forms.
 
         action: the path to which they are sent.
-        hidden: their hidden inputs; empty ones are left out.
+        hidden: their hidden inputs.
         """
-        inputs = [wsgi.csrf_field(request)]
-        for field, value in hidden.items():
-            if value:
-                inputs.append(wsgi.void("input", type="hidden", name=field, value=value))
-        context |= {"action": request.root + action, "hidden": wsgi.join(inputs)}
-        context["problem"] = _problem(error)
+        inputs = [wsgi.void("input", type="hidden", name=n, value=v) for n, v in hidden.items()]
+        context |= {"action": request.root + action, "problem": _problem(error)}
+        context["hidden"] = wsgi.join([wsgi.csrf_field(request), *inputs])
         status = wsgi.status_of(error) if error else 200
         page = self._layout.page(request, self._templates[name], title, status=status, **context)
         if isinstance(error, TooManyAttempts):
