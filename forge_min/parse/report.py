@@ -11,7 +11,7 @@ from .. import schema
 from ..resources import table
 from .diagnostic import is_storable, problem, quote
 from .ir import TYPES, ColumnIR, ResourceIR
-from .names import did_you_mean
+from .names import unknown
 from .rules import Problems, value_of
 
 _FUNCTIONS = table("forge_min", "aggregates.toml")
@@ -45,14 +45,12 @@ def report_problems(report: schema.Report, resource: ResourceIR) -> Problems:
             if name in known:
                 known.remove(name)  # each at most once
             else:
-                hint = did_you_mean(name, known)
-                yield f"{option}.{index}", problem("no_aggregate", name=quote(name), hint=hint)
+                yield f"{option}.{index}", unknown("no_aggregate", name, known)
     filters = {name: c for name, c in columns.items() if c.filterable and not c.visible_to}
     for key, value in (report.filters or {}).items():
         name = key.partition("[")[0]
         if name not in filters:
-            hint = did_you_mean(name, filters)
-            yield "filters", problem("no_filter", name=quote(name), hint=hint)
+            yield "filters", unknown("no_filter", name, filters)
         elif not _fits(filters[name], key.removeprefix(name), value):
             yield "filters", problem("filter_value", key=quote(key), type=filters[name].type)
 
