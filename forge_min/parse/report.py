@@ -61,7 +61,7 @@ def _fits(column: ColumnIR, operator: str, value: object) -> bool:
         case ("[is_null]", bool()) | ("" | "[eq]", None):
             return True
         case "[contains]", _:
-            return "contains" in TYPES[column.type] and _is_value(column, value)
+            return "contains" in TYPES[column.type]["operators"] and _is_value(column, value)
         case _ if column.is_array:
             return False
         case "[in]", list() | tuple():
@@ -79,4 +79,4 @@ def _is_value(column: ColumnIR, value: object) -> bool:
         return False
     if column.choices:
         return value in column.choices
-    return "contains" in TYPES[kind] or value_of(kind, value) is not None
+    return "contains" in TYPES[kind]["operators"] or value_of(kind, value) is not None
