@@ -9,10 +9,10 @@ from typing import Any
 from .base import load_frames, scope
 from .query import ListQuery, filterable, read_filter
 from .resource import Relation, Resource, quote
+from .statement import sql_type
 
 MANY = ("has_many", "many_to_many")
 MOST_RELATED = 100  # related rows of one row
-_ARRAYS = {"uuid": "uuid[]", "int": "integer[]", "bigint": "bigint[]"}  # else text[]
 _RELATED = load_frames("forge_min.actions", "related.sql")
 
 Target = tuple[Relation, Resource[Any]]
@@ -21,8 +21,8 @@ Target = tuple[Relation, Resource[Any]]
 def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
     """Return the statement `rows` of related.sql for a relation of `owner`."""
     from_key = relation.kind != "belongs_to"
-    link = owner.key if from_key else target.key
-    names = {"key": quote(target.key.name), "array": _ARRAYS.get(link.type, "text[]")}
+    linked = owner if from_key else target
+    names = {"key": quote(target.key.name), "type": sql_type(linked, linked.key.name)}
     names["column"] = quote(relation.column) if from_key else names["key"]
     names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
     names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)

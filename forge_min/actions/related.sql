@@ -4,7 +4,7 @@ Related rows. $names are filled in by query.py: names of our own, never a value.
 -- most $limit per value.
 -- name: rows
 select forge_from.forge_key, forge_to.*
-from unnest(%(forge_keys)s::$array) forge_from(forge_key)
+from unnest(%(forge_keys)s::$type[]) forge_from(forge_key)
 cross join lateral (
 $select
 where $where

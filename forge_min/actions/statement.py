@@ -149,7 +149,7 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
         on=column,
         on_name=f"'{on.name}'",
         names=[quote(name) for name in names],
-        given=[f"{quote(n)}::{_sql_type(resource, n)} as {quote(n)}" for n in names],
+        given=[f"{quote(n)}::{sql_type(resource, n)} as {quote(n)}" for n in names],
         arrays=[_cast(resource, name, "[]") for name in names],
         columns=_columns(resource, "forge_t"),
         found=" and ".join([wanted, *scope(resource, "forge_t", live=not is_key)]),
@@ -240,7 +240,7 @@ def _marked(source: str) -> str:
 
 def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
     """SQL of a parameter. array: "[]" for a value of each row; a list is then its text."""
-    type = _sql_type(resource, name)
+    type = sql_type(resource, name)
     return f"%({name})s::{'text' if array and type.endswith('[]') else type}{array}"
 
 
@@ -285,8 +285,8 @@ def _columns(resource: Resource[Any], source: str) -> str:
     return ", ".join(f"{source}.{quote(c.name)}" for c in resource.columns)
 
 
-def _sql_type(resource: Resource[Any], name: str) -> str:
-    """The SQL type of a column, or of the keys in a many_to_many field."""
+def sql_type(resource: Resource[Any], name: str) -> str:
+    """Return the SQL type of a column, or of the keys in a many_to_many field."""
     column = next((c for c in resource.columns if c.name == name), None)
     kind = (column or links(resource)[name]).type
     return _SQL_TYPES.get(kind, kind)
@@ -323,8 +323,8 @@ def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[st
             n=str(n),
             name=field,
             field=quote(field),
-            type=_sql_type(resource, field),
-            key_type=_sql_type(resource, resource.key.name),
+            type=sql_type(resource, field),
+            key_type=sql_type(resource, resource.key.name),
             join=quote(link.join),
             column=quote(link.column),
             target_column=quote(link.target_column),

@@ -147,24 +147,15 @@ class ResourceAPI:
 
     def restore(self, request: wsgi.Request) -> wsgi.Response:
         """POST: restore a deleted row."""
-
-        def run(_: Connection | None) -> wsgi.Response:
-            return self._row_response(self._change("restore", self._actions.restore, request))
-
-        return self._once(request, "restore", run, repeatable=self._change_repeatable)
+        return self._write_once("restore", self._actions.restore, request)
 
     def transition(self, name: str) -> wsgi.Handler:
         """Return the handler of a transition of the schema: a POST with an optional reason."""
 
         def handler(request: wsgi.Request) -> wsgi.Response:
             self._actions.allow(name)
-            reason = _reason(request)
-            action = partial(self._actions.transition, name=name, reason=reason)
-
-            def run(_: Connection | None) -> wsgi.Response:
-                return self._row_response(self._change(name, action, request))
-
-            return self._once(request, name, run, repeatable=self._change_repeatable)
+            action = partial(self._actions.transition, name=name, reason=_reason(request))
+            return self._write_once(name, action, request)
 
         handler.__doc__ = humanize(name)
         return handler
@@ -241,6 +232,16 @@ class ResourceAPI:
         if replayed:
             headers = [*headers, ("Idempotency-Replayed", "true")]
         return wsgi.Response(status, body, headers)
+
+    def _write_once(
+        self, operation: str, action: Callable[..., Any], request: wsgi.Request
+    ) -> wsgi.Response:
+        """Return the row after an action, which an Idempotency-Key performs at most once."""
+
+        def run(_: Connection | None) -> wsgi.Response:
+            return self._row_response(self._change(operation, action, request))
+
+        return self._once(request, operation, run, repeatable=self._change_repeatable)
 
     def _change(
         self,

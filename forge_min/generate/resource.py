@@ -75,25 +75,20 @@ def _resource(shape: Shape) -> dict[str, str]:
     options = [f"{flag}=True" for flag in _FLAGS if getattr(r, flag)]
     if shape.source != r.table:
         options.insert(0, f'source="{shape.source}"')
-    if shape.links:
-        options.append(f"relations=({block(map(_relation, shape.links), 4)})")
-    if r.permissions:
-        who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
-        options.append(f"permissions={{{block(who, 4)}}}")
-    if r.reports:
-        options.append(f"reports={{{block(map(_report, r.reports), 4)}}}")
-    if r.uniques or r.checks:
-        options.append(f"rules={{{block(_rules(r), 4)}}}")
-    if r.states:
-        options.append(f"transitions=({block(_transitions(r), 4)})")
-    for hook in _HOOKS:
-        if jobs := getattr(r.hooks, hook):
-            options.append(f"{hook}=({block(map(_job, jobs), 4)})")
-    names = ["Check", "Column", "Resource"]
-    names += ["Rule"] * bool(r.uniques or r.checks)
-    names += ["Transition"] * bool(r.states)
-    names += ["DeclaredReport"] * bool(r.reports)
-    names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
+    permissions = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
+    blocks = [
+        ("Relation", "relations=({})", map(_relation, shape.links)),
+        ("Resource", "permissions={{{}}}", permissions),
+        ("DeclaredReport", "reports={{{}}}", map(_report, r.reports)),
+        ("Rule", "rules={{{}}}", _rules(r)),
+        ("Transition", "transitions=({})", _transitions(r)),
+        *(("JobHook", hook + "=({})", map(_job, getattr(r.hooks, hook))) for hook in _HOOKS),
+    ]
+    names = {"Check", "Column", "Resource"}
+    for name, option, items in blocks:
+        if inside := block(items, 4):
+            options.append(option.format(inside))
+            names.add(name)
     rules = [rule for column in shape.written for rule in column.rules.values()]
     exact = any(isinstance(rule, Decimal) for rule in rules)
     return {

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any
 
 from ..actions import Resource, Transition
 from ..i18n import text
-from ..wsgi import Raw, Request, Response, join, tag
+from ..wsgi import Request, Response
 from .fields import AnyActions, display_fields, label_of
 from .layout import Layout
 from .templates import states as states_page
 
-# In SVG user units.
-_BOX, _HEIGHT, _STEP, _BEND, _LETTER = 170, 36, 92, 44, 8
-_ARROW = Raw(
-    '<marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8"'
-    ' orient="auto"><path d="M0 0 8 4 0 8z"></path></marker>'
-)
+_COLUMN, _BOX, _ROW = 150, 138, 36  # of the graph, in SVG user units
 
 
 def buttons(actions: AnyActions, row: Any, url: str) -> list[Item]:
@@ -49,19 +42,28 @@ def show_graph(actions: AnyActions, layout: Layout, path: str, request: Request)
 
 
 def state_fields(actions: AnyActions) -> list[Item]:
-    """Return each field with states: its label, its graph, and its transitions as lines."""
+    """Return each field with states: its label, and its states and transitions with their places.
+
+    In the graph a state is a column, and a transition is a row with an arrow between two columns.
+    """
     resource = actions.resource
     fields = {field.name: field for field in display_fields(resource)}
     items = []
     for name in dict.fromkeys(each.column for each in resource.transitions):
-        edges: dict[tuple[int, int], list[str]] = defaultdict(list)
-        lines, states = [], fields[name].choices
+        x = {state: (n + 0.5) * _COLUMN for n, state in enumerate(fields[name].choices)}
+        lines = list[Item]()
         for each in resource.transitions:
             for state, following in each.steps.items() if each.column == name else ():
-                edges[states.index(state), states.index(following)].append(label_of(each.name))
-                lines.append(_line(resource, each, state, following))
-        graph = state_graph([*map(text, states)], edges)
-        items.append(Item(label=fields[name].label, graph=graph, lines=lines))
+                line = _line(resource, each, state, following)
+                line.y, line.x = (len(lines) + 2) * _ROW, (x[state] + x[following]) / 2
+                back = -8 if x[following] > x[state] else 8  # from the tip of the arrow
+                line.arrow = f"M{x[state]} {line.y}H{x[following]}m{back}-4l{-back} 4 {back} 4"
+                lines.append(line)
+        states = [Item(name=text(n), x=middle, left=middle - _BOX / 2) for n, middle in x.items()]
+        width, height = len(states) * _COLUMN, (len(lines) + 2) * _ROW
+        field = Item(label=fields[name].label, width=width, height=height, box=_BOX)
+        field.states, field.lines = states, lines
+        items.append(field)
     return items
 
 
@@ -78,49 +80,3 @@ def _line(resource: Resource[Any], transition: Transition, state: str, following
         who=text("all users") if roles is None else ", ".join(map(label_of, roles)),
         notes="; ".join(notes),
     )
-
-
-def state_graph(states: Sequence[str], edges: Mapping[tuple[int, int], Sequence[str]]) -> Raw:
-    """Return states and transitions as SVG: the states below each other, in order.
-
-    edges: (index of a state, index of the next state) → names of transitions.
-    """
-    right = max([_bend(*edge, names) for edge, names in edges.items() if edge[1] > edge[0]] or [0])
-    left = max([_bend(*edge, names) for edge, names in edges.items() if edge[1] < edge[0]] or [0])
-    arrows = [_edge(*edge, ", ".join(names), left) for edge, names in edges.items()]
-    boxes = []
-    for n, state in enumerate(states):
-        y = n * _STEP + 1
-        box = tag("rect", "", x=left, y=y, width=_BOX, height=_HEIGHT, rx=6)
-        name = tag("text", state, x=left + _BOX / 2, y=y + 23, text_anchor="middle")
-        boxes += [box, name]
-    width = left + _BOX + right
-    size = f"0 0 {width} {(len(states) - 1) * _STEP + _HEIGHT + 2}"
-    label = text("The states and transitions, which the table below lists")
-    drawing = join([_ARROW, *arrows, *boxes])
-    return tag("svg", drawing, viewBox=size, width=width, role="img", aria_label=label)
-
-
-def _bend(start: int, end: int, names: Sequence[str]) -> int:
-    """The width beside the boxes that an edge and its label need."""
-    return _BEND * (abs(end - start) - 1) + _LETTER * len(", ".join(names)) + 30
-
-
-def _edge(start: int, end: int, label: str, left: int) -> Raw:
-    """One arrow: straight to the next state, else a curve beside the states."""
-    middle = left + _BOX / 2
-    if end == start + 1:
-        y = start * _STEP + _HEIGHT + 1
-        line, x, anchor = f"M{middle} {y}V{end * _STEP}", middle + 8, "start"
-    else:
-        side = 1 if end > start else -1
-        edge, bend = middle + side * _BOX / 2, _BEND * (abs(end - start) - 1) + 24
-        above, below = start * _STEP + _HEIGHT / 2, end * _STEP + _HEIGHT / 2
-        x = edge + side * (bend * 0.75 + 6)
-        turn = edge + side * bend
-        line = f"M{edge} {above}C{turn} {above} {turn} {below} {edge} {below}"
-        anchor = "start" if end > start else "end"
-    name = tag(
-        "text", label, x=x, y=(start + end) * _STEP / 2 + _HEIGHT / 2 + 5, text_anchor=anchor
-    )
-    return join([tag("path", "", d=line, marker_end="url(#arrow)"), name])

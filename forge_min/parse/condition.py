@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
 
-from .diagnostic import SchemaProblem, is_storable, problem, quote
+from .diagnostic import SchemaProblem, is_storable, problem
 from .ir import ColumnIR
-from .names import did_you_mean
+from .names import unknown
 
 MAX_CONDITION = 500  # characters
 _GROUPS = dict.fromkeys(("int", "bigint", "decimal", "float"), "number")
@@ -127,8 +127,7 @@ class _Types:
     def _field(self, node: ast.expr, name: str) -> str:
         column = self._columns.get(name)
         if column is None:
-            hint = did_you_mean(name, self._columns)
-            raise ConditionError(problem("no_field", name=quote(name), hint=hint), node)
+            raise ConditionError(unknown("no_field", name, self._columns), node)
         if column.type == "json":
             raise ConditionError(problem("condition_json"), node)
         return _GROUPS.get(column.type, column.type)
@@ -167,6 +166,5 @@ class _Types:
         if isinstance(field, ast.Name) and isinstance(value, ast.Constant):
             choices = self._columns[field.id].choices
             if choices and value.value not in choices:
-                hint = did_you_mean(str(value.value), choices)
-                wrong = problem("condition_choice", value=quote(str(value.value)), hint=hint)
+                wrong = unknown("condition_choice", str(value.value), choices)
                 raise ConditionError(wrong, value)

@@ -93,6 +93,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(names) if names else ""
 
 
+def unknown(entry: str, name: str, known: Iterable[str]) -> SchemaProblem:
+    """Return the problem of a name that is not among `known`.
+
+    entry: of messages.toml, with {name} and {hint}.
+    """
+    return problem(entry, name=quote(name), hint=did_you_mean(name, known))
+
+
 def word_problem(name: str, what: str, reserved: str = "forge_") -> SchemaProblem | None:
     """Return the problem of a name that is not a lower-case identifier of PostgreSQL, else None.
 

@@ -14,7 +14,7 @@ from .diagnostic import Diagnostic, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
 from .lowering import ids_field, inverse_relations, lower, many_ir, many_to_many_edge, resolve
-from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem
+from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem, unknown
 from .report import report_problems
 from .rules import Problems, problems
 
@@ -140,7 +140,7 @@ def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
     for verb, name in states.excluded.items():
         option = "not_by" if isinstance(states.not_by, str) else f"not_by.{verb}"
         if name not in columns:
-            yield option, problem("no_field", name=quote(name), hint=did_you_mean(name, columns))
+            yield option, unknown("no_field", name, columns)
             continue
         column = columns[name]
         is_user = column.type in ("uuid", "string", "text") and not column.target
@@ -176,8 +176,7 @@ def _field_problems(
         return
     for index, name in enumerate(names):
         if name not in columns:
-            hint = did_you_mean(name, columns)
-            yield str(index), problem("no_field", name=quote(name), hint=hint)
+            yield str(index), unknown("no_field", name, columns)
         elif (kind := columns[name].type).endswith(("json", "[]")):
             yield str(index), problem("not_indexable", type=kind)
 
@@ -289,9 +288,7 @@ def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:
     for node in nodes:  # grows in the loop: a list of roles, or a dict of lists
         nodes += node.args.values()
         if isinstance(node.value, str) and node.value not in known:
-            hint = did_you_mean(node.value, known)
-            unknown = problem("unknown_role", role=quote(node.value), hint=hint)
-            definition.source.report(node.span, unknown)
+            definition.source.report(node.span, unknown("unknown_role", node.value, known))
 
 
 class _RelationChecks:
@@ -310,8 +307,7 @@ class _RelationChecks:
         invalid = {option for option, found in problems(part) if found}
         known = part.target in self._names or folder_of(part.target) in self._unreliable
         if not known and "target" not in invalid:
-            hint = did_you_mean(part.target, self._names)
-            yield "target", problem("no_target", name=quote(part.target), hint=hint)
+            yield "target", unknown("no_target", part.target, self._names)
         if owner not in self._resources or part.target not in self._resources:
             return
         here, there = self._resources[owner], self._resources[part.target]

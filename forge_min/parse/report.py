@@ -11,7 +11,7 @@ from .. import schema
 from ..resources import table
 from .diagnostic import is_storable, problem, quote
 from .ir import TYPES, ColumnIR, ResourceIR
-from .names import did_you_mean
+from .names import unknown
 from .rules import Problems, value_of
 
 _FUNCTIONS = table("forge_min", "aggregates.toml")
@@ -45,14 +45,12 @@ def report_problems(report: schema.Report, resource: ResourceIR) -> Problems:
             if name in known:
                 known.remove(name)  # each at most once
             else:
-                hint = did_you_mean(name, known)
-                yield f"{option}.{index}", problem("no_aggregate", name=quote(name), hint=hint)
+                yield f"{option}.{index}", unknown("no_aggregate", name, known)
     filters = {name: c for name, c in columns.items() if c.filterable and not c.visible_to}
     for key, value in (report.filters or {}).items():
         name = key.partition("[")[0]
         if name not in filters:
-            hint = did_you_mean(name, filters)
-            yield "filters", problem("no_filter", name=quote(name), hint=hint)
+            yield "filters", unknown("no_filter", name, filters)
         elif not _fits(filters[name], key.removeprefix(name), value):
             yield "filters", problem("filter_value", key=quote(key), type=filters[name].type)
 
@@ -63,7 +61,7 @@ def _fits(column: ColumnIR, operator: str, value: object) -> bool:
         case ("[is_null]", bool()) | ("" | "[eq]", None):
             return True
         case "[contains]", _:
-            return "contains" in TYPES[column.type] and _is_value(column, value)
+            return "contains" in TYPES[column.type]["operators"] and _is_value(column, value)
         case _ if column.is_array:
             return False
         case "[in]", list() | tuple():
@@ -81,4 +79,4 @@ def _is_value(column: ColumnIR, value: object) -> bool:
         return False
     if column.choices:
         return value in column.choices
-    return "contains" in TYPES[kind] or value_of(kind, value) is not None
+    return "contains" in TYPES[kind]["operators"] or value_of(kind, value) is not None

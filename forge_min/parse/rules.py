@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -98,7 +98,7 @@ def _states(states: schema.States) -> Problems:
     if states.name in names.LIST_PARAMETERS:
         yield "name", problem("list_parameter", name=states.name)
     if states.initial not in graph:
-        yield "initial", _unknown_state(states.initial, graph)
+        yield "initial", names.unknown("unknown_state", states.initial, graph)
     for state, verbs in graph.items():
         place = f"transitions.{state}"
         yield place, names.word_problem(state, "the state")
@@ -106,7 +106,7 @@ def _states(states: schema.States) -> Problems:
             taken = problem("reserved_verb", name=quote(verb)) if verb in _RESERVED_VERBS else None
             yield place, taken or names.word_problem(verb, "the transition")
             if target not in graph:
-                yield f"{place}.{verb}", _unknown_state(target, graph)
+                yield f"{place}.{verb}", names.unknown("unknown_state", target, graph)
             elif target == state:
                 yield f"{place}.{verb}", problem("state_loop", state=quote(state))
         if states.initial in graph and state not in _reachable(states):
@@ -115,15 +115,10 @@ def _states(states: schema.States) -> Problems:
     for option, known in named.items():
         for verb in known:
             if verb not in states.verbs:
-                hint = names.did_you_mean(verb, states.verbs)
-                unknown = problem("unknown_transition", name=quote(verb), hint=hint)
+                unknown = names.unknown("unknown_transition", verb, states.verbs)
                 yield f"{option}.{verb}", unknown
     for verb, roles in states.roles.items():
         yield f"roles.{verb}", _roles("roles", roles)
-
-
-def _unknown_state(state: str, known: Iterable[str]) -> SchemaProblem:
-    return problem("unknown_state", state=quote(state), hint=names.did_you_mean(state, known))
 
 
 def _reachable(states: schema.States) -> set[str]:
@@ -247,8 +242,7 @@ def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
         hint = TYPES[field.type].get("hint", "")
         return problem("default_type", type=field.type, hint=hint)
     if field.type == "enum" and value not in field.choices:
-        hint = names.did_you_mean(value, field.choices)
-        return problem("default_choice", value=quote(value), hint=hint)
+        return names.unknown("default_choice", value, field.choices)
     size = len(value) if _has_length(field) else size
     _, least, most = _bounds(field)
     wrong = ""

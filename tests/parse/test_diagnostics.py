@@ -620,6 +620,6 @@ def test_every_message_is_said_somewhere_and_every_one_that_is_said_is_there() -
     known = tomllib.loads((package / "messages.toml").read_text())
     words = set(re.findall(r'"([a-z_]+)"', code)) | {"missing_kind", "missing_choices"}
     assert known.keys() <= words
-    said = set(re.findall(r'problem\(\s*"(\w+)"', code))
+    said = set(re.findall(r'(?:problem|unknown)\(\s*"(\w+)"', code))
     said |= set(re.findall(r'_report\([\w.]+, "(\w+)"', code))
     assert said <= known.keys() and len(said) > 30

@@ -10,17 +10,15 @@ import argparse
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from psycopg import Rollback
 
 from ... import db
-from ...actions import Resource
 from ...auth import Identity, accounts, as_identity
 from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
 from .. import console
@@ -32,8 +30,6 @@ Send = Callable[..., int | tuple[int, int, int]]
 BATCH = 1000  # lines of one statement, and between two reports of progress
 MAX_ERRORS = 1000  # errors that --json lists; all are counted
 DONE = ("created", "updated", "unchanged")
-# Columns that the table sets itself: ignored in the file.
-AUTOMATIC = {"version", "created_at", "updated_at", "deleted_at"}
 
 
 def import_file(project: Project, args: argparse.Namespace) -> int:
@@ -153,11 +149,12 @@ class FileImport:
     def _lines(self) -> Iterator[InputLine]:
         """Yield the readable lines, and refuse the others. Shows the progress on a terminal."""
         resource = self._actions.resource
-        automatic = AUTOMATIC & {column.name for column in resource.columns}
-        automatic |= {"created_by"} if resource.authored else set()
+        # Columns that the table sets itself are ignored in the file.
+        automatic = self._actions.served - {resource.key.name}
         show = sys.stderr.isatty() and not self._quiet
         types = {name: reference.column.type for name, reference in self._references.items()}
-        types |= field_types(resource)
+        types |= {column.name: column.type for column in resource.columns}
+        types |= {relation.field: "many" for relation in resource.relations if relation.field}
         for count, line in enumerate(read_lines(self._file, types), 1):
             if line.error:
                 self._refuse(line, [FieldError("", "malformed", line.error)])
@@ -205,12 +202,6 @@ class FileImport:
         if not self._quiet:
             error = ForgeError(f"{self._file}{line}: {message}", code="F611", hint=hint)
             console.print_error(error, sys.stderr)
-
-
-def field_types(resource: Resource[Any]) -> Mapping[str, str]:
-    """Return the type of every field of the JSON object; "many" for the ids of a many_to_many."""
-    columns = {column.name: column.type for column in resource.columns}
-    return columns | {r.field: "many" for r in resource.relations if r.field}
 
 
 def _by_line(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
