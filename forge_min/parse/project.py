@@ -50,8 +50,7 @@ class Definition:
 
     def resource(self) -> ResourceIR:
         """Return the IR. For a file with diagnostics only its relations are usable."""
-        spans = tuple(part.span_of("name") for part in self.call.parts)
-        return lower(self.call.value, self.source.file, self.call.span_of("name"), spans)
+        return lower(self.call.value, self.source.file)
 
 
 def read_definition(source: Source) -> Definition | None:
@@ -322,7 +321,7 @@ class _RelationChecks:
             yield "target", problem("crosses_tenants", without=without)
         if isinstance(part, schema.Many) and not (join and invalid):
             checks = self._join_problems if join else _inverse_problems
-            yield from checks(here, many_ir(part, here.span), there)
+            yield from checks(here, many_ir(part), there)
 
     def _join_problems(self, owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Problems:
         edge, option = many_to_many_edge(owner, many, target), "table" if many.table else "name"
