@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError, ErrorGroup
-from forge_min.ship import build
 from forge_min.ship.artifact.imports import check_imports
+
+from building import build
 
 PACKAGE = {"forge_min/app/__init__.py": b"", "forge_min/testing/__init__.py": b""}
 HELD = {
