@@ -98,9 +98,9 @@ def build(
     verify: compare with the existing artifact, and write nothing.
     step: called with a step's name and None when it begins, and with its seconds when it ends.
 
-    Raises ConfigError; the errors of `generate`; BuildError F34x, F352, F371, without replacing
-    anything. With `verify`, raises BuildError F381 if the bytes differ, which names the changed
-    inputs, or if gen/ or the stylesheet are stale.
+    Raises ConfigError; the errors of `generate` and `check_imports`; BuildError F34x, F371, without
+    replacing anything. With `verify`, raises BuildError F381 if the bytes differ, which names the
+    changed inputs, or if gen/ or the stylesheet are stale.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
