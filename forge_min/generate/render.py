@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..i18n import humanize
-from ..parse import ResourceIR
+from ..parse import ResourceIR, name_of
 from ..resources import files
 from .openapi import document
 from .resource import factory, resource_files
@@ -104,7 +104,7 @@ def _texts(resource: ResourceIR) -> Iterator[str]:
     yield from (rule.message for rule in resource.uniques)
     yield from (check.message for check in resource.checks)
     yield from (humanize(verb) for states in resource.states for verb in states.verbs)
-    yield from (humanize(many.name) for many in resource.many)
+    yield from (humanize(name_of(many)) for many in resource.many)
     yield from (humanize(column.name) for column in resource.columns if not column.declared)
 
 

@@ -82,17 +82,6 @@ class ColumnIR(schema.Field):
 
 
 @dataclass(frozen=True, slots=True)
-class ManyIR(schema.Many):
-    """A relation without a column here: has_many, has_one or many_to_many, as in the schema.
-
-    via: the inverse belongs_to of the target; None means the default rule of `lowering`.
-    table: the join table of a many_to_many; None means the default rule.
-    """
-
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ResourceIR:
     """One resource. `members` are the declared columns, in order."""
 
@@ -102,7 +91,7 @@ class ResourceIR:
     path: str  # URL: "boarding-passes"
     source: str  # "resources/boarding_pass/schema.py", always with "/"
     members: tuple[ColumnIR, ...]
-    many: tuple[ManyIR, ...] = ()
+    many: tuple[schema.Many, ...] = ()
     permissions: tuple[schema.Permission, ...] = ()
     uniques: tuple[schema.UniqueFields, ...] = ()
     indexes: tuple[schema.FieldsIndex, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .. import schema
 from .condition import condition_fields
-from .ir import ColumnIR, ManyIR, ResourceIR
+from .ir import ColumnIR, ResourceIR
 from .names import constraint_name, kebab, name_of, plural, snake, table_of
 
 
@@ -34,7 +34,7 @@ def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
         path=kebab(table),
         source=source,
         members=tuple(_member(part) for part in parts if isinstance(part, schema.Member)),
-        many=tuple(many_ir(part) for part in parts if isinstance(part, schema.Many)),
+        many=tuple(part for part in parts if isinstance(part, schema.Many)),
         permissions=_permissions(parts, states),
         uniques=tuple(part for part in parts if isinstance(part, schema.UniqueFields)),
         indexes=tuple(part for part in parts if isinstance(part, schema.FieldsIndex)),
@@ -104,11 +104,6 @@ def _member(part: schema.Member) -> ColumnIR:
     return ColumnIR(**values)
 
 
-def many_ir(part: schema.Many) -> ManyIR:
-    """Return the IR of a relation without a column."""
-    return ManyIR(part.kind, part.target, name_of(part), part.via, part.table)
-
-
 def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
     """Return the checks of a resource by the names of their constraints."""
     names: dict[str, schema.RowCheck] = {}
@@ -154,11 +149,13 @@ def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple
             edges.append(many_to_many_edge(resource, many, target))
         else:
             (back, *_) = inverse_relations(resource, many, target)
-            edges.append(RelationEdge(resource, many.name, many.kind, target, back.column))
+            edges.append(RelationEdge(resource, name_of(many), many.kind, target, back.column))
     return tuple(edges)
 
 
-def inverse_relations(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[ColumnIR]:
+def inverse_relations(
+    resource: ResourceIR, many: schema.Many, target: ResourceIR
+) -> list[ColumnIR]:
     """Return the belongs_to relations of `target` that match a has_one or has_many.
 
     A valid schema has exactly one.
@@ -183,11 +180,11 @@ def ids_field(target: str, name: str) -> str:
     return f"{word}_ids"
 
 
-def many_to_many_edge(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> RelationEdge:
+def many_to_many_edge(owner: ResourceIR, many: schema.Many, target: ResourceIR) -> RelationEdge:
     """Return the edge of a many_to_many."""
-    word = snake(target.name)
+    name, word = name_of(many), snake(target.name)
     column = snake(owner.name) + "_id"
     other = word + "_id" if target is not owner else f"other_{word}_id"
-    table = many.table or f"{owner.table}_{many.name}"
-    ids = ids_field(target.name, many.name)
-    return RelationEdge(owner, many.name, "many_to_many", target, column, table, other, ids)
+    table = many.table or f"{owner.table}_{name}"
+    ids = ids_field(target.name, name)
+    return RelationEdge(owner, name, "many_to_many", target, column, table, other, ids)

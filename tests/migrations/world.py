@@ -22,7 +22,8 @@ from forge_min.db import (
 from forge_min.errors import BuildError
 from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
 from forge_min.parse import resolve
-from forge_min.parse.ir import ColumnIR, ManyIR, ResourceIR
+from forge_min.parse.ir import ColumnIR, ResourceIR
+from forge_min.schema import Many
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 
@@ -43,19 +44,17 @@ class Schema:
         return ColumnIR(name, "uuid", target, **options)
 
     @staticmethod
-    def many_to_many(name: str, target: str, table: str = "") -> ManyIR:
+    def many_to_many(name: str, target: str, table: str = "") -> Many:
         """A relation through a join table."""
-        return ManyIR("many_to_many", target, name, table=table)
+        return Many("many_to_many", target, name, table=table)
 
     @staticmethod
-    def define(
-        name: str, *members: ColumnIR | ManyIR, table: str = "", **options: Any
-    ) -> ResourceIR:
+    def define(name: str, *members: ColumnIR | Many, table: str = "", **options: Any) -> ResourceIR:
         """A resource; its table is the name in lower case with an s."""
         plural = table or name.lower() + "s"
         source = f"resources/{name.lower()}/schema.py"
-        many = tuple(m for m in members if isinstance(m, ManyIR))
-        own = tuple(m for m in members if not isinstance(m, ManyIR))
+        many = tuple(m for m in members if isinstance(m, Many))
+        own = tuple(m for m in members if not isinstance(m, Many))
         path = plural.replace("_", "-")
         return ResourceIR(name, name.lower(), plural, path, source, own, many=many, **options)
 
