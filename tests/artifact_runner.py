@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min.ship import build
 from forge_min.testing import TestDatabase
+
+from building import build
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "departures"
 PYTHON = [sys.executable, "-X", "faulthandler", "-I", "-S"]

@@ -23,9 +23,9 @@ _SOURCES = {
 def build(args: argparse.Namespace) -> None:
     """Build the artifact; a terminal shows the steps. Raises as `ship.build`."""
     root = find_root(args)
-    read_resources(root, as_json=args.json)
     built = ship.build(
         root,
+        read_resources(root, as_json=args.json),
         output=args.output,
         format=args.format,
         offline=args.offline,

@@ -6,12 +6,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._compat import REMOVED_KEYS
 from ..errors import ConfigError, ErrorGroup, printable
 from .settings import Config
 from .table import KEYS, TABLE, ConfigKey
 from .values import as_toml, preview
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
@@ -23,12 +27,11 @@ _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_ABI3", "FORGE_CONFIG", "F
 _REMOVED_VARIABLES = {key: f"FORGE_{key.replace('.', '_').upper()}" for key in REMOVED_KEYS}
 
 
-def load(root: Path | None, environ: Mapping[str, str], text: str | None = None) -> Config:
+def load(root: Traversable | None, environ: Mapping[str, str]) -> Config:
     """Load the configuration: defaults < forge.toml < environment.
 
-    root: the project's folder, None without a file.
-    environ: the environment variables. FORGE_CONFIG names a file to read instead of root and text.
-    text: the content of forge.toml of an artifact, which has no folder.
+    root: the project's folder, on disk or inside a zip; None without a file.
+    environ: the environment variables. FORGE_CONFIG names a file to read instead.
 
     Raises one ErrorGroup with a ConfigError for every invalid value (F200), unknown key (F201),
     insecure default in production (F203) and, last, unknown variable (F201), which may be the
@@ -36,7 +39,7 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
     be read or parsed (F202), only the variables are checked as well; without another error that
     ConfigError is raised by itself.
     """
-    config, errors = inspect(root, environ, text)
+    config, errors = inspect(root, environ)
     if len(errors) == 1 and errors[0].code == "F202":
         raise errors[0]
     if errors:
@@ -46,7 +49,7 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
 
 
 def inspect(
-    root: Path | None, environ: Mapping[str, str], text: str | None = None
+    root: Traversable | None, environ: Mapping[str, str]
 ) -> tuple[Config, Sequence[ConfigError]]:
     """Load as `load` does, but return the errors beside a configuration that always works.
 
@@ -54,23 +57,24 @@ def inspect(
     """
     loading = _Loading(environ)
     try:
-        loading.read_file(*_source(root, environ, text))
+        loading.read_file(*_source(root, environ))
     except ConfigError as err:
         loading.errors.append(err)
     loading.read_variables()
     return loading.finish(), loading.errors
 
 
-def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
+def _source(root: Traversable | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the file's name for messages, and its text: "" without a file."""
     variable = environ.get("FORGE_CONFIG")
-    path = Path(variable) if variable else (root or Path()) / _DEFAULT_FILE
-    if not variable and (text is not None or root is None or not path.exists()):
-        return _DEFAULT_FILE, text or ""
-    file = variable or _DEFAULT_FILE
+    name = variable or _DEFAULT_FILE
+    path = Path(variable) if variable else root and root / name
     try:
-        return file, path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"cannot read {file}: {err}", code="F202") from err
+        return name, path.read_text("utf-8") if path else ""
+    except Exception as err:  # a damaged zip raises many types of errors
+        if isinstance(err, FileNotFoundError) and not variable:
+            return name, ""
+        raise ConfigError(f"cannot read {name}: {err}", code="F202") from err
 
 
 class _Loading:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..i18n import humanize
-from ..parse import ResourceIR
+from ..parse import ResourceIR, name_of
 from ..resources import files
 from .openapi import document
 from .resource import factory, resource_files
@@ -84,8 +84,8 @@ def messages(resources: Sequence[ResourceIR]) -> str:
     library = (package / "messages.pot").read_text(encoding="utf-8").strip()
     references: dict[str, dict[str, None]] = {}  # by text; the values are ordered sets
     for resource in resources:
-        for text, line in _texts(resource):
-            references.setdefault(_escaped(text), {})[f"#: {resource.source}:{line}"] = None
+        for text in filter(None, _texts(resource)):
+            references.setdefault(_escaped(text), {})[f"#: {resource.source}"] = None
     parts = [library]
     for text, where in references.items():
         if f'msgid "{text}"\n' not in library:
@@ -93,21 +93,19 @@ def messages(resources: Sequence[ResourceIR]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
-    line = resource.span.line
-    yield from ((humanize(name), line) for name in (resource.table, resource.folder))
+def _texts(resource: ResourceIR) -> Iterator[str]:
+    """Yield the texts that a resource shows; "" for those that its schema omits."""
+    yield humanize(resource.table)
+    yield humanize(resource.folder)
     for member in resource.members:
-        texts = [member.label or humanize(member.name), member.placeholder]
-        texts += [member.help, *member.choices]
-        yield from ((text, member.span.line) for text in texts if text)
-    yield from ((humanize(report.name), line) for report in resource.reports)
-    messages = [rule.message for rule in resource.uniques]
-    messages += [check.message for check in resource.checks]
-    yield from ((message, line) for message in messages if message)
-    verbs = [verb for states in resource.states for verb in states.verbs]
-    yield from ((humanize(verb), line) for verb in verbs)
-    yield from ((humanize(many.name), many.span.line) for many in resource.many)
-    yield from ((humanize(column.name), line) for column in resource.columns if not column.declared)
+        yield member.label or humanize(member.name)
+        yield from (member.placeholder, member.help, *member.choices)
+    yield from (humanize(report.name) for report in resource.reports)
+    yield from (rule.message for rule in resource.uniques)
+    yield from (check.message for check in resource.checks)
+    yield from (humanize(verb) for states in resource.states for verb in states.verbs)
+    yield from (humanize(name_of(many)) for many in resource.many)
+    yield from (humanize(column.name) for column in resource.columns if not column.declared)
 
 
 def _escaped(text: str) -> str:

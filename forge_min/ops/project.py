@@ -126,10 +126,7 @@ def project_root() -> Traversable | None:
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Load the configuration of this process, also without a project. Raises ConfigError."""
-    root = project_root()
-    if root is None or isinstance(root, Path):
-        return load(root, environ)
-    return load(None, environ, (root / "forge.toml").read_text(encoding="utf-8"))
+    return load(project_root(), environ)
 
 
 def load_project(environ: Mapping[str, str] = os.environ) -> Project:
@@ -167,18 +164,13 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
     from ..manifest import INFO, NAME  # PERF: no server waits for zipfile
 
     environ: Mapping[str, str] = os.environ
-    root, mistakes, text = project_root(), list[Exception](), None
+    root = project_root()
     folder = root if isinstance(root, Path) else None
     if production:
         environ = {**environ, "FORGE_ENV": "production"}
     elif folder is not None:
         environ = {**embedded_addresses(folder), **environ}
-    if root is not None and folder is None:
-        try:
-            text = (root / "forge.toml").read_text("utf-8")
-        except Exception as err:  # a damaged zip raises many types of errors
-            mistakes.append(err)
-    config, errors = inspect(folder, environ, text)
+    config, errors = inspect(root, environ)
     artifact = None
     if isinstance(root, ArchivePath):
         artifact = Path(root.archive)
@@ -192,7 +184,7 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
     return {
         "settings": config.values,
         "sources": config.sources,
-        "mistakes": [*mistakes, *errors],
+        "mistakes": errors,
         "warnings": config.warnings,
         "root": root,
         "artifact": artifact,

@@ -6,12 +6,12 @@ from .condition import condition_fields, parse_condition
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR
 from .lowering import RelationEdge, check_names, edges_of, join_edges, lower, resolve
-from .names import MAX_NAME, constraint_name, folder_of
+from .names import MAX_NAME, constraint_name, folder_of, name_of
 from .project import Parsed, parse_project
 from .report import aggregate_names
 
 __all__ = [
     "ColumnIR", "Diagnostic", "MAX_NAME", "Parsed", "RelationEdge", "ResourceIR", "TYPES",
     "aggregate_names", "check_names", "condition_fields", "constraint_name", "edges_of",
-    "folder_of", "join_edges", "lower", "parse_condition", "parse_project", "resolve",
+    "folder_of", "join_edges", "lower", "name_of", "parse_condition", "parse_project", "resolve",
 ]  # fmt: skip

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from .. import schema
 from ..resources import table
 from ..temporal import is_relative
-from .diagnostic import SourceSpan
 
 ANYBODY = "anybody"
 """The role of a permission for anonymous users too; not listed in auth.roles."""
@@ -31,7 +30,6 @@ class ColumnIR(schema.Field):
     declared: whether the schema declares it.
     """
 
-    span: SourceSpan
     target: str = ""
     on_delete: schema.OnDelete = "restrict"
     declared: bool = True
@@ -84,19 +82,6 @@ class ColumnIR(schema.Field):
 
 
 @dataclass(frozen=True, slots=True)
-class ManyIR(schema.Many):
-    """A relation without a column here: has_many, has_one or many_to_many, as in the schema.
-
-    via: the inverse belongs_to of the target; None means the default rule of `lowering`.
-    table: the join table of a many_to_many; None means the default rule.
-    """
-
-    name: str = ""
-    _: KW_ONLY
-    span: SourceSpan
-
-
-@dataclass(frozen=True, slots=True)
 class ResourceIR:
     """One resource. `members` are the declared columns, in order."""
 
@@ -105,9 +90,8 @@ class ResourceIR:
     table: str  # table and topic: "boarding_passes"
     path: str  # URL: "boarding-passes"
     source: str  # "resources/boarding_pass/schema.py", always with "/"
-    span: SourceSpan
     members: tuple[ColumnIR, ...]
-    many: tuple[ManyIR, ...] = ()
+    many: tuple[schema.Many, ...] = ()
     permissions: tuple[schema.Permission, ...] = ()
     uniques: tuple[schema.UniqueFields, ...] = ()
     indexes: tuple[schema.FieldsIndex, ...] = ()
@@ -150,7 +134,7 @@ class ResourceIR:
     def key(self) -> ColumnIR:
         """The primary key: the declared one, or id."""
         declared = (field for field in self.fields if field.primary_key)
-        return next(declared, None) or self._undeclared(
+        return next(declared, None) or _undeclared(
             "id", "uuid", primary_key=True, unique=True, filterable=True, sortable=True
         )
 
@@ -165,19 +149,20 @@ class ResourceIR:
 
         tenant_id is not included: its value is always that of the current tenant.
         """
-        columns = [self.key, *self.other_members, self._undeclared("version", "bigint", default=1)]
+        columns = [self.key, *self.other_members, _undeclared("version", "bigint", default=1)]
         options = {"sortable": True, "filterable": True, "aggregatable": self.aggregatable}
         for name in ("created_at", "updated_at") if self.timestamps else ():
-            columns.append(self._undeclared(name, "datetime", **options))
+            columns.append(_undeclared(name, "datetime", **options))
         if self.soft_delete:
-            columns.append(self._undeclared("deleted_at", "datetime", required=False))
+            columns.append(_undeclared("deleted_at", "datetime", required=False))
         if self.authored:
-            columns.append(self._undeclared("created_by", "text", required=False))
+            columns.append(_undeclared("created_by", "text", required=False))
         return tuple(columns)
 
-    def _undeclared(self, name: str, type: schema.FieldType, **options: Any) -> ColumnIR:
-        options = {"required": True, "declared": False} | options
-        return ColumnIR(name, type, self.span, **options)
+
+def _undeclared(name: str, type: schema.FieldType, **options: Any) -> ColumnIR:
+    options = {"required": True, "declared": False} | options
+    return ColumnIR(name, type, **options)
 
 
 def attribute_of(name: str) -> str:

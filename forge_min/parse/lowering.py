@@ -13,24 +13,19 @@ from typing import Any, Literal
 
 from .. import schema
 from .condition import condition_fields
-from .diagnostic import SourceSpan
-from .ir import ColumnIR, ManyIR, ResourceIR
+from .ir import ColumnIR, ResourceIR
 from .names import constraint_name, kebab, name_of, plural, snake, table_of
 
 
-def lower(
-    resource: schema.ResourceSchema, source: str, span: SourceSpan, spans: Sequence[SourceSpan] = ()
-) -> ResourceIR:
+def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
     """Return the IR of a valid resource; `resolve` completes it with other resources.
 
     source: its file, relative to the project.
-    span: the range of its name.
-    spans: the range of each part; () means `span` for all (an imported resource).
     """
-    parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
-    traits: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
-    states = tuple(part for part in resource.parts if isinstance(part, schema.States))
-    hooks = (part.hooks for part in resource.parts if isinstance(part, schema.WithHooks))
+    parts = resource.parts
+    traits: dict[str, Any] = {p.name: True for p in parts if isinstance(p, schema.Trait)}
+    states = tuple(part for part in parts if isinstance(part, schema.States))
+    hooks = (part.hooks for part in parts if isinstance(part, schema.WithHooks))
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -38,15 +33,14 @@ def lower(
         table=table,
         path=kebab(table),
         source=source,
-        span=span,
-        members=tuple(_member(part, at) for part, at in parts if isinstance(part, schema.Member)),
-        many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
-        permissions=_permissions(resource.parts, states),
-        uniques=tuple(part for part in resource.parts if isinstance(part, schema.UniqueFields)),
-        indexes=tuple(part for part in resource.parts if isinstance(part, schema.FieldsIndex)),
-        checks=tuple(part for part in resource.parts if isinstance(part, schema.RowCheck)),
+        members=tuple(_member(part) for part in parts if isinstance(part, schema.Member)),
+        many=tuple(part for part in parts if isinstance(part, schema.Many)),
+        permissions=_permissions(parts, states),
+        uniques=tuple(part for part in parts if isinstance(part, schema.UniqueFields)),
+        indexes=tuple(part for part in parts if isinstance(part, schema.FieldsIndex)),
+        checks=tuple(part for part in parts if isinstance(part, schema.RowCheck)),
         states=states,
-        reports=tuple(part for part in resource.parts if isinstance(part, schema.Report)),
+        reports=tuple(part for part in parts if isinstance(part, schema.Report)),
         hooks=next(hooks, schema.Hooks()),
         versioned=traits.pop("version", False),
         **traits,
@@ -94,12 +88,12 @@ def _permissions(
 _ALWAYS: dict[str, Any] = dict.fromkeys(("required", "immutable", "filterable", "sortable"), True)
 
 
-def _member(part: schema.Member, span: SourceSpan) -> ColumnIR:
+def _member(part: schema.Member) -> ColumnIR:
     values: dict[str, Any]
     if isinstance(part, schema.States):
         values = {"choices": tuple(part.transitions), "default": part.initial, "aggregatable": True}
         values |= {"label": part.label, "help": part.help}
-        return ColumnIR(part.name, "enum", span, **_ALWAYS, **values)
+        return ColumnIR(part.name, "enum", **_ALWAYS, **values)
     values = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())
@@ -107,12 +101,7 @@ def _member(part: schema.Member, span: SourceSpan) -> ColumnIR:
         values |= {"name": name_of(part), "type": "uuid", "filterable": True}
     elif part.primary_key:
         values |= _ALWAYS | {"unique": True}
-    return ColumnIR(span=span, **values)
-
-
-def many_ir(part: schema.Many, span: SourceSpan) -> ManyIR:
-    """Return the IR of a relation without a column."""
-    return ManyIR(part.kind, part.target, name_of(part), part.via, part.table, span=span)
+    return ColumnIR(**values)
 
 
 def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
@@ -160,11 +149,13 @@ def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple
             edges.append(many_to_many_edge(resource, many, target))
         else:
             (back, *_) = inverse_relations(resource, many, target)
-            edges.append(RelationEdge(resource, many.name, many.kind, target, back.column))
+            edges.append(RelationEdge(resource, name_of(many), many.kind, target, back.column))
     return tuple(edges)
 
 
-def inverse_relations(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[ColumnIR]:
+def inverse_relations(
+    resource: ResourceIR, many: schema.Many, target: ResourceIR
+) -> list[ColumnIR]:
     """Return the belongs_to relations of `target` that match a has_one or has_many.
 
     A valid schema has exactly one.
@@ -189,11 +180,11 @@ def ids_field(target: str, name: str) -> str:
     return f"{word}_ids"
 
 
-def many_to_many_edge(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> RelationEdge:
+def many_to_many_edge(owner: ResourceIR, many: schema.Many, target: ResourceIR) -> RelationEdge:
     """Return the edge of a many_to_many."""
-    word = snake(target.name)
+    name, word = name_of(many), snake(target.name)
     column = snake(owner.name) + "_id"
     other = word + "_id" if target is not owner else f"other_{word}_id"
-    table = many.table or f"{owner.table}_{many.name}"
-    ids = ids_field(target.name, many.name)
-    return RelationEdge(owner, many.name, "many_to_many", target, column, table, other, ids)
+    table = many.table or f"{owner.table}_{name}"
+    ids = ids_field(target.name, name)
+    return RelationEdge(owner, name, "many_to_many", target, column, table, other, ids)

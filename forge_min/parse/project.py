@@ -12,8 +12,8 @@ from .. import schema
 from .condition import ConditionError, check_condition
 from .diagnostic import Diagnostic, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
-from .ir import ANYBODY, ColumnIR, ManyIR, ResourceIR, attribute_of
-from .lowering import ids_field, inverse_relations, lower, many_ir, many_to_many_edge, resolve
+from .ir import ANYBODY, ColumnIR, ResourceIR, attribute_of
+from .lowering import ids_field, inverse_relations, lower, many_to_many_edge, resolve
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem, unknown
 from .report import report_problems
 from .rules import Problems, problems
@@ -50,8 +50,7 @@ class Definition:
 
     def resource(self) -> ResourceIR:
         """Return the IR. For a file with diagnostics only its relations are usable."""
-        spans = tuple(part.span_of("name") for part in self.call.parts)
-        return lower(self.call.value, self.source.file, self.call.span_of("name"), spans)
+        return lower(self.call.value, self.source.file)
 
 
 def read_definition(source: Source) -> Definition | None:
@@ -318,9 +317,9 @@ class _RelationChecks:
             yield "target", problem("crosses_tenants", without=without)
         if isinstance(part, schema.Many) and not (join and invalid):
             checks = self._join_problems if join else _inverse_problems
-            yield from checks(here, many_ir(part, here.span), there)
+            yield from checks(here, part, there)
 
-    def _join_problems(self, owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Problems:
+    def _join_problems(self, owner: ResourceIR, many: schema.Many, target: ResourceIR) -> Problems:
         edge, option = many_to_many_edge(owner, many, target), "table" if many.table else "name"
         join, ends = edge.join, self._joined.setdefault(edge.join, [])
         yield option, table_problem(join, "the join table")
@@ -333,7 +332,7 @@ class _RelationChecks:
         ends.append((owner.name, target.name))
 
 
-def _inverse_problems(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Problems:
+def _inverse_problems(owner: ResourceIR, many: schema.Many, target: ResourceIR) -> Problems:
     matches = inverse_relations(owner, many, target)
     if len(matches) != 1:
         back = [relation.name for relation in target.relations if relation.target == owner.name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
-from ..errors import BuildError, ErrorGroup
+from ..errors import BuildError
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
 from ..parse import ResourceIR
@@ -33,7 +33,6 @@ from .progress import Step, no_network, timed
 from .project import (
     ProjectInfo,
     check_files,
-    parse_schemas,
     project_members,
     read_project,
     style_sources,
@@ -74,6 +73,7 @@ class BuildResult:
 
 def build(
     root: Path,
+    resources: Sequence[ResourceIR],
     *,
     output: Path | None = None,
     format: Format = "zipapp",
@@ -88,6 +88,7 @@ def build(
     The old artifact stays until the new one is complete. An intact artifact of the same inputs is
     not built again.
 
+    resources: all of the project, as `parse_schemas` returns them.
     output: the file or folder to write, by default dist/<name>.pyz or dist/<name> in the project;
         in an existing folder, a zipapp gets its default name.
     format: "zipapp" for one file, "dir" for a folder.
@@ -97,9 +98,9 @@ def build(
     verify: compare with the existing artifact, and write nothing.
     step: called with a step's name and None when it begins, and with its seconds when it ends.
 
-    Raises ConfigError; ErrorGroup with a BuildError for each mistake in a schema; BuildError F34x,
-    F352, F371, without replacing anything. With `verify`, raises BuildError F381 if the bytes
-    differ, which names the changed inputs, or if gen/ or the stylesheet are stale.
+    Raises ConfigError; the errors of `generate` and `check_imports`; BuildError F34x, F371, without
+    replacing anything. With `verify`, raises BuildError F381 if the bytes differ, which names the
+    changed inputs, or if gen/ or the stylesheet are stale.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -107,7 +108,7 @@ def build(
         with clock("generate"):
             project = read_project(root)
             check_files(root)
-            report = generate(root, _resources(root), check=verify)
+            report = generate(root, resources, check=verify)
             if verify and report.stale:
                 names = sorted(f"gen/{name}" for name in (*report.written, *report.removed))
                 raise build_error("stale_files", files=", ".join(first_of(names, 5)))
@@ -124,17 +125,6 @@ def build(
     secrets = project.secrets.items()
     warnings = (build_error("secret_in_file", key=key, variable=name) for key, name in secrets)
     return BuildResult(path, format, size, steps, info, tuple(warnings))
-
-
-def _resources(root: Path) -> tuple[ResourceIR, ...]:
-    parsed = parse_schemas(root)
-    errors = [
-        BuildError(f"{d.file}:{d.line}:{d.col}: {d.message}", code=d.code, hint=d.hint or None)
-        for d in parsed.diagnostics
-    ]
-    if errors:
-        raise ErrorGroup("the schemas cannot be used", errors)
-    return parsed.resources
 
 
 def _package(

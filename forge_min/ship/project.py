@@ -104,7 +104,7 @@ def parse_schemas(root: Path) -> Parsed:
 
 
 def check_files(root: Path) -> None:
-    """Check every file that a build reads or packs, before any is read.
+    """Check every file that a build reads or packs.
 
     Raises BuildError F343 for a symbolic link or special file, in static/ also if it is hidden, for
     a name that a manifest cannot hold, and for an unreadable folder.

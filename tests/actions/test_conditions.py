@@ -11,7 +11,7 @@ from forge_min import db
 from forge_min.actions.conditions import evaluate
 from forge_min.migrations.conditions import condition_sql
 from forge_min.parse.condition import ConditionError, check_condition, condition_fields
-from forge_min.parse.ir import ColumnIR, SourceSpan
+from forge_min.parse.ir import ColumnIR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,9 +24,8 @@ TYPES: dict[str, Any] = {
 SQL = {"a": "integer", "select": "bigint", "d": "numeric", "f": "boolean", "at": "timestamptz"}
 SQL |= {"day": "date", "other_day": "date", "w": "double precision", "o": "time"}
 SQL |= {"l": "interval", "other_l": "interval", "z": "integer[]"}
-SPAN = SourceSpan("schema.py", 1, 1, 2)
 COLUMNS = {
-    name: ColumnIR(name, kind, SPAN, choices=("x", "it's") if kind == "enum" else ())
+    name: ColumnIR(name, kind, choices=("x", "it's") if kind == "enum" else ())
     for name, kind in TYPES.items()
 }
 VALUES: dict[str, st.SearchStrategy[Any]] = {

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min.ship import build
 from forge_min.testing import TestDatabase
 
 from artifact_runner import EXAMPLE, Site
+from building import build
 
 pytestmark = [pytest.mark.browser, pytest.mark.db, pytest.mark.slow]
 

@@ -42,9 +42,22 @@ SPECIAL = {
 }
 
 
+class Archive:
+    """The folder of a project, inside an artifact: its forge.toml has this text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __truediv__(self, name: str) -> Archive:
+        return self
+
+    def read_text(self, encoding: str) -> str:
+        return self.text
+
+
 def errors_of(environ: dict[str, str], text: str = "") -> list[ConfigError]:
     with pytest.raises(ErrorGroup) as caught:
-        load(None, environ, text)
+        load(Archive(text), environ)
     assert all(isinstance(error, ConfigError) for error in caught.value.errors)
     return list(caught.value.errors)  # type: ignore[arg-type]
 
@@ -70,12 +83,12 @@ def test_every_key_is_set_by_the_file_and_the_variable_wins(key) -> None:
     raw, value = SPECIAL.get(key.name, GOOD[key.type])
     toml = raw if key.type in ("int", "float", "bool", "list", "table") else json.dumps(raw)
     text = f"# a comment\n[{section}]\n{name} = {toml}\n"
-    config = load(None, {}, text)
+    config = load(Archive(text), {})
     assert config[key.name] == value
     assert config.sources[key.name] == "forge.toml:3"
     default = json.dumps(key.default) if key.type in ("list", "bool") else str(key.default)
     if key.type != "table":
-        won = load(None, {key.variable: default}, text)
+        won = load(Archive(text), {key.variable: default})
         assert won.sources[key.name] == key.variable
 
 
@@ -204,7 +217,7 @@ def test_the_line_of_a_bad_value_is_found(text: str, line: int) -> None:
 )
 def test_broken_toml_is_one_error_with_its_line(text: str, line: int) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(None, {"FORGE_SERVER_PORT": "8080"}, text)
+        load(Archive(text), {"FORGE_SERVER_PORT": "8080"})
     assert caught.value.code == "F202"
     assert caught.value.message.startswith(f"forge.toml:{line}:")
 
@@ -217,9 +230,9 @@ LONG_HEX = "0x" + "f" * 5_000
 def test_a_number_of_thousands_of_digits_in_the_file_is_an_error(number: str) -> None:
     text = f"[project]\nname = 'a'\n[server]\nport = {number}\nhost = 'a'\n"
     with pytest.raises(ConfigError) as caught:
-        load(None, {}, text)
+        load(Archive(text), {})
     assert caught.value.code == "F202" and caught.value.message.startswith("forge.toml:")
-    _, errors = inspect(None, {}, text)
+    _, errors = inspect(Archive(text), {})
     assert [error.code for error in errors] == ["F202"]
 
 
@@ -232,7 +245,7 @@ def test_such_a_number_is_one_error_for_any_key_or_none_for_a_text(key: Any, raw
     ):
         if text and LONG in raw:
             continue
-        _, errors = inspect(None, environ, text)
+        _, errors = inspect(Archive(text), environ)
         assert all(e.code in ("F200", "F203") and len(e.message) < 300 for e in errors)
         assert errors or key.type in ("text", "table")
 
@@ -388,11 +401,13 @@ def test_production_has_a_domain_whose_labels_are_tenants() -> None:
 
 
 def test_urls_roles_and_names_follow_from_others() -> None:
-    config = load(None, {"DATABASE_URL": "postgresql://web:s@h/d"}, '[project]\nname = "my shop"')
+    config = load(
+        Archive('[project]\nname = "my shop"'), {"DATABASE_URL": "postgresql://web:s@h/d"}
+    )
     assert config.database.migrate_url == config.database.direct_url == config.database.url
     assert config.database.app_role == "web"
     assert config.observe.service_name == "my shop"
-    assert load(None, {}, '[project]\nname = "My-Shop"').database.app_role == "my_shop_app"
+    assert load(Archive('[project]\nname = "My-Shop"'), {}).database.app_role == "my_shop_app"
 
 
 @pytest.mark.parametrize(
@@ -563,7 +578,7 @@ def test_any_text_in_any_variable_gives_a_config_or_errors(environ: dict[str, st
 @given(st.text(max_size=200))
 def test_any_file_gives_a_config_or_errors(text: str) -> None:
     try:
-        load(None, {}, text)
+        load(Archive(text), {})
     except (ErrorGroup, ConfigError):
         pass
 
@@ -575,13 +590,13 @@ def test_scripts_are_named_by_their_place_with_wheel_member_and_hash() -> None:
         parts = ", ".join(f"{k} = {json.dumps(v)}" for k, v in {**row, **changed}.items())
         return f"[assets.scripts]\n{json.dumps(name)} = {{{parts}}}\n"
 
-    assert load(None, {}, given("js/x.js")).assets.scripts["js/x.js"] == row
+    assert load(Archive(given("js/x.js")), {}).assets.scripts["js/x.js"] == row
     names = ["../x.js", "/x.js", "js/../x.js", ".x.js", "js//x.js", ""]
     wrong = [given(name) for name in names]
     wrong += [given("x.js", wheel="star"), given("x.js", sha256="abc"), given("x.js", more="x")]
     for text in wrong:
         with pytest.raises(ErrorGroup) as caught:
-            load(None, {}, text)
+            load(Archive(text), {})
         assert "assets.scripts must be" in caught.value.errors[0].message
 
 
@@ -685,7 +700,7 @@ def test_a_queue_has_a_name_that_can_be_stored_and_shown(name: str) -> None:
 
 def test_only_a_line_feed_ends_a_line() -> None:
     with pytest.raises(ErrorGroup) as caught:
-        load(None, {}, "# a\u2028b\x85c\n[server]\nport = 'x'\n")
+        load(Archive("# a\u2028b\x85c\n[server]\nport = 'x'\n"), {})
     assert str(caught.value.errors[0]).startswith("forge.toml:3: server.port")
 
 
@@ -727,7 +742,7 @@ def test_origins_that_browsers_send_are_taken(origin: str) -> None:
 
 def test_keys_that_were_removed_only_warn() -> None:
     text = "[server]\ngather = true\npin_threads = 'auto'\n"
-    config = load(None, {"FORGE_SERVER_GATHER": "1", "FORGE_SERVER_PIN_THREADS": "false"}, text)
+    config = load(Archive(text), {"FORGE_SERVER_GATHER": "1", "FORGE_SERVER_PIN_THREADS": "false"})
     assert config.warnings == tuple(
         f"{where} has no effect any more; remove it"
         for where in (

@@ -22,11 +22,10 @@ from forge_min.db import (
 from forge_min.errors import BuildError
 from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
 from forge_min.parse import resolve
-from forge_min.parse.ir import ColumnIR, ManyIR, ResourceIR, SourceSpan
+from forge_min.parse.ir import ColumnIR, ResourceIR
+from forge_min.schema import Many
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
-
-SPAN = SourceSpan("resources/x/schema.py", 1, 1, 2)
 
 
 class Schema:
@@ -37,29 +36,27 @@ class Schema:
         """A field."""
         if options.get("primary_key"):
             options |= {"required": True, "unique": True}
-        return ColumnIR(name, type, SPAN, **options)
+        return ColumnIR(name, type, **options)
 
     @staticmethod
     def belongs_to(name: str, target: str, **options: Any) -> ColumnIR:
         """A relation."""
-        return ColumnIR(name, "uuid", SPAN, target, **options)
+        return ColumnIR(name, "uuid", target, **options)
 
     @staticmethod
-    def many_to_many(name: str, target: str, table: str = "") -> ManyIR:
+    def many_to_many(name: str, target: str, table: str = "") -> Many:
         """A relation through a join table."""
-        return ManyIR("many_to_many", target, name, table=table, span=SPAN)
+        return Many("many_to_many", target, name, table=table)
 
     @staticmethod
-    def define(
-        name: str, *members: ColumnIR | ManyIR, table: str = "", **options: Any
-    ) -> ResourceIR:
+    def define(name: str, *members: ColumnIR | Many, table: str = "", **options: Any) -> ResourceIR:
         """A resource; its table is the name in lower case with an s."""
         plural = table or name.lower() + "s"
         source = f"resources/{name.lower()}/schema.py"
-        many = tuple(m for m in members if isinstance(m, ManyIR))
-        own = tuple(m for m in members if not isinstance(m, ManyIR))
+        many = tuple(m for m in members if isinstance(m, Many))
+        own = tuple(m for m in members if not isinstance(m, Many))
         path = plural.replace("_", "-")
-        return ResourceIR(name, name.lower(), plural, path, source, SPAN, own, many=many, **options)
+        return ResourceIR(name, name.lower(), plural, path, source, own, many=many, **options)
 
 
 class World:

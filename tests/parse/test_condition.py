@@ -13,12 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .helpers import codes, marked, parse_parts
-from .helpers import resource as resource_of
 
 TYPES: dict[str, Any] = {"a": "int", "d": "decimal", "t": "text", "f": "bool", "j": "json"}
 TYPES |= {"w": "float", "l": "duration", "z": "int[]"}
-SPAN = resource_of().span
-COLUMNS = {name: ColumnIR(name, kind, SPAN) for name, kind in TYPES.items()}
+COLUMNS = {name: ColumnIR(name, kind) for name, kind in TYPES.items()}
 TOKENS = (
     *("w", "l", "z"),
     *("a", "d", "t", "f", "j", "x", "1", "1.5", "'x'", "True", "None", "(", ")", "[", "]", ","),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import json
 
 from forge_min import schema
 from forge_min.parse import edges_of, join_edges, lower, resolve
-from forge_min.parse.ir import ResourceIR, SourceSpan
+from forge_min.parse.ir import ResourceIR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,18 +18,7 @@ def imported(folder: str, source: str) -> ResourceIR:
     space: dict[str, object] = {}
     exec(compile(source, "schema.py", "exec"), space)  # noqa: S102
     resource = next(value for value in space.values() if isinstance(value, schema.ResourceSchema))
-    return lower(resource, f"resources/{folder}/schema.py", nowhere(folder))
-
-
-def nowhere(folder: str) -> SourceSpan:
-    return SourceSpan(f"resources/{folder}/schema.py", 1, 1, 2)
-
-
-def without_places(resource: ResourceIR) -> ResourceIR:
-    span = nowhere(resource.folder)
-    members = tuple(dataclasses.replace(member, span=span) for member in resource.members)
-    many = tuple(dataclasses.replace(one, span=span) for one in resource.many)
-    return dataclasses.replace(resource, members=members, many=many, span=span)
+    return lower(resource, f"resources/{folder}/schema.py")
 
 
 @given(schema_files())
@@ -39,8 +26,7 @@ def without_places(resource: ResourceIR) -> ResourceIR:
 def test_imported_and_parsed_give_the_same_ir(source: str) -> None:
     parsed = parse(thing=source)
     assert parsed.diagnostics == ()
-    (found,) = parsed.resources
-    assert (without_places(found),) == resolve([imported("thing", source)])
+    assert parsed.resources == resolve([imported("thing", source)])
 
 
 @given(schema_projects())
@@ -49,7 +35,7 @@ def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str
     parsed = parse(**files)
     assert parsed.diagnostics == ()
     same = resolve(imported(folder, text) for folder, text in files.items())
-    assert tuple(map(without_places, parsed.resources)) == same
+    assert parsed.resources == same
     thing, other = parsed.resources
     by_name = {"Thing": thing, "Other": other}
     assert {link.name for link in edges_of(thing, by_name)} >= {"others", "other"}
@@ -58,16 +44,6 @@ def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str
     assert {link.join for link in join_edges(parsed.resources)} >= {
         many.table for resource in parsed.resources for many in resource.many if many.table
     }
-
-
-@given(schema_files())
-@settings(max_examples=30, deadline=None)
-def test_the_places_of_members_are_those_of_their_names(source: str) -> None:
-    lines = source.splitlines()
-    (found,) = parse(thing=source).resources
-    for member in (*found.members, *found.many):
-        line = lines[member.span.line - 1]
-        assert ast.literal_eval(line[member.span.col - 1 : member.span.end_col - 1]) == member.name
 
 
 def survives(**files: bytes) -> None:
@@ -118,6 +94,4 @@ def test_what_is_accepted_after_spoiling_means_the_same_when_it_is_imported(
     data = spoil_tree(source, seed)
     parsed = parse(thing=data)
     if parsed.resources:
-        assert tuple(map(without_places, parsed.resources)) == resolve(
-            [imported("thing", data.decode())]
-        )
+        assert parsed.resources == resolve([imported("thing", data.decode())])

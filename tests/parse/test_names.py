@@ -91,8 +91,9 @@ def test_relations_are_named_after_their_targets() -> None:
         "schema.has_one('Thing', via='boss')",
         "schema.many_to_many('Thing', 'friends')",
     )
-    assert [many.name for many in found.many] == ["things", "thing", "friends"]
-    across = edges_of(found, {"Thing": found})[-1]
+    edges = edges_of(found, {"Thing": found})
+    assert [edge.name for edge in edges] == ["boss", "things", "thing", "friends"]
+    across = edges[-1]
     assert (across.join, across.field) == ("things_friends", "friend_ids")
     assert (across.column, across.target_column) == ("thing_id", "other_thing_id")
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import BuildResult, build, verify, write_evidence
+from forge_min.ship import BuildResult, verify, write_evidence
 from forge_min.ship.vendor.sbom import NAME as SBOM
 
+from building import build
 from ship.test_verify import small
 
 JUNIT = (

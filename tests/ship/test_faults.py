@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from forge_min.ship import BuildResult, build
+from forge_min.ship import BuildResult
+
+from building import build
 
 PACKAGE = Path(__file__).parents[2]
 # Mounts that only the commands after them see, made without rights (user_namespaces(7)).
@@ -253,12 +255,13 @@ def test_a_killed_build_leaves_the_old_artifact_whole(project: Path, built: Buil
     shutil.copytree(built.path.parent, project / "dist")
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")
     killed = (
-        "import os, sys, zipfile\nfrom pathlib import Path\nfrom forge_min.ship import build\n"
+        "import os, sys, zipfile\nfrom pathlib import Path\nfrom building import build\n"
         "real = zipfile.ZipFile.close\n"
         "def close(self):\n    real(self)\n    self.mode == 'w' and os.kill(os.getpid(), 9)\n"
         "zipfile.ZipFile.close = close\nbuild(Path(sys.argv[1]))"
     )
-    done = subprocess.run([sys.executable, "-c", killed, project], check=False)
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", killed, project], env=environ, check=False)
     assert done.returncode == -9
     assert (project / "dist" / "departures.pyz").read_bytes() == built.path.read_bytes()
     build(project)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from forge_min.errors import BuildError, ErrorGroup
-from forge_min.ship import build
+from forge_min.errors import ErrorGroup
 from forge_min.ship.artifact.imports import check_imports
+
+from building import build
 
 PACKAGE = {"forge_min/app/__init__.py": b"", "forge_min/testing/__init__.py": b""}
 HELD = {
@@ -25,6 +29,15 @@ def check(**files: str) -> None:
     """Of a project with these modules, named `a__b` for a/b.py."""
     own = {f"{name.replace('__', '/')}.py": text.encode() for name, text in files.items()}
     check_imports(own, PACKAGE, HELD | own)
+
+
+@contextmanager
+def refused(message: str) -> Iterator[None]:
+    """The block raises one error with this message."""
+    with pytest.raises(ErrorGroup) as caught:
+        yield
+    (error,) = caught.value.errors
+    assert re.search(message, str(error)) and error.code == "F352"
 
 
 @pytest.mark.parametrize(
@@ -62,9 +75,8 @@ def test_what_the_artifact_holds_or_what_may_fail_is_imported(text: str) -> None
     ],
 )
 def test_what_nothing_holds_stops_the_build(text: str) -> None:
-    with pytest.raises(BuildError, match=r"app\.py:\d: imports yaml,") as caught:
+    with refused(r"app\.py:\d: imports yaml,"):
         check(app=text)
-    assert caught.value.code == "F352" and "pip install" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +94,7 @@ def test_imports_are_followed_through_the_project(text: str, file: str) -> None:
     modules = {"tools/__init__.py": b"", "tools/paint.py": b"", "gen/registry.py": b""}
     modules |= {"deep/one.py": b"from .two import x", "deep/two.py": b"from . import three"}
     own = {**modules, "deep/three.py": b"", "app.py": text.encode(), file: b"\nimport yaml"}
-    with pytest.raises(BuildError, match=f"{file}:2: imports yaml"):
+    with refused(f"{file}:2: imports yaml"):
         check_imports(own, PACKAGE, HELD | own)
 
 
@@ -96,6 +108,7 @@ def test_all_that_nothing_holds_is_told_of_at_once() -> None:
         "app.py:3: imports forge_min.testing",
     ]
     assert {error.code for error in caught.value.errors} == {"F352"}
+    assert "pip install" in (caught.value.errors[0].hint or "")
 
 
 def test_a_module_that_nothing_imports_may_import_anything() -> None:
@@ -111,9 +124,8 @@ def test_a_module_that_nothing_imports_may_import_anything() -> None:
     ],
 )
 def test_a_part_of_forge_min_that_no_artifact_holds_stops_the_build(text: str) -> None:
-    with pytest.raises(BuildError, match=r"imports forge_min\.testing") as caught:
+    with refused(r"imports forge_min\.testing"):
         check(app=text)
-    assert caught.value.code == "F352"
 
 
 @pytest.mark.thorough
@@ -121,7 +133,7 @@ def test_a_part_of_forge_min_that_no_artifact_holds_stops_the_build(text: str) -
 def test_a_package_beside_the_application_goes_along(project: Path) -> None:
     app = (project / "app.py").read_text()
     (project / "app.py").write_text(f"import humble\n{app}")
-    with pytest.raises(BuildError, match=r"app\.py:1: imports humble"):
+    with refused(r"app\.py:1: imports humble"):
         build(project)
     (project / "humble").mkdir()
     (project / "humble" / "__init__.py").write_text("from .inner import x\n")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build, pipeline
+from forge_min.ship import pipeline
 from forge_min.ship.artifact.distributions import BASE, DRIVERS, collect
 from forge_min.ship.artifact.package import package_files, package_members, package_root
 from forge_min.ship.vendor.wheel import PURE, Wheel, own_wheels, pack, repack
 from forge_min.ship.vendor.wheelhouse import read_wheelhouse
 
+from building import build
 from ship.test_vendor_wheelhouse import fill
 from wheels import install, make_wheel
 

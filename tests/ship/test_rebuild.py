@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import BuildResult, build
+from forge_min.ship import BuildResult
 from forge_min.ship.stylesheets import find_program
+
+from building import build
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +32,9 @@ time.time = lambda: later
 time.localtime = lambda seconds=None: local(later if seconds is None else seconds)
 import decimal, email.message, html.parser, logging.config, unittest.mock
 from pathlib import Path
-from forge_min.ship import build
-build(Path(sys.argv[1]), output=Path(sys.argv[2]))
+from forge_min.ship import build, parse_schemas
+root = Path(sys.argv[1])
+build(root, parse_schemas(root).resources, output=Path(sys.argv[2]))
 print(os.geteuid())
 """
 
@@ -230,8 +233,9 @@ def seen(event, arguments):
         started.add(os.path.basename(str(arguments[0])))
 sys.addaudithook(seen)
 from pathlib import Path
-from forge_min.ship import build
-build(Path(sys.argv[1]))
+from forge_min.ship import build, parse_schemas
+root = Path(sys.argv[1])
+build(root, parse_schemas(root).resources)
 print(*sorted(started))
 """
 

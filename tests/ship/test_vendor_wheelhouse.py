@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build
 from forge_min.ship.artifact.distributions import collect as installed
 from forge_min.ship.vendor.wheel import Wheel
 from forge_min.ship.vendor.wheelhouse import read_lock, read_wheelhouse, write_lock
 
+from building import build
 from wheels import alter, make_wheel
 
 

@@ -15,10 +15,10 @@ from uuid import uuid4
 
 import pytest
 from artifact_runner import Site
+from building import build
 from catalogues import write_catalogue
 from forge_min import db
 from forge_min.db import EmbeddedServer
-from forge_min.ship import build
 from forge_min.testing import fresh_database
 
 pytestmark = pytest.mark.db

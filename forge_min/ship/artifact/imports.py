@@ -23,7 +23,7 @@ _NATIVE = "_native/"
 def check_imports(
     project: Mapping[str, bytes], package: Mapping[str, bytes], members: Mapping[str, bytes]
 ) -> None:
-    """Raise BuildError F352 for an import that would fail when the artifact starts.
+    """Raise an ErrorGroup with a BuildError F352 for each name whose import would fail at start.
 
     Only imports that always run are followed from app.py, gen/ and jobs.py: at the top of a module
     or of a class there. Imports in a function, below `if`, or in a `try` that catches ImportError
@@ -32,7 +32,6 @@ def check_imports(
     project: the project's members.
     package: all files of forge_min.
     members: all members of the artifact.
-    Raises an ErrorGroup for several errors, one for each name.
     """
     present = {name.removeprefix(_NATIVE) for name in members}
     known = {PurePosixPath(name).parts[0].partition(".")[0] for name in present}
@@ -55,10 +54,8 @@ def check_imports(
                 files = [path for path in _files_of(name) if path in project]
                 todo += [path for path in files if path not in seen]
                 seen.update(files)
-    if len(errors) > 1:
+    if errors:
         raise ErrorGroup("the artifact would lack imported modules", [*errors.values()])
-    for error in errors.values():
-        raise error
 
 
 def _files_of(name: str) -> Iterator[str]:
