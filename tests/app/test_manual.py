@@ -83,8 +83,7 @@ def manual(site: Runtime) -> dict[str, Table]:
 
 def routes() -> list[Route]:
     """All routes of the project."""
-    project = load_project()
-    return declared_router(*project.code(), project.config, project.root)[1].routes()
+    return declared_router(load_project().code())[1].routes()
 
 
 def topics() -> Iterator[tuple[str, str]]:
@@ -197,11 +196,10 @@ def test_it_lists_the_api_the_jobs_and_the_configuration_without_secrets(
 def test_names_may_be_those_of_the_manual(site: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """A verb with the name of an operation, a role with that of a heading."""
     monkeypatch.setenv("FORGE_AUTH_ROLES", '["signed in", "guest"]')
-    project = load_project()
-    app, generated = project.code()
-    monkeypatch.setattr(app, "verbs", [*app.verbs, ("documents", "audit", lambda: None)])
-    registry, router = declared_router(app, generated, project.config, project.root)
-    content = ApplicationManual(app, registry, generated, project.config, router.routes()).content()
+    code = load_project().code()
+    monkeypatch.setattr(code.app, "verbs", [*code.app.verbs, ("documents", "audit", lambda: None)])
+    registry, router = declared_router(code)
+    content = ApplicationManual(code, registry, router.routes()).content()
     assert content["roles"].count("signed in") == 2 and "guest" in content["roles"]
     documents = next(each for each in content["resources"] if each.topic == "documents")
     labels = [line.label for line in documents.access]

@@ -59,7 +59,7 @@ def test_a_start_that_is_refused_runs_no_hook_and_says_why(
 def test_a_start_that_fails_leaves_neither_a_connection_nor_a_thread(
     wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Runtime, app: object) -> None:
+    def failing(self: Runtime) -> None:
         raise ForgeError("a worker does not fit", code="F703")
 
     monkeypatch.setattr(Runtime, "_fill_catalogue", failing)
