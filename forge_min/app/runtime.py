@@ -77,9 +77,8 @@ class Runtime:
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
-        # The response of server.ready_path; `serve` replaces it by the process's health.
-        readiness: observe.SingleFlight[tuple[bool, object]] = observe.SingleFlight(self.ready)
-        self.readiness: Callable[[], tuple[bool, object] | None] = readiness.result
+        self.draining = False
+        self._readiness = observe.SingleFlight(self.ready)
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
             telemetry = new_telemetry(config, serving=serving)
@@ -180,6 +179,19 @@ class Runtime:
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
         return not reasons, reasons
+
+    def readiness(self) -> tuple[bool, Mapping[str, str]]:
+        """Return whether requests should be sent to this process, and the reasons if not.
+
+        It is for probes: concurrent callers share one `ready`, and wait a second at most.
+        """
+        if self.draining:
+            return False, {"server": "draining"}
+        return self._readiness.result() or (False, {"database": "does not answer"})
+
+    def drain(self) -> None:
+        """Report that `stop` follows soon: no longer ready, still alive."""
+        self.draining = True
 
     def stop(self) -> None:
         """Stop every service, the last started first. Idempotent."""
@@ -347,8 +359,8 @@ class Runtime:
 
     def _probe(self, request: wsgi.Request) -> wsgi.Response:
         """Respond with the status of server.ready_path; the admin server reports the reasons."""
-        status = self.readiness()
+        ready, _ = self.readiness()
         headers = [("Cache-Control", "no-store")]
-        if status is not None and status[0]:
+        if ready:
             return wsgi.text_response("ready\n", headers=headers)
         return wsgi.text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])
