@@ -209,26 +209,24 @@ class ProjectCode(NamedTuple):
         registry.add_workers(self.workers)
         return routes
 
+    def declared_registry(self) -> tuple[Registry, list[Route]]:
+        """Return a registry of the code without a database, and the routes of the API.
 
-def declared_registry(code: ProjectCode) -> tuple[Registry, list[Route]]:
-    """Return a registry of the code without a database, and the routes of the API.
+        Raises as `register`.
+        """
+        registry = Registry(db.Database(""), self.app.dependencies)
+        return registry, self.register(registry)
 
-    Raises ForgeError F701.
-    """
-    registry = Registry(db.Database(""), code.app.dependencies)
-    return registry, code.register(registry)
+    def kinds(self) -> dict[str, jobs.Kind]:
+        """Return the kinds of jobs that have workers, without a database.
 
-
-def declared_kinds(code: ProjectCode) -> dict[str, jobs.Kind]:
-    """Return the kinds of jobs that have workers, without a database.
-
-    Raises ForgeError F702, F716 to F720 if a hook, a schedule or a worker does not fit.
-    """
-    registry, _ = declared_registry(code)
-    registry.bind_hooks()
-    known = registry.declared()
-    jobs.check_periodic(code.app.schedules, jobs.Catalogue(known))
-    return known
+        Raises ForgeError F702, F716 to F720 if a hook, a schedule or a worker does not fit.
+        """
+        registry, _ = self.declared_registry()
+        registry.bind_hooks()
+        known = registry.declared()
+        jobs.check_periodic(self.app.schedules, jobs.Catalogue(known))
+        return known
 
 
 def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from ..errors import ConfigError, NotFound
 from ..html import HELP, Layout, Render, manual_page
 from ..resources import files
 from .authentication import Authentication
-from .declaration import App, ProjectCode, declared_registry
+from .declaration import App, ProjectCode
 from .manual import ApplicationManual
 
 _POLICY = "Content-Security-Policy"
@@ -99,7 +99,7 @@ def declared_router(code: ProjectCode) -> tuple[Registry, wsgi.Router]:
 
     Raises as `build_router`.
     """
-    registry, routes = declared_registry(code)
+    registry, routes = code.declared_registry()
     layout = Layout(code.config.project.name)
     account = Authentication(code, registry, layout).account
     return registry, build_router(code, registry, routes, _unserved, _unserved, layout, account)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from ..app import ApplicationManual, ProjectCode, Runtime
-    from ..jobs import Kind
 
 FOLDER = ".forge"  # files of development, in the project's folder
 NOTE = f"{FOLDER}/database.json"  # addresses of the embedded database while it runs
@@ -94,16 +93,6 @@ class Project:
         for name in ("AccountPages", "ResourcePages"):
             with suppress(ModuleNotFoundError):  # an artifact has those that its project uses
                 getattr(html, name)
-
-    def kinds(self) -> Mapping[str, Kind]:
-        """Return the kinds of jobs that the code has workers for.
-
-        Raises ForgeError F702, F716 to F720 for hooks, schedules and workers that do not fit
-        together.
-        """
-        from ..app import declared_kinds
-
-        return declared_kinds(self.code())
 
 
 def project_root() -> Traversable | None:

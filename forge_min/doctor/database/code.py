@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 
 from ... import fanout
-from ...app import ProjectCode, declared_queues, declared_registry
+from ...app import ProjectCode, declared_queues
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
 from ..finding import Finding, format_error, new_finding, verdict
@@ -76,7 +76,7 @@ def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
 def _declare(project: ProjectCode, declared: Declarations) -> Iterator[Finding]:
     """Fill `declared`: kinds and tables also if the hooks do not fit."""
     try:
-        registry, _ = declared_registry(project)
+        registry, _ = project.declared_registry()
         resources = [actions.resource for actions in registry.actions.values()]
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
         declared.kinds = kinds = registry.declared()
