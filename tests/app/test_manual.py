@@ -14,6 +14,7 @@ from forge_min.app import ApplicationManual, Runtime, declared_router
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import ForgeError
 from forge_min.html import FormField, display_fields
+from forge_min.jobs import Job
 from forge_min.ops import load_project
 from forge_min.testing import Client, ClientResponse, Factory, TestDatabase, running_app
 from forge_min.wsgi import Route
@@ -205,6 +206,24 @@ def test_names_may_be_those_of_the_manual(site: Runtime, monkeypatch: pytest.Mon
     labels = [line.label for line in documents.access]
     assert labels.count("Read the history") == 1
     assert {len(line.cells) for line in documents.access} == {len(content["roles"])}
+
+
+def test_a_scheduled_job_needs_no_hook(site: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nightly:
+        """Clean up."""
+
+        kind = "Nightly"
+
+        def work(self, job: Job) -> None: ...
+
+    code = load_project().code()
+    monkeypatch.setattr(code.app, "schedules", [])
+    code.app.periodic("nightly", 60.0, "Nightly")
+    code = code._replace(workers=[*code.workers, Nightly])
+    registry, router = declared_router(code)
+    content = ApplicationManual(code, registry, router.routes()).content()
+    described = next(each for each in content["jobs"] if each.name == "Nightly")
+    assert described.queue == "default" and described.about == "Clean up."
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(site: Runtime, tmp_path: Path) -> None:
