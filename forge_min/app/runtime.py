@@ -73,9 +73,11 @@ class Runtime:
         self.schedules = app.schedules
         self.metrics = Metrics(observe.MetricRegistry(), build)
         # Inserts on our connections are checked against this catalogue; filled once the workers are
-        # known.
+        # known. Not strict in production, where another release may have the worker.
         self._catalogue = jobs.Catalogue(
-            max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
+            max_attempts=config.jobs.max_attempts,
+            strict=config.env == "development",
+            inserted=self.metrics.jobs_inserted,
         )
         self.draining = False
         self._readiness = observe.SingleFlight(self.ready)
@@ -94,7 +96,8 @@ class Runtime:
             self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
             routes = code.register(self.registry)
             self.registry.bind_hooks(config.jobs.max_attempts)
-            self._fill_catalogue()
+            self._catalogue.kinds = self.registry.declared()
+            jobs.check_periodic(self.schedules, self._catalogue)
             resources = [actions.resource for actions in self.registry.actions.values()]
             scoped = [resource for resource in resources if resource.tenant_scoped]
             for resource in scoped:
@@ -260,12 +263,6 @@ class Runtime:
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
         return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
-
-    def _fill_catalogue(self) -> None:
-        self._catalogue.kinds = self.registry.declared()
-        # Not in production, where another release may have the worker.
-        self._catalogue.strict = self._config.env == "development"
-        jobs.check_periodic(self.schedules, self._catalogue)
 
     def _serve(self, routes: Sequence[wsgi.Route]) -> None:
         code, registry = self._code, self.registry
