@@ -1,14 +1,13 @@
 """The application: the declarations of a project's app.py, and the services that run it."""
 
 from .._compat import renamed
-from .declaration import App, Generated, declared_kinds, declared_queues, declared_registry
+from .declaration import App, ProjectCode, declared_queues
 from .manual import ApplicationManual
 from .routes import declared_router
 from .runtime import Runtime
 
 __all__ = [
-    "App", "ApplicationManual", "Generated", "Runtime", "declared_kinds", "declared_queues",
-    "declared_registry", "declared_router",
+    "App", "ApplicationManual", "ProjectCode", "Runtime", "declared_queues", "declared_router",
 ]  # fmt: skip
 
 

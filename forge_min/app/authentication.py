@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .. import html
 from ..actions import Registry
 from ..auth import Identity, credentials
 from ..config import Config
-from ..html import Layout, PasswordResetSender, Render
+from ..html import Layout, PasswordResetSender
 from ..wsgi import Request, bearer, tenant_by_header, tenant_by_path, tenant_by_subdomain
-from .declaration import App
-
-Views = Mapping[str, Render]
+from .declaration import ProjectCode
 
 
 class Authentication:
@@ -21,15 +19,13 @@ class Authentication:
     varies: the request headers that name a tenant.
     account: the account pages, None unless app.py calls sign_in().
     sender: of password-reset links, if any; Runtime starts and stops it.
-    views: the project's own templates.
     """
 
     account: html.AccountPages | None = None
     sender: PasswordResetSender | None = None
 
-    def __init__(
-        self, app: App, registry: Registry, config: Config, layout: Layout, views: Views
-    ) -> None:
+    def __init__(self, code: ProjectCode, registry: Registry, layout: Layout) -> None:
+        app, config = code.app, code.config
         self._app, self._database = app, registry.database
         self._tenant = tenant_reader(config)
         self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
@@ -45,7 +41,7 @@ class Authentication:
                 secure=config.env == "production",
                 secret=registry.secret,
                 tenant=self._tenant,
-                views=views,
+                views=code.views,
                 sender=self.sender,
             )
             layout.account = self.account.head

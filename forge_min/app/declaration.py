@@ -9,25 +9,13 @@ from .. import db, jobs
 from .._compat import renamed
 from ..actions import Registry
 from ..auth import Renew
+from ..config import Config
 from ..wsgi import Method, Middleware, Route
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Generated(NamedTuple):
-    """The content of gen/ that an application needs.
-
-    register: the function of gen/registry.py that registers actions and returns routes.
-    openapi: the content of gen/openapi.json.
-    views: VIEWS of gen/registry.py, the project's own pages that replace built-in ones, by name:
-    "layout", "flights.list".
-    workers: the worker classes of every jobs.py.
-    """
-
-    register: Callable[[Registry, str], list[Route]]
-    openapi: Mapping[str, Any]
-    views: Mapping[str, Callable[..., str]] = {}
-    workers: Sequence[type[Any]] = ()
 
 
 class App:
@@ -191,27 +179,54 @@ class App:
         return function
 
 
-def declared_registry(app: App, generated: Generated) -> Registry:
-    """Return the registry of the code's actions and workers, without a database.
+class ProjectCode(NamedTuple):
+    """The imported code of a project, and its configuration.
 
-    Raises ForgeError F701.
+    app: the App of app.py.
+    config: the configuration of this process.
+    root: the project's folder, for static/, migrations/ and locale/.
+    generated: the function of gen/registry.py that registers actions and returns routes.
+    openapi: the content of gen/openapi.json.
+    views: VIEWS of gen/registry.py, the project's own pages that replace built-in ones, by name:
+    "layout", "flights.list".
+    workers: the worker classes of every jobs.py.
     """
-    registry = Registry(db.Database(""), app.dependencies)
-    generated.register(registry, "")
-    registry.add_workers(generated.workers)
-    return registry
 
+    app: App
+    config: Config
+    root: Traversable
+    generated: Callable[[Registry, str], list[Route]]
+    openapi: Mapping[str, Any] = {}
+    views: Mapping[str, Callable[..., str]] = {}
+    workers: Sequence[type[Any]] = ()
 
-def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
-    """Return the kinds of jobs that have workers, without a database.
+    def register(self, registry: Registry) -> list[Route]:
+        """Register the actions and workers, and return the routes of the API.
 
-    Raises ForgeError F702, F716 to F720 if a hook, a schedule or a worker does not fit.
-    """
-    registry = declared_registry(app, generated)
-    registry.bind_hooks()
-    known = registry.declared()
-    jobs.check_periodic(app.schedules, jobs.Catalogue(known))
-    return known
+        Raises ForgeError F701.
+        """
+        routes = self.generated(registry, self.config.api.prefix)
+        registry.add_workers(self.workers)
+        return routes
+
+    def declared_registry(self) -> tuple[Registry, list[Route]]:
+        """Return a registry of the code without a database, and the routes of the API.
+
+        Raises as `register`.
+        """
+        registry = Registry(db.Database(""), self.app.dependencies)
+        return registry, self.register(registry)
+
+    def kinds(self) -> dict[str, jobs.Kind]:
+        """Return the kinds of jobs that have workers, without a database.
+
+        Raises ForgeError F702, F716 to F720 if a hook, a schedule or a worker does not fit.
+        """
+        registry, _ = self.declared_registry()
+        registry.bind_hooks()
+        known = registry.declared()
+        jobs.check_periodic(self.app.schedules, jobs.Catalogue(known))
+        return known
 
 
 def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> dict[str, list[str]]:

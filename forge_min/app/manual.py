@@ -16,13 +16,12 @@ from uuid import UUID
 from .. import jobs
 from ..actions import ANYBODY, Registry, Rule
 from ..auth import ANONYMOUS, Identity, as_identity
-from ..config import Config
 from ..errors import ForgeError
 from ..html import AnyActions, FormField, display_fields, input_fields, label_of, manual_file
 from ..i18n import LANGUAGES, humanize, in_language, text
 from ..resources import files, table
 from ..wsgi import Route
-from .declaration import App, Generated, declared_queues
+from .declaration import ProjectCode, declared_queues
 
 _TABLE: Mapping[str, Any] = table(__package__, "manual.toml")
 _OPERATIONS: Mapping[str, str] = _TABLE["operations"]
@@ -36,15 +35,14 @@ _READS_AND_WRITES = {
 class ApplicationManual(NamedTuple):
     """The manual of an application. routes: all of its routes."""
 
-    app: App
+    code: ProjectCode
     registry: Registry
-    generated: Generated
-    config: Config
     routes: Sequence[Route]
 
     def content(self) -> dict[str, Any]:
         """Return the title and the other variables of manual.html, in the current language."""
-        project, admin, roles = self.config.project, self.config.admin, self._roles()
+        config, roles = self.code.config, self._roles()
+        project, admin = config.project, config.admin
         facts = {
             "project": project.name,
             "version": project.version,
@@ -67,8 +65,8 @@ class ApplicationManual(NamedTuple):
             for topic, actions in self.registry.actions.items()
         ]
         settings = [
-            Item(key=key, value=json.dumps(value), source=self.config.sources[key])
-            for key, value in self.config.masked().items()
+            Item(key=key, value=json.dumps(value), source=config.sources[key])
+            for key, value in config.masked().items()
         ]
         runbook = [
             Item(
@@ -84,7 +82,7 @@ class ApplicationManual(NamedTuple):
             "roles": [terms.anonymous, terms.signed_in, *roles],
             "resources": resources,
             "routes": [*self._api()],
-            "has_document": self.config.api.docs,
+            "has_document": config.api.docs,
             "jobs": [*self._jobs()],
             "settings": settings,
             "runbook": runbook,
@@ -111,7 +109,7 @@ class ApplicationManual(NamedTuple):
 
     def _roles(self) -> list[str]:
         """The roles that the schemas, the configuration and app.py name, sorted."""
-        roles = {*self.config.auth.roles, *self.app.manual_roles}
+        roles = {*self.code.config.auth.roles, *self.code.app.manual_roles}
         for actions in self.registry.actions.values():
             roles.update(*actions.resource.permissions.values())
             for column in actions.resource.columns:
@@ -125,7 +123,7 @@ class ApplicationManual(NamedTuple):
         operations += ["restore"] if resource.soft_delete else []
         operations += ["audit"] if resource.auditable else []
         operations += [transition.name for transition in resource.transitions]
-        operations += [name for topic, name, _ in self.app.verbs if topic == resource.topic]
+        operations += [name for topic, name, _ in self.code.app.verbs if topic == resource.topic]
         operations = [*dict.fromkeys(operations)]  # a verb may have the name of another one
         labels = [text(_OPERATIONS.get(name) or humanize(name)) for name in operations]
         operations += [actions.report_operation(name) for name in resource.reports]
@@ -137,7 +135,7 @@ class ApplicationManual(NamedTuple):
 
     def _api(self) -> Iterator[Item]:
         for route in self.routes:
-            if route.pattern.startswith(self.config.api.prefix + "/"):
+            if route.pattern.startswith(self.code.config.api.prefix + "/"):
                 operation = route.name.rpartition(".")[2]
                 effect = text(_OPERATIONS.get(operation) or _summary(route.handler))
                 yield Item(method=route.method, pattern=route.pattern, effect=effect)
@@ -149,14 +147,15 @@ class ApplicationManual(NamedTuple):
                 cause = _phrase(event, resource=label_of(actions.resource.topic))
                 for hook in getattr(actions.resource, event):
                     causes.setdefault(hook.kind, []).append((cause, hook.max_attempts))
-        for each in self.app.schedules:
+        schedules = self.code.app.schedules
+        for each in schedules:
             name = each.kind if isinstance(each.kind, str) else each.kind.kind
             attempts = each.options.get("max_attempts")
             causes.setdefault(name, []).append((str(each.schedule), attempts))
-        queues = declared_queues(self.registry, self.app.schedules).items()
-        for worker in self.generated.workers:
+        queues = declared_queues(self.registry, schedules).items()
+        for worker in self.code.workers:
             kind = jobs.kind_of(worker)
-            usual = kind.max_attempts or self.config.jobs.max_attempts
+            usual = kind.max_attempts or self.code.config.jobs.max_attempts
             known = causes.get(kind.name) or [(_phrase("by_code"), None)]
             yield Item(
                 name=kind.name,

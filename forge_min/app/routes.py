@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from .. import db, html, wsgi
+from .. import html, wsgi
 from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
 from ..auth import require_one_of
-from ..config import Config
 from ..errors import ConfigError, NotFound
 from ..html import HELP, Layout, Render, manual_page
 from ..resources import files
 from .authentication import Authentication
-from .declaration import App, Generated
+from .declaration import App, ProjectCode
 from .manual import ApplicationManual
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 _POLICY = "Content-Security-Policy"
 _EVALUATING = dict(wsgi.SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
@@ -34,24 +30,24 @@ OPERATIONS = ("read", "create", "update", "delete", "restore", "audit")
 
 
 def build_router(
-    app: App,
+    code: ProjectCode,
     registry: Registry,
-    generated: Generated,
     routes: Sequence[wsgi.Route],
     events: wsgi.Handler,
-    root: Traversable,
-    config: Config,
+    probe: wsgi.Handler,
     layout: Layout,
-    account: html.AccountPages | None = None,
-    probe: wsgi.Handler | None = None,
+    account: html.AccountPages | None,
 ) -> wsgi.Router:
     """Return the router.
 
+    routes: the generated ones.
+    events: the handler of /events.
     probe: the handler of server.ready_path, unless the project has a route there.
 
     Raises ServerError F505 for a route that is declared twice, ConfigError for a verb of an unknown
     topic, and F704 for a permission for an unknown operation.
     """
+    app, config = code.app, code.config
     router = wsgi.Router()
     for route in [*routes, *_verbs(app, registry, routes)]:
         router.add(route.method, route.pattern, wsgi.json_only(route.handler), name=route.name)
@@ -61,7 +57,7 @@ def build_router(
     if config.api.docs:
         tenancy = config.tenancy
         described = build_document(
-            generated.openapi,
+            code.openapi,
             router.routes(),
             title=config.project.name,
             version=config.project.version,
@@ -76,10 +72,10 @@ def build_router(
         router.add("GET", "/api/docs", docs, name="docs")
     if app.manual_roles:
         layout.help_roles = app.manual_roles
-        manual = ApplicationManual(app, registry, generated, config, router.routes())
+        manual = ApplicationManual(code, registry, router.routes())
         router.add("GET", HELP, partial(_show_manual, manual, layout))
     ours = wsgi.StaticFiles(files("forge_min.html") / "assets")
-    own = wsgi.StaticFiles(root / "static")
+    own = wsgi.StaticFiles(code.root / "static")
     router.add("GET", OUR_FILES, ours)
     router.add("GET", FILES, own)
     lists = {route.name: route.pattern.removeprefix(config.api.prefix) for route in routes}
@@ -88,9 +84,9 @@ def build_router(
     replaceable = [
         wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
         *(account.routes() if account is not None else ()),
-        *_pages(registry, generated.views, paths, layout),
+        *_pages(registry, code.views, paths, layout),
     ]
-    if probe is not None and config.server.ready_path:
+    if config.server.ready_path:
         replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
     for route in replaceable:
         if not router.has(route.method, route.pattern):
@@ -98,20 +94,15 @@ def build_router(
     return router
 
 
-def declared_router(
-    app: App, generated: Generated, config: Config, root: Traversable
-) -> tuple[Registry, wsgi.Router]:
+def declared_router(code: ProjectCode) -> tuple[Registry, wsgi.Router]:
     """Return the registry and the routes of the code, without a database.
 
     Raises as `build_router`.
     """
-    registry = Registry(db.Database(""), app.dependencies)
-    routes = generated.register(registry, config.api.prefix)
-    layout = Layout(config.project.name)
-    account = Authentication(app, registry, config, layout, generated.views).account
-    return registry, build_router(
-        app, registry, generated, routes, _unserved, root, config, layout, account, _unserved
-    )
+    registry, routes = code.declared_registry()
+    layout = Layout(code.config.project.name)
+    account = Authentication(code, registry, layout).account
+    return registry, build_router(code, registry, routes, _unserved, _unserved, layout, account)
 
 
 def _unserved(request: wsgi.Request) -> NoReturn:

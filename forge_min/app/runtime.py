@@ -20,19 +20,17 @@ from uuid import UUID
 from .. import db, fanout, html, i18n, jobs, notify, observe, sse, wsgi
 from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
-from ..config import Config, parse_rate
+from ..config import parse_rate
 from ..errors import ForgeError, NotFound
 from ..html import Layout, PasswordResetSender, ProblemPages
 from ..jobs import control
 from .authentication import Authentication
-from .declaration import App, Generated, declared_queues
+from .declaration import ProjectCode, declared_queues
 from .encoder import Encoder
 from .routes import UNCOUNTED, build_router
 from .telemetry import JobSpan, Metrics, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
     from ..admin import JobsPages
 
 log = logging.getLogger("forge_min.app")
@@ -44,7 +42,6 @@ SHEET = "/static/css/app.css"  # the project's stylesheet, which the built-in pa
 class Runtime:
     """The services of one process, built and started by the constructor.
 
-    root: the project's folder, for static/ and migrations/.
     build: build-info.json, or {}.
     serving: False for a process that only runs jobs.
     secret: the key that signs cursors, forms and device cookies.
@@ -62,29 +59,28 @@ class Runtime:
 
     def __init__(
         self,
-        app: App,
-        config: Config,
-        generated: Generated,
-        root: Traversable,
+        code: ProjectCode,
         *,
         build: Mapping[str, Any],
         serving: bool,
         secret: bytes,
     ) -> None:
-        self._config = config
+        app, config, root = code.app, code.config, code.root
+        self._code, self._config = code, config
         self._tenant_tables: set[str] = set()
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
         self.metrics = Metrics(observe.MetricRegistry(), build)
         # Inserts on our connections are checked against this catalogue; filled once the workers are
-        # known.
+        # known. Not strict in production, where another release may have the worker.
         self._catalogue = jobs.Catalogue(
-            max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
+            max_attempts=config.jobs.max_attempts,
+            strict=config.env == "development",
+            inserted=self.metrics.jobs_inserted,
         )
-        # The response of server.ready_path; `serve` replaces it by the process's health.
-        readiness: observe.SingleFlight[tuple[bool, object]] = observe.SingleFlight(self.ready)
-        self.readiness: Callable[[], tuple[bool, object] | None] = readiness.result
+        self.draining = False
+        self._readiness = observe.SingleFlight(self.ready)
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
             telemetry = new_telemetry(config, serving=serving)
@@ -98,10 +94,10 @@ class Runtime:
                 config.server.max_body, config.api.max_response, config.api.max_conditions
             )
             self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
-            routes = generated.register(self.registry, config.api.prefix)
-            self.registry.add_workers(generated.workers)
+            routes = code.register(self.registry)
             self.registry.bind_hooks(config.jobs.max_attempts)
-            self._fill_catalogue(app)
+            self._catalogue.kinds = self.registry.declared()
+            jobs.check_periodic(self.schedules, self._catalogue)
             resources = [actions.resource for actions in self.registry.actions.values()]
             scoped = [resource for resource in resources if resource.tenant_scoped]
             for resource in scoped:
@@ -110,7 +106,7 @@ class Runtime:
                 db.check_bound_role(self.database.connection())
             i18n.load(root / "locale")
             if serving:
-                self._serve(app, generated, routes, root)
+                self._serve(routes)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
                 self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
             # If the database is away, fail before the stop hooks are registered.
@@ -187,6 +183,19 @@ class Runtime:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
         return not reasons, reasons
 
+    def readiness(self) -> tuple[bool, Mapping[str, str]]:
+        """Return whether requests should be sent to this process, and the reasons if not.
+
+        It is for probes: concurrent callers share one `ready`, and wait a second at most.
+        """
+        if self.draining:
+            return False, {"server": "draining"}
+        return self._readiness.result() or (False, {"database": "does not answer"})
+
+    def drain(self) -> None:
+        """Report that `stop` follows soon: no longer ready, still alive."""
+        self.draining = True
+
     def stop(self) -> None:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
@@ -225,9 +234,9 @@ class Runtime:
         c, name = self._config.database, self._config.project.name
         return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
 
-    def _listen(self, app: App) -> notify.PostgresHub:
+    def _listen(self) -> notify.PostgresHub:
         c = self._config.notify
-        encoder = Encoder(self.registry, app.fragments)
+        encoder = Encoder(self.registry, self._code.app.fragments)
         hub = notify.PostgresHub(
             self._open_direct,
             encoder.begin,
@@ -255,26 +264,19 @@ class Runtime:
         inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
         return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
 
-    def _fill_catalogue(self, app: App) -> None:
-        self._catalogue.kinds = self.registry.declared()
-        # Not in production, where another release may have the worker.
-        self._catalogue.strict = self._config.env == "development"
-        jobs.check_periodic(app.schedules, self._catalogue)
-
-    def _serve(
-        self, app: App, generated: Generated, routes: Sequence[wsgi.Route], root: Traversable
-    ) -> None:
-        config, registry, c = self._config, self.registry, self._config.sse
+    def _serve(self, routes: Sequence[wsgi.Route]) -> None:
+        code, registry = self._code, self.registry
+        app, config, c = code.app, code.config, code.config.sse
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
-        hub = self.hub = self._listen(app)
+        hub = self.hub = self._listen()
         writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch_streams(hub, writer, limiter)
-        sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
-        own = generated.views.get("layout")
+        sheets = [SHEET] if (code.root / "static" / "css" / "app.css").is_file() else []
+        own = code.views.get("layout")
         layout = Layout(config.project.name, own=own, stylesheets=sheets)
-        authentication = Authentication(app, registry, config, layout, generated.views)
+        authentication = Authentication(code, registry, layout)
         self._reset_sender = authentication.sender
         reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
         reauthorizer.start()
@@ -286,10 +288,8 @@ class Runtime:
             topics=registry.actions,
             on_refused=self.metrics.stream_refused,
         )
-        account, probe = authentication.account, self._probe
-        router = build_router(
-            app, registry, generated, routes, events, root, config, layout, account, probe
-        )
+        account = authentication.account
+        router = build_router(code, registry, routes, events, self._probe, layout, account)
         problems = ProblemPages(layout, config.api.prefix, html.SIGN_IN if app.signs_in else "")
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
@@ -304,7 +304,7 @@ class Runtime:
             instrument=RequestSpan,
             access=access,
             max_body=config.server.max_body,
-            probe=probe,
+            probe=self._probe,
         )
         application = self.application  # development wraps the attribute later
         self.on_server_response = application.record_server_response
@@ -353,8 +353,8 @@ class Runtime:
 
     def _probe(self, request: wsgi.Request) -> wsgi.Response:
         """Respond with the status of server.ready_path; the admin server reports the reasons."""
-        status = self.readiness()
+        ready, _ = self.readiness()
         headers = [("Cache-Control", "no-store")]
-        if status is not None and status[0]:
+        if ready:
             return wsgi.text_response("ready\n", headers=headers)
         return wsgi.text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])

@@ -33,5 +33,4 @@ def openapi(args: argparse.Namespace) -> None:
 def _router(args: argparse.Namespace) -> Router:
     """Return the router of the project's code. Opens no connection."""
     use_code(find_root(args))
-    project = load_project()
-    return declared_router(*project.code(), project.config, project.root)[1]
+    return declared_router(load_project().code())[1]

@@ -12,7 +12,7 @@ from .finding import State
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from ..app import App, Generated
+    from ..app import ProjectCode
 
 Profile = Literal["dev", "prod"]
 
@@ -43,7 +43,7 @@ class Site:
     artifact: Path | None
     native: Path | None
     build: Mapping[str, Any]
-    code: Callable[[], tuple[App, Generated]]
+    code: Callable[[], ProjectCode]
 
     @property
     def prod(self) -> bool:

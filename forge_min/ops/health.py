@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..observe import MetricRegistry, SingleFlight, Snapshot, scrape, snapshot
+from ..observe import MetricRegistry, Snapshot, scrape, snapshot
 
 if TYPE_CHECKING:
     from ..admin import Figures, JobCounts, ProcessInspector
@@ -38,8 +38,6 @@ class Health:
     def __init__(self, build: Mapping[str, Any]) -> None:
         self.build = build
         self.running: Runtime | None = None
-        self.draining = False
-        self._readiness = SingleFlight(self._ready)
         self._jobs: JobCounts = None
         self._jobs_until = 0.0
 
@@ -49,10 +47,6 @@ class Health:
         from ..admin import ProcessInspector
 
         return ProcessInspector()
-
-    def drain(self) -> None:
-        """Report that the application is about to stop: no longer ready, still alive."""
-        self.draining = True
 
     def alive(self) -> Mapping[str, Any]:
         """Return the members of /healthz beside its status."""
@@ -65,15 +59,7 @@ class Health:
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Return whether requests should be sent to this process, and the reasons if not."""
-        if self.draining:
-            return False, {"server": "draining"}
-        if self.running is None:
-            return False, {"server": "starting"}
-        return self._readiness.result() or (False, {"database": "does not answer"})
-
-    def _ready(self) -> tuple[bool, Mapping[str, Any]]:
-        assert self.running is not None
-        return self.running.ready()
+        return self.running.readiness() if self.running else (False, {"server": "starting"})
 
     def jobs(self) -> Any:
         """Return the handler of /jobs; None before the application has started."""
@@ -92,7 +78,7 @@ class Health:
     def figures(self) -> Figures:
         """Return the data of the plots, read on a thread with its own connection."""
         now = time.monotonic()
-        if now >= self._jobs_until and self.running is not None and not self.draining:
+        if now >= self._jobs_until and self.running is not None and not self.running.draining:
             try:
                 self._jobs = self.running.job_counts.result()
             except Exception:  # the database is away, which /readyz reports

@@ -50,7 +50,7 @@ def _run(conn: db.Connection, args: argparse.Namespace, project: Project) -> int
         hint = """for example --args '{"month": 3}'"""
         raise UsageError(f"--args {args.args} is not JSON", hint=hint) from None
     conn.jobs = Catalogue(
-        kinds=project.kinds(), max_attempts=project.config.jobs.max_attempts, strict=True
+        kinds=project.code().kinds(), max_attempts=project.config.jobs.max_attempts, strict=True
     )
     id = insert_tx(conn, args.of[0], arguments)
     print_result({"id": id}, [f"{id}  {args.of[0]}"], as_json=args.json)
@@ -59,7 +59,7 @@ def _run(conn: db.Connection, args: argparse.Namespace, project: Project) -> int
 
 def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     """Change jobs by id, or all that match the filters; fail if any could not be changed."""
-    notified = [] if args.does != "discard" else kinds_with_discarded(project.kinds())
+    notified = [] if args.does != "discard" else kinds_with_discarded(project.code().kinds())
     states: dict[int, str] = {}
     if args.of:
         ids = _ids(args)

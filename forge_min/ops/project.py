@@ -23,8 +23,7 @@ from ..resources import ArchivePath, files
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from ..app import App, ApplicationManual, Generated, Runtime
-    from ..jobs import Kind
+    from ..app import ApplicationManual, ProjectCode, Runtime
 
 FOLDER = ".forge"  # files of development, in the project's folder
 NOTE = f"{FOLDER}/database.json"  # addresses of the embedded database while it runs
@@ -49,24 +48,14 @@ class Project:
         """Import the project's code and start its services. Raises as `Runtime`."""
         from ..app import Runtime
 
-        app, generated = self.code()
-        return Runtime(
-            app,
-            self.config,
-            generated,
-            self.root,
-            build=self.build,
-            serving=serving,
-            secret=self._secret,
-        )
+        return Runtime(self.code(), build=self.build, serving=serving, secret=self._secret)
 
-    def code(self) -> tuple[App, Generated]:
+    def code(self) -> ProjectCode:
         """Import app.py and gen/registry.py, which runs user code.
 
-        Returns the App and the generated code. Raises ForgeError F530 if app.py has no App named
-        `app`, and anything that user code raises.
+        Raises ForgeError F530 if app.py has no App named `app`, and anything that user code raises.
         """
-        from ..app import App, Generated
+        from ..app import App, ProjectCode
 
         registry = importlib.import_module("gen.registry")
         app = getattr(importlib.import_module("app"), "app", None)
@@ -75,16 +64,17 @@ class Project:
             raise ForgeError(message, code="F530", hint="write: app = App()")
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
         views = getattr(registry, "VIEWS", {})
-        return app, Generated(registry.register, contract, views, self._workers())
+        generated, workers = registry.register, self._workers()
+        return ProjectCode(app, self.config, self.root, generated, contract, views, workers)
 
     def manual(self) -> ApplicationManual:
         """Return the application's own manual. Needs no database. Raises as `code`."""
         from ..app import ApplicationManual, declared_router
 
-        app, generated = self.code()
+        code = self.code()
         i18n.load(self.root / "locale")
-        registry, router = declared_router(app, generated, self.config, self.root)
-        return ApplicationManual(app, registry, generated, self.config, router.routes())
+        registry, router = declared_router(code)
+        return ApplicationManual(code, registry, router.routes())
 
     def _workers(self) -> list[type[Any]]:
         """Return WORKERS of every resources/*/jobs.py, whether a hook names one or not."""
@@ -103,16 +93,6 @@ class Project:
         for name in ("AccountPages", "ResourcePages"):
             with suppress(ModuleNotFoundError):  # an artifact has those that its project uses
                 getattr(html, name)
-
-    def kinds(self) -> Mapping[str, Kind]:
-        """Return the kinds of jobs that the code has workers for.
-
-        Raises ForgeError F702, F716 to F720 for hooks, schedules and workers that do not fit
-        together.
-        """
-        from ..app import declared_kinds
-
-        return declared_kinds(*self.code())
 
 
 def project_root() -> Traversable | None:

@@ -133,9 +133,8 @@ class _Process:
         stack.callback(running.stop)
         if self.admin:
             running.metrics.watch("forge_ready", lambda: float(health.ready()[0]))
-        stack.callback(health.drain)
+        stack.callback(running.drain)
         health.running = running
-        running.readiness = health.ready
         return running
 
     def _admin_server(self) -> AdminServer:
@@ -159,7 +158,7 @@ class _Process:
             server.set_app(running.application, running.on_server_response)
             server.start()
             stack.callback(server.stop, config.server.shutdown_timeout)
-            stack.callback(self.health.drain)
+            stack.callback(running.drain)
             if jobs:
                 running.new_worker(config.jobs.queues, ended.set_stuck).start()
             log.info("serving on %s", server.url)
@@ -172,7 +171,7 @@ class _Process:
             ended.wait()
             if delay:
                 log.info("draining; the port stays open for %g s", delay)
-                self.health.drain()
+                running.drain()
                 server.end_connections()
                 ended.wait(delay)
         return ended.exit_code()

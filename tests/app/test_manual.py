@@ -14,6 +14,7 @@ from forge_min.app import ApplicationManual, Runtime, declared_router
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import ForgeError
 from forge_min.html import FormField, display_fields
+from forge_min.jobs import Job
 from forge_min.ops import load_project
 from forge_min.testing import Client, ClientResponse, Factory, TestDatabase, running_app
 from forge_min.wsgi import Route
@@ -83,8 +84,7 @@ def manual(site: Runtime) -> dict[str, Table]:
 
 def routes() -> list[Route]:
     """All routes of the project."""
-    project = load_project()
-    return declared_router(*project.code(), project.config, project.root)[1].routes()
+    return declared_router(load_project().code())[1].routes()
 
 
 def topics() -> Iterator[tuple[str, str]]:
@@ -197,16 +197,33 @@ def test_it_lists_the_api_the_jobs_and_the_configuration_without_secrets(
 def test_names_may_be_those_of_the_manual(site: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """A verb with the name of an operation, a role with that of a heading."""
     monkeypatch.setenv("FORGE_AUTH_ROLES", '["signed in", "guest"]')
-    project = load_project()
-    app, generated = project.code()
-    monkeypatch.setattr(app, "verbs", [*app.verbs, ("documents", "audit", lambda: None)])
-    registry, router = declared_router(app, generated, project.config, project.root)
-    content = ApplicationManual(app, registry, generated, project.config, router.routes()).content()
+    code = load_project().code()
+    monkeypatch.setattr(code.app, "verbs", [*code.app.verbs, ("documents", "audit", lambda: None)])
+    registry, router = declared_router(code)
+    content = ApplicationManual(code, registry, router.routes()).content()
     assert content["roles"].count("signed in") == 2 and "guest" in content["roles"]
     documents = next(each for each in content["resources"] if each.topic == "documents")
     labels = [line.label for line in documents.access]
     assert labels.count("Read the history") == 1
     assert {len(line.cells) for line in documents.access} == {len(content["roles"])}
+
+
+def test_a_scheduled_job_needs_no_hook(site: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nightly:
+        """Clean up."""
+
+        kind = "Nightly"
+
+        def work(self, job: Job) -> None: ...
+
+    code = load_project().code()
+    monkeypatch.setattr(code.app, "schedules", [])
+    code.app.periodic("nightly", 60.0, "Nightly")
+    code = code._replace(workers=[*code.workers, Nightly])
+    registry, router = declared_router(code)
+    content = ApplicationManual(code, registry, router.routes()).content()
+    described = next(each for each in content["jobs"] if each.name == "Nightly")
+    assert described.queue == "default" and described.about == "Clean up."
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(site: Runtime, tmp_path: Path) -> None:

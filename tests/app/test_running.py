@@ -59,10 +59,10 @@ def test_a_start_that_is_refused_runs_no_hook_and_says_why(
 def test_a_start_that_fails_leaves_neither_a_connection_nor_a_thread(
     wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Runtime, app: object) -> None:
+    def failing(schedules: object, catalogue: object) -> None:
         raise ForgeError("a worker does not fit", code="F703")
 
-    monkeypatch.setattr(Runtime, "_fill_catalogue", failing)
+    monkeypatch.setattr("forge_min.jobs.check_periodic", failing)
     before = {thread.ident for thread in threading.enumerate()}
     with db.connect(wide_database.owner_url) as owner:
         for _ in range(5):

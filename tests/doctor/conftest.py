@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min.app import App, Generated
+from forge_min.app import App, ProjectCode
 from forge_min.config import inspect
 from forge_min.doctor import Finding, Site
 from forge_min.errors import ForgeError
@@ -15,7 +15,12 @@ from forge_min.errors import ForgeError
 MakeSite = Callable[..., Site]
 
 
-def nothing() -> tuple[App, Generated]:
+def loaded(register: Callable[..., Any], app: App | None = None) -> ProjectCode:
+    """The code of a project with this function of gen/registry.py."""
+    return ProjectCode(app or App(), inspect(None, {})[0], Path(), register)
+
+
+def nothing() -> ProjectCode:
     raise ForgeError("there is no generated code here", code="F531")
 
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from forge_min import db, jobs
-from forge_min.app import App, Generated
+from forge_min.app import App, ProjectCode
 from forge_min.db import EmbeddedServer
 from forge_min.doctor.database import check_services
 from forge_min.doctor.database import server as server_checks
@@ -29,13 +29,13 @@ from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 from psycopg.conninfo import make_conninfo
 
-from .conftest import MakeSite, of, states
+from .conftest import MakeSite, loaded, of, states
 
 pytestmark = pytest.mark.db
 TENANT = "nullif(current_setting('forge.tenant_id', true), '')::uuid"
 
 
-def code(*kinds: str) -> Callable[[], tuple[App, Generated]]:
+def code(*kinds: str) -> Callable[[], ProjectCode]:
     """A project's code: workers of these kinds, no resource."""
 
     def register(registry: Any, prefix: str) -> list[Any]:
@@ -43,7 +43,7 @@ def code(*kinds: str) -> Callable[[], tuple[App, Generated]]:
         registry.add_workers(workers)
         return []
 
-    return lambda: (App(), Generated(register, {}))
+    return lambda: loaded(register)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_whatever_code_raises_is_one_failure(
 def test_what_code_prints_is_on_stderr(
     make_site: MakeSite, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def load() -> tuple[App, Generated]:
+    def load() -> ProjectCode:
         print("printed")
         return code("a")()
 
@@ -245,8 +245,7 @@ def test_a_hook_without_a_worker_and_pages_that_evaluate_are_told(make_site: Mak
     app = App()
     app.periodic("nightly", 60.0, "Gone")
     app.page("/a", unsafe_eval=True)(lambda request: "")
-    loaded = app, Generated(lambda registry, prefix: [], {})
-    found = check_services(make_site(code=lambda: loaded))
+    found = check_services(make_site(code=lambda: loaded(lambda registry, prefix: [], app)))
     assert of(found, "D107").state == "failed" and "Gone" in of(found, "D107").message
     assert of(found, "D107").next.startswith("forge-min help F7")
     assert of(found, "D106").state == "warning" and "/a" in of(found, "D106").message
@@ -400,9 +399,9 @@ def test_a_search_path_is_mended_by_the_command_that_is_told(
 def test_a_tenants_table_without_row_level_security_is_known_by_the_code(
     server: EmbeddedServer, wide_code: Path, wide_migrations: Any, make_site: MakeSite
 ) -> None:
-    def load() -> tuple[App, Generated]:
+    def load() -> ProjectCode:
         registry = importlib.import_module("gen.registry")
-        return importlib.import_module("app").app, Generated(registry.register, {})
+        return loaded(registry.register, importlib.import_module("app").app)
 
     with make_fresh_database(server, wide_migrations) as database:
         site = make_site(database.app_url, code=load, root=wide_code)
@@ -805,7 +804,7 @@ def test_a_queue_that_no_worker_serves_is_a_warning_before_a_job_waits(
         registry.add_workers([type("Reindex", (), work)])
         return []
 
-    site = make_site(fresh_database.app_url, code=lambda: (App(), Generated(register, {})))
+    site = make_site(fresh_database.app_url, code=lambda: loaded(register))
     one = of(check_services(site), "D708")
     assert one.state == "warning" and one.next == "forge-min worker --queues index=2"
     assert one.message == "no worker serves index, so jobs of Reindex will wait"

@@ -29,7 +29,7 @@ def health_of() -> Iterator[Callable[[list[Answers]], SiteHealth]]:
     def made(answers: list[Answers]) -> SiteHealth:
         questions = socket_pairs(len(answers))
         health = SiteHealth({}, [asking for asking, _ in questions], CounterMemory())
-        health.running = SimpleNamespace(ready=lambda: READY)  # type: ignore[assignment]
+        health.running = SimpleNamespace(readiness=lambda: READY)  # type: ignore[assignment]
         for pair, answer in zip(questions, answers):
             ends.extend(pair)
             threads.append(threading.Thread(target=_live, args=[answer, pair[1]]))

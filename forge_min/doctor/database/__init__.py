@@ -17,7 +17,7 @@ from ..site import Site
 from ..time_limit import run_check
 from . import server
 from .capacity import check_connections, check_limits
-from .code import ProjectCode, check_code, check_core, check_driver
+from .code import Declarations, check_code, check_core, check_driver
 from .jobs import check_jobs
 from .queries import host_and_port, open_connection
 from .roles import check_isolation, check_role
@@ -31,7 +31,7 @@ Check = Callable[[db.Connection], Iterable[Finding]]
 
 def check_services(site: Site) -> list[Finding]:
     """Run all of them, in order."""
-    declared = ProjectCode()
+    declared = Declarations()
     results = [new_finding("D104", "ok", "every part loads")]
     results += run_check("D102", partial(check_core, site))
     results += run_check("D103", partial(check_driver, site))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 
 from ... import fanout
-from ...app import App, Generated, declared_queues, declared_registry
+from ...app import ProjectCode, declared_queues
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
 from ..finding import Finding, format_error, new_finding, verdict
@@ -23,7 +23,7 @@ _NOT_LOADED = "the project's code does not load"
 
 
 @dataclass
-class ProjectCode:
+class Declarations:
     """The declarations of the code; None if it does not load.
 
     kinds: the kinds of jobs with workers.
@@ -53,11 +53,11 @@ def check_driver(site: Site) -> Iterator[Finding]:
     yield new_finding("D103", "warning" if pure else "ok", version)
 
 
-def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
+def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
     """Import the code as `serve` does, with its output on stderr, and fill `declared`."""
     try:
         with redirect_stdout(sys.stderr):
-            app, generated = site.code()
+            code = site.code()
     except KeyboardInterrupt:
         raise
     except BaseException as err:
@@ -68,21 +68,21 @@ def check_code(site: Site, declared: ProjectCode) -> Iterator[Finding]:
         yield new_finding("D107", "skipped", _NOT_LOADED)
         return
     yield new_finding("D105", "ok", "gen/registry.py and app.py load")
-    pages = ", ".join(path for path, _, evaluating in app.pages if evaluating)
+    pages = ", ".join(path for path, _, evaluating in code.app.pages if evaluating)
     yield verdict("D106", "warning", pages and f"on {pages}", "on no page")
-    yield from _declare(app, generated, declared)
+    yield from _declare(code, declared)
 
 
-def _declare(app: App, generated: Generated, declared: ProjectCode) -> Iterator[Finding]:
+def _declare(project: ProjectCode, declared: Declarations) -> Iterator[Finding]:
     """Fill `declared`: kinds and tables also if the hooks do not fit."""
     try:
-        registry = declared_registry(app, generated)
+        registry, _ = project.declared_registry()
         resources = [actions.resource for actions in registry.actions.values()]
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
         declared.kinds = kinds = registry.declared()
         registry.bind_hooks()
-        check_periodic(app.schedules, Catalogue(kinds))
-        declared.queues = declared_queues(registry, app.schedules)
+        check_periodic(project.app.schedules, Catalogue(kinds))
+        declared.queues = declared_queues(registry, project.app.schedules)
     except Exception as err:
         code = err.code if isinstance(err, ForgeError) else "D107"
         yield new_finding("D107", "failed", format_error(err), code=code)

@@ -9,13 +9,13 @@ from ... import db
 from ...jobs import Kind, control
 from ..finding import Finding, State, any_or_ok, join_names, new_finding, verdict
 from ..site import Site
-from .code import ProjectCode
+from .code import Declarations
 from .queries import read_only
 
 OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs that may wait in a queue
 
 
-def check_jobs(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
+def check_jobs(site: Site, declared: Declarations, conn: db.Connection) -> Iterator[Finding]:
     """Check D701 to D708."""
     s = site.settings
     kinds = declared.kinds or {}

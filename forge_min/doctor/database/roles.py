@@ -13,7 +13,7 @@ from psycopg import sql
 from ... import db
 from ..finding import Finding, State, join_names, new_finding, verdict
 from ..site import Site
-from .code import ProjectCode
+from .code import Declarations
 from .queries import SQL, open_connection, psql, quoted, read_only
 
 PATIENCE = 1.5  # seconds that the query of one table may take
@@ -50,7 +50,7 @@ class TenantTable(NamedTuple):
     readable: bool
 
 
-def check_role(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
+def check_role(site: Site, declared: Declarations, conn: db.Connection) -> Iterator[Finding]:
     """Check that policies bind the app's role, and find missing and excess privileges."""
     with read_only(conn):
         reasons = db.role_findings(conn, "unbound")
@@ -83,7 +83,7 @@ def _revoke(privilege: str, user: str, database: str) -> str:
     return _REVOKE[privilege].format(role=role, database=quoted(database))
 
 
-def check_isolation(site: Site, declared: ProjectCode, conn: db.Connection) -> Iterator[Finding]:
+def check_isolation(site: Site, declared: Declarations, conn: db.Connection) -> Iterator[Finding]:
     """Check the catalog of tenants' tables, and which rows the role sees without a tenant."""
     with read_only(conn):
         relations = _scoped(conn, declared)
@@ -96,12 +96,12 @@ def check_isolation(site: Site, declared: ProjectCode, conn: db.Connection) -> I
     yield from _check_rows(site, conn, [table for table in relations if table.readable])
 
 
-def _scoped(conn: db.Connection, declared: ProjectCode) -> list[TenantTable]:
+def _scoped(conn: db.Connection, declared: Declarations) -> list[TenantTable]:
     params = {"scoped": sorted(declared.scoped or ())}
     return [TenantTable(*row) for row in db.run(conn, SQL["scoped"], params)]
 
 
-def _tenants(conn: db.Connection, declared: ProjectCode) -> bool:
+def _tenants(conn: db.Connection, declared: Declarations) -> bool:
     """Return whether the code or the catalog has tables of tenants."""
     own = (one.name for one in _scoped(conn, declared) if not one.name.startswith("forge_"))
     return bool(declared.scoped) or any(own)
