@@ -42,8 +42,9 @@ class BatchProcessor(SpanProcessor):
         self._stopping = False
         self._exporting = 0  # spans in the current export
         self._done = 0  # spans exported or dropped
-        self._wake = threading.Event()  # the queued spans wait for no others
-        self._sent = threading.Condition()  # LOCK: guards the two counts above
+        self._wanted = 0  # the number of done spans that a flush waits for
+        self._wake = threading.Event()  # a batch is full, or a flush waits
+        self._sent = threading.Condition()  # LOCK: guards the three counts above
 
     def stop_in_child(self) -> None:
         """Ignore further spans. For a child after a fork, which has no export thread.
@@ -70,6 +71,7 @@ class BatchProcessor(SpanProcessor):
         """Wait until all ended spans are exported or dropped; return whether they are."""
         with self._sent:
             wanted = self._done + self._exporting + len(self._queue)
+            self._wanted = max(self._wanted, wanted)
             self._wake.set()
             return self._sent.wait_for(
                 lambda: self._done >= wanted or not self._thread.is_alive(), timeout_millis / 1000
@@ -103,13 +105,13 @@ class BatchProcessor(SpanProcessor):
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while self._queue or not self._stopping:
             # PERF: wakes up once per batch, not for each span (benchmarks/observe).
-            self._wake.wait(_GATHER)
+            urgent = self._stopping or self._done < self._wanted or len(self._queue) >= _BATCH
+            if not urgent:
+                self._wake.wait(_GATHER)
             self._wake.clear()  # before spans are taken: a later span sets it again
             with self._sent:
                 size = self._exporting = min(len(self._queue), _BATCH)
                 batch = [self._queue.popleft() for _ in range(size)]
-            if self._queue or self._stopping:  # a flush may wait for those behind a full batch
-                self._wake.set()
             if batch and (lost := self._export(batch)):
                 self._drop("failed", lost)
             with self._sent:
