@@ -319,7 +319,8 @@ def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
             first = False
         else:
             for each, handler in before.items():
-                signal.signal(each, signal.SIG_IGN if child else handler)
+                # Not SIG_IGN: Python would report a pending signal as ignored.
+                signal.signal(each, (lambda *_: None) if child else handler)
         ended.set()
 
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
