@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _TAG = lazy_pattern(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 _WEIGHT = lazy_pattern(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _PLACEHOLDER = lazy_pattern(r"\{([^{}]*)\}")
+_NUMBER = lazy_pattern(r"1(\D?)234(\D)5")
 _LONG = 10**21
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
@@ -64,6 +65,18 @@ def gettext_noop(message: str) -> str:
 def humanize(name: str) -> str:
     """Return a snake_case name as words, in English: "departs_at" → "Departs at"."""
     return name.strip("_").replace("_", " ").capitalize()
+
+
+def number_marks() -> tuple[str, str]:
+    """Return the marks between thousands and before decimals in the current language."""
+    # In translations: the same number as it is written in the language.
+    match = _NUMBER.fullmatch(text("1,234.5"))
+    return (match[1], match[2]) if match else (",", ".")
+
+
+def format_number(number: int) -> str:
+    """Return a whole number with marks between thousands."""
+    return f"{number:,}".replace(",", number_marks()[0])
 
 
 class NumberError(ValueError):

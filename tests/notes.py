@@ -15,7 +15,7 @@ from wsgiref.util import setup_testing_defaults
 from forge_min import db
 from forge_min.actions import Actions, Check, Column, Registry, Relation
 from forge_min.auth import SYSTEM, Identity, as_identity
-from forge_min.html import Layout, ProblemPages, ResourcePages
+from forge_min.html import Brand, Layout, ProblemPages, ResourcePages
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import CSRF, Application, Router, StaticFiles
 
@@ -135,7 +135,7 @@ class Notebook:
         registry = Registry(self.database, {}, secret=b"of a notebook")
         for each in (of_notes, LABELS):
             registry.add(type(each.name + "Actions", (Actions,), {"resource": each}))
-        router, layout = Router(), Layout("notebook")
+        router, layout = Router(), Layout(Brand("notebook"))
         ours = StaticFiles(files("forge_min.html") / "assets")
         router.add("GET", "/static/forge/{path...}", ours)
         places = {topic: f"/{topic}" for topic in registry.actions}

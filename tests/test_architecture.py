@@ -311,9 +311,11 @@ def short_modules(package: Path) -> list[str]:
 def large_folders(package: Path) -> list[str]:
     """A folder is one thing: at most 15 modules, at most one level of subfolders."""
     breaches = []
-    for folder in sorted({path.parent for path in package.rglob("*.py")} - {package}):
+    paths = [path for _, path in modules(package)]
+    for folder in sorted({path.parent for path in paths} - {package}):
         name = folder.relative_to(package)
-        count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        inside = [path for path in paths if path.parent == folder]
+        count = len([path for path in inside if path.name != "__init__.py"])
         if count > MODULES_IN_A_FOLDER:
             breaches.append(f"{name}: more than {MODULES_IN_A_FOLDER} modules")
         if len(name.parts) > 2:

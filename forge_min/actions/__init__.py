@@ -10,9 +10,10 @@ from .actions import Actions
 from .aggregate import AggregateQuery
 from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
-from .query import MAX_PAGE, Filter, ListQuery
+from .cursors import LAST
+from .idempotency import IN_PROGRESS
+from .query import DEFAULT_LIMIT, MAX_PAGE, MOST_RELATED, Filter, ListQuery
 from .registry import Registry
-from .related import MOST_RELATED
 from .resource import (
     ANYBODY,
     Column,
@@ -30,9 +31,10 @@ from .values import EXACT, JSON_DEPTH, TYPES, limit_of, shown_text, to_text, uui
 from .writer import ANY_VERSION, Upserted
 
 __all__ = [
-    "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DeclaredReport",
-    "EXACT", "Filter", "JSON_DEPTH", "JobHook", "KeyChanges", "Limits", "ListQuery", "MAX_PAGE",
-    "MOST_RELATED", "Page", "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort",
-    "TOO_LARGE", "TYPES", "Transition", "Upserted", "format_duration", "iso_utc", "limit_of",
-    "quote", "rules_of", "scope", "shown_text", "to_text", "uuid7", "uuid_text",
+    "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DEFAULT_LIMIT",
+    "DeclaredReport", "EXACT", "Filter", "IN_PROGRESS", "JSON_DEPTH", "JobHook", "KeyChanges",
+    "LAST", "Limits", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
+    "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES", "Transition", "Upserted",
+    "format_duration", "iso_utc", "limit_of", "quote", "rules_of", "scope", "shown_text", "to_text",
+    "uuid7", "uuid_text",
 ]  # fmt: skip

@@ -8,13 +8,23 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from psycopg import Rollback
+
 from .. import db
 from ..auth import current_identity, require
-from ..errors import Conflict, DomainError, FieldError, Forbidden, Invalid
+from ..errors import (
+    Conflict,
+    ConstraintViolation,
+    DomainError,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+)
 from ..i18n import text
 from . import statement
 from .base import Conn, scope, this_row
@@ -131,6 +141,47 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
             names = (column.name for column in self.resource.columns)
             raise _refusal(change, dict(zip(names, written.values)), identity.user)
         return self._row(written.values)
+
+    def perform_each(
+        self, keys: Sequence[Any], operation: str, *, reason: str = ""
+    ) -> dict[Any, DomainError | None]:
+        """Perform an operation on each of these rows, in one transaction: on all or on none.
+
+        operation: "delete", "restore" or the name of a transition.
+        reason: of a transition.
+
+        Returns the error of each row, None for one on which the operation is possible. If one row
+        has an error, nothing is changed.
+        """
+        self.allow(operation)
+        outcomes: dict[Any, DomainError | None] = {}
+
+        def work(conn: db.Connection) -> None:
+            outcomes.clear()
+            with db.transaction(conn):
+                for key in sorted(keys, key=str):  # in one order, so that two cannot deadlock
+                    outcomes[key] = self._attempt(key, operation, reason, conn)
+                if any(outcomes.values()):
+                    raise Rollback
+
+        self._retry(None, work)
+        return {key: outcomes[key] for key in keys}
+
+    def _attempt(
+        self, key: Any, operation: str, reason: str, conn: db.Connection
+    ) -> DomainError | None:
+        """Perform an operation on one row in a savepoint. Returns its error."""
+        try:
+            with db.transaction(conn):
+                if operation == "delete":
+                    self.delete(key, version=ANY_VERSION, conn=conn)
+                elif operation == "restore":
+                    self.restore(key, version=ANY_VERSION, conn=conn)
+                else:
+                    self.transition(key, operation, reason=reason, conn=conn)
+        except (Conflict, ConstraintViolation, Forbidden, Invalid, NotFound) as err:
+            return err
+        return None
 
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""

@@ -21,7 +21,7 @@ from ..errors import BadRequest, DomainError, Forbidden, NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
-from .resource import Column, R, Resource, quote
+from .resource import R, Resource, quote
 from .values import read_text
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class BaseActions(Generic[R]):
             require()
             operation = "read"
         roles = resource.roles(operation)
-        identity = current_identity() if roles is None else require_one_of(roles)
+        permission = f"{resource.topic}: {operation}"
+        identity = current_identity() if roles is None else require_one_of(roles, permission)
         self.tenant()
         return identity
 
@@ -191,24 +192,21 @@ class BaseActions(Generic[R]):
         return self.resource.key.value_of(row)
 
     def label(self, row: R) -> str:
-        """Return the name of a row for links and choices. Override it to return more.
+        """Override it to compute the title of a row. By default "": that of the schema is used."""
+        return ""
 
-        By default it is the value of `label_column`, else the key.
+    def title_template(self) -> str:
+        """Return the template of the title of a row: that of the schema, or "{name}".
+
+        Without one in the schema it is a visible column with a usual name, else the first for one
+        line of text, else "".
         """
-        column = self.label_column()
-        value = column.value_of(row) if column else None
-        return str(self.key_of(row) if value in (None, "") else value)
-
-    def label_column(self) -> Column | None:
-        """Return the column that names a row, None if no visible column does.
-
-        It is a column with a usual name, else the first for one line of text.
-        """
+        if self.resource.title:
+            return self.resource.title
         hidden = self.hidden()
-        lines = {c.name: c for c in self.resource.columns if c.type in LINES}
-        visible = {name: c for name, c in lines.items() if name not in hidden}
-        usual = [visible[name] for name in ("name", "title", "label", "number") if name in visible]
-        return next(iter(usual or visible.values()), None)
+        lines = [c.name for c in self.resource.columns if c.type in LINES and c.name not in hidden]
+        usual = [name for name in ("name", "title", "label", "number") if name in lines]
+        return next((f"{{{name}}}" for name in (*usual, *lines)), "")
 
     def _row(self, values: Sequence[Any], hidden: frozenset[str] | None = None) -> R:
         """The row of the resource's columns as selected.

@@ -16,6 +16,7 @@ from .rule import RuledActions
 
 Headers = list[tuple[str, str]]
 Run = Callable[[db.Connection], tuple[int, Headers, bytes]]
+IN_PROGRESS = "F622"
 _IDEMPOTENCY = db.load_sql("forge_min.actions", "idempotency.sql")
 
 
@@ -63,7 +64,9 @@ def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, 
     with db.transaction(conn):
         ((free,),) = db.run(conn, _IDEMPOTENCY["lock"], params)
         if not free:
-            raise Conflict(text("a request with this Idempotency-Key is in progress"), code="F622")
+            raise Conflict(
+                text("a request with this Idempotency-Key is in progress"), code=IN_PROGRESS
+            )
         for stored_hash, status, headers, body in db.run(conn, _IDEMPOTENCY["find"], params):
             if stored_hash != params["hash"]:
                 message = text("this Idempotency-Key was used with another request")

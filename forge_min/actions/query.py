@@ -1,38 +1,32 @@
 """List queries: the parsing of a client's query, and the SQL of lists.
 
-Names are those of the resource's own columns and relations that the current identity may see;
-related.py adds the conditions on related rows.
+Names are those of the resource's own columns and relations that the current identity may see, and
+of columns of related rows that it may read.
 Values are always parameters. A list is one statement, one round trip. Sorting is total (the key is
 the last sort key), and a position continues it exactly, NULLs included: they are last in ascending
 order and first in descending order, as in PostgreSQL.
-
-A cursor is a position as an opaque token, signed for one list of one tenant. A client can read its
-keys, which are those of a row that it received, but cannot create one: any other token raises
-BadRequest.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from ..errors import BadRequest, FieldError
 from ..i18n import text
 from ..lazy import lazy_pattern
-from .base import DEFAULTS, hidden_columns, scope
+from .base import DEFAULTS, hidden_columns, load_frames, scope
 from .check import pointer
-from .resource import Column, Resource, Sort, quote
-from .values import TYPES, read_text, to_text
+from .resource import Column, Relation, Resource, Sort, quote
+from .statement import sql_type
+from .values import TYPES, read_text
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
 MAX_SEARCH = 200  # characters
+MAX_COUNT = 10_000  # rows that are counted; PostgreSQL's estimate is the total of more
 # Operator → SQL between the column and the parentheses around its value.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS |= {"in": "= any", "contains": "ilike"}
@@ -48,10 +42,12 @@ Params = dict[str, Any]
 RANK = Column("forge_rank", "string", nullable=False)
 _WORDS = "websearch_to_tsquery('simple', %(forge_q)s)"
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
-# PERF: json.dumps with options would create an encoder at each call.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_MAC = 16  # bytes of HMAC-SHA256 in a token; RFC 2104 section 5 requires at least half
 
+MANY = ("has_many", "many_to_many")
+MOST_RELATED = 100  # related rows of one row
+_RELATED = load_frames("forge_min.actions", "related.sql")
+
+Target = tuple[Relation, Resource[Any]]
 Read = Callable[[str, Any], Any]
 
 
@@ -73,7 +69,9 @@ class ListQuery:
     """A query for a list.
 
     sorts: sort keys; without them, a search returns the best match first, a list the newest row.
-    cursor: continue from here; from `Page.next` or `Page.prev`.
+    cursor: continue from here; from `Page.next` or `Page.prev`, or cursors.LAST.
+    deleted: rows that are marked as deleted, instead of all others.
+    counted: the page has a total, which is an estimate above MAX_COUNT; not with `page`.
     page: the number of the page, from 1, for a page with a total; None for cursors.
     q: the words of a search, or "".
     include: names of relations for related rows, not checked yet.
@@ -88,6 +86,8 @@ class ListQuery:
     q: str = ""
     include: tuple[str, ...] = ()
     related: tuple[tuple[str, Any, Read], ...] = ()
+    counted: bool = False
+    deleted: bool = False
 
     @classmethod
     def parse(
@@ -288,7 +288,7 @@ def _value(name: str, kind: str, value: Any, read: Read) -> Any:
 class Position(NamedTuple):
     """A position between two rows of a list.
 
-    keys: the sort keys of a row.
+    keys: the sort keys of a row; () for the end of the list.
     backwards: whether it is before this row instead of after it.
     """
 
@@ -314,7 +314,7 @@ def statement(
     """Return the SQL of a list and its parameters, without forge_tenant.
 
     The result has the resource's columns, the rank if it is a sort key, and the total if the query
-    has a page. It has one row more than the limit if there is another page.
+    has a page or is counted. It has one row more than the limit if there is another page.
     """
     params: Params = {}
     where = conditions(resource, query, params)
@@ -323,15 +323,19 @@ def statement(
     # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
     # each call (benchmarks/http, list). SAFETY: `:d` raises ValueError unless it is an int.
     paging = f"\nlimit {query.limit + 1:d}"
-    if query.page:
+    if query.page or query.counted:
         source = quote(resource.source or resource.table)
-        more += f", (select count(*) from {source}{where_clause(where)}) as forge_total"
-        if query.page > 1:
-            params["forge_offset"] = (query.page - 1) * query.limit
-            paging += " offset %(forge_offset)s"
+        rows = f"from {source}{where_clause(where)}"
+        if query.counted:
+            rows = f"from (select {rows}\nlimit {MAX_COUNT + 1}) forge_counted"
+        more += f", (select count(*) {rows}) as forge_total"
+    if query.page and query.page > 1:
+        params["forge_offset"] = (query.page - 1) * query.limit
+        paging += " offset %(forge_offset)s"
     select = resource.select.replace("\nfrom ", more + "\nfrom ", 1)
-    if at is None:
-        return select + where_clause(where) + _by(order) + paging, params
+    if at is None or not at.keys:
+        backwards = at is not None
+        return select + where_clause(where) + _by(order, backwards) + paging, params
     parts = [
         select + where_clause([*where, *beyond]) + _by(order[same:], at.backwards) + paging
         for same, beyond in _beyond(order, at, params)
@@ -343,10 +347,20 @@ def statement(
     return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}", params
 
 
+def plan(resource: Resource[Any], query: ListQuery) -> tuple[str, Params]:
+    """Return an EXPLAIN of all rows of a list, which has PostgreSQL's estimate of their number."""
+    params: Params = {}
+    where = where_clause(conditions(resource, query, params))
+    source = quote(resource.source or resource.table)
+    return f"explain (format json) select from {source}{where}", params
+
+
 def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:
     """Return the conditions for the rows of a list as SQL, and add their values to `params`."""
     assert not query.related  # SAFETY: a condition that is not checked yet would be ignored
-    where = scope(resource, "")
+    where = scope(resource, "", live=not query.deleted)
+    if query.deleted:
+        where.append('"deleted_at" is not null')
     for n, f in enumerate(query.filters):
         where.append(f.frame.format(_condition(f, f"f{n}", params)))
     if query.q:
@@ -411,81 +425,49 @@ def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[
     return ranges
 
 
-# -- positions as tokens ---------------------------------------------------------------------------
+# -- related rows ---------------------------------------------------------------------------------
 
 
-class Cursors:
-    """The cursors of one tenant's list in one order; the filters may change.
+def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
+    """Return the statement `rows` of related.sql for a relation of `owner`."""
+    from_key = relation.kind != "belongs_to"
+    linked = owner if from_key else target
+    names = {"key": quote(target.key.name), "type": sql_type(linked, linked.key.name)}
+    names["column"] = quote(relation.column) if from_key else names["key"]
+    names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
+    names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)
+    names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
+    condition = _RELATED["joined" if relation.join else "direct"].substitute(names)
+    where = " and ".join([*scope(target, ""), condition])
+    return _RELATED["rows"].substitute(names, select=target.select, where=where)
 
-    scope: identifies the list for which its cursors are signed.
+
+def with_related_filters(
+    query: ListQuery, owner: Resource[Any], targets: Mapping[str, Target]
+) -> ListQuery:
+    """Return the query with its conditions on related rows as filters.
+
+    targets: the relations to at most one row of which the identity may see the key and read the
+        target, by name.
+
+    Raises BadRequest as `ListQuery.parse`: any other name is unknown here.
     """
-
-    def __init__(
-        self, resource: Resource[Any], query: ListQuery, tenant: UUID | None, secret: bytes
-    ) -> None:
-        self._order = order_of(resource, query)
-        self._secret = secret
-        indexes = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
-        self._indexes = [indexes[s.column.name] for s in self._order]
-        order = ",".join(("-" if s.descending else "") + s.column.name for s in self._order)
-        words = query.q if self._order[0].column is RANK else ""
-        self.scope = f"{resource.topic} {tenant} {order} {words}"
-
-    def at(self, values: Sequence[Any]) -> Position:
-        """Return the position after a row in the result of `statement`."""
-        return Position(tuple(values[n] for n in self._indexes))
-
-    def write(self, values: Sequence[Any], backwards: bool) -> str:
-        """Return the cursor that continues from a row."""
-        texts = [None if key is None else to_text(key) for key in self.at(values).keys]
-        return write_cursor(self._secret, self.scope, texts, backwards)
-
-    def read(self, token: str) -> Position:
-        """Return the position of a cursor. Raises BadRequest for a cursor of another list."""
-        return read_cursor(self._secret, self.scope, token, self._keys)
-
-    def _keys(self, texts: Sequence[str | None]) -> tuple[Any, ...]:
-        return tuple(
-            None if text is None else read_text(kind_of(sort.column), text)
-            for sort, text in zip(self._order, texts, strict=True)
-        )
+    columns = filterable(owner)
+    for name, (_, target) in targets.items():
+        columns |= {f"{name}.{column}": c for column, c in filterable(target).items()}
+    filters = list(query.filters)
+    for key, value, read in query.related:
+        condition = read_filter(columns, key, value, read)
+        frame = _frame(owner, *targets[key.partition(".")[0]])
+        filters.append(condition._replace(frame=frame))
+    return replace(query, filters=tuple(filters), related=())
 
 
-def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool) -> str:
-    """Return the token of a position.
-
-    scope: identifies the list and the tenant.
-    keys: as text, None for NULL.
-    """
-    body = _encode([int(backwards), keys]).encode()
-    return _encode_base64(_sign(secret, scope, body) + body)
-
-
-def read_cursor(
-    secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], tuple[Any, ...]]
-) -> Position:
-    """Return the position of a token.
-
-    keys: reads the texts; raises ValueError for texts that an earlier release has signed, when a
-        column had another type.
-
-    Raises BadRequest for a token that `write_cursor` has not returned for this scope.
-    """
-    try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
-        if not signed or _encode_base64(raw) != token:
-            raise ValueError("the signature does not match")
-        backwards, texts = json.loads(raw[_MAC:])
-        return Position(keys(texts), bool(backwards))
-    except ValueError:
-        message = text("the cursor does not belong to this list; start again without it")
-        raise BadRequest(message, hint="keep sort and q unchanged") from None
-
-
-def _sign(secret: bytes, scope: str, body: bytes) -> bytes:
-    return hmac.digest(secret, scope.encode() + b"\x00" + body, "sha256")[:_MAC]
-
-
-def _encode_base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def _frame(owner: Resource[Any], relation: Relation, target: Resource[Any]) -> str:
+    """SQL around the condition on the related row: such a row exists in the target's scope."""
+    own, other = relation.column, target.key.name
+    if relation.kind != "belongs_to":
+        own, other = owner.key.name, relation.column
+    source = quote(target.source or target.table)
+    where = " and ".join([*scope(target, ""), "{}"])
+    return f"{quote(own)} in (select {quote(other)} from {source} where {where})"

@@ -9,20 +9,28 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, cast
 
-from .. import db
+from ..auth import current_identity
 from ..errors import BadRequest, NotFound
 from ..fanout import iso_utc, make_rows
 from ..i18n import text
 from . import aggregate as aggregates
 from . import query as queries
 from .aggregate import MAX_GROUPS, AggregateQuery
-from .base import BaseActions, Conn, Rows
-from .query import DEFAULT_LIMIT, ListQuery, join
-from .related import MANY, MOST_RELATED, related_statement, with_related_filters
+from .base import BaseActions, Conn, Rows, load_frames
+from .cursors import LAST, Cursors, read_cursor, write_cursor
+from .query import (
+    DEFAULT_LIMIT,
+    MANY,
+    MOST_RELATED,
+    ListQuery,
+    join,
+    related_statement,
+    with_related_filters,
+)
 from .resource import Page, R, Relation, quote
 from .values import TYPES, to_text
 
-_AUDIT = db.load_sql("forge_min.actions", "audit.sql")
+_AUDIT = load_frames("forge_min.actions", "audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 List = list  # inside the class, `list` is the action
 Group = dict[str, Any]
@@ -34,6 +42,7 @@ _SPELLED: Mapping[str, Callable[[Any], Any]] = {"datetime": iso_utc, "time": str
 class AuditEntry:
     """One change of a row.
 
+    key: of the row, as text.
     operation: create, update, delete or restore.
     actor: the identity's user, or "".
     reason: of a transition, or "".
@@ -43,6 +52,7 @@ class AuditEntry:
     """
 
     id: int
+    key: str
     operation: str
     version: int
     actor: str
@@ -55,7 +65,9 @@ class AuditEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as a JSON object."""
-        return asdict(self) | {"at": iso_utc(self.at)}
+        entry = asdict(self) | {"at": iso_utc(self.at)}
+        del entry["key"]
+        return entry
 
 
 class ReadActions(BaseActions[R]):
@@ -89,18 +101,20 @@ class ReadActions(BaseActions[R]):
             if more and len(results) < query.limit:
                 raise self.limits.too_large()
             return self._numbered(query, results, conn)
-        cursors = queries.Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
         results, more = self._read(query, at, conn)
         backwards = at is not None and at.backwards
         if backwards:
             results.reverse()
         has_next, has_prev = (bool(results), more) if backwards else (more, at is not None)
-        return Page(
+        has_next = has_next and query.cursor != LAST
+        page = Page(
             self._rows(results),
             cursors.write(results[-1], False) if has_next else None,
             cursors.write(results[0], True) if has_prev and results else None,
         )
+        return self._counted(page, query, results, conn) if query.counted else page
 
     def stream(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[R]:
         """Return every row that `query` matches, in its order; limit, page and cursor are ignored.
@@ -244,25 +258,40 @@ class ReadActions(BaseActions[R]):
         Raises NotFound if neither the row nor a change exists, BadRequest for a cursor of another
         log.
         """
-        identity = self.allow("audit")
-        topic, id, secret = self.resource.topic, to_text(key), self.registry.secret
-        scope = f"{topic} {self.tenant()} audit {id}"
-        params = {"forge_topic": topic, "forge_id": id, "forge_limit": limit + 1}
-        params["forge_before"] = None
-        declared = "audit" in self.resource.permissions
-        params["forge_named"] = identity.system or (declared and bool(identity.user))
+        self.allow("audit")
+        id, secret, before = to_text(key), self.registry.secret, None
+        scope = f"{self.resource.topic} {self.tenant()} audit {id}"
         if cursor is not None:
-            (params["forge_before"],), _ = queries.read_cursor(secret, scope, cursor, tuple)
-        rows, more = self._run_page(conn, _AUDIT["log"], params, limit, _AUDIT_SIZES)
-        if not rows and cursor is None:
+            (before,), _ = read_cursor(secret, scope, cursor, tuple)
+        params = {"forge_id": id, "forge_before": before}
+        entries, more = self._entries("resource_id = %(forge_id)s", params, limit, conn)
+        if not entries and cursor is None:
             self._find(key, conn)
-        shown = self.shown()
-        entries = [_entry(shown, values) for values in rows]
         if not more:
             return Page(entries)
-        return Page(entries, queries.write_cursor(secret, scope, [str(entries[-1].id)], False))
+        return Page(entries, write_cursor(secret, scope, [str(entries[-1].id)], False))
+
+    def recent_changes(self, limit: int, *, conn: Conn = None) -> List[AuditEntry]:
+        """Return the newest changes of all rows, the newest first, as `audit_log` does of one."""
+        self.allow("audit")
+        return self._entries("true", {"forge_before": None}, limit, conn)[0]
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _entries(
+        self, row: str, params: dict[str, Any], limit: int, conn: Conn
+    ) -> tuple[List[AuditEntry], bool]:
+        """The entries of the history that fulfil a condition, and whether there are more."""
+        scoped = self.resource.tenant_scoped
+        tenant = "tenant_id = %(forge_tenant)s" if scoped else "tenant_id is null"
+        identity, declared = current_identity(), "audit" in self.resource.permissions
+        named = identity.system or (declared and bool(identity.user))
+        params |= {"forge_topic": self.resource.topic, "forge_named": named}
+        params["forge_limit"] = limit + 1
+        sql = _AUDIT["log"].substitute(tenant=tenant, row=row)
+        rows, more = self._run_page(conn, sql, params, limit, _AUDIT_SIZES)
+        shown = self.shown()
+        return [_entry(shown, values) for values in rows], more
 
     def _with_related_filters(self, query: ListQuery) -> ListQuery:
         """The query with its conditions on related rows as filters. Raises BadRequest."""
@@ -291,11 +320,20 @@ class ReadActions(BaseActions[R]):
         first = self.list(replace(query, limit=1, page=1), conn=conn)
         return Page([], total=first.total)
 
+    def _counted(self, page: Page[R], query: ListQuery, results: Rows, conn: Conn) -> Page[R]:
+        """Return the page with its total: the number of rows, or an estimate if there are many."""
+        total = results[0][-1] if results else 0
+        if total <= queries.MAX_COUNT:
+            return page._replace(total=total)
+        sql, params = queries.plan(self.resource, query)
+        ((plan,),) = self._run(conn, sql, params)
+        return page._replace(total=max(total, plan[0]["Plan"]["Plan Rows"]), is_estimate=True)
+
     def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
         return self._run_page(conn, *queries.statement(self.resource, query, at), query.limit)
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[List[R]]:
-        cursors = queries.Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
             results, more = self._read(query, at, conn)

@@ -137,6 +137,7 @@ class Resource(NamedTuple, Generic[R]):
     permissions: operation → roles.
     authored: the column created_by has the author of the row.
     reports: the reports by name.
+    title: the template of the title of a row, "{patient.name}, {day}"; see html/titles.py.
     versioned: a change must name the version on which it is based.
     has_rule: its statements return what `Actions.rule` needs; set by the actions.
     """
@@ -158,6 +159,7 @@ class Resource(NamedTuple, Generic[R]):
     relations: tuple[Relation, ...] = ()
     permissions: Mapping[str, tuple[str, ...]] = _NONE
     reports: Mapping[str, DeclaredReport] = _NONE
+    title: str = ""
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False
@@ -208,13 +210,15 @@ class Page(NamedTuple, Generic[R]):
     """One page of a list.
 
     next, prev: opaque cursors, or None.
-    total: of all pages, for a query with a page number; else None.
+    total: of all pages, for a query with a page number or a counted one; else None.
+    is_estimate: whether the total is PostgreSQL's estimate.
     """
 
     rows: list[R]
     next: str | None = None
     prev: str | None = None
     total: int | None = None
+    is_estimate: bool = False
 
 
 def quote(name: str) -> str:

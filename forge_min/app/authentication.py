@@ -9,7 +9,14 @@ from ..actions import Registry
 from ..auth import Identity, credentials
 from ..config import Config
 from ..html import Layout, PasswordResetSender
-from ..wsgi import Request, bearer, tenant_by_header, tenant_by_path, tenant_by_subdomain
+from ..wsgi import (
+    Request,
+    bearer,
+    root_of_tenant,
+    tenant_by_header,
+    tenant_by_path,
+    tenant_by_subdomain,
+)
 from .declaration import ProjectCode
 
 
@@ -41,6 +48,7 @@ class Authentication:
                 secure=config.env == "production",
                 secret=registry.secret,
                 tenant=self._tenant,
+                tenant_root=root_of_tenant if config.tenancy.strategy == "path" else None,
                 views=code.views,
                 sender=self.sender,
             )

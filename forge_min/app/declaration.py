@@ -10,12 +10,24 @@ from .._compat import renamed
 from ..actions import Registry
 from ..auth import Renew
 from ..config import Config
+from ..html import Home
 from ..wsgi import Method, Middleware, Route
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DeclaredPage(NamedTuple):
+    """A page of app.py; see `App.page`."""
+
+    path: str
+    function: Callable[..., str]
+    title: str
+    nav: bool
+    roles: tuple[str, ...]
+    unsafe_eval: bool
 
 
 class App:
@@ -31,8 +43,10 @@ class App:
     def __init__(self, *, resource_pages: bool | Collection[str] = True) -> None:
         self.resource_pages = resource_pages
         self.routes: list[tuple[str, str, Callable[..., Any], str]] = []
-        self.pages: list[tuple[str, Callable[..., str], bool]] = []
-        self.verbs: list[tuple[str, str, Callable[..., Any]]] = []
+        self.pages: list[DeclaredPage] = []
+        self.groups: Mapping[str, Sequence[str]] = {}
+        self.home = Home()
+        self.verbs: list[tuple[str, str, Callable[..., Any], bool]] = []
         self.fragments: dict[str, Callable[..., str]] = {}
         self.middlewares: list[Middleware] = []
         self.methods: list[Method] = []
@@ -58,21 +72,63 @@ class App:
         """
         return _decorator(lambda f: self.routes.append((method, path, f, name)))
 
-    def page(self, path: str, *, unsafe_eval: bool = False) -> Callable[[F], F]:
+    def page(
+        self,
+        path: str,
+        *,
+        title: str = "",
+        nav: bool = False,
+        roles: Sequence[str] = (),
+        unsafe_eval: bool = False,
+    ) -> Callable[[F], F]:
         """Declare a page: the function takes (request, ...) and returns HTML.
 
         path: such as "/board".
+        title: the function returns only the content, which gets the layout with this title;
+            default: it returns a whole document.
+        nav: whether the navigation has a link to it; it needs a title.
+        roles: that may open it; default: all.
         unsafe_eval: whether its scripts may evaluate text, which Datastar needs and the built-in
-        pages do not; default: False.
+            pages do not; default: False.
         """
-        return _decorator(lambda f: self.pages.append((path, f, unsafe_eval)))
+        return _decorator(
+            lambda f: self.pages.append(
+                DeclaredPage(path, f, title, nav, tuple(roles), unsafe_eval)
+            )
+        )
 
-    def verb(self, topic: str, name: str) -> Callable[[F], F]:
+    def navigation(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Declare the order of the navigation.
+
+        groups: title of a group → topics of resources and paths of pages. Those that no group names
+            follow.
+        """
+        self.groups = groups
+
+    def start_page(
+        self,
+        *,
+        resources: Sequence[str] | None = None,
+        reports: Sequence[str] | None = None,
+        changes: bool = True,
+    ) -> None:
+        """Arrange the start page. A page at "/" replaces it.
+
+        resources: the topics of which it shows the number of rows, in order; default: all.
+        reports: the names of reports that it shows, in order; default: the first four.
+        changes: whether it shows recent changes, default: True.
+        """
+        self.home = Home(resources, reports, changes)
+
+    def verb(self, topic: str, name: str, *, button: bool = True) -> Callable[[F], F]:
         """Declare POST {prefix}/<path>/{id}/<name> of a resource.
 
         The function takes (id, request, ...) and returns the resource's row.
+
+        button: whether the page of a row has a button for it, default: True. A verb that reads the
+            body of the request needs a form of its own instead.
         """
-        return _decorator(lambda f: self.verbs.append((topic, name, f)))
+        return _decorator(lambda f: self.verbs.append((topic, name, f, button)))
 
     def fragment(self, topic: str) -> Callable[[F], F]:
         """Declare how one row of a live page is rendered.

@@ -123,7 +123,7 @@ class ApplicationManual(NamedTuple):
         operations += ["restore"] if resource.soft_delete else []
         operations += ["audit"] if resource.auditable else []
         operations += [transition.name for transition in resource.transitions]
-        operations += [name for topic, name, _ in self.code.app.verbs if topic == resource.topic]
+        operations += [name for topic, name, *_ in self.code.app.verbs if topic == resource.topic]
         operations = [*dict.fromkeys(operations)]  # a verb may have the name of another one
         labels = [text(_OPERATIONS.get(name) or humanize(name)) for name in operations]
         operations += [actions.report_operation(name) for name in resource.reports]

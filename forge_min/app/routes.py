@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NoReturn
@@ -11,11 +11,13 @@ from .. import html, wsgi
 from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
 from ..auth import require_one_of
+from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import HELP, Layout, Render, manual_page
+from ..html import BRAND_STYLESHEET, HELP, Brand, Layout, NavPage, Render, manual_page
+from ..i18n import text
 from ..resources import files
 from .authentication import Authentication
-from .declaration import App, ProjectCode
+from .declaration import App, DeclaredPage, ProjectCode
 from .manual import ApplicationManual
 
 _POLICY = "Content-Security-Policy"
@@ -51,7 +53,7 @@ def build_router(
     router = wsgi.Router()
     for route in [*routes, *_verbs(app, registry, routes)]:
         router.add(route.method, route.pattern, wsgi.json_only(route.handler), name=route.name)
-    for route in _declared(app, registry):
+    for route in _declared(app, registry, layout):
         router.add(route.method, route.pattern, route.handler, name=route.name)
     router.add("GET", EVENTS, events, name="events")
     if config.api.docs:
@@ -77,14 +79,16 @@ def build_router(
     ours = wsgi.StaticFiles(files("forge_min.html") / "assets")
     own = wsgi.StaticFiles(code.root / "static")
     router.add("GET", OUR_FILES, ours)
+    if layout.brand.color:
+        router.add("GET", BRAND_STYLESHEET, partial(_brand_css, layout.brand))
     router.add("GET", FILES, own)
     lists = {route.name: route.pattern.removeprefix(config.api.prefix) for route in routes}
     chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
     paths = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
     replaceable = [
-        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
+        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon), ""),
         *(account.routes() if account is not None else ()),
-        *_pages(registry, code.views, paths, layout),
+        *_pages(code.app, registry, code.views, paths, layout),
     ]
     if config.server.ready_path:
         replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
@@ -100,9 +104,15 @@ def declared_router(code: ProjectCode) -> tuple[Registry, wsgi.Router]:
     Raises as `build_router`.
     """
     registry, routes = code.declared_registry()
-    layout = Layout(code.config.project.name)
+    layout = Layout(brand_of(code.config))
     account = Authentication(code, registry, layout).account
     return registry, build_router(code, registry, routes, _unserved, _unserved, layout, account)
+
+
+def brand_of(config: Config) -> Brand:
+    """Return the name, logo and color of the project."""
+    p = config.project
+    return Brand(p.title or p.name, p.logo, p.color)
 
 
 def _unserved(request: wsgi.Request) -> NoReturn:
@@ -110,15 +120,36 @@ def _unserved(request: wsgi.Request) -> NoReturn:
     raise NotImplementedError("these routes serve no request")
 
 
+def _check_names(layout: Layout, home: html.Home) -> None:
+    """Raise ConfigError for an unknown name in the navigation or on the start page."""
+    known = [*layout.paths(), *layout.pages]
+    for name in [name for group in layout.groups.values() for name in group]:
+        if name not in known:
+            names = ", ".join(known)
+            raise ConfigError(f"app.navigation: no list or page {name!r}; there are {names}")
+    reports = [name for actions in layout.resources.values() for name in actions.resource.reports]
+    for name in [*(home.resources or ()), *(home.reports or ())]:
+        if name not in (*layout.paths(), *reports):
+            raise ConfigError(f"app.start_page: no resource or report {name!r}")
+
+
 def _pages(
-    registry: Registry, views: Mapping[str, Render], paths: Mapping[str, str], layout: Layout
+    app: App,
+    registry: Registry,
+    views: Mapping[str, Render],
+    paths: Mapping[str, str],
+    layout: Layout,
 ) -> Iterator[wsgi.Route]:
     """Yield the routes of the pages of every resource. paths: topic → path."""
     for topic, path in paths.items():
         actions = layout.resources[path] = registry.actions[topic]
-        yield from html.ResourcePages(actions, path, layout, paths, views).routes()
+        verbs = {
+            n: registry.fill(f, 2) for t, n, f, has_button in app.verbs if has_button and t == topic
+        }
+        yield from html.ResourcePages(actions, path, layout, paths, views, verbs).routes()
+    _check_names(layout, app.home)
     if paths:
-        yield wsgi.Route("GET", "/", layout.start, "")
+        yield wsgi.Route("GET", "/", html.HomePage(layout, app.home).show, "")
     if any(actions.resource.reports for actions in layout.resources.values()):
         pages = html.ReportPages(layout)
         yield wsgi.Route("GET", html.REPORTS, pages.list, "")
@@ -132,9 +163,14 @@ def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Reques
     return layout.page(request, manual_page.render, **manual.content())
 
 
-def _icon(own: wsgi.StaticFiles, ours: wsgi.StaticFiles, request: wsgi.Request) -> wsgi.Response:
-    """Return the icon of a browser's tab: the project's static/favicon.*, else the built-in one."""
-    for name in _ICONS:
+def _icon(
+    own: wsgi.StaticFiles, ours: wsgi.StaticFiles, chosen: str, request: wsgi.Request
+) -> wsgi.Response:
+    """Return the icon of a browser's tab: the project's, else the built-in one.
+
+    chosen: its path below static/; "" for a file favicon.*.
+    """
+    for name in (chosen,) if chosen else _ICONS:
         request.params["path"] = name
         with suppress(NotFound):
             return own(request)
@@ -142,26 +178,46 @@ def _icon(own: wsgi.StaticFiles, ours: wsgi.StaticFiles, request: wsgi.Request) 
     return ours(request)
 
 
-def _declared(app: App, registry: Registry) -> list[wsgi.Route]:
+def _brand_css(brand: Brand, request: wsgi.Request) -> wsgi.Response:
+    """Return the stylesheet with the color of the project."""
+    headers = [("Content-Type", "text/css"), ("Cache-Control", "max-age=300")]
+    return wsgi.Response(200, brand.css().encode(), headers)
+
+
+def _declared(app: App, registry: Registry, layout: Layout) -> list[wsgi.Route]:
+    """Return the routes and pages of app.py, and add the pages to the navigation."""
     own = [wsgi.Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
-    return own + [wsgi.Route("GET", path, _page(registry, f, e), "") for path, f, e in app.pages]
+    layout.groups = app.groups
+    for page in app.pages:
+        own.append(wsgi.Route("GET", page.path, _page(registry, page, layout), ""))
+        if page.nav:
+            layout.pages[page.path] = NavPage(page.title, page.roles)
+    return own
 
 
-def _page(registry: Registry, declared: Callable[..., str], unsafe_eval: bool) -> wsgi.Handler:
-    function = registry.fill(declared, 1)
-    headers = [(_POLICY, _EVALUATING)] if unsafe_eval else ()
+def _page(registry: Registry, page: DeclaredPage, layout: Layout) -> wsgi.Handler:
+    """Return the handler of a page: with a title its content gets the layout."""
+    function = registry.fill(page.function, 1)
+    headers = [(_POLICY, _EVALUATING)] if page.unsafe_eval else []
 
     def handler(request: wsgi.Request) -> wsgi.Response:
-        return wsgi.html_response(function(request), headers=headers)
+        if page.roles:
+            require_one_of(page.roles)
+        content = function(request)
+        if not page.title:
+            return wsgi.html_response(content, headers=headers)
+        response = layout.page(request, lambda **_: content, text(page.title))
+        response.headers += headers
+        return response
 
-    handler.__doc__ = declared.__doc__
+    handler.__doc__ = page.function.__doc__
     return handler
 
 
 def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> Iterator[wsgi.Route]:
     paths = {route.name: route.pattern for route in routes}
-    _check_permissions(registry, {(topic, name) for topic, name, _ in app.verbs})
-    for topic, name, function in app.verbs:
+    _check_permissions(registry, {(topic, name) for topic, name, _, _ in app.verbs})
+    for topic, name, function, _ in app.verbs:
         if topic not in registry.actions:
             known = ", ".join(registry.actions)
             raise ConfigError(f"app.verb: unknown topic {topic!r}; the topics are {known}")

@@ -27,7 +27,7 @@ from ..jobs import control
 from .authentication import Authentication
 from .declaration import ProjectCode, declared_queues
 from .encoder import Encoder
-from .routes import UNCOUNTED, build_router
+from .routes import UNCOUNTED, brand_of, build_router
 from .telemetry import JobSpan, Metrics, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class Runtime:
         self.metrics.watch_streams(hub, writer, limiter)
         sheets = [SHEET] if (code.root / "static" / "css" / "app.css").is_file() else []
         own = code.views.get("layout")
-        layout = Layout(config.project.name, own=own, stylesheets=sheets)
+        layout = Layout(brand_of(config), own=own, stylesheets=sheets)
         authentication = Authentication(code, registry, layout)
         self._reset_sender = authentication.sender
         reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)

@@ -101,6 +101,19 @@ def set_time_zone(conn: Connection, user: UUID, zone: str) -> None:
     db.run(conn, SQL["set_time_zone"], {"user": user, "zone": zone})
 
 
+def set_language(conn: Connection, user: UUID, language: str) -> None:
+    """Set the language of pages for the user.
+
+    language: a BCP 47 tag, which the caller has checked; "" for that of the browser.
+    """
+    db.run(conn, SQL["set_language"], {"user": user, "language": language})
+
+
+def list_memberships(conn: Connection, user: UUID) -> list[Tenant]:
+    """Return the tenants of which the user is a member, by slug."""
+    return [Tenant(*row) for row in db.run(conn, SQL["memberships"], {"user": user})]
+
+
 def grant(
     conn: Connection, user: UUID, roles: Sequence[str], tenant: UUID | None = None
 ) -> tuple[str, ...]:

@@ -27,6 +27,13 @@ where id = %(user)s returning id
 -- name: set_time_zone
 update forge_user set time_zone = %(zone)s where id = %(user)s returning id
 
+-- name: set_language
+update forge_user set language = %(language)s where id = %(user)s returning id
+
+-- name: memberships
+select t.id, t.slug, t.name from forge_membership m join forge_tenant t on t.id = m.tenant_id
+where m.user_id = %(user)s order by t.slug
+
 -- name: grant_user
 update forge_user set roles = array(select distinct role from unnest(roles || %(roles)s::text[]) role order by role)
 where id = %(user)s returning roles

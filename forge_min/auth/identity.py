@@ -87,11 +87,17 @@ def require(*roles: str) -> Identity:
     return require_one_of(roles) if roles else identity
 
 
-def require_one_of(roles: Iterable[str]) -> Identity:
-    """Check as `require`, for a collection of roles; if it is empty, only the system passes."""
+def require_one_of(roles: Iterable[str], permission: str = "") -> Identity:
+    """Check as `require`, for a collection of roles; if it is empty, only the system passes.
+
+    permission: the name of the missing permission for the message, default: none.
+    """
     identity = require()
     if not identity.has_one_of(roles):
-        raise Forbidden(text("this identity may not do this here"))
+        message = text("this identity may not do this here")
+        if permission:
+            message = text("this needs the permission {permission}", permission=permission)
+        raise Forbidden(message)
     return identity
 
 

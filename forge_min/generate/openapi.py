@@ -202,6 +202,8 @@ def _paths(shape: Shape) -> Json:
         "row": component(shape),
         "input": component(shape, "Input"),
         "patch": component(shape, "Patch"),
+        "a_row": _a_row(shape),
+        "rows": humanize(shape.resource.table).lower(),
         "sorts": ", ".join(column.column for column in shape.columns if column.sortable),
         "searched": ", ".join(field.name for field in shape.resource.searchable),
         "relations": ", ".join(link.name for link in shape.links),
@@ -235,9 +237,15 @@ def _transition(shape: Shape, states: States, verb: str) -> Json:
     schema = ref("RequiredReason" if needed else "Reason")
     return {
         "operationId": f"{shape.resource.table}.{verb}",
-        "summary": f"{humanize(verb)}: {', '.join(steps)}",
+        "summary": f"{humanize(verb)} {_a_row(shape)}: {', '.join(steps)}",
         "requestBody": {"required": needed, "content": {"application/json": {"schema": schema}}},
     }
+
+
+def _a_row(shape: Shape) -> str:
+    """Return one row in words, "an admission"."""
+    words = common(shape.resource)["label"]
+    return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
 
 
 def _listed(before: str, names: Sequence[str]) -> str:

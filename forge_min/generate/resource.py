@@ -75,6 +75,8 @@ def _resource(shape: Shape) -> dict[str, str]:
     options = [f"{flag}=True" for flag in _FLAGS if getattr(r, flag)]
     if shape.source != r.table:
         options.insert(0, f'source="{shape.source}"')
+    if shape.title:
+        options.append(f"title={shape.title!r}")
     permissions = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
     blocks = [
         ("Relation", "relations=({})", map(_relation, shape.links)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of, title_of
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
@@ -20,12 +20,14 @@ class Shape:
     columns: in the order of the table.
     links: its relations.
     names: of all resources.
+    title: the template of the title of a row.
     """
 
     resource: ResourceIR
     columns: tuple[ColumnIR, ...]
     links: tuple[RelationEdge, ...]
     names: frozenset[str]
+    title: str
 
     @property
     def written(self) -> tuple[ColumnIR, ...]:
@@ -63,7 +65,8 @@ class Shape:
 
 def shape_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> Shape:
     """Return the shape of one of `resources` (by name)."""
-    return Shape(resource, resource.columns, edges_of(resource, resources), frozenset(resources))
+    edges, title = edges_of(resource, resources), title_of(resource, resources)
+    return Shape(resource, resource.columns, edges, frozenset(resources), title)
 
 
 def constraints_of(shape: Shape) -> dict[str, str]:

@@ -9,24 +9,36 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 from .account import PasswordResetSender, reset_path
 from .fields import AnyActions, FormField, display_fields, input_fields, label_of
-from .layout import HELP, REPORTS, Account, Layout, ProblemPages, Render
+from .layout import (
+    BRAND_STYLESHEET,
+    HELP,
+    REPORTS,
+    Account,
+    Brand,
+    Home,
+    Layout,
+    NavPage,
+    ProblemPages,
+    Render,
+)
 from .templates import manual as manual_page
 from .templates import manual_file
 
 if TYPE_CHECKING:
     from .account.pages import SIGN_IN, AccountPages
+    from .home import HomePage
     from .report import ReportPages
     from .resource import LISTING, ResourcePages
 
 __getattr__ = lazy_exports(
     __name__,
     {"account.pages": ["SIGN_IN", "AccountPages"], "report": ["ReportPages"]}
-    | {"resource": ["LISTING", "ResourcePages"]},
+    | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]},
 )
 
 __all__ = [
-    "Account", "AccountPages", "AnyActions", "FormField", "HELP", "LISTING", "Layout",
-    "PasswordResetSender", "ProblemPages", "REPORTS", "Render", "ReportPages", "ResourcePages",
-    "SIGN_IN", "display_fields", "input_fields", "label_of", "manual_file", "manual_page",
-    "reset_path",
+    "Account", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand", "FormField", "HELP",
+    "Home", "HomePage", "LISTING", "Layout", "NavPage", "PasswordResetSender", "ProblemPages",
+    "REPORTS", "Render", "ReportPages", "ResourcePages", "SIGN_IN", "display_fields",
+    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

@@ -18,8 +18,10 @@ from ..errors import NotFound
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import Raw, join, tag, void
+from .columns import title_column
 from .fields import AnyActions, FormField
 from .form import MINE, THEIRS
+from .titles import titles
 
 SEARCH = ".q"  # the suffix of a relation's search field
 CHOICE = ".choice"  # the suffix of the choice between two values of a field
@@ -263,7 +265,7 @@ def search_choices(target: AnyActions, words: str) -> list[Choice]:
     Full-text search comes first, if the resource has it, then a search in the label.
     Raises Unauthenticated, Forbidden.
     """
-    words, rows, column = words.strip()[:200], [], target.label_column()
+    words, rows, column = words.strip()[:200], [], title_column(target)
     if not words or "\0" in words:
         return []
     if target.resource.searchable:
@@ -286,4 +288,6 @@ def choices_of_keys(target: AnyActions, keys: Iterable[str]) -> list[Choice]:
 
 
 def _choices(target: AnyActions, rows: Iterable[Any]) -> list[Choice]:
-    return [Choice(str(target.key_of(row)), target.label(row)) for row in rows]
+    rows = list(rows)
+    keys = [str(target.key_of(row)) for row in rows]
+    return [Choice(*pair) for pair in zip(keys, titles(target, rows), strict=True)]

@@ -6,7 +6,7 @@ The layout has a navigation item for each resource that the user may read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -14,17 +14,32 @@ from urllib.parse import quote
 from ..actions import ANYBODY
 from ..auth import as_identity, current_identity
 from ..errors import Unauthenticated
-from ..i18n import current_language, text
-from ..wsgi import Raw, Request, Response, html_response, join, prefers_html, redirect, tag
+from ..i18n import current_language, gettext_noop, text
+from ..wsgi import (
+    Raw,
+    Request,
+    Response,
+    flashed,
+    html_response,
+    join,
+    prefers_html,
+    redirect,
+    tag,
+    without_flash,
+)
 from .fields import AnyActions, label_of
-from .templates import WORDS, index, layout, problem
+from .templates import WORDS, layout, problem
 
 Render = Callable[..., str]
 """A compiled page: keyword arguments → HTML."""
 
+BRAND_STYLESHEET = "/static/brand.css"
+_LIGHT = 0.179  # relative luminance above which black has more contrast than white (WCAG 2.2)
 HELP = "/-/help"
 REPORTS = "/-/reports"
 SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
+
+_RIGHT_TO_LEFT = ("ar", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi")
 
 Account = Callable[[Request], Raw]
 """Renders the account part of the layout: a sign-in link, or the user's name and sign-out."""
@@ -38,23 +53,76 @@ class Hyperlink(NamedTuple):
     here: bool = False
 
 
+class Brand(NamedTuple):
+    """How an application presents itself.
+
+    name: on every page.
+    logo: path below static/, "" for none.
+    color: "#rrggbb", "" for that of forge.css.
+    """
+
+    name: str
+    logo: str = ""
+    color: str = ""
+
+    def css(self) -> str:
+        """Return a stylesheet with the color, lighter on a dark page."""
+        strong = "#10151c" if luminance(self.color) > _LIGHT else "#ffffff"
+        return (
+            f":root {{ --accent: {self.color}; --on-strong: {strong}; }}\n"
+            "@media (prefers-color-scheme: dark) { :root {\n"
+            f"  --accent: color-mix(in srgb, {self.color} 45%, white); --on-strong: #10151c;\n"
+            "} }\n"
+        )
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance of "#rrggbb", from 0 (black) to 1 (WCAG 2.2)."""
+    channels = [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+class Home(NamedTuple):
+    """The arrangement of the start page; see `app.App.start_page`."""
+
+    resources: Sequence[str] | None = None
+    reports: Sequence[str] | None = None
+    changes: bool = True
+
+
+class NavPage(NamedTuple):
+    """A page of app.py in the navigation.
+
+    roles: that may open it; () means all users.
+    """
+
+    title: str
+    roles: Sequence[str] = ()
+
+
 class Layout:
     """Renders the pages of one application.
 
-    project: its name.
+    brand: its name, logo and color.
     own: the project's own layout template, default the built-in one.
     stylesheets: paths below the root.
     account: see Account; nothing until the application sets it.
     resources: path → actions of the resources that have pages; filled by the application.
+    groups: the order of the navigation: title of a group → topics and paths of pages.
+    pages: path → title and roles of the pages of app.py in the navigation.
     help_roles: the roles that may read the application's manual; set by the application.
     """
 
     def __init__(
-        self, project: str, *, own: Render | None = None, stylesheets: Sequence[str] = ()
+        self, brand: Brand, *, own: Render | None = None, stylesheets: Sequence[str] = ()
     ) -> None:
-        self.project = project
+        self.brand, self.project = brand, brand.name
+        self.groups: Mapping[str, Sequence[str]] = {}
+        self.pages: dict[str, NavPage] = {}
         self.resources: dict[str, AnyActions] = {}
-        self._layout, self._sheets = own or layout.render, tuple(stylesheets)
+        colors = (BRAND_STYLESHEET,) if brand.color else ()
+        self._layout, self._sheets = own or layout.render, (*colors, *stylesheets)
         self.help_roles: Sequence[str] = ()
         self.account: Account = lambda _: Raw()
 
@@ -68,33 +136,61 @@ class Layout:
             events after which the page reloads.
         """
         body = template(title=title, words=WORDS, **context)
-        root = request.root
+        root, language = request.root, current_language() or "en"
         frame = Item(  # docs/develop/pages.md
             project=self.project,
-            language=current_language() or "en",
+            logo=f"{root}/static/{self.brand.logo}" if self.brand.logo else "",
+            language=language,
+            direction="rtl" if language.partition("-")[0] in _RIGHT_TO_LEFT else "ltr",
             root=root,
             stylesheets=[root + sheet for sheet in self._sheets],
             scripts=join(tag("script", "", src=root + script, defer=True) for script in SCRIPTS),
-            places=self.nav_items(request),
+            groups=self.nav_groups(request),
+            flash=flashed(request),
             account=self.account(request),
         )
-        stream = {name: context.get(name, "") for name in ("live", "events")}
+        stream = {name: context.get(name, "") for name in ("live", "events", "trail")}
         document = self._layout(title=title, body=Raw(body), frame=frame, words=WORDS, **stream)
-        return html_response(document, status, [("Cache-Control", "no-store")])
+        response = html_response(document, status, [("Cache-Control", "no-store")])
+        return without_flash(response) if frame.flash else response
 
-    def nav_items(self, request: Request) -> list[Hyperlink]:
-        """Return a link to each resource that the user may read, to reports and the manual."""
-        items = []
-        for path, actions in self.resources.items():
-            if actions.may("read"):
-                here = request.path == path or request.path.startswith(path + "/")
-                items.append(Hyperlink(label_of(actions.resource.topic), request.root + path, here))
+    def nav_groups(self, request: Request) -> list[Item]:
+        """Return the navigation in groups: links to lists and pages that the user may read.
+
+        Lists and pages that no group names follow, then reports and the manual.
+        """
+        links = {a.resource.topic: (path, a) for path, a in self.resources.items()}
+        names = [*links, *self.pages]
+        grouped = {name for group in self.groups.values() for name in group}
+        groups = {**self.groups, "": [name for name in names if name not in grouped]}
+        shown = []
+        for label, group in groups.items():
+            places = [self._place(request, name) for name in group]
+            if label == "":
+                places += self._more_places(request)
+            if found := [place for place in places if place]:
+                shown.append(Item(label=text(label), places=found))
+        return shown
+
+    def _place(self, request: Request, name: str) -> Hyperlink | None:
+        """Return the link to a page or to the list of a topic, if the user may read it."""
+        if page := self.pages.get(name):
+            may = not page.roles or current_identity().has_one_of(page.roles)
+            here = request.path == name
+            return Hyperlink(text(page.title), request.root + name, here) if may else None
+        path = self.paths()[name]
+        here = request.path == path or request.path.startswith(path + "/")
+        link = Hyperlink(label_of(name), request.root + path, here)
+        return link if self.resources[path].may("read") else None
+
+    def _more_places(self, request: Request) -> list[Hyperlink]:
+        places = []
         if self.reports():
             here = request.path.startswith(REPORTS)
-            items.append(Hyperlink(text("Reports"), request.root + REPORTS, here))
+            places.append(Hyperlink(text("Reports"), request.root + REPORTS, here))
         if self.may_read_help():
-            items.append(Hyperlink(text("Help"), request.root + HELP, request.path == HELP))
-        return items
+            places.append(Hyperlink(text("Help"), request.root + HELP, request.path == HELP))
+        return places
 
     def reports(self) -> list[str]:
         """Return the names of the reports that the user may read."""
@@ -105,12 +201,18 @@ class Layout:
         """Return whether the current identity may read the manual of the application."""
         return ANYBODY in self.help_roles or current_identity().has_one_of(self.help_roles)
 
-    def start(self, request: Request) -> Response:
-        """Handle GET /: links to all resources."""
-        items = self.nav_items(request)
-        return self.page(request, index.render, text("Start"), project=self.project, items=items)
+    def paths(self) -> dict[str, str]:
+        """Return the paths of the lists by topic."""
+        return {actions.resource.topic: path for path, actions in self.resources.items()}
 
 
+_ADVICE = {
+    403: gettext_noop("If you need this, ask an administrator for access."),
+    404: gettext_noop("It may have been moved or deleted. Check the address, or search in a list."),
+    409: gettext_noop("Go back, reload the page and try again."),
+    429: gettext_noop("Wait a moment, then try again."),
+}
+_LATER = gettext_noop("Try again in a moment. If it happens again, report it with this number.")
 _PAGE_HEADERS = ("Cache-Control", "Content-Type")
 
 
@@ -141,6 +243,8 @@ class ProblemPages:
             url = quote(return_url(request), safe="")
             return redirect(f"{request.root}{self._sign_in}?next={url}")
         context = {name: document[name] for name in ("detail", "code", "request_id")}
+        later = _LATER if response.status >= 500 else ""
+        context["advice"] = text(_ADVICE.get(response.status, later))
         with as_identity(request.identity or current_identity()):  # the navigation depends on it
             context |= {"title": document["title"], "home": f"{request.root}/"}
             page = self._layout.page(request, problem.render, status=response.status, **context)

@@ -15,12 +15,13 @@ from urllib.parse import urlencode
 from ..actions import EXACT, Column
 from ..errors import NotFound
 from ..i18n import gettext_noop, text
-from ..wsgi import Request, Response, first, user_zone
-from .cells import Cells
+from ..wsgi import Raw, Request, Response, first, user_zone
+from .cells import Cells, PagePaths
 from .fields import AnyActions, FormField, display_fields, label_of
 from .layout import REPORTS, Hyperlink, Layout
-from .list_page import csv_response
-from .templates import index
+from .lists import csv_response
+from .templates import WORDS, index
+from .templates import chart as chart_page
 from .templates import report as report_page
 
 Groups = Sequence[dict[str, Any]]  # as of `Actions.aggregate`
@@ -55,26 +56,37 @@ class ReportPages:
         if name not in declared or suffix not in ("", "csv"):
             raise NotFound(text("nothing is at this address"))
         actions, zone = declared[name], first(request.query, "zone") or str(user_zone())
-        groups, report = actions.report(name, zone=zone), actions.resource.reports[name]
         if suffix:
-            return csv_of(actions, name, [*report.group, *report.measures], groups)
-        keys, measures = _fields(actions, report.group), _fields(actions, report.measures)
-        rows = _rows(actions, [{n: _short(n, v) for n, v in group.items()} for group in groups])
-        paths = {actions.resource.topic: path for path, actions in resources.items()}
-        cells, lines = Cells(actions, rows, keys, paths, request.root), list[Item]()
-        for row, group in zip(rows, groups, strict=True):
-            shown = [[cells.show(row, field) for field in fields] for fields in (keys, measures)]
-            lines.append(Item(keys=shown[0], values=shown[1], value=group[report.measures[0]]))
-        if keys[0].relation:
-            lines.sort(key=lambda line: _plain(line.keys[0]))
-        points = [([*map(_plain, line.keys)], line.value) for line in lines]
-        zoned = any(field.kind == "datetime" and "(" in field.name for field in keys)
-        context: dict[str, Any] = {"keys": keys, "measures": measures, "rows": lines}
-        context |= {"chart": chart(report.chart, points), "measure": measures[0].label}
-        context["zone"] = text("Time zone: {zone}", zone=zone) if zoned else ""
+            report = actions.resource.reports[name]
+            terms = [*report.group, *report.measures]
+            return csv_of(actions, name, terms, actions.report(name, zone=zone))
+        context = report_content(actions, name, self._layout.paths(), request.root, zone)
         context["csv"] = f"{request.root}{REPORTS}/{name}.csv?{urlencode({'zone': zone})}"
         context["empty"] = text("No matching rows.")
         return self._layout.page(request, report_page.render, label_of(name), **context)
+
+
+def report_content(
+    actions: AnyActions, name: str, paths: PagePaths, root: str, zone: str
+) -> dict[str, Any]:
+    """Return the variables of a report's table and chart."""
+    groups, report = actions.report(name, zone=zone), actions.resource.reports[name]
+    keys, measures = _fields(actions, report.group), _fields(actions, report.measures)
+    rows = _rows(actions, [{n: _short(n, v) for n, v in group.items()} for group in groups])
+    cells, lines = Cells(actions, rows, keys, paths, root), list[Item]()
+    for row, group in zip(rows, groups, strict=True):
+        shown = [[cells.show(row, field) for field in fields] for fields in (keys, measures)]
+        lines.append(Item(keys=shown[0], values=shown[1], value=group[report.measures[0]]))
+    if keys[0].relation:
+        lines.sort(key=lambda line: _plain(line.keys[0]))
+    points = [([*map(_plain, line.keys)], line.value) for line in lines]
+    zoned = any(field.kind == "datetime" and "(" in field.name for field in keys)
+    context: dict[str, Any] = {"keys": keys, "measures": measures, "rows": lines}
+    drawn, title = chart(report.chart, points), label_of(name)
+    figure = {"id": f"chart-{name}", "title": title, "measure": measures[0].label, "words": WORDS}
+    context["chart"] = Raw(chart_page.render(chart=drawn, **figure) if drawn else "")
+    context["zone"] = text("Time zone: {zone}", zone=zone) if zoned else ""
+    return context
 
 
 def aggregate_csv(actions: AnyActions, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The pages of one resource (list, detail, new, edit, delete) and the handlers of their forms.
+"""The pages of one resource: their routes, and the forms to create and edit a row.
 
 A form that was saved redirects with 303 (POST/redirect/GET). A rejected one is shown again with
 422, the entered text, and an error beside each field.
@@ -6,21 +6,22 @@ A form that was saved redirects with 303 (POST/redirect/GET). A rejected one is 
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from uuid import uuid4
 
-from ..actions import MOST_RELATED
+from ..actions import IN_PROGRESS, MOST_RELATED
 from ..auth import as_identity, current_identity
 from ..errors import (
     Conflict,
     ConstraintViolation,
     DomainError,
-    Forbidden,
     Invalid,
     NotFound,
     StaleVersion,
@@ -31,48 +32,26 @@ from ..wsgi import (
     Request,
     Response,
     Route,
-    check_csrf,
+    client_network,
     csrf_field,
     first,
-    html_response,
     join,
-    redirect,
     sent_form,
-    tag,
     void,
 )
 from . import form, inputs, states
-from .cells import PagePaths, details, row_url
-from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
+from .cells import row_url
+from .fields import Fields, FormField, label_of
 from .form import FormBase, Texts
-from .inputs import CHOICE, SEARCH, Options, RelationChoices
-from .layout import Layout, Render
-from .list_page import ListPage, export
+from .inputs import CHOICE, Options
+from .layout import Hyperlink
 from .report import aggregate_csv
-from .templates import WORDS, delete, show
-from .templates import form as form_page
-from .templates import list as list_page
-
-Views = Mapping[str, Render]
-
-PAGES: Views = {
-    "list": list_page.render,
-    "show": show.render,
-    "form": form_page.render,
-    "delete": delete.render,
-}
-"""Templates that a project may replace with resources/<r>/views/<name>.html."""
+from .row_pages import RowPages
+from .titles import title_of
 
 LISTING = ("", ".csv", "/-/aggregate.csv", "/new", "/new/choices", "/{id}/edit")
 """The pages that list or search rows, below a resource's path: rate limits count them."""
 
-_NOTICES = {
-    "created": gettext_noop("Created."),
-    "updated": gettext_noop("Saved."),
-    "deleted": gettext_noop("Deleted."),
-    "restored": gettext_noop("Restored."),
-}
-_OVERTAKEN = gettext_noop("Another user has changed this. Submit again to delete it anyway.")
 _CONFLICT = gettext_noop("Another user has changed the same fields. Choose which values to save.")
 _DIFFERS = gettext_noop("differs from the saved value; choose one of the two")
 _LOST = gettext_noop("can no longer be changed here; your change was dropped")
@@ -83,6 +62,9 @@ _DELETED = gettext_noop("This has been deleted since you opened it. Your entries
 _BUSY = gettext_noop("Other users keep changing this. Save again.")
 _ATTRIBUTES = ("name", "label", "kind", "help", "required")  # of a field, for the template
 _BASE = "_base"  # the input of the base; no column starts with "_"
+_ONCE = "_once"  # the input of the token of a new row's form
+_LONGEST_TOKEN = 64  # characters
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0  # seconds, while the same form is being saved
 _NOTHING: Texts = {}
 _MAX_TRIES = 10  # of a write while other users change the same row
 
@@ -106,23 +88,8 @@ class OpenForm(NamedTuple):
     pairs: Texts = {}
 
 
-class ResourcePages:
-    """Handlers of one resource.
-
-    path: of the list, "/flights".
-    paths: the list pages of all resources.
-    views: the project's own templates, by "topic.page".
-    """
-
-    def __init__(
-        self, actions: AnyActions, path: str, layout: Layout, paths: PagePaths, views: Views
-    ) -> None:
-        self._actions, self._path, self._layout, self._paths = actions, path, layout, paths
-        topic = actions.resource.topic
-        self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
-        self._input_fields = input_fields(actions.resource)
-        self._display_fields = display_fields(actions.resource)
-        self._list_page = ListPage(actions, path, paths)
+class ResourcePages(RowPages):
+    """Handlers of one resource, with its forms. Parameters as of `RowPages`."""
 
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
@@ -130,6 +97,7 @@ class ResourcePages:
         routes = [
             Route("GET", path, self.list, ""),
             Route("GET", path + ".csv", self.csv, ""),
+            Route("POST", path + "/-/selected", self._selection.act, ""),
             Route("GET", path + "/new", self.new, ""),
             Route("POST", path + "/new", self.create, ""),
             Route("GET", path + "/new/choices", self.choices, ""),
@@ -144,57 +112,16 @@ class ResourcePages:
             graph = partial(states.show_graph, self._actions, self._layout, path)
             routes.append(Route("GET", path + "/-/states", graph, ""))
             routes.append(Route("POST", row + "/transitions/{name}", self.transition, ""))
+        if self._verbs:
+            routes.append(Route("POST", row + "/verbs/{name}", self.verb, ""))
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore, ""))
+            routes.append(Route("GET", path + "/-/trash", self.trash, ""))
         if any(column.aggregatable for column in self._actions.resource.columns):
             routes.append(
                 Route("GET", path + "/-/aggregate.csv", partial(aggregate_csv, self._actions), "")
             )
         return routes
-
-    # -- reading -----------------------------------------------------------------------------------
-
-    def list(self, request: Request) -> Response:
-        """Show one page of rows, with search and filters."""
-        self._actions.allow("read")
-        options = self._options(request, self._list_page.filter_fields(), request.query)
-        context, status = self._list_page.context(request, options)
-        new = f"{request.root}{self._path}/new" if self._actions.may("create") else ""
-        title, undo = label_of(self._actions.resource.topic), self._undo(request)
-        return self._live_page(request, "list", title, status, new=new, undo=undo, **context)
-
-    def csv(self, request: Request) -> Response:
-        """Send all rows of the list as CSV."""
-        self._actions.allow("read")
-        return export(self._actions, self._list_page.query(request))
-
-    def show(self, request: Request) -> Response:
-        """Show all values of one row."""
-        self._actions.allow("read")
-        return self._show(request, self._actions.get(self._key(request)))
-
-    def _show(self, request: Request, row: Any, problem: str = "", status: int = 200) -> Response:
-        may, url = self._actions.may, request.root + self._path
-        context = {"row": row, "list": url, "problem": problem, "hidden": csrf_field(request)}
-        context["states"] = f"{url}/-/states" if self._actions.resource.transitions else ""
-        context["transitions"] = states.buttons(self._actions, row, self._row_url(request, row))
-        context["edit"] = self._row_url(request, row, "edit") if may("update") else ""
-        context["delete"] = self._row_url(request, row, "delete") if may("delete") else ""
-        context |= details(self._actions, self._display_fields, row, self._paths, request.root)
-        return self._live_page(request, "show", self._actions.label(row), status, **context)
-
-    def choices(self, request: Request) -> Response:
-        """Return the results of a search for a relation's targets, for `forms.js`."""
-        name = first(request.query, "field")
-        fields = (*self._input_fields, *self._display_fields)
-        field = next((f for f in fields if f.name == name), None)
-        if field is None or field.relation is None:
-            raise NotFound(text("nothing is at this address"))
-        choices = inputs.search_choices(self._target(field), first(request.query, "q"))
-        body = inputs.choice_list(field.name, field.kind, choices, ())
-        return html_response(body, 200, [("Cache-Control", "no-store")])
-
-    # -- writing -----------------------------------------------------------------------------------
 
     def new(self, request: Request) -> Response:
         """Show the form of a new row, filled with values of the URL."""
@@ -212,9 +139,37 @@ class ResourcePages:
         if pairs.get("_search"):  # a search for a relation's target
             return self._form(request, opened)
         try:
-            return self._done(request, "created", self._actions.create(form.data_of(fields, sent)))
+            return self._create_once(request, form.data_of(fields, sent), first(pairs, _ONCE))
         except (Invalid, Conflict, ConstraintViolation) as err:
             return self._form(request, opened, form.errors_of(err, fields), status=422)
+
+    def _create_once(self, request: Request, data: Mapping[str, Any], token: str) -> Response:
+        """Create the row once for the token of the form, however often the form is sent.
+
+        token: "" for a form without one, as of a script.
+        """
+        if not token:
+            return self._done(request, "created", self._actions.create(data))
+
+        def run(_: object) -> tuple[int, list[tuple[str, str]], bytes]:
+            response = self._done(request, "created", self._actions.create(data))
+            return response.status, response.headers, b""
+
+        digest = hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()
+        client = client_network(request)
+        repeatable = self._actions.is_inherited("create", "validate")
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                status, headers, body, _ = self._actions.once(
+                    token[:_LONGEST_TOKEN], digest, run, client=client, repeatable=repeatable
+                )
+                return Response(status, body, headers)
+            except Conflict as err:
+                if err.code != IN_PROGRESS or pause > _LAST_PAUSE:
+                    raise
+            time.sleep(pause)
+            pause *= 2
 
     def edit(self, request: Request) -> Response:
         """Show the form of a row."""
@@ -231,46 +186,7 @@ class ResourcePages:
         with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone
             return self._update(request, pairs, base)
 
-    def ask_delete(self, request: Request) -> Response:
-        """Ask for confirmation."""
-        self._actions.allow("delete")
-        return self._confirm(request, self._actions.get(self._key(request)))
-
-    def delete(self, request: Request) -> Response:
-        """Delete the row, then redirect to the list."""
-        self._actions.allow("delete")
-        key = self._key(request)
-        row, pairs = self._actions.get(key), sent_form(request)
-        if pairs.get("version") != [str(row.version)]:
-            return self._confirm(request, row, text(_OVERTAKEN), status=409)
-        try:
-            self._actions.delete(key, version=row.version)
-        except (Conflict, ConstraintViolation, Invalid) as err:
-            return self._confirm(request, row, _message(err), status=409)
-        soft = self._actions.resource.soft_delete
-        return self._done(request, "deleted", undo=str(key) if soft else "")
-
-    def transition(self, request: Request) -> Response:
-        """Change the state of the row, then redirect to it."""
-        name, key = request.params["name"], self._key(request)
-        if name not in {transition.name for transition in self._actions.resource.transitions}:
-            raise NotFound(text("nothing is at this address"))
-        self._actions.allow(name)
-        reason = first(sent_form(request), "reason")
-        try:
-            row = self._actions.transition(key, name, reason=reason)
-        except (Conflict, ConstraintViolation, Forbidden, Invalid) as err:
-            status = 422 if isinstance(err, Invalid) else 409
-            return self._show(request, self._actions.get(key), _message(err), status)
-        return self._done(request, "updated", row)
-
-    def restore(self, request: Request) -> Response:
-        """Restore a deleted row, then redirect to it."""
-        check_csrf(request)
-        row = self._actions.restore(self._key(request))
-        return self._done(request, "restored", row)
-
-    # -- helpers -----------------------------------------------------------------------------------
+    # -- helpers ----------------------------------------------------------------------------------
 
     def _update(self, request: Request, pairs: Texts, base: FormBase | None) -> Response:
         sent = self._sent(pairs, base)
@@ -367,15 +283,21 @@ class ResourcePages:
         options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
         fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
-        hidden = [csrf_field(request)]
+        hidden, trail = [csrf_field(request)], [self._list_link(request)]
         if opened.base is None:
             what = label_of(self._actions.resource.event)
             action, title = f"{url}/new", text("New: {what}", what=what)
+            token = first(opened.pairs, _ONCE) or str(uuid4())
+            hidden.append(void("input", type="hidden", name=_ONCE, value=token))
         else:
             key = self._key(request)
-            title = text("Edit: {what}", what=key if row is None else self._actions.label(row))
+            kind = label_of(self._actions.resource.event)
+            what = kind if row is None else title_of(self._actions, row)
+            title = text("Edit: {what}", what=what)
             action = row_url(url, key, "edit")
-            url = url if row is None else row_url(url, key)
+            if row is not None:
+                url = row_url(url, key)
+                trail.append(Hyperlink(what, url))
             base = form.seal(request, opened.base, self._owner(request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
         problems = [
@@ -384,7 +306,7 @@ class ResourcePages:
             for message in messages
         ]
         context = {"action": action, "cancel": url, "hidden": join(hidden), "row": row}
-        context |= {"fields": fields, "problems": problems}
+        context |= {"fields": fields, "problems": problems, "trail": trail}
         return self._layout.page(request, self._templates["form"], title, status, **context)
 
     def _form_item(
@@ -409,84 +331,3 @@ class ResourcePages:
                 targets = inputs.choices_of_keys(self._target(field), theirs)
         decided = first(opened.pairs, field.name + CHOICE)
         return inputs.conflict_choice(field, inputs.format_value(field, theirs, targets), decided)
-
-    def _options(self, request: Request, fields: Fields, pairs: Texts) -> Options:
-        """Return the choices of each relation with targets that the user may read.
-
-        An unreadable "many" has its current keys as choices, because a text input holds one key.
-        """
-        options: dict[str, RelationChoices] = {}
-        for field in fields:
-            if field.relation is not None:
-                if field.kind == "many":
-                    options[field.name] = RelationChoices(())
-                with suppress(DomainError):
-                    options[field.name] = self._relation_choices(request, field, pairs)
-        return options
-
-    def _relation_choices(
-        self, request: Request, field: FormField, pairs: Texts
-    ) -> RelationChoices:
-        target = self._target(field)
-        if (choices := inputs.all_choices(target)) is not None:
-            return RelationChoices(choices)
-        words = first(pairs, field.name + SEARCH)
-        fetch = f"{request.root}{self._path}/new/choices?{urlencode({'field': field.name})}"
-        chosen = inputs.choices_of_keys(target, pairs.get(field.name, ()))
-        return RelationChoices(None, inputs.search_choices(target, words), chosen, words, fetch)
-
-    def _target(self, field: FormField) -> AnyActions:
-        assert field.relation is not None
-        target: AnyActions = self._actions.registry.actions[field.relation.target]
-        return target
-
-    def _confirm(
-        self, request: Request, row: Any, problem: str = "", status: int = 200
-    ) -> Response:
-        version = void("input", type="hidden", name="version", value=row.version)
-        question = text("It disappears from all lists. You can restore it.")
-        if not self._actions.resource.soft_delete:
-            question = text("This cannot be undone.")
-        context = {"question": question, "problem": problem, "row": row}
-        context["action"] = self._row_url(request, row, "delete")
-        context["cancel"] = self._row_url(request, row)
-        context["hidden"] = join([csrf_field(request), version])
-        title = text("Delete: {what}", what=self._actions.label(row))
-        return self._layout.page(request, self._templates["delete"], title, status, **context)
-
-    def _row_url(self, request: Request, row: Any, *more: str) -> str:
-        return row_url(request.root + self._path, self._actions.key_of(row), *more)
-
-    def _done(self, request: Request, change: str, row: Any = None, *, undo: str = "") -> Response:
-        """Redirect to the row, or to the list. undo: key of the row that can be restored."""
-        url = request.root + self._path
-        if row is not None and self._actions.may("read"):
-            url = self._row_url(request, row)
-        notice = {"_done": change, "_undo": undo} if undo else {"_done": change}
-        return redirect(f"{url}?{urlencode(notice)}")
-
-    def _undo(self, request: Request) -> Raw:
-        key = first(request.query, "_undo")
-        if not key or not self._actions.resource.soft_delete or not self._actions.may("restore"):
-            return Raw()
-        action = row_url(request.root + self._path, key, "restore")
-        button = tag("button", WORDS.undo, type="submit", class_="quiet")
-        return tag("form", join([csrf_field(request), button]), method="post", action=action)
-
-    def _live_page(
-        self, request: Request, name: str, title: str, status: int = 200, **context: Any
-    ) -> Response:
-        """Return a page that reloads when a row changes, with a notice of the last change."""
-        event, topic = self._actions.resource.event, self._actions.resource.topic
-        context["live"] = f"{request.root}/events?topic={topic}"
-        context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
-        context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
-        return self._layout.page(request, self._templates[name], title, status, **context)
-
-    def _key(self, request: Request) -> Any:
-        return self._actions.read_key(request.params.get("id", "new"))
-
-
-def _message(err: DomainError) -> str:
-    """The messages of an error, for a page without a form."""
-    return "; ".join(e.message for e in getattr(err, "errors", ())) or text(err.message)

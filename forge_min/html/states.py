@@ -15,21 +15,6 @@ from .templates import states as states_page
 _COLUMN, _BOX, _ROW = 150, 138, 36  # of the graph, in SVG user units
 
 
-def buttons(actions: AnyActions, row: Any, url: str) -> list[Item]:
-    """Return the transitions that lead from the state of a row and that the user may perform.
-
-    url: of the row.
-    """
-    return [
-        Item(
-            label=label_of(each.name),
-            action=f"{url}/transitions/{each.name}",
-            reason=each.needs_reason,
-        )
-        for each in actions.possible_transitions(row)
-    ]
-
-
 def show_graph(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
     """Handle a request for the states of a resource and the transitions between them.
 

@@ -98,6 +98,7 @@ class ResourceIR:
     checks: tuple[schema.RowCheck, ...] = ()
     states: tuple[schema.States, ...] = ()
     reports: tuple[schema.Report, ...] = ()
+    title: str = ""
     hooks: schema.Hooks = schema.Hooks()
     timestamps: bool = False
     soft_delete: bool = False

@@ -41,6 +41,7 @@ def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
         checks=tuple(part for part in parts if isinstance(part, schema.RowCheck)),
         states=states,
         reports=tuple(part for part in parts if isinstance(part, schema.Report)),
+        title=resource.title,
         hooks=next(hooks, schema.Hooks()),
         versioned=traits.pop("version", False),
         **traits,

@@ -17,6 +17,7 @@ from .lowering import ids_field, inverse_relations, lower, many_to_many_edge, re
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem, unknown
 from .report import report_problems
 from .rules import Problems, problems
+from .title import title_problems
 
 RELATIONS = schema.BelongsTo | schema.Many
 _EXAMPLE = 'country = schema.define("Country", schema.string("code"))'
@@ -260,10 +261,14 @@ def cross_check(definitions: Sequence[Definition], folders: set[str], roles: Seq
         for part in definition.call.parts:
             if isinstance(part.value, RELATIONS):
                 report_all(definition.source, part, checks.problems(definition.name, part.value))
-    for resource in resolve(d.resource() for d in definitions if d.is_reliable):
+    resources = {r.name: r for r in resolve(d.resource() for d in definitions if d.is_reliable)}
+    for resource in resources.values():
         for definition in definitions:
             if definition.source.file == resource.source and definition.is_complete:
                 _check_fields(definition, resource)
+                if resources.keys() >= {member.target for member in resource.relations}:
+                    problems_of_title = title_problems(resource.title, resource, resources)
+                    report_all(definition.source, definition.call, problems_of_title)
 
 
 def _check_unique(definitions: Sequence[Definition]) -> None:

@@ -218,15 +218,18 @@ class ResourceSchema:
     name: str
     parts: tuple[Part, ...]
     plural: str | None = None
+    title: str = ""
 
 
-def define(name: str, *parts: Part, plural: str | None = None) -> ResourceSchema:
+def define(name: str, *parts: Part, plural: str | None = None, title: str = "") -> ResourceSchema:
     """Define the resource of this file.
 
     name: its class name ("BoardingPass").
     plural: its table; default the plural of the name.
+    title: names a row on pages: a text with fields in braces, also of rows to which it belongs:
+        "{patient.name}, {admitted_at}". Default: a field for one line of text, such as `name`.
     """
-    return ResourceSchema(name, parts, plural)
+    return ResourceSchema(name, parts, plural, title)
 
 
 # These words of the language are the classes of their parts.

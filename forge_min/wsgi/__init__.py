@@ -13,19 +13,30 @@ from .markup import (
     join,
     local_time,
     raw,
+    show_date,
     show_time,
     tag,
     time_tag,
     user_zone,
     void,
 )
-from .middleware.cookies import DEVICE_COOKIE, SESSION_COOKIE, cookie, cookies_of, lacks_https
+from .middleware.cookies import (
+    DEVICE_COOKIE,
+    SESSION_COOKIE,
+    cookie,
+    cookies_of,
+    flash,
+    flashed,
+    lacks_https,
+    without_flash,
+)
 from .middleware.cors import CORS
 from .middleware.csrf import CSRF, check_csrf, csrf_field, https_message, sent_form, sign_form
 from .middleware.identify import (
     Identify,
     Method,
     bearer,
+    root_of_tenant,
     tenant_by_header,
     tenant_by_path,
     tenant_by_subdomain,
@@ -56,10 +67,11 @@ __all__ = [
     "OnServerResponse", "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route",
     "Router", "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles",
     "bearer", "check_csrf", "check_root", "check_url", "client_network", "content_type", "cookie",
-    "cookies_of", "csrf_field", "environ_key", "error_response", "escape", "first", "html_response",
-    "https_message", "inherited_listener", "join", "json_only", "json_response", "lacks_https",
-    "limit_time", "local_path", "local_time", "no_content", "preferred", "prefers_html",
-    "problem_response", "raw", "redirect", "sent_form", "show_time", "sign_form", "status_of",
-    "tag", "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
-    "text_response", "time_tag", "to_json", "user_zone", "void",
+    "cookies_of", "csrf_field", "environ_key", "error_response", "escape", "first", "flash",
+    "flashed", "html_response", "https_message", "inherited_listener", "join", "json_only",
+    "json_response", "lacks_https", "limit_time", "local_path", "local_time", "no_content",
+    "preferred", "prefers_html", "problem_response", "raw", "redirect", "root_of_tenant",
+    "sent_form", "show_date", "show_time", "sign_form", "status_of", "tag", "tenant_by_header",
+    "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response", "time_tag",
+    "to_json", "user_zone", "void", "without_flash",
 ]  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from ..auth import current_identity
 from ..fanout import escape
+from ..i18n import text
 from ..lazy import lazy_pattern
 
 # Other schemes than four, and hosts without a scheme: "//host", "\\host", "https:host".
@@ -80,20 +81,28 @@ def _checked(text: str) -> str:
     return "#" if _UNSAFE.match(_IGNORED.sub("", text)) else text
 
 
-def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
+def show_time(moment: datetime | None, form: str = "") -> str:
     """Format a time in the time zone of the current identity; None is "". Not escaped yet.
 
     moment: an aware time, or None.
-    form: format for datetime.strftime.
+    form: format for datetime.strftime; default: that of the current language.
 
     Unknown time zones are shown as UTC.
     """
     if moment is None:
         return ""
-    local = local_time(moment)
-    if local.year < 1000:  # the C library may write "800", which is invalid in HTML and ISO 8601
-        form = "%%".join(p.replace("%Y", f"{local.year:04}") for p in form.split("%%"))
-    return local.strftime(form)
+    return _formatted(local_time(moment), form or text("%Y-%m-%d %H:%M"))
+
+
+def show_date(day: date) -> str:
+    """Format a day as in the current language."""
+    return _formatted(day, text("%Y-%m-%d"))
+
+
+def _formatted(day: date, form: str) -> str:
+    if day.year < 1000:  # the C library may write "800", which is invalid in HTML and ISO 8601
+        form = "%%".join(p.replace("%Y", f"{day.year:04}") for p in form.split("%%"))
+    return day.strftime(form)
 
 
 def local_time(moment: datetime) -> datetime:
@@ -117,7 +126,7 @@ def _inner(content: object) -> str:
     return content if isinstance(content, Raw) else escape(content)
 
 
-def time_tag(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> Raw:
+def time_tag(moment: datetime | None, form: str = "") -> Raw:
     """Return a <time> element: `show_time` for people, seconds in UTC for programs."""
     if moment is None:
         return Raw()

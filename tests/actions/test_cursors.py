@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from forge_min.actions import ListQuery, reader
+from forge_min.actions import ListQuery, cursors, reader
 from forge_min.actions import query as listing
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest
@@ -196,20 +196,20 @@ def test_a_token_is_of_one_list_one_order_one_tenant_and_one_secret(shop: Booksh
             page(shop, page(shop, limit="5").next, topic="authors")
         keys = ["x", str(uuid4())]
         query = ListQuery.of(BOOKS, sort="title")
-        used_for = listing.Cursors(BOOKS, query, NORTH.tenant, b"").scope
-        assert page(shop, listing.write_cursor(shop.secret, used_for, keys, False), sort="title")
+        used_for = cursors.Cursors(BOOKS, query, NORTH.tenant, b"").scope
+        assert page(shop, cursors.write_cursor(shop.secret, used_for, keys, False), sort="title")
         with pytest.raises(BadRequest):
-            page(shop, listing.write_cursor(b"another", used_for, keys, False), sort="title")
+            page(shop, cursors.write_cursor(b"another", used_for, keys, False), sort="title")
     with as_identity(SOUTH), pytest.raises(BadRequest):
         page(shop, token, sort="title", limit="5")
 
 
 def test_a_signed_token_whose_keys_a_new_release_cannot_read_is_refused(shop: Bookshop) -> None:
     query = ListQuery.of(BOOKS, sort="price")
-    used_for = listing.Cursors(BOOKS, query, NORTH.tenant, b"").scope
+    used_for = cursors.Cursors(BOOKS, query, NORTH.tenant, b"").scope
     for keys in (["cheap", str(uuid4())], ["1", "2"], ["1"], [], ["1", str(uuid4()), "3"]):
         with as_identity(NORTH), pytest.raises(BadRequest):
-            page(shop, listing.write_cursor(shop.secret, used_for, keys, False), sort="price")
+            page(shop, cursors.write_cursor(shop.secret, used_for, keys, False), sort="price")
 
 
 def test_a_deep_page_reads_its_ranges_of_the_indexes_only(shop: Bookshop) -> None:

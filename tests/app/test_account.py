@@ -27,7 +27,7 @@ class Browser:
         self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.cookies: dict[str, str] = {}
         self.fields: dict[str, str] = {}
-        self.text = ""
+        self.text = self.location = ""
 
     def get(self, path: str) -> int:
         return self._ask("GET", path)
@@ -42,7 +42,7 @@ class Browser:
         for line in answer.headers.get_all("Set-Cookie"):
             name, _, value = line.partition(";")[0].partition("=")
             self.cookies[name] = value
-        self.text = answer.text
+        self.text, self.location = answer.text, answer.headers["Location"] or ""
         found = re.findall(r'name="(_csrf_token|key)" value="([^"]+)"', self.text)
         self.fields = dict(found) or self.fields
         return answer.status
@@ -113,3 +113,49 @@ def test_without_https_the_page_and_the_log_say_so(
             secure.cookies.clear()
             assert secure.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 403
             assert "F527" in secure.text, "its form is too old"
+
+
+def test_a_member_of_one_tenant_gets_there_and_of_several_chooses(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    with site(wide_database, FORGE_TENANCY_STRATEGY="path") as (client, conn):
+        user = accounts.find_user(conn, EMAIL).id
+        browser = Browser(client)
+
+        def sign_in(at: str = "") -> str:
+            browser.get(f"{at}/account/sign-in")
+            assert browser.send(f"{at}/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+            return browser.location
+
+        assert sign_in() == "/account/tenants"
+        assert browser.get("/account/tenants") == 303 and browser.location == "/"
+        north, south = (accounts.create_tenant(conn, n, n.title()) for n in ("north", "south"))
+        accounts.grant(conn, user, ["member"], north)
+        assert browser.get("/account/tenants") == 303 and browser.location == "/t/north/"
+        accounts.grant(conn, user, ["member"], south)
+        assert browser.get("/account/tenants") == 200
+        assert '<a href="/t/south/">South</a>' in browser.text
+        assert browser.get("/t/south/") == 200
+        switch = '<a href="/t/south/account/tenants" title="Change the tenant">south</a>'
+        assert switch in browser.text
+        browser.get("/t/south/account/tenants")
+        assert '<a href="/t/north/">North</a>' in browser.text
+        assert sign_in("/t/north") == "/t/north/"
+
+
+def test_a_user_sets_a_time_zone_and_a_language(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    with site(wide_database) as (client, conn):
+        browser = Browser(client)
+        browser.get("/account/sign-in")
+        browser.send("/account/sign-in", email=EMAIL, password=PASSWORD)
+        assert browser.get("/account") == 200 and '<option value="UTC"  selected' in browser.text
+        assert browser.send("/account/settings", zone="Europe/Berlin", language="") == 303
+        assert browser.get("/account") == 200 and "Saved." in browser.text
+        assert accounts.find_user(conn, EMAIL).time_zone == "Europe/Berlin"
+        browser.get("/account")
+        assert "Saved." not in browser.text
+        for zone, language in (("Mars/Base", ""), ("UTC", "xx"), ("", "")):
+            assert browser.send("/account/settings", zone=zone, language=language) == 400
+        assert accounts.find_user(conn, EMAIL).time_zone == "Europe/Berlin"

@@ -198,7 +198,9 @@ def test_names_may_be_those_of_the_manual(site: Runtime, monkeypatch: pytest.Mon
     """A verb with the name of an operation, a role with that of a heading."""
     monkeypatch.setenv("FORGE_AUTH_ROLES", '["signed in", "guest"]')
     code = load_project().code()
-    monkeypatch.setattr(code.app, "verbs", [*code.app.verbs, ("documents", "audit", lambda: None)])
+    monkeypatch.setattr(
+        code.app, "verbs", [*code.app.verbs, ("documents", "audit", lambda: None, True)]
+    )
     registry, router = declared_router(code)
     content = ApplicationManual(code, registry, router.routes()).content()
     assert content["roles"].count("signed in") == 2 and "guest" in content["roles"]

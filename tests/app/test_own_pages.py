@@ -113,7 +113,7 @@ def test_a_route_of_the_projects_own_stays(root: Path, server: EmbeddedServer) -
         assert client.get("/items/new").text.startswith("<p>mine</p>")
         assert client.get("/items").status == 200
         assert ">What <" in client.get("/notes/new").text
-        assert '<a href="/notes">Notes</a>' in client.get("/").text
+        assert '<li><a href="/notes" >Notes</a></li>' in client.get("/").text
         assert client.get("/stop").status == 405
         assert client.request("POST", "/stop").status in (403, 415)
 

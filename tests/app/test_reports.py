@@ -215,7 +215,9 @@ def test_a_chart_has_a_name_a_description_and_a_shape_for_each_value(
     if shape == "over_time":  # no order has a value for select
         assert "<svg viewBox" not in page and "<td" in page
         return
-    assert '<title id="chart-title">' in page and '<desc id="chart-about">' in page
+    assert (
+        f'<title id="chart-{shape}-title">' in page and f'<desc id="chart-{shape}-about">' in page
+    )
     assert len(re.findall(r"<rect[^>]*><title>", page)) == len(items)
 
 

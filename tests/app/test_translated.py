@@ -36,17 +36,21 @@ class Said(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.texts: list[str] = []
+        self.texts: list[str] = [""]
+        self.attributes: list[str] = []
         self._inside = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._inside = tag
-        self.texts += [value for name, value in attrs if name in SAYING and value]
+        self.attributes += [value for name, value in attrs if name in SAYING and value]
 
     def handle_data(self, data: str) -> None:
         if self._inside not in ("script", "style", "textarea", "code", "pre"):
-            self.texts.append(data)
+            if self.texts[-1].count("⟦") > self.texts[-1].count("⟧"):
+                self.texts[-1] += data  # a sentence with tags in it
+            else:
+                self.texts.append(data)
 
 
 @pytest.fixture
@@ -62,7 +66,8 @@ def translated(wide_code: Path, wide_database: TestDatabase, tmp_path: Path) -> 
 def untranslated(page: str) -> set[str]:
     """Texts of a page outside the brackets, which may stand in each other."""
     found = set()
-    for text in Said(page).texts:
+    said = Said(page)
+    for text in said.texts + said.attributes:
         while (inner := re.sub(r"⟦[^⟦⟧]*⟧", "", text)) != text:
             text = inner
         if re.search(r"[^\W\d_]{2}", text):

@@ -159,7 +159,7 @@ def test_a_list_that_changes_takes_neither_focus_nor_place_away(
     board: Any, browse: Callable[..., Any]
 ) -> None:
     browser = browse()
-    browser.set_window_size(500, 800)
+    browser.set_window_size(700, 800)
     flights = [board.add(f"LH {number}") for number in range(3)]
     browser.get(board.url + "flights?sort=number")
     browser.until("document.querySelector('[data-live-state=live]')")

@@ -25,6 +25,7 @@ GOOD = {
     "table": ("{}", {}),
 }
 SPECIAL = {
+    "project.color": ("#0b5cad", "#0b5cad"),
     "database.url": ("postgresql://me@host/db", "postgresql://me@host/db"),
     "database.migrate_url": ("postgresql://o@host/db", "postgresql://o@host/db"),
     "database.direct_url": ("host=/tmp dbname=x", "host=/tmp dbname=x"),

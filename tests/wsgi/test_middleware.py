@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 import pytest
 from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.errors import NotFound, Unauthenticated
-from forge_min.html import Layout, ProblemPages
+from forge_min.html import Brand, Layout, ProblemPages
 from forge_min.wsgi import (
     CORS,
     Application,
@@ -109,7 +109,7 @@ def test_a_problem_page_around_identify_knows_its_reader_and_says_once_what_it_d
             raise Unauthenticated("not believed")
         return Identity("anna")
 
-    layout = Layout("shop")
+    layout = Layout(Brand("shop"))
     layout.account = lambda request: Raw(f"reader:{current_identity().user}")
     identify = Identify([method], lambda request: None)
     ask = made(middleware=[identify], problem_page=ProblemPages(layout, "/api/v1"))

@@ -124,13 +124,10 @@ def test_lists_are_sorted_filtered_searched_and_paged(person: Person, site: Site
     assert "Munich" in person.page.links and "Berlin" not in person.page.links
     person.click("Previous")
     assert "Berlin" in person.page.links
-    person.get("/airports?page=1&per_page=2&sort=name")  # by number, as the API has them
-    assert "Previous" not in person.page.links
-    person.click("Next")
-    assert "Munich" in person.page.links and "Berlin" not in person.page.links
-    assert "Next" not in person.page.links
-    person.click("Previous")
-    assert "Berlin" in person.page.links
+    person.click("Last")
+    assert "Munich" in person.page.links and "Next" not in person.page.links
+    person.click("First")
+    assert "Berlin" in person.page.links and "Previous" not in person.page.links
     assert person.click("Name").status == 200
     bad = person.get("/airports?nonsense=1")
     assert bad.status == 400 and "nonsense is not a filter" in bad.text
@@ -160,7 +157,7 @@ def test_who_searches_a_list_keeps_conditions_that_its_form_has_no_input_for(
 def test_times_are_filtered_by_the_readers_clock(person: Person) -> None:
     new_flight(person)
     name = "departs_at[gte]"
-    person.get("/flights")
+    person.get("/flights?_filters=1")
     ask = next(form for form in person.page.forms if form.method == "get")
     assert "LH 1" in person.send({name: "2030-01-01T10:00"}, form=ask).text
     assert dict(person.page.forms[0].fields)[name] == "2030-01-01T10:00"
@@ -190,7 +187,7 @@ def test_of_many_rows_a_relation_is_picked_by_searching(person: Person, site: Si
     page = person.send(chosen | times)
     assert "Created." in page.text and "Munich" in page.links and "Field 59" in page.links
     # Filtering works the same way.
-    person.get("/flights")
+    person.get("/flights?_filters=1")
     ask = next(form for form in person.page.forms if form.method == "get")
     person.send({"origin_id.q": "munich"}, form=ask)
     ask = next(form for form in person.page.forms if form.method == "get")
@@ -292,8 +289,13 @@ def tidy() -> Callable[[bytes], list[str]]:
     def check(page: bytes) -> list[str]:
         command = [program, "-q", "-e", "--drop-empty-elements", "no", "--show-info", "no"]
         done = subprocess.run([*command, "-utf8"], input=page, capture_output=True)
-        # ARIA 1.1 came after it.
-        return [s for s in done.stderr.decode().splitlines() if '"aria-current"' not in s]
+        newer = (
+            '"aria-current"',
+            '"aria-keyshortcuts"',
+            '"popover"',
+            '"popovertarget"',
+        )  # ARIA 1.1, WHATWG HTML
+        return [s for s in done.stderr.decode().splitlines() if not any(n in s for n in newer)]
 
     return check
 

@@ -68,7 +68,7 @@ def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
         yield new_finding("D107", "skipped", _NOT_LOADED)
         return
     yield new_finding("D105", "ok", "gen/registry.py and app.py load")
-    pages = ", ".join(path for path, _, evaluating in code.app.pages if evaluating)
+    pages = ", ".join(page.path for page in code.app.pages if page.unsafe_eval)
     yield verdict("D106", "warning", pages and f"on {pages}", "on no page")
     yield from _declare(code, declared)
 

@@ -11,14 +11,22 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace as Item
 from typing import Any
 from uuid import UUID
+from zoneinfo import available_timezones
 
 from ... import wsgi
 from ...auth import SESSION, Identity, accounts, credentials, current_identity, signing
 from ...db import Database
-from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
-from ...i18n import text
-from ..layout import Layout, Render
-from ..templates import WORDS, account, password
+from ...errors import (
+    BadRequest,
+    DomainError,
+    Invalid,
+    TooManyAttempts,
+    Unauthenticated,
+    Unavailable,
+)
+from ...i18n import LANGUAGES, text
+from ..layout import Hyperlink, Layout, Render
+from ..templates import WORDS, account, index, password
 from ..templates import sign_in as sign_in_page
 from .password_reset import PREFIX, PasswordResetSender
 
@@ -30,7 +38,8 @@ TEMPLATES: Mapping[str, Render] = {
 """Templates that a project may replace with views/<name>.html."""
 SIGN_IN = f"{PREFIX}/sign-in"
 _FORGOT, _RESET, _PASSWORD = f"{PREFIX}/forgot", f"{PREFIX}/reset", f"{PREFIX}/password"
-_SESSIONS = f"{PREFIX}/sessions"
+_SESSIONS, _SETTINGS = f"{PREFIX}/sessions", f"{PREFIX}/settings"
+_TENANTS = f"{PREFIX}/tenants"
 
 log = logging.getLogger("forge_min.account")
 
@@ -45,6 +54,7 @@ class AccountPages:
     secure: whether cookies are sent over HTTPS only.
     secret: signs the cookies of known devices; the same in all processes.
     tenant: returns the tenant that a request names.
+    tenant_root: returns the root of the pages of a tenant (request, slug); None if no URL names it.
     views: the project's own templates by name, default the built-in ones.
     sender: sends password-reset links; if None, only an operator can create one.
     """
@@ -59,10 +69,12 @@ class AccountPages:
         secure: bool,
         secret: bytes,
         tenant: Callable[[wsgi.Request], str | None],
+        tenant_root: Callable[[wsgi.Request, str], str] | None = None,
         views: Mapping[str, Render] = {},
         sender: PasswordResetSender | None = None,
     ) -> None:
         self._layout, self._database, self._tenant = layout, database, tenant
+        self._tenant_root = tenant_root
         self._lifetime, self._min_length, self._secure = lifetime, min_length, secure
         self._sender, self._device_key = sender, secret
         self._templates = {name: views.get(name, page) for name, page in TEMPLATES.items()}
@@ -72,6 +84,8 @@ class AccountPages:
         routes = [
             wsgi.Route("GET", PREFIX, self.show, ""),
             wsgi.Route("POST", _SESSIONS, self.end, ""),
+            wsgi.Route("POST", _SETTINGS, self.change_settings, ""),
+            wsgi.Route("GET", _TENANTS, self.tenants, ""),
             wsgi.Route("GET", SIGN_IN, self.ask, ""),
             wsgi.Route("POST", SIGN_IN, self.sign_in, ""),
             wsgi.Route("POST", f"{PREFIX}/sign-out", self.sign_out, ""),
@@ -113,8 +127,11 @@ class AccountPages:
         button = wsgi.tag("button", WORDS.sign_out, type="submit", class_="quiet")
         content = wsgi.join([wsgi.csrf_field(request), button])
         form = wsgi.tag("form", content, method="post", action=f"{root}{PREFIX}/sign-out")
-        name = wsgi.tag("a", identity.name, href=f"{root}{PREFIX}")
-        return wsgi.tag("div", wsgi.join([name, form]), class_="account")
+        links = [wsgi.tag("a", identity.name, href=f"{root}{PREFIX}"), form]
+        if self._tenant_root and (slug := self._tenant(request)):
+            title = text("Change the tenant")
+            links.insert(0, wsgi.tag("a", slug, href=f"{root}{_TENANTS}", title=title))
+        return wsgi.tag("div", wsgi.join(links), class_="account")
 
     # -- sign in and out ---------------------------------------------------------------------------
 
@@ -134,7 +151,24 @@ class AccountPages:
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", wsgi.client_network(request), err)
             return self._sign_in(request, url, email, err)
-        return self._signed_in(request, wsgi.local_path(url) or f"{request.root}/", secret, email)
+        chooses = self._tenant_root and not self._tenant(request)
+        start = request.root + (_TENANTS if chooses else "/")
+        return self._signed_in(request, wsgi.local_path(url) or start, secret, email)
+
+    def tenants(self, request: wsgi.Request) -> wsgi.Response:
+        """Show the tenants of the user; a single one is opened at once after signing in."""
+        user, _ = self._user_and_session()
+        found = accounts.list_memberships(self._database.connection(), user.id)
+        if self._tenant_root is None or not found:
+            return wsgi.redirect(f"{request.root}/")
+        links = [
+            Hyperlink(each.name or each.slug, self._tenant_root(request, each.slug) + "/")
+            for each in found
+        ]
+        if len(links) == 1 and not self._tenant(request):
+            return wsgi.redirect(links[0].href)
+        title = text("Choose a tenant")
+        return self._layout.page(request, index.render, title, project=title, items=links)
 
     def sign_out(self, request: wsgi.Request) -> wsgi.Response:
         """End this session."""
@@ -157,6 +191,15 @@ class AccountPages:
         context["roles"] = ", ".join(sorted(current_identity().roles)) or "–"
         context["notice"] = text("Signed out there.") if done == "ended" else ""
         context["password"] = request.root + _PASSWORD
+        context["settings"] = request.root + _SETTINGS
+        context["zones"] = [
+            Item(name=zone, chosen=zone == user.time_zone)
+            for zone in sorted({*available_timezones(), user.time_zone})
+        ]
+        context["languages"] = [
+            Item(tag=tag, label=tag or text("that of the browser"), chosen=tag == user.language)
+            for tag in ("", *LANGUAGES)
+        ]
         context["sessions"] = [
             Item(
                 id=session.id,
@@ -179,6 +222,17 @@ class AccountPages:
         elif (id := accounts.as_id(session)) is not None:
             credentials.end_sessions(conn, user.id, id)
         return wsgi.redirect(f"{request.root}{PREFIX}?done=ended")
+
+    def change_settings(self, request: wsgi.Request) -> wsgi.Response:
+        """Set the time zone and the language of the user."""
+        pairs, (user, _) = wsgi.sent_form(request), self._user_and_session()
+        zone, language = wsgi.first(pairs, "zone"), wsgi.first(pairs, "language")
+        if zone not in {*available_timezones(), user.time_zone} or language not in ("", *LANGUAGES):
+            raise BadRequest(text("unknown time zone or language"))
+        conn = self._database.connection()
+        accounts.set_time_zone(conn, user.id, zone)
+        accounts.set_language(conn, user.id, language)
+        return wsgi.flash(wsgi.redirect(f"{request.root}{PREFIX}"), text("Saved."))
 
     def ask_password(self, request: wsgi.Request) -> wsgi.Response:
         """Show the form for a new password."""

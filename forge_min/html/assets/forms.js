@@ -2,6 +2,7 @@
 //
 //   <form data-form="write">   an error is shown in place; a saved form redirects
 //   <form data-form="ask">     a list is filtered in place; the URL follows
+//   <button data-plain>        sends its form as without JavaScript, for a download
 //   <div data-pick="/flights/new/choices?field=origin_id">   see inputs.py
 (() => {
   "use strict";
@@ -57,6 +58,7 @@
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (!form.hasAttribute("data-form") || event.defaultPrevented) return;
+    if (event.submitter?.hasAttribute("data-plain")) return;
     if (form.hasAttribute("data-busy")) return event.preventDefault(); // a second click
     event.preventDefault();
     form.setAttribute("data-busy", "");
@@ -71,6 +73,46 @@
       return;
     }
     form.removeAttribute("data-busy");
+  });
+
+  // -- lists: links to other pages and orders, and the key of the search ---------------------------
+
+  const LINKS = ".pages a, .chips a, .tools > a, thead a";
+
+  async function open(url, link) {
+    try {
+      const response = await fetch(url, { headers: { Accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      const fresh = page.getElementById("main");
+      if (!response.ok || !fresh) throw new Error(String(response.status));
+      main().replaceWith(document.adoptNode(fresh));
+      document.title = page.title;
+      if (link) {
+        history.pushState(null, "", url);
+        main().focus({ preventScroll: true });
+        scrollTo(0, 0);
+      }
+      start(main());
+    } catch {
+      location.assign(url);
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(LINKS);
+    const special = event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    if (!link || special || event.defaultPrevented || !main().querySelector("[data-form=ask]")) return;
+    event.preventDefault();
+    open(link.href, true);
+  });
+  addEventListener("popstate", () => main().querySelector("[data-form=ask]") && open(location.href, false));
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select, [contenteditable]");
+    const search = main()?.querySelector("input[type=search]");
+    if (event.key !== "/" || typing || !search || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    search.focus();
   });
 
   // -- a relation's targets ------------------------------------------------------------------------

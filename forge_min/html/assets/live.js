@@ -1,13 +1,10 @@
 // Live pages: patches by element id, and a reload of regions after missed events. All tabs of the
 // browser share one stream (stream.js).
-//
 //   <body data-live="/events?topic=flights&format=html" data-live-events="airport.updated">
 //   <tbody id="flights" data-live-region>   a refresh replaces it from this page's URL
 //   <p data-live-status role="status" data-live-reconnecting="…" data-live-closed="…">  shows the state while not live
-//
-// HTML fragments come as `datastar-patch-elements`. A page names its JSON events in data-live-events
-// or with forge.live.on("flight.updated", (data, id) => { ...; return true; }). An event that no
-// function handles (returns true) reloads the regions.
+// HTML fragments come as `datastar-patch-elements`. JSON events are named in data-live-events, or by
+// forge.live.on("flight.updated", (data, id) => true). One that no function handles reloads regions.
 (() => {
   "use strict";
   const NAME = "forge-live-1"; // of worker, channel and lock; another protocol needs another name
@@ -68,13 +65,15 @@
     else if (!readTimer) readTimer = setTimeout(read, jitter(ms));
   }
 
-  // Replaces a region. Focus and horizontal scroll positions stay.
+  // Replaces a region. Focus, horizontal scroll positions and selected rows stay.
   function replace(region, fresh) {
     const all = (root, what = "*") => [root, ...root.querySelectorAll(what)];
     const scrolled = all(region, ".scroll").map((e) => e.scrollLeft);
+    const selected = all(region, "[type=checkbox][name]:checked").map((e) => e.value);
     const focused = document.activeElement;
     const home = region.contains(focused) && focused.closest("[id]");
     const place = home && all(home).indexOf(focused);
+    for (const box of all(fresh, "[type=checkbox][name]")) box.checked ||= selected.includes(box.value);
     region.replaceWith(fresh);
     all(fresh, ".scroll").forEach((e, number) => (e.scrollLeft = scrolled[number] || 0));
     if (home) all(document.getElementById(home.id) || fresh)[place]?.focus({ preventScroll: true });
@@ -90,7 +89,8 @@
       if (here !== location.href) again = true; // forms.js changed the list during the request
       else for (const region of document.querySelectorAll("[data-live-region][id]")) {
         const fresh = page.getElementById(region.id);
-        if (fresh) replace(region, document.adoptNode(fresh));
+        if (region.querySelector("details[open]")) setTimeout(readSoon, 3000); // a user may be typing
+        else if (fresh) replace(region, document.adoptNode(fresh));
       }
     } catch {
       setTimeout(readSoon, jitter(2000));

@@ -24,8 +24,11 @@ FILES = {
         *_below("admin/templates", "job jobs queues"),
     ),
     "resource pages": (
-        *_below("html", "cells form inputs list_page report resource states"),
-        *_below("html/templates", "delete form list report show states"),
+        *_below(
+            "html", "cells columns form home inputs record report resource row_pages states titles"
+        ),
+        *_below("html/lists", "filters list_page selection"),
+        *_below("html/templates", "chart delete form home index list report selection show states"),
     ),
 }
 """The beginnings of the names of files, by part."""

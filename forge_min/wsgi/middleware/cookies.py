@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, unquote
+
 from ..request import Request
+from ..response import Response
 
 SESSION_COOKIE = "forge_session"
 DEVICE_COOKIE = "forge_device"
+_FLASH_COOKIE = "forge_flash"
 PREFIX = "__Host-"
 """Browsers reject a cookie with this prefix if it is not Secure or another host sets it."""
 
@@ -39,6 +43,27 @@ def cookies_of(request: Request, *, secure: bool) -> dict[str, str]:
         if name.startswith(PREFIX) if secure else not name.startswith(PREFIX):
             cookies.setdefault(name.removeprefix(PREFIX), value)
     return cookies
+
+
+def flash(response: Response, message: str) -> Response:
+    """Let the next page show a message, once; for a redirect after a form.
+
+    message: in the language of the user; at most 300 characters are shown.
+    """
+    value = quote(message[:300], safe="")
+    response.headers.append(cookie(_FLASH_COOKIE, value, secure=False, lifetime=60))
+    return response
+
+
+def flashed(request: Request) -> str:
+    """Return the message of `flash`, "" without one. The page that shows it deletes it."""
+    return unquote(cookies_of(request, secure=False).get(_FLASH_COOKIE, ""))
+
+
+def without_flash(response: Response) -> Response:
+    """Delete the message of `flash`."""
+    response.headers.append(cookie(_FLASH_COOKIE, "", secure=False, lifetime=0))
+    return response
 
 
 def lacks_https(request: Request, *, secure: bool) -> bool:

@@ -125,6 +125,13 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
     return handler(request)
 
 
+def root_of_tenant(request: Request, slug: str) -> str:
+    """Return the root of the pages of a tenant, with which its links begin."""
+    here = request.environ.get(_TENANT)
+    root = request.root.removesuffix(f"/{TENANTS}/{here}") if here else request.root
+    return f"{root}/{TENANTS}/{slug}"
+
+
 def tenant_by_path(request: Request) -> str | None:
     """Return the tenant that `tenant_in_path` has found."""
     return request.environ.get(_TENANT)

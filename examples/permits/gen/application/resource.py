@@ -81,6 +81,7 @@ RESOURCE: Resource[ApplicationRow] = Resource(
     authored=True,
     versioned=True,
     searchable=True,
+    title='{number}, {applicant.name}',
     relations=(
         Relation("applicant", "belongs_to", "applicants", "applicant_id"),
         Relation("appointments", "has_many", "appointments", "application_id"),

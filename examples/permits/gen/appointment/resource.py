@@ -46,6 +46,7 @@ RESOURCE: Resource[AppointmentRow] = Resource(
     source="appointments_tenant",
     timestamps=True,
     tenant_scoped=True,
+    title='{application.number}',
     relations=(
         Relation("slot", "belongs_to", "slots", "slot_id"),
         Relation("application", "belongs_to", "applications", "application_id", on_delete='cascade'),

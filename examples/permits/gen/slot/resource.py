@@ -55,6 +55,7 @@ RESOURCE: Resource[SlotRow] = Resource(
     },
     source="slots_tenant",
     tenant_scoped=True,
+    title='{officer.name}, {day} {begins_at}',
     relations=(
         Relation("officer", "belongs_to", "officers", "officer_id"),
         Relation("appointments", "has_many", "appointments", "slot_id"),

@@ -46,4 +46,5 @@ application = schema.define(
     schema.permission("delete", ["officer"]),
     schema.permission("audit", ["officer"]),
     schema.permission("approved_per_kind", ["officer"]),
+    title="{number}, {applicant.name}",
 )

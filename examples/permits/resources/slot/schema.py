@@ -14,4 +14,5 @@ slot = schema.define(
     schema.permission("create", ["officer"]),
     schema.permission("update", ["officer"]),
     schema.permission("delete", ["officer"]),
+    title="{officer.name}, {day} {begins_at}",
 )

@@ -1,0 +1,311 @@
+"""The pages of one resource without a form: list, deleted rows, one row, and operations on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import SimpleNamespace as Item
+from typing import Any
+from urllib.parse import urlencode
+
+from ..errors import (
+    BadRequest,
+    Conflict,
+    ConstraintViolation,
+    DomainError,
+    Forbidden,
+    Invalid,
+    NotFound,
+)
+from ..i18n import gettext_noop, text
+from ..wsgi import (
+    Raw,
+    Request,
+    Response,
+    check_csrf,
+    csrf_field,
+    first,
+    html_response,
+    join,
+    redirect,
+    sent_form,
+    tag,
+    void,
+)
+from . import inputs
+from .cells import PagePaths, row_url
+from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
+from .form import Texts
+from .inputs import SEARCH, Options, RelationChoices
+from .layout import Hyperlink, Layout, Render
+from .lists import ListPage, Selection, export
+from .record import details
+from .templates import WORDS, delete, show
+from .templates import form as form_page
+from .templates import list as list_page
+from .titles import title_of
+
+Views = Mapping[str, Render]
+
+PAGES: Views = {
+    "list": list_page.render,
+    "show": show.render,
+    "form": form_page.render,
+    "delete": delete.render,
+}
+"""Templates that a project may replace with resources/<r>/views/<name>.html."""
+
+_NOTICES = {
+    "created": gettext_noop("Created."),
+    "updated": gettext_noop("Saved."),
+    "deleted": gettext_noop("Deleted."),
+    "restored": gettext_noop("Restored."),
+}
+_OVERTAKEN = gettext_noop("Another user has changed this. Submit again to delete it anyway.")
+
+
+class RowPages:
+    """Handlers of one resource.
+
+    path: of the list, "/flights".
+    paths: the list pages of all resources.
+    views: the project's own templates, by "topic.page".
+    verbs: name → function of (key, request), for buttons on the page of a row.
+    """
+
+    def __init__(
+        self,
+        actions: AnyActions,
+        path: str,
+        layout: Layout,
+        paths: PagePaths,
+        views: Views,
+        verbs: Mapping[str, Callable[[Any, Request], Any]] = {},
+    ) -> None:
+        self._actions, self._path, self._layout, self._paths = actions, path, layout, paths
+        topic = actions.resource.topic
+        self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
+        self._input_fields = input_fields(actions.resource)
+        self._display_fields = display_fields(actions.resource)
+        self._list_page = ListPage(actions, path, paths)
+        self._selection = Selection(actions, path, layout)
+        self._verbs = verbs
+
+    def list(self, request: Request) -> Response:
+        """Show one page of rows, with search and filters."""
+        self._actions.allow("read")
+        options = self._options(request, self._list_page.filter_fields(request), request.query)
+        context, status = self._list_page.context(request, options)
+        context["operations"] = self._selection.operations()
+        context["token"] = csrf_field(request)
+        may_restore = self._actions.resource.soft_delete and self._actions.may("restore")
+        context["trash"] = f"{request.root}{self._path}/-/trash" if may_restore else ""
+        new = f"{request.root}{self._path}/new" if self._actions.may("create") else ""
+        title, undo = self._plural(), self._undo(request)
+        return self._live_page(request, "list", title, status, new=new, undo=undo, **context)
+
+    def trash(self, request: Request) -> Response:
+        """Show the deleted rows, which can be restored."""
+        self._actions.allow("read")
+        self._actions.allow("restore")
+        context, status = self._list_page.context(request, {}, deleted=True)
+        context["operations"] = self._selection.operations(deleted=True)
+        context |= {"token": csrf_field(request), "trail": [self._list_link(request)]}
+        title = text("Deleted: {what}", what=self._plural())
+        return self._live_page(request, "list", title, status, new="", undo="", trash="", **context)
+
+    def csv(self, request: Request) -> Response:
+        """Send all rows of the list as CSV."""
+        self._actions.allow("read")
+        return export(self._actions, self._list_page.query(request))
+
+    def show(self, request: Request) -> Response:
+        """Show all values of one row."""
+        self._actions.allow("read")
+        return self._show(request, self._actions.get(self._key(request)))
+
+    def _show(self, request: Request, row: Any, problem: str = "", status: int = 200) -> Response:
+        may, url = self._actions.may, request.root + self._path
+        context = {"row": row, "problem": problem, "hidden": csrf_field(request)}
+        context["trail"] = [self._list_link(request)]
+        context["states"] = f"{url}/-/states" if self._actions.resource.transitions else ""
+        name = title_of(self._actions, row)
+        context["buttons"] = self._buttons(row, self._row_url(request, row), name)
+        context["edit"] = self._row_url(request, row, "edit") if may("update") else ""
+        context["delete"] = self._row_url(request, row, "delete") if may("delete") else ""
+        context |= details(self._actions, self._display_fields, row, self._paths, request.root)
+        return self._live_page(request, "show", name, status, **context)
+
+    def _buttons(self, row: Any, url: str, title: str) -> Sequence[Item]:
+        """Return the transitions and verbs that the user may perform on a row.
+
+        url: of the row.
+        """
+        possible = self._actions.possible_transitions(row)
+        verbs = [name for name in self._verbs if self._actions.may(name)]
+        names = [(f"transitions/{each.name}", each.name, each.needs_reason) for each in possible]
+        names += [(f"verbs/{name}", name, False) for name in verbs]
+        return [
+            Item(
+                label=label_of(name),
+                action=f"{url}/{path}",
+                reason=needs_reason,
+                question=text("{operation}: {what}?", operation=label_of(name), what=title),
+            )
+            for path, name, needs_reason in names
+        ]
+
+    def choices(self, request: Request) -> Response:
+        """Return the results of a search for a relation's targets, for `forms.js`."""
+        name = first(request.query, "field")
+        fields = (*self._input_fields, *self._display_fields)
+        field = next((f for f in fields if f.name == name), None)
+        if field is None or field.relation is None:
+            raise NotFound(text("nothing is at this address"))
+        choices = inputs.search_choices(self._target(field), first(request.query, "q"))
+        body = inputs.choice_list(field.name, field.kind, choices, ())
+        return html_response(body, 200, [("Cache-Control", "no-store")])
+
+    # -- operations -------------------------------------------------------------------------------
+
+    def ask_delete(self, request: Request) -> Response:
+        """Ask for confirmation."""
+        self._actions.allow("delete")
+        return self._confirm(request, self._actions.get(self._key(request)))
+
+    def delete(self, request: Request) -> Response:
+        """Delete the row, then redirect to the list."""
+        self._actions.allow("delete")
+        key = self._key(request)
+        row, pairs = self._actions.get(key), sent_form(request)
+        if pairs.get("version") != [str(row.version)]:
+            return self._confirm(request, row, text(_OVERTAKEN), status=409)
+        try:
+            self._actions.delete(key, version=row.version)
+        except (Conflict, ConstraintViolation, Invalid) as err:
+            return self._confirm(request, row, _message(err), status=409)
+        soft = self._actions.resource.soft_delete
+        return self._done(request, "deleted", undo=str(key) if soft else "")
+
+    def transition(self, request: Request) -> Response:
+        """Change the state of the row, then redirect to it."""
+        name, key = request.params["name"], self._key(request)
+        if name not in {transition.name for transition in self._actions.resource.transitions}:
+            raise NotFound(text("nothing is at this address"))
+        self._actions.allow(name)
+        reason = first(sent_form(request), "reason")
+        return self._perform(request, lambda: self._actions.transition(key, name, reason=reason))
+
+    def verb(self, request: Request) -> Response:
+        """Call a verb of the project on the row, then redirect to it."""
+        name, key = request.params["name"], self._key(request)
+        if name not in self._verbs:
+            raise NotFound(text("nothing is at this address"))
+        self._actions.allow(name)
+        check_csrf(request)
+        return self._perform(request, lambda: self._verbs[name](key, request))
+
+    def _perform(self, request: Request, work: Callable[[], Any]) -> Response:
+        """Redirect to the row that `work` returns, or show its error on the page of the row."""
+        try:
+            return self._done(request, "updated", work())
+        except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid) as err:
+            status = 422 if isinstance(err, Invalid) else 409
+            return self._show(request, self._actions.get(self._key(request)), _message(err), status)
+
+    def restore(self, request: Request) -> Response:
+        """Restore a deleted row, then redirect to it."""
+        check_csrf(request)
+        row = self._actions.restore(self._key(request))
+        return self._done(request, "restored", row)
+
+    # -- helpers ----------------------------------------------------------------------------------
+
+    def _options(self, request: Request, fields: Fields, pairs: Texts) -> Options:
+        """Return the choices of each relation with targets that the user may read.
+
+        An unreadable "many" has its current keys as choices, because a text input holds one key.
+        """
+        options: dict[str, RelationChoices] = {}
+        for field in fields:
+            if field.relation is not None:
+                if field.kind == "many":
+                    options[field.name] = RelationChoices(())
+                with suppress(DomainError):
+                    options[field.name] = self._relation_choices(request, field, pairs)
+        return options
+
+    def _relation_choices(
+        self, request: Request, field: FormField, pairs: Texts
+    ) -> RelationChoices:
+        target = self._target(field)
+        if (choices := inputs.all_choices(target)) is not None:
+            return RelationChoices(choices)
+        words = first(pairs, field.name + SEARCH)
+        fetch = f"{request.root}{self._path}/new/choices?{urlencode({'field': field.name})}"
+        chosen = inputs.choices_of_keys(target, pairs.get(field.name, ()))
+        return RelationChoices(None, inputs.search_choices(target, words), chosen, words, fetch)
+
+    def _target(self, field: FormField) -> AnyActions:
+        assert field.relation is not None
+        target: AnyActions = self._actions.registry.actions[field.relation.target]
+        return target
+
+    def _confirm(
+        self, request: Request, row: Any, problem: str = "", status: int = 200
+    ) -> Response:
+        version = void("input", type="hidden", name="version", value=row.version)
+        question = text("It disappears from all lists. You can restore it.")
+        if not self._actions.resource.soft_delete:
+            question = text("This cannot be undone.")
+        context = {"question": question, "problem": problem, "row": row}
+        context["action"] = self._row_url(request, row, "delete")
+        context["cancel"] = self._row_url(request, row)
+        context["hidden"] = join([csrf_field(request), version])
+        what = title_of(self._actions, row)
+        context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
+        title = text("Delete: {what}", what=what)
+        return self._layout.page(request, self._templates["delete"], title, status, **context)
+
+    def _plural(self) -> str:
+        return label_of(self._actions.resource.topic)
+
+    def _list_link(self, request: Request) -> Hyperlink:
+        return Hyperlink(self._plural(), request.root + self._path)
+
+    def _row_url(self, request: Request, row: Any, *more: str) -> str:
+        return row_url(request.root + self._path, self._actions.key_of(row), *more)
+
+    def _done(self, request: Request, change: str, row: Any = None, *, undo: str = "") -> Response:
+        """Redirect to the row, or to the list. undo: key of the row that can be restored."""
+        url = request.root + self._path
+        if row is not None and self._actions.may("read"):
+            url = self._row_url(request, row)
+        notice = {"_done": change, "_undo": undo} if undo else {"_done": change}
+        return redirect(f"{url}?{urlencode(notice)}")
+
+    def _undo(self, request: Request) -> Raw:
+        key = first(request.query, "_undo")
+        if not key or not self._actions.resource.soft_delete or not self._actions.may("restore"):
+            return Raw()
+        action = row_url(request.root + self._path, key, "restore")
+        button = tag("button", WORDS.undo, type="submit", class_="quiet")
+        return tag("form", join([csrf_field(request), button]), method="post", action=action)
+
+    def _live_page(
+        self, request: Request, name: str, title: str, status: int = 200, **context: Any
+    ) -> Response:
+        """Return a page that reloads when a row changes, with a notice of the last change."""
+        event, topic = self._actions.resource.event, self._actions.resource.topic
+        context["live"] = f"{request.root}/events?topic={topic}"
+        context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
+        context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
+        return self._layout.page(request, self._templates[name], title, status, **context)
+
+    def _key(self, request: Request) -> Any:
+        return self._actions.read_key(request.params.get("id", "new"))
+
+
+def _message(err: DomainError) -> str:
+    """The messages of an error, for a page without a form."""
+    return "; ".join(e.message for e in getattr(err, "errors", ())) or text(err.message)

@@ -1,0 +1,114 @@
+"""The titles of rows: in headings, links, choices and confirmations.
+
+A title is made from the template of the schema, `title="{patient.name}, {ward.name}"`. A value
+that the current identity may not see is "–".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from string import Formatter
+from typing import Any, NamedTuple
+
+from ..actions import shown_text
+from ..errors import DomainError
+from ..i18n import number_marks, text
+from ..wsgi import show_date, show_time
+from .fields import AnyActions, label_of
+
+MISSING = "–"
+Related = Mapping[str, Mapping[Any, Any]]
+"""Relation → key of a row → the related row, as of `Actions.related`."""
+
+
+class Part(NamedTuple):
+    """A part of a template: a text, then the value of a column, "" for none.
+
+    relation: that leads to the row with the column; "" for the row itself.
+    """
+
+    before: str
+    relation: str
+    column: str
+
+
+@cache
+def parts_of(template: str) -> tuple[Part, ...]:
+    """Return the parts of a template, which `parse` has checked."""
+    parts = []
+    for before, name, _, _ in Formatter().parse(template):
+        relation, _, column = (name or "").rpartition(".")
+        parts.append(Part(before, relation, column))
+    return tuple(parts)
+
+
+def titles(actions: AnyActions, rows: Sequence[Any], related: Related | None = None) -> list[str]:
+    """Return the title of each row. There is one query per relation in the template.
+
+    related: rows that have been read, by relation.
+    """
+    related, parts = dict(related or {}), parts_of(actions.title_template())
+    for name in dict.fromkeys(part.relation for part in parts if part.relation):
+        if name not in related and rows:
+            with suppress(DomainError):  # the identity may not read the target
+                related |= actions.related(rows, [name])
+    return [actions.label(row) or _title(actions, row, parts, related) for row in rows]
+
+
+def title_of(actions: AnyActions, row: Any) -> str:
+    """Return the title of one row."""
+    return titles(actions, [row])[0]
+
+
+def _title(actions: AnyActions, row: Any, parts: Sequence[Part], related: Related) -> str:
+    written, found = "", False
+    for before, relation, column in parts:
+        value = _value(actions, row, related, relation, column) if column else ""
+        found = found or bool(value)
+        written += before + (value or MISSING if column else "")
+    return written if found else _name(actions, row)
+
+
+def _value(actions: AnyActions, row: Any, related: Related, relation: str, name: str) -> str:
+    if relation:
+        row = related.get(relation, {}).get(actions.key_of(row))
+        link = next(r for r in actions.resource.relations if r.name == relation)
+        actions = actions.registry.actions[link.target]
+    if row is None:
+        return ""
+    column = next(c for c in actions.resource.columns if c.name == name)
+    return plain_text(column.type, column.value_of(row))
+
+
+def _name(actions: AnyActions, row: Any) -> str:
+    """The title of a row without a value for the template: its kind, and a number or a time."""
+    key, kind = actions.key_of(row), label_of(actions.resource.event)
+    if actions.resource.key.type != "uuid":
+        return f"{kind} {key}"
+    return f"{kind}, {show_time(row.created_at)}" if actions.resource.timestamps else kind
+
+
+def plain_text(kind: str, value: object) -> str:
+    """Return a value as text for people; "" for None."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, datetime):
+        return show_time(value)
+    if isinstance(value, date):
+        return show_date(value)
+    if isinstance(value, bool):
+        return text("yes") if value else text("no")
+    if isinstance(value, list):
+        return ", ".join(text(each) if kind == "enum[]" else str(each) for each in value)
+    return text(str(value)) if kind == "enum" else localized_text(value)
+
+
+def localized_text(value: object) -> str:
+    """Return a value as text, decimals with the mark of the current language."""
+    shown = shown_text(value)
+    is_decimal = isinstance(value, Decimal | float)
+    return shown.replace(".", number_marks()[1]) if is_decimal else shown

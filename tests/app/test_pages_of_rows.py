@@ -1,0 +1,347 @@
+"""Titles, lists, related rows, history, selections, verbs and the start page of tests/clinic."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from forge_min import db
+from forge_min.app import Runtime
+from forge_min.db import EmbeddedServer
+from forge_min.generate import generate
+from forge_min.migrations import diff
+from forge_min.parse import parse_project
+from forge_min.testing import Client, ClientResponse, fresh_database, running_app
+
+from catalogues import catalogues
+from wide_project import importable
+
+pytestmark = pytest.mark.db
+CLINIC = Path(__file__).parents[1] / "clinic"
+NURSE = {"X-Test-User": "nina", "X-Test-Roles": "nurse", "Accept": "text/html, */*;q=0.1"}
+DOCTOR = NURSE | {"X-Test-User": "dora", "X-Test-Roles": "doctor"}
+
+
+@pytest.fixture(scope="session")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of tests/clinic with gen/ and its migration."""
+    root = tmp_path_factory.mktemp("made") / "clinic"
+    shutil.copytree(CLINIC, root)
+    parsed = parse_project(root, ("nurse", "doctor"))
+    assert parsed.diagnostics == (), "\n".join(d.format() for d in parsed.diagnostics)
+    generate(root, parsed.resources)
+    first = diff(root, parsed.resources, [])
+    assert first is not None
+    first.write()
+    return root
+
+
+@pytest.fixture
+def site(clinic: Path, server: EmbeddedServer) -> Iterator[Runtime]:
+    migrations = (*db.FORGE_MIGRATIONS, *db.read_migrations(clinic / "migrations", "app"))
+    with (
+        importable(clinic),
+        fresh_database(server, migrations) as database,
+        running_app(database) as running,
+    ):
+        yield running
+
+
+def add(site: Runtime, path: str, headers: dict[str, str] = DOCTOR, **values: object) -> str:
+    made = Client(site).post(f"/api/v1/{path}", json=values, headers=headers)
+    assert made.status == 201, made.text
+    return str(made.json["id"])
+
+
+def admit(site: Runtime, name: str = "Ann", ward: str = "", **values: object) -> str:
+    """A planned admission of a new patient with a secret diagnosis."""
+    patient = add(site, "patients", name=name, diagnosis="gout")
+    ward = ward or add(site, "wards", name="North")
+    return add(site, "admissions", NURSE, patient_id=patient, ward_id=ward, **values)
+
+
+def page(site: Runtime, path: str, headers: dict[str, str] = NURSE) -> str:
+    answer = Client(site).get(path, headers=headers)
+    assert answer.status == 200, answer.text
+    return answer.text
+
+
+def texts(markup: str) -> str:
+    """The words of a page."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+
+
+def submit(
+    site: Runtime, path: str, headers: dict[str, str], at: str = "/admissions", **fields: object
+) -> ClientResponse:
+    """Send a form of a page as a browser does. at: the page."""
+    client = Client(site)
+    shown = client.get(at, headers=headers)
+    if "_csrf_token" not in shown.text:  # a list without rows
+        shown = client.get("/patients/new", headers=headers)
+    found = re.search(r'name="_csrf_token" value="([^"]+)"', shown.text)
+    assert found
+    sent = headers | {"Content-Type": "application/x-www-form-urlencoded"}
+    sent["Cookie"] = str(shown.headers["Set-Cookie"]).partition(";")[0]
+    body = urlencode({"_csrf_token": found[1], **fields}, doseq=True).encode()
+    return client.request("POST", path, body=body, headers=sent)
+
+
+def test_a_row_has_the_title_of_the_schema_wherever_it_is_named(site: Runtime) -> None:
+    key = admit(site)
+    title = "Ann, North (gout)"
+    for path in ("/admissions", f"/admissions/{key}", f"/admissions/{key}/delete"):
+        headers = NURSE if path.endswith("delete") else DOCTOR
+        expected = title if headers is DOCTOR else "Ann, North (–)"
+        assert expected in texts(page(site, path, headers)), path
+    shown = page(site, f"/admissions/{key}", DOCTOR)
+    assert f"<h1>{title}</h1>" in shown and key not in texts(shown)
+    assert f"<title>{title} · St. Clare</title>" in shown
+
+
+def test_a_hidden_field_never_leaks_through_a_title(site: Runtime) -> None:
+    key = admit(site)
+    patient = page(site, f"/admissions/{key}").partition('href="/patients/')[2].partition('"')[0]
+    for path in (
+        "/",
+        "/admissions",
+        f"/admissions/{key}",
+        f"/patients/{patient}",
+        "/admissions.csv",
+    ):
+        assert "gout" not in page(site, path), path
+    assert "gout" in page(site, f"/admissions/{key}", DOCTOR)
+
+
+def test_a_row_without_a_name_is_called_by_its_kind_and_never_by_its_uuid(site: Runtime) -> None:
+    key = admit(site)
+    with db.connect(site.registry.database.url) as conn:
+        conn.execute("update patients set name = '', diagnosis = null")
+        conn.execute("update wards set name = ''")
+    shown = page(site, f"/admissions/{key}")
+    assert re.search(r"<h1>Admission, \d{4}-\d\d-\d\d \d\d:\d\d</h1>", shown)
+
+
+def test_a_list_shows_its_numbers_and_reaches_every_page(site: Runtime) -> None:
+    ward = add(site, "wards", name="North")
+    for n in range(7):
+        admit(site, f"p{n}", ward)
+    seen: list[str] = []
+    url, ways = "/admissions?limit=3", []
+    for expected in ("1–3 of 7", "4–6 of 7", "7–7 of 7"):
+        shown = page(site, url)
+        assert expected in texts(shown)
+        seen += re.findall(r">(p\d), North", shown)
+        ways.append(link(shown, "Next"))
+        url = ways[-1] or url
+    assert sorted(seen) == [f"p{n}" for n in range(7)] and ways[-1] == ""
+    last = page(site, link(page(site, "/admissions?limit=3"), "Last"))
+    assert "5–7 of 7" in texts(last) and len(re.findall(r">p\d, North", last)) == 3
+    assert link(last, "Next") == "" and "1–3 of 7" in texts(page(site, link(last, "First")))
+    assert "2–4 of 7" in texts(page(site, link(last, "Previous")))
+
+
+def link(shown: str, label: str) -> str:
+    """The target of a link of the pager, "" if there is none."""
+    found = re.search(rf'href="([^"]+)"[^>]*>{label}<', shown)
+    return html.unescape(found[1]) if found else ""
+
+
+def test_a_count_above_ten_thousand_is_an_estimate_that_says_so(site: Runtime) -> None:
+    with db.connect(site.registry.database.url) as conn:
+        conn.execute("insert into patients (name) select 'p' || n from generate_series(1, 10000) n")
+        assert "1–25 of 10,000" in texts(page(site, "/patients"))
+        conn.execute("insert into patients (name) select 'q' || n from generate_series(1, 5000) n")
+    found = re.search(r"1–25 of about ([\d,]+)", texts(page(site, "/patients")))
+    assert found and int(found[1].replace(",", "")) >= 10_001
+
+
+def test_a_list_with_titles_of_two_relations_takes_three_queries(site: Runtime) -> None:
+    ward = add(site, "wards", name="North")
+    for n in range(25):
+        admit(site, f"p{n}", ward)
+    queries: list[str] = []
+    conn = site.registry.database.connection()
+    before, conn.observe = conn.observe, lambda operation, seconds: queries.append(operation)
+    try:
+        shown = page(site, "/admissions")
+    finally:
+        conn.observe = before
+    assert len(re.findall(r">p\d+, North", shown)) == 25 and len(queries) == 3, queries
+
+
+def test_the_filter_form_is_shown_on_demand(site: Runtime) -> None:
+    admit(site, due="2026-01-05")
+    shown = page(site, "/admissions?status=planned")
+    assert 'name="due[gte]"' not in shown
+    assert '<input type="hidden" name="status" value="planned">' in shown
+    form = page(site, html.unescape(re.findall(r'href="([^"]+)">Filter<', shown)[0]))
+    assert 'name="due[gte]"' in form and "Status: planned" in texts(form)
+
+
+def test_conditions_are_chips_that_a_click_removes(site: Runtime) -> None:
+    admit(site, "Ann", due="2026-01-05")
+    url = "/admissions?due%5Bgte%5D=2026-01-01&status=planned&sort=due"
+    shown = page(site, url)
+    assert "Due from 2026-01-01" in texts(shown) and "Status: planned" in texts(shown)
+    removals = re.findall(r'<li><a href="([^"]+)" title="Remove"', shown)
+    (without,) = [html.unescape(url) for url in removals if "2026-01-01" not in url]
+    assert "status=planned" in without and "sort=due" in without
+    assert "Due from" not in texts(page(site, without))
+
+
+def test_numbers_and_days_are_written_as_in_the_language(site: Runtime, tmp_path: Path) -> None:
+    words = {"1,234.5": "1.234,5", "%Y-%m-%d": "%d.%m.%Y", "{first}–{last} of {total}": "{total}!"}
+    admit(site, due="2026-01-05")
+    with db.connect(site.registry.database.url) as conn:
+        conn.execute("insert into patients (name) select 'p' || n from generate_series(1, 1999) n")
+    with catalogues(tmp_path, {"de": words}):
+        german = NURSE | {"Accept-Language": "de"}
+        assert '<time datetime="2026-01-05">05.01.2026</time>' in page(site, "/admissions", german)
+        assert "2.000!" in texts(page(site, "/patients", german))
+    assert ">2026-01-05<" in page(site, "/admissions")
+    with catalogues(tmp_path, {"de": {"1,234.5": "nonsense"}}):
+        assert "of 2,000" in texts(page(site, "/patients", german))
+
+
+def test_a_user_chooses_the_columns(site: Runtime) -> None:
+    admit(site, due="2026-01-05")
+    heads = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', page(site, "/admissions?_columns=due"))
+    assert [texts(head) for head in heads] == ["Admission", "Due"]
+
+
+def test_related_rows_are_listed_with_their_number_and_a_form(site: Runtime) -> None:
+    ward = add(site, "wards", name="North")
+    for n in range(12):
+        admit(site, f"p{n}", ward)
+    shown = page(site, f"/wards/{ward}")
+    assert "Admissions 12" in texts(shown)
+    assert len(re.findall(r">p\d+, North", shown)) == 10
+    assert f'href="/admissions/new?ward_id={ward}"' in shown
+    assert f'href="/admissions?ward_id={ward}"' in shown
+    assert f'value="{ward}" selected' in page(site, f"/admissions/new?ward_id={ward}")
+    assert "/admissions/new" not in page(site, f"/wards/{ward}", DOCTOR)  # only nurses create
+
+
+def test_history_is_written_in_sentences(site: Runtime) -> None:
+    key = admit(site)
+    ward = add(site, "wards", name="South")
+    answer = Client(site).patch(f"/api/v1/admissions/{key}", json={"ward_id": ward}, headers=NURSE)
+    assert answer.status == 200
+    shown = texts(page(site, f"/admissions/{key}"))
+    assert "nina changed Ward from North to South , just now" in shown
+    assert "nina created this, just now" in shown
+
+
+def test_an_operation_on_selected_rows_is_done_on_all_or_on_none(site: Runtime) -> None:
+    keys = [admit(site, f"p{n}") for n in range(3)]
+    assert submit(site, f"/admissions/{keys[0]}/transitions/admit", NURSE).status == 303
+    asked = submit(site, "/admissions/-/selected", NURSE, operation="admit", key=keys)
+    assert asked.status == 200 and "Do it for 3 rows?" in asked.text
+    done = submit(site, "/admissions/-/selected", NURSE, operation="admit", key=keys, confirmed=1)
+    assert done.status == 409 and "Nothing was changed." in done.text
+    assert done.text.count("the state is admitted") == 1 and "Do it for the other 2?" in done.text
+    assert "Status: planned" in texts(page(site, "/admissions?status=planned"))
+    again = submit(
+        site, "/admissions/-/selected", NURSE, operation="admit", key=keys[1:], confirmed=1
+    )
+    assert again.status == 303
+    assert "No matching rows" in page(site, "/admissions?status=planned")
+    csv = submit(site, "/admissions/-/selected", NURSE, operation="csv", key=keys[:2])
+    assert csv.status == 200 and csv.text.count("admitted") == 2
+
+
+def test_only_permitted_operations_are_possible_on_selected_rows(site: Runtime) -> None:
+    key = admit(site)
+    for operation in ("delete", "admit", "round", "nonsense"):
+        answer = submit(
+            site, "/admissions/-/selected", DOCTOR, operation=operation, key=key, confirmed=1
+        )
+        assert answer.status in (400, 403), operation
+    shown = page(site, "/admissions", DOCTOR)
+    assert 'value="discharge"' in shown and 'value="delete"' not in shown
+
+
+def test_deleted_rows_are_in_the_trash_until_they_are_restored(site: Runtime) -> None:
+    key = admit(site)
+    gone = submit(site, "/admissions/-/selected", NURSE, operation="delete", key=key, confirmed=1)
+    assert gone.status == 303 and "There are no rows yet" in page(site, "/admissions")
+    trash = page(site, "/admissions/-/trash")
+    assert "Ann, North" in trash and f'href="/admissions/{key}"' not in trash
+    assert Client(site).get("/admissions/-/trash", headers=DOCTOR).status == 403
+    chosen: dict[str, object] = {"operation": "restore", "key": key}
+    asked = submit(site, "/admissions/-/selected", NURSE, at="/admissions/-/trash", **chosen)
+    assert "Ann, North" in texts(asked.text) and key not in texts(asked.text)
+    chosen["confirmed"] = 1
+    back = submit(site, "/admissions/-/selected", NURSE, at="/admissions/-/trash", **chosen)
+    assert back.status == 303 and "Ann, North" in page(site, "/admissions")
+
+
+def test_verbs_are_buttons_and_their_errors_are_shown(site: Runtime) -> None:
+    key = admit(site)
+    shown = page(site, f"/admissions/{key}", DOCTOR)
+    assert f'action="/admissions/{key}/verbs/round"' in shown and "verbs/hidden" not in shown
+    assert "verbs/round" not in page(site, f"/admissions/{key}")
+    refused = submit(site, f"/admissions/{key}/verbs/round", DOCTOR)
+    assert refused.status == 409 and "not admitted" in refused.text
+    assert submit(site, f"/admissions/{key}/verbs/hidden", DOCTOR).status == 404
+    assert submit(site, f"/admissions/{key}/verbs/round", NURSE).status == 403
+    submit(site, f"/admissions/{key}/transitions/admit", NURSE)
+    assert submit(site, f"/admissions/{key}/verbs/round", DOCTOR).status == 303
+
+
+def test_the_start_page_shows_what_waits_counts_and_changes(site: Runtime) -> None:
+    key = admit(site)
+    start = texts(page(site, "/", DOCTOR))
+    assert "Waiting for you" not in start  # nobody but a nurse admits
+    submit(site, f"/admissions/{key}/transitions/admit", NURSE)
+    start = page(site, "/", DOCTOR)
+    assert "Waiting for you: Admissions 1 Ann, North (gout) admitted" in texts(start)
+    assert "nina changed Ann, North (gout) , just now" in texts(start)
+    assert "1 Wards + 1 Patients +" in texts(start) and "1 Admissions" not in texts(start)
+    assert "Waiting for you" not in page(site, "/")
+    with_reason = {"reason": "well"}
+    submit(site, f"/admissions/{key}/transitions/discharge", DOCTOR, **with_reason)
+    assert "Waiting for you" not in page(site, "/", DOCTOR)  # a readmission is a step back
+
+
+def test_pages_of_app_py_get_the_layout_and_the_navigation_has_groups(site: Runtime) -> None:
+    board = page(site, "/board", DOCTOR)
+    assert "<h1>The board</h1>" in board and '<nav id="menu"' in board
+    assert "Care Patients Board" in texts(board) and "Setup Wards Admissions" in texts(board)
+    assert re.search(r'<a href="/board"\s+aria-current="page">', board)
+    nurse = page(site, "/patients")
+    assert "/board" not in nurse
+    assert Client(site).get("/board", headers=NURSE).status == 403
+    assert page(site, "/bare") == "<!doctype html><title>bare</title>"
+
+
+def test_a_form_that_is_sent_twice_creates_one_row(site: Runtime) -> None:
+    token = re.search(r'name="_once" value="([^"]+)"', page(site, "/patients/new"))
+    assert token
+    fields = {"_once": token[1], "name": "Ann"}
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(submit, site, "/patients/new", NURSE, **fields) for _ in range(4)]
+    answers = [each.result() for each in sent]
+    assert {(a.status, a.headers["Location"]) for a in answers} == {
+        (303, answers[0].headers["Location"])
+    }
+    assert "1–1 of 1" in texts(page(site, "/patients"))
+    again = submit(site, "/patients/new", NURSE, **fields | {"name": "Bea"})
+    assert again.status == 422 and "1–1 of 1" in texts(page(site, "/patients"))
+    wrong = submit(site, "/patients/new", NURSE, _once="t2", name="")
+    assert wrong.status == 422 and 'name="_once" value="t2"' in wrong.text
+    assert submit(site, "/patients/new", NURSE, _once="t2", name="Cem").status == 303
+
+
+def test_the_color_of_the_project_is_a_stylesheet_with_enough_contrast(site: Runtime) -> None:
+    assert '<link rel="stylesheet" href="/static/brand.css">' in page(site, "/patients")
+    css = Client(site).get("/static/brand.css", headers=NURSE)
+    assert css.headers["Content-Type"].startswith("text/css")
+    assert "--accent: #7a1f5c; --on-strong: #ffffff" in css.text
