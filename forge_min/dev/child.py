@@ -63,7 +63,7 @@ class StateChannel(ParentChannel):
         return self._ready >= 0 and os.write(self._ready, pickle.dumps(problems)) > 0
 
     def _watch(self, ended: Callable[[], object]) -> None:
-        with open(self._life, "rb") as states, suppress(EOFError):
+        with open(self._from_parent, "rb") as states, suppress(EOFError):
             while True:
                 self._on_state(pickle.load(states))
         ended()

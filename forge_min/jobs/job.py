@@ -35,6 +35,8 @@ else:
     A = TypeVar("A")
 
 Conn = psycopg.Connection[Any]
+"""A connection of the caller, in a transaction or in autocommit mode."""
+
 SQL = db.load_sql("forge_min.jobs", "jobs.sql")
 
 

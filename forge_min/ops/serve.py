@@ -249,13 +249,13 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
     pairs = socket_pairs(count)
     memory = CounterMemory()
 
-    def serve(slot: int, life: int, ready: int) -> int:
-        channel = ParentChannel(life, ready, pairs[slot][1])
+    def serve(slot: int, from_parent: int, ready: int) -> int:
+        channel = ParentChannel(from_parent, ready, pairs[slot][1])
         return _Process(project, Health(build), False, channel=channel).serve(settings, jobs=jobs)
 
-    def run_admin(life: int, ready: int) -> int:
+    def run_admin(from_parent: int, ready: int) -> int:
         health = SiteHealth(build, [pair[0] for pair in pairs], memory)
-        channel = ParentChannel(life, ready)
+        channel = ParentChannel(from_parent, ready)
         process = _Process(project, health, True, channel=channel)
         with process.until_ended() as (stack, ended):
             channel.start(health, ended.set)
@@ -276,9 +276,9 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             first.socket.close()
         c, delay = config.server, config.server.drain_delay
         patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        lives = {ADMIN: run_admin} if config.admin.enabled else {}
-        lives |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
-        return Supervisor(lives, patience, delays=delay > 0).run()
+        mains = {ADMIN: run_admin} if config.admin.enabled else {}
+        mains |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
+        return Supervisor(mains, patience, delays=delay > 0).run()
 
 
 def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:

@@ -1,7 +1,7 @@
 """Launch strategies for PostgreSQL, which does not run as root.
 
 As root two strategies are tried in turn: a user namespace in which this user is 65534; user 65534
-itself, who may enter every folder.
+itself, which keeps the right to enter every folder.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _SIGNALS = (*_END_SIGNALS, signal.SIGCHLD)
 _MOST_ENDING = 4  # processes that finish their work while the next one serves
 _TICK = 0.01  # seconds between two checks for ended processes
 
-Run = Callable[[int, int], int]
+Main = Callable[[int, int], int]
 """The main function of a child. It takes two file descriptors: the reading end of the pipe from the
 parent, which ends with the parent, and the writing end of the pipe for reports. Returns the exit
 code.
@@ -66,8 +66,8 @@ class ChildProcesses:
         self.running: list[Child] = []
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
-    def fork(self, name: str, live: Run) -> Child:
-        """Start a process that runs `live`."""
+    def fork(self, name: str, main: Main) -> Child:
+        """Start a process that runs `main`."""
         (inbox, write_end), (read_end, reports) = os.pipe(), os.pipe()
         to_child, from_child = FileIO(write_end, "w"), FileIO(read_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
@@ -79,7 +79,7 @@ class ChildProcesses:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            return live(inbox, reports)
+            return main(inbox, reports)
 
         child = Child(name, _fork(begin), to_child, from_child)
         self.running.append(child)
@@ -148,8 +148,8 @@ class ChildProcesses:
         child.from_child.close()
 
 
-def _fork(live: Callable[[], int]) -> int:
-    """Start a process that runs `live` and none of the parent's code; return its pid."""
+def _fork(main: Callable[[], int]) -> int:
+    """Start a process that runs `main` and none of the parent's code; return its pid."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -158,7 +158,7 @@ def _fork(live: Callable[[], int]) -> int:
     code = FAILED
     # SAFETY: the child must not return into the parent's code or its exit handlers.
     try:
-        code = run(live)
+        code = run(main)
     except SystemExit as end:  # of user code
         code = end.code if isinstance(end.code, int) else FAILED
         if isinstance(end.code, str):
@@ -172,14 +172,14 @@ def _fork(live: Callable[[], int]) -> int:
 class Supervisor:
     """Runs named processes until a signal arrives.
 
-    lives: by name, the main function of each process, which reports when it has started. The
+    mains: by name, the main function of each process, which reports when it has started. The
     process "admin" ends last.
     patience: seconds that the processes have to end.
     delays: the processes wait before they end, until a second signal arrives.
     """
 
-    def __init__(self, lives: Mapping[str, Run], patience: float, *, delays: bool) -> None:
-        self._lives, self._delays = lives, delays
+    def __init__(self, mains: Mapping[str, Main], patience: float, *, delays: bool) -> None:
+        self._mains, self._delays = mains, delays
         self._children = ChildProcesses(patience)
         self._restarts: dict[str, float] = {}  # name → when it starts (time.monotonic())
         self._started: set[str] = set()  # names of processes that have reported once
@@ -194,7 +194,7 @@ class Supervisor:
         """
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            for name in self._lives:
+            for name in self._mains:
                 self._start(name)
             while self._children.running or (self._restarts and not self._ending):
                 received = signal.sigtimedwait(_SIGNALS, POLL_INTERVAL)
@@ -208,11 +208,11 @@ class Supervisor:
         return self._code
 
     def _start(self, name: str) -> None:
-        def live(life: int, ready: int) -> int:
+        def main(from_parent: int, ready: int) -> int:
             os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which ends the children
-            return self._lives[name](life, ready)
+            return self._mains[name](from_parent, ready)
 
-        self._children.fork(name, live)
+        self._children.fork(name, main)
 
     def _signalled(self) -> None:
         if self._ending and self._delays:

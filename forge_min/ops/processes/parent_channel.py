@@ -66,13 +66,13 @@ def _respond(health: Health, inspector: Inspector, question: Inspection, reply: 
 class ParentChannel:
     """A child's connection to its parent.
 
-    life: a pipe that only the parent can write to, so that it ends with the parent.
+    from_parent: a pipe that only the parent can write to, so that it ends with the parent.
     ready: a pipe to report that the process has started.
     requests: the socket from which a serving process reads requests.
     """
 
-    def __init__(self, life: int, ready: int, requests: socket.socket | None = None) -> None:
-        self._life, self._ready, self._requests = life, ready, requests
+    def __init__(self, from_parent: int, ready: int, requests: socket.socket | None = None) -> None:
+        self._from_parent, self._ready, self._requests = from_parent, ready, requests
 
     def start(self, health: Health, ended: Callable[[], object]) -> None:
         """Start the threads `parent`, and `answers` if there are requests to serve.
@@ -93,7 +93,7 @@ class ParentChannel:
             os.close(ready)
 
     def _watch(self, ended: Callable[[], object]) -> None:
-        os.read(self._life, 1)  # no data is ever written: it returns when the parent ends
+        os.read(self._from_parent, 1)  # no data is ever written: it returns when the parent ends
         ended()
 
 
