@@ -349,7 +349,7 @@ def test_nobody_is_led_elsewhere_after_signing_in(site: Site) -> None:
         person = Person(site.port)
         person.get("/account/sign-in")
         person.send({"email": EMAIL, "password": PASSWORD, "next": following})
-        assert person.at == "/" and person.page.status == 200, following
+        assert person.at == "/t/north/" and person.page.status == 200, following
 
 
 @pytest.mark.thorough
