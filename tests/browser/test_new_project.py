@@ -89,7 +89,7 @@ def test_the_admin_of_a_new_project_signs_in_and_adds_what_nobody_else_may(
         browser.get(base + path)
         look()
     assert wrong == []
-    browser.find_element(By.XPATH, "//header//button").click()
+    browser.find_element(By.XPATH, "//header//form//button").click()
     browser.until("location.pathname === '/'")
     assert browser.get_cookie("forge_session") is None
     assert [one for one in browser.said if "401" not in one] == []
