@@ -105,7 +105,8 @@ class Dev:
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                words = (place / "cmdline").read_bytes().replace(b"\0", b" ")
+                line = words.decode(errors="replace")
                 if str(self.root) in line and str(os.getpid()) != place.name:
                     found.append(int(place.name))
         return found
