@@ -31,6 +31,7 @@ _LONG = 10**21
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
 
+_default = ""
 LANGUAGES: dict[str, gettext.NullTranslations] = {}
 """The catalogue of each language, in order of their tags; empty if all is English.
 
@@ -110,12 +111,14 @@ def _filled(message: str, values: dict[str, object]) -> str:
     return _PLACEHOLDER.sub(lambda m: str(values[m[1]]), message) if values else message
 
 
-def load(folder: Traversable) -> None:
+def load(folder: Traversable, default: str = "") -> None:
     """Load <language>/LC_MESSAGES/messages.mo below `folder`, replacing the previous catalogues.
 
     A folder that does not exist has none.
 
-    Raises ConfigError F639 for a file that is not a catalogue.
+    default: the language of clients that accept no other one.
+
+    Raises ConfigError F639 for a file that is not a catalogue, and for a default without one.
     """
     catalogues: dict[str, gettext.NullTranslations] = {}
     for language in folder.iterdir() if folder.is_dir() else ():
@@ -128,6 +131,14 @@ def load(folder: Traversable) -> None:
                 message = f"{member} is not a catalogue of gettext: {err}"
                 raise ConfigError(message, code="F639", hint=hint) from err
             catalogues[_tag(language.name)] = catalogue
+    if (default := _tag(default)) not in ("", "en", *catalogues):
+        known = ", ".join(["en", *catalogues])
+        message = f"project.language: no catalogue for {default!r}; there are {known}"
+        raise ConfigError(
+            message, code="F639", hint="add locale/<language>/LC_MESSAGES/messages.mo"
+        )
+    global _default
+    _default = default.removeprefix("en")
     LANGUAGES.clear()
     LANGUAGES.update(sorted(catalogues.items()))
 
@@ -148,7 +159,7 @@ def in_language(language: str) -> Iterator[None]:
 
 
 def negotiate(accepted: str) -> str:
-    """Return the language with a catalogue that fits best, or "".
+    """Return the language with a catalogue that fits best, else the default of `load`.
 
     accepted: the value of Accept-Language (RFC 9110 section 12.5.4), or one tag.
 
@@ -158,13 +169,15 @@ def negotiate(accepted: str) -> str:
     for wanted in _ranges(accepted) if LANGUAGES else ():
         language = wanted
         while language and language not in LANGUAGES:
-            if language in ("en", "*"):
+            if language == "en":
                 return ""
+            if language == "*":
+                return _default
             language = language.rpartition("-")[0]
         close = language or next((k for k in LANGUAGES if k.startswith(wanted + "-")), "")
         if close:
             return close
-    return ""
+    return _default
 
 
 @lru_cache(256)

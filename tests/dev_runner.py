@@ -105,8 +105,9 @@ class Dev:
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                words = (place / "cmdline").read_bytes().replace(b"\0", b" ")
-                line = words.decode(errors="replace")
+                line = (
+                    (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
                 if str(self.root) in line and str(os.getpid()) != place.name:
                     found.append(int(place.name))
         return found

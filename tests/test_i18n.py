@@ -261,6 +261,20 @@ def test_a_broken_catalogue_is_named(size: int, tmp_path: Path) -> None:
     assert caught.value.code == "F639" and caught.value.hint
 
 
+def test_a_default_language_is_for_those_who_accept_no_other(tmp_path: Path) -> None:
+    for name in ("de", "fr"):
+        write_catalogue(tmp_path, name, {})
+    try:
+        load(tmp_path, "de")
+        chosen = [negotiate(accepted) for accepted in ("", "*", "it", "it, fr", "en", "en-GB, fr")]
+        assert chosen == ["de", "de", "de", "fr", "", ""]
+        with pytest.raises(ConfigError, match="no catalogue for 'it'; there are en, de, fr"):
+            load(tmp_path, "it")
+    finally:
+        load(tmp_path / "missing")
+    assert negotiate("it") == ""
+
+
 def test_a_broken_catalogue_leaves_those_that_were_loaded(tmp_path: Path) -> None:
     with catalogues(tmp_path / "good", {"de": GERMAN}):
         write_catalogue(tmp_path / "bad", "fr", {}).write_bytes(b"")

@@ -4,4 +4,5 @@ from forge_min.app import App
 
 app = App()
 app.sign_in()
+app.administration("administrator")
 app.manual("clerk", "officer")

@@ -29,11 +29,12 @@ import smoke
 HERE = Path(__file__).resolve().parent
 ARTIFACT = [sys.executable, "-I", "-S", str(HERE / "dist" / "permits.pyz")]
 PASSWORD = "a password of the example"
-# name, roles, office
+# name, roles, office; "" means all offices
 USERS = (
+    ("ada", ["administrator", "clerk", "officer"], ""),
     ("clara", ["clerk"], "north"),
     ("oleg", ["officer"], "north"),
-    ("olga", ["clerk", "officer"], "north"),
+    ("olga", ["administrator", "clerk", "officer"], "north"),
     ("sven", ["clerk", "officer"], "south"),
 )
 
@@ -77,14 +78,15 @@ def run(state: Path, *, smoking: bool) -> int:
         stack.callback(_stop, serving)
         _wait_ready(serving, admin)
         keys = (
-            {name: _key(environ, name, office) for name, _, office in USERS}
+            {name: _key(environ, name, office) for name, _, office in USERS if office}
             if empty or smoking
             else {}
         )
         if empty:
             smoke.decide(web, keys)
         for name, roles, office in USERS:
-            print(f"site      http://localhost:{web}/t/{office}/  {name}@permits.example: {roles}")
+            path = f"/t/{office}/" if office else "/-/people"
+            print(f"site      http://localhost:{web}{path}  {name}@permits.example: {roles}")
         print(f"password  {PASSWORD}")
         print(f"API docs  http://localhost:{web}/api/docs")
         print(f"admin     http://localhost:{admin}/metrics")
@@ -107,7 +109,8 @@ def _load(environ: dict[str, str], folder: Path) -> None:
         user = f"{name}@permits.example"
         create = ["auth", "create-user", user, "--name", name.title(), "--password"]
         _artifact(environ, *create, text=PASSWORD + "\n")
-        _artifact(environ, "auth", "grant", user, *roles, "--tenant", office)
+        place = ["--tenant", office] if office else []
+        _artifact(environ, "auth", "grant", user, *roles, *place)
 
 
 def _key(environ: dict[str, str], name: str, office: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from .. import db, jobs
 from .._compat import renamed
-from ..actions import Registry
+from ..actions import ANYBODY, Registry
 from ..auth import Renew
 from ..config import Config
 from ..html import Home
@@ -51,6 +51,7 @@ class App:
         self.middlewares: list[Middleware] = []
         self.methods: list[Method] = []
         self.signs_in = False
+        self.administrators: tuple[str, ...] = ()
         self.manual_roles: tuple[str, ...] = ()
         self.reset_sender: Callable[..., object] | None = None
         self.schedules: list[jobs.Periodic] = []
@@ -188,6 +189,14 @@ class App:
         """
         self.signs_in = True
 
+    def administration(self, *roles: str) -> None:
+        """Let users with one of `roles` administer users, tenants and API keys at /-/people.
+
+        A user with the role in one tenant administers the members of that tenant. It needs
+        `sign_in`.
+        """
+        self.administrators = roles
+
     def manual(self, *roles: str) -> None:
         """Serve the application's own manual at /-/help to users with one of `roles`.
 
@@ -272,6 +281,17 @@ class ProjectCode(NamedTuple):
         """
         registry = Registry(db.Database(""), self.app.dependencies)
         return registry, self.register(registry)
+
+    def roles(self, registry: Registry) -> list[str]:
+        """Return the roles that the schemas, the configuration and app.py name, sorted."""
+        app = self.app
+        roles = {*self.config.auth.roles, *app.manual_roles, *app.administrators}
+        roles.update(*(page.roles for page in app.pages))
+        for actions in registry.actions.values():
+            roles.update(*actions.resource.permissions.values())
+            for column in actions.resource.columns:
+                roles.update(column.visible_to, column.writable_by)
+        return sorted(roles - {ANYBODY})
 
     def kinds(self) -> dict[str, jobs.Kind]:
         """Return the kinds of jobs that have workers, without a database.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from .. import jobs
-from ..actions import ANYBODY, Registry, Rule
+from ..actions import Registry, Rule
 from ..auth import ANONYMOUS, Identity, as_identity
 from ..errors import ForgeError
 from ..html import AnyActions, FormField, display_fields, input_fields, label_of, manual_file
@@ -41,7 +41,7 @@ class ApplicationManual(NamedTuple):
 
     def content(self) -> dict[str, Any]:
         """Return the title and the other variables of manual.html, in the current language."""
-        config, roles = self.code.config, self._roles()
+        config, roles = self.code.config, self.code.roles(self.registry)
         project, admin = config.project, config.admin
         facts = {
             "project": project.name,
@@ -106,15 +106,6 @@ class ApplicationManual(NamedTuple):
             message = f"cannot write {err.filename or folder}: {err.strerror}"
             raise ForgeError(message, code="F612") from err
         return [*pages.values()]
-
-    def _roles(self) -> list[str]:
-        """The roles that the schemas, the configuration and app.py name, sorted."""
-        roles = {*self.code.config.auth.roles, *self.code.app.manual_roles}
-        for actions in self.registry.actions.values():
-            roles.update(*actions.resource.permissions.values())
-            for column in actions.resource.columns:
-                roles.update(column.visible_to, column.writable_by)
-        return sorted(roles - {ANYBODY})
 
     def _access(self, actions: AnyActions, identities: Collection[Identity]) -> list[Item]:
         """A line for each operation and each field, with a cell for each identity."""

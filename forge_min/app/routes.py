@@ -10,7 +10,7 @@ from typing import NoReturn
 from .. import html, wsgi
 from ..actions import Registry
 from ..api import ResourceAPI, build_document, document_handlers
-from ..auth import require_one_of
+from ..auth import administration, require_one_of
 from ..config import Config
 from ..errors import ConfigError, NotFound
 from ..html import BRAND_STYLESHEET, HELP, Brand, Layout, NavPage, Render, manual_page
@@ -88,6 +88,7 @@ def build_router(
     replaceable = [
         wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon), ""),
         *(account.routes() if account is not None else ()),
+        *_administration(code, registry, layout),
         *_pages(code.app, registry, code.views, paths, layout),
     ]
     if config.server.ready_path:
@@ -154,6 +155,28 @@ def _pages(
         pages = html.ReportPages(layout)
         yield wsgi.Route("GET", html.REPORTS, pages.list, "")
         yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show, "")
+
+
+def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> Iterator[wsgi.Route]:
+    """Yield the routes of the pages of administrators."""
+    app, strategy = code.app, code.config.tenancy.strategy
+    if not app.administrators:
+        return
+    if not app.signs_in:
+        raise ConfigError("app.administration needs app.sign_in")
+
+    def administrator() -> administration.Administrator:
+        conn = registry.database.connection()
+        return administration.Administrator(conn, app.administrators)
+
+    yield from html.PeoplePages(layout, administrator, code.roles(registry)).routes()
+    yield from html.KeyPages(layout, administrator).routes()
+    paths = [html.PEOPLE, html.KEYS]
+    if strategy != "none":
+        root = wsgi.root_of_tenant if strategy == "path" else None
+        yield from html.TenantPages(layout, administrator, root).routes()
+        paths.insert(1, html.TENANTS)
+    layout.administration = paths, app.administrators
 
 
 def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:

@@ -104,7 +104,8 @@ class Runtime:
                 self._tenant_tables |= {resource.topic, resource.table, resource.source}
             if scoped:
                 db.check_bound_role(self.database.connection())
-            i18n.load(root / "locale")
+            i18n.load(root / "locale", config.project.language)
+            wsgi.set_default_zone(config.project.time_zone)
             if serving:
                 self._serve(routes)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them

@@ -1,6 +1,7 @@
 """Identities, accounts and credentials: the caller of this request or job, in a context variable.
 
-`accounts`, `credentials` and `signing` load psycopg, so this file does not import them.
+`accounts`, `administration`, `credentials` and `signing` load psycopg: this file does not import
+them.
 """
 
 from typing import TYPE_CHECKING
@@ -20,10 +21,11 @@ from .identity import (
 )
 
 if TYPE_CHECKING:
-    from . import accounts, credentials, signing
+    from . import accounts, administration, credentials, signing
 
 
 __all__ = [
-    "ANONYMOUS", "Identity", "Renew", "SESSION", "SYSTEM", "accounts", "as_identity", "credentials",
-    "current_identity", "for_job", "require", "require_one_of", "signing", "to_metadata",
+    "ANONYMOUS", "Identity", "Renew", "SESSION", "SYSTEM", "accounts", "administration",
+    "as_identity", "credentials", "current_identity", "for_job", "require",
+    "require_one_of", "signing", "to_metadata",
 ]  # fmt: skip

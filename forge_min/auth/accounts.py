@@ -78,13 +78,24 @@ def find_user(conn: Connection, email_or_id: str) -> User:
 
 
 def list_users(
-    conn: Connection, tenant: UUID | None = None
+    conn: Connection,
+    tenant: UUID | None = None,
+    *,
+    id: UUID | None = None,
+    words: str = "",
+    after: str = "",
+    limit: int | None = None,
 ) -> list[tuple[User, dict[str, list[str]]]]:
-    """Return all users by email, each with its roles by the slug of a tenant.
+    """Return users by email, each with its roles by the slug of a tenant.
 
     tenant: return only its members.
+    id: return only this user.
+    words: part of the email or name, in any case.
+    after: return only later emails.
+    limit: the number of users, None for all.
     """
-    rows = db.run(conn, SQL["users"], {"tenant": tenant})
+    params = {"tenant": tenant, "id": id, "words": words, "after": after, "limit": limit}
+    rows = db.run(conn, SQL["users"], params)
     return [(User(*user), roles) for *user, roles in rows]
 
 

@@ -9,16 +9,18 @@ on conflict (email) do nothing returning id
 select id, email, name, roles, time_zone, language, disabled_at is not null
 from forge_user where email = lower(%(email)s) or id = %(id)s::uuid
 
--- All users, each with its roles by tenant. If a tenant is named, only its members.
+-- Users by email, each with its roles by tenant. If a tenant is named, only its members.
 -- name: users
 select u.id, u.email, u.name, u.roles, u.time_zone, u.language, u.disabled_at is not null,
   coalesce(jsonb_object_agg(t.slug, m.roles) filter (where t.id is not null), '{}')
 from forge_user u
 left join forge_membership m on m.user_id = u.id
 left join forge_tenant t on t.id = m.tenant_id
-where %(tenant)s::uuid is null
-  or exists (select from forge_membership o where o.user_id = u.id and o.tenant_id = %(tenant)s)
-group by u.id order by u.email
+where u.email > %(after)s and (%(id)s::uuid is null or u.id = %(id)s)
+  and (%(tenant)s::uuid is null
+    or exists (select from forge_membership o where o.user_id = u.id and o.tenant_id = %(tenant)s))
+  and strpos(lower(u.email || ' ' || u.name), lower(%(words)s)) > 0
+group by u.id order by u.email limit %(limit)s
 
 -- name: set_disabled
 update forge_user set disabled_at = case when %(disabled)s then coalesce(disabled_at, now()) end
@@ -72,10 +74,12 @@ values (%(key)s, %(hint)s, %(user)s, %(tenant)s, %(name)s, %(roles)s::text[],
   now() + %(seconds)s::float8 * interval '1 second')
 returning id
 
+-- The keys of one user or of all, the oldest first. If a tenant is named, only those that are restricted to it.
 -- name: keys
-select t.id, t.hint, t.name, t.roles, n.slug, t.created_at, t.seen_at, t.expires_at, t.revoked_at
-from forge_token t left join forge_tenant n on n.id = t.tenant_id
-where t.user_id = %(user)s order by t.id
+select t.id, t.hint, t.name, t.roles, n.slug, t.created_at, t.seen_at, t.expires_at, t.revoked_at, u.id, u.email
+from forge_token t join forge_user u on u.id = t.user_id left join forge_tenant n on n.id = t.tenant_id
+where (%(user)s::uuid is null or t.user_id = %(user)s) and (%(tenant)s::uuid is null or t.tenant_id = %(tenant)s)
+order by t.id
 
 -- name: revoke_key
 update forge_token set revoked_at = now()
@@ -230,3 +234,38 @@ returning key
 
 -- name: is_known
 select key from forge_throttle where key = %(key)s and until > now()
+
+-- The failed sign-ins of an account: keys as in auth.signing.
+-- name: forget_attempts
+delete from forge_throttle
+where key like any(array[
+  'here ' || %(account)s || ' %%', 'account ' || %(account)s, 'first ' || %(account)s || ' %%', 'correct ' || %(account)s,
+  'device ' || %(account)s || ' %%'])
+returning key
+
+-- name: lock_administration
+select pg_advisory_xact_lock(hashtextextended('forge administration', 0))
+
+-- One administrator of a tenant, or without one, of all tenants.
+-- name: administrators
+select u.id from forge_user u
+where u.disabled_at is null and (u.roles && %(roles)s::text[] or exists (
+  select from forge_membership m
+  where m.user_id = u.id and m.tenant_id = %(tenant)s::uuid and m.roles && %(roles)s::text[]))
+limit 1
+
+-- The history of users and tenants belongs to no tenant, so that administrators of all tenants can read it.
+-- name: record_change
+insert into forge_audit (topic, resource_id, operation, version, actor, request_id, changes)
+values (%(topic)s, %(id)s, %(operation)s, 0, %(actor)s, %(request)s, %(changes)s)
+returning id
+
+-- The latest changes of one row or of all; with names, only those that have one of them.
+-- name: changes
+select a.created_at, a.operation, a.actor, coalesce(u.name, ''), coalesce(u.email, ''), a.resource_id, a.changes
+from forge_audit a
+left join forge_user u
+  on u.id = case when actor ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then actor::uuid end
+where topic = %(topic)s and (%(id)s::text is null or resource_id = %(id)s)
+  and (%(names)s::text[] is null or changes ?| %(names)s)
+order by a.id desc limit 20

@@ -44,6 +44,8 @@ class ApiKey(NamedTuple):
     seen_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    user: UUID
+    email: str
 
 
 class Session(NamedTuple):
@@ -105,9 +107,14 @@ def create_key(
     return secret
 
 
-def list_keys(conn: Connection, user: UUID) -> list[ApiKey]:
-    """Return the user's keys, the oldest first."""
-    return [ApiKey(*row) for row in db.run(conn, SQL["keys"], {"user": user})]
+def list_keys(conn: Connection, user: UUID | None, tenant: UUID | None = None) -> list[ApiKey]:
+    """Return keys, the oldest first.
+
+    user: the owner, None for all.
+    tenant: only those that are restricted to it.
+    """
+    params = {"user": user, "tenant": tenant}
+    return [ApiKey(*row) for row in db.run(conn, SQL["keys"], params)]
 
 
 def revoke_key(conn: Connection, hint_or_id: str) -> int:

@@ -25,7 +25,7 @@ class Identity:
     tenant: the id of the tenant in which it acts, None for no tenant.
     system: whether it is the system itself (a job, an operator at a terminal), which passes every
         rule about roles, but is bound by the rules about tenants.
-    time_zone: an IANA name, for the display of times.
+    time_zone: an IANA name, for the display of times; "" for `project.time_zone`.
     language: a BCP 47 tag, "" for the language that the request asks for.
     via: how it was identified: "api_key", "session" or a word of the project; "" for an anonymous
         user, and outside of a request.
@@ -37,7 +37,7 @@ class Identity:
     roles: frozenset[str] = frozenset()
     tenant: UUID | None = None
     system: bool = False
-    time_zone: str = "UTC"
+    time_zone: str = ""
     language: str = ""
     via: str = ""
     credential: str = ""

@@ -144,16 +144,19 @@ def set_disabled(conn: Connection, user: UUID, disabled: bool) -> None:
         _end_all(conn, user)
 
 
-def create_reset(conn: Connection, user: UUID, *, requested: bool = False) -> str:
+def create_reset(
+    conn: Connection, user: UUID, *, requested: bool = False, lifetime: float = RESET
+) -> str:
     """Create a link that sets a new password once. Returns its secret.
 
     requested: by a client, as `count_reset` permits: all such links are valid until one is used, so
         the requests of a stranger do not end the link of the owner. Of the others, which operators
         create, the newest LINKS are valid.
+    lifetime: seconds that it is valid.
     """
     secret = secrets.token_urlsafe(32)
     params = {
-        "user": user, "key": digest(secret), "seconds": RESET,
+        "user": user, "key": digest(secret), "seconds": lifetime,
         "asked": requested, "others": LINKS - 1,
     }  # fmt: skip
     db.run(conn, SQL["create_reset"], params)
@@ -206,6 +209,11 @@ def find_user(conn: Connection, email: str) -> User:
     if as_id(email) is not None:  # each of its spellings would be another bucket
         raise NotFound("an id is not an email", code="F633")
     return find_account(conn, email)
+
+
+def forget_attempts(conn: Connection, email: str) -> None:
+    """Delete the counted sign-ins of an account, which limit further ones."""
+    db.run(conn, SQL["forget_attempts"], {"account": digest(plain_email(email)).hex()})
 
 
 def find_device(conn: Connection, secret: bytes, cookie: str, email: str) -> str:

@@ -12,7 +12,10 @@ from .fields import AnyActions, FormField, display_fields, input_fields, label_o
 from .layout import (
     BRAND_STYLESHEET,
     HELP,
+    KEYS,
+    PEOPLE,
     REPORTS,
+    TENANTS,
     Account,
     Brand,
     Home,
@@ -26,6 +29,7 @@ from .templates import manual_file
 
 if TYPE_CHECKING:
     from .account.pages import SIGN_IN, AccountPages
+    from .administration import KeyPages, PeoplePages, TenantPages
     from .home import HomePage
     from .report import ReportPages
     from .resource import LISTING, ResourcePages
@@ -33,12 +37,14 @@ if TYPE_CHECKING:
 __getattr__ = lazy_exports(
     __name__,
     {"account.pages": ["SIGN_IN", "AccountPages"], "report": ["ReportPages"]}
+    | {"administration": ["KeyPages", "PeoplePages", "TenantPages"]}
     | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]},
 )
 
 __all__ = [
     "Account", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand", "FormField", "HELP",
-    "Home", "HomePage", "LISTING", "Layout", "NavPage", "PasswordResetSender", "ProblemPages",
-    "REPORTS", "Render", "ReportPages", "ResourcePages", "SIGN_IN", "display_fields",
-    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
+    "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout", "NavPage", "PEOPLE",
+    "PasswordResetSender", "PeoplePages", "ProblemPages", "REPORTS", "Render", "ReportPages",
+    "ResourcePages", "SIGN_IN", "TENANTS", "TenantPages", "display_fields", "input_fields",
+    "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ..actions import Actions, Column, Relation, Resource, rules_of
 from ..auth import current_identity
 from ..i18n import humanize, text
+from ..wsgi import user_zone
 
 AnyActions: TypeAlias = Actions[Any, Any, Any]
 
@@ -62,7 +63,7 @@ class FormField(NamedTuple):
         """The help sentence in the current language, "" without one."""
         sentences = [text(self.column.help)] if self.column else []
         if self.kind == "datetime":
-            sentences.append(text("Time zone: {zone}", zone=current_identity().time_zone))
+            sentences.append(text("Time zone: {zone}", zone=user_zone()))
         elif self.kind in ("string[]", "int[]"):
             sentences.append(text("One value per line."))
         return " ".join(filter(None, sentences))

@@ -13,9 +13,9 @@ from ..i18n import format_number, gettext_noop, text
 from ..wsgi import Raw, Request, Response, tag, user_zone
 from .cells import row_url
 from .fields import AnyActions, label_of
+from .history import actor_of, ago, sentence
 from .inputs import choices_of_keys
 from .layout import REPORTS, Home, Layout
-from .record import actor_of, ago, sentence
 from .report import report_content
 from .templates import home
 from .titles import titles

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..actions import ANYBODY
-from ..auth import as_identity, current_identity
+from ..auth import SESSION, as_identity, current_identity
 from ..errors import Unauthenticated
 from ..i18n import current_language, gettext_noop, text
 from ..wsgi import (
@@ -37,6 +37,7 @@ BRAND_STYLESHEET = "/static/brand.css"
 _LIGHT = 0.179  # relative luminance above which black has more contrast than white (WCAG 2.2)
 HELP = "/-/help"
 REPORTS = "/-/reports"
+PEOPLE, TENANTS, KEYS = "/-/people", "/-/tenants", "/-/keys"
 SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
 
 _RIGHT_TO_LEFT = ("ar", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi")
@@ -112,6 +113,7 @@ class Layout:
     groups: the order of the navigation: title of a group → topics and paths of pages.
     pages: path → title and roles of the pages of app.py in the navigation.
     help_roles: the roles that may read the application's manual; set by the application.
+    administration: paths of the pages of administrators, and their roles; set by the application.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Layout:
         colors = (BRAND_STYLESHEET,) if brand.color else ()
         self._layout, self._sheets = own or layout.render, (*colors, *stylesheets)
         self.help_roles: Sequence[str] = ()
+        self.administration: tuple[Sequence[str], Sequence[str]] = ((), ())
         self.account: Account = lambda _: Raw()
 
     def page(
@@ -170,6 +173,8 @@ class Layout:
                 places += self._more_places(request)
             if found := [place for place in places if place]:
                 shown.append(Item(label=text(label), places=found))
+        if administration := self._administration_places(request):
+            shown.append(Item(label=text("Administration"), places=administration))
         return shown
 
     def _place(self, request: Request, name: str) -> Hyperlink | None:
@@ -191,6 +196,18 @@ class Layout:
         if self.may_read_help():
             places.append(Hyperlink(text("Help"), request.root + HELP, request.path == HELP))
         return places
+
+    def _administration_places(self, request: Request) -> list[Hyperlink]:
+        """Return the links to the pages of administrators, if the user is one."""
+        paths, roles = self.administration
+        identity = current_identity()
+        if identity.via != SESSION or not identity.has_one_of(roles):
+            return []
+        labels = {PEOPLE: text("People"), TENANTS: text("Tenants"), KEYS: text("API keys")}
+        return [
+            Hyperlink(labels[path], request.root + path, request.path.startswith(path))
+            for path in paths
+        ]
 
     def reports(self) -> list[str]:
         """Return the names of the reports that the user may read."""

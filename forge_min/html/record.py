@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
 from ..actions import Filter, ListQuery, Relation
 from ..errors import Forbidden, Unauthenticated
-from ..i18n import gettext_noop, text
-from ..lazy import lazy_pattern
-from ..wsgi import Raw, escape, join, show_date, show_time, tag
+from ..i18n import gettext_noop
+from ..wsgi import show_date, show_time, tag
 from .cells import Cells, PagePaths, row_url
 from .columns import list_columns
 from .fields import AnyActions, Fields, FormField, display_fields, label_of
+from .history import actor_of, ago, sentence
 from .inputs import choices_of_keys
 from .titles import MISSING, plain_text
 
@@ -24,7 +24,6 @@ MAX_ENTRIES = 10  # of a row's history
 MAX_ROWS = 10  # of one relation
 MAX_COLUMNS = 4  # of related rows, beside the title
 _MAX_VALUE = 60  # characters of a value in the history
-_NAME = lazy_pattern(r"\{(\w+)\}")
 _SENTENCES = {
     "create": gettext_noop("{user} created this, {when}"),
     "update": gettext_noop("{user} changed {what}, {when}"),
@@ -153,28 +152,3 @@ def _entry(entry: Any, shown: _Shown) -> Item:
         changes = []
     parts["what"] = ", ".join(change.label for change in changes)
     return Item(sentence=sentence(message, parts), reason=entry.reason, changes=changes)
-
-
-def sentence(message: str, parts: Mapping[str, str]) -> Raw:
-    """Return a message of a table as HTML. parts: its values, texts or HTML."""
-    return Raw(_NAME.sub(lambda match: join([parts[match[1]]]), escape(text(message))))
-
-
-def actor_of(entry: Any) -> str:
-    """Return the author of a change, as far as the user may know it."""
-    return entry.actor_name or entry.actor_email or entry.actor or text("the system")
-
-
-def ago(moment: datetime) -> Raw:
-    """Return a time as <time>: "5 minutes ago" of the last days, else the date."""
-    seconds = (datetime.now(UTC) - moment).total_seconds()
-    if seconds < 60:
-        shown = text("just now")
-    elif seconds < 3600:
-        shown = text("{n} min ago", n=int(seconds // 60))
-    elif seconds < 86400:
-        shown = text("{n} h ago", n=int(seconds // 3600))
-    else:
-        shown = show_time(moment)
-    exact = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return tag("time", shown, datetime=exact, title=show_time(moment))

@@ -37,6 +37,7 @@ from ..wsgi import (
     first,
     join,
     sent_form,
+    user_zone,
     void,
 )
 from . import form, inputs, states
@@ -182,7 +183,7 @@ class ResourcePages(RowPages):
         pairs = sent_form(request)
         base = form.unseal(request, first(pairs, _BASE), self._owner(request))
         identity = current_identity()
-        zone = base.zone if base else identity.time_zone
+        zone = base.zone if base else str(user_zone())
         with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone
             return self._update(request, pairs, base)
 
@@ -253,7 +254,7 @@ class ResourcePages(RowPages):
             return OpenForm(row, form.rendered(base, fields), texts, base, texts)
         # A relation with more targets than one read returns is not editable here.
         fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST_RELATED]
-        fresh = form.new_base(fields, texts, current_identity().time_zone)
+        fresh = form.new_base(fields, texts, str(user_zone()))
         return OpenForm(row, fields, texts, fresh, texts)
 
     def _owner(self, request: Request) -> Sequence[str]:

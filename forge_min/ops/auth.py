@@ -10,10 +10,9 @@ import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from .. import db
-from ..auth import accounts, credentials, signing
+from ..auth import SYSTEM, accounts, administration, as_identity, credentials, signing
 from ..config import LONGEST, parse_duration
 from ..errors import UsageError
 from ..html import reset_path
@@ -30,7 +29,7 @@ def manage_accounts(project: Project, args: argparse.Namespace) -> int:
     Raises UsageError, and the errors of `auth`.
     """
     with db.connect(project.config.database.url, application_name="forge_min auth") as conn:
-        with db.transaction(conn):
+        with as_identity(SYSTEM), db.transaction(conn):
             answer, lines = _COMMANDS[args.does](conn, args, project)
     # After the commit, so that a key is never shown unless it was stored.
     print_result(answer, lines, as_json=args.json)
@@ -40,7 +39,7 @@ def manage_accounts(project: Project, args: argparse.Namespace) -> int:
 def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (email,) = _of(args, "an email")
     _check_known(args.role, project)
-    id = accounts.create_user(conn, email, name=args.name, roles=args.role)
+    id, _ = administration.Administrator(conn).invite(email, args.name, args.role)
     if args.password:
         _set_password(conn, accounts.find_user(conn, email), project)
     return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
@@ -48,7 +47,8 @@ def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project
 
 def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     _of(args, "no argument; --tenant lists its members", least=0, most=0)
-    users = accounts.list_users(conn, _tenant(conn, args))
+    tenant = _tenant(conn, args)
+    users = accounts.list_users(conn, tenant and tenant.id)
     lines = (
         f"{user.id}  {'disabled' if user.disabled else 'enabled':8}  {user.email}"
         f"  roles: {_join_roles(user.roles)}"
@@ -60,7 +60,7 @@ def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project)
 
 def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     user, disabled = _user(conn, args), args.does == "disable"
-    signing.set_disabled(conn, user.id, disabled)
+    administration.Administrator(conn).set_disabled(user.id, disabled)
     done = "is disabled: it cannot sign in, and its keys are rejected" if disabled else "is enabled"
     return {"email": user.email, "disabled": disabled}, [f"{user.email} {done}"]
 
@@ -87,7 +87,7 @@ def _list_tenants(conn: db.Connection, args: argparse.Namespace, project: Projec
 
 def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (slug,) = _of(args, "a slug")
-    id = accounts.create_tenant(conn, slug, args.name)
+    id = administration.Administrator(conn).create_tenant(slug, args.name)
     return {"id": str(id), "slug": slug}, [f"{id}  {slug}"]
 
 
@@ -101,8 +101,9 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
             hint = "use for example 90d; omit it if the key shall not expire"
             raise UsageError(message, hint=hint)
     _check_known(args.role, project)
-    secret = credentials.create_key(
-        conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime
+    roles = args.role or None
+    secret = administration.Administrator(conn).create_key(
+        user.id, args.name, roles=roles, tenant=tenant, lifetime=lifetime
     )
     lines = [secret, "The key is shown only once. Send it as: Authorization: Bearer <key>"]
     return {"key": secret}, lines
@@ -121,7 +122,7 @@ def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) 
 
 def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (name,) = _of(args, "a key's id or its first characters")
-    count = credentials.revoke_key(conn, name)
+    count = administration.Administrator(conn).revoke_keys(name)
     return {"revoked": count}, [f"revoked: {name}"]
 
 
@@ -132,12 +133,13 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> R
     if args.does == "grant":  # a role that auth.roles no longer names can still be revoked
         _check_known(roles, project)
     user, tenant = accounts.find_user(conn, email), _tenant(conn, args)
+    admin = administration.Administrator(conn)
     if args.does == "revoke" and not roles and tenant is not None:
-        accounts.leave(conn, user.id, tenant)
+        admin.remove_member(user.id, tenant)
         line = f"{user.email} is no longer a member of {args.tenant}"
         return {"email": user.email, "left": args.tenant}, [line]
-    change = accounts.grant if args.does == "grant" else accounts.ungrant
-    remaining = change(conn, user.id, roles, tenant)
+    change = {"grant" if args.does == "grant" else "revoke": roles}
+    remaining = admin.change_roles(user.id, tenant, **change)
     line = f"{user.email} in {args.tenant or 'every tenant'}: {_join_roles(remaining)}"
     return {"email": user.email, "tenant": args.tenant or None, "roles": remaining}, [line]
 
@@ -147,7 +149,7 @@ def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Proj
     if args.set:
         _set_password(conn, user, project)
         return {"email": user.email}, [f"{user.email} has a new password"]
-    path = reset_path(signing.create_reset(conn, user.id))
+    path = reset_path(administration.Administrator(conn).create_reset(user.id))
     minutes = int(signing.RESET // 60)
     lines = [path, f"Valid once, for {minutes} minutes, to set a new password of {user.email}."]
     return {"email": user.email, "path": path}, lines
@@ -169,8 +171,8 @@ def _user(conn: db.Connection, args: argparse.Namespace) -> accounts.User:
     return accounts.find_user(conn, email)
 
 
-def _tenant(conn: db.Connection, args: argparse.Namespace) -> UUID | None:
-    return accounts.find_tenant(conn, args.tenant).id if args.tenant else None
+def _tenant(conn: db.Connection, args: argparse.Namespace) -> accounts.Tenant | None:
+    return accounts.find_tenant(conn, args.tenant) if args.tenant else None
 
 
 def _of(args: argparse.Namespace, what: str, *, least: int = 1, most: int = 1) -> list[str]:

@@ -13,6 +13,7 @@ from .markup import (
     join,
     local_time,
     raw,
+    set_default_zone,
     show_date,
     show_time,
     tag,
@@ -71,7 +72,7 @@ __all__ = [
     "flashed", "html_response", "https_message", "inherited_listener", "join", "json_only",
     "json_response", "lacks_https", "limit_time", "local_path", "local_time", "no_content",
     "preferred", "prefers_html", "problem_response", "raw", "redirect", "root_of_tenant",
-    "sent_form", "show_date", "show_time", "sign_form", "status_of", "tag", "tenant_by_header",
-    "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response", "time_tag",
-    "to_json", "user_zone", "void", "without_flash",
+    "sent_form", "set_default_zone", "show_date", "show_time", "sign_form", "status_of", "tag",
+    "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response",
+    "time_tag", "to_json", "user_zone", "void", "without_flash",
 ]  # fmt: skip

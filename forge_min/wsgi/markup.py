@@ -113,9 +113,18 @@ def local_time(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+_default_zone = "UTC"
+
+
+def set_default_zone(name: str) -> None:
+    """Set the time zone of identities without one, for this process. name: an IANA name."""
+    global _default_zone
+    _default_zone = name
+
+
 def user_zone() -> tzinfo:
     """Return the time zone of the current identity; UTC if it is unknown."""
-    name = current_identity().time_zone
+    name = current_identity().time_zone or _default_zone
     # Not found, not a valid name, or a folder of time zones.
     with suppress(KeyError, ValueError, OSError):
         return UTC if name == "UTC" else ZoneInfo(name)

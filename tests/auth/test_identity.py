@@ -55,8 +55,8 @@ def test_the_system_passes_every_rule_about_roles_and_has_no_tenant():
     assert SYSTEM.tenant is None
 
 
-def test_an_identity_is_shown_times_in_utc_and_no_language_unless_it_says_so():
-    assert (Identity("ann").time_zone, Identity("ann").language) == ("UTC", "")
+def test_an_identity_has_the_time_zone_and_language_of_the_project_by_default():
+    assert (Identity("ann").time_zone, Identity("ann").language) == ("", "")
 
 
 @pytest.mark.parametrize(

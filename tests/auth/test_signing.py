@@ -512,12 +512,8 @@ def test_a_link_is_used_by_one_of_many_who_use_one_at_once(
         assert sum(pool.map(use, range(6))) == 1
 
 
-def test_a_link_ends_at_its_time_and_with_a_new_password(
-    conn: db.Connection, anna: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(signing, "RESET", 0)
-        link = signing.create_reset(conn, anna.id)
+def test_a_link_ends_at_its_time_and_with_a_new_password(conn: db.Connection, anna: User) -> None:
+    link = signing.create_reset(conn, anna.id, lifetime=0)
     with pytest.raises(Unauthenticated):
         signing.find_reset(conn, link)
     link = signing.create_reset(conn, anna.id)

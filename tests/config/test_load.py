@@ -39,6 +39,7 @@ SPECIAL = {
     "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
     "tenancy.strategy": ("header", "header"),
     "api.prefix": ("/v2", "/v2"),
+    "project.time_zone": ("Europe/Berlin", "Europe/Berlin"),
     "api.cors_origins": ('["https://a.example"]', ("https://a.example",)),
 }
 

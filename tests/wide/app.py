@@ -13,6 +13,7 @@ from resources.account.actions import AccountActions
 
 app = App()
 app.sign_in()
+app.administration("admin")
 app.manual("manager", "admin")
 
 

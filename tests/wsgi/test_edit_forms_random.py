@@ -127,7 +127,7 @@ class Desk:
             visitor.edit(self.note)
             names, row = fields_of(self.book, visitor), self.row()
             shown = {name: row[name] for name in names}
-            form = self.forms[who] = Open(shown, ZoneInfo(visitor.identity.time_zone))
+            form = self.forms[who] = Open(shown, ZoneInfo(visitor.identity.time_zone or "UTC"))
         return form
 
     def do(self, step: tuple[Any, ...]) -> None:

@@ -26,7 +26,7 @@ from forge_min.wsgi import (
     html_response,
     json_response,
 )
-from forge_min.wsgi.markup import show_time, time_tag
+from forge_min.wsgi.markup import set_default_zone, show_time, time_tag
 
 from catalogues import catalogues
 
@@ -244,6 +244,16 @@ def test_a_time_is_shown_in_the_zone_of_the_identity(zone: str, shown: str) -> N
     with as_identity(Identity("ann", time_zone=zone)):
         assert show_time(MOMENT) == shown
     assert show_time(MOMENT) == "2026-07-01 22:30"
+
+
+def test_without_a_zone_of_their_own_identities_have_that_of_the_project() -> None:
+    set_default_zone("Europe/Berlin")
+    try:
+        assert show_time(MOMENT) == "2026-07-02 00:30"
+        with as_identity(Identity("ann", time_zone="America/St_Johns")):
+            assert show_time(MOMENT) == "2026-07-01 20:00"
+    finally:
+        set_default_zone("UTC")
 
 
 def test_a_time_takes_another_form_and_none_is_nothing() -> None:

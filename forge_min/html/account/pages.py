@@ -7,7 +7,7 @@ sign-in form: otherwise another site could sign a client in as a different user.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any
 from uuid import UUID
@@ -192,18 +192,19 @@ class AccountPages:
         context["notice"] = text("Signed out there.") if done == "ended" else ""
         context["password"] = request.root + _PASSWORD
         context["settings"] = request.root + _SETTINGS
+        default = text("that of the project")
         context["zones"] = [
-            Item(name=zone, chosen=zone == user.time_zone)
-            for zone in sorted({*available_timezones(), user.time_zone})
+            Item(name=zone, label=zone or default, chosen=zone == user.time_zone)
+            for zone in sorted({"", *available_timezones(), user.time_zone})
         ]
         context["languages"] = [
             Item(tag=tag, label=tag or text("that of the browser"), chosen=tag == user.language)
-            for tag in ("", *LANGUAGES)
+            for tag in _languages()
         ]
         context["sessions"] = [
             Item(
                 id=session.id,
-                agent=_browser_name(session.agent),
+                agent=browser_name(session.agent),
                 address=session.address,
                 since=wsgi.time_tag(session.created_at),
                 seen=wsgi.time_tag(session.seen_at),
@@ -227,7 +228,8 @@ class AccountPages:
         """Set the time zone and the language of the user."""
         pairs, (user, _) = wsgi.sent_form(request), self._user_and_session()
         zone, language = wsgi.first(pairs, "zone"), wsgi.first(pairs, "language")
-        if zone not in {*available_timezones(), user.time_zone} or language not in ("", *LANGUAGES):
+        zones = {"", *available_timezones(), user.time_zone}
+        if zone not in zones or language not in _languages():
             raise BadRequest(text("unknown time zone or language"))
         conn = self._database.connection()
         accounts.set_time_zone(conn, user.id, zone)
@@ -387,6 +389,11 @@ class AccountPages:
         return page
 
 
+def _languages() -> Sequence[str]:
+    """Return the languages from which a user may choose; "" is that of the browser."""
+    return ("", "en", *LANGUAGES) if LANGUAGES else ("",)
+
+
 def _problem(error: DomainError | None) -> str:
     if isinstance(error, Invalid) and error.errors:
         return f"{WORDS.password}: {error.errors[0].message}"
@@ -404,7 +411,7 @@ def _browser(request: wsgi.Request) -> credentials.Browser:
     return credentials.Browser(wsgi.client_network(request), request.header("User-Agent") or "")
 
 
-def _browser_name(agent: str) -> str:
+def browser_name(agent: str) -> str:
     """Return the names of the browser and the system in a User-Agent header."""
     browsers = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
     systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")

@@ -19,6 +19,10 @@ FILES = {
         *_below("html/account", "pages"),
         *_below("html/templates", "account password sign_in"),
     ),
+    "administration pages": (
+        "forge_min/html/administration/",
+        *_below("html/templates", "invite keys people person secret tenants"),
+    ),
     "jobs page": (
         *_below("admin", "jobs assets/jobs"),
         *_below("admin/templates", "job jobs queues"),
@@ -28,11 +32,15 @@ FILES = {
             "html", "cells columns form home inputs record report resource row_pages states titles"
         ),
         *_below("html/lists", "filters list_page selection"),
-        *_below("html/templates", "chart delete form home index list report selection show states"),
+        *_below("html/templates", "chart delete form home list report selection show states"),
     ),
 }
 """The beginnings of the names of files, by part."""
-_WORDS = {"account pages": rb"signs?_in|account.?pages", "jobs page": rb"job|periodic"}
+_WORDS = {
+    "account pages": rb"signs?_in|account.?pages",
+    "administration pages": rb"administration",
+    "jobs page": rb"job|periodic",
+}
 
 
 def unused_parts(project: Mapping[str, bytes]) -> list[str]:

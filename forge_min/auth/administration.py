@@ -1,0 +1,384 @@
+"""The administration of users, tenants and keys: by users on pages, by operators in a terminal.
+
+A user with one of the administrators' roles everywhere administers all tenants. A member of a
+tenant with such a role there sees its members only, and changes only their roles and keys there.
+Administrators grant only roles that they hold, and take over no account with other roles. One of
+them always remains. Every change is in the history of the user (`history`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from .. import db
+from ..errors import Conflict, Forbidden, NotFound
+from ..i18n import text
+from ..observe import log_fields
+from . import accounts, credentials, signing
+from .accounts import SQL, Connection, Tenant, User
+from .credentials import ApiKey, Session
+from .identity import SESSION, current_identity, require_one_of
+
+PERMISSION = "people"
+PAGE = 50  # users of one page
+INVITATION = 7 * 86_400.0  # seconds that the link of an invitation is valid
+USERS, TENANTS = "forge_user", "forge_tenant"  # topics of the history
+
+
+class Person(NamedTuple):
+    """A user, as an administrator sees it.
+
+    tenants: roles by the slug of a tenant; only that tenant to which the administrator is limited.
+    is_manageable: whether the administrator may change the account itself: its password, sessions
+        and state.
+    """
+
+    user: User
+    tenants: Mapping[str, Sequence[str]]
+    is_manageable: bool = True
+
+
+class AccountChange(NamedTuple):
+    """An entry of the history.
+
+    changes: name → value before and after. Roles and keys in a tenant are named "roles:<slug>" and
+        "key:<slug>".
+    """
+
+    at: datetime
+    operation: str
+    actor: str
+    actor_name: str
+    actor_email: str
+    key: str
+    changes: Mapping[str, tuple[Any, Any]]
+
+
+class Administrator:
+    """The current identity as an administrator; each operation checks that it is one.
+
+    roles: of administrators. The system needs none.
+    """
+
+    def __init__(self, conn: Connection, roles: Collection[str] = ()) -> None:
+        self._conn, self._roles = conn, frozenset(roles)
+
+    def limit(self) -> Tenant | None:
+        """Return the tenant to which the administrator is limited, None for all tenants.
+
+        Raises Unauthenticated for an anonymous user, Forbidden for other users, and for an
+        API key.
+        """
+        identity = require_one_of(self._roles, PERMISSION)
+        if identity.system:
+            return None
+        if identity.via == SESSION:
+            if not self._roles.isdisjoint(self.grantable(None)):
+                return None
+            # SAFETY: read again, because another administrator may have revoked the role by now.
+            if identity.tenant is not None:
+                tenant = accounts.find_tenant(self._conn, str(identity.tenant))
+                if not self._roles.isdisjoint(self.grantable(tenant)):
+                    return tenant
+        raise Forbidden(text("this identity may not do this here"))
+
+    def people(
+        self, words: str = "", tenant: Tenant | None = None, after: str = ""
+    ) -> list[Person]:
+        """Return a page of users by email, and the first of the next page.
+
+        words: part of their name or email.
+        tenant: only its members.
+        after: the last email of the previous page.
+        """
+        limit = self.limit()
+        where, most = limit or tenant, PAGE + 1
+        found = accounts.list_users(
+            self._conn, where and where.id, words=words, after=after, limit=most
+        )
+        return [_seen_by(limit, *each) for each in found]
+
+    def person(self, id: UUID) -> Person:
+        """Return one user. Raises NotFound F633 if it is invisible to the administrator."""
+        limit = self.limit()
+        for user, tenants in accounts.list_users(self._conn, limit and limit.id, id=id):
+            return _seen_by(limit, user, tenants)
+        raise NotFound(text("this user does not exist"), code="F633")
+
+    def tenants(self) -> list[tuple[Tenant, int]]:
+        """Return the tenants that the administrator may see, with the number of their members."""
+        limit = self.limit()
+        every = accounts.list_tenants(self._conn)
+        return [(tenant, n) for tenant, n in every if limit is None or tenant.id == limit.id]
+
+    def list_keys(self, user: UUID | None = None) -> list[ApiKey]:
+        """Return the keys that the administrator may revoke, of one user or of all."""
+        limit = self.limit()
+        return credentials.list_keys(self._conn, user, limit and limit.id)
+
+    def grantable(self, tenant: Tenant | None) -> frozenset[str]:
+        """Return the roles that the current user holds in a tenant; None means everywhere."""
+        ((user, tenants),) = accounts.list_users(self._conn, id=UUID(current_identity().user))
+        return frozenset((*user.roles, *(tenants.get(tenant.slug, ()) if tenant else ())))
+
+    def sessions(self, id: UUID) -> list[Session]:
+        """Return the sessions of a user; none if the account is not manageable."""
+        manageable = self.person(id).is_manageable
+        return credentials.list_sessions(self._conn, id) if manageable else []
+
+    def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
+        """Return the latest changes of one user or tenant, or of all; the newest first."""
+        limit = self.limit()
+        names = [f"roles:{limit.slug}", f"key:{limit.slug}"] if limit else None
+        params = {"topic": topic, "id": id and str(id), "names": names}
+        return [AccountChange(*row) for row in db.run(self._conn, SQL["changes"], params)]
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    def invite(
+        self, email: str, name: str = "", roles: Sequence[str] = (), tenant: Tenant | None = None
+    ) -> tuple[UUID, str]:
+        """Create an account, or make the user of an email a member of a tenant.
+
+        roles: in the tenant; without one, everywhere.
+
+        Returns the id, and the secret of the link that sets the password, valid for INVITATION; ""
+        for an account that existed.
+
+        Raises Conflict for an account that exists without a tenant to join, and as
+        `accounts.create_user` and `change_roles`.
+        """
+        accounts.check_email(email)
+        with self._changing(tenant):
+            try:
+                id, secret = accounts.find_user(self._conn, email).id, ""
+                if tenant is None:
+                    raise Conflict(text("{email} has an account already", email=email))
+            except NotFound:
+                id = accounts.create_user(self._conn, email, name=name)
+                self._record(id, "create", {})
+                secret = signing.create_reset(self._conn, id, lifetime=INVITATION)
+            self._check_held(roles, tenant)
+            result = accounts.grant(self._conn, id, roles, tenant and tenant.id)
+            self._record_roles(id, tenant, (), result)
+        return id, secret
+
+    def change_roles(
+        self,
+        id: UUID,
+        tenant: Tenant | None,
+        *,
+        grant: Sequence[str] = (),
+        revoke: Sequence[str] = (),
+    ) -> Sequence[str]:
+        """Grant and revoke roles. Returns all roles that the user then has there.
+
+        tenant: where they apply; None means everywhere.
+
+        Raises Forbidden for roles that the administrator does not hold, Conflict if no
+        administrator would remain, and as `accounts.grant`.
+        """
+        with self._changing(tenant):
+            before = _roles_of(self.person(id), tenant)
+            self._check_held({*grant, *revoke}, tenant)
+            where = tenant and tenant.id
+            result: Sequence[str] = before or ()
+            if grant or not revoke:
+                result = accounts.grant(self._conn, id, grant, where)
+            if revoke:
+                result = accounts.ungrant(self._conn, id, revoke, where)
+            self._check_remaining(set(before or ()) - set(result), tenant)
+            self._record_roles(id, tenant, before, result)
+        return result
+
+    def remove_member(self, id: UUID, tenant: Tenant) -> None:
+        """End a membership. Raises as `change_roles`."""
+        with self._changing(tenant):
+            before = _roles_of(self.person(id), tenant)
+            self._check_held(before or (), tenant)
+            accounts.leave(self._conn, id, tenant.id)
+            self._check_remaining(before or (), tenant)
+            self._record_roles(id, tenant, before, None)
+
+    def set_disabled(self, id: UUID, disabled: bool) -> None:
+        """Disable or enable an account. Its sessions end, its keys are rejected.
+
+        Raises Forbidden, and Conflict if no administrator would remain.
+        """
+        with self._changing_account(id) as person:
+            signing.set_disabled(self._conn, id, disabled)
+            if disabled:
+                self._check_remaining(person.user.roles, None)
+                for slug, roles in person.tenants.items():
+                    self._check_remaining(roles, accounts.find_tenant(self._conn, slug))
+            self._record(id, "update", {"disabled": (person.user.disabled, disabled)})
+
+    def create_reset(self, id: UUID) -> str:
+        """Return the secret of a link that sets a new password.
+
+        Raises Forbidden, also for an account with roles that the administrator does not hold.
+        """
+        with self._changing_account(id) as person:
+            self._check_held(person.user.roles, None)
+            for slug, roles in person.tenants.items():
+                self._check_held(roles, accounts.find_tenant(self._conn, slug))
+            self._record(id, "update", {"password": ("", "link")})
+            return signing.create_reset(self._conn, id)
+
+    def unlock(self, id: UUID) -> None:
+        """Forget the failed sign-ins of an account. Raises Forbidden."""
+        with self._changing_account(id) as person:
+            signing.forget_attempts(self._conn, person.user.email)
+            self._record(id, "update", {"locked": (True, False)})
+
+    def end_sessions(self, id: UUID, session: UUID | None = None) -> None:
+        """End a session of a user, or all. Raises Forbidden."""
+        with self._changing_account(id):
+            if ended := credentials.end_sessions(self._conn, id, session):
+                self._record(id, "update", {"sessions": (ended, 0)})
+
+    def create_key(
+        self,
+        id: UUID,
+        name: str = "",
+        *,
+        roles: Sequence[str] | None,
+        tenant: Tenant | None = None,
+        lifetime: float | None = None,
+    ) -> str:
+        """Create a key of a user. Returns its secret.
+
+        roles, lifetime: as in `credentials.create_key`; roles: None only for the system.
+        tenant: the only tenant in which the key acts, if any.
+
+        Raises Forbidden for roles that the administrator does not hold there.
+        """
+        with self._changing(tenant):
+            self.person(id)
+            if roles is None:
+                require_one_of(())
+            self._check_held(roles or (), tenant)
+            secret = credentials.create_key(
+                self._conn,
+                id,
+                name=name,
+                roles=roles,
+                tenant=tenant and tenant.id,
+                lifetime=lifetime,
+            )
+            hint = secret[: credentials.HINT]
+            self._record(id, "update", {_key_name(tenant and tenant.slug): ("", hint)})
+        return secret
+
+    def revoke_keys(self, hint_or_id: str) -> int:
+        """Revoke the key of an id, or all keys with a hint. Returns their number.
+
+        Raises NotFound F635 if the administrator may see no valid one.
+        """
+        with self._changing(self.limit()):
+            keys = [k for k in self.list_keys() if hint_or_id in (k.hint, str(k.id))]
+            valid = [key for key in keys if key.revoked_at is None]
+            for key in valid:
+                credentials.revoke_key(self._conn, str(key.id))
+                self._record(key.user, "update", {_key_name(key.tenant): (key.hint, "")})
+            if not valid:
+                raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
+        return len(valid)
+
+    def create_tenant(self, slug: str, name: str = "") -> UUID:
+        """Create a tenant. Returns its id. Raises as `accounts.create_tenant`, and Forbidden."""
+        with self._changing(None):
+            id = accounts.create_tenant(self._conn, slug, name)
+            self._record(id, "create", {"name": ("", name or slug)}, TENANTS)
+        return id
+
+    # -- checks ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self, tenant: Tenant | None) -> Iterator[None]:
+        """Run the block in a transaction that no other change of users can overtake.
+
+        LOCK: two administrators cannot remove each other, and a former one changes nothing.
+
+        tenant: of the change. Raises Forbidden for an administrator of another one.
+        """
+        with db.transaction(self._conn):
+            db.run(self._conn, SQL["lock_administration"])
+            limit = self.limit()
+            if limit is not None and limit != tenant:
+                raise Forbidden(text("only an administrator of all tenants may do this"))
+            yield
+
+    @contextmanager
+    def _changing_account(self, id: UUID) -> Iterator[Person]:
+        """Run the block as `_changing`, for a change of the account itself."""
+        with self._changing(self.limit()):
+            person = self.person(id)
+            if not person.is_manageable:
+                raise Forbidden(text("only an administrator of all tenants may do this"))
+            yield person
+
+    def _check_held(self, roles: Collection[str], tenant: Tenant | None) -> None:
+        """Raise Forbidden for roles that the administrator does not hold in the tenant."""
+        if current_identity().system:
+            return
+        if missing := sorted(set(roles) - self.grantable(tenant)):
+            names = ", ".join(missing)
+            raise Forbidden(text("you do not hold these roles yourself: {roles}", roles=names))
+
+    def _check_remaining(self, lost: Collection[str], tenant: Tenant | None) -> None:
+        """Raise Conflict if these roles were those of the last administrator of the tenant."""
+        if not self._roles.isdisjoint(lost):
+            params = {"roles": list(self._roles), "tenant": tenant and tenant.id}
+            if not db.run(self._conn, SQL["administrators"], params):
+                raise Conflict(text("one administrator must remain"))
+
+    # -- the history -------------------------------------------------------------------------------
+
+    def _record_roles(
+        self,
+        id: UUID,
+        tenant: Tenant | None,
+        before: Sequence[str] | None,
+        after: Sequence[str] | None,
+    ) -> None:
+        name = f"roles:{tenant.slug}" if tenant else "roles"
+        if before != after:
+            self._record(id, "update", {name: (before, after)})
+
+    def _record(
+        self,
+        id: UUID,
+        operation: str,
+        changes: Mapping[str, tuple[object, object]],
+        topic: str = USERS,
+    ) -> None:
+        params = {
+            "topic": topic, "id": str(id), "operation": operation,
+            "actor": current_identity().user, "changes": Jsonb(changes),
+            "request": str(log_fields.get().get("request_id", "")),
+        }  # fmt: skip
+        db.run(self._conn, SQL["record_change"], params)
+
+
+def _roles_of(person: Person, tenant: Tenant | None) -> Sequence[str] | None:
+    """Return the roles of a user in a tenant, None without a membership."""
+    return person.user.roles if tenant is None else person.tenants.get(tenant.slug)
+
+
+def _key_name(tenant: str | None) -> str:
+    return f"key:{tenant}" if tenant else "key"
+
+
+def _seen_by(limit: Tenant | None, user: User, tenants: Mapping[str, Sequence[str]]) -> Person:
+    """Return a user as an administrator of this tenant, or of all, sees it."""
+    if limit is None:
+        return Person(user, tenants)
+    own = {limit.slug: tenants[limit.slug]}
+    return Person(user._replace(roles=()), own, own == tenants and not user.roles)

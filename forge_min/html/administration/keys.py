@@ -1,0 +1,68 @@
+"""The page of API keys, /-/keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace as Item
+from typing import Any
+
+from ... import wsgi
+from ...auth import administration, credentials
+from ...i18n import text
+from ..layout import KEYS, PEOPLE, Layout
+from ..templates import keys
+
+_DAY = "%Y-%m-%d"
+
+Administrator = administration.Administrator
+
+
+class KeyPages:
+    """Handlers of the page of keys.
+
+    administrator: returns the current user as an administrator, on this thread's connection.
+    """
+
+    def __init__(self, layout: Layout, administrator: Callable[[], Administrator]) -> None:
+        self._layout, self._administrator = layout, administrator
+
+    def routes(self) -> list[wsgi.Route]:
+        """Return the routes of this page."""
+        return [wsgi.Route("GET", KEYS, self.list, ""), wsgi.Route("POST", KEYS, self.revoke, "")]
+
+    def list(self, request: wsgi.Request) -> wsgi.Response:
+        """Show all keys that are not revoked."""
+        found = [key for key in self._administrator().list_keys() if key.revoked_at is None]
+        context: dict[str, Any] = {
+            "keys": [key_item(key, request.root) for key in found],
+            "url": request.root + KEYS,
+            "token": wsgi.csrf_field(request),
+            "people": request.root + PEOPLE,
+        }
+        return self._layout.page(request, keys.render, text("API keys"), **context)
+
+    def revoke(self, request: wsgi.Request) -> wsgi.Response:
+        """Revoke a key."""
+        self._administrator().revoke_keys(wsgi.first(wsgi.sent_form(request), "key"))
+        return wsgi.flash(wsgi.redirect(request.root + KEYS), text("Revoked."))
+
+
+def key_item(key: credentials.ApiKey, root: str) -> Item:
+    """Return a key for a template."""
+    state = "" if key.revoked_at is None else text("revoked")
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        state = state or text("expired")
+    return Item(
+        id=key.id,
+        hint=key.hint,
+        name=key.name,
+        email=key.email,
+        href=f"{root}{PEOPLE}/{key.user}",
+        roles=text("all") if key.roles is None else ", ".join(key.roles) or "–",
+        tenant=key.tenant or "–",
+        seen=wsgi.time_tag(key.seen_at, _DAY),
+        expires=wsgi.time_tag(key.expires_at, _DAY),
+        state=state,
+        is_valid=not state,
+    )

@@ -1,0 +1,341 @@
+"""The pages of users below /-/people: the list, an invitation, and one user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace as Item
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
+from wsgiref.util import application_uri
+
+from ... import wsgi
+from ...auth import accounts, administration, signing
+from ...errors import BadRequest, DomainError, Invalid, NotFound
+from ...i18n import text
+from ..account import reset_path
+from ..account.pages import browser_name
+from ..history import account_sentences
+from ..layout import PEOPLE, Hyperlink, Layout
+from ..templates import invite, people, person, secret
+from .keys import key_item
+
+Form = Mapping[str, Sequence[str]]
+Administrator = administration.Administrator
+Person = administration.Person
+Tenant = accounts.Tenant
+
+
+class Done(NamedTuple):
+    """The result of an operation.
+
+    notice: for the page of the user.
+    link: the secret of a link, or
+    key: a key, which is shown once.
+    is_removed: whether the user may have become invisible to the administrator.
+    """
+
+    notice: str
+    link: str = ""
+    key: str = ""
+    is_removed: bool = False
+
+
+class PeoplePages:
+    """Handlers of the pages of users.
+
+    administrator: returns the current user as an administrator, on this thread's connection.
+    roles: the roles that the project knows.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        administrator: Callable[[], Administrator],
+        roles: Sequence[str],
+    ) -> None:
+        self._layout, self._administrator, self._roles = layout, administrator, roles
+
+    def routes(self) -> list[wsgi.Route]:
+        """Return the routes of these pages."""
+        return [
+            wsgi.Route("GET", PEOPLE, self.list, ""),
+            wsgi.Route("GET", f"{PEOPLE}/new", self.ask, ""),
+            wsgi.Route("POST", PEOPLE, self.invite, ""),
+            wsgi.Route("GET", f"{PEOPLE}/{{id}}", self.show, ""),
+            wsgi.Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change, ""),
+        ]
+
+    def list(self, request: wsgi.Request) -> wsgi.Response:
+        """Show a page of users, found by words and by tenant."""
+        admin, url = self._administrator(), request.root + PEOPLE
+        words, slug = wsgi.first(request.query, "q"), wsgi.first(request.query, "tenant")
+        tenants = [tenant for tenant, _ in admin.tenants()]
+        tenant = next((each for each in tenants if each.slug == slug), None)
+        found = admin.people(words, tenant, wsgi.first(request.query, "after"))
+        last = found[administration.PAGE - 1].user.email if len(found) > administration.PAGE else ""
+        following = urlencode({"q": words, "tenant": slug, "after": last})
+        context: dict[str, Any] = {
+            "path": url,
+            "new": f"{url}/new",
+            "q": words,
+            "tenants": [_option(each, tenant) for each in tenants],
+            "rows": [
+                Item(
+                    href=f"{url}/{each.user.id}",
+                    title=each.user.name or each.user.email,
+                    email=each.user.email,
+                    roles=", ".join(each.user.roles) or "–",
+                    tenants=_memberships(each),
+                    state=_state(each),
+                )
+                for each in found[: administration.PAGE]
+            ],
+            "next": f"{url}?{following}" if last else "",
+        }
+        return self._layout.page(request, people.render, text("People"), **context)
+
+    def show(self, request: wsgi.Request) -> wsgi.Response:
+        """Show one user with roles, sessions, keys and history."""
+        return self._show(request, self._id(request))
+
+    def change(self, request: wsgi.Request) -> wsgi.Response:
+        """Perform the operation of a form."""
+        operation = _OPERATIONS.get(request.params["operation"])
+        if operation is None:
+            raise NotFound(text("nothing is at this address"))
+        id, form = self._id(request), wsgi.sent_form(request)
+        try:
+            done = operation(self._administrator(), id, form)
+        except DomainError as err:
+            return self._show(request, id, err)
+        return self._done(request, done, id)
+
+    def ask(self, request: wsgi.Request) -> wsgi.Response:
+        """Show the form of an invitation."""
+        return self._ask(request, {"tenant": [wsgi.first(request.query, "tenant")]})
+
+    def invite(self, request: wsgi.Request) -> wsgi.Response:
+        """Create an account or a membership."""
+        form, admin = wsgi.sent_form(request), self._administrator()
+        email, name = wsgi.first(form, "email").strip(), wsgi.first(form, "name").strip()
+        try:
+            tenant = _tenant(wsgi.first(form, "tenant"), admin)
+            id, link = admin.invite(email, name, form.get("role", ()), tenant)
+        except DomainError as err:
+            return self._ask(request, form, err)
+        notice = text("{email} had an account already, and is a member now.", email=email)
+        if link:
+            notice = text("Send this link to {email}. It sets the password, once.", email=email)
+        return self._done(request, Done(notice, link), id)
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def _id(self, request: wsgi.Request) -> UUID:
+        id = accounts.as_id(request.params["id"])
+        if id is None:
+            raise NotFound(text("nothing is at this address"))
+        return id
+
+    def _show(
+        self, request: wsgi.Request, id: UUID, error: DomainError | None = None
+    ) -> wsgi.Response:
+        admin, url = self._administrator(), f"{request.root}{PEOPLE}/{id}"
+        seen, limit = admin.person(id), admin.limit()
+        tenants = [tenant for tenant, _ in admin.tenants()]
+        members = [tenant for tenant in tenants if tenant.slug in seen.tenants]
+        places = [self._place(admin, seen, tenant) for tenant in members]
+        if limit is None:
+            places.insert(0, self._place(admin, seen, None))
+        others = [tenant for tenant in tenants if tenant not in members]
+        context: dict[str, Any] = {
+            "url": url,
+            "token": wsgi.csrf_field(request),
+            "problem": problem_of(error),
+            "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
+            "email": seen.user.email,
+            "state": _state(seen),
+            "disabled": seen.user.disabled,
+            "manageable": seen.is_manageable,
+            "places": places,
+            "others": [_option(tenant) for tenant in others],
+            "grantable": self._grantable(admin, None),
+            "key_roles": self._held(admin, members),
+            "sessions": [
+                Item(
+                    id=each.id,
+                    browser=browser_name(each.agent),
+                    address=each.address,
+                    seen=wsgi.time_tag(each.seen_at),
+                )
+                for each in admin.sessions(id)
+            ],
+            "keys": [key_item(key, request.root) for key in admin.list_keys(id)],
+            "history": account_sentences(admin.history(id)),
+        }
+        title, status = seen.user.name or seen.user.email, wsgi.status_of(error) if error else 200
+        return self._layout.page(request, person.render, title, status, **context)
+
+    def _place(
+        self,
+        admin: Administrator,
+        seen: Person,
+        tenant: Tenant | None,
+    ) -> Item:
+        """Return the form of the roles in a tenant, or everywhere."""
+        held = seen.tenants[tenant.slug] if tenant else seen.user.roles
+        return Item(
+            slug=tenant.slug if tenant else "",
+            label=tenant.name or tenant.slug if tenant else text("In all tenants"),
+            roles=self._grantable(admin, tenant, held),
+        )
+
+    def _grantable(
+        self,
+        admin: Administrator,
+        tenant: Tenant | None,
+        held: Sequence[str] = (),
+    ) -> Sequence[Item]:
+        """Return the choices of roles. The user cannot change roles that he does not hold."""
+        own = admin.grantable(tenant)
+        every = sorted({*self._roles, *held})
+        return [Item(name=role, held=role in held, fixed=role not in own) for role in every]
+
+    def _held(self, admin: Administrator, tenants: Sequence[Tenant]) -> Sequence[str]:
+        """Return the roles that the current user holds everywhere or in one of the tenants."""
+        return sorted({r for each in (None, *tenants) for r in admin.grantable(each)})
+
+    def _ask(
+        self, request: wsgi.Request, form: Form, error: DomainError | None = None
+    ) -> wsgi.Response:
+        admin = self._administrator()
+        limit, slug = admin.limit(), wsgi.first(form, "tenant")
+        tenants = [tenant for tenant, _ in admin.tenants()]
+        chosen = next((each for each in tenants if each.slug == slug), None)
+        context: dict[str, Any] = {
+            "action": request.root + PEOPLE,
+            "token": wsgi.csrf_field(request),
+            "problem": problem_of(error),
+            "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
+            "email": wsgi.first(form, "email"),
+            "name": wsgi.first(form, "name"),
+            "everywhere": limit is None,
+            "tenants": [_option(each, chosen) for each in tenants],
+            "roles": [
+                Item(name=role, held=role in form.get("role", ()))
+                for role in self._held(admin, tenants)
+            ],
+        }
+        status = wsgi.status_of(error) if error else 200
+        return self._layout.page(request, invite.render, text("Invite a user"), status, **context)
+
+    def _done(self, request: wsgi.Request, done: Done, id: UUID) -> wsgi.Response:
+        """Redirect to the user, or show a link or a key once."""
+        url = f"{request.root}{PEOPLE}" + ("" if done.is_removed else f"/{id}")
+        if not done.link and not done.key:
+            return wsgi.flash(wsgi.redirect(url), done.notice)
+        value = done.key or application_uri(request.environ).rstrip("/") + reset_path(done.link)
+        context: dict[str, Any] = {"notice": done.notice, "value": value, "back": url}
+        return self._layout.page(request, secret.render, text("Shown only once"), **context)
+
+
+# -- operations on one user ------------------------------------------------------------------------
+
+
+def _change_roles(admin: Administrator, id: UUID, form: Form) -> Done:
+    """Grant and revoke the roles whose boxes the user has changed."""
+    chosen, before = set(form.get("role", ())), set(form.get("before", ()))
+    tenant = _tenant(wsgi.first(form, "tenant"), admin)
+    admin.change_roles(id, tenant, grant=sorted(chosen - before), revoke=sorted(before - chosen))
+    return Done(text("Saved."))
+
+
+def _leave(admin: Administrator, id: UUID, form: Form) -> Done:
+    if tenant := _tenant(wsgi.first(form, "tenant"), admin):
+        admin.remove_member(id, tenant)
+    return Done(text("Removed from the tenant."), is_removed=True)
+
+
+def _disable(admin: Administrator, id: UUID, form: Form) -> Done:
+    admin.set_disabled(id, True)
+    return Done(text("Deactivated: all sessions have ended, and keys are rejected."))
+
+
+def _enable(admin: Administrator, id: UUID, form: Form) -> Done:
+    admin.set_disabled(id, False)
+    return Done(text("Activated."))
+
+
+def _create_link(admin: Administrator, id: UUID, form: Form) -> Done:
+    link = admin.create_reset(id)
+    minutes = int(signing.RESET // 60)
+    return Done(text("This link sets a new password, once, for {n} minutes.", n=minutes), link)
+
+
+def _unlock(admin: Administrator, id: UUID, form: Form) -> Done:
+    admin.unlock(id)
+    return Done(text("Unlocked: failed sign-ins no longer count."))
+
+
+def _end_sessions(admin: Administrator, id: UUID, form: Form) -> Done:
+    admin.end_sessions(id, accounts.as_id(wsgi.first(form, "session")))
+    return Done(text("Signed out there."))
+
+
+def _create_key(admin: Administrator, id: UUID, form: Form) -> Done:
+    tenant = _tenant(wsgi.first(form, "tenant"), admin)
+    roles, days = form.get("role", ()), wsgi.first(form, "days")
+    lifetime = int(days) * 86_400.0 if days.isdecimal() and 0 < int(days) <= 3650 else None
+    if days and lifetime is None:
+        raise BadRequest(text("a number of days from 1 to 3650"))
+    key = admin.create_key(
+        id, wsgi.first(form, "name"), roles=roles, tenant=tenant, lifetime=lifetime
+    )
+    return Done(text("Send it as: Authorization: Bearer <key>"), key=key)
+
+
+def _revoke_key(admin: Administrator, id: UUID, form: Form) -> Done:
+    admin.revoke_keys(wsgi.first(form, "key"))
+    return Done(text("Revoked."))
+
+
+_OPERATIONS: Mapping[str, Callable[[Administrator, UUID, Form], Done]] = {
+    "roles": _change_roles,
+    "leave": _leave,
+    "disable": _disable,
+    "enable": _enable,
+    "link": _create_link,
+    "unlock": _unlock,
+    "sessions": _end_sessions,
+    "create-key": _create_key,
+    "revoke-key": _revoke_key,
+}
+
+
+def _tenant(slug: str, admin: Administrator) -> Tenant | None:
+    """Return the tenant of a form, None for all tenants. Raises NotFound F634."""
+    if not slug:
+        return None
+    for tenant, _ in admin.tenants():
+        if tenant.slug == slug:
+            return tenant
+    raise NotFound(text("this tenant does not exist"), code="F634")
+
+
+def _option(tenant: Tenant, chosen: Tenant | None = None) -> Item:
+    return Item(slug=tenant.slug, label=tenant.name or tenant.slug, chosen=tenant == chosen)
+
+
+def _state(seen: Person) -> str:
+    return text("deactivated") if seen.user.disabled else text("active")
+
+
+def _memberships(seen: Person) -> str:
+    return "; ".join(f"{slug}: {', '.join(roles) or '–'}" for slug, roles in seen.tenants.items())
+
+
+def problem_of(error: DomainError | None) -> str:
+    """Return the messages of an error, "" without one."""
+    if isinstance(error, Invalid):
+        return "; ".join(each.message for each in error.errors)
+    return text(error.message) if error else ""

@@ -1,0 +1,88 @@
+"""The page of tenants, /-/tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace as Item
+from typing import Any
+
+from ... import wsgi
+from ...auth import administration
+from ...errors import DomainError
+from ...i18n import format_number, text
+from ..history import account_sentences
+from ..layout import PEOPLE, TENANTS, Layout
+from ..templates import tenants
+from .people import problem_of
+
+Administrator = administration.Administrator
+
+
+class TenantPages:
+    """Handlers of the page of tenants.
+
+    administrator: returns the current user as an administrator, on this thread's connection.
+    tenant_root: returns the root of the pages of a tenant (request, slug); None if no URL names it.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        administrator: Callable[[], Administrator],
+        tenant_root: Callable[[wsgi.Request, str], str] | None,
+    ) -> None:
+        self._layout, self._administrator = layout, administrator
+        self._tenant_root = tenant_root
+
+    def routes(self) -> list[wsgi.Route]:
+        """Return the routes of this page."""
+        return [
+            wsgi.Route("GET", TENANTS, self.list, ""),
+            wsgi.Route("POST", TENANTS, self.create, ""),
+        ]
+
+    def list(self, request: wsgi.Request) -> wsgi.Response:
+        """Show all tenants that the user may see."""
+        return self._list(request)
+
+    def create(self, request: wsgi.Request) -> wsgi.Response:
+        """Create a tenant."""
+        form = wsgi.sent_form(request)
+        slug, name = wsgi.first(form, "slug").strip(), wsgi.first(form, "name").strip()
+        try:
+            self._administrator().create_tenant(slug, name)
+        except DomainError as err:
+            return self._list(request, slug, name, err)
+        return wsgi.flash(wsgi.redirect(request.root + TENANTS), text("Created."))
+
+    def _list(
+        self,
+        request: wsgi.Request,
+        slug: str = "",
+        name: str = "",
+        error: DomainError | None = None,
+    ) -> wsgi.Response:
+        admin, url = self._administrator(), request.root + TENANTS
+        may_create = admin.limit() is None
+        changes = admin.history(topic=administration.TENANTS) if may_create else ()
+        context: dict[str, Any] = {
+            "url": url,
+            "token": wsgi.csrf_field(request),
+            "problem": problem_of(error),
+            "creates": may_create,
+            "slug": slug,
+            "name": name,
+            "rows": [
+                Item(
+                    title=tenant.name or tenant.slug,
+                    slug=tenant.slug,
+                    members=format_number(members),
+                    people=f"{request.root}{PEOPLE}?tenant={tenant.slug}",
+                    href=self._tenant_root(request, tenant.slug) + "/" if self._tenant_root else "",
+                )
+                for tenant, members in admin.tenants()
+            ],
+            "history": account_sentences(changes),
+        }
+        status = wsgi.status_of(error) if error else 200
+        return self._layout.page(request, tenants.render, text("Tenants"), status, **context)

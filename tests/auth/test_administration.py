@@ -1,0 +1,253 @@
+"""The administration of users: its limits, under attack by administrators, on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+from forge_min import db
+from forge_min.auth import SYSTEM, Identity, accounts, as_identity, credentials, signing
+from forge_min.auth.accounts import Tenant
+from forge_min.auth.administration import PAGE, Administrator
+from forge_min.errors import Conflict, Forbidden, NotFound, TooManyAttempts, Unauthenticated
+from forge_min.testing import TestDatabase
+
+pytestmark = pytest.mark.db
+ROLES = ("admin",)
+PASSWORD = "correct horse battery"
+
+
+class Hospital:
+    """Two tenants, their administrator anna, nora who administers the north, and nick, a nurse."""
+
+    def __init__(self, conn: db.Connection) -> None:
+        self.conn = conn
+        for slug in ("north", "south"):
+            accounts.create_tenant(conn, slug)
+        self.north, self.south = (accounts.find_tenant(conn, s) for s in ("north", "south"))
+        self.anna = accounts.create_user(conn, "anna@example.com", roles=["admin", "nurse"])
+        self.nora = self.member("nora@example.com", ["admin", "nurse"])
+        self.nick = self.member("nick@example.com", ["nurse"])
+
+    def member(self, email: str, roles: list[str], tenant: Tenant | None = None) -> UUID:
+        id = accounts.create_user(self.conn, email)
+        accounts.grant(self.conn, id, roles, (tenant or self.north).id)
+        return id
+
+    @contextmanager
+    def acting(self, user: UUID, tenant: Tenant | None = None) -> Iterator[Administrator]:
+        """Identified by a session, as pages are."""
+        secret = credentials.start_session(self.conn, user, 600, credentials.Browser())
+        slug = tenant.slug if tenant else None
+        identity = credentials.identify_session(self.conn, secret, slug)
+        assert identity is not None
+        with as_identity(identity):
+            yield Administrator(self.conn, ROLES)
+
+
+@pytest.fixture
+def conn(fresh_database: TestDatabase) -> Iterator[db.Connection]:
+    with db.connect(fresh_database.app_url) as conn:
+        yield conn
+
+
+@pytest.fixture
+def hospital(conn: db.Connection) -> Hospital:
+    return Hospital(conn)
+
+
+def emails(administration: Administrator, **options: str) -> list[str]:
+    return [each.user.email.partition("@")[0] for each in administration.people(**options)]
+
+
+def test_an_administrator_of_a_tenant_sees_and_changes_only_that_tenant(hospital: Hospital) -> None:
+    stranger = hospital.member("sid@example.com", ["nurse"], hospital.south)
+    accounts.grant(hospital.conn, hospital.nick, ["finance"], hospital.south.id)
+    accounts.grant(hospital.conn, hospital.nick, ["global"])
+    key = credentials.create_key(hospital.conn, hospital.nick, tenant=hospital.south.id)
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        assert emails(nora) == ["nick", "nora"]
+        person = nora.person(hospital.nick)
+        assert person.tenants == {"north": ["nurse"]} and person.user.roles == ()
+        assert [tenant.slug for tenant, _ in nora.tenants()] == ["north"]
+        assert nora.list_keys() == nora.sessions(hospital.nick) == []
+        with pytest.raises(NotFound):
+            nora.person(stranger)
+        with pytest.raises(NotFound):
+            nora.revoke_keys(key[: credentials.HINT])
+        refused: list[Callable[[], object]] = [
+            lambda: nora.change_roles(hospital.nick, hospital.south, grant=["nurse"]),
+            lambda: nora.change_roles(hospital.nick, None, grant=["nurse"]),
+            lambda: nora.invite("new@example.com", "", ["nurse"], None),
+            lambda: nora.invite("new@example.com", "", ["nurse"], hospital.south),
+            lambda: nora.create_key(hospital.nick, roles=["nurse"]),
+            lambda: nora.create_tenant("east"),
+            # The account also acts in the south: only its membership is hers to change.
+            lambda: nora.set_disabled(hospital.nick, True),
+            lambda: nora.create_reset(hospital.nick),
+            lambda: nora.end_sessions(hospital.nick),
+            lambda: nora.unlock(hospital.nick),
+        ]
+        for call in refused:
+            with pytest.raises(Forbidden):
+                call()
+        nora.remove_member(hospital.nick, hospital.north)
+        assert emails(nora) == ["nora"]
+    with pytest.raises(Unauthenticated):
+        Administrator(hospital.conn, ROLES).people()
+    with as_identity(Identity(str(hospital.nick), frozenset({"nurse"}), via="session")):
+        with pytest.raises(Forbidden):
+            Administrator(hospital.conn, ROLES).people()
+
+
+def test_a_key_does_not_administer(hospital: Hospital) -> None:
+    key = credentials.create_key(hospital.conn, hospital.anna)
+    with as_identity(credentials.identify_key(hospital.conn, key)), pytest.raises(Forbidden):
+        Administrator(hospital.conn, ROLES).people()
+
+
+def test_roles_that_the_administrator_does_not_hold_cannot_be_reached(hospital: Hospital) -> None:
+    boss = accounts.create_user(hospital.conn, "boss@example.com", roles=["finance"])
+    accounts.grant(hospital.conn, hospital.anna, ["cashier"], hospital.north.id)
+    with hospital.acting(hospital.anna, hospital.north) as anna:
+        refused: list[Callable[[], object]] = [
+            lambda: anna.change_roles(hospital.nick, None, grant=["finance"]),
+            lambda: anna.change_roles(hospital.anna, None, grant=["finance"]),
+            lambda: anna.change_roles(boss, None, revoke=["finance"]),
+            # Held in the north only: neither everywhere nor in the south.
+            lambda: anna.change_roles(hospital.nick, None, grant=["cashier"]),
+            lambda: anna.change_roles(hospital.nick, hospital.south, grant=["cashier"]),
+            lambda: anna.invite("new@example.com", "", ["finance"], None),
+            lambda: anna.create_key(boss, roles=["finance"]),
+            lambda: anna.create_key(boss, roles=None),
+            lambda: anna.create_reset(boss),  # it would be a way into the account
+        ]
+        for call in refused:
+            with pytest.raises(Forbidden):
+                call()
+        result = anna.change_roles(hospital.nick, hospital.north, grant=["cashier"])
+        assert list(result) == ["cashier", "nurse"]
+        anna.set_disabled(boss, True)
+    with pytest.raises(NotFound):
+        accounts.find_user(hospital.conn, "new@example.com")
+
+
+def test_an_invitation_sets_a_password_and_later_ones_only_add_a_membership(
+    hospital: Hospital,
+) -> None:
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        id, secret = nora.invite("new@example.com", "New", ["nurse"], hospital.north)
+    with hospital.acting(hospital.anna) as anna:
+        assert anna.invite("NEW@example.com", "", ["nurse"], hospital.south) == (id, "")
+        assert anna.person(id).tenants == {"north": ["nurse"], "south": ["nurse"]}
+        with pytest.raises(Conflict):
+            anna.invite("new@example.com", "", ["nurse"], None)
+    signing.use_reset(hospital.conn, secret, PASSWORD, 12)
+    assert signing.sign_in(hospital.conn, "new@example.com", PASSWORD, 60, credentials.Browser())
+
+
+def test_a_deactivated_user_is_signed_out_and_unlocked_users_sign_in(hospital: Hospital) -> None:
+    browser = credentials.Browser("192.0.2.1")
+    user = accounts.find_user(hospital.conn, "nick@example.com")
+    signing.set_password(hospital.conn, user, PASSWORD, 12)
+    secret = credentials.start_session(hospital.conn, hospital.nick, 600, browser)
+    key = credentials.create_key(hospital.conn, hospital.nick, tenant=hospital.north.id)
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        nora.set_disabled(hospital.nick, True)
+        assert credentials.identify_session(hospital.conn, secret) is None
+        with pytest.raises(Unauthenticated):
+            credentials.identify_key(hospital.conn, key)
+        nora.set_disabled(hospital.nick, False)
+        for attempt in range(6):
+            with pytest.raises((Unauthenticated, TooManyAttempts)) as caught:
+                signing.sign_in(hospital.conn, user.email, f"wrong {attempt}", 60, browser)
+        assert caught.type is TooManyAttempts
+        nora.unlock(hospital.nick)
+        assert signing.sign_in(hospital.conn, user.email, PASSWORD, 60, browser)
+        assert len(nora.sessions(hospital.nick)) == 1
+        nora.end_sessions(hospital.nick)
+        assert nora.sessions(hospital.nick) == []
+
+
+def test_one_administrator_remains(hospital: Hospital) -> None:
+    with hospital.acting(hospital.anna) as anna:
+        for call in (
+            lambda: anna.set_disabled(hospital.anna, True),
+            lambda: anna.change_roles(hospital.anna, None, revoke=["admin"]),
+        ):
+            with pytest.raises(Conflict):
+                call()
+        anna.change_roles(hospital.nora, hospital.north, revoke=["admin"])  # anna remains
+    accounts.ungrant(hospital.conn, hospital.anna, ["admin"])
+    accounts.grant(hospital.conn, hospital.nora, ["admin"], hospital.north.id)
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        for call in (
+            lambda: nora.change_roles(hospital.nora, hospital.north, revoke=["admin"]),
+            lambda: nora.remove_member(hospital.nora, hospital.north),
+            lambda: nora.set_disabled(hospital.nora, True),
+        ):
+            with pytest.raises(Conflict):
+                call()
+
+
+def test_of_administrators_that_remove_each_other_at_once_one_remains(
+    hospital: Hospital, fresh_database: TestDatabase
+) -> None:
+    team = [
+        accounts.create_user(hospital.conn, f"a{n}@example.com", roles=["admin"]) for n in range(4)
+    ]
+    accounts.ungrant(hospital.conn, hospital.anna, ["admin"])
+
+    def remove(place: int) -> bool:
+        with db.connect(fresh_database.app_url) as conn:
+            other = Hospital.__new__(Hospital)
+            other.conn = conn
+            with other.acting(team[place]) as administration:
+                try:
+                    administration.change_roles(team[place - 1], None, revoke=["admin"])
+                except (Conflict, Forbidden):
+                    return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(remove, range(4)))
+    remaining = [user for user, _ in accounts.list_users(hospital.conn) if "admin" in user.roles]
+    assert len(remaining) == 4 - sum(done) >= 1
+
+
+def test_every_change_is_in_the_history_with_its_author(hospital: Hospital) -> None:
+    with hospital.acting(hospital.anna) as anna:
+        anna.change_roles(hospital.nick, hospital.north, grant=["admin"])
+        key = anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.south)
+        anna.revoke_keys(key[: credentials.HINT])
+        anna.set_disabled(hospital.nick, True)
+        with as_identity(SYSTEM):
+            Administrator(hospital.conn).set_disabled(hospital.nick, False)
+        entries = anna.history(hospital.nick)
+        changes = [(entry.actor_email or entry.actor, dict(entry.changes)) for entry in entries]
+        email, hint = "anna@example.com", key[: credentials.HINT]
+        assert changes == [
+            ("system", {"disabled": [True, False]}),
+            (email, {"disabled": [False, True]}),
+            (email, {"key:south": [hint, ""]}),
+            (email, {"key:south": ["", hint]}),
+            (email, {"roles:north": [["nurse"], ["admin", "nurse"]]}),
+        ]
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        seen = [dict(entry.changes) for entry in nora.history(hospital.nick)]
+        assert seen == [changes[-1][1]], "the key of another tenant is not shown"
+
+
+def test_users_are_found_by_words_and_in_pages(hospital: Hospital) -> None:
+    for n in range(PAGE):
+        accounts.create_user(hospital.conn, f"u{n:03}@example.com", name=f"Übung {n}")
+    with hospital.acting(hospital.anna) as anna:
+        assert emails(anna, words="NORA") == ["nora"]
+        assert emails(anna, words="übung 7") == ["u007"]
+        assert emails(anna, words="%") == []
+        first = anna.people()
+        rest = emails(anna, after=first[PAGE - 1].user.email)
+        assert len(first) == PAGE + 1 and rest == ["u047", "u048", "u049"]
