@@ -28,7 +28,7 @@ class Registry:
 
     It is filled once at start, then read by any thread.
 
-    dependencies: name → object, for parameters of this name.
+    dependencies: name → object, for parameters of this name; more may be added.
     secret: signs cursors; by default one of this process only.
     limits: for all actions.
     """
@@ -45,7 +45,7 @@ class Registry:
         self.database = database
         self.secret = secret or secrets.token_bytes(32)
         self.actions: dict[str, Actions[Any, Any, Any]] = {}
-        self._dependencies = dict(dependencies)
+        self.dependencies: dict[str, Any] = dict(dependencies)
         self._workers: dict[str, type[Any]] = {}
 
     def add(self, actions: type[A]) -> A:
@@ -119,7 +119,7 @@ class Registry:
 
         Raises ForgeError F703 for an unknown name, unless the parameter has a default.
         """
-        known: dict[str, object] = {**self.actions, **self._dependencies}
+        known: dict[str, object] = {**self.actions, **self.dependencies}
         values = {}
         for parameter in list(inspect.signature(function).parameters.values())[positional:]:
             if parameter.name in known:

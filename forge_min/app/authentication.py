@@ -8,7 +8,7 @@ from .. import html
 from ..actions import Registry
 from ..auth import Identity, credentials
 from ..config import Config
-from ..html import Layout, PasswordResetSender
+from ..html import Layout
 from ..wsgi import (
     Request,
     bearer,
@@ -25,11 +25,9 @@ class Authentication:
 
     varies: the request headers that name a tenant.
     account: the account pages, None unless app.py calls sign_in().
-    sender: of password-reset links, if any; Runtime starts and stops it.
     """
 
     account: html.AccountPages | None = None
-    sender: PasswordResetSender | None = None
 
     def __init__(self, code: ProjectCode, registry: Registry, layout: Layout) -> None:
         app, config = code.app, code.config
@@ -37,8 +35,6 @@ class Authentication:
         self._tenant = tenant_reader(config)
         self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
         self.methods = [*app.methods, self._by_key]
-        if app.signs_in and app.reset_sender is not None:
-            self.sender = PasswordResetSender(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
             self.account = html.AccountPages(
                 layout,
@@ -50,7 +46,7 @@ class Authentication:
                 tenant=self._tenant,
                 tenant_root=root_of_tenant if config.tenancy.strategy == "path" else None,
                 views=code.views,
-                sender=self.sender,
+                links=registry.dependencies["forge_account_links"],
             )
             layout.account = self.account.head
             self.methods.append(self.account.identify)

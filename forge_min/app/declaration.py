@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from .. import db, jobs
@@ -10,7 +11,8 @@ from .._compat import renamed
 from ..actions import ANYBODY, Registry
 from ..auth import Renew
 from ..config import Config
-from ..html import Home
+from ..html import AccountLinks, Home, SendAccountLinks
+from ..mail import OUTBOX, FileTransport, Mailer, SendMail, SMTPTransport
 from ..wsgi import Method, Middleware, Route
 
 if TYPE_CHECKING:
@@ -206,10 +208,10 @@ class App:
         self.manual_roles = roles
 
     def password_reset_sender(self, function: F) -> F:
-        """Declare how the link to reset a password is sent, which adds /account/forgot.
+        """Declare how links that set a password are sent, instead of by mail.
 
-        The function takes (user, path, ...). path: such as "/account/reset?key=...", valid once,
-        for an hour. It is called after the response, one call at a time, on a thread of its own.
+        The function takes (user, path, ...). path: such as "/account/reset?key=...", valid once. It
+        is called by a job, which is retried after an error.
         """
         self.reset_sender = function
         return function
@@ -268,10 +270,16 @@ class ProjectCode(NamedTuple):
     def register(self, registry: Registry) -> list[Route]:
         """Register the actions and workers, and return the routes of the API.
 
-        Raises ForgeError F701.
+        Raises ForgeError F701, F703 and ConfigError for `mail.url`.
         """
         routes = self.generated(registry, self.config.api.prefix)
-        registry.add_workers(self.workers)
+        registry.add_workers([*self.workers, SendMail, SendAccountLinks])
+        mailer, own = _new_mailer(self.config, self.root), self.app.reset_sender
+        send = registry.fill(own, 2) if own else None
+        registry.dependencies["forge_mailer"] = mailer
+        registry.dependencies["forge_account_links"] = AccountLinks(
+            mailer, self.config.project.title or self.config.project.name, send
+        )
         return routes
 
     def declared_registry(self) -> tuple[Registry, list[Route]]:
@@ -322,6 +330,23 @@ def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> d
     for queue, kind in sorted(used):
         queues.setdefault(queue, []).append(kind)
     return queues
+
+
+def _new_mailer(config: Config, root: Traversable) -> Mailer:
+    """Return the mailer. In development without `mail.url` it writes files.
+
+    root: of the project.
+
+    Raises ConfigError for a malformed `mail.url`.
+    """
+    site = config.project.url or f"http://localhost:{config.server.port}"
+    sender = config["mail.from"] or "forge_min <noreply@localhost>"
+    transport: FileTransport | SMTPTransport | None = None
+    if config.mail.url:
+        transport = SMTPTransport(config.mail.url)
+    elif config.env == "development" and isinstance(root, Path):
+        transport = FileTransport(root / OUTBOX)
+    return Mailer(transport, sender, site)
 
 
 def _decorator(add: Callable[[Any], None]) -> Callable[[F], F]:

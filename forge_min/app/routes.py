@@ -169,7 +169,8 @@ def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> It
         conn = registry.database.connection()
         return administration.Administrator(conn, app.administrators)
 
-    yield from html.PeoplePages(layout, administrator, code.roles(registry)).routes()
+    links = registry.dependencies["forge_account_links"]
+    yield from html.PeoplePages(layout, administrator, code.roles(registry), links).routes()
     yield from html.KeyPages(layout, administrator).routes()
     paths = [html.PEOPLE, html.KEYS]
     if strategy != "none":

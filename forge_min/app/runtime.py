@@ -22,7 +22,7 @@ from ..actions import Limits, Registry
 from ..api import StreamReauthorizer, events_handler
 from ..config import parse_rate
 from ..errors import ForgeError, NotFound
-from ..html import Layout, PasswordResetSender, ProblemPages
+from ..html import Layout, ProblemPages
 from ..jobs import control
 from .authentication import Authentication
 from .declaration import ProjectCode, declared_queues
@@ -55,7 +55,6 @@ class Runtime:
     application: wsgi.Application
     on_server_response: wsgi.OnServerResponse
     hub: notify.PostgresHub | None = None
-    _reset_sender: PasswordResetSender | None = None
 
     def __init__(
         self,
@@ -113,10 +112,6 @@ class Runtime:
             # If the database is away, fail before the stop hooks are registered.
             own = self.database.connection()
             self._stack.callback(self._call, app.stop_hooks)
-            if self._reset_sender is not None:
-                self._reset_sender.start()
-                # Stopped before the stop hooks, which may close resources of the sender.
-                self._stack.callback(self._reset_sender.stop)
             # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
@@ -278,7 +273,6 @@ class Runtime:
         own = code.views.get("layout")
         layout = Layout(brand_of(config), own=own, stylesheets=sheets)
         authentication = Authentication(code, registry, layout)
-        self._reset_sender = authentication.sender
         reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
         reauthorizer.start()
         self._stack.callback(reauthorizer.stop)

@@ -25,6 +25,9 @@ from .accounts import SQL, Connection, Tenant, User
 from .credentials import ApiKey, Session
 from .identity import SESSION, current_identity, require_one_of
 
+Roles = Sequence[str]
+Changes = Mapping[str, tuple[Any, Any]]
+"""Name → value before and after."""
 PERMISSION = "people"
 PAGE = 50  # users of one page
 INVITATION = 7 * 86_400.0  # seconds that the link of an invitation is valid
@@ -40,7 +43,7 @@ class Person(NamedTuple):
     """
 
     user: User
-    tenants: Mapping[str, Sequence[str]]
+    tenants: Mapping[str, Roles]
     is_manageable: bool = True
 
 
@@ -57,7 +60,7 @@ class AccountChange(NamedTuple):
     actor_name: str
     actor_email: str
     key: str
-    changes: Mapping[str, tuple[Any, Any]]
+    changes: Changes
 
 
 class Administrator:
@@ -67,7 +70,7 @@ class Administrator:
     """
 
     def __init__(self, conn: Connection, roles: Collection[str] = ()) -> None:
-        self._conn, self._roles = conn, frozenset(roles)
+        self.conn, self._roles = conn, frozenset(roles)
 
     def limit(self) -> Tenant | None:
         """Return the tenant to which the administrator is limited, None for all tenants.
@@ -83,7 +86,7 @@ class Administrator:
                 return None
             # SAFETY: read again, because another administrator may have revoked the role by now.
             if identity.tenant is not None:
-                tenant = accounts.find_tenant(self._conn, str(identity.tenant))
+                tenant = accounts.find_tenant(self.conn, str(identity.tenant))
                 if not self._roles.isdisjoint(self.grantable(tenant)):
                     return tenant
         raise Forbidden(text("this identity may not do this here"))
@@ -100,49 +103,49 @@ class Administrator:
         limit = self.limit()
         where, most = limit or tenant, PAGE + 1
         found = accounts.list_users(
-            self._conn, where and where.id, words=words, after=after, limit=most
+            self.conn, where and where.id, words=words, after=after, limit=most
         )
         return [_seen_by(limit, *each) for each in found]
 
     def person(self, id: UUID) -> Person:
         """Return one user. Raises NotFound F633 if it is invisible to the administrator."""
         limit = self.limit()
-        for user, tenants in accounts.list_users(self._conn, limit and limit.id, id=id):
+        for user, tenants in accounts.list_users(self.conn, limit and limit.id, id=id):
             return _seen_by(limit, user, tenants)
         raise NotFound(text("this user does not exist"), code="F633")
 
     def tenants(self) -> list[tuple[Tenant, int]]:
         """Return the tenants that the administrator may see, with the number of their members."""
         limit = self.limit()
-        every = accounts.list_tenants(self._conn)
+        every = accounts.list_tenants(self.conn)
         return [(tenant, n) for tenant, n in every if limit is None or tenant.id == limit.id]
 
     def list_keys(self, user: UUID | None = None) -> list[ApiKey]:
         """Return the keys that the administrator may revoke, of one user or of all."""
         limit = self.limit()
-        return credentials.list_keys(self._conn, user, limit and limit.id)
+        return credentials.list_keys(self.conn, user, limit and limit.id)
 
     def grantable(self, tenant: Tenant | None) -> frozenset[str]:
         """Return the roles that the current user holds in a tenant; None means everywhere."""
-        ((user, tenants),) = accounts.list_users(self._conn, id=UUID(current_identity().user))
+        ((user, tenants),) = accounts.list_users(self.conn, id=UUID(current_identity().user))
         return frozenset((*user.roles, *(tenants.get(tenant.slug, ()) if tenant else ())))
 
     def sessions(self, id: UUID) -> list[Session]:
         """Return the sessions of a user; none if the account is not manageable."""
         manageable = self.person(id).is_manageable
-        return credentials.list_sessions(self._conn, id) if manageable else []
+        return credentials.list_sessions(self.conn, id) if manageable else []
 
     def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
         """Return the latest changes of one user or tenant, or of all; the newest first."""
         limit = self.limit()
         names = [f"roles:{limit.slug}", f"key:{limit.slug}"] if limit else None
         params = {"topic": topic, "id": id and str(id), "names": names}
-        return [AccountChange(*row) for row in db.run(self._conn, SQL["changes"], params)]
+        return [AccountChange(*row) for row in db.run(self.conn, SQL["changes"], params)]
 
     # -- changes -----------------------------------------------------------------------------------
 
     def invite(
-        self, email: str, name: str = "", roles: Sequence[str] = (), tenant: Tenant | None = None
+        self, email: str, name: str = "", roles: Roles = (), tenant: Tenant | None = None
     ) -> tuple[UUID, str]:
         """Create an account, or make the user of an email a member of a tenant.
 
@@ -157,26 +160,21 @@ class Administrator:
         accounts.check_email(email)
         with self._changing(tenant):
             try:
-                id, secret = accounts.find_user(self._conn, email).id, ""
+                id, secret = accounts.find_user(self.conn, email).id, ""
                 if tenant is None:
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
-                id = accounts.create_user(self._conn, email, name=name)
+                id = accounts.create_user(self.conn, email, name=name)
                 self._record(id, "create", {})
-                secret = signing.create_reset(self._conn, id, lifetime=INVITATION)
+                secret = signing.create_reset(self.conn, id, lifetime=INVITATION)
             self._check_held(roles, tenant)
-            result = accounts.grant(self._conn, id, roles, tenant and tenant.id)
+            result = accounts.grant(self.conn, id, roles, tenant and tenant.id)
             self._record_roles(id, tenant, (), result)
         return id, secret
 
     def change_roles(
-        self,
-        id: UUID,
-        tenant: Tenant | None,
-        *,
-        grant: Sequence[str] = (),
-        revoke: Sequence[str] = (),
-    ) -> Sequence[str]:
+        self, id: UUID, tenant: Tenant | None, *, grant: Roles = (), revoke: Roles = ()
+    ) -> Roles:
         """Grant and revoke roles. Returns all roles that the user then has there.
 
         tenant: where they apply; None means everywhere.
@@ -188,11 +186,11 @@ class Administrator:
             before = _roles_of(self.person(id), tenant)
             self._check_held({*grant, *revoke}, tenant)
             where = tenant and tenant.id
-            result: Sequence[str] = before or ()
+            result: Roles = before or ()
             if grant or not revoke:
-                result = accounts.grant(self._conn, id, grant, where)
+                result = accounts.grant(self.conn, id, grant, where)
             if revoke:
-                result = accounts.ungrant(self._conn, id, revoke, where)
+                result = accounts.ungrant(self.conn, id, revoke, where)
             self._check_remaining(set(before or ()) - set(result), tenant)
             self._record_roles(id, tenant, before, result)
         return result
@@ -202,7 +200,7 @@ class Administrator:
         with self._changing(tenant):
             before = _roles_of(self.person(id), tenant)
             self._check_held(before or (), tenant)
-            accounts.leave(self._conn, id, tenant.id)
+            accounts.leave(self.conn, id, tenant.id)
             self._check_remaining(before or (), tenant)
             self._record_roles(id, tenant, before, None)
 
@@ -212,11 +210,11 @@ class Administrator:
         Raises Forbidden, and Conflict if no administrator would remain.
         """
         with self._changing_account(id) as person:
-            signing.set_disabled(self._conn, id, disabled)
+            signing.set_disabled(self.conn, id, disabled)
             if disabled:
                 self._check_remaining(person.user.roles, None)
                 for slug, roles in person.tenants.items():
-                    self._check_remaining(roles, accounts.find_tenant(self._conn, slug))
+                    self._check_remaining(roles, accounts.find_tenant(self.conn, slug))
             self._record(id, "update", {"disabled": (person.user.disabled, disabled)})
 
     def create_reset(self, id: UUID) -> str:
@@ -227,20 +225,20 @@ class Administrator:
         with self._changing_account(id) as person:
             self._check_held(person.user.roles, None)
             for slug, roles in person.tenants.items():
-                self._check_held(roles, accounts.find_tenant(self._conn, slug))
+                self._check_held(roles, accounts.find_tenant(self.conn, slug))
             self._record(id, "update", {"password": ("", "link")})
-            return signing.create_reset(self._conn, id)
+            return signing.create_reset(self.conn, id)
 
     def unlock(self, id: UUID) -> None:
         """Forget the failed sign-ins of an account. Raises Forbidden."""
         with self._changing_account(id) as person:
-            signing.forget_attempts(self._conn, person.user.email)
+            signing.forget_attempts(self.conn, person.user.email)
             self._record(id, "update", {"locked": (True, False)})
 
     def end_sessions(self, id: UUID, session: UUID | None = None) -> None:
         """End a session of a user, or all. Raises Forbidden."""
         with self._changing_account(id):
-            if ended := credentials.end_sessions(self._conn, id, session):
+            if ended := credentials.end_sessions(self.conn, id, session):
                 self._record(id, "update", {"sessions": (ended, 0)})
 
     def create_key(
@@ -248,7 +246,7 @@ class Administrator:
         id: UUID,
         name: str = "",
         *,
-        roles: Sequence[str] | None,
+        roles: Roles | None,
         tenant: Tenant | None = None,
         lifetime: float | None = None,
     ) -> str:
@@ -264,13 +262,9 @@ class Administrator:
             if roles is None:
                 require_one_of(())
             self._check_held(roles or (), tenant)
+            where = tenant and tenant.id
             secret = credentials.create_key(
-                self._conn,
-                id,
-                name=name,
-                roles=roles,
-                tenant=tenant and tenant.id,
-                lifetime=lifetime,
+                self.conn, id, name=name, roles=roles, tenant=where, lifetime=lifetime
             )
             hint = secret[: credentials.HINT]
             self._record(id, "update", {_key_name(tenant and tenant.slug): ("", hint)})
@@ -285,7 +279,7 @@ class Administrator:
             keys = [k for k in self.list_keys() if hint_or_id in (k.hint, str(k.id))]
             valid = [key for key in keys if key.revoked_at is None]
             for key in valid:
-                credentials.revoke_key(self._conn, str(key.id))
+                credentials.revoke_key(self.conn, str(key.id))
                 self._record(key.user, "update", {_key_name(key.tenant): (key.hint, "")})
             if not valid:
                 raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
@@ -294,7 +288,7 @@ class Administrator:
     def create_tenant(self, slug: str, name: str = "") -> UUID:
         """Create a tenant. Returns its id. Raises as `accounts.create_tenant`, and Forbidden."""
         with self._changing(None):
-            id = accounts.create_tenant(self._conn, slug, name)
+            id = accounts.create_tenant(self.conn, slug, name)
             self._record(id, "create", {"name": ("", name or slug)}, TENANTS)
         return id
 
@@ -308,8 +302,8 @@ class Administrator:
 
         tenant: of the change. Raises Forbidden for an administrator of another one.
         """
-        with db.transaction(self._conn):
-            db.run(self._conn, SQL["lock_administration"])
+        with db.transaction(self.conn):
+            db.run(self.conn, SQL["lock_administration"])
             limit = self.limit()
             if limit is not None and limit != tenant:
                 raise Forbidden(text("only an administrator of all tenants may do this"))
@@ -336,38 +330,28 @@ class Administrator:
         """Raise Conflict if these roles were those of the last administrator of the tenant."""
         if not self._roles.isdisjoint(lost):
             params = {"roles": list(self._roles), "tenant": tenant and tenant.id}
-            if not db.run(self._conn, SQL["administrators"], params):
+            if not db.run(self.conn, SQL["administrators"], params):
                 raise Conflict(text("one administrator must remain"))
 
     # -- the history -------------------------------------------------------------------------------
 
     def _record_roles(
-        self,
-        id: UUID,
-        tenant: Tenant | None,
-        before: Sequence[str] | None,
-        after: Sequence[str] | None,
+        self, id: UUID, tenant: Tenant | None, before: Roles | None, after: Roles | None
     ) -> None:
         name = f"roles:{tenant.slug}" if tenant else "roles"
         if before != after:
             self._record(id, "update", {name: (before, after)})
 
-    def _record(
-        self,
-        id: UUID,
-        operation: str,
-        changes: Mapping[str, tuple[object, object]],
-        topic: str = USERS,
-    ) -> None:
+    def _record(self, id: UUID, operation: str, changes: Changes, topic: str = USERS) -> None:
         params = {
             "topic": topic, "id": str(id), "operation": operation,
             "actor": current_identity().user, "changes": Jsonb(changes),
             "request": str(log_fields.get().get("request_id", "")),
         }  # fmt: skip
-        db.run(self._conn, SQL["record_change"], params)
+        db.run(self.conn, SQL["record_change"], params)
 
 
-def _roles_of(person: Person, tenant: Tenant | None) -> Sequence[str] | None:
+def _roles_of(person: Person, tenant: Tenant | None) -> Roles | None:
     """Return the roles of a user in a tenant, None without a membership."""
     return person.user.roles if tenant is None else person.tenants.get(tenant.slug)
 
@@ -376,7 +360,7 @@ def _key_name(tenant: str | None) -> str:
     return f"key:{tenant}" if tenant else "key"
 
 
-def _seen_by(limit: Tenant | None, user: User, tenants: Mapping[str, Sequence[str]]) -> Person:
+def _seen_by(limit: Tenant | None, user: User, tenants: Mapping[str, Roles]) -> Person:
     """Return a user as an administrator of this tenant, or of all, sees it."""
     if limit is None:
         return Person(user, tenants)

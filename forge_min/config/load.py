@@ -235,6 +235,9 @@ class _Loading:
         if "*" in values["api.cors_origins"]:
             why = "must not be '*' in production"
             self._refuse_value("api.cors_origins", why, "name the origins", "F203")
+        if values["mail.url"] and not (values["mail.from"] and values["project.url"]):
+            hint = "set FORGE_MAIL_FROM, and FORGE_PROJECT_URL for links in messages"
+            self._refuse("mail.url needs mail.from and project.url in production", "F203", hint)
         if values["tenancy.strategy"] == "subdomain" and not values["tenancy.domain"]:
             hint = "set FORGE_TENANCY_DOMAIN to the domain that follows the tenants' names"
             self._refuse("tenancy.domain is required in production", "F203", hint)

@@ -11,9 +11,12 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Sequence
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..mail import OUTBOX
 from ..resources import files
 from ..wsgi import SECURITY_HEADERS, content_type, escape, prefers_html
 from .problems import Problem, problems_of
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 HERE = "/forge-dev/"
+MOST = 50  # messages on the page of mail
+_URL = re.compile(r"https?://[^\s<>\"]+")
 _ASSETS = files("forge_min.dev") / "assets"
 _HEADERS = [*SECURITY_HEADERS, ("Cache-Control", "no-store")]
 # A fragment, which a script inserts into a page, has none of these and gets no overlay.
@@ -64,6 +69,9 @@ class Overlay:
         path = environ.get("PATH_INFO", "")
         if path == f"{HERE}state":
             return self._report(start)
+        if path == f"{HERE}mail":
+            page = mailbox(self._root / OUTBOX).encode()
+            return _respond(start, "200 OK", "text/html; charset=utf-8", page)
         if path.startswith(HERE):
             return _asset(path.removeprefix(HERE), start)
         environ.pop("HTTP_ACCEPT_ENCODING", None)  # a compressed page cannot be extended
@@ -159,6 +167,27 @@ def articles(problems: Sequence[Problem]) -> str:
         f"<h2>{escape(problem.title)}</h2><pre>{escape(problem.text)}</pre></article>"
         for problem in problems
     )
+
+
+def mailbox(folder: Path) -> str:
+    """Return a page with the latest messages of a folder of .eml files, the newest first."""
+    files = sorted(folder.glob("*.eml"), key=lambda path: path.stat().st_mtime, reverse=True)
+    shown = "".join(map(_article, files[:MOST])) or "<p>No messages yet.</p>"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Mail</title>'
+        '<link rel="stylesheet" href="/static/forge/forge.css">'
+        f"<main><h1>Mail</h1><p>In development, messages are files in {escape(folder)}.</p>"
+        f"{shown}</main></html>"
+    )
+
+
+def _article(file: Path) -> str:
+    message = message_from_bytes(file.read_bytes(), policy=default)
+    heads = [f"{name}: {message[name]}" for name in ("To", "From", "Date")]
+    part = message.get_body(["plain"])
+    text = "\n".join([*heads, "", part.get_content() if part else ""])
+    linked = _URL.sub(r'<a href="\g<0>">\g<0></a>', escape(text))
+    return f"<h2>{escape(message['Subject'])}</h2><pre>{linked}</pre>"
 
 
 def _name(state: State) -> str:

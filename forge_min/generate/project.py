@@ -150,7 +150,10 @@ _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 _ROLES = {"read": "anybody", "create": "admin", "update": "admin", "delete": "admin"}
 # Placeholder of the templates → its text in a project with sign-in; {} is the admin's email.
 _SIGN_IN = {
-    "sign_in": "app.sign_in()  # pages below /account; users: forge-min auth create-user\n",
+    "sign_in": (
+        "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
+        'app.administration("admin")  # pages of users and keys, /-/people\n'
+    ),
     "make_key": "    KEY=$(python -m forge_min auth create-key {} | head -n 1)\n",
     "by_key": '-H "Authorization: Bearer $KEY" ',
     "permissions": "".join(

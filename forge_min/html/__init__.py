@@ -7,7 +7,7 @@ Artifacts of projects without such pages lack the modules that are loaded lazily
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
-from .account import PasswordResetSender, reset_path
+from .account import AccountLinks, SendAccountLinks, reset_path
 from .fields import AnyActions, FormField, display_fields, input_fields, label_of
 from .layout import (
     BRAND_STYLESHEET,
@@ -42,9 +42,9 @@ __getattr__ = lazy_exports(
 )
 
 __all__ = [
-    "Account", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand", "FormField", "HELP",
-    "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout", "NavPage", "PEOPLE",
-    "PasswordResetSender", "PeoplePages", "ProblemPages", "REPORTS", "Render", "ReportPages",
-    "ResourcePages", "SIGN_IN", "TENANTS", "TenantPages", "display_fields", "input_fields",
+    "Account", "AccountLinks", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand",
+    "FormField", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout", "NavPage",
+    "PEOPLE", "PeoplePages", "ProblemPages", "REPORTS", "Render", "ReportPages", "ResourcePages",
+    "SIGN_IN", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields", "input_fields",
     "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

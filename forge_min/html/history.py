@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,12 +55,8 @@ def ago(moment: datetime) -> Raw:
 # -- users, tenants and keys -----------------------------------------------------------------------
 
 
-def account_sentences(changes: Sequence[administration.AccountChange]) -> list[Raw]:
-    """Return each change as HTML."""
-    return [_sentence(change) for change in changes]
-
-
-def _sentence(change: administration.AccountChange) -> Raw:
+def account_sentence(change: administration.AccountChange) -> Raw:
+    """Return a change as HTML."""
     parts: dict[str, str] = {"user": tag("b", actor_of(change)), "when": ago(change.at)}
     message = _CREATED
     for name, (before, after) in change.changes.items():

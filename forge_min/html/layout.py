@@ -189,13 +189,10 @@ class Layout:
         return link if self.resources[path].may("read") else None
 
     def _more_places(self, request: Request) -> list[Hyperlink]:
-        places = []
-        if self.reports():
-            here = request.path.startswith(REPORTS)
-            places.append(Hyperlink(text("Reports"), request.root + REPORTS, here))
+        labels = {REPORTS: text("Reports")} if self.reports() else {}
         if self.may_read_help():
-            places.append(Hyperlink(text("Help"), request.root + HELP, request.path == HELP))
-        return places
+            labels[HELP] = text("Help")
+        return _hyperlinks(request, labels)
 
     def _administration_places(self, request: Request) -> list[Hyperlink]:
         """Return the links to the pages of administrators, if the user is one."""
@@ -204,10 +201,7 @@ class Layout:
         if identity.via != SESSION or not identity.has_one_of(roles):
             return []
         labels = {PEOPLE: text("People"), TENANTS: text("Tenants"), KEYS: text("API keys")}
-        return [
-            Hyperlink(labels[path], request.root + path, request.path.startswith(path))
-            for path in paths
-        ]
+        return _hyperlinks(request, {path: labels[path] for path in paths})
 
     def reports(self) -> list[str]:
         """Return the names of the reports that the user may read."""
@@ -221,6 +215,12 @@ class Layout:
     def paths(self) -> dict[str, str]:
         """Return the paths of the lists by topic."""
         return {actions.resource.topic: path for path, actions in self.resources.items()}
+
+
+def _hyperlinks(request: Request, labels: Mapping[str, str]) -> list[Hyperlink]:
+    """Return links. labels: by path."""
+    root, here = request.root, request.path
+    return [Hyperlink(label, root + path, here.startswith(path)) for path, label in labels.items()]
 
 
 _ADVICE = {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
 from ..resources import files
-from .contexts import HtmlContext, find_contexts
+from .contexts import PLAIN_TEXT, HtmlContext, find_contexts
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\
@@ -39,10 +39,12 @@ def compile_page(page: PageSource, name: str, load: Load) -> str:
     Every name in the page is a required keyword argument; other arguments are ignored.
 
     name: the page's name, an identifier.
+    A file *.txt is plain text: its values are not escaped.
+
     load: returns a file of an include or layout by name, None if it does not exist.
     Raises BuildError F310 to F318, with a message that begins with "file:line:col".
     """
-    writer = _Writer()
+    writer = _Writer(plain=page.file.endswith(".txt"))
     names, body = writer.function(assemble(page, load))
     lines = [f"from forge_min.wsgi import {f} as _{f}\n" for f in sorted(writer.used)]
     return _MODULE.format(
@@ -75,7 +77,8 @@ class _Writer:
     A line of the page becomes one literal. A value that a loop shows twice is computed once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool) -> None:
+        self._plain = plain
         self._lines: list[str] = []
         self._text = ""  # of an f-string, with a line break after each line of the page
         self._open: list[_Section] = []
@@ -86,7 +89,8 @@ class _Writer:
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """Return the parameters of the function and its body."""
-        pairs = list(zip(tokens, find_contexts(tokens), strict=True))
+        contexts = [PLAIN_TEXT] * len(tokens) if self._plain else find_contexts(tokens)
+        pairs = list(zip(tokens, contexts, strict=True))
         for at, (token, context) in enumerate(pairs):
             if token.kind == "text":
                 for line in token.text.splitlines(keepends=True):
@@ -107,6 +111,8 @@ class _Writer:
 
     def _value(self, token: Token, context: HtmlContext) -> str:
         text = self._path(token)
+        if self._plain:
+            return text
         for function in filter(None, (context.check, "raw" if token.raw else "escape")):
             self.used.add(function)
             text = f"_{function}({text})"
@@ -206,7 +212,7 @@ def compile_pages(root: Path) -> dict[str, str]:
     errors: list[ForgeError] = []
     for folder in [root / "views", *sorted((root / "resources").glob("*/views"))]:
         prefix = "" if folder.parent == root else folder.parent.name + "_"
-        for path in sorted(folder.glob("*.html")):
+        for path in sorted([*folder.glob("*.html"), *folder.glob("*.txt")]):
             try:
                 _add(compiled, root, path, prefix + path.stem)
             except BuildError as err:
@@ -228,10 +234,11 @@ def compile_library_pages() -> dict[str, str]:
     """Return the source of each compiled template by its path: "html/templates/form.py"."""
     compiled = {}
     for folder in _FOLDERS:
-        paths = [path for path in (_LIBRARY / folder).iterdir() if path.name.endswith(".html")]
+        files = (_LIBRARY / folder).iterdir()
+        paths = [path for path in files if path.name.endswith((".html", ".txt"))]
         pages = {path.name: PageSource(path.name, path.read_text("utf-8")) for path in paths}
         for file, page in sorted(pages.items()):
-            stem = file.removesuffix(".html")
+            stem = file.rpartition(".")[0]
             if file not in _INCLUDED and "<!--$body-->" not in page.text:
                 compiled[f"{folder}/{stem}.py"] = compile_page(page, stem, pages.get)
     return compiled

@@ -57,7 +57,7 @@ def test_however_many_ask_for_what_hangs_the_probe_is_answered_soon(desk: Any) -
 
 
 def test_a_profile_says_of_whom_it_is_not(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forge_min.ops.processes.parent_channel.PATIENCE", 0.1)
+    monkeypatch.setattr("forge_min.ops.processes.parent_channel.PATIENCE", 1.0)
     told = desk.ask("/debug/pprof/profile?seconds=0.2&clock=wall")
     assert told.headers["x-profiled"] == f"process 2; pid={os.getpid()}, process 1: no answer"
     assert desk.ask("/debug/pprof/gc").text.endswith("\nprocess 1: no answer\n")

@@ -1,51 +1,26 @@
-"""Links for a new password: nobody learns from them who has an account, nobody ends another's."""
+"""Links for a new password: they do not reveal who has an account, and do not end each other."""
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
-import threading
+import time
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlencode
+from contextlib import contextmanager
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from forge_min import db
 from forge_min.app import Runtime
 from forge_min.auth import accounts, signing
 from forge_min.auth.accounts import User
-from forge_min.html.account import PasswordResetSender
-from forge_min.html.account import password_reset as links
+from forge_min.html.account import SendAccountLinks, reset_path
 from forge_min.testing import Client, TestDatabase, running_app
 
+from mail_server import MailServer
+
 pytestmark = pytest.mark.db
-DEADLINE = 30.0
 EMAILS = ("anna@example.com", "berta@example.com")
-
-
-class Post:
-    """Something that sends links, once it is let."""
-
-    def __init__(self) -> None:
-        self.open = threading.Event()
-        self.asked, self.done = threading.Semaphore(0), threading.Semaphore(0)
-        self.sent: list[tuple[str, str]] = []
-
-    def __call__(self, user: User, path: str) -> None:
-        self.asked.release()
-        assert self.open.wait(DEADLINE)
-        if user.email == EMAILS[1]:
-            raise RuntimeError("no post today")
-        self.sent.append((user.email, path))
-        self.done.release()
-
-
-@pytest.fixture
-def post() -> Iterator[Post]:
-    made = Post()
-    yield made
-    made.open.set()
 
 
 @pytest.fixture
@@ -57,27 +32,54 @@ def database(wide_database: TestDatabase) -> Iterator[db.Database]:
     made.close()
 
 
-@pytest.fixture
-def app(
-    post: Post, wide_code: Path, wide_database: TestDatabase, database: db.Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Runtime]:  # fmt: skip
-    """The wide project, whose links go by this post."""
+class Post:
+    """The function of app.py that sends links. It fails for berta, once."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.failures = 0
+
+    def __call__(self, user: User, path: str) -> None:
+        if user.email == EMAILS[1] and not self.failures:
+            self.failures += 1
+            raise RuntimeError("no post today")
+        self.sent.append((user.email, path))
+
+
+@contextmanager
+def started(
+    database: TestDatabase, monkeypatch: pytest.MonkeyPatch, post: Post | None, **environ: str
+) -> Iterator[Runtime]:
+    """The wide project, whose links go by this post or by mail."""
     __import__("app")
     monkeypatch.setattr(sys.modules["app"].app, "reset_sender", post)
-    with running_app(wide_database) as running:
+    monkeypatch.setattr(SendAccountLinks, "retry", lambda *_: 0.05, raising=False)
+    with running_app(database, **environ) as running:
         yield running
-        post.open.set()
+
+
+def work(app: Runtime, database: db.Database) -> None:
+    """Run all jobs."""
+    worker = app.new_worker({"default": 2})
+    worker.start()
+    end = time.monotonic() + 30
+    sql = "select id from forge_job where state not in ('completed', 'discarded')"
+    while db.run(database.connection(), sql):
+        assert time.monotonic() < end, "a job did not end"
+        time.sleep(0.02)
+    worker.stop(10)
 
 
 def forgot(client: Client, email: str) -> tuple[int, str]:
     """(status, page), without what is new in every page."""
-    page = client.get("/account/forgot")
+    host = {"Host": "evil.example"}
+    page = client.get("/account/forgot", headers=host)
     fields = dict(re.findall(r'name="(_csrf_token)" value="([^"]+)"', page.text))
     answer = client.post(
         "/account/forgot",
         body=urlencode({**fields, "email": email}).encode(),
         headers={
+            **host,
             "Content-Type": "application/x-www-form-urlencoded",
             "Cookie": str(page.headers["Set-Cookie"]).partition(";")[0],
         },
@@ -85,68 +87,88 @@ def forgot(client: Client, email: str) -> tuple[int, str]:
     return answer.status, re.sub(r'value="[^"]*"', "", answer.text)
 
 
-def test_the_answer_comes_while_the_mail_is_still_on_its_way(app: Runtime, post: Post) -> None:
-    client = Client(app)
-    said = {forgot(client, email) for email in (EMAILS[0], "nobody@example.com", EMAILS[1])}
-    assert post.asked.acquire(timeout=DEADLINE) and not post.sent
-    assert len(said) == 1 and min(said)[0] == 200
-    post.open.set()
-    app.stop()
-    assert [email for email, _ in post.sent] == [EMAILS[0]], "one that is stopped has sent all"
-
-
-def test_a_link_that_was_printed_outlives_all_that_are_asked_for(
-    app: Runtime, post: Post, database: db.Database
+@pytest.mark.usefixtures("wide_code")
+def test_every_email_has_the_same_answer_and_the_same_work(
+    wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conn, client = database.connection(), Client(app)
-    anna = accounts.find_user(conn, EMAILS[0])
-    printed = links.reset_path(signing.create_reset(conn, anna.id))
-    post.open.set()
-    for _ in range(2 * signing.LINKS):
-        conn.execute("delete from forge_throttle")
-        assert forgot(client, anna.email)[0] == 200
-        assert post.done.acquire(timeout=DEADLINE)
-    paths = [path for _, path in post.sent]
-    good = [client.get(path).status for path in (printed, *paths)]
+    post, conn = Post(), database.connection()
+    with started(wide_database, monkeypatch, post) as app:
+        said = {forgot(Client(app), email) for email in (*EMAILS, "nobody@example.com")}
+        assert len(said) == 1 and min(said)[0] == 200
+        kinds = db.run(conn, "select kind, count(*) from forge_job group by kind")
+        assert kinds == [("forge_account_link", 3)]
+        assert not post.sent and not db.run(conn, "select key from forge_reset")
+        work(app, database)
+    assert sorted(email for email, _ in post.sent) == list(EMAILS), "a failed one is retried"
+    stored = db.run(conn, "select args::text || metadata::text from forge_job")
+    for _, path in post.sent:
+        secret = path.partition("key=")[2]
+        assert not [row for (row,) in stored if secret in row], "forge_job has no secret"
+
+
+@pytest.mark.usefixtures("wide_code")
+def test_a_link_that_was_printed_outlives_all_that_are_asked_for(
+    wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, conn = Post(), database.connection()
+    with started(wide_database, monkeypatch, post) as app:
+        client = Client(app)
+        anna = accounts.find_user(conn, EMAILS[0])
+        printed = reset_path(signing.create_reset(conn, anna.id))
+        for _ in range(2 * signing.LINKS):
+            conn.execute("delete from forge_throttle")
+            assert forgot(client, anna.email)[0] == 200
+        work(app, database)
+        paths = [path for _, path in post.sent]
+        good = [client.get(path).status for path in (printed, *paths)]
     assert good == [200] * (1 + 2 * signing.LINKS), "nor do they end each other"
 
 
-def test_what_does_not_fit_is_dropped_and_what_fails_is_logged(
-    database: db.Database, post: Post, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.usefixtures("wide_code")
+@pytest.mark.parametrize("invites", [False, True])
+def test_a_link_is_sent_by_mail_with_the_address_of_the_project(
+    wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch,
+    invites: bool,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(links, "MAX_WAITING", 2)
-    made = PasswordResetSender(database, post)
-    made.start()
-    made.enqueue(EMAILS[1])
-    assert post.asked.acquire(timeout=DEADLINE)
-    for _ in range(3):
-        made.enqueue(EMAILS[0])
-    assert [r.getMessage() for r in caplog.records if "too many" in r.getMessage()]
-    post.open.set()
-    made.stop(DEADLINE)
-    made.stop()
-    assert [email for email, _ in post.sent] == [EMAILS[0]] * 2
-    errors = [r for r in caplog.records if r.levelno == logging.ERROR]
-    assert len(errors) == 1 and "no post today" in str(errors[0].exc_info)
+    server = MailServer()
+    try:
+        with started(
+            wide_database, monkeypatch, None, FORGE_MAIL_URL=server.url,
+            FORGE_MAIL_FROM="Wide <noreply@wide.example>", FORGE_PROJECT_URL="https://wide.example",
+        ) as app:  # fmt: skip
+            client = Client(app)
+            links = app.registry.dependencies["forge_account_links"]
+            for email in (EMAILS[0], "nobody@example.com"):
+                if invites:
+                    links.request(database.connection(), email, "/t/north", invites=True)
+                else:
+                    assert forgot(client, email)[0] == 200
+            work(app, database)
+            (mail,) = server.inbox.messages()
+            assert mail["To"] == EMAILS[0] and mail["From"] == "Wide <noreply@wide.example>"
+            text = mail.get_body(["plain"]).get_content()
+            (url,) = re.findall(r"https?://\S+", text)
+            root = "https://wide.example" + ("/t/north" if invites else "")
+            assert url.startswith(f"{root}/account/reset?key=")
+            assert f'href="{url}"' in mail.get_body(["html"]).get_content()
+            assert EMAILS[0] in text and "evil.example" not in mail.as_string()
+            path = f"/account/reset?{urlsplit(url).query}"
+            assert client.get(path).status == 200
+            ((hours,),) = db.run(
+                database.connection(),
+                "select round(extract(epoch from expires_at - now()) / 3600) from forge_reset",
+            )
+            assert int(hours) == (168 if invites else 1)
+    finally:
+        server.stop()
 
 
-def test_a_post_that_hangs_keeps_no_process_alive(
-    database: db.Database, post: Post, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("wide_code", "database")
+def test_without_mail_no_page_offers_a_link(
+    wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = PasswordResetSender(database, post)
-    made.start()
-    for _ in range(3):
-        made.enqueue(EMAILS[0])
-    assert post.asked.acquire(timeout=DEADLINE)
-    made.stop(0)
-    assert "2 password-reset links are not sent" in caplog.text
-    made.enqueue(EMAILS[0])
-    post.open.set()
-    join(made)
-    assert len(post.sent) == 1
-
-
-def join(thread: PasswordResetSender) -> None:
-    thread.join(DEADLINE)
-    assert not thread.is_alive() and thread.name == "password-reset" and thread.daemon
+    environ = {"FORGE_ENV": "test"}
+    with started(wide_database, monkeypatch, None, **environ) as app:
+        client = Client(app)
+        assert client.get("/account/forgot").status == 404
+        assert "/account/forgot" not in client.get("/account/sign-in").text

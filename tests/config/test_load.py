@@ -39,6 +39,9 @@ SPECIAL = {
     "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
     "tenancy.strategy": ("header", "header"),
     "api.prefix": ("/v2", "/v2"),
+    "project.url": ("https://shop.example", "https://shop.example"),
+    "mail.url": ("smtps://mail.example", "smtps://mail.example"),
+    "mail.from": ("Shop <a@shop.example>", "Shop <a@shop.example>"),
     "project.time_zone": ("Europe/Berlin", "Europe/Berlin"),
     "api.cors_origins": ('["https://a.example"]', ("https://a.example",)),
 }

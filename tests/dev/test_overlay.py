@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from forge_min.dev.overlay import HERE, Overlay, State, explanation
 from forge_min.dev.problems import Problem, problems_of
 from forge_min.errors import BuildError, ErrorGroup
+from forge_min.mail import OUTBOX, FileTransport, Mailer, Message
 
 BAD = Problem("<script>alert(1)</script>", "a & b\n</pre><img src=x onerror=alert(2)>")
 PAGE = "<!doctype html><body><p>\u20ac</p></body></html>".encode()
@@ -182,3 +184,17 @@ def test_a_traceback_begins_in_the_project(tmp_path: Path) -> None:
     assert problem.title.startswith("KeyError: ") and "\n" not in problem.title
     assert problem.text.splitlines()[1].strip() == 'File "app.py", line 2, in f'
     assert "json" not in problem.text
+
+
+def test_messages_are_shown_the_newest_first_and_escaped(overlay: Overlay, tmp_path: Path) -> None:
+    assert b"No messages yet." in ask(overlay, "/forge-dev/mail")[2]
+    mailer = Mailer(FileTransport(tmp_path / OUTBOX), "Shop <shop@localhost>", "")
+    link = "http://localhost:8000/account/reset?key=a-b"
+    mailer.send(Message("m1", "anna@example.com", "First <b>", f"<img src=x>\n{link}\n"))
+    mailer.send(Message("m2", "anna@example.com", "Second", "text", "<p>text</p>"))
+    os.utime(tmp_path / OUTBOX / "m1.eml", (1, 1))
+    status, headers, body = ask(overlay, "/forge-dev/mail")
+    assert status == "200 OK" and headers["Content-Type"].startswith("text/html")
+    text = body.decode()
+    assert text.index("Second") < text.index("First &lt;b&gt;") and "<img" not in text
+    assert f'<a href="{link}">{link}</a>' in text and "To: anna@example.com" in text

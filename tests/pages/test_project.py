@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from forge_min.errors import ErrorGroup
@@ -37,6 +39,16 @@ def test_pages_are_named_after_their_resource_and_layouts_are_no_pages(tmp_path:
     assert "resources/flight/views/list.html" in compiled["pages/flight_list.py"].splitlines()[0]
     for path, text in compiled.items():
         compile(text, path, "exec")
+
+
+def test_a_text_is_compiled_without_escaping(tmp_path: Path) -> None:
+    source = "Dear ${name},\n<!--$for line in lines-->\n* ${line.x}\n<!--$end-->\n"
+    write(tmp_path, **{"views__mail.txt": source, "views__mail-page_html": "<p>${name}</p>"})
+    compiled = compile_pages(tmp_path)
+    space: dict[str, Any] = {}
+    exec(compile(compiled["pages/mail.py"], "mail.py", "exec"), space)  # noqa: S102
+    lines = [SimpleNamespace(x="<b>"), SimpleNamespace(x="'{}'")]
+    assert space["render"](name='A & "B"', lines=lines) == "Dear A & \"B\",\n* <b>\n* '{}'\n"
 
 
 def test_a_project_without_pages_gives_nothing(tmp_path: Path) -> None:
@@ -71,6 +83,8 @@ def test_the_mistakes_of_all_pages_are_reported_together(tmp_path: Path) -> None
 READ = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from forge_min.errors import ErrorGroup
 from forge_min.pages import compile_pages
 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,7 +124,19 @@ def test_the_parts_have_all_modules_of_pages_that_no_other_part_imports() -> Non
     lazy = {n for n in names if n[:-3].replace("/", ".") not in loaded.stdout.split()}
     assert lazy
     parts = tuple(file for files in FILES.values() for file in files)
-    assert [name for name in sorted(lazy) if not name.startswith(parts)] == []
+    shared = {"forge_min/html/history.py", "forge_min/html/templates/index.py"}
+    assert {name for name in lazy if not name.startswith(parts)} == shared
+
+
+def test_pages_of_accounts_and_of_administrators_need_no_pages_of_resources() -> None:
+    html = Path(main.__code__.co_filename).parent / "html"
+    folders = ("account", "administration")
+    paths = [path for folder in folders for path in (html / folder).glob("*.py")]
+    for path in [*paths, html / "history.py"]:
+        for name in re.findall(r"from (?:\.\.templates|\.+) import (.+)", path.read_text()):
+            for module in name.split(", "):
+                file = f"forge_min/html/templates/{module}."
+                assert not file.startswith(FILES["resource pages"]), (path.name, module)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from artifact_runner import Site
+from artifact_runner import Process, Site
 from forge_min import db
 from forge_min.auth import accounts, credentials, signing
 from forge_min.db import EmbeddedServer
@@ -67,9 +67,10 @@ def test_an_administrator_invites_a_user_who_signs_in_and_is_deactivated(site: S
     page = submit(
         anna, "/-/people", email="berta@example.com", tenant="south", role=["member", "manager"]
     )
-    link = next(word for word in page.text.split() if "/account/reset?key=" in word)
-    anna.click("Done")
-    assert "berta@example.com" in anna.page.text and "south" in anna.page.text
+    assert "An invitation was sent to berta@example.com." in page.text and "south" in page.text
+    process: Process = site.process  # type: ignore[attr-defined]
+    process.wait_for(lambda: "for berta@example.com: /account/reset?key=" in process.log, "a link")
+    link = next(word for word in process.log.split() if "/account/reset?key=" in word).strip('",')
 
     berta = Person(site.port)
     berta.get(urlsplit(link).path + "?" + urlsplit(link).query)
@@ -128,6 +129,11 @@ def test_a_key_is_shown_once_and_revoked(site: Site) -> None:
     anna.click("Nick")
     page = submit(anna, "/create-key", tenant="north", role=["member"], name="scanner", days="90")
     key = next(word for word in page.text.split() if word.startswith(credentials.KEY))
+    anna.click("Done")
+    page = submit(anna, "/link")
+    link = next(word for word in page.text.split() if "/account/reset?key=" in word)
+    assert link.startswith(f"http://127.0.0.1:{site.port}/account/reset")
+    assert Person(site.port).get(f"/account/reset?{urlsplit(link).query}").status == 200
     bearer = {"Authorization": f"Bearer {key}"}
     assert site.ask("GET", "/t/north/api/v1/accounts", **bearer)[0] == 200
     page = anna.get("/-/keys")

@@ -1,5 +1,5 @@
 """Pages to sign in and out by email and password, and to manage one's own account."""
 
-from .password_reset import PasswordResetSender, SendReset, reset_path
+from .links import AccountLinks, SendAccountLinks, reset_path
 
-__all__ = ["PasswordResetSender", "SendReset", "reset_path"]
+__all__ = ["AccountLinks", "SendAccountLinks", "reset_path"]

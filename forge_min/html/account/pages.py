@@ -28,7 +28,7 @@ from ...i18n import LANGUAGES, text
 from ..layout import Hyperlink, Layout, Render
 from ..templates import WORDS, account, index, password
 from ..templates import sign_in as sign_in_page
-from .password_reset import PREFIX, PasswordResetSender
+from .links import PREFIX, AccountLinks
 
 TEMPLATES: Mapping[str, Render] = {
     "account": account.render,
@@ -56,7 +56,7 @@ class AccountPages:
     tenant: returns the tenant that a request names.
     tenant_root: returns the root of the pages of a tenant (request, slug); None if no URL names it.
     views: the project's own templates by name, default the built-in ones.
-    sender: sends password-reset links; if None, only an operator can create one.
+    links: sends links for new passwords.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class AccountPages:
         tenant: Callable[[wsgi.Request], str | None],
         tenant_root: Callable[[wsgi.Request, str], str] | None = None,
         views: Mapping[str, Render] = {},
-        sender: PasswordResetSender | None = None,
+        links: AccountLinks,
     ) -> None:
         self._layout, self._database, self._tenant = layout, database, tenant
         self._tenant_root = tenant_root
         self._lifetime, self._min_length, self._secure = lifetime, min_length, secure
-        self._sender, self._device_key = sender, secret
+        self._links, self._device_key = links, secret
         self._templates = {name: views.get(name, page) for name, page in TEMPLATES.items()}
 
     def routes(self) -> list[wsgi.Route]:
@@ -94,7 +94,7 @@ class AccountPages:
             wsgi.Route("GET", _RESET, self.ask_reset, ""),
             wsgi.Route("POST", _RESET, self.reset, ""),
         ]
-        if self._sender is not None:
+        if self._links.is_configured:
             routes.append(wsgi.Route("GET", _FORGOT, self.ask_forgot, ""))
             routes.append(wsgi.Route("POST", _FORGOT, self.forgot, ""))
         return routes
@@ -276,8 +276,8 @@ class AccountPages:
             wanted = signing.count_reset(conn, email, wsgi.client_network(request), device)
         except TooManyAttempts as err:
             return self.ask_forgot(request, err)
-        if self._sender is not None and wanted:
-            self._sender.enqueue(email)
+        if wanted:
+            self._links.request(conn, email, request.root)
         return self.ask_forgot(
             request, notice=text("If this email has an account, a link is on its way.")
         )
@@ -345,7 +345,7 @@ class AccountPages:
             notice = wsgi.https_message()
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["button"] = WORDS.sign_in
-        context["forgot"] = f"{request.root}{_FORGOT}" if self._sender is not None else ""
+        context["forgot"] = f"{request.root}{_FORGOT}" if self._links.is_configured else ""
         hidden = {"next": wsgi.local_path(url)}
         return self._page(
             request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context

@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 from uuid import UUID
 from wsgiref.util import application_uri
 
-from ... import wsgi
-from ...auth import accounts, administration, signing
+from ... import db, wsgi
+from ...auth import accounts, administration, current_identity, signing
 from ...errors import BadRequest, DomainError, Invalid, NotFound
 from ...i18n import text
-from ..account import reset_path
+from ..account import AccountLinks, reset_path
 from ..account.pages import browser_name
-from ..history import account_sentences
+from ..history import account_sentence
 from ..layout import PEOPLE, Hyperlink, Layout
 from ..templates import invite, people, person, secret
 from .keys import key_item
@@ -46,6 +46,7 @@ class PeoplePages:
 
     administrator: returns the current user as an administrator, on this thread's connection.
     roles: the roles that the project knows.
+    links: sends invitations, if it is configured; else a page shows the link.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class PeoplePages:
         layout: Layout,
         administrator: Callable[[], Administrator],
         roles: Sequence[str],
+        links: AccountLinks,
     ) -> None:
         self._layout, self._administrator, self._roles = layout, administrator, roles
+        self._links = links
 
     def routes(self) -> list[wsgi.Route]:
         """Return the routes of these pages."""
@@ -97,14 +100,14 @@ class PeoplePages:
 
     def show(self, request: wsgi.Request) -> wsgi.Response:
         """Show one user with roles, sessions, keys and history."""
-        return self._show(request, self._id(request))
+        return self._show(request, _id(request))
 
     def change(self, request: wsgi.Request) -> wsgi.Response:
         """Perform the operation of a form."""
         operation = _OPERATIONS.get(request.params["operation"])
         if operation is None:
             raise NotFound(text("nothing is at this address"))
-        id, form = self._id(request), wsgi.sent_form(request)
+        id, form = _id(request), wsgi.sent_form(request)
         try:
             done = operation(self._administrator(), id, form)
         except DomainError as err:
@@ -121,21 +124,20 @@ class PeoplePages:
         email, name = wsgi.first(form, "email").strip(), wsgi.first(form, "name").strip()
         try:
             tenant = _tenant(wsgi.first(form, "tenant"), admin)
-            id, link = admin.invite(email, name, form.get("role", ()), tenant)
+            with db.transaction(admin.conn):
+                id, link = admin.invite(email, name, form.get("role", ()), tenant)
+                if sends := link and self._links.is_configured:
+                    self._links.request(admin.conn, email, request.root, invites=True)
         except DomainError as err:
             return self._ask(request, form, err)
         notice = text("{email} had an account already, and is a member now.", email=email)
-        if link:
+        if sends:
+            notice, link = text("An invitation was sent to {email}.", email=email), ""
+        elif link:
             notice = text("Send this link to {email}. It sets the password, once.", email=email)
         return self._done(request, Done(notice, link), id)
 
     # -- helpers -----------------------------------------------------------------------------------
-
-    def _id(self, request: wsgi.Request) -> UUID:
-        id = accounts.as_id(request.params["id"])
-        if id is None:
-            raise NotFound(text("nothing is at this address"))
-        return id
 
     def _show(
         self, request: wsgi.Request, id: UUID, error: DomainError | None = None
@@ -147,7 +149,6 @@ class PeoplePages:
         places = [self._place(admin, seen, tenant) for tenant in members]
         if limit is None:
             places.insert(0, self._place(admin, seen, None))
-        others = [tenant for tenant in tenants if tenant not in members]
         context: dict[str, Any] = {
             "url": url,
             "token": wsgi.csrf_field(request),
@@ -158,9 +159,9 @@ class PeoplePages:
             "disabled": seen.user.disabled,
             "manageable": seen.is_manageable,
             "places": places,
-            "others": [_option(tenant) for tenant in others],
+            "others": [_option(tenant) for tenant in tenants if tenant not in members],
             "grantable": self._grantable(admin, None),
-            "key_roles": self._held(admin, members),
+            "key_roles": sorted(current_identity().roles),
             "sessions": [
                 Item(
                     id=each.id,
@@ -171,17 +172,12 @@ class PeoplePages:
                 for each in admin.sessions(id)
             ],
             "keys": [key_item(key, request.root) for key in admin.list_keys(id)],
-            "history": account_sentences(admin.history(id)),
+            "history": [account_sentence(change) for change in admin.history(id)],
         }
         title, status = seen.user.name or seen.user.email, wsgi.status_of(error) if error else 200
         return self._layout.page(request, person.render, title, status, **context)
 
-    def _place(
-        self,
-        admin: Administrator,
-        seen: Person,
-        tenant: Tenant | None,
-    ) -> Item:
+    def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
         """Return the form of the roles in a tenant, or everywhere."""
         held = seen.tenants[tenant.slug] if tenant else seen.user.roles
         return Item(
@@ -191,19 +187,12 @@ class PeoplePages:
         )
 
     def _grantable(
-        self,
-        admin: Administrator,
-        tenant: Tenant | None,
-        held: Sequence[str] = (),
+        self, admin: Administrator, tenant: Tenant | None, held: Sequence[str] = ()
     ) -> Sequence[Item]:
         """Return the choices of roles. The user cannot change roles that he does not hold."""
         own = admin.grantable(tenant)
         every = sorted({*self._roles, *held})
         return [Item(name=role, held=role in held, fixed=role not in own) for role in every]
-
-    def _held(self, admin: Administrator, tenants: Sequence[Tenant]) -> Sequence[str]:
-        """Return the roles that the current user holds everywhere or in one of the tenants."""
-        return sorted({r for each in (None, *tenants) for r in admin.grantable(each)})
 
     def _ask(
         self, request: wsgi.Request, form: Form, error: DomainError | None = None
@@ -223,7 +212,7 @@ class PeoplePages:
             "tenants": [_option(each, chosen) for each in tenants],
             "roles": [
                 Item(name=role, held=role in form.get("role", ()))
-                for role in self._held(admin, tenants)
+                for role in sorted(current_identity().roles)
             ],
         }
         status = wsgi.status_of(error) if error else 200
@@ -310,6 +299,11 @@ _OPERATIONS: Mapping[str, Callable[[Administrator, UUID, Form], Done]] = {
     "create-key": _create_key,
     "revoke-key": _revoke_key,
 }
+
+
+def _id(request: wsgi.Request) -> UUID:
+    """Return the id in the path; one without a user if it is malformed."""
+    return accounts.as_id(request.params["id"]) or UUID(int=0)
 
 
 def _tenant(slug: str, admin: Administrator) -> Tenant | None:

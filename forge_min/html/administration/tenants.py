@@ -10,7 +10,7 @@ from ... import wsgi
 from ...auth import administration
 from ...errors import DomainError
 from ...i18n import format_number, text
-from ..history import account_sentences
+from ..history import account_sentence
 from ..layout import PEOPLE, TENANTS, Layout
 from ..templates import tenants
 from .people import problem_of
@@ -82,7 +82,7 @@ class TenantPages:
                 )
                 for tenant, members in admin.tenants()
             ],
-            "history": account_sentences(changes),
+            "history": [account_sentence(change) for change in changes],
         }
         status = wsgi.status_of(error) if error else 200
         return self._layout.page(request, tenants.render, text("Tenants"), status, **context)

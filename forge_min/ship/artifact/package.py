@@ -19,7 +19,7 @@ from .distributions import recorded_files
 CARRIED = frozenset(
     ("__init__", "_compat", "errors", "i18n", "resources", "lazy", "redaction", "config")
     + ("temporal", "manifest", "fanout", "_fanout_io_py", "_fanout_py", "_fanout_task_py")
-    + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
+    + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "mail")
     + ("api", "html", "admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"

@@ -17,11 +17,11 @@ def _below(folder: str, names: str) -> tuple[str, ...]:
 FILES = {
     "account pages": (
         *_below("html/account", "pages"),
-        *_below("html/templates", "account password sign_in"),
-    ),
-    "administration pages": (
-        "forge_min/html/administration/",
-        *_below("html/templates", "invite keys people person secret tenants"),
+        *_below("html/administration", "__init__ keys people tenants"),
+        *_below(
+            "html/templates",
+            "account invite keys password people person secret sign_in tenants",
+        ),
     ),
     "jobs page": (
         *_below("admin", "jobs assets/jobs"),
@@ -36,11 +36,7 @@ FILES = {
     ),
 }
 """The beginnings of the names of files, by part."""
-_WORDS = {
-    "account pages": rb"signs?_in|account.?pages",
-    "administration pages": rb"administration",
-    "jobs page": rb"job|periodic",
-}
+_WORDS = {"account pages": rb"signs?_in|account.?pages", "jobs page": rb"job|periodic"}
 
 
 def unused_parts(project: Mapping[str, bytes]) -> list[str]:

@@ -1,0 +1,102 @@
+"""Links of accounts by mail: for a new password, and of invitations.
+
+They are sent by a job, so a request for a link takes the same time whether an account exists or
+not. Only the job knows the secret; forge_job does not contain it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from ... import jobs
+from ...auth import accounts, administration, signing
+from ...errors import NotFound
+from ...i18n import current_language, in_language, text
+from ...mail import Mailer, Message
+from ..templates import WORDS, mail, mail_text
+
+PREFIX = "/account"
+
+
+class AccountLinks:
+    """How the application sends links of accounts.
+
+    own: the function of app.py (user, path of a page that sets a new password once), if any; else
+        they are sent by mail.
+    project: the name of the application.
+    """
+
+    def __init__(self, mailer: Mailer, project: str, own: Callable[..., object] | None) -> None:
+        self._mailer, self._project, self._own = mailer, project, own
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether links can be sent."""
+        return self._own is not None or self._mailer.is_configured
+
+    def request(
+        self, conn: accounts.Connection, email: str, root: str, *, invites: bool = False
+    ) -> None:
+        """Insert the job that sends a link if the email has an account.
+
+        root: of the pages, "/t/acme".
+        invites: whether it is an invitation, else for a new password.
+        """
+        args = {"id": str(uuid4()), "email": email, "root": root, "invites": invites}
+        args["language"] = current_language()
+        jobs.insert_tx(conn, SendAccountLinks, args)
+
+    def send(self, conn: accounts.Connection, args: dict[str, Any]) -> None:
+        """Send a link. args: those of the job."""
+        try:
+            user = signing.find_user(conn, args["email"])
+        except NotFound:
+            return
+        if user.disabled:
+            return
+        invites = args["invites"]
+        lifetime = administration.INVITATION if invites else signing.RESET
+        secret = signing.create_reset(conn, user.id, requested=not invites, lifetime=lifetime)
+        path = reset_path(secret)
+        if self._own is not None:
+            self._own(user, path)
+            return
+        with in_language(user.language or args["language"]):
+            subject = text("A new password for {project}", project=self._project)
+            reason = text("A new password was requested for {email}.", email=user.email)
+            valid = text("The link is valid once, within an hour.")
+            if invites:
+                subject = text("Your account at {project}", project=self._project)
+                reason = text("An administrator created an account for {email}.", email=user.email)
+                valid = text("The link is valid once, within 7 days.")
+            context = {
+                "title": subject,
+                "reason": reason,
+                "url": self._mailer.site + args["root"] + path,
+                "valid": valid,
+                "words": WORDS,
+            }
+            body, document = mail_text.render(**context), mail.render(**context)
+            self._mailer.send(Message(args["id"], user.email, subject, body, document))
+
+
+class SendAccountLinks:
+    """Sends a link of an account."""
+
+    kind = "forge_account_link"
+    timeout = 300.0
+
+    def __init__(self, forge_account_links: AccountLinks) -> None:
+        self._links = forge_account_links
+
+    def work(self, job: jobs.Job) -> None:
+        """Send it. Raises as `Mailer.send`, and the errors of the project's function."""
+        self._links.send(job.conn, job.raw_args)
+
+
+def reset_path(secret: str) -> str:
+    """Return the path of the page that sets a new password with this secret."""
+    return f"{PREFIX}/reset?{urlencode({'key': secret}, quote_via=quote)}"
