@@ -138,7 +138,7 @@ def load(folder: Traversable, default: str = "") -> None:
             message, code="F639", hint="add locale/<language>/LC_MESSAGES/messages.mo"
         )
     global _default
-    _default = default.removeprefix("en")
+    _default = "" if default == "en" else default
     LANGUAGES.clear()
     LANGUAGES.update(sorted(catalogues.items()))
 

@@ -165,12 +165,14 @@ def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> It
     if not app.signs_in:
         raise ConfigError("app.administration needs app.sign_in")
 
-    def administrator() -> administration.Administrator:
-        conn = registry.database.connection()
-        return administration.Administrator(conn, app.administrators)
-
     links = registry.dependencies["forge_account_links"]
-    yield from html.PeoplePages(layout, administrator, code.roles(registry), links).routes()
+
+    def administrator(request: wsgi.Request) -> administration.Administrator:
+        send = partial(links.request, request.root) if links.is_configured else None
+        conn = registry.database.connection()
+        return administration.Administrator(conn, app.administrators, send)
+
+    yield from html.PeoplePages(layout, administrator, code.roles(registry)).routes()
     yield from html.KeyPages(layout, administrator).routes()
     paths = [html.PEOPLE, html.KEYS]
     if strategy != "none":

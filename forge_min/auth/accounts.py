@@ -51,8 +51,14 @@ class Tenant(NamedTuple):
 
 def check_email(email: str) -> None:
     """Raise Invalid F631 unless the text is an email address."""
-    if len(email) > 254 or not _EMAIL.fullmatch(email):  # RFC 5321, section 4.5.3.1
+    if len(email.lower()) > 254 or not _EMAIL.fullmatch(email):  # RFC 5321, section 4.5.3.1
         raise _invalid("/email", text("is not an email address"), "F631")
+
+
+def check_name(name: str) -> None:
+    """Raise Invalid F631 for a name that is too long for a page, or that no text can hold."""
+    if len(name) > 200 or "\0" in name:
+        raise _invalid("/name", text("is longer than 200 characters, or not a text"), "F631")
 
 
 def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence[str] = ()) -> UUID:
@@ -62,6 +68,7 @@ def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence
     has an account already.
     """
     check_email(email)
+    check_name(name)
     # In lower case here, as at sign-in: the database's result for "İ" depends on its locale.
     params = {"email": email.lower(), "name": name, "roles": checked_roles(roles)}
     return _created(db.run(conn, SQL["create_user"], params), f"{email} has an account already")
@@ -94,6 +101,7 @@ def list_users(
     after: return only later emails.
     limit: the number of users, None for all.
     """
+    words, after = words.replace("\0", ""), after.replace("\0", "")
     params = {"tenant": tenant, "id": id, "words": words, "after": after, "limit": limit}
     rows = db.run(conn, SQL["users"], params)
     return [(User(*user), roles) for *user, roles in rows]
@@ -161,6 +169,7 @@ def create_tenant(conn: Connection, slug: str, name: str = "") -> UUID:
     if len(slug) > 63 or not _SLUG.fullmatch(slug) or as_id(slug):
         rule = text("must be lower-case letters and digits, joined by single -, and not a UUID")
         raise _invalid("/slug", rule, "F636")
+    check_name(name)
     rows = db.run(conn, SQL["create_tenant"], {"slug": slug, "name": name})
     return _created(rows, f"tenant {slug} exists already")
 

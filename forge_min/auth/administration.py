@@ -8,7 +8,7 @@ them always remains. Every change is in the history of the user (`history`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from .credentials import ApiKey, Session
 from .identity import SESSION, current_identity, require_one_of
 
 Roles = Sequence[str]
+SendLink = Callable[[Connection, str, bool], object]
 Changes = Mapping[str, tuple[Any, Any]]
 """Name → value before and after."""
 PERMISSION = "people"
@@ -67,10 +68,15 @@ class Administrator:
     """The current identity as an administrator; each operation checks that it is one.
 
     roles: of administrators. The system needs none.
+    send: sends the owner of an email a link that sets the password (connection, email, whether it
+        is an invitation). Without it links are returned, and the administrator may know the
+        password.
     """
 
-    def __init__(self, conn: Connection, roles: Collection[str] = ()) -> None:
-        self.conn, self._roles = conn, frozenset(roles)
+    def __init__(
+        self, conn: Connection, roles: Collection[str] = (), send: SendLink | None = None
+    ) -> None:
+        self.conn, self._roles, self._send = conn, frozenset(roles), send
 
     def limit(self) -> Tenant | None:
         """Return the tenant to which the administrator is limited, None for all tenants.
@@ -81,10 +87,10 @@ class Administrator:
         identity = require_one_of(self._roles, PERMISSION)
         if identity.system:
             return None
-        if identity.via == SESSION:
+        # SAFETY: read again, because another administrator may have ended the session by now.
+        if identity.via == SESSION and credentials.renewed(self.conn, identity):
             if not self._roles.isdisjoint(self.grantable(None)):
                 return None
-            # SAFETY: read again, because another administrator may have revoked the role by now.
             if identity.tenant is not None:
                 tenant = accounts.find_tenant(self.conn, str(identity.tenant))
                 if not self._roles.isdisjoint(self.grantable(tenant)):
@@ -120,10 +126,14 @@ class Administrator:
         every = accounts.list_tenants(self.conn)
         return [(tenant, n) for tenant, n in every if limit is None or tenant.id == limit.id]
 
-    def list_keys(self, user: UUID | None = None) -> list[ApiKey]:
-        """Return the keys that the administrator may revoke, of one user or of all."""
-        limit = self.limit()
-        return credentials.list_keys(self.conn, user, limit and limit.id)
+    def list_keys(self, user: UUID | None = None, after: UUID | None = None) -> list[ApiKey]:
+        """Return the keys of a user that the administrator may revoke.
+
+        user: None for all users: a page of valid keys, and the first of the next page.
+        after: the last key of the previous page.
+        """
+        limit, most = self.limit(), None if user else PAGE + 1
+        return credentials.list_keys(self.conn, user, limit and limit.id, after, most)
 
     def grantable(self, tenant: Tenant | None) -> frozenset[str]:
         """Return the roles that the current user holds in a tenant; None means everywhere."""
@@ -136,41 +146,49 @@ class Administrator:
         return credentials.list_sessions(self.conn, id) if manageable else []
 
     def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
-        """Return the latest changes of one user or tenant, or of all; the newest first."""
-        limit = self.limit()
-        names = [f"roles:{limit.slug}", f"key:{limit.slug}"] if limit else None
+        """Return the latest changes of one user or tenant, or of all; the newest first.
+
+        An administrator of one tenant sees those of its roles and keys, and all of an account that
+        he may manage. Authors that are not members are not named.
+        """
+        limit, names = self.limit(), None
+        if limit and not (id and self.person(id).is_manageable):
+            names = [f"roles:{limit.slug}", f"key:{limit.slug}"]
         params = {"topic": topic, "id": id and str(id), "names": names}
-        return [AccountChange(*row) for row in db.run(self.conn, SQL["changes"], params)]
+        rows = db.run(self.conn, SQL["changes"], {**params, "tenant": limit and limit.id})
+        return [AccountChange(*row) for row in rows]
 
     # -- changes -----------------------------------------------------------------------------------
 
     def invite(
         self, email: str, name: str = "", roles: Roles = (), tenant: Tenant | None = None
-    ) -> tuple[UUID, str]:
-        """Create an account, or make the user of an email a member of a tenant.
+    ) -> tuple[UUID, bool, str]:
+        """Create an account. An administrator of all tenants may also add one to a tenant.
 
         roles: in the tenant; without one, everywhere.
 
-        Returns the id, and the secret of the link that sets the password, valid for INVITATION; ""
-        for an account that existed.
+        Returns the id, whether the account is new, and the secret of the link that sets its
+        password, valid for INVITATION; "" if it was sent.
 
-        Raises Conflict for an account that exists without a tenant to join, and as
-        `accounts.create_user` and `change_roles`.
+        Raises Conflict for an account that exists, and as `accounts.create_user` and
+        `change_roles`.
         """
         accounts.check_email(email)
+        secret = ""
         with self._changing(tenant):
             try:
-                id, secret = accounts.find_user(self.conn, email).id, ""
-                if tenant is None:
+                id, is_new = accounts.find_user(self.conn, email).id, False
+                if tenant is None or self.limit() is not None:
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
-                id = accounts.create_user(self.conn, email, name=name)
+                id, is_new = accounts.create_user(self.conn, email, name=name), True
                 self._record(id, "create", {})
+            self._grant(id, roles, tenant)
+            if is_new and self._send:
+                self._send(self.conn, email, True)
+            elif is_new:
                 secret = signing.create_reset(self.conn, id, lifetime=INVITATION)
-            self._check_held(roles, tenant)
-            result = accounts.grant(self.conn, id, roles, tenant and tenant.id)
-            self._record_roles(id, tenant, (), result)
-        return id, secret
+        return id, is_new, secret
 
     def change_roles(
         self, id: UUID, tenant: Tenant | None, *, grant: Roles = (), revoke: Roles = ()
@@ -183,25 +201,24 @@ class Administrator:
         administrator would remain, and as `accounts.grant`.
         """
         with self._changing(tenant):
-            before = _roles_of(self.person(id), tenant)
-            self._check_held({*grant, *revoke}, tenant)
-            where = tenant and tenant.id
-            result: Roles = before or ()
+            result = _roles_of(self.person(id), tenant) or ()
             if grant or not revoke:
-                result = accounts.grant(self.conn, id, grant, where)
+                result = self._grant(id, grant, tenant)
             if revoke:
-                result = accounts.ungrant(self.conn, id, revoke, where)
-            self._check_remaining(set(before or ()) - set(result), tenant)
-            self._record_roles(id, tenant, before, result)
+                before = result
+                self._check_held(revoke, tenant)
+                result = accounts.ungrant(self.conn, id, revoke, tenant and tenant.id)
+                self._check_remaining(set(before) - set(result), tenant and tenant.slug)
+                self._record_roles(id, tenant, before, result)
         return result
 
     def remove_member(self, id: UUID, tenant: Tenant) -> None:
         """End a membership. Raises as `change_roles`."""
         with self._changing(tenant):
-            before = _roles_of(self.person(id), tenant)
-            self._check_held(before or (), tenant)
+            before = _roles_of(self.person(id), tenant) or ()
+            self._check_held(before, tenant)
             accounts.leave(self.conn, id, tenant.id)
-            self._check_remaining(before or (), tenant)
+            self._check_remaining(before, tenant.slug)
             self._record_roles(id, tenant, before, None)
 
     def set_disabled(self, id: UUID, disabled: bool) -> None:
@@ -214,20 +231,27 @@ class Administrator:
             if disabled:
                 self._check_remaining(person.user.roles, None)
                 for slug, roles in person.tenants.items():
-                    self._check_remaining(roles, accounts.find_tenant(self.conn, slug))
+                    self._check_remaining(roles, slug)
             self._record(id, "update", {"disabled": (person.user.disabled, disabled)})
 
     def create_reset(self, id: UUID) -> str:
-        """Return the secret of a link that sets a new password.
+        """Return the secret of a link that sets a new password; "" if it was sent.
 
         Raises Forbidden, also for an account with roles that the administrator does not hold.
         """
         with self._changing_account(id) as person:
-            self._check_held(person.user.roles, None)
-            for slug, roles in person.tenants.items():
-                self._check_held(roles, accounts.find_tenant(self.conn, slug))
             self._record(id, "update", {"password": ("", "link")})
+            if self._send:
+                self._send(self.conn, person.user.email, False)
+                return ""
+            self._check_account_held(person)
             return signing.create_reset(self.conn, id)
+
+    def set_password(self, user: User, password: object, min_length: int) -> None:
+        """Set a password, as an operator. Raises as `signing.set_password`, and Forbidden."""
+        require_one_of(())
+        signing.set_password(self.conn, user, password, min_length)
+        self._record(user.id, "update", {"password": ("", "set")})
 
     def unlock(self, id: UUID) -> None:
         """Forget the failed sign-ins of an account. Raises Forbidden."""
@@ -255,10 +279,13 @@ class Administrator:
         roles, lifetime: as in `credentials.create_key`; roles: None only for the system.
         tenant: the only tenant in which the key acts, if any.
 
-        Raises Forbidden for roles that the administrator does not hold there.
+        Raises Forbidden for a user with roles that the administrator does not hold, and NotFound
+        F634 for one who is not a member of the tenant.
         """
-        with self._changing(tenant):
-            self.person(id)
+        with self._changing(tenant), self._changing_account(id) as person:
+            self._check_account_held(person)
+            if tenant and tenant.slug not in person.tenants:
+                raise NotFound(text("the user is not a member of this tenant"), code="F634")
             if roles is None:
                 require_one_of(())
             self._check_held(roles or (), tenant)
@@ -275,15 +302,11 @@ class Administrator:
 
         Raises NotFound F635 if the administrator may see no valid one.
         """
-        with self._changing(self.limit()):
-            keys = [k for k in self.list_keys() if hint_or_id in (k.hint, str(k.id))]
-            valid = [key for key in keys if key.revoked_at is None]
-            for key in valid:
-                credentials.revoke_key(self.conn, str(key.id))
-                self._record(key.user, "update", {_key_name(key.tenant): (key.hint, "")})
-            if not valid:
-                raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
-        return len(valid)
+        with self._changing(limit := self.limit()):
+            revoked = credentials.revoke_keys(self.conn, hint_or_id, limit and limit.id)
+            for user, hint, slug in revoked:
+                self._record(user, "update", {_key_name(slug): (hint, "")})
+        return len(revoked)
 
     def create_tenant(self, slug: str, name: str = "") -> UUID:
         """Create a tenant. Returns its id. Raises as `accounts.create_tenant`, and Forbidden."""
@@ -312,24 +335,46 @@ class Administrator:
     @contextmanager
     def _changing_account(self, id: UUID) -> Iterator[Person]:
         """Run the block as `_changing`, for a change of the account itself."""
-        with self._changing(self.limit()):
+        with self._changing(limit := self.limit()):
             person = self.person(id)
             if not person.is_manageable:
                 raise Forbidden(text("only an administrator of all tenants may do this"))
+            if limit is not None:
+                self._check_account_held(person)
             yield person
+
+    def _grant(self, id: UUID, roles: Roles, tenant: Tenant | None) -> Roles:
+        """Grant roles that the administrator holds. Returns all roles there."""
+        self._check_held(roles, tenant)
+        ((user, tenants),) = accounts.list_users(self.conn, id=id)
+        # SAFETY: without mail, an administrator of the only tenant may know the password.
+        is_known = self._send is None and not user.roles and len(tenants) == 1
+        joins = tenant is None or tenant.slug not in tenants
+        if is_known and joins and not current_identity().system:
+            message = text("without mail, only `auth grant` adds an account of another tenant")
+            raise Forbidden(message)
+        result = accounts.grant(self.conn, id, roles, tenant and tenant.id)
+        self._record_roles(id, tenant, _roles_of(Person(user, tenants), tenant), result)
+        return result
 
     def _check_held(self, roles: Collection[str], tenant: Tenant | None) -> None:
         """Raise Forbidden for roles that the administrator does not hold in the tenant."""
-        if current_identity().system:
-            return
-        if missing := sorted(set(roles) - self.grantable(tenant)):
-            names = ", ".join(missing)
-            raise Forbidden(text("you do not hold these roles yourself: {roles}", roles=names))
+        if roles and not current_identity().system:
+            _check_none(set(roles) - self.grantable(tenant))
 
-    def _check_remaining(self, lost: Collection[str], tenant: Tenant | None) -> None:
+    def _check_account_held(self, person: Person) -> None:
+        """Raise Forbidden for an account with roles that the administrator does not hold."""
+        if not current_identity().system:
+            ((user, tenants),) = accounts.list_users(self.conn, id=UUID(current_identity().user))
+            missing = set(person.user.roles) - set(user.roles)
+            for slug, roles in person.tenants.items():
+                missing |= set(roles) - {*user.roles, *tenants.get(slug, ())}
+            _check_none(missing)
+
+    def _check_remaining(self, lost: Collection[str], slug: str | None) -> None:
         """Raise Conflict if these roles were those of the last administrator of the tenant."""
         if not self._roles.isdisjoint(lost):
-            params = {"roles": list(self._roles), "tenant": tenant and tenant.id}
+            params = {"roles": list(self._roles), "slug": slug}
             if not db.run(self.conn, SQL["administrators"], params):
                 raise Conflict(text("one administrator must remain"))
 
@@ -349,6 +394,12 @@ class Administrator:
             "request": str(log_fields.get().get("request_id", "")),
         }  # fmt: skip
         db.run(self.conn, SQL["record_change"], params)
+
+
+def _check_none(missing: Set[str]) -> None:
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise Forbidden(text("you do not hold these roles yourself: {roles}", roles=names))
 
 
 def _roles_of(person: Person, tenant: Tenant | None) -> Roles | None:

@@ -74,17 +74,22 @@ values (%(key)s, %(hint)s, %(user)s, %(tenant)s, %(name)s, %(roles)s::text[],
   now() + %(seconds)s::float8 * interval '1 second')
 returning id
 
--- The keys of one user or of all, the oldest first. If a tenant is named, only those that are restricted to it.
+-- The keys of one user, or the valid ones of all. If a tenant is named, only those of its members that are restricted to it.
 -- name: keys
 select t.id, t.hint, t.name, t.roles, n.slug, t.created_at, t.seen_at, t.expires_at, t.revoked_at, u.id, u.email
 from forge_token t join forge_user u on u.id = t.user_id left join forge_tenant n on n.id = t.tenant_id
-where (%(user)s::uuid is null or t.user_id = %(user)s) and (%(tenant)s::uuid is null or t.tenant_id = %(tenant)s)
-order by t.id
+where (t.user_id = %(user)s or %(user)s::uuid is null and t.revoked_at is null)
+  and (%(after)s::uuid is null or t.id > %(after)s)
+  and (%(tenant)s::uuid is null or exists (
+    select from forge_membership m where m.user_id = t.user_id and m.tenant_id = t.tenant_id and m.tenant_id = %(tenant)s))
+order by t.id limit %(limit)s
 
 -- name: revoke_key
-update forge_token set revoked_at = now()
+update forge_token t set revoked_at = now()
 where revoked_at is null and (id = %(id)s::uuid or hint = %(hint)s)
-returning id
+  and (%(tenant)s::uuid is null or exists (
+    select from forge_membership m where m.user_id = t.user_id and m.tenant_id = t.tenant_id and m.tenant_id = %(tenant)s))
+returning user_id, hint, (select slug from forge_tenant n where n.id = t.tenant_id)
 
 -- The identity of a key: its id, the user, an empty name, the user's roles, the roles of the key (null: all), and the
 -- requested tenant, or that of the key, with the roles of the membership there (null: not a member). seen_at is written
@@ -246,12 +251,12 @@ returning key
 -- name: lock_administration
 select pg_advisory_xact_lock(hashtextextended('forge administration', 0))
 
--- One administrator of a tenant, or without one, of all tenants.
+-- One administrator of a tenant, or without one, of all tenants, that can sign in.
 -- name: administrators
 select u.id from forge_user u
-where u.disabled_at is null and (u.roles && %(roles)s::text[] or exists (
-  select from forge_membership m
-  where m.user_id = u.id and m.tenant_id = %(tenant)s::uuid and m.roles && %(roles)s::text[]))
+where u.disabled_at is null and u.password is not null and (u.roles && %(roles)s::text[] or exists (
+  select from forge_membership m join forge_tenant t on t.id = m.tenant_id
+  where m.user_id = u.id and t.slug = %(slug)s and m.roles && %(roles)s::text[]))
 limit 1
 
 -- The history of users and tenants belongs to no tenant, so that administrators of all tenants can read it.
@@ -260,12 +265,15 @@ insert into forge_audit (topic, resource_id, operation, version, actor, request_
 values (%(topic)s, %(id)s, %(operation)s, 0, %(actor)s, %(request)s, %(changes)s)
 returning id
 
--- The latest changes of one row or of all; with names, only those that have one of them.
+-- The latest changes of one row or of all; with names, only those that have one of them. With a tenant, only its members
+-- are named as authors.
 -- name: changes
-select a.created_at, a.operation, a.actor, coalesce(u.name, ''), coalesce(u.email, ''), a.resource_id, a.changes
+select a.created_at, a.operation, case when %(tenant)s::uuid is null then a.actor else '' end, coalesce(u.name, ''), coalesce(u.email, ''), a.resource_id, a.changes
 from forge_audit a
 left join forge_user u
   on u.id = case when actor ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then actor::uuid end
+  and (%(tenant)s::uuid is null
+    or exists (select from forge_membership m where m.user_id = u.id and m.tenant_id = %(tenant)s))
 where topic = %(topic)s and (%(id)s::text is null or resource_id = %(id)s)
   and (%(names)s::text[] is null or changes ?| %(names)s)
 order by a.id desc limit 20

@@ -19,7 +19,7 @@ from uuid import UUID
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated
 from ..i18n import text
-from .accounts import SQL, Connection, as_id, checked_roles
+from .accounts import SQL, Connection, as_id, check_name, checked_roles
 from .identity import SESSION, Identity
 
 KEY = "fmk_"
@@ -103,30 +103,44 @@ def create_key(
         "key": digest(secret), "hint": secret[:HINT], "user": user, "tenant": tenant, "name": name,
         "roles": None if roles is None else checked_roles(roles), "seconds": lifetime,
     }  # fmt: skip
+    check_name(name)
     db.run(conn, SQL["create_key"], params)
     return secret
 
 
-def list_keys(conn: Connection, user: UUID | None, tenant: UUID | None = None) -> list[ApiKey]:
+def list_keys(
+    conn: Connection,
+    user: UUID | None,
+    tenant: UUID | None = None,
+    after: UUID | None = None,
+    limit: int | None = None,
+) -> list[ApiKey]:
     """Return keys, the oldest first.
 
-    user: the owner, None for all.
-    tenant: only those that are restricted to it.
+    user: the owner, None for the keys of all users that are not revoked.
+    tenant: only those of its members that are restricted to it.
+    after: the last key of the previous page.
+    limit: the number of keys, None for all.
     """
-    params = {"user": user, "tenant": tenant}
+    params = {"user": user, "tenant": tenant, "after": after, "limit": limit}
     return [ApiKey(*row) for row in db.run(conn, SQL["keys"], params)]
 
 
-def revoke_key(conn: Connection, hint_or_id: str) -> int:
-    """Revoke the key of an id, or all keys with a hint. Returns their number.
+def revoke_keys(
+    conn: Connection, hint_or_id: str, tenant: UUID | None = None
+) -> list[tuple[UUID, str, str | None]]:
+    """Revoke the key of an id, or all keys with a hint.
 
-    Raises NotFound F635 if no valid key matches.
+    tenant: only those of its members that are restricted to it.
+
+    Returns the user, the hint and the tenant of each. Raises NotFound F635 if no valid key matches.
     """
-    params = {"hint": hint_or_id, "id": as_id(hint_or_id)}
-    count = len(db.run(conn, SQL["revoke_key"], params))
-    if not count:
+    hint = hint_or_id.replace("\0", "")
+    params = {"hint": hint, "id": as_id(hint_or_id), "tenant": tenant}
+    revoked = [(user, hint, slug) for user, hint, slug in db.run(conn, SQL["revoke_key"], params)]
+    if not revoked:
         raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
-    return count
+    return revoked
 
 
 def start_session(conn: Connection, user: UUID, lifetime: float, browser: Browser) -> str:

@@ -110,5 +110,5 @@ def required_by(names: Iterable[str]) -> Changes:
 def _is_gen_source(name: str) -> bool:
     folder, _, rest = name.partition("/")
     inside = rest.partition("/")[2]
-    page = name.endswith(".html") and (folder == "views" or inside.startswith("views/"))
+    page = name.endswith((".html", ".txt")) and (folder == "views" or inside.startswith("views/"))
     return page or (folder == "resources" and inside == "schema.py")

@@ -13,6 +13,7 @@ from ..wsgi import Raw, escape, join, show_time, tag
 
 _NAME = lazy_pattern(r"\{(\w+)\}")
 _CREATED = gettext_noop("{user} created the account, {when}")
+_SET = gettext_noop("{user} set a new password, {when}")
 _REVOKED = gettext_noop("{user} revoked the key {before}, {when}")
 _SENTENCES = {
     "name": gettext_noop("{user} created {after}, {when}"),  # a tenant
@@ -64,6 +65,8 @@ def account_sentence(change: administration.AccountChange) -> Raw:
         message = _SENTENCES.get(kind, _CREATED)
         if kind == "roles" and parts["tenant"]:
             message = _IN_TENANT
+        elif kind == "password" and after == "set":
+            message = _SET
         elif kind == "key" and not after:
             message = _REVOKED
         parts |= {"before": tag("del", _shown(before)), "after": tag("ins", _shown(after))}

@@ -1,6 +1,6 @@
 """The job that sends a message.
 
-A message whose job is interrupted is sent again with the same Message-ID, by which mail servers
+After an interruption a message is sent again with the same Message-ID, by which mail servers
 recognise the duplicate.
 """
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from .. import jobs
 from ..db import Connection
-from ..errors import ConfigError
+from ..errors import ConfigError, Invalid
 from .message import Message
 from .transport import FileTransport, Rejected, SMTPTransport
 
@@ -43,7 +43,7 @@ class Mailer:
             raise ConfigError("mail.url is not set", hint="set FORGE_MAIL_URL and FORGE_MAIL_FROM")
         try:
             self._transport.send(message.build(self._sender))
-        except Rejected as err:
+        except (Rejected, Invalid) as err:
             raise jobs.Discard(err.message) from err
 
 

@@ -42,7 +42,8 @@ class Message(NamedTuple):
         mail = EmailMessage(SMTP)
         mail["From"] = Address(name, addr_spec=address)
         try:
-            mail["To"] = Address(addr_spec=self.to)
+            local, _, domain = self.to.rpartition("@")
+            mail["To"] = Address(addr_spec=f"{local}@{domain.encode('idna').decode()}")
             mail["Subject"] = self.subject
         except (ValueError, MessageError) as err:
             why = translated("cannot be the address or the subject of a message")

@@ -40,9 +40,15 @@ class SMTPTransport:
                 self._url.hostname or "localhost",
                 self._url.port or _PORTS[self._url.scheme],
             )
+            options = parse_qs(self._url.query, strict_parsing=bool(self._url.query))
+            self._authority = options.pop("ca", [None])[0]
+            if options or self._url.path or not self._url.hostname:
+                raise ValueError
         except (KeyError, ValueError):
             known = "smtp://, smtp+starttls:// and smtps://"
-            raise ConfigError(f"mail.url is not a URL of a server; known are {known}") from None
+            message = f"mail.url is not a URL of a server; known are {known}"
+            hint = "write / in a password as %2F; ?ca=FILE is the only option"
+            raise ConfigError(message, hint=hint) from None
         if self._url.scheme == "smtp" and self._url.password:
             hint = "use smtp+starttls://"
             raise ConfigError("mail.url: a password is sent with TLS only", hint=hint)
@@ -68,6 +74,8 @@ class SMTPTransport:
         except smtplib.SMTPDataError as err:
             _check_reply(err.smtp_code, err.smtp_error)
             raise
+        except smtplib.SMTPNotSupportedError as err:  # the address needs SMTPUTF8 (RFC 6531)
+            raise Rejected(str(err)) from err
         finally:
             client.close()
 
@@ -76,8 +84,7 @@ class SMTPTransport:
         import ssl
 
         url, (host, port) = self._url, self._address
-        authority = parse_qs(url.query).get("ca", [None])[0]
-        context = ssl.create_default_context(cafile=authority)
+        context = ssl.create_default_context(cafile=self._authority)
         if url.scheme == "smtps":
             client: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=context)
         else:

@@ -39,7 +39,7 @@ def manage_accounts(project: Project, args: argparse.Namespace) -> int:
 def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Result:
     (email,) = _of(args, "an email")
     _check_known(args.role, project)
-    id, _ = administration.Administrator(conn).invite(email, args.name, args.role)
+    id, _, _ = administration.Administrator(conn).invite(email, args.name, args.role)
     if args.password:
         _set_password(conn, accounts.find_user(conn, email), project)
     return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
@@ -163,7 +163,8 @@ def _set_password(conn: db.Connection, user: accounts.User, project: Project) ->
             raise UsageError("the two passwords differ", hint="try again")
     else:
         password = sys.stdin.readline().rstrip("\r\n")
-    signing.set_password(conn, user, password, project.config.auth.password_min_length)
+    min_length = project.config.auth.password_min_length
+    administration.Administrator(conn).set_password(user, password, min_length)
 
 
 def _user(conn: db.Connection, args: argparse.Namespace) -> accounts.User:

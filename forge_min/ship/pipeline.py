@@ -48,7 +48,7 @@ from .verify import compare, read_current
 Format = Literal["zipapp", "dir"]
 _BOOT = "forge_min/ship/artifact/boot.py"
 _SHIP = "forge_min/ship/"
-_SOURCES_OF_GEN = ("views/*.html", "resources/*/views/*.html", "resources/*/schema.py")
+_SOURCES_OF_GEN = ("views/*.*", "resources/*/views/*.*", "resources/*/schema.py")
 SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from forge_min import db
 from forge_min.app import Runtime
-from forge_min.auth import accounts, signing
+from forge_min.auth import accounts, credentials, signing
 from forge_min.auth.accounts import User
 from forge_min.html.account import SendAccountLinks, reset_path
 from forge_min.testing import Client, TestDatabase, running_app
@@ -140,7 +140,7 @@ def test_a_link_is_sent_by_mail_with_the_address_of_the_project(
             links = app.registry.dependencies["forge_account_links"]
             for email in (EMAILS[0], "nobody@example.com"):
                 if invites:
-                    links.request(database.connection(), email, "/t/north", invites=True)
+                    links.request("/t/north", database.connection(), email, True)
                 else:
                     assert forgot(client, email)[0] == 200
             work(app, database)
@@ -172,3 +172,40 @@ def test_without_mail_no_page_offers_a_link(
         client = Client(app)
         assert client.get("/account/forgot").status == 404
         assert "/account/forgot" not in client.get("/account/sign-in").text
+
+
+@pytest.mark.usefixtures("wide_code")
+def test_without_mail_an_administrator_is_shown_the_link_once(
+    wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = database.connection()
+    ada = accounts.create_user(conn, "ada@example.com", roles=["admin"])
+    secret = credentials.start_session(conn, ada, 600, credentials.Browser())
+    with started(wide_database, monkeypatch, None, FORGE_ENV="test") as app:
+        client, headers = Client(app), {"Cookie": f"forge_session={secret}"}
+        page = client.get("/-/people/new", headers=headers)
+        fields = dict(re.findall(r'name="(_csrf_token)" value="([^"]+)"', page.text))
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode({**fields, "email": "new@example.com", "role": "admin"}).encode()
+        page = client.post("/-/people", body=body, headers=headers)
+        (path,) = re.findall(r"(/account/reset\?key=[^<\s]+)", page.text)
+        assert page.status == 200 and page.headers["Cache-Control"] == "no-store"
+        assert client.get(path).status == 200
+        assert not db.run(conn, "select id from forge_job")
+        for query in ("?q=%00", "?after=%00", "?tenant=%00", f"?q={'x' * 5000}"):
+            assert client.get(f"/-/people{query}", headers=headers).status == 200, query
+        for path in ("/-/people/x", "/-/people/%00", f"/-/people/{'9' * 500}"):
+            assert client.get(path, headers=headers).status in (400, 404), path
+        for operation, form in (
+            ("create-key", {"days": "9" * 5000}),
+            ("create-key", {"days": "-1"}),
+            ("create-key", {"name": "a\0b"}),
+            ("create-key", {"tenant": "nowhere"}),
+            ("sessions", {"session": "abc"}),
+            ("roles", {"role": "\0", "tenant": ""}),
+            ("nothing", {}),
+        ):
+            body = urlencode({**fields, **form}).encode()
+            answer = client.post(f"/-/people/{ada}/{operation}", body=body, headers=headers)
+            assert 400 <= answer.status < 500, (operation, form, answer.status)
+        assert len(credentials.list_sessions(conn, ada)) == 1

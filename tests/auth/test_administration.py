@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,14 @@ from forge_min import db
 from forge_min.auth import SYSTEM, Identity, accounts, as_identity, credentials, signing
 from forge_min.auth.accounts import Tenant
 from forge_min.auth.administration import PAGE, Administrator
-from forge_min.errors import Conflict, Forbidden, NotFound, TooManyAttempts, Unauthenticated
+from forge_min.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooManyAttempts,
+    Unauthenticated,
+)
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
@@ -30,6 +38,8 @@ class Hospital:
         self.north, self.south = (accounts.find_tenant(conn, s) for s in ("north", "south"))
         self.anna = accounts.create_user(conn, "anna@example.com", roles=["admin", "nurse"])
         self.nora = self.member("nora@example.com", ["admin", "nurse"])
+        # They can sign in: an account without a password is no administrator that remains.
+        conn.execute("update forge_user set password = 'a hash'")
         self.nick = self.member("nick@example.com", ["nurse"])
 
     def member(self, email: str, roles: list[str], tenant: Tenant | None = None) -> UUID:
@@ -38,14 +48,16 @@ class Hospital:
         return id
 
     @contextmanager
-    def acting(self, user: UUID, tenant: Tenant | None = None) -> Iterator[Administrator]:
+    def acting(
+        self, user: UUID, tenant: Tenant | None = None, send: Any = None
+    ) -> Iterator[Administrator]:
         """Identified by a session, as pages are."""
         secret = credentials.start_session(self.conn, user, 600, credentials.Browser())
         slug = tenant.slug if tenant else None
         identity = credentials.identify_session(self.conn, secret, slug)
         assert identity is not None
         with as_identity(identity):
-            yield Administrator(self.conn, ROLES)
+            yield Administrator(self.conn, ROLES, send)
 
 
 @pytest.fixture
@@ -135,18 +147,105 @@ def test_roles_that_the_administrator_does_not_hold_cannot_be_reached(hospital: 
         accounts.find_user(hospital.conn, "new@example.com")
 
 
-def test_an_invitation_sets_a_password_and_later_ones_only_add_a_membership(
-    hospital: Hospital,
-) -> None:
+def test_an_invitation_sets_a_password_and_adds_a_membership(hospital: Hospital) -> None:
     with hospital.acting(hospital.nora, hospital.north) as nora:
-        id, secret = nora.invite("new@example.com", "New", ["nurse"], hospital.north)
-    with hospital.acting(hospital.anna) as anna:
-        assert anna.invite("NEW@example.com", "", ["nurse"], hospital.south) == (id, "")
+        id, is_new, secret = nora.invite("new@example.com", "New", ["nurse"], hospital.north)
+        assert is_new and nora.person(id).tenants == {"north": ["nurse"]}
+    signing.use_reset(hospital.conn, secret, PASSWORD, 12)
+    assert signing.sign_in(hospital.conn, "new@example.com", PASSWORD, 60, credentials.Browser())
+    with hospital.acting(hospital.anna, send=lambda *_: None) as anna:
+        result = anna.invite("NEW@example.com", "", ["nurse"], hospital.south)
+        assert result == (id, False, "")
         assert anna.person(id).tenants == {"north": ["nurse"], "south": ["nurse"]}
         with pytest.raises(Conflict):
             anna.invite("new@example.com", "", ["nurse"], None)
-    signing.use_reset(hospital.conn, secret, PASSWORD, 12)
-    assert signing.sign_in(hospital.conn, "new@example.com", PASSWORD, 60, credentials.Browser())
+
+
+def test_with_mail_links_are_sent_and_no_administrator_sees_them(hospital: Hospital) -> None:
+    sent: list[tuple[str, bool]] = []
+
+    def send(conn: object, email: str, invites: bool) -> None:
+        assert conn is hospital.conn
+        sent.append((email, invites))
+
+    with hospital.acting(hospital.nora, hospital.north, send) as nora:
+        _, is_new, secret = nora.invite("new@example.com", "", ["nurse"], hospital.north)
+        assert is_new and secret == nora.create_reset(hospital.nick) == ""
+    assert sent == [("new@example.com", True), ("nick@example.com", False)]
+    assert not db.run(hospital.conn, "select key from forge_reset")
+
+
+def test_an_administrator_takes_over_no_account_that_gets_roles_elsewhere(
+    hospital: Hospital,
+) -> None:
+    loner = accounts.create_user(hospital.conn, "loner@example.com")
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        id, _, _ = nora.invite("victim@example.com", "", ["nurse"], hospital.north)
+        # Of an account that she did not create she learns that it exists, and no more.
+        for email in ("anna@example.com", "loner@example.com"):
+            with pytest.raises(Conflict):
+                nora.invite(email, "", ["nurse"], hospital.north)
+        with pytest.raises(NotFound):
+            nora.create_reset(loner)
+    with hospital.acting(hospital.anna) as anna:
+        for call in (
+            lambda: anna.invite("victim@example.com", "", ["nurse"], hospital.south),
+            lambda: anna.change_roles(id, hospital.south, grant=["nurse"]),
+            lambda: anna.change_roles(id, None, grant=["nurse"]),
+        ):
+            with pytest.raises(Forbidden, match="auth grant"):
+                call()
+    with hospital.acting(hospital.anna, send=lambda *_: None) as anna:
+        anna.change_roles(id, hospital.south, grant=["nurse"])
+
+
+def test_an_administrator_whose_session_has_ended_changes_nothing(hospital: Hospital) -> None:
+    with hospital.acting(hospital.anna) as anna:
+        credentials.end_sessions(hospital.conn, hospital.anna)
+        with pytest.raises(Forbidden):
+            anna.set_disabled(hospital.nick, True)
+    with hospital.acting(hospital.anna) as anna:
+        signing.set_disabled(hospital.conn, hospital.anna, True)
+        with pytest.raises(Forbidden):
+            anna.invite("new@example.com", "", ["admin"], None)
+
+
+def test_keys_and_deactivation_need_the_roles_of_the_account(hospital: Hospital) -> None:
+    owner = hospital.member("owner@example.com", ["owner"])
+    both = hospital.member("both@example.com", ["nurse"])
+    accounts.grant(hospital.conn, both, ["nurse"], hospital.south.id)
+    accounts.grant(hospital.conn, hospital.anna, ["nurse"], hospital.north.id)
+    with hospital.acting(hospital.nora, hospital.north) as nora:
+        for call in (
+            lambda: nora.set_disabled(owner, True),
+            lambda: nora.create_key(owner, roles=["nurse"], tenant=hospital.north),
+            # It would act in the name of a user with more roles.
+            lambda: nora.create_key(hospital.anna, roles=["nurse"], tenant=hospital.north),
+            lambda: nora.create_key(both, roles=["nurse"], tenant=hospital.north),
+        ):
+            with pytest.raises(Forbidden):
+                call()
+        with pytest.raises(Forbidden):
+            nora.create_key(hospital.nick, roles=["owner"], tenant=hospital.north)
+    with hospital.acting(hospital.anna) as anna, pytest.raises(NotFound):
+        anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.south)
+
+
+def test_texts_that_no_page_can_show_are_refused(hospital: Hospital) -> None:
+    with hospital.acting(hospital.anna) as anna:
+        for name in ("a\0b", "x" * 201):
+            for call in (
+                lambda name=name: anna.invite("new@example.com", name, (), None),
+                lambda name=name: anna.create_tenant("east", name),
+                lambda name=name: anna.create_key(
+                    hospital.nick, name, roles=["nurse"], tenant=hospital.north
+                ),
+            ):
+                with pytest.raises(Invalid):
+                    call()
+        with pytest.raises(Invalid):
+            anna.invite("\u0130" * 240 + "@x.de", "", (), None)
+        assert anna.people("\0", after="\0") == anna.people()
 
 
 def test_a_deactivated_user_is_signed_out_and_unlocked_users_sign_in(hospital: Hospital) -> None:
@@ -174,6 +273,7 @@ def test_a_deactivated_user_is_signed_out_and_unlocked_users_sign_in(hospital: H
 
 def test_one_administrator_remains(hospital: Hospital) -> None:
     with hospital.acting(hospital.anna) as anna:
+        anna.invite("ghost@example.com", "", ["admin"], None)  # who cannot sign in yet
         for call in (
             lambda: anna.set_disabled(hospital.anna, True),
             lambda: anna.change_roles(hospital.anna, None, revoke=["admin"]),
@@ -199,6 +299,7 @@ def test_of_administrators_that_remove_each_other_at_once_one_remains(
     team = [
         accounts.create_user(hospital.conn, f"a{n}@example.com", roles=["admin"]) for n in range(4)
     ]
+    hospital.conn.execute("update forge_user set password = 'a hash'")
     accounts.ungrant(hospital.conn, hospital.anna, ["admin"])
 
     def remove(place: int) -> bool:
@@ -219,6 +320,7 @@ def test_of_administrators_that_remove_each_other_at_once_one_remains(
 
 
 def test_every_change_is_in_the_history_with_its_author(hospital: Hospital) -> None:
+    accounts.grant(hospital.conn, hospital.nick, ["nurse"], hospital.south.id)
     with hospital.acting(hospital.anna) as anna:
         anna.change_roles(hospital.nick, hospital.north, grant=["admin"])
         key = anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.south)
@@ -226,10 +328,13 @@ def test_every_change_is_in_the_history_with_its_author(hospital: Hospital) -> N
         anna.set_disabled(hospital.nick, True)
         with as_identity(SYSTEM):
             Administrator(hospital.conn).set_disabled(hospital.nick, False)
+            user = accounts.find_user(hospital.conn, "nick@example.com")
+            Administrator(hospital.conn).set_password(user, PASSWORD, 12)
         entries = anna.history(hospital.nick)
         changes = [(entry.actor_email or entry.actor, dict(entry.changes)) for entry in entries]
         email, hint = "anna@example.com", key[: credentials.HINT]
         assert changes == [
+            ("system", {"password": ["", "set"]}),
             ("system", {"disabled": [True, False]}),
             (email, {"disabled": [False, True]}),
             (email, {"key:south": [hint, ""]}),
@@ -237,8 +342,9 @@ def test_every_change_is_in_the_history_with_its_author(hospital: Hospital) -> N
             (email, {"roles:north": [["nurse"], ["admin", "nurse"]]}),
         ]
     with hospital.acting(hospital.nora, hospital.north) as nora:
-        seen = [dict(entry.changes) for entry in nora.history(hospital.nick)]
-        assert seen == [changes[-1][1]], "the key of another tenant is not shown"
+        seen = nora.history(hospital.nick)
+        assert [dict(entry.changes) for entry in seen] == [changes[-1][1]], "not the other tenant's"
+        assert (seen[0].actor, seen[0].actor_email) == ("", ""), "anna is not a member"
 
 
 def test_users_are_found_by_words_and_in_pages(hospital: Hospital) -> None:

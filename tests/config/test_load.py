@@ -762,3 +762,22 @@ def test_keys_that_were_removed_only_warn() -> None:
 def test_a_value_of_another_type_is_refused_with_the_choices() -> None:
     (error,) = errors_of({}, "[database]\nprepare = false\n")
     assert error.message == "forge.toml:2: database.prepare must be 'auto' or 'off', not False"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FORGE_MAIL_FROM", "Shop, Inc. <a@shop.example>"),
+        ("FORGE_MAIL_FROM", "a@b, c@d"),
+        ("FORGE_MAIL_FROM", "@"),
+        ("FORGE_MAIL_FROM", "a@b\r\nBcc: c@d"),
+        ("FORGE_MAIL_URL", "http://mail.example"),
+        ("FORGE_PROJECT_URL", "https://:80"),
+        ("FORGE_PROJECT_URL", "shop.example"),
+        ("FORGE_PROJECT_TIME_ZONE", "Mars/Base"),
+        ("FORGE_PROJECT_TIME_ZONE", "../../etc/passwd"),
+    ],
+)
+def test_settings_of_mail_and_pages_are_checked_at_start(name: str, value: str) -> None:
+    (error,) = errors_of({name: value})
+    assert name in error.message

@@ -89,6 +89,15 @@ def test_a_permanent_reply_discards_and_a_temporary_one_is_an_error(start: Start
     assert len(inbox.received) == 1
 
 
+def test_an_address_that_no_server_takes_is_discarded_and_domains_are_encoded(start: Start) -> None:
+    inbox, port = start()
+    post = mailer(f"smtp://localhost:{port}")
+    with pytest.raises(jobs.Discard):
+        post.send(HELLO._replace(to="\u00fc@example.com"))
+    post.send(HELLO._replace(to="anna@ex\u00e4mple.com"))
+    assert list(inbox.attempts) == ["anna@xn--exmple-cua.com"]
+
+
 def test_a_server_that_is_away_is_an_error() -> None:
     with pytest.raises(OSError):
         mailer("smtp://localhost:1").send(HELLO)
@@ -135,7 +144,17 @@ def test_a_text_cannot_end_the_message(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["smtp://user:secret@localhost", "http://localhost", "smtp://localhost:x", "mail"]
+    "url",
+    [
+        "smtp://user:secret@localhost",
+        "http://localhost",
+        "smtp://localhost:x",
+        "mail",
+        "smtps://",
+        "smtps://localhost?CA=/etc/ca.pem",
+        "smtps://localhost?verify=no&ca=x",
+        "smtp+starttls://user:12/secret@localhost",
+    ],
 )
 def test_a_wrong_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -343,6 +343,22 @@ def test_what_another_site_makes_a_browser_send_is_refused(site: Site) -> None:
 
 
 @pytest.mark.thorough
+def test_two_tabs_in_two_tenants_write_where_they_were_opened(site: Site) -> None:
+    auth(site, "grant", EMAIL, "member", "manager", "--tenant", "south")
+    north = signed_in(site)
+    south = Person(site.port)
+    south.cookies = north.cookies  # another tab of the same browser
+    for tab, slug in ((north, "north"), (south, "south")):
+        tab.get(f"/t/{slug}/accounts/new")
+    for tab, slug in ((south, "south"), (north, "north")):
+        page = tab.send({"slug": slug, "name": slug.title()})
+        assert "Created." in page.text and tab.at.startswith(f"/t/{slug}/accounts/")
+    for slug, other in (("north", "South"), ("south", "North")):
+        page = north.get(f"/t/{slug}/accounts")
+        assert slug.title() in page.links and other not in page.links
+
+
+@pytest.mark.thorough
 def test_nobody_is_led_elsewhere_after_signing_in(site: Site) -> None:
     evil = ("//evil.example/", "https://evil.example", "/\\evil.example")
     for following in (*evil, "javascript:alert(1)", "\t//x"):

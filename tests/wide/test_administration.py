@@ -130,10 +130,7 @@ def test_a_key_is_shown_once_and_revoked(site: Site) -> None:
     page = submit(anna, "/create-key", tenant="north", role=["member"], name="scanner", days="90")
     key = next(word for word in page.text.split() if word.startswith(credentials.KEY))
     anna.click("Done")
-    page = submit(anna, "/link")
-    link = next(word for word in page.text.split() if "/account/reset?key=" in word)
-    assert link.startswith(f"http://127.0.0.1:{site.port}/account/reset")
-    assert Person(site.port).get(f"/account/reset?{urlsplit(link).query}").status == 200
+    assert "A link for a new password was sent to the user." in submit(anna, "/link").text
     bearer = {"Authorization": f"Bearer {key}"}
     assert site.ask("GET", "/t/north/api/v1/accounts", **bearer)[0] == 200
     page = anna.get("/-/keys")

@@ -37,16 +37,18 @@ class AccountLinks:
         """Whether links can be sent."""
         return self._own is not None or self._mailer.is_configured
 
-    def request(
-        self, conn: accounts.Connection, email: str, root: str, *, invites: bool = False
-    ) -> None:
+    def request(self, root: str, conn: accounts.Connection, email: str, invites: bool) -> None:
         """Insert the job that sends a link if the email has an account.
 
         root: of the pages, "/t/acme".
         invites: whether it is an invitation, else for a new password.
+
+        Raises Invalid F631 for an invitation to an address to which no mail can be sent.
         """
-        args = {"id": str(uuid4()), "email": email, "root": root, "invites": invites}
-        args["language"] = current_language()
+        args: dict[str, Any] = {"id": str(uuid4()), "root": root, "invites": invites}
+        args |= {"email": signing.plain_email(email), "language": current_language()}
+        if invites:
+            Message("", email, "", "").build("sender@example.com")
         jobs.insert_tx(conn, SendAccountLinks, args)
 
     def send(self, conn: accounts.Connection, args: dict[str, Any]) -> None:

@@ -277,7 +277,7 @@ class AccountPages:
         except TooManyAttempts as err:
             return self.ask_forgot(request, err)
         if wanted:
-            self._links.request(conn, email, request.root)
+            self._links.request(request.root, conn, email, False)
         return self.ask_forgot(
             request, notice=text("If this email has an account, a link is on its way.")
         )

@@ -8,7 +8,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 
 from ... import wsgi
-from ...auth import administration, credentials
+from ...auth import accounts, administration, credentials
 from ...i18n import text
 from ..layout import KEYS, PEOPLE, Layout
 from ..templates import keys
@@ -24,7 +24,9 @@ class KeyPages:
     administrator: returns the current user as an administrator, on this thread's connection.
     """
 
-    def __init__(self, layout: Layout, administrator: Callable[[], Administrator]) -> None:
+    def __init__(
+        self, layout: Layout, administrator: Callable[[wsgi.Request], Administrator]
+    ) -> None:
         self._layout, self._administrator = layout, administrator
 
     def routes(self) -> list[wsgi.Route]:
@@ -32,10 +34,13 @@ class KeyPages:
         return [wsgi.Route("GET", KEYS, self.list, ""), wsgi.Route("POST", KEYS, self.revoke, "")]
 
     def list(self, request: wsgi.Request) -> wsgi.Response:
-        """Show all keys that are not revoked."""
-        found = [key for key in self._administrator().list_keys() if key.revoked_at is None]
+        """Show a page of the keys that are not revoked."""
+        after = accounts.as_id(wsgi.first(request.query, "after"))
+        found = self._administrator(request).list_keys(after=after)
+        last = found[administration.PAGE - 1].id if len(found) > administration.PAGE else ""
         context: dict[str, Any] = {
-            "keys": [key_item(key, request.root) for key in found],
+            "keys": [key_item(key, request.root) for key in found[: administration.PAGE]],
+            "next": f"{request.root}{KEYS}?after={last}" if last else "",
             "url": request.root + KEYS,
             "token": wsgi.csrf_field(request),
             "people": request.root + PEOPLE,
@@ -44,7 +49,7 @@ class KeyPages:
 
     def revoke(self, request: wsgi.Request) -> wsgi.Response:
         """Revoke a key."""
-        self._administrator().revoke_keys(wsgi.first(wsgi.sent_form(request), "key"))
+        self._administrator(request).revoke_keys(wsgi.first(wsgi.sent_form(request), "key"))
         return wsgi.flash(wsgi.redirect(request.root + KEYS), text("Revoked."))
 
 

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 from uuid import UUID
 from wsgiref.util import application_uri
 
-from ... import db, wsgi
-from ...auth import accounts, administration, current_identity, signing
+from ... import wsgi
+from ...auth import accounts, administration, current_identity
 from ...errors import BadRequest, DomainError, Invalid, NotFound
 from ...i18n import text
-from ..account import AccountLinks, reset_path
+from ..account import reset_path
 from ..account.pages import browser_name
 from ..history import account_sentence
 from ..layout import PEOPLE, Hyperlink, Layout
@@ -46,18 +46,15 @@ class PeoplePages:
 
     administrator: returns the current user as an administrator, on this thread's connection.
     roles: the roles that the project knows.
-    links: sends invitations, if it is configured; else a page shows the link.
     """
 
     def __init__(
         self,
         layout: Layout,
-        administrator: Callable[[], Administrator],
+        administrator: Callable[[wsgi.Request], Administrator],
         roles: Sequence[str],
-        links: AccountLinks,
     ) -> None:
         self._layout, self._administrator, self._roles = layout, administrator, roles
-        self._links = links
 
     def routes(self) -> list[wsgi.Route]:
         """Return the routes of these pages."""
@@ -71,7 +68,7 @@ class PeoplePages:
 
     def list(self, request: wsgi.Request) -> wsgi.Response:
         """Show a page of users, found by words and by tenant."""
-        admin, url = self._administrator(), request.root + PEOPLE
+        admin, url = self._administrator(request), request.root + PEOPLE
         words, slug = wsgi.first(request.query, "q"), wsgi.first(request.query, "tenant")
         tenants = [tenant for tenant, _ in admin.tenants()]
         tenant = next((each for each in tenants if each.slug == slug), None)
@@ -109,7 +106,7 @@ class PeoplePages:
             raise NotFound(text("nothing is at this address"))
         id, form = _id(request), wsgi.sent_form(request)
         try:
-            done = operation(self._administrator(), id, form)
+            done = operation(self._administrator(request), id, form)
         except DomainError as err:
             return self._show(request, id, err)
         return self._done(request, done, id)
@@ -120,21 +117,18 @@ class PeoplePages:
 
     def invite(self, request: wsgi.Request) -> wsgi.Response:
         """Create an account or a membership."""
-        form, admin = wsgi.sent_form(request), self._administrator()
+        form, admin = wsgi.sent_form(request), self._administrator(request)
         email, name = wsgi.first(form, "email").strip(), wsgi.first(form, "name").strip()
         try:
             tenant = _tenant(wsgi.first(form, "tenant"), admin)
-            with db.transaction(admin.conn):
-                id, link = admin.invite(email, name, form.get("role", ()), tenant)
-                if sends := link and self._links.is_configured:
-                    self._links.request(admin.conn, email, request.root, invites=True)
+            id, is_new, link = admin.invite(email, name, form.get("role", ()), tenant)
         except DomainError as err:
             return self._ask(request, form, err)
-        notice = text("{email} had an account already, and is a member now.", email=email)
-        if sends:
-            notice, link = text("An invitation was sent to {email}.", email=email), ""
-        elif link:
+        notice = text("An invitation was sent to {email}.", email=email)
+        if link:
             notice = text("Send this link to {email}. It sets the password, once.", email=email)
+        elif not is_new:
+            notice = text("{email} had an account already, and is a member now.", email=email)
         return self._done(request, Done(notice, link), id)
 
     # -- helpers -----------------------------------------------------------------------------------
@@ -142,7 +136,7 @@ class PeoplePages:
     def _show(
         self, request: wsgi.Request, id: UUID, error: DomainError | None = None
     ) -> wsgi.Response:
-        admin, url = self._administrator(), f"{request.root}{PEOPLE}/{id}"
+        admin, url = self._administrator(request), f"{request.root}{PEOPLE}/{id}"
         seen, limit = admin.person(id), admin.limit()
         tenants = [tenant for tenant, _ in admin.tenants()]
         members = [tenant for tenant in tenants if tenant.slug in seen.tenants]
@@ -197,7 +191,7 @@ class PeoplePages:
     def _ask(
         self, request: wsgi.Request, form: Form, error: DomainError | None = None
     ) -> wsgi.Response:
-        admin = self._administrator()
+        admin = self._administrator(request)
         limit, slug = admin.limit(), wsgi.first(form, "tenant")
         tenants = [tenant for tenant, _ in admin.tenants()]
         chosen = next((each for each in tenants if each.slug == slug), None)
@@ -257,8 +251,9 @@ def _enable(admin: Administrator, id: UUID, form: Form) -> Done:
 
 def _create_link(admin: Administrator, id: UUID, form: Form) -> Done:
     link = admin.create_reset(id)
-    minutes = int(signing.RESET // 60)
-    return Done(text("This link sets a new password, once, for {n} minutes.", n=minutes), link)
+    if link:
+        return Done(text("This link sets a new password, once, within an hour."), link)
+    return Done(text("A link for a new password was sent to the user."))
 
 
 def _unlock(admin: Administrator, id: UUID, form: Form) -> Done:
@@ -267,19 +262,20 @@ def _unlock(admin: Administrator, id: UUID, form: Form) -> Done:
 
 
 def _end_sessions(admin: Administrator, id: UUID, form: Form) -> Done:
-    admin.end_sessions(id, accounts.as_id(wsgi.first(form, "session")))
+    session = wsgi.first(form, "session")
+    if session and accounts.as_id(session) is None:
+        raise BadRequest(text("this session does not exist"))
+    admin.end_sessions(id, accounts.as_id(session))
     return Done(text("Signed out there."))
 
 
 def _create_key(admin: Administrator, id: UUID, form: Form) -> Done:
     tenant = _tenant(wsgi.first(form, "tenant"), admin)
     roles, days = form.get("role", ()), wsgi.first(form, "days")
-    lifetime = int(days) * 86_400.0 if days.isdecimal() and 0 < int(days) <= 3650 else None
-    if days and lifetime is None:
+    if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= 3650):
         raise BadRequest(text("a number of days from 1 to 3650"))
-    key = admin.create_key(
-        id, wsgi.first(form, "name"), roles=roles, tenant=tenant, lifetime=lifetime
-    )
+    lifetime, name = int(days) * 86_400.0 if days else None, wsgi.first(form, "name")
+    key = admin.create_key(id, name, roles=roles, tenant=tenant, lifetime=lifetime)
     return Done(text("Send it as: Authorization: Bearer <key>"), key=key)
 
 

@@ -28,7 +28,7 @@ class TenantPages:
     def __init__(
         self,
         layout: Layout,
-        administrator: Callable[[], Administrator],
+        administrator: Callable[[wsgi.Request], Administrator],
         tenant_root: Callable[[wsgi.Request, str], str] | None,
     ) -> None:
         self._layout, self._administrator = layout, administrator
@@ -50,7 +50,7 @@ class TenantPages:
         form = wsgi.sent_form(request)
         slug, name = wsgi.first(form, "slug").strip(), wsgi.first(form, "name").strip()
         try:
-            self._administrator().create_tenant(slug, name)
+            self._administrator(request).create_tenant(slug, name)
         except DomainError as err:
             return self._list(request, slug, name, err)
         return wsgi.flash(wsgi.redirect(request.root + TENANTS), text("Created."))
@@ -62,7 +62,7 @@ class TenantPages:
         name: str = "",
         error: DomainError | None = None,
     ) -> wsgi.Response:
-        admin, url = self._administrator(), request.root + TENANTS
+        admin, url = self._administrator(request), request.root + TENANTS
         may_create = admin.limit() is None
         changes = admin.history(topic=administration.TENANTS) if may_create else ()
         context: dict[str, Any] = {
