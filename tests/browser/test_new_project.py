@@ -85,9 +85,13 @@ def test_the_admin_of_a_new_project_signs_in_and_adds_what_nobody_else_may(
     browser.until("document.body.textContent.includes('Created.')")
     look()
     assert "Hello" in stranger.get("/").text and "Hello" in stranger.get("/items").links
-    for path in ("/account", "/account/password"):
+    for path in ("/account", "/account/password", "/-/keys", "/-/people/new", "/-/people"):
         browser.get(base + path)
         look()
+    browser.find_element(By.LINK_TEXT, "admin@example.com").click()
+    for summary in browser.find_elements(By.CSS_SELECTOR, "main summary"):
+        summary.click()
+    look()
     assert wrong == []
     browser.find_element(By.XPATH, "//header//form//button").click()
     browser.until("location.pathname === '/'")
