@@ -17,7 +17,13 @@ from pathlib import Path
 from selenium.webdriver import Chrome, ChromeOptions
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1100,760")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--window-size=1100,760",
+)
 SETTLED = 3.0  # seconds until a page shows what has changed since it was loaded
 
 
@@ -27,8 +33,7 @@ TOUR = {
     "list-phone": "applications",
     "row": "applications/{row}",
     "form": "applications/{row}/edit",
-    "filters": "applications?state%5Bin%5D=submitted",
-    "trash": "applications/-/trash",
+    "filters": "applications?status%5Bin%5D=submitted,draft&_columns=number&_columns=begins_on",
     "states": "applications/-/states",
     "report": "-/reports/per_month",
     "people": "-/people",
