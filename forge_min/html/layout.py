@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..actions import ANYBODY
 from ..auth import SESSION, as_identity, current_identity
-from ..errors import Unauthenticated
+from ..errors import DomainError, Unauthenticated
 from ..i18n import current_language, gettext_noop, text
 from ..wsgi import (
     Raw,
@@ -231,6 +231,13 @@ _ADVICE = {
 }
 _LATER = gettext_noop("Try again in a moment. If it happens again, report it with this number.")
 _PAGE_HEADERS = ("Cache-Control", "Content-Type")
+
+
+def messages_of(error: DomainError | None) -> str:
+    """Return the messages of an error in one line, "" without one."""
+    if error is None:
+        return ""
+    return "; ".join(e.message for e in getattr(error, "errors", ())) or text(error.message)
 
 
 class ProblemPages:

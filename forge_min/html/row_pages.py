@@ -37,7 +37,7 @@ from .cells import PagePaths, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
 from .form import Texts
 from .inputs import SEARCH, Options, RelationChoices
-from .layout import Hyperlink, Layout, Render
+from .layout import Hyperlink, Layout, Render, messages_of
 from .lists import ListPage, Selection, export
 from .record import details
 from .templates import WORDS, delete, show
@@ -183,7 +183,7 @@ class RowPages:
         try:
             self._actions.delete(key, version=row.version)
         except (Conflict, ConstraintViolation, Invalid) as err:
-            return self._confirm(request, row, _message(err), status=409)
+            return self._confirm(request, row, messages_of(err), status=409)
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
@@ -211,7 +211,9 @@ class RowPages:
             return self._done(request, "updated", work())
         except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid) as err:
             status = 422 if isinstance(err, Invalid) else 409
-            return self._show(request, self._actions.get(self._key(request)), _message(err), status)
+            return self._show(
+                request, self._actions.get(self._key(request)), messages_of(err), status
+            )
 
     def restore(self, request: Request) -> Response:
         """Restore a deleted row, then redirect to it."""
@@ -304,8 +306,3 @@ class RowPages:
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params.get("id", "new"))
-
-
-def _message(err: DomainError) -> str:
-    """The messages of an error, for a page without a form."""
-    return "; ".join(e.message for e in getattr(err, "errors", ())) or text(err.message)

@@ -198,7 +198,8 @@ def _quoted(text: str) -> str:
 
 _LIBRARY = files(__package__.partition(".")[0])
 _FOLDERS = ("html/templates", "api/templates", "admin/templates")  # projects include the first
-_INCLUDED = ("field.html", "process.html")  # templates that are only included by others
+# Templates that are only included by others.
+_INCLUDED = ("account_history.html", "field.html", "process.html")
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
 

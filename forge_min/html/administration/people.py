@@ -11,12 +11,12 @@ from wsgiref.util import application_uri
 
 from ... import wsgi
 from ...auth import accounts, administration, current_identity
-from ...errors import BadRequest, DomainError, Invalid, NotFound
+from ...errors import BadRequest, DomainError, NotFound
 from ...i18n import text
 from ..account import reset_path
 from ..account.pages import browser_name
 from ..history import account_sentence
-from ..layout import PEOPLE, Hyperlink, Layout
+from ..layout import PEOPLE, Hyperlink, Layout, messages_of
 from ..templates import invite, people, person, secret
 from .keys import key_item
 
@@ -146,7 +146,7 @@ class PeoplePages:
         context: dict[str, Any] = {
             "url": url,
             "token": wsgi.csrf_field(request),
-            "problem": problem_of(error),
+            "problem": messages_of(error),
             "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
             "email": seen.user.email,
             "state": _state(seen),
@@ -183,7 +183,7 @@ class PeoplePages:
     def _grantable(
         self, admin: Administrator, tenant: Tenant | None, held: Sequence[str] = ()
     ) -> Sequence[Item]:
-        """Return the choices of roles. The user cannot change roles that he does not hold."""
+        """Return the choices of roles. Roles that the user does not hold are fixed."""
         own = admin.grantable(tenant)
         every = sorted({*self._roles, *held})
         return [Item(name=role, held=role in held, fixed=role not in own) for role in every]
@@ -198,7 +198,7 @@ class PeoplePages:
         context: dict[str, Any] = {
             "action": request.root + PEOPLE,
             "token": wsgi.csrf_field(request),
-            "problem": problem_of(error),
+            "problem": messages_of(error),
             "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
             "email": wsgi.first(form, "email"),
             "name": wsgi.first(form, "name"),
@@ -273,7 +273,7 @@ def _create_key(admin: Administrator, id: UUID, form: Form) -> Done:
     tenant = _tenant(wsgi.first(form, "tenant"), admin)
     roles, days = form.get("role", ()), wsgi.first(form, "days")
     if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= 3650):
-        raise BadRequest(text("a number of days from 1 to 3650"))
+        raise BadRequest(text("the number of days must be from 1 to 3650"))
     lifetime, name = int(days) * 86_400.0 if days else None, wsgi.first(form, "name")
     key = admin.create_key(id, name, roles=roles, tenant=tenant, lifetime=lifetime)
     return Done(text("Send it as: Authorization: Bearer <key>"), key=key)
@@ -322,10 +322,3 @@ def _state(seen: Person) -> str:
 
 def _memberships(seen: Person) -> str:
     return "; ".join(f"{slug}: {', '.join(roles) or '–'}" for slug, roles in seen.tenants.items())
-
-
-def problem_of(error: DomainError | None) -> str:
-    """Return the messages of an error, "" without one."""
-    if isinstance(error, Invalid):
-        return "; ".join(each.message for each in error.errors)
-    return text(error.message) if error else ""

@@ -11,9 +11,8 @@ from ...auth import administration
 from ...errors import DomainError
 from ...i18n import format_number, text
 from ..history import account_sentence
-from ..layout import PEOPLE, TENANTS, Layout
+from ..layout import PEOPLE, TENANTS, Layout, messages_of
 from ..templates import tenants
-from .people import problem_of
 
 Administrator = administration.Administrator
 
@@ -68,7 +67,7 @@ class TenantPages:
         context: dict[str, Any] = {
             "url": url,
             "token": wsgi.csrf_field(request),
-            "problem": problem_of(error),
+            "problem": messages_of(error),
             "creates": may_create,
             "slug": slug,
             "name": name,

@@ -10,7 +10,7 @@ from ...errors import BadRequest, DomainError
 from ...i18n import text
 from ...wsgi import Request, Response, csrf_field, first, join, redirect, sent_form, void
 from ..fields import AnyActions, label_of
-from ..layout import Hyperlink, Layout
+from ..layout import Hyperlink, Layout, messages_of
 from ..templates import WORDS, selection
 from ..titles import titles
 from .list_page import export
@@ -88,7 +88,7 @@ class Selection:
         label = label_of(self._actions.resource.topic)
         context: dict[str, Any] = {
             "rows": [
-                Item(title=names.get(key, kind), problem=_message((outcomes or {}).get(key)))
+                Item(title=names.get(key, kind), problem=messages_of((outcomes or {}).get(key)))
                 for key in keys
             ],
             "problem": text("Nothing was changed.") if outcomes else "",
@@ -128,9 +128,3 @@ _DONE = {"delete": "deleted", "restore": "restored"}
 def _item(name: str) -> Item:
     labels = {_CSV: WORDS.csv, "delete": WORDS.delete, "restore": text("Restore")}
     return Item(name=name, label=labels.get(name) or label_of(name), plain=name == _CSV)
-
-
-def _message(err: DomainError | None) -> str:
-    if err is None:
-        return ""
-    return "; ".join(e.message for e in getattr(err, "errors", ())) or text(err.message)
