@@ -56,9 +56,9 @@ def check_email(email: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise Invalid F631 for a name that is too long for a page, or that no text can hold."""
+    """Raise Invalid F631 for a name with more than 200 characters or a NUL."""
     if len(name) > 200 or "\0" in name:
-        raise _invalid("/name", text("is longer than 200 characters, or not a text"), "F631")
+        raise _invalid("/name", text("has more than 200 characters, or a NUL"), "F631")
 
 
 def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence[str] = ()) -> UUID:

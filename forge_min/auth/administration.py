@@ -56,11 +56,9 @@ class AccountChange(NamedTuple):
     """
 
     at: datetime
-    operation: str
     actor: str
     actor_name: str
     actor_email: str
-    key: str
     changes: Changes
 
 
@@ -69,14 +67,14 @@ class Administrator:
 
     roles: of administrators. The system needs none.
     send: sends the owner of an email a link that sets the password (connection, email, whether it
-        is an invitation). Without it links are returned, and the administrator may know the
-        password.
+        is an invitation). Without it the links are returned, so that the administrator may know
+        the password.
     """
 
     def __init__(
         self, conn: Connection, roles: Collection[str] = (), send: SendLink | None = None
     ) -> None:
-        self.conn, self._roles, self._send = conn, frozenset(roles), send
+        self._conn, self._roles, self._send = conn, frozenset(roles), send
 
     def limit(self) -> Tenant | None:
         """Return the tenant to which the administrator is limited, None for all tenants.
@@ -88,11 +86,11 @@ class Administrator:
         if identity.system:
             return None
         # SAFETY: read again, because another administrator may have ended the session by now.
-        if identity.via == SESSION and credentials.renewed(self.conn, identity):
+        if identity.via == SESSION and credentials.renewed(self._conn, identity):
             if not self._roles.isdisjoint(self.grantable(None)):
                 return None
             if identity.tenant is not None:
-                tenant = accounts.find_tenant(self.conn, str(identity.tenant))
+                tenant = accounts.find_tenant(self._conn, str(identity.tenant))
                 if not self._roles.isdisjoint(self.grantable(tenant)):
                     return tenant
         raise Forbidden(text("this identity may not do this here"))
@@ -109,22 +107,21 @@ class Administrator:
         limit = self.limit()
         where, most = limit or tenant, PAGE + 1
         found = accounts.list_users(
-            self.conn, where and where.id, words=words, after=after, limit=most
+            self._conn, where and where.id, words=words, after=after, limit=most
         )
         return [_seen_by(limit, *each) for each in found]
 
     def person(self, id: UUID) -> Person:
         """Return one user. Raises NotFound F633 if it is invisible to the administrator."""
         limit = self.limit()
-        for user, tenants in accounts.list_users(self.conn, limit and limit.id, id=id):
+        for user, tenants in accounts.list_users(self._conn, limit and limit.id, id=id):
             return _seen_by(limit, user, tenants)
         raise NotFound(text("this user does not exist"), code="F633")
 
     def tenants(self) -> list[tuple[Tenant, int]]:
         """Return the tenants that the administrator may see, with the number of their members."""
-        limit = self.limit()
-        every = accounts.list_tenants(self.conn)
-        return [(tenant, n) for tenant, n in every if limit is None or tenant.id == limit.id]
+        limit, every = self.limit(), accounts.list_tenants(self._conn)
+        return [(tenant, n) for tenant, n in every if limit in (None, tenant)]
 
     def list_keys(self, user: UUID | None = None, after: UUID | None = None) -> list[ApiKey]:
         """Return the keys of a user that the administrator may revoke.
@@ -133,29 +130,30 @@ class Administrator:
         after: the last key of the previous page.
         """
         limit, most = self.limit(), None if user else PAGE + 1
-        return credentials.list_keys(self.conn, user, limit and limit.id, after, most)
+        return credentials.list_keys(self._conn, user, limit and limit.id, after, most)
 
     def grantable(self, tenant: Tenant | None) -> frozenset[str]:
         """Return the roles that the current user holds in a tenant; None means everywhere."""
-        ((user, tenants),) = accounts.list_users(self.conn, id=UUID(current_identity().user))
-        return frozenset((*user.roles, *(tenants.get(tenant.slug, ()) if tenant else ())))
+        own = self._load(UUID(current_identity().user))
+        held = own.tenants.get(tenant.slug, ()) if tenant else ()
+        return frozenset((*own.user.roles, *held))
 
     def sessions(self, id: UUID) -> list[Session]:
         """Return the sessions of a user; none if the account is not manageable."""
         manageable = self.person(id).is_manageable
-        return credentials.list_sessions(self.conn, id) if manageable else []
+        return credentials.list_sessions(self._conn, id) if manageable else []
 
     def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
         """Return the latest changes of one user or tenant, or of all; the newest first.
 
-        An administrator of one tenant sees those of its roles and keys, and all of an account that
-        he may manage. Authors that are not members are not named.
+        An administrator of one tenant sees those of its roles and keys, and all of a manageable
+        account. Authors that are not members are not named.
         """
         limit, names = self.limit(), None
         if limit and not (id and self.person(id).is_manageable):
             names = [f"roles:{limit.slug}", f"key:{limit.slug}"]
         params = {"topic": topic, "id": id and str(id), "names": names}
-        rows = db.run(self.conn, SQL["changes"], {**params, "tenant": limit and limit.id})
+        rows = db.run(self._conn, SQL["changes"], {**params, "tenant": limit and limit.id})
         return [AccountChange(*row) for row in rows]
 
     # -- changes -----------------------------------------------------------------------------------
@@ -177,17 +175,17 @@ class Administrator:
         secret = ""
         with self._changing(tenant):
             try:
-                id, is_new = accounts.find_user(self.conn, email).id, False
+                id, is_new = accounts.find_user(self._conn, email).id, False
                 if tenant is None or self.limit() is not None:
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
-                id, is_new = accounts.create_user(self.conn, email, name=name), True
+                id, is_new = accounts.create_user(self._conn, email, name=name), True
                 self._record(id, "create", {})
             self._grant(id, roles, tenant)
             if is_new and self._send:
-                self._send(self.conn, email, True)
+                self._send(self._conn, email, True)
             elif is_new:
-                secret = signing.create_reset(self.conn, id, lifetime=INVITATION)
+                secret = signing.create_reset(self._conn, id, lifetime=INVITATION)
         return id, is_new, secret
 
     def change_roles(
@@ -207,7 +205,7 @@ class Administrator:
             if revoke:
                 before = result
                 self._check_held(revoke, tenant)
-                result = accounts.ungrant(self.conn, id, revoke, tenant and tenant.id)
+                result = accounts.ungrant(self._conn, id, revoke, tenant and tenant.id)
                 self._check_remaining(set(before) - set(result), tenant and tenant.slug)
                 self._record_roles(id, tenant, before, result)
         return result
@@ -217,7 +215,7 @@ class Administrator:
         with self._changing(tenant):
             before = _roles_of(self.person(id), tenant) or ()
             self._check_held(before, tenant)
-            accounts.leave(self.conn, id, tenant.id)
+            accounts.leave(self._conn, id, tenant.id)
             self._check_remaining(before, tenant.slug)
             self._record_roles(id, tenant, before, None)
 
@@ -227,7 +225,7 @@ class Administrator:
         Raises Forbidden, and Conflict if no administrator would remain.
         """
         with self._changing_account(id) as person:
-            signing.set_disabled(self.conn, id, disabled)
+            signing.set_disabled(self._conn, id, disabled)
             if disabled:
                 self._check_remaining(person.user.roles, None)
                 for slug, roles in person.tenants.items():
@@ -242,27 +240,27 @@ class Administrator:
         with self._changing_account(id) as person:
             self._record(id, "update", {"password": ("", "link")})
             if self._send:
-                self._send(self.conn, person.user.email, False)
+                self._send(self._conn, person.user.email, False)
                 return ""
             self._check_account_held(person)
-            return signing.create_reset(self.conn, id)
+            return signing.create_reset(self._conn, id)
 
     def set_password(self, user: User, password: object, min_length: int) -> None:
         """Set a password, as an operator. Raises as `signing.set_password`, and Forbidden."""
         require_one_of(())
-        signing.set_password(self.conn, user, password, min_length)
+        signing.set_password(self._conn, user, password, min_length)
         self._record(user.id, "update", {"password": ("", "set")})
 
     def unlock(self, id: UUID) -> None:
         """Forget the failed sign-ins of an account. Raises Forbidden."""
         with self._changing_account(id) as person:
-            signing.forget_attempts(self.conn, person.user.email)
+            signing.forget_attempts(self._conn, person.user.email)
             self._record(id, "update", {"locked": (True, False)})
 
     def end_sessions(self, id: UUID, session: UUID | None = None) -> None:
         """End a session of a user, or all. Raises Forbidden."""
         with self._changing_account(id):
-            if ended := credentials.end_sessions(self.conn, id, session):
+            if ended := credentials.end_sessions(self._conn, id, session):
                 self._record(id, "update", {"sessions": (ended, 0)})
 
     def create_key(
@@ -280,7 +278,7 @@ class Administrator:
         tenant: the only tenant in which the key acts, if any.
 
         Raises Forbidden for a user with roles that the administrator does not hold, and NotFound
-        F634 for one who is not a member of the tenant.
+        F634 for a user outside the tenant.
         """
         with self._changing(tenant), self._changing_account(id) as person:
             self._check_account_held(person)
@@ -291,7 +289,7 @@ class Administrator:
             self._check_held(roles or (), tenant)
             where = tenant and tenant.id
             secret = credentials.create_key(
-                self.conn, id, name=name, roles=roles, tenant=where, lifetime=lifetime
+                self._conn, id, name=name, roles=roles, tenant=where, lifetime=lifetime
             )
             hint = secret[: credentials.HINT]
             self._record(id, "update", {_key_name(tenant and tenant.slug): ("", hint)})
@@ -303,7 +301,7 @@ class Administrator:
         Raises NotFound F635 if the administrator may see no valid one.
         """
         with self._changing(limit := self.limit()):
-            revoked = credentials.revoke_keys(self.conn, hint_or_id, limit and limit.id)
+            revoked = credentials.revoke_keys(self._conn, hint_or_id, limit and limit.id)
             for user, hint, slug in revoked:
                 self._record(user, "update", {_key_name(slug): (hint, "")})
         return len(revoked)
@@ -311,7 +309,7 @@ class Administrator:
     def create_tenant(self, slug: str, name: str = "") -> UUID:
         """Create a tenant. Returns its id. Raises as `accounts.create_tenant`, and Forbidden."""
         with self._changing(None):
-            id = accounts.create_tenant(self.conn, slug, name)
+            id = accounts.create_tenant(self._conn, slug, name)
             self._record(id, "create", {"name": ("", name or slug)}, TENANTS)
         return id
 
@@ -325,8 +323,8 @@ class Administrator:
 
         tenant: of the change. Raises Forbidden for an administrator of another one.
         """
-        with db.transaction(self.conn):
-            db.run(self.conn, SQL["lock_administration"])
+        with db.transaction(self._conn):
+            db.run(self._conn, SQL["lock_administration"])
             limit = self.limit()
             if limit is not None and limit != tenant:
                 raise Forbidden(text("only an administrator of all tenants may do this"))
@@ -346,36 +344,41 @@ class Administrator:
     def _grant(self, id: UUID, roles: Roles, tenant: Tenant | None) -> Roles:
         """Grant roles that the administrator holds. Returns all roles there."""
         self._check_held(roles, tenant)
-        ((user, tenants),) = accounts.list_users(self.conn, id=id)
+        person = self._load(id)
         # SAFETY: without mail, an administrator of the only tenant may know the password.
-        is_known = self._send is None and not user.roles and len(tenants) == 1
-        joins = tenant is None or tenant.slug not in tenants
+        is_known = self._send is None and not person.user.roles and len(person.tenants) == 1
+        joins = tenant is None or tenant.slug not in person.tenants
         if is_known and joins and not current_identity().system:
             message = text("without mail, only `auth grant` adds an account of another tenant")
             raise Forbidden(message)
-        result = accounts.grant(self.conn, id, roles, tenant and tenant.id)
-        self._record_roles(id, tenant, _roles_of(Person(user, tenants), tenant), result)
+        result = accounts.grant(self._conn, id, roles, tenant and tenant.id)
+        self._record_roles(id, tenant, _roles_of(person, tenant), result)
         return result
+
+    def _load(self, id: UUID) -> Person:
+        """Return a user with all tenants."""
+        ((user, tenants),) = accounts.list_users(self._conn, id=id)
+        return Person(user, tenants)
 
     def _check_held(self, roles: Collection[str], tenant: Tenant | None) -> None:
         """Raise Forbidden for roles that the administrator does not hold in the tenant."""
         if roles and not current_identity().system:
-            _check_none(set(roles) - self.grantable(tenant))
+            _refuse(set(roles) - self.grantable(tenant))
 
     def _check_account_held(self, person: Person) -> None:
         """Raise Forbidden for an account with roles that the administrator does not hold."""
         if not current_identity().system:
-            ((user, tenants),) = accounts.list_users(self.conn, id=UUID(current_identity().user))
-            missing = set(person.user.roles) - set(user.roles)
+            own = self._load(UUID(current_identity().user))
+            missing = set(person.user.roles) - set(own.user.roles)
             for slug, roles in person.tenants.items():
-                missing |= set(roles) - {*user.roles, *tenants.get(slug, ())}
-            _check_none(missing)
+                missing |= set(roles) - {*own.user.roles, *own.tenants.get(slug, ())}
+            _refuse(missing)
 
     def _check_remaining(self, lost: Collection[str], slug: str | None) -> None:
         """Raise Conflict if these roles were those of the last administrator of the tenant."""
         if not self._roles.isdisjoint(lost):
             params = {"roles": list(self._roles), "slug": slug}
-            if not db.run(self.conn, SQL["administrators"], params):
+            if not db.run(self._conn, SQL["administrators"], params):
                 raise Conflict(text("one administrator must remain"))
 
     # -- the history -------------------------------------------------------------------------------
@@ -393,10 +396,11 @@ class Administrator:
             "actor": current_identity().user, "changes": Jsonb(changes),
             "request": str(log_fields.get().get("request_id", "")),
         }  # fmt: skip
-        db.run(self.conn, SQL["record_change"], params)
+        db.run(self._conn, SQL["record_change"], params)
 
 
-def _check_none(missing: Set[str]) -> None:
+def _refuse(missing: Set[str]) -> None:
+    """Raise Forbidden for roles that the administrator does not hold, if there are any."""
     if missing:
         names = ", ".join(sorted(missing))
         raise Forbidden(text("you do not hold these roles yourself: {roles}", roles=names))

@@ -268,7 +268,8 @@ returning id
 -- The latest changes of one row or of all; with names, only those that have one of them. With a tenant, only its members
 -- are named as authors.
 -- name: changes
-select a.created_at, a.operation, case when %(tenant)s::uuid is null then a.actor else '' end, coalesce(u.name, ''), coalesce(u.email, ''), a.resource_id, a.changes
+select a.created_at, case when %(tenant)s::uuid is null then a.actor else '' end, coalesce(u.name, ''),
+  coalesce(u.email, ''), a.changes
 from forge_audit a
 left join forge_user u
   on u.id = case when actor ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then actor::uuid end

@@ -135,8 +135,7 @@ def revoke_keys(
 
     Returns the user, the hint and the tenant of each. Raises NotFound F635 if no valid key matches.
     """
-    hint = hint_or_id.replace("\0", "")
-    params = {"hint": hint, "id": as_id(hint_or_id), "tenant": tenant}
+    params = {"hint": hint_or_id.replace("\0", ""), "id": as_id(hint_or_id), "tenant": tenant}
     revoked = [(user, hint, slug) for user, hint, slug in db.run(conn, SQL["revoke_key"], params)]
     if not revoked:
         raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")

@@ -65,7 +65,7 @@ def send_tx(conn: Connection, to: str, subject: str, text: str, html: str = "") 
     """Insert the job of a message, which is sent if and when the transaction commits.
 
     to: one address.
-    text, html: the same message as plain text and as a document; `render` of a page returns both.
+    text, html: the message as plain text, and as a document; pages *.txt and *.html return them.
 
     Returns the id of the job.
 

@@ -1,4 +1,4 @@
-"""The ways of a message: a server of SMTP (RFC 5321), or files in development."""
+"""Transports of messages: an SMTP server (RFC 5321), or files in development."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SMTPTransport:
         """Send a message.
 
         Raises Rejected if the server rejects it for good (5xx); OSError and the errors of smtplib
-        otherwise: it is not sent, or its fate is unknown.
+        otherwise: it was not sent, or whether it was sent is unknown.
         """
         import smtplib  # PERF: loaded by the first message
 
