@@ -89,7 +89,7 @@ TYPES: dict[str, dict[str, Strategy]] = {
     | {
         "min": st.sampled_from(["0001-01-01", "today-999y"]),
         "max": st.sampled_from(["9999-12-31", "today", "today+30d"]),
-        "default": st.dates().map(str),
+        "default": st.dates(datetime.date(1900, 1, 1), datetime.date(2020, 1, 1)).map(str),
     },
     "datetime": COLUMN
     | {"min": st.sampled_from(["0001-01-03T00:00:00Z", "now-2h"]), "default": MOMENTS.map(str)},
