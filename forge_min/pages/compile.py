@@ -253,9 +253,9 @@ def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
         raise _bad_file(root, path, f'another page has the name "{module}", too')
 
     def load(name: str) -> PageSource | None:
-        """Look beside the page first, then in the project's views/, then in the library."""
+        """Look beside the page, in the project's views/, then in the library; not at the page."""
         for folder in (path.parent, root / "views"):
-            if (folder / name).is_file():
+            if (folder / name).is_file() and folder / name != path:
                 return _read(root, folder / name)
         text = library_page(name)
         return None if text is None else PageSource(f"forge_min/{name}", text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from ..errors import BuildError
@@ -57,11 +57,13 @@ _MARKERS = {
     "if": rf"(?P<negate>not )?\s*(?P<text>{_PATH})",
     "include": _FILE,
     "layout": _FILE,
+    "block": rf"(?P<text>{_NAME})",
     "else": "",
     "end": "",
     "body": "",
 }
-_KNOWN = "for x in xs, if x, if not x, else, end, include part.html, layout base.html, body"
+_KNOWN = "for x in xs, if x, if not x, else, end, include a.html, layout b.html, body, block name"
+_DEPTH = {"for": 1, "if": 1, "block": 1, "end": -1}
 
 
 def fail(
@@ -127,29 +129,69 @@ Load: TypeAlias = Callable[[str], PageSource | None]
 def assemble(page: PageSource, load: Load) -> list[Token]:
     """Return the tokens of the page with its layout and included files.
 
+    The blocks of a page replace those of its layout; the rest of the page is the body.
+
     load: returns a file by the name in a marker, None if it does not exist.
     Raises BuildError F316 for an invalid layout or include.
     """
     tokens = tokenize(page)
     while tokens and tokens[0].kind == "text" and not tokens[0].text.strip():
         del tokens[0]
+    blocks: dict[str, list[Token]] = {}
     if tokens and tokens[0].kind == "layout":
-        tokens = _in_layout(tokens[0], tokens[1:], load)
-    return list(_included(tokens, load, (page.file,)))
+        parts = list(_parts(tokens[1:]))
+        blocks = {token.text: inner for token, inner in parts if token.kind == "block"}
+        body = [token for token, _ in parts if token.kind != "block"]
+        tokens = _in_layout(tokens[0], body, blocks, load)
+    return list(_included(_filled(tokens, blocks), load, (page.file,)))
 
 
-def _in_layout(marker: Token, body: list[Token], load: Load) -> list[Token]:
+def _in_layout(
+    marker: Token, body: list[Token], blocks: Mapping[str, object], load: Load
+) -> list[Token]:
     layout = tokenize(_load(marker, load))
+    known = [token.text for token in layout if token.kind == "block"]
+    for name in blocks:
+        if name not in known:
+            hint = f"its blocks are {', '.join(known)}" if known else "it has no blocks"
+            fail(marker, "F316", f'"{marker.text}" has no block "{name}"', hint)
     indexes = [at for at, token in enumerate(layout) if token.kind == "body"]
+    if not indexes and known and not any(token.text.strip() for token in body):
+        return layout
     if len(indexes) != 1:
         fail(marker, "F316", f'the layout "{marker.text}" needs <!--$body--> exactly once')
     return [*layout[: indexes[0]], *body, *layout[indexes[0] + 1 :]]
 
 
-def _included(tokens: list[Token], load: Load, within: tuple[str, ...]) -> Iterator[Token]:
+def _parts(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
+    """Yield each token, and with a block the tokens inside it."""
+    rest = iter(tokens)
+    for token in rest:
+        inner, depth = list[Token](), int(token.kind == "block")
+        while depth:
+            if (following := next(rest, None)) is None:
+                fail(token, "F315", "the block has no <!--$end-->")
+            depth += _DEPTH.get(following.kind, 0)
+            inner.append(following)
+        yield token, inner[:-1]
+
+
+def _filled(tokens: Iterable[Token], blocks: Mapping[str, list[Token]]) -> Iterator[Token]:
+    """Replace each block by that of the page, or by its own content."""
+    for token, inner in _parts(tokens):
+        if token.kind == "block":
+            others = {name: each for name, each in blocks.items() if name != token.text}
+            yield from _filled(blocks.get(token.text, inner), others)
+        else:
+            yield token
+
+
+def _included(tokens: Iterable[Token], load: Load, within: tuple[str, ...]) -> Iterator[Token]:
     for token in tokens:
         if token.kind == "layout":
             fail(token, "F316", "a page begins with its layout; a layout has none")
+        elif token.kind == "block":
+            fail(token, "F316", "a block stands in a page or a layout, not in an included file")
         elif token.kind == "body":
             fail(token, "F316", "only a layout has a body, and a layout is not a page itself")
         elif token.kind == "include":

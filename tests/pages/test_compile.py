@@ -174,3 +174,44 @@ def test_what_a_loop_shows_twice_is_asked_for_once_and_only_where_it_is_shown() 
         "<!--$if no-->${r.other} ${r.other}<!--$end--><!--$end-->"
     )
     assert render(rows=[Counted()], no=False) == "1 1"
+
+
+LIST = (
+    '<h1>${title}</h1>\n<!--$block buttons--><a href="/new">New</a><!--$end-->\n'
+    "<!--$block rows--><!--$for row in rows-->"
+    "<!--$block row--><p>${row.x}</p><!--$end--><!--$end--><!--$end-->"
+)
+
+
+def test_blocks_of_a_page_replace_those_of_its_layout() -> None:
+    values = {"title": "T", "rows": [Row(x=1), Row(x=2)], "extra": "E"}
+    assert page(LIST)(**values) == '<h1>T</h1>\n<a href="/new">New</a>\n<p>1</p><p>2</p>'
+    own = page(
+        "<!--$layout list.html-->\n<!--$block buttons--><b>${extra}</b><!--$end-->\n", list=LIST
+    )
+    assert own(**values) == "<h1>T</h1>\n<b>E</b>\n<p>1</p><p>2</p>"
+    inner = page("<!--$layout list.html--><!--$block row--><i>${row.x}</i><!--$end-->", list=LIST)
+    assert inner(**values) == '<h1>T</h1>\n<a href="/new">New</a>\n<i>1</i><i>2</i>'
+    both = page(
+        "<!--$layout list.html--><!--$block rows--><!--$if rows-->${extra}<!--$end--><!--$end-->"
+        "<!--$block buttons--><!--$end-->",
+        list=LIST,
+    )
+    assert both(**values) == "<h1>T</h1>\n\nE"
+    layout = "<main><!--$block head-->H<!--$end--><!--$body--></main>"
+    assert page("<!--$layout base.html--><p>B</p>", base=layout)() == "<main>H<p>B</p></main>"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("<!--$layout list.html--><!--$block nothing--><!--$end-->", 'has no block "nothing"'),
+        ("<!--$layout list.html--><!--$block rows-->", "the block has no <!--$end-->"),
+        ("<!--$layout list.html--><p>outside</p>", "needs <!--$body--> exactly once"),
+        ("<!--$layout none.html--><!--$block rows--><!--$end-->", "there is no file"),
+        ("<!--$include list.html-->", "not in an included file"),
+        ("<!--$block a b--><!--$end-->", "cannot be understood"),
+    ],
+)
+def test_a_block_that_is_not_there_is_refused(source: str, message: str) -> None:
+    assert message in refused(source, list=LIST).message

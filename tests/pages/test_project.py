@@ -108,3 +108,20 @@ def test_a_pipe_is_no_page_and_nobody_waits_for_it(tmp_path: Path) -> None:
     assert "views/pipe.html:1:1: it is not a regular file" in shown
     assert "views/linked.html:1:1: it is not a regular file" in shown
     assert "views/a.html" in shown
+
+
+def test_a_page_extends_the_built_in_page_of_its_name(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        resources__flight__views__list_html=(
+            "<!--$layout list.html-->\n<!--$block heading--><h1>Own ${title}</h1><!--$end-->\n"
+        ),
+        views__layout_html="<!--$layout layout.html--><!--$block footer--><p>Own</p><!--$end-->",
+    )
+    compiled = compile_pages(tmp_path)
+    own = compiled["pages/flight_list.py"]
+    assert "<h1>Own " in own and "words.trash" not in own and 'id="rows"' in own
+    assert (
+        "<p>Own</p>" in compiled["pages/layout.py"]
+        and "frame.account" in compiled["pages/layout.py"]
+    )
