@@ -285,7 +285,7 @@ class Runtime:
         )
         account = authentication.account
         router = build_router(code, registry, routes, events, self._probe, layout, account)
-        problems = ProblemPages(layout, config.api.prefix, html.SIGN_IN if app.signs_in else "")
+        problems = ProblemPages(layout, config.api.prefix, account.ask_first if account else None)
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.lines.start()

@@ -28,7 +28,7 @@ from .templates import manual as manual_page
 from .templates import manual_file
 
 if TYPE_CHECKING:
-    from .account.pages import SIGN_IN, AccountPages
+    from .account.pages import AccountPages
     from .administration import KeyPages, PeoplePages, TenantPages
     from .home import HomePage
     from .report import ReportPages
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __getattr__ = lazy_exports(
     __name__,
-    {"account.pages": ["SIGN_IN", "AccountPages"], "report": ["ReportPages"]}
+    {"account.pages": ["AccountPages"], "report": ["ReportPages"]}
     | {"administration": ["KeyPages", "PeoplePages", "TenantPages"]}
     | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]},
 )
@@ -45,6 +45,6 @@ __all__ = [
     "Account", "AccountLinks", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand",
     "FormField", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout", "NavPage",
     "PEOPLE", "PeoplePages", "ProblemPages", "REPORTS", "Render", "ReportPages", "ResourcePages",
-    "SIGN_IN", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields", "input_fields",
-    "label_of", "manual_file", "manual_page", "reset_path",
+    "SendAccountLinks", "TENANTS", "TenantPages", "display_fields", "input_fields", "label_of",
+    "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from ..actions import ANYBODY
 from ..auth import SESSION, as_identity, current_identity
@@ -23,8 +22,8 @@ from ..wsgi import (
     html_response,
     join,
     prefers_html,
-    redirect,
     tag,
+    with_csrf_cookie,
     without_flash,
 )
 from .fields import AnyActions, label_of
@@ -243,13 +242,14 @@ def messages_of(error: DomainError | None) -> str:
 class ProblemPages:
     """Renders errors as HTML for clients that prefer it: the `problem_page` of an Application.
 
-    Requests below `prefix` (the API) keep their problem documents. Anonymous users are redirected
-    to the sign-in page when an error asks for authentication.
+    Requests below `prefix` (the API) keep their problem documents.
 
-    sign_in: path of the sign-in page, "" if the application has none.
+    sign_in: asks an anonymous user to sign in, when an error asks for authentication.
     """
 
-    def __init__(self, layout: Layout, prefix: str, sign_in: str = "") -> None:
+    def __init__(
+        self, layout: Layout, prefix: str, sign_in: Callable[[Request], Response] | None = None
+    ) -> None:
         self._layout, self._prefix, self._sign_in = layout, prefix + "/", sign_in
 
     def __call__(self, request: Request, response: Response) -> Response:
@@ -264,8 +264,7 @@ class ProblemPages:
             return Response(response.status, response.body, headers)
         document = json.loads(response.body)
         if document["code"] == Unauthenticated.default_code and self._sign_in:
-            url = quote(return_url(request), safe="")
-            return redirect(f"{request.root}{self._sign_in}?next={url}")
+            return with_csrf_cookie(request, self._sign_in(request))
         context = {name: document[name] for name in ("detail", "code", "request_id")}
         later = _LATER if response.status >= 500 else ""
         context["advice"] = text(_ADVICE.get(response.status, later))
@@ -274,11 +273,3 @@ class ProblemPages:
             page = self._layout.page(request, problem.render, status=response.status, **context)
         page.headers += [header for header in headers if header[0] not in _PAGE_HEADERS]
         return page
-
-
-def return_url(request: Request) -> str:
-    """Return the URL to open after signing in: that of a GET request, else the start page."""
-    if request.method not in ("GET", "HEAD"):
-        return f"{request.root}/"
-    path, query = request.root + quote(request.path), request.environ.get("QUERY_STRING")
-    return f"{path}?{query}" if query else path

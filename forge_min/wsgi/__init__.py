@@ -32,7 +32,16 @@ from .middleware.cookies import (
     without_flash,
 )
 from .middleware.cors import CORS
-from .middleware.csrf import CSRF, check_csrf, csrf_field, https_message, sent_form, sign_form
+from .middleware.csrf import (
+    CSRF,
+    check_csrf,
+    csrf_field,
+    entries_of,
+    https_message,
+    sent_form,
+    sign_form,
+    with_csrf_cookie,
+)
 from .middleware.identify import (
     Identify,
     Method,
@@ -68,11 +77,11 @@ __all__ = [
     "OnServerResponse", "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route",
     "Router", "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles",
     "bearer", "check_csrf", "check_root", "check_url", "client_network", "content_type", "cookie",
-    "cookies_of", "csrf_field", "environ_key", "error_response", "escape", "first", "flash",
-    "flashed", "html_response", "https_message", "inherited_listener", "join", "json_only",
+    "cookies_of", "csrf_field", "entries_of", "environ_key", "error_response", "escape", "first",
+    "flash", "flashed", "html_response", "https_message", "inherited_listener", "join", "json_only",
     "json_response", "lacks_https", "limit_time", "local_path", "local_time", "no_content",
     "preferred", "prefers_html", "problem_response", "raw", "redirect", "root_of_tenant",
     "sent_form", "set_default_zone", "show_date", "show_time", "sign_form", "status_of", "tag",
     "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response",
-    "time_tag", "to_json", "user_zone", "void", "without_flash",
+    "time_tag", "to_json", "user_zone", "void", "with_csrf_cookie", "without_flash",
 ]  # fmt: skip

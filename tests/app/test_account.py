@@ -159,3 +159,24 @@ def test_a_user_sets_a_time_zone_and_a_language(
         for zone, language in (("Mars/Base", ""), ("UTC", "xx"), ("no", "")):
             assert browser.send("/account/settings", zone=zone, language=language) == 400
         assert accounts.find_user(conn, EMAIL).time_zone == "Europe/Berlin"
+
+
+def test_only_forms_of_our_pages_are_kept_while_one_signs_in(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    with site(wide_database) as (client, _):
+        for site_of, status in (("same-origin", 401), ("cross-site", 403)):
+            browser = Browser(client, Accept="text/html", Sec_Fetch_Site=site_of)
+            assert browser.send("/courses/new", title="Algebra") == status
+            kept = 'name="kept.title" value="Algebra"' in browser.text
+            assert kept == (site_of == "same-origin")
+        unknown = Browser(client, Accept="text/html")
+        assert unknown.send("/courses/new", title="Algebra") == 303, "as of a program"
+        browser = Browser(client, Accept="text/html", Sec_Fetch_Site="same-origin")
+        browser.send("/account/password", current="secret")
+        assert "secret" not in browser.text
+        browser.get("/account/sign-in")
+        fields = {"kept.title": '"><script>', "next": "//evil.example/"}
+        sent = {"email": EMAIL, "password": PASSWORD, **fields}
+        assert browser.send("/account/sign-in", **sent) == 200
+        assert "<script>" not in browser.text and "evil.example" not in browser.text

@@ -142,3 +142,34 @@ def test_long_words_fit_a_phone_or_are_scrolled_with_the_keyboard(
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path
         browser.execute_script((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
         assert browser.execute_async_script(AXE)["violations"] == [], path
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_form_keeps_its_entries_when_the_session_ends(
+    shop: Shop, browse: Callable[..., Any], scripts: bool
+) -> None:
+    browser, base = browse(scripts=scripts), f"http://127.0.0.1:{shop.port}"
+    title = f'A long text with "quotes" & <tags>, {"with" if scripts else "without"} scripts'
+
+    def sign_in() -> None:
+        browser.find_element(By.ID, "email").send_keys("admin@example.com")
+        browser.find_element(By.ID, "password").send_keys(shop.password + Keys.ENTER)
+
+    def submit() -> None:
+        browser.find_element(By.CSS_SELECTOR, "main .buttons button").click()
+
+    browser.get(base + "/items/new")
+    sign_in()
+    browser.until("location.pathname === '/items/new'")
+    for number in (1, 2):  # a new row, then a change of it
+        browser.find_element(By.NAME, "title").send_keys(title if number == 1 else "!")
+        browser.delete_cookie("forge_session")
+        submit()
+        browser.until("document.querySelector('#problems')?.textContent.includes('are kept')")
+        sign_in()
+        browser.until("document.body.textContent.includes('Nothing of it is saved yet.')")
+        submit()
+        browser.until("document.querySelector('main h1').textContent.startsWith('A long text')")
+        browser.get(browser.current_url.partition("?")[0] + "/edit")
+    value = browser.find_element(By.NAME, "title").get_attribute("value")
+    assert value == title + "!"

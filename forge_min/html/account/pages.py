@@ -10,11 +10,20 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from ... import wsgi
-from ...auth import SESSION, Identity, accounts, credentials, current_identity, signing
+from ...auth import (
+    SESSION,
+    Identity,
+    accounts,
+    as_identity,
+    credentials,
+    current_identity,
+    signing,
+)
 from ...db import Database
 from ...errors import (
     BadRequest,
@@ -26,7 +35,7 @@ from ...errors import (
 )
 from ...i18n import LANGUAGES, text
 from ..layout import Hyperlink, Layout, Render
-from ..templates import WORDS, account, index, password
+from ..templates import WORDS, account, index, password, resume
 from ..templates import sign_in as sign_in_page
 from .links import PREFIX, AccountLinks
 
@@ -40,6 +49,7 @@ SIGN_IN = f"{PREFIX}/sign-in"
 _FORGOT, _RESET, _PASSWORD = f"{PREFIX}/forgot", f"{PREFIX}/reset", f"{PREFIX}/password"
 _SESSIONS, _SETTINGS = f"{PREFIX}/sessions", f"{PREFIX}/settings"
 _TENANTS = f"{PREFIX}/tenants"
+_KEPT = "kept."  # before the names of entries of a form
 
 log = logging.getLogger("forge_min.account")
 
@@ -139,9 +149,27 @@ class AccountPages:
         """Show the sign-in form."""
         return self._sign_in(request, wsgi.first(request.query, "next"))
 
+    def ask_first(self, request: wsgi.Request) -> wsgi.Response:
+        """Ask an anonymous user to sign in before the page of a request.
+
+        The entries of a form are kept, and can be sent after that.
+        """
+        path, query = request.root + quote(request.path), request.environ.get("QUERY_STRING")
+        url = f"{path}?{query}" if query else path
+        kept = {} if request.path.startswith(PREFIX) else wsgi.entries_of(request)
+        if kept:
+            return self._sign_in(request, url, kept=kept)
+        if request.method not in ("GET", "HEAD"):
+            url = f"{request.root}/"
+        return wsgi.redirect(f"{request.root}{SIGN_IN}?next={quote(url, safe='')}")
+
     def sign_in(self, request: wsgi.Request) -> wsgi.Response:
-        """Start a session, then redirect to the page that asked for it."""
+        """Start a session, then redirect to the page that asked for it.
+
+        The entries of a form that were kept are shown with a button that sends them.
+        """
         pairs = wsgi.sent_form(request)
+        kept = {n.removeprefix(_KEPT): v for n, v in pairs.items() if n.startswith(_KEPT)}
         email, url = wsgi.first(pairs, "email"), wsgi.first(pairs, "next")
         conn, password = self._database.connection(), wsgi.first(pairs, "password")
         try:
@@ -150,10 +178,29 @@ class AccountPages:
             secret = signing.sign_in(conn, email, password, self._lifetime, browser, device)
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", wsgi.client_network(request), err)
-            return self._sign_in(request, url, email, err)
+            return self._sign_in(request, url, email, err, kept)
+        if kept:
+            return self._signed_in(request, self._resume(request, url, secret, kept), secret, email)
         chooses = self._tenant_root and not self._tenant(request)
         start = request.root + (_TENANTS if chooses else "/")
-        return self._signed_in(request, wsgi.local_path(url) or start, secret, email)
+        response = wsgi.redirect(wsgi.local_path(url) or start)
+        return self._signed_in(request, response, secret, email)
+
+    def _resume(
+        self, request: wsgi.Request, url: str, secret: str, kept: Mapping[str, Sequence[str]]
+    ) -> wsgi.Response:
+        """Return the page that sends the entries of a form in the new session.
+
+        url: to which they are sent.
+        secret: of the session.
+        """
+        conn = self._database.connection()
+        identity = credentials.identify_session(conn, secret, self._tenant(request), True)
+        assert identity is not None
+        with as_identity(identity):
+            hidden = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(kept)])
+            action, title = wsgi.local_path(url), text("Your entries are kept")
+            return self._layout.page(request, resume.render, title, action=action, hidden=hidden)
 
     def tenants(self, request: wsgi.Request) -> wsgi.Response:
         """Show the tenants of the user; a single one is opened at once after signing in."""
@@ -251,7 +298,8 @@ class AccountPages:
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
             return self._password(request, user.email, err)
         secret = credentials.start_session(conn, user.id, self._lifetime, _browser(request))
-        return self._signed_in(request, f"{request.root}{PREFIX}", secret, user.email)
+        response = wsgi.redirect(f"{request.root}{PREFIX}")
+        return self._signed_in(request, response, secret, user.email)
 
     # -- password reset ----------------------------------------------------------------------------
 
@@ -259,7 +307,7 @@ class AccountPages:
         self, request: wsgi.Request, error: DomainError | None = None, notice: str = ""
     ) -> wsgi.Response:
         """Show the form that asks for a password-reset link."""
-        context: dict[str, Any] = {"email": "", "password": False, "notice": notice}
+        context: dict[str, Any] = {"email": "", "password": False, "notice": notice, "kept": False}
         context["button"] = WORDS.send
         return self._page(
             request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
@@ -330,23 +378,38 @@ class AccountPages:
         user = accounts.find_user(self._database.connection(), identity.user)
         return user, credentials.session_id(identity)
 
-    def _signed_in(self, request: wsgi.Request, url: str, secret: str, email: str) -> wsgi.Response:
-        """Return a redirect with the cookie of a new session."""
-        response = wsgi.redirect(url)
+    def _signed_in(
+        self, request: wsgi.Request, response: wsgi.Response, secret: str, email: str
+    ) -> wsgi.Response:
+        """Add the cookie of a new session to the response."""
         self._set_cookie(response, wsgi.SESSION_COOKIE, secret, self._lifetime)
         return self._remember(request, response, email)
 
     def _sign_in(
-        self, request: wsgi.Request, url: str, email: str = "", error: DomainError | None = None
+        self,
+        request: wsgi.Request,
+        url: str,
+        email: str = "",
+        error: DomainError | None = None,
+        kept: Mapping[str, Sequence[str]] = {},
     ) -> wsgi.Response:
+        """Return the sign-in page.
+
+        url: of the page after it.
+        kept: the entries of a form that are sent there.
+        """
         done = wsgi.first(request.query, "done")
         notice = text("The password is changed. Sign in with it.") if done == "password" else ""
         if wsgi.lacks_https(request, secure=self._secure):
             notice = wsgi.https_message()
+        if kept and not error:
+            error = Unauthenticated(text("Sign in again to go on. Your entries are kept."))
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
+        context["kept"] = bool(kept)
         context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self._links.is_configured else ""
-        hidden = {"next": wsgi.local_path(url)}
+        hidden = {"next": [wsgi.local_path(url)]}
+        hidden |= {_KEPT + name: [*values] for name, values in kept.items()}
         return self._page(
             request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context
         )
@@ -356,7 +419,7 @@ class AccountPages:
     ) -> wsgi.Response:
         rule = text("At least {min} characters.", min=self._min_length)
         context: dict[str, Any] = {"email": email, "current": not key, "rule": rule}
-        path, hidden = _RESET if key else _PASSWORD, {"key": key}
+        path, hidden = _RESET if key else _PASSWORD, {"key": [key]}
         response = self._page(
             request, "account_password", WORDS.change, path, error, hidden, **context
         )
@@ -371,7 +434,7 @@ class AccountPages:
         title: str,
         action: str,
         error: DomainError | None = None,
-        hidden: Mapping[str, str] = {},
+        hidden: Mapping[str, Sequence[str]] = {},
         **context: Any,
     ) -> wsgi.Response:
         """Return a page with forms.
@@ -379,14 +442,21 @@ class AccountPages:
         action: the path to which they are sent.
         hidden: their hidden inputs.
         """
-        inputs = [wsgi.void("input", type="hidden", name=n, value=v) for n, v in hidden.items()]
         context |= {"action": request.root + action, "problem": _problem(error)}
-        context["hidden"] = wsgi.join([wsgi.csrf_field(request), *inputs])
+        context["hidden"] = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(hidden)])
         status = wsgi.status_of(error) if error else 200
         page = self._layout.page(request, self._templates[name], title, status=status, **context)
         if isinstance(error, TooManyAttempts):
             page.headers.append(("Retry-After", str(error.retry_after)))
         return page
+
+
+def _hidden_inputs(pairs: Mapping[str, Sequence[str]]) -> list[wsgi.Raw]:
+    return [
+        wsgi.void("input", type="hidden", name=name, value=value)
+        for name, values in pairs.items()
+        for value in values
+    ]
 
 
 def _languages() -> Sequence[str]:

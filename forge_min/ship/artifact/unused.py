@@ -20,7 +20,7 @@ FILES = {
         *_below("html/administration", "__init__ keys people tenants"),
         *_below(
             "html/templates",
-            "account invite keys password people person secret sign_in tenants",
+            "account invite keys password people person resume secret sign_in tenants",
         ),
     ),
     "jobs page": (

@@ -55,12 +55,7 @@ class CSRF:
         request.environ[_KEY] = self
         if request.method not in _SAFE:
             self._check(request)
-        response = handler(request)
-        new_seed = request.environ.get(_NEW_SEED)
-        if new_seed is not None:
-            headers = [*response.headers, cookie(COOKIE, new_seed, secure=self.secure)]
-            response = Response(response.status, response.body, headers)
-        return response
+        return with_csrf_cookie(request, handler(request))
 
     def is_valid(self, request: Request, token: str) -> bool:
         """Return whether the token was made for the sender of this request."""
@@ -118,13 +113,32 @@ def csrf_field(request: Request) -> Raw:
 
 
 def sign_form(request: Request, data: bytes) -> bytes:
-    """Return the HMAC-SHA256 of data that only the session of this request may send back.
+    """Return the HMAC-SHA256 of data that a client sends back. The data names its owner.
 
     Raises ServerError if the middleware CSRF is missing.
     """
-    csrf = _middleware(request)
     # A client can compute the content of its tokens, so the key is another one.
-    return hmac.digest(csrf.signing, csrf.expected(request) + data, "sha256")
+    return hmac.digest(_middleware(request).signing, data, "sha256")
+
+
+def with_csrf_cookie(request: Request, response: Response) -> Response:
+    """Add the cookie to which a new token of an anonymous client belongs, if there is one."""
+    seed = request.environ.get(_NEW_SEED)
+    if seed is None:
+        return response
+    headers = [*response.headers, cookie(COOKIE, seed, secure=_middleware(request).secure)]
+    return Response(response.status, response.body, headers)
+
+
+def entries_of(request: Request) -> dict[str, list[str]]:
+    """Return the pairs of a form that our page has sent, as the browser reports, without a token.
+
+    Returns {} for any other request.
+    """
+    is_form = request.method == "POST" and request.content_type == FORM
+    if not is_form or _KEY not in request.environ or not _is_same_site(request):
+        return {}
+    return {name: values for name, values in request.form().items() if name != FIELD}
 
 
 def check_csrf(request: Request) -> None:
