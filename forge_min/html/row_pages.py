@@ -119,12 +119,10 @@ class RowPages:
         self._actions.allow("read")
         return export(self._actions, self._list_page.query(request))
 
-    def show(self, request: Request) -> Response:
-        """Show all values of one row."""
+    def show(self, request: Request, problem: str = "", status: int = 200) -> Response:
+        """Show all values of one row, with the problem of an operation on it."""
         self._actions.allow("read")
-        return self._show(request, self._actions.get(self._key(request)))
-
-    def _show(self, request: Request, row: Any, problem: str = "", status: int = 200) -> Response:
+        row = self._actions.get(self._key(request))
         may, url = self._actions.may, request.root + self._path
         context = {"row": row, "problem": problem, "hidden": csrf_field(request)}
         context["trail"] = [self._list_link(request)]
@@ -168,10 +166,22 @@ class RowPages:
 
     # -- operations -------------------------------------------------------------------------------
 
-    def ask_delete(self, request: Request) -> Response:
-        """Ask for confirmation."""
+    def ask_delete(self, request: Request, problem: str = "") -> Response:
+        """Ask for confirmation, again after a problem."""
         self._actions.allow("delete")
-        return self._confirm(request, self._actions.get(self._key(request)))
+        row = self._actions.get(self._key(request))
+        version = void("input", type="hidden", name="version", value=row.version)
+        question = text("It disappears from all lists. You can restore it.")
+        if not self._actions.resource.soft_delete:
+            question = text("This cannot be undone.")
+        context = {"question": question, "problem": problem, "row": row}
+        context["action"] = self._row_url(request, row, "delete")
+        context["cancel"] = self._row_url(request, row)
+        context["hidden"] = join([csrf_field(request), version])
+        what = title_of(self._actions, row)
+        context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
+        title, status = text("Delete: {what}", what=what), 409 if problem else 200
+        return self._layout.page(request, self._templates["delete"], title, status, **context)
 
     def delete(self, request: Request) -> Response:
         """Delete the row, then redirect to the list."""
@@ -179,11 +189,11 @@ class RowPages:
         key = self._key(request)
         row, pairs = self._actions.get(key), sent_form(request)
         if pairs.get("version") != [str(row.version)]:
-            return self._confirm(request, row, text(_OVERTAKEN), status=409)
+            return self.ask_delete(request, text(_OVERTAKEN))
         try:
             self._actions.delete(key, version=row.version)
         except (Conflict, ConstraintViolation, Invalid) as err:
-            return self._confirm(request, row, messages_of(err), status=409)
+            return self.ask_delete(request, messages_of(err))
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
@@ -210,10 +220,7 @@ class RowPages:
         try:
             return self._done(request, "updated", work())
         except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid) as err:
-            status = 422 if isinstance(err, Invalid) else 409
-            return self._show(
-                request, self._actions.get(self._key(request)), messages_of(err), status
-            )
+            return self.show(request, messages_of(err), 422 if isinstance(err, Invalid) else 409)
 
     def restore(self, request: Request) -> Response:
         """Restore a deleted row, then redirect to it."""
@@ -252,22 +259,6 @@ class RowPages:
         assert field.relation is not None
         target: AnyActions = self._actions.registry.actions[field.relation.target]
         return target
-
-    def _confirm(
-        self, request: Request, row: Any, problem: str = "", status: int = 200
-    ) -> Response:
-        version = void("input", type="hidden", name="version", value=row.version)
-        question = text("It disappears from all lists. You can restore it.")
-        if not self._actions.resource.soft_delete:
-            question = text("This cannot be undone.")
-        context = {"question": question, "problem": problem, "row": row}
-        context["action"] = self._row_url(request, row, "delete")
-        context["cancel"] = self._row_url(request, row)
-        context["hidden"] = join([csrf_field(request), version])
-        what = title_of(self._actions, row)
-        context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
-        title = text("Delete: {what}", what=what)
-        return self._layout.page(request, self._templates["delete"], title, status, **context)
 
     def _plural(self) -> str:
         return label_of(self._actions.resource.topic)
