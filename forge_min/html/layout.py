@@ -12,16 +12,18 @@ from typing import Any, NamedTuple
 
 from ..actions import ANYBODY
 from ..auth import SESSION, as_identity, current_identity
-from ..errors import DomainError, Unauthenticated
+from ..errors import DomainError, TooManyAttempts, Unauthenticated
 from ..i18n import current_language, gettext_noop, text
 from ..wsgi import (
     Raw,
     Request,
     Response,
+    csrf_field,
     flashed,
     html_response,
     join,
     prefers_html,
+    status_of,
     tag,
     with_csrf_cookie,
     without_flash,
@@ -155,6 +157,22 @@ class Layout:
         document = self._layout(title=title, body=Raw(body), frame=frame, words=WORDS, **stream)
         response = html_response(document, status, [("Cache-Control", "no-store")])
         return without_flash(response) if frame.flash else response
+
+    def form_page(
+        self,
+        request: Request,
+        template: Render,
+        title: str,
+        error: DomainError | None = None,
+        **context: Any,
+    ) -> Response:
+        """Return a page with forms: their token, and the error of the one that was sent."""
+        context = {"token": csrf_field(request), "problem": messages_of(error), **context}
+        status = status_of(error) if error else 200
+        response = self.page(request, template, title, status, **context)
+        if isinstance(error, TooManyAttempts):
+            response.headers.append(("Retry-After", str(error.retry_after)))
+        return response
 
     def nav_groups(self, request: Request) -> list[Item]:
         """Return the navigation in groups: links to lists and pages that the user may read.

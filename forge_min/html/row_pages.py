@@ -8,15 +8,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import (
-    BadRequest,
-    Conflict,
-    ConstraintViolation,
-    DomainError,
-    Forbidden,
-    Invalid,
-    NotFound,
-)
+from ..errors import BadRequest, DomainError, Forbidden, Invalid, NotFound
 from ..i18n import gettext_noop, text
 from ..wsgi import (
     Raw,
@@ -35,7 +27,7 @@ from ..wsgi import (
 from . import inputs
 from .cells import PagePaths, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
-from .form import Texts
+from .form import WRITE_ERRORS, Texts
 from .inputs import SEARCH, Options, RelationChoices
 from .layout import Hyperlink, Layout, Render, messages_of
 from .lists import ListPage, Selection, export
@@ -119,12 +111,10 @@ class RowPages:
         self._actions.allow("read")
         return export(self._actions, self._list_page.query(request))
 
-    def show(self, request: Request) -> Response:
-        """Show all values of one row."""
+    def show(self, request: Request, problem: str = "", status: int = 200) -> Response:
+        """Show all values of one row, with the problem of an operation on it."""
         self._actions.allow("read")
-        return self._show(request, self._actions.get(self._key(request)))
-
-    def _show(self, request: Request, row: Any, problem: str = "", status: int = 200) -> Response:
+        row = self._actions.get(self._key(request))
         may, url = self._actions.may, request.root + self._path
         context = {"row": row, "problem": problem, "hidden": csrf_field(request)}
         context["trail"] = [self._list_link(request)]
@@ -168,10 +158,22 @@ class RowPages:
 
     # -- operations -------------------------------------------------------------------------------
 
-    def ask_delete(self, request: Request) -> Response:
-        """Ask for confirmation."""
+    def ask_delete(self, request: Request, problem: str = "") -> Response:
+        """Ask for confirmation, again after a problem."""
         self._actions.allow("delete")
-        return self._confirm(request, self._actions.get(self._key(request)))
+        row = self._actions.get(self._key(request))
+        version = void("input", type="hidden", name="version", value=row.version)
+        question = text("It disappears from all lists. You can restore it.")
+        if not self._actions.resource.soft_delete:
+            question = text("This cannot be undone.")
+        context = {"question": question, "problem": problem, "row": row}
+        context["action"] = self._row_url(request, row, "delete")
+        context["cancel"] = self._row_url(request, row)
+        context["hidden"] = join([csrf_field(request), version])
+        what = title_of(self._actions, row)
+        context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
+        title, status = text("Delete: {what}", what=what), 409 if problem else 200
+        return self._layout.page(request, self._templates["delete"], title, status, **context)
 
     def delete(self, request: Request) -> Response:
         """Delete the row, then redirect to the list."""
@@ -179,11 +181,11 @@ class RowPages:
         key = self._key(request)
         row, pairs = self._actions.get(key), sent_form(request)
         if pairs.get("version") != [str(row.version)]:
-            return self._confirm(request, row, text(_OVERTAKEN), status=409)
+            return self.ask_delete(request, text(_OVERTAKEN))
         try:
             self._actions.delete(key, version=row.version)
-        except (Conflict, ConstraintViolation, Invalid) as err:
-            return self._confirm(request, row, messages_of(err), status=409)
+        except WRITE_ERRORS as err:
+            return self.ask_delete(request, messages_of(err))
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
@@ -209,11 +211,8 @@ class RowPages:
         """Redirect to the row that `work` returns, or show its error on the page of the row."""
         try:
             return self._done(request, "updated", work())
-        except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid) as err:
-            status = 422 if isinstance(err, Invalid) else 409
-            return self._show(
-                request, self._actions.get(self._key(request)), messages_of(err), status
-            )
+        except (*WRITE_ERRORS, BadRequest, Forbidden) as err:
+            return self.show(request, messages_of(err), 422 if isinstance(err, Invalid) else 409)
 
     def restore(self, request: Request) -> Response:
         """Restore a deleted row, then redirect to it."""
@@ -252,22 +251,6 @@ class RowPages:
         assert field.relation is not None
         target: AnyActions = self._actions.registry.actions[field.relation.target]
         return target
-
-    def _confirm(
-        self, request: Request, row: Any, problem: str = "", status: int = 200
-    ) -> Response:
-        version = void("input", type="hidden", name="version", value=row.version)
-        question = text("It disappears from all lists. You can restore it.")
-        if not self._actions.resource.soft_delete:
-            question = text("This cannot be undone.")
-        context = {"question": question, "problem": problem, "row": row}
-        context["action"] = self._row_url(request, row, "delete")
-        context["cancel"] = self._row_url(request, row)
-        context["hidden"] = join([csrf_field(request), version])
-        what = title_of(self._actions, row)
-        context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
-        title = text("Delete: {what}", what=what)
-        return self._layout.page(request, self._templates["delete"], title, status, **context)
 
     def _plural(self) -> str:
         return label_of(self._actions.resource.topic)

@@ -444,11 +444,7 @@ class AccountPages:
         """
         context |= {"action": request.root + action, "problem": _problem(error)}
         context["hidden"] = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(hidden)])
-        status = wsgi.status_of(error) if error else 200
-        page = self._layout.page(request, self._templates[name], title, status=status, **context)
-        if isinstance(error, TooManyAttempts):
-            page.headers.append(("Retry-After", str(error.retry_after)))
-        return page
+        return self._layout.form_page(request, self._templates[name], title, error, **context)
 
 
 def _hidden_inputs(pairs: Mapping[str, Sequence[str]]) -> list[wsgi.Raw]:

@@ -42,10 +42,9 @@ class KeyPages:
             "keys": [key_item(key, request.root) for key in found[: administration.PAGE]],
             "next": f"{request.root}{KEYS}?after={last}" if last else "",
             "url": request.root + KEYS,
-            "token": wsgi.csrf_field(request),
             "people": request.root + PEOPLE,
         }
-        return self._layout.page(request, keys.render, text("API keys"), **context)
+        return self._layout.form_page(request, keys.render, text("API keys"), **context)
 
     def revoke(self, request: wsgi.Request) -> wsgi.Response:
         """Revoke a key."""

@@ -16,7 +16,7 @@ from ...i18n import text
 from ..account import reset_path
 from ..account.pages import browser_name
 from ..history import account_sentence
-from ..layout import PEOPLE, Hyperlink, Layout, messages_of
+from ..layout import PEOPLE, Hyperlink, Layout
 from ..templates import invite, people, person, secret
 from .keys import key_item
 
@@ -79,7 +79,7 @@ class PeoplePages:
             "path": url,
             "new": f"{url}/new",
             "q": words,
-            "tenants": [_option(each, tenant) for each in tenants],
+            "tenants": [_option(each, slug) for each in tenants],
             "rows": [
                 Item(
                     href=f"{url}/{each.user.id}",
@@ -95,58 +95,16 @@ class PeoplePages:
         }
         return self._layout.page(request, people.render, text("People"), **context)
 
-    def show(self, request: wsgi.Request) -> wsgi.Response:
+    def show(self, request: wsgi.Request, error: DomainError | None = None) -> wsgi.Response:
         """Show one user with roles, sessions, keys and history."""
-        return self._show(request, _id(request))
-
-    def change(self, request: wsgi.Request) -> wsgi.Response:
-        """Perform the operation of a form."""
-        operation = _OPERATIONS.get(request.params["operation"])
-        if operation is None:
-            raise NotFound(text("nothing is at this address"))
-        id, form = _id(request), wsgi.sent_form(request)
-        try:
-            done = operation(self._administrator(request), id, form)
-        except DomainError as err:
-            return self._show(request, id, err)
-        return self._done(request, done, id)
-
-    def ask(self, request: wsgi.Request) -> wsgi.Response:
-        """Show the form of an invitation."""
-        return self._ask(request, {"tenant": [wsgi.first(request.query, "tenant")]})
-
-    def invite(self, request: wsgi.Request) -> wsgi.Response:
-        """Create an account or a membership."""
-        form, admin = wsgi.sent_form(request), self._administrator(request)
-        email, name = wsgi.first(form, "email").strip(), wsgi.first(form, "name").strip()
-        try:
-            tenant = _tenant(wsgi.first(form, "tenant"), admin)
-            id, is_new, link = admin.invite(email, name, form.get("role", ()), tenant)
-        except DomainError as err:
-            return self._ask(request, form, err)
-        notice = text("An invitation was sent to {email}.", email=email)
-        if link:
-            notice = text("Send this link to {email}. It sets the password, once.", email=email)
-        elif not is_new:
-            notice = text("{email} had an account already, and is a member now.", email=email)
-        return self._done(request, Done(notice, link), id)
-
-    # -- helpers -----------------------------------------------------------------------------------
-
-    def _show(
-        self, request: wsgi.Request, id: UUID, error: DomainError | None = None
-    ) -> wsgi.Response:
-        admin, url = self._administrator(request), f"{request.root}{PEOPLE}/{id}"
-        seen, limit = admin.person(id), admin.limit()
-        tenants = [tenant for tenant, _ in admin.tenants()]
+        id, admin = _id(request), self._administrator(request)
+        seen, tenants = admin.person(id), [tenant for tenant, _ in admin.tenants()]
         members = [tenant for tenant in tenants if tenant.slug in seen.tenants]
         places = [self._place(admin, seen, tenant) for tenant in members]
-        if limit is None:
+        if admin.limit() is None:
             places.insert(0, self._place(admin, seen, None))
         context: dict[str, Any] = {
-            "url": url,
-            "token": wsgi.csrf_field(request),
-            "problem": messages_of(error),
+            "url": f"{request.root}{PEOPLE}/{id}",
             "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
             "email": seen.user.email,
             "state": _state(seen),
@@ -154,7 +112,7 @@ class PeoplePages:
             "manageable": seen.is_manageable,
             "places": places,
             "others": [_option(tenant) for tenant in tenants if tenant not in members],
-            "grantable": self._grantable(admin, None),
+            "grantable": sorted(admin.grantable(None)),
             "key_roles": sorted(current_identity().roles),
             "sessions": [
                 Item(
@@ -168,49 +126,78 @@ class PeoplePages:
             "keys": [key_item(key, request.root) for key in admin.list_keys(id)],
             "history": [account_sentence(change) for change in admin.history(id)],
         }
-        title, status = seen.user.name or seen.user.email, wsgi.status_of(error) if error else 200
-        return self._layout.page(request, person.render, title, status, **context)
+        title = seen.user.name or seen.user.email
+        return self._layout.form_page(request, person.render, title, error, **context)
 
-    def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
-        """Return the form of the roles in a tenant, or everywhere."""
-        held = seen.tenants[tenant.slug] if tenant else seen.user.roles
-        return Item(
-            slug=tenant.slug if tenant else "",
-            label=tenant.name or tenant.slug if tenant else text("In all tenants"),
-            roles=self._grantable(admin, tenant, held),
-        )
+    def change(self, request: wsgi.Request) -> wsgi.Response:
+        """Perform the operation of a form."""
+        operation = _OPERATIONS.get(request.params["operation"])
+        if operation is None:
+            raise NotFound(text("nothing is at this address"))
+        id, form = _id(request), wsgi.sent_form(request)
+        try:
+            done = operation(self._administrator(request), id, form)
+        except DomainError as err:
+            return self.show(request, err)
+        return self._done(request, done, id)
 
-    def _grantable(
-        self, admin: Administrator, tenant: Tenant | None, held: Sequence[str] = ()
-    ) -> Sequence[Item]:
-        """Return the choices of roles. Roles that the user does not hold are fixed."""
-        own = admin.grantable(tenant)
-        every = sorted({*self._roles, *held})
-        return [Item(name=role, held=role in held, fixed=role not in own) for role in every]
-
-    def _ask(
-        self, request: wsgi.Request, form: Form, error: DomainError | None = None
+    def ask(
+        self,
+        request: wsgi.Request,
+        form: Mapping[str, Sequence[str]] = {},
+        error: DomainError | None = None,
     ) -> wsgi.Response:
-        admin = self._administrator(request)
-        limit, slug = admin.limit(), wsgi.first(form, "tenant")
-        tenants = [tenant for tenant, _ in admin.tenants()]
-        chosen = next((each for each in tenants if each.slug == slug), None)
+        """Show the form of an invitation."""
+        admin, slug = self._administrator(request), wsgi.first(form or request.query, "tenant")
         context: dict[str, Any] = {
             "action": request.root + PEOPLE,
-            "token": wsgi.csrf_field(request),
-            "problem": messages_of(error),
             "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
             "email": wsgi.first(form, "email"),
             "name": wsgi.first(form, "name"),
-            "everywhere": limit is None,
-            "tenants": [_option(each, chosen) for each in tenants],
+            "everywhere": admin.limit() is None,
+            "tenants": [_option(tenant, slug) for tenant, _ in admin.tenants()],
             "roles": [
                 Item(name=role, held=role in form.get("role", ()))
                 for role in sorted(current_identity().roles)
             ],
         }
-        status = wsgi.status_of(error) if error else 200
-        return self._layout.page(request, invite.render, text("Invite a user"), status, **context)
+        return self._layout.form_page(
+            request, invite.render, text("Invite a user"), error, **context
+        )
+
+    def invite(self, request: wsgi.Request) -> wsgi.Response:
+        """Create an account or a membership."""
+        form, admin = wsgi.sent_form(request), self._administrator(request)
+        email, name = wsgi.first(form, "email").strip(), wsgi.first(form, "name").strip()
+        try:
+            tenant = _tenant(wsgi.first(form, "tenant"), admin)
+            id, is_new, link = admin.invite(email, name, form.get("role", ()), tenant)
+        except DomainError as err:
+            return self.ask(request, form, err)
+        notice = text("An invitation was sent to {email}.", email=email)
+        if link:
+            notice = text("Send this link to {email}. It sets the password, once.", email=email)
+        elif not is_new:
+            notice = text("{email} had an account already, and is a member now.", email=email)
+        return self._done(request, Done(notice, link), id)
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
+        """Return the form of the roles in a tenant, or everywhere.
+
+        Roles that the administrator does not hold are fixed.
+        """
+        held = seen.tenants[tenant.slug] if tenant else seen.user.roles
+        own = admin.grantable(tenant)
+        return Item(
+            slug=tenant.slug if tenant else "",
+            label=tenant.name or tenant.slug if tenant else text("In all tenants"),
+            roles=[
+                Item(name=role, held=role in held, fixed=role not in own)
+                for role in sorted({*self._roles, *held})
+            ],
+        )
 
     def _done(self, request: wsgi.Request, done: Done, id: UUID) -> wsgi.Response:
         """Redirect to the user, or show a link or a key once."""
@@ -312,8 +299,9 @@ def _tenant(slug: str, admin: Administrator) -> Tenant | None:
     raise NotFound(text("this tenant does not exist"), code="F634")
 
 
-def _option(tenant: Tenant, chosen: Tenant | None = None) -> Item:
-    return Item(slug=tenant.slug, label=tenant.name or tenant.slug, chosen=tenant == chosen)
+def _option(tenant: Tenant, chosen: str = "") -> Item:
+    """Return a choice of a tenant. chosen: the slug of the chosen one."""
+    return Item(slug=tenant.slug, label=tenant.name or tenant.slug, chosen=tenant.slug == chosen)
 
 
 def _state(seen: Person) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any
 
@@ -11,7 +11,7 @@ from ...auth import administration
 from ...errors import DomainError
 from ...i18n import format_number, text
 from ..history import account_sentence
-from ..layout import PEOPLE, TENANTS, Layout, messages_of
+from ..layout import PEOPLE, TENANTS, Layout
 from ..templates import tenants
 
 Administrator = administration.Administrator
@@ -40,37 +40,21 @@ class TenantPages:
             wsgi.Route("POST", TENANTS, self.create, ""),
         ]
 
-    def list(self, request: wsgi.Request) -> wsgi.Response:
-        """Show all tenants that the user may see."""
-        return self._list(request)
-
-    def create(self, request: wsgi.Request) -> wsgi.Response:
-        """Create a tenant."""
-        form = wsgi.sent_form(request)
-        slug, name = wsgi.first(form, "slug").strip(), wsgi.first(form, "name").strip()
-        try:
-            self._administrator(request).create_tenant(slug, name)
-        except DomainError as err:
-            return self._list(request, slug, name, err)
-        return wsgi.flash(wsgi.redirect(request.root + TENANTS), text("Created."))
-
-    def _list(
+    def list(
         self,
         request: wsgi.Request,
-        slug: str = "",
-        name: str = "",
+        form: Mapping[str, Sequence[str]] = {},
         error: DomainError | None = None,
     ) -> wsgi.Response:
+        """Show all tenants that the user may see, and the form of a new one."""
         admin, url = self._administrator(request), request.root + TENANTS
         may_create = admin.limit() is None
         changes = admin.history(topic=administration.TENANTS) if may_create else ()
         context: dict[str, Any] = {
             "url": url,
-            "token": wsgi.csrf_field(request),
-            "problem": messages_of(error),
             "creates": may_create,
-            "slug": slug,
-            "name": name,
+            "slug": wsgi.first(form, "slug"),
+            "name": wsgi.first(form, "name"),
             "rows": [
                 Item(
                     title=tenant.name or tenant.slug,
@@ -83,5 +67,14 @@ class TenantPages:
             ],
             "history": [account_sentence(change) for change in changes],
         }
-        status = wsgi.status_of(error) if error else 200
-        return self._layout.page(request, tenants.render, text("Tenants"), status, **context)
+        return self._layout.form_page(request, tenants.render, text("Tenants"), error, **context)
+
+    def create(self, request: wsgi.Request) -> wsgi.Response:
+        """Create a tenant."""
+        form = wsgi.sent_form(request)
+        slug, name = wsgi.first(form, "slug").strip(), wsgi.first(form, "name").strip()
+        try:
+            self._administrator(request).create_tenant(slug, name)
+        except DomainError as err:
+            return self.list(request, form, err)
+        return wsgi.flash(wsgi.redirect(request.root + TENANTS), text("Created."))
