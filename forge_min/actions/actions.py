@@ -8,7 +8,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from psycopg import Rollback
 from .. import db
 from ..auth import current_identity, require
 from ..errors import (
+    BadRequest,
     Conflict,
     ConstraintViolation,
     DomainError,
@@ -143,12 +144,18 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         return self._row(written.values)
 
     def perform_each(
-        self, keys: Sequence[Any], operation: str, *, reason: str = ""
+        self,
+        keys: Sequence[Any],
+        operation: str,
+        *,
+        reason: str = "",
+        verb: Callable[[Any], object] | None = None,
     ) -> dict[Any, DomainError | None]:
         """Perform an operation on each of these rows, in one transaction: on all or on none.
 
-        operation: "delete", "restore" or the name of a transition.
+        operation: "delete", "restore", or the name of a transition or a verb.
         reason: of a transition.
+        verb: the function of a verb, called with a key.
 
         Returns the error of each row, None for one on which the operation is possible. If one row
         has an error, nothing is changed.
@@ -160,7 +167,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
             outcomes.clear()
             with db.transaction(conn):
                 for key in sorted(keys, key=str):  # in one order, so that two cannot deadlock
-                    outcomes[key] = self._attempt(key, operation, reason, conn)
+                    outcomes[key] = self._attempt(key, operation, reason, verb, conn)
                 if any(outcomes.values()):
                     raise Rollback
 
@@ -168,18 +175,25 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         return {key: outcomes[key] for key in keys}
 
     def _attempt(
-        self, key: Any, operation: str, reason: str, conn: db.Connection
+        self,
+        key: Any,
+        operation: str,
+        reason: str,
+        verb: Callable[[Any], object] | None,
+        conn: db.Connection,
     ) -> DomainError | None:
         """Perform an operation on one row in a savepoint. Returns its error."""
         try:
             with db.transaction(conn):
-                if operation == "delete":
+                if verb is not None:
+                    verb(key)
+                elif operation == "delete":
                     self.delete(key, version=ANY_VERSION, conn=conn)
                 elif operation == "restore":
                     self.restore(key, version=ANY_VERSION, conn=conn)
                 else:
                     self.transition(key, operation, reason=reason, conn=conn)
-        except (Conflict, ConstraintViolation, Forbidden, Invalid, NotFound) as err:
+        except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid, NotFound) as err:
             return err
         return None
 

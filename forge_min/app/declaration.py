@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from .. import db, jobs
+from .. import db, html, jobs
 from .._compat import renamed
 from ..actions import ANYBODY, Registry
 from ..auth import Renew
@@ -273,7 +273,11 @@ class ProjectCode(NamedTuple):
         Raises ForgeError F701, F703 and ConfigError for `mail.url`.
         """
         routes = self.generated(registry, self.config.api.prefix)
-        registry.add_workers([*self.workers, SendMail, SendAccountLinks])
+        workers = [*self.workers, SendMail, SendAccountLinks]
+        if self.app.resource_pages:
+            registry.dependencies["forge_actions"] = registry.actions
+            workers.append(html.PerformOnRows)
+        registry.add_workers(workers)
         mailer, own = _new_mailer(self.config, self.root), self.app.reset_sender
         send = registry.fill(own, 2) if own else None
         registry.dependencies["forge_mailer"] = mailer

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .account.pages import AccountPages
     from .administration import KeyPages, PeoplePages, TenantPages
     from .home import HomePage
+    from .lists import PerformOnRows
     from .report import ReportPages
     from .resource import LISTING, ResourcePages
 
@@ -38,13 +39,14 @@ __getattr__ = lazy_exports(
     __name__,
     {"account.pages": ["AccountPages"], "report": ["ReportPages"]}
     | {"administration": ["KeyPages", "PeoplePages", "TenantPages"]}
-    | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]},
+    | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]}
+    | {"lists": ["PerformOnRows"]},
 )
 
 __all__ = [
     "Account", "AccountLinks", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand",
     "FormField", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout", "NavPage",
-    "PEOPLE", "PeoplePages", "ProblemPages", "REPORTS", "Render", "ReportPages", "ResourcePages",
-    "SendAccountLinks", "TENANTS", "TenantPages", "display_fields", "input_fields", "label_of",
-    "manual_file", "manual_page", "reset_path",
+    "PEOPLE", "PeoplePages", "PerformOnRows", "ProblemPages", "REPORTS", "Render", "ReportPages",
+    "ResourcePages", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields", "input_fields",
+    "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

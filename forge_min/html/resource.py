@@ -39,6 +39,7 @@ from .fields import Fields, FormField, label_of
 from .form import WRITE_ERRORS, FormBase, Texts
 from .inputs import CHOICE, Options
 from .layout import Hyperlink
+from .lists import show_outcome
 from .report import aggregate_csv
 from .row_pages import RowPages
 from .titles import title_of
@@ -88,10 +89,12 @@ class ResourcePages(RowPages):
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
         path, row = self._path, self._path + "/{id}"
+        outcome = partial(show_outcome, self._actions, self._layout, path)
         routes = [
             Route("GET", path, self.list, ""),
             Route("GET", path + ".csv", self.csv, ""),
             Route("POST", path + "/-/selected", self._selection.act, ""),
+            Route("GET", path + "/-/selected/{job}", outcome, ""),
             Route("GET", path + "/new", self.new, ""),
             Route("POST", path + "/new", self.create, ""),
             Route("GET", path + "/new/choices", self.choices, ""),

@@ -80,7 +80,7 @@ class RowPages:
         self._input_fields = input_fields(actions.resource)
         self._display_fields = display_fields(actions.resource)
         self._list_page = ListPage(actions, path, paths)
-        self._selection = Selection(actions, path, layout)
+        self._selection = Selection(actions, path, layout, self._list_page, verbs)
         self._verbs = verbs
 
     def list(self, request: Request) -> Response:

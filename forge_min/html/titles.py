@@ -14,7 +14,7 @@ from functools import cache
 from string import Formatter
 from typing import Any, NamedTuple
 
-from ..actions import shown_text
+from ..actions import Filter, ListQuery, shown_text
 from ..errors import DomainError
 from ..i18n import number_marks, text
 from ..wsgi import show_date, show_time
@@ -107,3 +107,16 @@ def plain_text(kind: str, value: object) -> str:
     if isinstance(value, Decimal | float):
         return shown_text(value).replace(".", number_marks()[1])
     return text(str(value)) if kind == "enum" else shown_text(value)
+
+
+def titles_of_keys(
+    actions: AnyActions, keys: Sequence[Any], *, deleted: bool = False
+) -> dict[Any, str]:
+    """Return the titles of the rows with these keys, of at most one page, by key.
+
+    deleted: the rows are in the trash.
+    """
+    condition = Filter(actions.resource.key, "in", list(keys))
+    query = ListQuery((condition,), limit=len(keys), deleted=deleted)
+    rows = actions.list(query).rows if keys else []
+    return dict(zip(map(actions.key_of, rows), titles(actions, rows), strict=True))

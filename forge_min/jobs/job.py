@@ -187,13 +187,17 @@ class Job(Generic[A]):
             raise ForgeError("a job has a connection only while a worker runs it", code="F712")
         return self.connect()
 
-    def complete_tx(self, conn: Conn) -> None:
+    def complete_tx(self, conn: Conn, output: Any = None) -> None:
         """Complete the job in the caller's transaction, so its effects happen exactly once.
+
+        output: a JSON value, kept in the metadata of the job as "output".
 
         Raises StaleClaim F713 if the job was taken from this run: do not catch it inside the
         transaction, which must roll back.
         """
-        if not db.run(conn, SQL["complete_tx"], {"id": self.id, "claim": self.claim}):
+        kept = json.dumps({} if output is None else {"output": output})
+        params = {"id": self.id, "claim": self.claim, "output": kept}
+        if not db.run(conn, SQL["complete_tx"], params):
             raise StaleClaim(f"job {self.id} was taken from this run")
         self.completed = True
         if isinstance(conn, Connection) and (conn.hooks is not None or db.is_idle(conn)):

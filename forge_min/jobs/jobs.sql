@@ -278,7 +278,7 @@ notice as (
 )
 
 -- name: complete_tx
-update forge_job set state = 'completed', finalized_at = now(), claim = null
+update forge_job set state = 'completed', finalized_at = now(), claim = null, metadata = metadata || %(output)s::jsonb
 where id = %(id)s and claim = %(claim)s and state = 'running'
 returning id;
 

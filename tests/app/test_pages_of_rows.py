@@ -13,11 +13,19 @@ from urllib.parse import urlencode
 import pytest
 from forge_min import db
 from forge_min.app import Runtime
+from forge_min.auth import SYSTEM, as_identity
 from forge_min.db import EmbeddedServer
 from forge_min.generate import generate
 from forge_min.migrations import diff
 from forge_min.parse import parse_project
-from forge_min.testing import Client, ClientResponse, fresh_database, running_app
+from forge_min.testing import (
+    Client,
+    ClientResponse,
+    drain_jobs,
+    enqueued,
+    fresh_database,
+    running_app,
+)
 
 from catalogues import catalogues
 from wide_project import importable
@@ -259,7 +267,7 @@ def test_an_operation_on_selected_rows_is_done_on_all_or_on_none(site: Runtime) 
 
 def test_only_permitted_operations_are_possible_on_selected_rows(site: Runtime) -> None:
     key = admit(site)
-    for operation in ("delete", "admit", "round", "nonsense"):
+    for operation in ("delete", "admit", "hidden", "nonsense"):
         answer = submit(
             site, "/admissions/-/selected", DOCTOR, operation=operation, key=key, confirmed=1
         )
@@ -276,11 +284,79 @@ def test_deleted_rows_are_in_the_trash_until_they_are_restored(site: Runtime) ->
     assert "Ann, North" in trash and f'href="/admissions/{key}"' not in trash
     assert Client(site).get("/admissions/-/trash", headers=DOCTOR).status == 403
     chosen: dict[str, object] = {"operation": "restore", "key": key}
-    asked = submit(site, "/admissions/-/selected", NURSE, at="/admissions/-/trash", **chosen)
+    action = form_action(trash)
+    asked = submit(site, action, NURSE, at="/admissions/-/trash", **chosen)
     assert "Ann, North" in texts(asked.text) and key not in texts(asked.text)
     chosen["confirmed"] = 1
-    back = submit(site, "/admissions/-/selected", NURSE, at="/admissions/-/trash", **chosen)
+    back = submit(site, action, NURSE, at="/admissions/-/trash", **chosen)
     assert back.status == 303 and "Ann, North" in page(site, "/admissions")
+
+
+def form_action(shown: str) -> str:
+    found = re.search(r'<form id="selected"[^>]*action="([^"]+)"', shown)
+    assert found
+    return html.unescape(found[1])
+
+
+def test_all_rows_of_a_list_are_changed_by_a_job_or_none(site: Runtime) -> None:
+    with as_identity(SYSTEM):
+        patients, admissions = (site.registry.actions[n] for n in ("patients", "admissions"))
+        ward = site.registry.actions["wards"].create({"name": "North"})
+        patients.create_many([{"name": f"p{n}"} for n in range(130)])
+        admissions.create_many(
+            [
+                {"patient_id": row.id, "ward_id": ward.id, "due": f"2026-01-{1 + n % 2:02}"}
+                for n, row in enumerate(patients.stream())
+            ]
+        )
+    few = page(site, "/admissions?due=2026-01-01")
+    assert "All 65 rows of the list" in few and form_action(few).endswith("?due=2026-01-01")
+    chosen: dict[str, object] = {"operation": "admit", "all": 1}
+    asked = submit(site, form_action(few), NURSE, **chosen)
+    assert "Do it for 65 rows?" in asked.text and asked.text.count('name="key"') == 65
+
+    action = form_action(page(site, "/admissions"))
+    asked = submit(site, action, NURSE, **chosen)
+    assert "Do it for 130 rows? A job does it" in asked.text and 'name="key"' not in asked.text
+    assert not enqueued(site, "forge_perform")
+    chosen["confirmed"] = 1
+    assert submit(site, action, DOCTOR, **chosen | {"operation": "delete"}).status == 400
+    started = submit(site, action, NURSE, **chosen)
+    where = started.headers["Location"] or ""
+    assert started.status == 303 and where.startswith("/admissions/-/selected/")
+    waiting = Client(site).get(where, headers=NURSE)
+    assert "Working on 130 rows" in waiting.text and waiting.headers["Refresh"] == "3"
+    for other in (DOCTOR, NURSE | {"X-Test-User": "norbert"}):
+        assert Client(site).get(where, headers=other).status == 404
+    assert Client(site).get(where.replace("admissions", "patients"), headers=NURSE).status == 404
+    drain_jobs(site)
+    done = Client(site).get(where, headers=NURSE)
+    assert "Done for 130 rows." in done.text and "Refresh" not in done.headers
+    assert "No matching rows" in page(site, "/admissions?status=planned")
+
+    one = page(site, "/admissions").partition('name="key" value="')[2].partition('"')[0]
+    discharge: dict[str, object] = {"reason": "well again"}
+    submit(site, f"/admissions/{one}/transitions/discharge", DOCTOR, **discharge)
+    discharge |= {"operation": "discharge", "all": 1, "confirmed": 1}
+    where = submit(site, action, DOCTOR, **discharge).headers["Location"] or ""
+    drain_jobs(site)
+    shown = page(site, where, DOCTOR)
+    assert "Nothing was changed. Rows with an error: 1." in texts(shown)
+    assert shown.count("the state is discharged") == 1 and one not in texts(shown)
+    assert "No matching rows" not in page(site, "/admissions?status=admitted")
+    assert "select at most 100 rows" in submit(site, action, DOCTOR, operation="round", all=1).text
+
+
+def test_a_verb_is_called_on_all_selected_rows_or_on_none(site: Runtime) -> None:
+    keys = [admit(site, f"p{n}") for n in range(3)]
+    chosen: dict[str, object] = {"operation": "admit", "key": keys[1:], "confirmed": 1}
+    submit(site, "/admissions/-/selected", NURSE, **chosen)
+    chosen = {"operation": "round", "key": keys, "confirmed": 1}
+    refused = submit(site, "/admissions/-/selected", DOCTOR, **chosen)
+    assert refused.status == 409 and refused.text.count("not admitted") == 1
+    assert submit(site, "/admissions/-/selected", NURSE, **chosen).status == 400
+    chosen["key"] = keys[1:]
+    assert submit(site, "/admissions/-/selected", DOCTOR, **chosen).status == 303
 
 
 def test_verbs_are_buttons_and_their_errors_are_shown(site: Runtime) -> None:

@@ -90,6 +90,8 @@ class ListPage:
                 for row, name in numbered
             ],
             "pager": self._pager(request, params, page),
+            "selected": f"{request.root}{self._path}/-/selected{_query_string(params)}",
+            "all": self._all_rows(page),
             "csv": "" if deleted else self._csv(request, params),
             "choices": [
                 Item(name=f.name, label=f.label, shown=f in columns)
@@ -128,6 +130,14 @@ class ListPage:
             next=url(cursor=page.next, **{FROM: str(at + count)}) if page.next else "",
             last=url(cursor=LAST, **{FROM: str(max(1, total - limit + 1))}) if page.next else "",
         )
+
+    def _all_rows(self, page: Page[Any]) -> str:
+        """Return the label of the box that selects all rows, "" if they are on this page."""
+        if not page.prev and not page.next:
+            return ""
+        total = format_number(page.total or 0)
+        about = text("All rows of the list, about {total}", total=total)
+        return about if page.is_estimate else text("All {total} rows of the list", total=total)
 
     def _column_heads(self, request: Request, params: QueryParams, columns: Fields) -> list[Item]:
         """Return the heads of the title, which sorts by its own first column, and of columns."""

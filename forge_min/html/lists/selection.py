@@ -1,32 +1,44 @@
-"""Operations on the rows that are selected in a list: delete, restore, transitions, CSV."""
+"""Operations on the rows that are selected in a list: delete, restore, transitions, verbs, CSV."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace as Item
 from typing import Any
 
 from ...actions import Filter, ListQuery
 from ...errors import BadRequest, DomainError
-from ...i18n import text
+from ...i18n import format_number, text
 from ...wsgi import Request, Response, csrf_field, first, join, redirect, sent_form, void
 from ..fields import AnyActions, label_of
+from ..form import Texts
 from ..layout import Hyperlink, Layout, messages_of
 from ..templates import WORDS, selection
-from ..titles import titles
-from .list_page import export
+from ..titles import titles_of_keys
+from .list_page import ListPage, export
+from .many_rows import insert_operation
 
-MOST = 100  # rows of one operation: those of the longest page of a list
+MOST = 100  # rows of one operation: those of the longest page of a list; a job performs it on more
+MOST_OF_JOB = 10_000  # rows
 _CSV = "csv"
+Verbs = Mapping[str, Callable[[Any, Request], Any]]
 
 
 class Selection:
     """Handler of the form around the rows of a list.
 
     path: of the list.
+    page: the list.
+    verbs: name → function of (key, request).
     """
 
-    def __init__(self, actions: AnyActions, path: str, layout: Layout) -> None:
+    def __init__(
+        self, actions: AnyActions, path: str, layout: Layout, page: ListPage, verbs: Verbs
+    ) -> None:
         self._actions, self._path, self._layout = actions, path, layout
+        self._page_of_list, self._verbs = page, verbs
 
     def operations(self, *, deleted: bool = False) -> list[Item]:
         """Return the operations that the user may perform on selected rows.
@@ -35,19 +47,22 @@ class Selection:
         """
         if deleted:
             return [_item("restore")] if self._actions.may("restore") else []
-        names = [each.name for each in self._actions.resource.transitions]
+        names = [*(each.name for each in self._actions.resource.transitions), *self._verbs]
         return [_item(n) for n in (_CSV, *names, "delete") if n == _CSV or self._actions.may(n)]
 
     def act(self, request: Request) -> Response:
         """Show what will be done, then do it and show the result of each row."""
         pairs = sent_form(request)
-        operation, keys = first(pairs, "operation"), self._keys(pairs.get("key", ()))
+        operation = first(pairs, "operation")
         possible = {
             item.name for deleted in (0, 1) for item in self.operations(deleted=bool(deleted))
         }
         if operation not in possible:
             raise BadRequest(text("this operation is not possible here"))
         self._actions.allow("read")
+        if pairs.get("all"):
+            return self._act_on_all(request, pairs, operation)
+        keys = self._keys(pairs.get("key", ()))
         if not keys:
             return redirect(f"{request.root}{self._path}")
         if operation == _CSV:
@@ -56,11 +71,33 @@ class Selection:
             )
         if not pairs.get("confirmed"):
             return self._page(request, operation, keys)
-        reason = first(pairs, "reason")
-        outcomes = self._actions.perform_each(keys, operation, reason=reason)
+        reason, verb = first(pairs, "reason"), self._verbs.get(operation)
+        outcomes = self._actions.perform_each(
+            keys, operation, reason=reason, verb=verb and (lambda key: verb(key, request))
+        )
         if not any(outcomes.values()):
             return redirect(f"{request.root}{self._path}?_done={_DONE.get(operation, 'updated')}")
         return self._page(request, operation, keys, outcomes, reason)
+
+    def _act_on_all(self, request: Request, pairs: Texts, operation: str) -> Response:
+        """Act on all rows of the list: a job performs the operation if they are many."""
+        query = self._page_of_list.query(request)
+        if operation == _CSV:
+            return export(self._actions, query)
+        query = replace(query, deleted=operation == "restore")
+        rows = list(islice(self._actions.stream(query), MOST_OF_JOB + 1))
+        keys = [self._actions.key_of(row) for row in rows]
+        if len(keys) <= MOST:
+            return self._page(request, operation, keys)
+        most = MOST if operation in self._verbs else MOST_OF_JOB
+        if len(keys) > most:
+            raise BadRequest(text("select at most {max} rows", max=most))
+        if not pairs.get("confirmed"):
+            return self._page(request, operation, keys)
+        self._actions.allow(operation)
+        conn, topic = self._actions.connection(), self._actions.resource.topic
+        job = insert_operation(conn, topic, keys, operation, first(pairs, "reason"))
+        return redirect(f"{request.root}{self._path}/-/selected/{job}")
 
     def _keys(self, spelled: Any) -> list[Any]:
         keys = list(dict.fromkeys(map(self._actions.read_key, spelled)))
@@ -77,19 +114,22 @@ class Selection:
         reason: str = "",
     ) -> Response:
         """Ask for confirmation; with outcomes, of the rows on which the operation is possible."""
-        names = self._titles(keys, deleted=operation == "restore")
+        is_job = len(keys) > MOST
+        shown = [] if is_job else keys
+        names = titles_of_keys(self._actions, shown, deleted=operation == "restore")
         kind = label_of(self._actions.resource.event)
         remaining = [key for key in keys if not (outcomes or {}).get(key)]
         hidden = [csrf_field(request), void("input", type="hidden", name="confirmed", value="1")]
         hidden.append(void("input", type="hidden", name="operation", value=operation))
-        hidden += [void("input", type="hidden", name="key", value=key) for key in remaining]
+        pairs = [("all", "1")] if is_job else [("key", key) for key in remaining]
+        hidden += [void("input", type="hidden", name=name, value=value) for name, value in pairs]
         needs = {t.name for t in self._actions.resource.transitions if t.needs_reason}
         url = f"{request.root}{self._path}"
         label = label_of(self._actions.resource.topic)
         context: dict[str, Any] = {
             "rows": [
                 Item(title=names.get(key, kind), problem=messages_of((outcomes or {}).get(key)))
-                for key in keys
+                for key in shown
             ],
             "problem": text("Nothing was changed.") if outcomes else "",
             "question": _question(len(remaining), bool(outcomes)),
@@ -99,7 +139,7 @@ class Selection:
             "asks_reason": operation in needs,
             "reason": reason,
             "hidden": join(hidden),
-            "action": f"{url}/-/selected",
+            "action": f"{url}/-/selected?{request.environ.get('QUERY_STRING', '')}",
             "cancel": url,
             "trail": [Hyperlink(label, url)],
         }
@@ -107,16 +147,13 @@ class Selection:
         status = 409 if outcomes else 200
         return self._layout.page(request, selection.render, title, status, **context)
 
-    def _titles(self, keys: list[Any], *, deleted: bool) -> dict[Any, str]:
-        condition = Filter(self._actions.resource.key, "in", keys)
-        rows = self._actions.list(ListQuery((condition,), limit=MOST, deleted=deleted)).rows
-        found = [self._actions.key_of(row) for row in rows]
-        return dict(zip(found, titles(self._actions, rows), strict=True))
-
 
 def _question(count: int, failed: bool) -> str:
     if failed:
         return text("Do it for the other {count}?", count=count)
+    if count > MOST:
+        shown = format_number(count)
+        return text("Do it for {count} rows? A job does it for all rows or for none.", count=shown)
     return (
         text("Do it for one row?") if count == 1 else text("Do it for {count} rows?", count=count)
     )

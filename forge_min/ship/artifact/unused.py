@@ -31,8 +31,10 @@ FILES = {
         *_below(
             "html", "cells columns form home inputs record report resource row_pages states titles"
         ),
-        *_below("html/lists", "filters list_page selection"),
-        *_below("html/templates", "chart delete form home list report selection show states"),
+        *_below("html/lists", "filters list_page many_rows selection"),
+        *_below(
+            "html/templates", "chart delete form home list outcome report selection show states"
+        ),
     ),
 }
 """The beginnings of the names of files, by part."""
