@@ -11,10 +11,9 @@ from urllib.parse import quote
 
 from ..actions import Relation, to_text
 from ..errors import DomainError
-from ..i18n import text
 from ..wsgi import Raw, check_url, show_date, tag, time_tag
 from .fields import AnyActions, Fields, FormField
-from .titles import localized_text, titles
+from .titles import plain_text, titles
 
 PagePaths = Mapping[str, str]
 """Topic → path of the list page ("/flights"). A resource without an entry is not linked."""
@@ -109,16 +108,13 @@ def format_html(kind: str, value: object) -> Raw:
         return time_tag(value)
     if isinstance(value, date):
         return tag("time", show_date(value), datetime=value.isoformat())
-    if isinstance(value, bool):
-        return tag("span", text("yes") if value else text("no"))
     if kind == "json":
         return tag("pre", json.dumps(value, ensure_ascii=False, indent=2))
-    if isinstance(value, list):
-        values = ", ".join(text(n) if kind == "enum[]" else str(n) for n in value)
-        return tag("span", values) if value else _EMPTY
-    value_text = localized_text(value)
+    value_text = plain_text(kind, value)
+    if not value_text:  # an empty list
+        return _EMPTY
     if kind == "enum":
-        return tag("span", text(value_text), class_="tag")
+        return tag("span", value_text, class_="tag")
     if kind == "url":
         return tag("a", value_text, href=check_url(value_text), rel="noopener noreferrer nofollow")
     if kind == "email":

@@ -93,7 +93,7 @@ def _name(actions: AnyActions, row: Any) -> str:
 
 
 def plain_text(kind: str, value: object) -> str:
-    """Return a value as text for people; "" for None."""
+    """Return a value as text for people, in the current language; "" for None."""
     if value is None or value == "":
         return ""
     if isinstance(value, datetime):
@@ -104,11 +104,6 @@ def plain_text(kind: str, value: object) -> str:
         return text("yes") if value else text("no")
     if isinstance(value, list):
         return ", ".join(text(each) if kind == "enum[]" else str(each) for each in value)
-    return text(str(value)) if kind == "enum" else localized_text(value)
-
-
-def localized_text(value: object) -> str:
-    """Return a value as text, decimals with the mark of the current language."""
-    shown = shown_text(value)
-    is_decimal = isinstance(value, Decimal | float)
-    return shown.replace(".", number_marks()[1]) if is_decimal else shown
+    if isinstance(value, Decimal | float):
+        return shown_text(value).replace(".", number_marks()[1])
+    return text(str(value)) if kind == "enum" else shown_text(value)
