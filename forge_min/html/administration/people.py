@@ -112,7 +112,7 @@ class PeoplePages:
             "manageable": seen.is_manageable,
             "places": places,
             "others": [_option(tenant) for tenant in tenants if tenant not in members],
-            "grantable": self._grantable(admin, None),
+            "grantable": sorted(admin.grantable(None)),
             "key_roles": sorted(current_identity().roles),
             "sessions": [
                 Item(
@@ -184,21 +184,20 @@ class PeoplePages:
     # -- helpers -----------------------------------------------------------------------------------
 
     def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
-        """Return the form of the roles in a tenant, or everywhere."""
+        """Return the form of the roles in a tenant, or everywhere.
+
+        Roles that the administrator does not hold are fixed.
+        """
         held = seen.tenants[tenant.slug] if tenant else seen.user.roles
+        own = admin.grantable(tenant)
         return Item(
             slug=tenant.slug if tenant else "",
             label=tenant.name or tenant.slug if tenant else text("In all tenants"),
-            roles=self._grantable(admin, tenant, held),
+            roles=[
+                Item(name=role, held=role in held, fixed=role not in own)
+                for role in sorted({*self._roles, *held})
+            ],
         )
-
-    def _grantable(
-        self, admin: Administrator, tenant: Tenant | None, held: Sequence[str] = ()
-    ) -> Sequence[Item]:
-        """Return the choices of roles. Roles that the user does not hold are fixed."""
-        own = admin.grantable(tenant)
-        every = sorted({*self._roles, *held})
-        return [Item(name=role, held=role in held, fixed=role not in own) for role in every]
 
     def _done(self, request: wsgi.Request, done: Done, id: UUID) -> wsgi.Response:
         """Redirect to the user, or show a link or a key once."""
