@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..actions import TYPES, KeyChanges, shown_text, to_text
-from ..errors import DomainError
+from ..errors import Conflict, ConstraintViolation, DomainError, Invalid
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import Request, local_time, show_time, sign_form
@@ -30,6 +30,9 @@ from .fields import Fields, FormField
 
 Texts = Mapping[str, Sequence[str]]
 """Field → the texts of its inputs; a "many" may have several."""
+
+WRITE_ERRORS = (Conflict, ConstraintViolation, Invalid)
+"""Errors that the page of a form shows, because the user can correct them."""
 
 _LINE_END = lazy_pattern("\r\n?")
 

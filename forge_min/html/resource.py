@@ -18,14 +18,7 @@ from uuid import uuid4
 
 from ..actions import IN_PROGRESS, MOST_RELATED
 from ..auth import as_identity, current_identity
-from ..errors import (
-    Conflict,
-    ConstraintViolation,
-    DomainError,
-    Invalid,
-    NotFound,
-    StaleVersion,
-)
+from ..errors import Conflict, DomainError, NotFound, StaleVersion
 from ..i18n import gettext_noop, text
 from ..wsgi import (
     Raw,
@@ -43,7 +36,7 @@ from ..wsgi import (
 from . import form, inputs, states
 from .cells import row_url
 from .fields import Fields, FormField, label_of
-from .form import FormBase, Texts
+from .form import WRITE_ERRORS, FormBase, Texts
 from .inputs import CHOICE, Options
 from .layout import Hyperlink
 from .report import aggregate_csv
@@ -141,7 +134,7 @@ class ResourcePages(RowPages):
             return self._form(request, opened)
         try:
             return self._create_once(request, form.data_of(fields, sent), first(pairs, _ONCE))
-        except (Invalid, Conflict, ConstraintViolation) as err:
+        except WRITE_ERRORS as err:
             return self._form(request, opened, form.errors_of(err, fields), status=422)
 
     def _create_once(self, request: Request, data: Mapping[str, Any], token: str) -> Response:
@@ -224,7 +217,7 @@ class ResourcePages(RowPages):
                 row = self._actions.update(key, data, version=now.row.version)
             except StaleVersion:
                 continue
-            except (Invalid, Conflict, ConstraintViolation) as err:
+            except WRITE_ERRORS as err:
                 return self._form(request, opened, form.errors_of(err, now.fields), status=422)
             return self._done(request, "updated", row)
         return self._form(request, opened, {"": [text(_BUSY)]}, status=409)

@@ -8,15 +8,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import (
-    BadRequest,
-    Conflict,
-    ConstraintViolation,
-    DomainError,
-    Forbidden,
-    Invalid,
-    NotFound,
-)
+from ..errors import BadRequest, DomainError, Forbidden, Invalid, NotFound
 from ..i18n import gettext_noop, text
 from ..wsgi import (
     Raw,
@@ -35,7 +27,7 @@ from ..wsgi import (
 from . import inputs
 from .cells import PagePaths, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
-from .form import Texts
+from .form import WRITE_ERRORS, Texts
 from .inputs import SEARCH, Options, RelationChoices
 from .layout import Hyperlink, Layout, Render, messages_of
 from .lists import ListPage, Selection, export
@@ -192,7 +184,7 @@ class RowPages:
             return self.ask_delete(request, text(_OVERTAKEN))
         try:
             self._actions.delete(key, version=row.version)
-        except (Conflict, ConstraintViolation, Invalid) as err:
+        except WRITE_ERRORS as err:
             return self.ask_delete(request, messages_of(err))
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
@@ -219,7 +211,7 @@ class RowPages:
         """Redirect to the row that `work` returns, or show its error on the page of the row."""
         try:
             return self._done(request, "updated", work())
-        except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid) as err:
+        except (*WRITE_ERRORS, BadRequest, Forbidden) as err:
             return self.show(request, messages_of(err), 422 if isinstance(err, Invalid) else 409)
 
     def restore(self, request: Request) -> Response:
