@@ -105,9 +105,11 @@ class ResourcePages(RowPages):
         if self._actions.resource.transitions:
             graph = partial(states.show_graph, self._actions, self._layout, path)
             routes.append(Route("GET", path + "/-/states", graph, ""))
-            routes.append(Route("POST", row + "/transitions/{name}", self.transition, ""))
-        if self._verbs:
-            routes.append(Route("POST", row + "/verbs/{name}", self.verb, ""))
+        for each in self._actions.resource.transitions:
+            handler = partial(self.transition, each.name)
+            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler, ""))
+        for name in self._verbs:
+            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name), ""))
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore, ""))
             routes.append(Route("GET", path + "/-/trash", self.trash, ""))

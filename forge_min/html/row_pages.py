@@ -189,22 +189,17 @@ class RowPages:
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
-    def transition(self, request: Request) -> Response:
+    def transition(self, name: str, request: Request) -> Response:
         """Change the state of the row, then redirect to it."""
-        name, key = request.params["name"], self._key(request)
-        if name not in {transition.name for transition in self._actions.resource.transitions}:
-            raise NotFound(text("nothing is at this address"))
         self._actions.allow(name)
-        reason = first(sent_form(request), "reason")
+        key, reason = self._key(request), first(sent_form(request), "reason")
         return self._perform(request, lambda: self._actions.transition(key, name, reason=reason))
 
-    def verb(self, request: Request) -> Response:
+    def verb(self, name: str, request: Request) -> Response:
         """Call a verb of the project on the row, then redirect to it."""
-        name, key = request.params["name"], self._key(request)
-        if name not in self._verbs:
-            raise NotFound(text("nothing is at this address"))
         self._actions.allow(name)
         check_csrf(request)
+        key = self._key(request)
         return self._perform(request, lambda: self._verbs[name](key, request))
 
     def _perform(self, request: Request, work: Callable[[], Any]) -> Response:
