@@ -58,15 +58,11 @@ def key_item(key: credentials.ApiKey, root: str) -> Item:
     if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
         state = state or text("expired")
     return Item(
-        id=key.id,
-        hint=key.hint,
-        name=key.name,
-        email=key.email,
+        key=key,
         href=f"{root}{PEOPLE}/{key.user}",
         roles=text("all") if key.roles is None else ", ".join(key.roles) or "–",
         tenant=key.tenant or "–",
         seen=wsgi.time_tag(key.seen_at, _DAY),
         expires=wsgi.time_tag(key.expires_at, _DAY),
         state=state,
-        is_valid=not state,
     )

@@ -106,22 +106,15 @@ class PeoplePages:
         context: dict[str, Any] = {
             "url": f"{request.root}{PEOPLE}/{id}",
             "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
-            "email": seen.user.email,
+            "person": seen,
             "state": _state(seen),
-            "disabled": seen.user.disabled,
-            "manageable": seen.is_manageable,
             "places": places,
             "others": [_option(tenant) for tenant in tenants if tenant not in members],
             "grantable": sorted(admin.grantable(None)),
             "key_roles": sorted(current_identity().roles),
             "sessions": [
-                Item(
-                    id=each.id,
-                    browser=browser_name(each.agent),
-                    address=each.address,
-                    seen=wsgi.time_tag(each.seen_at),
-                )
-                for each in admin.sessions(id)
+                Item(session=s, browser=browser_name(s.agent), seen=wsgi.time_tag(s.seen_at))
+                for s in admin.sessions(id)
             ],
             "keys": [key_item(key, request.root) for key in admin.list_keys(id)],
             "history": [account_sentence(change) for change in admin.history(id)],
