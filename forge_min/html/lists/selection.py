@@ -33,27 +33,22 @@ class Selection:
 
         deleted: the rows are in the trash.
         """
-        if deleted:
-            return [_item("restore")] if self._actions.may("restore") else []
-        names = [each.name for each in self._actions.resource.transitions]
-        return [_item(n) for n in (_CSV, *names, "delete") if n == _CSV or self._actions.may(n)]
+        transitions = [each.name for each in self._actions.resource.transitions]
+        names = ["restore"] if deleted else [_CSV, *transitions, "delete"]
+        return [_item(name) for name in names if name == _CSV or self._actions.may(name)]
 
     def act(self, request: Request) -> Response:
         """Show what will be done, then do it and show the result of each row."""
         pairs = sent_form(request)
         operation, keys = first(pairs, "operation"), self._keys(pairs.get("key", ()))
-        possible = {
-            item.name for deleted in (0, 1) for item in self.operations(deleted=bool(deleted))
-        }
-        if operation not in possible:
+        possible = self.operations() + self.operations(deleted=True)
+        if operation not in [item.name for item in possible]:
             raise BadRequest(text("this operation is not possible here"))
         self._actions.allow("read")
         if not keys:
             return redirect(f"{request.root}{self._path}")
         if operation == _CSV:
-            return export(
-                self._actions, ListQuery((Filter(self._actions.resource.key, "in", keys),))
-            )
+            return export(self._actions, self._query(keys))
         if not pairs.get("confirmed"):
             return self._page(request, operation, keys)
         reason = first(pairs, "reason")
@@ -107,9 +102,11 @@ class Selection:
         status = 409 if outcomes else 200
         return self._layout.page(request, selection.render, title, status, **context)
 
+    def _query(self, keys: list[Any], **options: Any) -> ListQuery:
+        return ListQuery((Filter(self._actions.resource.key, "in", keys),), **options)
+
     def _titles(self, keys: list[Any], *, deleted: bool) -> dict[Any, str]:
-        condition = Filter(self._actions.resource.key, "in", keys)
-        rows = self._actions.list(ListQuery((condition,), limit=MOST, deleted=deleted)).rows
+        rows = self._actions.list(self._query(keys, limit=MOST, deleted=deleted)).rows
         found = [self._actions.key_of(row) for row in rows]
         return dict(zip(found, titles(self._actions, rows), strict=True))
 
