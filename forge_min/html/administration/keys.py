@@ -15,18 +15,14 @@ from ..templates import keys
 
 _DAY = "%Y-%m-%d"
 
-Administrator = administration.Administrator
+FindAdministrator = Callable[[wsgi.Request], administration.Administrator]
+"""Returns the current user as an administrator, on this thread's connection."""
 
 
 class KeyPages:
-    """Handlers of the page of keys.
+    """Handlers of the page of keys."""
 
-    administrator: returns the current user as an administrator, on this thread's connection.
-    """
-
-    def __init__(
-        self, layout: Layout, administrator: Callable[[wsgi.Request], Administrator]
-    ) -> None:
+    def __init__(self, layout: Layout, administrator: FindAdministrator) -> None:
         self._layout, self._administrator = layout, administrator
 
     def routes(self) -> list[wsgi.Route]:

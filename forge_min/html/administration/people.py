@@ -18,7 +18,7 @@ from ..account.pages import browser_name
 from ..history import account_sentence
 from ..layout import PEOPLE, Hyperlink, Layout
 from ..templates import invite, people, person, secret
-from .keys import key_item
+from .keys import FindAdministrator, key_item
 
 Form = Mapping[str, Sequence[str]]
 Administrator = administration.Administrator
@@ -44,15 +44,11 @@ class Done(NamedTuple):
 class PeoplePages:
     """Handlers of the pages of users.
 
-    administrator: returns the current user as an administrator, on this thread's connection.
     roles: the roles that the project knows.
     """
 
     def __init__(
-        self,
-        layout: Layout,
-        administrator: Callable[[wsgi.Request], Administrator],
-        roles: Sequence[str],
+        self, layout: Layout, administrator: FindAdministrator, roles: Sequence[str]
     ) -> None:
         self._layout, self._administrator, self._roles = layout, administrator, roles
 
