@@ -215,10 +215,14 @@ class Layout:
         labels = {PEOPLE: text("People"), TENANTS: text("Tenants"), KEYS: text("API keys")}
         return _hyperlinks(request, {path: labels[path] for path in paths})
 
-    def reports(self) -> list[str]:
-        """Return the names of the reports that the user may read."""
-        declared = [(n, a) for a in self.resources.values() for n in a.resource.reports]
-        return [name for name, a in declared if a.may(a.report_operation(name))]
+    def declared_reports(self) -> dict[str, AnyActions]:
+        """Return the actions of the resource of each report, by its name."""
+        return {n: actions for actions in self.resources.values() for n in actions.resource.reports}
+
+    def reports(self) -> dict[str, AnyActions]:
+        """Return those of the reports that the user may read."""
+        declared = self.declared_reports().items()
+        return {n: actions for n, actions in declared if actions.may(actions.report_operation(n))}
 
     def may_read_help(self) -> bool:
         """Return whether the current identity may read the manual of the application."""
