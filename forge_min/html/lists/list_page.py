@@ -89,19 +89,16 @@ class ListPage:
     def _pager(self, page: Page[Any]) -> Item:
         """Return which rows are shown, and the links to other pages."""
         count, total, start = len(page.rows), page.total or 0, first(self._request.query, FROM)
-        limit = (
-            int(first(self._params, "limit") or DEFAULT_LIMIT) if page.prev or page.next else count
-        )
+        is_paged = page.prev or page.next
+        limit = int(first(self._params, "limit") or DEFAULT_LIMIT) if is_paged else count
         at = int(start) if start.isdecimal() and len(start) < 10 and page.prev else 1
         if page.prev and not page.next and not page.is_estimate:
             at = total - count + 1
         url = partial(self._url, self._without("cursor"))
-        total_text = format_number(total)
-        shown = text("{first}–{last} of {total}", first=at, last=at + count - 1, total=total_text)
+        numbers = {"first": at, "last": at + count - 1, "total": format_number(total)}
+        shown = text("{first}–{last} of {total}", **numbers)
         if page.is_estimate:
-            shown = text(
-                "{first}–{last} of about {total}", first=at, last=at + count - 1, total=total_text
-            )
+            shown = text("{first}–{last} of about {total}", **numbers)
         before = {FROM: str(max(1, at - limit))}
         return Item(
             shown=shown if count else "",
