@@ -128,9 +128,8 @@ def _check_names(layout: Layout, home: html.Home) -> None:
         if name not in known:
             names = ", ".join(known)
             raise ConfigError(f"app.navigation: no list or page {name!r}; there are {names}")
-    reports = [name for actions in layout.resources.values() for name in actions.resource.reports]
     for name in [*(home.resources or ()), *(home.reports or ())]:
-        if name not in (*layout.paths(), *reports):
+        if name not in (*layout.paths(), *layout.declared_reports()):
             raise ConfigError(f"app.start_page: no resource or report {name!r}")
 
 
@@ -151,7 +150,7 @@ def _pages(
     _check_names(layout, app.home)
     if paths:
         yield wsgi.Route("GET", "/", html.HomePage(layout, app.home).show, "")
-    if any(actions.resource.reports for actions in layout.resources.values()):
+    if layout.declared_reports():
         pages = html.ReportPages(layout)
         yield wsgi.Route("GET", html.REPORTS, pages.list, "")
         yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show, "")

@@ -59,12 +59,11 @@ class HomePage:
 
     def _charts(self, request: Request) -> list[Item]:
         """Return the first reports of the user that have a chart."""
-        charts, readable = [], self._layout.reports()
-        names = [name for name in self._home.reports or readable[:MAX_CHARTS] if name in readable]
-        declared = {n: a for a in self._layout.resources.values() for n in a.resource.reports}
-        for name in names:
+        charts, reports = [], self._layout.reports()
+        wanted = self._home.reports or [*reports][:MAX_CHARTS]
+        for name in [name for name in wanted if name in reports]:
             paths, zone = self._layout.paths(), str(user_zone())
-            content = report_content(declared[name], name, paths, request.root, zone)
+            content = report_content(reports[name], name, paths, request.root, zone)
             if content["chart"]:
                 url = f"{request.root}{REPORTS}/{name}"
                 charts.append(Item(title=label_of(name), url=url, name=name, **content))

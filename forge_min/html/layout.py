@@ -179,37 +179,31 @@ class Layout:
 
         Lists and pages that no group names follow, then reports and the manual.
         """
-        links = {a.resource.topic: (path, a) for path, a in self.resources.items()}
-        names = [*links, *self.pages]
+        links = self._links(request)
         grouped = {name for group in self.groups.values() for name in group}
-        groups = {**self.groups, "": [name for name in names if name not in grouped]}
-        shown = []
-        for label, group in groups.items():
-            places = [self._place(request, name) for name in group]
-            if label == "":
-                places += self._more_places(request)
-            if found := [place for place in places if place]:
-                shown.append(Item(label=text(label), places=found))
-        if administration := self._administration_places(request):
-            shown.append(Item(label=text("Administration"), places=administration))
-        return shown
-
-    def _place(self, request: Request, name: str) -> Hyperlink | None:
-        """Return the link to a page or to the list of a topic, if the user may read it."""
-        if page := self.pages.get(name):
-            may = not page.roles or current_identity().has_one_of(page.roles)
-            here = request.path == name
-            return Hyperlink(text(page.title), request.root + name, here) if may else None
-        path = self.paths()[name]
-        here = request.path == path or request.path.startswith(path + "/")
-        link = Hyperlink(label_of(name), request.root + path, here)
-        return link if self.resources[path].may("read") else None
-
-    def _more_places(self, request: Request) -> list[Hyperlink]:
-        labels = {REPORTS: text("Reports")} if self.reports() else {}
+        groups = [
+            (text(label), [links[name] for name in names if name in links])
+            for label, names in self.groups.items()
+        ]
+        more = {REPORTS: text("Reports")} if self.reports() else {}
         if self.may_read_help():
-            labels[HELP] = text("Help")
-        return _hyperlinks(request, labels)
+            more[HELP] = text("Help")
+        others = [link for name, link in links.items() if name not in grouped]
+        groups.append(("", others + _hyperlinks(request, more)))
+        groups.append((text("Administration"), self._administration_places(request)))
+        return [Item(label=label, places=places) for label, places in groups if places]
+
+    def _links(self, request: Request) -> dict[str, Hyperlink]:
+        """Return the links to lists, by topic, and to pages, by path, that the user may read."""
+        links = {}
+        for path, actions in self.resources.items():
+            if actions.may("read"):
+                topic, here = actions.resource.topic, f"{request.path}/".startswith(f"{path}/")
+                links[topic] = Hyperlink(label_of(topic), request.root + path, here)
+        for path, page in self.pages.items():
+            if not page.roles or current_identity().has_one_of(page.roles):
+                links[path] = Hyperlink(text(page.title), request.root + path, request.path == path)
+        return links
 
     def _administration_places(self, request: Request) -> list[Hyperlink]:
         """Return the links to the pages of administrators, if the user is one."""
@@ -220,10 +214,14 @@ class Layout:
         labels = {PEOPLE: text("People"), TENANTS: text("Tenants"), KEYS: text("API keys")}
         return _hyperlinks(request, {path: labels[path] for path in paths})
 
-    def reports(self) -> list[str]:
-        """Return the names of the reports that the user may read."""
-        declared = [(n, a) for a in self.resources.values() for n in a.resource.reports]
-        return [name for name, a in declared if a.may(a.report_operation(name))]
+    def declared_reports(self) -> dict[str, AnyActions]:
+        """Return the actions of the resource of each report, by its name."""
+        return {n: actions for actions in self.resources.values() for n in actions.resource.reports}
+
+    def reports(self) -> dict[str, AnyActions]:
+        """Return those of the reports that the user may read."""
+        declared = self.declared_reports().items()
+        return {n: actions for n, actions in declared if actions.may(actions.report_operation(n))}
 
     def may_read_help(self) -> bool:
         """Return whether the current identity may read the manual of the application."""

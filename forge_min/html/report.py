@@ -51,8 +51,7 @@ class ReportPages:
     def show(self, request: Request) -> Response:
         """Show a report; send it as CSV if .csv follows its name."""
         name, _, suffix = request.params["name"].partition(".")
-        resources = self._layout.resources
-        declared = {n: actions for actions in resources.values() for n in actions.resource.reports}
+        declared = self._layout.declared_reports()
         if name not in declared or suffix not in ("", "csv"):
             raise NotFound(text("nothing is at this address"))
         actions, zone = declared[name], first(request.query, "zone") or str(user_zone())

@@ -108,9 +108,11 @@ class ResourcePages(RowPages):
         if self._actions.resource.transitions:
             graph = partial(states.show_graph, self._actions, self._layout, path)
             routes.append(Route("GET", path + "/-/states", graph, ""))
-            routes.append(Route("POST", row + "/transitions/{name}", self.transition, ""))
-        if self._verbs:
-            routes.append(Route("POST", row + "/verbs/{name}", self.verb, ""))
+        for each in self._actions.resource.transitions:
+            handler = partial(self.transition, each.name)
+            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler, ""))
+        for name in self._verbs:
+            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name), ""))
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore, ""))
             routes.append(Route("GET", path + "/-/trash", self.trash, ""))
@@ -281,20 +283,18 @@ class ResourcePages(RowPages):
         fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
         hidden, trail = [csrf_field(request)], [self._list_link(request)]
+        what = label_of(self._actions.resource.event)
         if opened.base is None:
-            what = label_of(self._actions.resource.event)
             action, title = f"{url}/new", text("New: {what}", what=what)
             token = first(opened.pairs, _ONCE) or str(uuid4())
             hidden.append(void("input", type="hidden", name=_ONCE, value=token))
         else:
             key = self._key(request)
-            kind = label_of(self._actions.resource.event)
-            what = kind if row is None else title_of(self._actions, row)
-            title = text("Edit: {what}", what=what)
             action = row_url(url, key, "edit")
             if row is not None:
-                url = row_url(url, key)
+                url, what = row_url(url, key), title_of(self._actions, row)
                 trail.append(Hyperlink(what, url))
+            title = text("Edit: {what}", what=what)
             base = form.seal(request, opened.base, self._owner(request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
         problems = [

@@ -79,15 +79,15 @@ class RowPages:
         self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
         self._input_fields = input_fields(actions.resource)
         self._display_fields = display_fields(actions.resource)
-        self._list_page = ListPage(actions, path, paths)
-        self._selection = Selection(actions, path, layout, self._list_page, verbs)
+        self._selection = Selection(actions, path, layout, verbs)
         self._verbs = verbs
 
     def list(self, request: Request) -> Response:
         """Show one page of rows, with search and filters."""
         self._actions.allow("read")
-        options = self._options(request, self._list_page.filter_fields(request), request.query)
-        context, status = self._list_page.context(request, options)
+        page = ListPage(self._actions, self._path, self._paths, request)
+        options = self._options(request, page.filters.choice_fields(), request.query)
+        context, status = page.context(options)
         context["operations"] = self._selection.operations()
         context["token"] = csrf_field(request)
         may_restore = self._actions.resource.soft_delete and self._actions.may("restore")
@@ -100,7 +100,8 @@ class RowPages:
         """Show the deleted rows, which can be restored."""
         self._actions.allow("read")
         self._actions.allow("restore")
-        context, status = self._list_page.context(request, {}, deleted=True)
+        page = ListPage(self._actions, self._path, self._paths, request)
+        context, status = page.context({}, deleted=True)
         context["operations"] = self._selection.operations(deleted=True)
         context |= {"token": csrf_field(request), "trail": [self._list_link(request)]}
         title = text("Deleted: {what}", what=self._plural())
@@ -109,7 +110,8 @@ class RowPages:
     def csv(self, request: Request) -> Response:
         """Send all rows of the list as CSV."""
         self._actions.allow("read")
-        return export(self._actions, self._list_page.query(request))
+        page = ListPage(self._actions, self._path, self._paths, request)
+        return export(self._actions, page.query())
 
     def show(self, request: Request, problem: str = "", status: int = 200) -> Response:
         """Show all values of one row, with the problem of an operation on it."""
@@ -189,22 +191,17 @@ class RowPages:
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
-    def transition(self, request: Request) -> Response:
+    def transition(self, name: str, request: Request) -> Response:
         """Change the state of the row, then redirect to it."""
-        name, key = request.params["name"], self._key(request)
-        if name not in {transition.name for transition in self._actions.resource.transitions}:
-            raise NotFound(text("nothing is at this address"))
         self._actions.allow(name)
-        reason = first(sent_form(request), "reason")
+        key, reason = self._key(request), first(sent_form(request), "reason")
         return self._perform(request, lambda: self._actions.transition(key, name, reason=reason))
 
-    def verb(self, request: Request) -> Response:
+    def verb(self, name: str, request: Request) -> Response:
         """Call a verb of the project on the row, then redirect to it."""
-        name, key = request.params["name"], self._key(request)
-        if name not in self._verbs:
-            raise NotFound(text("nothing is at this address"))
         self._actions.allow(name)
         check_csrf(request)
+        key = self._key(request)
         return self._perform(request, lambda: self._verbs[name](key, request))
 
     def _perform(self, request: Request, work: Callable[[], Any]) -> Response:

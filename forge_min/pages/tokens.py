@@ -191,7 +191,7 @@ def _included(tokens: Iterable[Token], load: Load, within: tuple[str, ...]) -> I
         if token.kind == "layout":
             fail(token, "F316", "a page begins with its layout; a layout has none")
         elif token.kind == "block":
-            fail(token, "F316", "a block stands in a page or a layout, not in an included file")
+            fail(token, "F316", "an included file has no blocks; a page and a layout may have some")
         elif token.kind == "body":
             fail(token, "F316", "only a layout has a body, and a layout is not a page itself")
         elif token.kind == "include":

@@ -403,7 +403,9 @@ class AccountPages:
         if wsgi.lacks_https(request, secure=self._secure):
             notice = wsgi.https_message()
         if kept and not error:
-            error = Unauthenticated(text("Sign in again to go on. Your entries are kept."))
+            error = Unauthenticated(
+                text("Your session has ended. Sign in again; your entries are kept.")
+            )
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["kept"] = bool(kept)
         context["button"] = WORDS.sign_in

@@ -15,18 +15,14 @@ from ..templates import keys
 
 _DAY = "%Y-%m-%d"
 
-Administrator = administration.Administrator
+FindAdministrator = Callable[[wsgi.Request], administration.Administrator]
+"""Returns the current user as an administrator, on this thread's connection."""
 
 
 class KeyPages:
-    """Handlers of the page of keys.
+    """Handlers of the page of keys."""
 
-    administrator: returns the current user as an administrator, on this thread's connection.
-    """
-
-    def __init__(
-        self, layout: Layout, administrator: Callable[[wsgi.Request], Administrator]
-    ) -> None:
+    def __init__(self, layout: Layout, administrator: FindAdministrator) -> None:
         self._layout, self._administrator = layout, administrator
 
     def routes(self) -> list[wsgi.Route]:
@@ -58,15 +54,11 @@ def key_item(key: credentials.ApiKey, root: str) -> Item:
     if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
         state = state or text("expired")
     return Item(
-        id=key.id,
-        hint=key.hint,
-        name=key.name,
-        email=key.email,
+        key=key,
         href=f"{root}{PEOPLE}/{key.user}",
         roles=text("all") if key.roles is None else ", ".join(key.roles) or "–",
         tenant=key.tenant or "–",
         seen=wsgi.time_tag(key.seen_at, _DAY),
         expires=wsgi.time_tag(key.expires_at, _DAY),
         state=state,
-        is_valid=not state,
     )

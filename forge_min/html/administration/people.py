@@ -18,7 +18,7 @@ from ..account.pages import browser_name
 from ..history import account_sentence
 from ..layout import PEOPLE, Hyperlink, Layout
 from ..templates import invite, people, person, secret
-from .keys import key_item
+from .keys import FindAdministrator, key_item
 
 Form = Mapping[str, Sequence[str]]
 Administrator = administration.Administrator
@@ -44,15 +44,11 @@ class Done(NamedTuple):
 class PeoplePages:
     """Handlers of the pages of users.
 
-    administrator: returns the current user as an administrator, on this thread's connection.
     roles: the roles that the project knows.
     """
 
     def __init__(
-        self,
-        layout: Layout,
-        administrator: Callable[[wsgi.Request], Administrator],
-        roles: Sequence[str],
+        self, layout: Layout, administrator: FindAdministrator, roles: Sequence[str]
     ) -> None:
         self._layout, self._administrator, self._roles = layout, administrator, roles
 
@@ -106,22 +102,15 @@ class PeoplePages:
         context: dict[str, Any] = {
             "url": f"{request.root}{PEOPLE}/{id}",
             "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
-            "email": seen.user.email,
+            "person": seen,
             "state": _state(seen),
-            "disabled": seen.user.disabled,
-            "manageable": seen.is_manageable,
             "places": places,
             "others": [_option(tenant) for tenant in tenants if tenant not in members],
             "grantable": sorted(admin.grantable(None)),
             "key_roles": sorted(current_identity().roles),
             "sessions": [
-                Item(
-                    id=each.id,
-                    browser=browser_name(each.agent),
-                    address=each.address,
-                    seen=wsgi.time_tag(each.seen_at),
-                )
-                for each in admin.sessions(id)
+                Item(session=s, browser=browser_name(s.agent), seen=wsgi.time_tag(s.seen_at))
+                for s in admin.sessions(id)
             ],
             "keys": [key_item(key, request.root) for key in admin.list_keys(id)],
             "history": [account_sentence(change) for change in admin.history(id)],

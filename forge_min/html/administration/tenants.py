@@ -13,21 +13,19 @@ from ...i18n import format_number, text
 from ..history import account_sentence
 from ..layout import PEOPLE, TENANTS, Layout
 from ..templates import tenants
-
-Administrator = administration.Administrator
+from .keys import FindAdministrator
 
 
 class TenantPages:
     """Handlers of the page of tenants.
 
-    administrator: returns the current user as an administrator, on this thread's connection.
     tenant_root: returns the root of the pages of a tenant (request, slug); None if no URL names it.
     """
 
     def __init__(
         self,
         layout: Layout,
-        administrator: Callable[[wsgi.Request], Administrator],
+        administrator: FindAdministrator,
         tenant_root: Callable[[wsgi.Request, str], str] | None,
     ) -> None:
         self._layout, self._administrator = layout, administrator

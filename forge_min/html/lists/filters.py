@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from ...actions import Column
 from ...fanout import iso_utc
 from ...i18n import gettext_noop, text
 from ...wsgi import Raw, Request, first, join, tag, void
@@ -37,39 +36,51 @@ _RANGED = ("int", "bigint", "decimal", "float", "date", "datetime", "time", "dur
 
 
 class Filters:
-    """The filters of one resource that the current identity may use."""
+    """The conditions of a request for a list, and the filters that the identity may use.
 
-    def __init__(self, actions: AnyActions) -> None:
-        self._columns = {c.name: c for c in actions.resource.columns}
-        self._labels = {f.name: f for f in display_fields(actions.resource)}
+    fields: those by which the identity may filter.
+    has_form: whether the page has the filter form: on demand, or for a search in it.
+    params: the parameters of the URL, without empty and reserved ones.
+    """
+
+    def __init__(self, actions: AnyActions, request: Request) -> None:
+        self._displayed = {f.name: f for f in display_fields(actions.resource)}
         self.fields = [f for f in listed_fields(actions) if f.column and f.column.filterable]
+        searches = any(name.endswith(SEARCH) for name in request.query)
+        self.has_form = searches or FILTERS in request.query
+        self.params: dict[str, list[str]] = {}
+        for name, values in request.query.items():
+            values = [value for value in values if value.strip()]
+            if values and name not in _RESERVED:
+                self.params[name] = values
 
-    def inputs(self, params: QueryParams, options: Options) -> list[Raw]:
+    def choice_fields(self) -> list[FormField]:
+        """Return the fields for which the page needs choices: without the form, of conditions."""
+        return [f for f in self.fields if self.has_form or f.name in self.params]
+
+    def inputs(self, options: Options) -> list[Raw]:
         """Return the inputs of the filter form.
 
         options: the choices of relations that the user may read, by field.
         """
-        return [self._filter(field, params, options) for field in self.fields]
+        return [self._filter(field, options) for field in self.fields]
 
-    def chips(
-        self, params: QueryParams, options: Options
-    ) -> list[tuple[str, dict[str, Sequence[str]]]]:
+    def chips(self, options: Options) -> list[tuple[str, QueryParams]]:
         """Return each condition as a text, with the parameters of the list without it."""
-        chips: list[tuple[str, dict[str, Sequence[str]]]] = []
-        for name, values in params.items():
+        chips: list[tuple[str, QueryParams]] = []
+        for name, values in self.params.items():
             if name in ("sort", *POSITION) or name.endswith(SEARCH):
                 continue
             for value in values:
-                rest = {n: [v for v in vs if n != name or v != value] for n, vs in params.items()}
-                sentence = self._sentence(name, value, options.get(name))
-                chips.append((sentence, {n: vs for n, vs in rest.items() if vs and n != "cursor"}))
+                rest = {**self.params, name: [v for v in values if v != value], "cursor": []}
+                chips.append((self._sentence(name, value, options.get(name)), rest))
         return chips
 
     def _sentence(self, name: str, value: str, choices: RelationChoices | None) -> str:
         if name == "q":
             return text("Search: {what}", what=value)
         name, _, operator = name.removesuffix("]").partition("[")
-        field = self._labels.get(name)
+        field = self._displayed.get(name)
         label = field.label if field else name
         known = [*(choices.all or choices.chosen)] if choices else []
         shown = format_value(field, [value], known) if field else value
@@ -79,25 +90,23 @@ class Filters:
             operator = "empty" if value == "true" else "not_empty"
         return text(_CONDITIONS.get(operator, _CONDITIONS[""]), field=label, value=shown)
 
-    def other_conditions(self, params: QueryParams, options: Options, *, has_form: bool) -> Raw:
+    def other_conditions(self, options: Options) -> Raw:
         """Return hidden inputs for conditions of the URL that have no input in the form.
 
         A search within such a list keeps its conditions.
-
-        has_form: whether the page has the inputs of the filter form.
         """
         shown = {"q", "sort", *POSITION}
-        for field in self.fields if has_form else ():
+        for field in self.fields if self.has_form else ():
             if field.relation is None or field.name in options:
                 shown.update(_input_names(field))
         return join(
             void("input", type="hidden", name=name, value=value)
-            for name, values in params.items()
+            for name, values in self.params.items()
             if name not in shown and not name.endswith(SEARCH)
             for value in values
         )
 
-    def _filter(self, field: FormField, params: QueryParams, options: Options) -> Raw:
+    def _filter(self, field: FormField, options: Options) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
         choices = options.get(field.name)
         if field.kind == "enum[]":
@@ -105,47 +114,34 @@ class Filters:
         if field.relation is not None and choices is None:
             return Raw()
         if field.relation is not None or field.kind in ("enum", "bool"):
-            inputs = control(field, params.get(field.name, ()), options=choices)
+            inputs = control(field, self.params.get(field.name, ()), options=choices)
             if is_group(field, choices):
                 return _group(field, inputs)
             return _labelled(f"field-{field.name}", field.label, inputs)
         if field.kind in _RANGED:
             labels = text("from"), text("to")
             ends = [
-                _range_end(field.kind, name, first(params, name), label)
+                _range_end(field.kind, name, first(self.params, name), label)
                 for name, label in zip(_input_names(field), labels, strict=True)
             ]
             return _group(field, tag("div", join(ends), class_="span"))
         (name,) = _input_names(field)
-        entry = void("input", type="text", id=f"field-{name}", name=name, value=first(params, name))
+        entry = void(
+            "input", type="text", id=f"field-{name}", name=name, value=first(self.params, name)
+        )
         return _labelled(f"field-{name}", field.label, entry)
 
-    def with_utc_times(self, params: QueryParams) -> dict[str, Sequence[str]]:
+    def api_params(self) -> QueryParams:
         """Return the parameters in the API's format: local times become UTC."""
         return {
-            name: [_utc_time(self._columns.get(name.partition("[")[0]), value) for value in values]
-            for name, values in params.items()
+            name: [_utc_time(self._displayed.get(name.partition("[")[0]), v) for v in values]
+            for name, values in self.params.items()
             if not name.endswith(SEARCH)
         }
 
 
-def has_filter_form(request: Request) -> bool:
-    """Return whether the page has the filter form: on demand, or for a search in it."""
-    return FILTERS in request.query or any(name.endswith(SEARCH) for name in request.query)
-
-
-def list_params(request: Request) -> dict[str, list[str]]:
-    """Return the parameters of the URL without empty and reserved ones."""
-    params = {}
-    for name, values in request.query.items():
-        values = [value for value in values if value.strip()]
-        if values and name not in _RESERVED:
-            params[name] = values
-    return params
-
-
-def _utc_time(column: Column | None, value: str) -> str:
-    if column is not None and column.type == "datetime" and value[-1:].isdigit():
+def _utc_time(field: FormField | None, value: str) -> str:
+    if field is not None and field.kind == "datetime" and value[-1:].isdigit():
         with suppress(OverflowError):  # a day outside the calendar
             moment = moment_of(value) if "+" not in value else None
             return iso_utc(moment) if moment else value

@@ -21,43 +21,35 @@ from ..cells import NUMBERS, Cells, PagePaths, csv_head, row_url
 from ..columns import MAX_COLUMNS, list_columns, listed_fields, title_column
 from ..fields import AnyActions, Fields, FormField, display_fields, label_of
 from ..inputs import SEARCH, Options
-from .filters import (
-    COLUMNS,
-    FILTERS,
-    FROM,
-    POSITION,
-    Filters,
-    QueryParams,
-    has_filter_form,
-    list_params,
-)
+from .filters import COLUMNS, FILTERS, FROM, POSITION, Filters, QueryParams
 
 
 class ListPage:
-    """The list of one resource. path: of its page, without the application's root."""
+    """The list of one resource that a request asks for.
 
-    def __init__(self, actions: AnyActions, path: str, paths: PagePaths) -> None:
-        self._actions, self._path, self._paths = actions, path, paths
+    path: of its page, without the application's root.
+    """
 
-    def query(self, request: Request) -> ListQuery:
+    def __init__(self, actions: AnyActions, path: str, paths: PagePaths, request: Request) -> None:
+        self._actions, self._paths, self._request = actions, paths, request
+        self._path, self.filters = request.root + path, Filters(actions, request)
+        self._params = self.filters.params
+
+    def query(self) -> ListQuery:
         """Return the query of the URL. Raises BadRequest."""
-        params = Filters(self._actions).with_utc_times(list_params(request))
-        limit = self._actions.limits.conditions
+        params, limit = self.filters.api_params(), self._actions.limits.conditions
         return ListQuery.parse(self._actions.resource, params, max_conditions=limit)
 
-    def context(
-        self, request: Request, options: Options, *, deleted: bool = False
-    ) -> tuple[dict[str, Any], int]:
+    def context(self, options: Options, *, deleted: bool = False) -> tuple[dict[str, Any], int]:
         """Return the template's variables and the status.
 
         options: the choices of relations that the user may read, by field.
         deleted: whether it shows the deleted rows.
         """
-        params, problem, status = list_params(request), "", 200
-        filters, page = Filters(self._actions), Page[Any]([], total=0)
+        request, filters, problem, status = self._request, self.filters, "", 200
+        page = Page[Any]([], total=0)
         try:
-            query = self.query(request)
-            page = self._actions.list(replace(query, counted=True, deleted=deleted))
+            page = self._actions.list(replace(self.query(), counted=True, deleted=deleted))
         except BadRequest as err:
             problem, status = text(err.message), 400
         chosen = request.query.get(COLUMNS, ())
@@ -66,62 +58,49 @@ class ListPage:
             fields = display_fields(self._actions.resource)
             columns = [*columns[: MAX_COLUMNS - 1], *(f for f in fields if f.name == "deleted_at")]
         cells = Cells(self._actions, page.rows, columns, self._paths, request.root)
-        numbered = zip(page.rows, cells.titles(page.rows), strict=True)
-        has_form, form = has_filter_form(request), {FILTERS: "1"}
-        kept = filters.other_conditions(params, options, has_form=has_form)
-        chips = [] if problem else filters.chips(params, options)
+        titled = zip(page.rows, cells.titles(page.rows), strict=True)
+        form_url = self._url(self._params, **{FILTERS: "1"})
+        chips = [] if problem else filters.chips(options)
         return {
             "path": request.root + request.path,
             "problem": problem,
             "searchable": self._actions.resource.searchable,
-            "q": first(params, "q"),
-            "filters": filters.inputs(params, options) if has_form else (),
-            "filter": "" if has_form or not filters.fields else self._url(request, params, **form),
-            "chips": [Item(label=label, href=self._url(request, rest)) for label, rest in chips],
-            "sort": first(params, "sort"),
-            "kept": Raw() if problem else kept,
-            "params": _hidden({**params, "cursor": []}),
+            "q": first(self._params, "q"),
+            "filters": filters.inputs(options) if filters.has_form else (),
+            "filter": "" if filters.has_form or not filters.fields else form_url,
+            "chips": [Item(label=label, href=self._url(rest)) for label, rest in chips],
+            "sort": first(self._params, "sort"),
+            "kept": Raw() if problem else filters.other_conditions(options),
+            "params": _hidden(self._without("cursor")),
             "chosen": _hidden({COLUMNS: chosen}),
-            "columns": self._column_heads(request, params, columns),
+            "columns": self._column_heads(columns),
             "rows": [
-                self._row_item(
-                    "" if deleted else request.root + self._path, row, name, columns, cells
-                )
-                for row, name in numbered
+                self._row_item("" if deleted else self._path, row, name, columns, cells)
+                for row, name in titled
             ],
-            "pager": self._pager(request, params, page),
-            "selected": f"{request.root}{self._path}/-/selected{_query_string(params)}",
+            "pager": self._pager(page),
+            "selected": f"{self._path}/-/selected{_query(self._params)}",
             "all": self._all_rows(page),
-            "csv": "" if deleted else self._csv(request, params),
+            "csv": "" if deleted else f"{self._path}.csv" + _query(self._without(*POSITION)),
             "choices": [
                 Item(name=f.name, label=f.label, shown=f in columns)
                 for f in listed_fields(self._actions)
             ],
         }, status
 
-    def filter_fields(self, request: Request) -> list[FormField]:
-        """Return the fields by which the user may filter, for which the page needs choices.
-
-        Without the filter form these are the relations of conditions.
-        """
-        fields = Filters(self._actions).fields
-        return [f for f in fields if has_filter_form(request) or f.name in request.query]
-
-    def _pager(self, request: Request, params: QueryParams, page: Page[Any]) -> Item:
+    def _pager(self, page: Page[Any]) -> Item:
         """Return which rows are shown, and the links to other pages."""
-        count, total, start = len(page.rows), page.total or 0, first(request.query, FROM)
-        limit = int(first(params, "limit") or DEFAULT_LIMIT) if page.prev or page.next else count
+        count, total, start = len(page.rows), page.total or 0, first(self._request.query, FROM)
+        is_paged = page.prev or page.next
+        limit = int(first(self._params, "limit") or DEFAULT_LIMIT) if is_paged else count
         at = int(start) if start.isdecimal() and len(start) < 10 and page.prev else 1
         if page.prev and not page.next and not page.is_estimate:
             at = total - count + 1
-        kept = _without(params, "cursor")
-        url = partial(self._url, request, kept)
-        total_text = format_number(total)
-        shown = text("{first}–{last} of {total}", first=at, last=at + count - 1, total=total_text)
+        url = partial(self._url, self._without("cursor"))
+        numbers = {"first": at, "last": at + count - 1, "total": format_number(total)}
+        shown = text("{first}–{last} of {total}", **numbers)
         if page.is_estimate:
-            shown = text(
-                "{first}–{last} of about {total}", first=at, last=at + count - 1, total=total_text
-            )
+            shown = text("{first}–{last} of about {total}", **numbers)
         before = {FROM: str(max(1, at - limit))}
         return Item(
             shown=shown if count else "",
@@ -139,30 +118,24 @@ class ListPage:
         about = text("All rows of the list, about {total}", total=total)
         return about if page.is_estimate else text("All {total} rows of the list", total=total)
 
-    def _column_heads(self, request: Request, params: QueryParams, columns: Fields) -> list[Item]:
+    def _column_heads(self, columns: Fields) -> list[Item]:
         """Return the heads of the title, which sorts by its own first column, and of columns."""
         column, fields = title_column(self._actions), display_fields(self._actions.resource)
         name = next((f for f in fields if f.column is column), FormField("", "title"))
         is_column = self._actions.title_template() == f"{{{name.name}}}"
         label = name.label if is_column else label_of(self._actions.resource.event)
-        heads = [self._column_head(request, params, name, label)]
-        return heads + [self._column_head(request, params, f, f.label) for f in columns]
+        return [self._column_head(name, label), *(self._column_head(f, f.label) for f in columns)]
 
-    def _column_head(
-        self, request: Request, params: QueryParams, field: FormField, label: str
-    ) -> Item:
+    def _column_head(self, field: FormField, label: str) -> Item:
         kind, column = _kind(field), field.column
         if column is None or not column.sortable:
             return Item(head=tag("span", label), kind=kind, order="")
         order = {column.name: "ascending", f"-{column.name}": "descending"}.get(
-            first(params, "sort").partition(",")[0], ""
+            first(self._params, "sort").partition(",")[0], ""
         )
         sort = f"-{column.name}" if order == "ascending" else column.name
-        href = self._url(request, _without(params, "cursor"), sort=sort)
+        href = self._url(self._without("cursor"), sort=sort)
         return Item(head=tag("a", label, href=href), kind=kind, order=order)
-
-    def _csv(self, request: Request, params: QueryParams) -> str:
-        return f"{request.root}{self._path}.csv" + _query_string(_without(params, *POSITION))
 
     def _row_item(self, path: str, row: Any, name: str, columns: Fields, cells: Cells) -> Item:
         """Return one row. path: of the list, "" for rows without a page."""
@@ -177,11 +150,14 @@ class ListPage:
             cells=[Item(label=f.label, value=cells.show(row, f), kind=_kind(f)) for f in columns],
         )
 
-    def _url(self, request: Request, params: QueryParams, **changed: str) -> str:
-        """Return the URL of the list; the chosen columns stay."""
-        changes = {name: [value] for name, value in changed.items()}
-        kept = {COLUMNS: request.query[COLUMNS]} if COLUMNS in request.query else {}
-        return request.root + request.path + _query_string({**params, **kept, **changes})
+    def _url(self, params: QueryParams, **changed: str) -> str:
+        """Return the URL of the list with other parameters; the chosen columns stay."""
+        request, changes = self._request, {name: [value] for name, value in changed.items()}
+        chosen = {COLUMNS: request.query.get(COLUMNS, ())}
+        return request.root + request.path + _query({**params, **chosen, **changes})
+
+    def _without(self, *names: str) -> QueryParams:
+        return {name: values for name, values in self._params.items() if name not in names}
 
 
 def _hidden(params: QueryParams) -> Raw:
@@ -190,13 +166,11 @@ def _hidden(params: QueryParams) -> Raw:
     return join(void("input", type="hidden", name=name, value=value) for name, value in pairs)
 
 
-def _without(params: QueryParams, *names: str) -> dict[str, Sequence[str]]:
-    return {name: values for name, values in params.items() if name not in names}
-
-
-def _query_string(params: QueryParams) -> str:
+def _query(params: QueryParams) -> str:
+    """Return the query of a URL, without the words of searches for a relation's targets."""
     params = {name: values for name, values in params.items() if not name.endswith(SEARCH)}
-    return "?" + urlencode(params, doseq=True) if params else ""
+    query = urlencode(params, doseq=True)
+    return f"?{query}" if query else ""
 
 
 def _kind(field: FormField) -> str:

@@ -52,7 +52,7 @@ def insert_operation(
 
 
 def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
-    """Show the result of a job to the user who started it. path: of the list."""
+    """Show the result of a job to its own user. path: of the list."""
     actions.allow("read")
     id, url = request.params["job"], request.root + path
     job = control.show_job(actions.connection(), int(id)) if id.isdecimal() else {}

@@ -30,34 +30,27 @@ class Selection:
     """Handler of the form around the rows of a list.
 
     path: of the list.
-    page: the list.
     verbs: name → function of (key, request).
     """
 
-    def __init__(
-        self, actions: AnyActions, path: str, layout: Layout, page: ListPage, verbs: Verbs
-    ) -> None:
-        self._actions, self._path, self._layout = actions, path, layout
-        self._page_of_list, self._verbs = page, verbs
+    def __init__(self, actions: AnyActions, path: str, layout: Layout, verbs: Verbs) -> None:
+        self._actions, self._path, self._layout, self._verbs = actions, path, layout, verbs
 
     def operations(self, *, deleted: bool = False) -> list[Item]:
         """Return the operations that the user may perform on selected rows.
 
         deleted: the rows are in the trash.
         """
-        if deleted:
-            return [_item("restore")] if self._actions.may("restore") else []
-        names = [*(each.name for each in self._actions.resource.transitions), *self._verbs]
-        return [_item(n) for n in (_CSV, *names, "delete") if n == _CSV or self._actions.may(n)]
+        transitions = [each.name for each in self._actions.resource.transitions]
+        names = ["restore"] if deleted else [_CSV, *transitions, *self._verbs, "delete"]
+        return [_item(name) for name in names if name == _CSV or self._actions.may(name)]
 
     def act(self, request: Request) -> Response:
         """Show what will be done, then do it and show the result of each row."""
         pairs = sent_form(request)
         operation = first(pairs, "operation")
-        possible = {
-            item.name for deleted in (0, 1) for item in self.operations(deleted=bool(deleted))
-        }
-        if operation not in possible:
+        possible = self.operations() + self.operations(deleted=True)
+        if operation not in [item.name for item in possible]:
             raise BadRequest(text("this operation is not possible here"))
         self._actions.allow("read")
         if pairs.get("all"):
@@ -66,9 +59,8 @@ class Selection:
         if not keys:
             return redirect(f"{request.root}{self._path}")
         if operation == _CSV:
-            return export(
-                self._actions, ListQuery((Filter(self._actions.resource.key, "in", keys),))
-            )
+            condition = (Filter(self._actions.resource.key, "in", keys),)
+            return export(self._actions, ListQuery(condition))
         if not pairs.get("confirmed"):
             return self._page(request, operation, keys)
         reason, verb = first(pairs, "reason"), self._verbs.get(operation)
@@ -81,7 +73,7 @@ class Selection:
 
     def _act_on_all(self, request: Request, pairs: Texts, operation: str) -> Response:
         """Act on all rows of the list: a job performs the operation if they are many."""
-        query = self._page_of_list.query(request)
+        query = ListPage(self._actions, self._path, {}, request).query()
         if operation == _CSV:
             return export(self._actions, query)
         query = replace(query, deleted=operation == "restore")
