@@ -8,6 +8,7 @@ from collections.abc import Callable
 from psycopg.types.json import Jsonb
 
 from .. import db
+from ..auth import current_identity
 from ..errors import Conflict, Invalid
 from ..i18n import text
 from .base import Params
@@ -42,7 +43,8 @@ class IdempotentActions(RuledActions[R]):
         key: the Idempotency-Key.
         request_hash: another one with the same key raises Invalid F623.
         run: takes the connection; returns status, headers and body (UTF-8).
-        operation, path: a key is valid per operation and row.
+        operation, path: a key is valid per operation and row. The identity must be permitted the
+            operation, unless it is "".
         client: distinguishes anonymous users.
         repeatable: `run` is called again if it conflicts with another write; else that raises
             Unavailable F406.
@@ -50,7 +52,7 @@ class IdempotentActions(RuledActions[R]):
         Returns the result of `run`, and whether this is a repetition. Raises Conflict F622 while
         another request with the same key is in progress.
         """
-        identity = self.allow(operation)
+        identity = self.allow(operation) if operation else current_identity()
         caller = (identity.user,) if identity.user else ("", client)
         scope = (*caller, str(self.tenant() or ""), self.resource.topic, operation)
         # A repetition must not return columns that the identity may no longer see.

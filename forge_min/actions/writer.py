@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import islice
@@ -277,6 +277,17 @@ class WriteActions(IdempotentActions[R]):
                 check.error(name, "not_writable", text("cannot be set with your permissions"))
         self.validate(check)
         return check
+
+    def check_fields(self, data: Item, fields: Collection[str]) -> Params:
+        """Return the values of some fields of a new row, by the rules of the schema.
+
+        Raises Invalid with every wrong field of `fields`.
+        """
+        check = self._check(data, "create")
+        errors = [err for err in check.errors if err.pointer.split("/")[1] in fields]
+        if errors:
+            raise Invalid(errors, text("some values are not valid"))
+        return {name: value for name, value in check.values.items() if name in fields}
 
     def _new(self, data: Item, id: Any = None, *, may_exist: bool = False) -> Params:
         """The values of a new row, with its key. Raises Invalid.

@@ -32,6 +32,16 @@ class DeclaredPage(NamedTuple):
     unsafe_eval: bool
 
 
+class DeclaredForm(NamedTuple):
+    """A form of app.py; see `App.form`."""
+
+    page: DeclaredPage
+    topic: str
+    fields: Sequence[str]
+    initial: Callable[..., Mapping[str, Any]] | None
+    template: Callable[..., str] | None
+
+
 class App:
     """The declarations of one project; app.py holds them as `app`.
 
@@ -46,6 +56,7 @@ class App:
         self.resource_pages = resource_pages
         self.routes: list[tuple[str, str, Callable[..., Any], str]] = []
         self.pages: list[DeclaredPage] = []
+        self.forms: list[DeclaredForm] = []
         self.groups: Mapping[str, Sequence[str]] = {}
         self.home = Home()
         self.verbs: list[tuple[str, str, Callable[..., Any], bool]] = []
@@ -99,6 +110,37 @@ class App:
                 DeclaredPage(path, f, title, nav, tuple(roles), unsafe_eval)
             )
         )
+
+    def form(
+        self,
+        path: str,
+        topic: str,
+        fields: Sequence[str],
+        *,
+        title: str,
+        nav: bool = False,
+        roles: Sequence[str] = (),
+        initial: Callable[..., Mapping[str, Any]] | None = None,
+        template: Callable[..., str] | None = None,
+    ) -> Callable[[F], F]:
+        """Declare a page with a form for fields of a resource.
+
+        The function takes (values, request, ...) when the values are valid, and returns the path of
+        the page to open next. Its writes are one transaction, also if the form is sent twice. The
+        form shows errors that it raises: Invalid, Conflict, ConstraintViolation.
+
+        path: such as "/admit".
+        topic, fields: the resource, and names of its fields in order, such as "ward_id".
+        title, nav, roles: as of `page`.
+        initial: returns the first values by field; it takes (request, ...).
+        template: replaces the built-in page, such as `gen.pages.admit.render`.
+        """
+
+        def add(function: Callable[..., str]) -> None:
+            page = DeclaredPage(path, function, title, nav, tuple(roles), False)
+            self.forms.append(DeclaredForm(page, topic, fields, initial, template))
+
+        return _decorator(add)
 
     def navigation(self, groups: Mapping[str, Sequence[str]]) -> None:
         """Declare the order of the navigation.
@@ -225,6 +267,10 @@ class App:
         self.renew = function
         return function
 
+    def all_pages(self) -> list[DeclaredPage]:
+        """Return the pages, also those of forms."""
+        return [*self.pages, *(form.page for form in self.forms)]
+
     def provide(self, **dependencies: object) -> None:
         """Provide values that workers, handlers and hooks take as parameters of the same name."""
         self.dependencies.update(dependencies)
@@ -298,7 +344,7 @@ class ProjectCode(NamedTuple):
         """Return the roles that the schemas, the configuration and app.py name, sorted."""
         app = self.app
         roles = {*self.config.auth.roles, *app.manual_roles, *app.administrators}
-        roles.update(*(page.roles for page in app.pages))
+        roles.update(*(page.roles for page in app.all_pages()))
         for actions in registry.actions.values():
             roles.update(*actions.resource.permissions.values())
             for column in actions.resource.columns:

@@ -30,6 +30,7 @@ from .templates import manual_file
 if TYPE_CHECKING:
     from .account.pages import AccountPages
     from .administration import KeyPages, PeoplePages, TenantPages
+    from .form_page import FormPage
     from .home import HomePage
     from .lists import PerformOnRows
     from .report import ReportPages
@@ -40,13 +41,13 @@ __getattr__ = lazy_exports(
     {"account.pages": ["AccountPages"], "report": ["ReportPages"]}
     | {"administration": ["KeyPages", "PeoplePages", "TenantPages"]}
     | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]}
-    | {"lists": ["PerformOnRows"]},
+    | {"lists": ["PerformOnRows"], "form_page": ["FormPage"]},
 )
 
 __all__ = [
     "Account", "AccountLinks", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand",
-    "FormField", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout", "NavPage",
-    "PEOPLE", "PeoplePages", "PerformOnRows", "ProblemPages", "REPORTS", "Render", "ReportPages",
-    "ResourcePages", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields", "input_fields",
-    "label_of", "manual_file", "manual_page", "reset_path",
+    "FormField", "FormPage", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout",
+    "NavPage", "PEOPLE", "PeoplePages", "PerformOnRows", "ProblemPages", "REPORTS", "Render",
+    "ReportPages", "ResourcePages", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields",
+    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip

@@ -83,6 +83,15 @@ class OpenForm(NamedTuple):
     pairs: Texts = {}
 
 
+class Frame(NamedTuple):
+    """What surrounds a form. cancel: URL of the page to which the user returns without saving."""
+
+    title: str
+    action: str
+    cancel: str
+    trail: list[Hyperlink]
+
+
 class ResourcePages(RowPages):
     """Handlers of one resource, with its forms. Parameters as of `RowPages`."""
 
@@ -124,17 +133,19 @@ class ResourcePages(RowPages):
 
     def new(self, request: Request) -> Response:
         """Show the form of a new row, filled with values of the URL."""
-        self._actions.allow("create")
+        self._allow_create()
         fields = self._fields(new=True)
         values = {f.name: request.query[f.name] for f in fields if f.name in request.query}
-        return self._form(request, OpenForm(None, fields, {**form.defaults(fields), **values}))
+        texts = {**self._initial_texts(request, fields), **values}
+        return self._form(request, OpenForm(None, fields, texts))
 
     def create(self, request: Request) -> Response:
         """Create the row, then redirect to it."""
-        self._actions.allow("create")
+        self._allow_create()
         fields, pairs = self._fields(new=True), sent_form(request)
         sent = form.posted(fields, pairs)
-        opened = OpenForm(None, fields, {**form.defaults(fields), **sent}, pairs=pairs)
+        texts = {**self._initial_texts(request, fields), **sent}
+        opened = OpenForm(None, fields, texts, pairs=pairs)
         if pairs.get("_search"):  # a search for a relation's target
             return self._form(request, opened)
         try:
@@ -148,20 +159,19 @@ class ResourcePages(RowPages):
         token: "" for a form without one, as of a script.
         """
         if not token:
-            return self._done(request, "created", self._actions.create(data))
+            return self._save(request, data)
 
         def run(_: object) -> tuple[int, list[tuple[str, str]], bytes]:
-            response = self._done(request, "created", self._actions.create(data))
+            response = self._save(request, data)
             return response.status, response.headers, b""
 
         digest = hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()
         client = client_network(request)
-        repeatable = self._actions.is_inherited("create", "validate")
         pause = _FIRST_PAUSE
         while True:
             try:
                 status, headers, body, _ = self._actions.once(
-                    token[:_LONGEST_TOKEN], digest, run, client=client, repeatable=repeatable
+                    token[:_LONGEST_TOKEN], digest, run, client=client, **self._once_options()
                 )
                 return Response(status, body, headers)
             except Conflict as err:
@@ -184,6 +194,28 @@ class ResourcePages(RowPages):
         zone = base.zone if base else str(user_zone())
         with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone
             return self._update(request, pairs, base)
+
+    # -- the form of a new row, which `FormPage` replaces ------------------------------------------
+
+    def _allow_create(self) -> None:
+        """Raise Unauthenticated or Forbidden if the user may not send the form."""
+        self._actions.allow("create")
+
+    def _initial_texts(self, request: Request, fields: Fields) -> Texts:
+        return form.defaults(fields)
+
+    def _save(self, request: Request, data: Mapping[str, Any]) -> Response:
+        return self._done(request, "created", self._actions.create(data))
+
+    def _once_options(self) -> dict[str, Any]:
+        """Return further parameters of `Actions.once`."""
+        return {"repeatable": self._actions.is_inherited("create", "validate")}
+
+    def _frame(self, request: Request) -> Frame:
+        """Return what surrounds the form."""
+        url, what = request.root + self._path, label_of(self._actions.resource.event)
+        title = text("New: {what}", what=what)
+        return Frame(title, f"{url}/new", url, [self._list_link(request)])
 
     # -- helpers ----------------------------------------------------------------------------------
 
@@ -278,22 +310,20 @@ class ResourcePages(RowPages):
     def _form(
         self, request: Request, opened: OpenForm, errors: Texts = _NOTHING, status: int = 200
     ) -> Response:
-        row, url = opened.row, request.root + self._path
+        row, (title, action, cancel, trail) = opened.row, self._frame(request)
         options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
         fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
-        hidden, trail = [csrf_field(request)], [self._list_link(request)]
-        what = label_of(self._actions.resource.event)
+        hidden = [csrf_field(request)]
         if opened.base is None:
-            action, title = f"{url}/new", text("New: {what}", what=what)
             token = first(opened.pairs, _ONCE) or str(uuid4())
             hidden.append(void("input", type="hidden", name=_ONCE, value=token))
         else:
-            key = self._key(request)
-            action = row_url(url, key, "edit")
+            key, what = self._key(request), label_of(self._actions.resource.event)
+            action = row_url(cancel, key, "edit")
             if row is not None:
-                url, what = row_url(url, key), title_of(self._actions, row)
-                trail.append(Hyperlink(what, url))
+                cancel, what = row_url(cancel, key), title_of(self._actions, row)
+                trail.append(Hyperlink(what, cancel))
             title = text("Edit: {what}", what=what)
             base = form.seal(request, opened.base, self._owner(request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
@@ -302,7 +332,7 @@ class ResourcePages(RowPages):
             for name, messages in errors.items()
             for message in messages
         ]
-        context = {"action": action, "cancel": url, "hidden": join(hidden), "row": row}
+        context = {"action": action, "cancel": cancel, "hidden": join(hidden), "row": row}
         context |= {"fields": fields, "problems": problems, "trail": trail}
         return self._layout.page(request, self._templates["form"], title, status, **context)
 

@@ -240,9 +240,12 @@ class RowPages:
         if (choices := inputs.all_choices(target)) is not None:
             return RelationChoices(choices)
         words = first(pairs, field.name + SEARCH)
-        fetch = f"{request.root}{self._path}/new/choices?{urlencode({'field': field.name})}"
+        fetch = f"{self._choices_url(request)}?{urlencode({'field': field.name})}"
         chosen = inputs.choices_of_keys(target, pairs.get(field.name, ()))
         return RelationChoices(None, inputs.search_choices(target, words), chosen, words, fetch)
+
+    def _choices_url(self, request: Request) -> str:
+        return f"{request.root}{self._path}/new/choices"
 
     def _target(self, field: FormField) -> AnyActions:
         assert field.relation is not None

@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 
 import pytest
 from forge_min import db
-from forge_min.app import Runtime
+from forge_min.app import App, Runtime, declared_router
 from forge_min.auth import SYSTEM, as_identity
 from forge_min.db import EmbeddedServer
+from forge_min.errors import ConfigError
 from forge_min.generate import generate
 from forge_min.migrations import diff
+from forge_min.ops import load_project
 from forge_min.parse import parse_project
 from forge_min.testing import (
     Client,
@@ -421,3 +423,58 @@ def test_the_color_of_the_project_is_a_stylesheet_with_enough_contrast(site: Run
     css = Client(site).get("/static/brand.css", headers=NURSE)
     assert css.headers["Content-Type"].startswith("text/css")
     assert "--accent: #7a1f5c; --on-strong: #ffffff" in css.text
+
+
+def test_a_form_of_app_py_checks_its_fields_and_saves_once(site: Runtime) -> None:
+    with as_identity(SYSTEM):
+        patients, wards = site.registry.actions["patients"], site.registry.actions["wards"]
+        patients.create_many([{"name": f"patient {n}"} for n in range(60)])
+        anna = patients.create({"name": "Anna"})
+        ward = wards.create({"name": "North"})
+    path = f"/wards/{ward.id}/admit"
+    assert Client(site).get(path, headers=DOCTOR).status == 403
+    shown = page(site, path)
+    assert "Admit a patient" in shown and "from the list" in shown
+    assert 'name="ward_id"' not in shown and 'name="status"' not in shown
+    assert f'data-pick="{path}/choices?field=patient_id"' in shown
+    found = page(site, f"{path}/choices?field=patient_id&q=Anna")
+    assert "Anna" in found and f'value="{anna.id}"' in found
+    searched = submit(site, path, NURSE, _search="patient_id", note="x", **{"patient_id.q": "Anna"})
+    assert searched.status == 200 and f'value="{anna.id}"' in searched.text
+
+    wrong = submit(site, path, NURSE, due="soon", note="n" * 501)
+    assert wrong.status == 422 and wrong.text.count('<li><a href="#field-') == 3
+    assert ">soon</" in wrong.text or 'value="soon"' in wrong.text
+    full = submit(site, path, NURSE, patient_id=anna.id, note="full")
+    assert full.status == 422 and "the ward is full" in full.text
+    assert "There are no rows yet" in page(site, "/admissions"), "it was one transaction"
+
+    unsigned = Client(site).request("POST", path, body=b"note=x", headers=NURSE)
+    assert unsigned.status in (403, 415)
+    token = re.search(r'name="_once" value="([^"]+)"', page(site, path))
+    assert token
+    sent = {"patient_id": anna.id, "note": "at night", "_once": token[1]}
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: submit(site, path, NURSE, **sent), range(2)))
+    assert [answer.status for answer in both] == [303, 303]
+    where = {answer.headers["Location"] for answer in both}
+    assert len(where) == 1 and "at night" in page(site, str(where.pop()))
+    assert "1–1 of 1" in page(site, "/admissions?status=admitted")
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields", "message"),
+    [
+        ("nobody", [], "unknown topic 'nobody'"),
+        ("wards", ["colour"], "wards has no input 'colour'"),
+    ],
+)
+def test_a_form_of_unknown_fields_is_refused_at_the_start(
+    site: Runtime, topic: str, fields: list[str], message: str
+) -> None:
+    app, own = App(), load_project().code()
+    app.verbs = own.app.verbs
+    app.form("/own", topic, fields, title="Own")(lambda values, request: "/")
+    code = own._replace(app=app)
+    with pytest.raises(ConfigError, match=message):
+        declared_router(code)

@@ -1,5 +1,7 @@
 """clinic: who is asking comes from two headers, because no test wants to log in."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from forge_min.app import App
@@ -47,3 +49,20 @@ def visit(id: UUID, request: Request, admissions: AdmissionActions) -> Admission
 def hidden(id: UUID, request: Request, admissions: AdmissionActions) -> AdmissionRow:
     """A verb without a button."""
     return admissions.get(id)
+
+
+@app.form(
+    "/wards/{ward}/admit",
+    "admissions",
+    ["patient_id", "due", "note"],
+    title="Admit a patient",
+    roles=["nurse"],
+    initial=lambda request: {"note": "from the list"},
+)
+def admit(values: Mapping[str, Any], request: Request, admissions: AdmissionActions) -> str:
+    """A form for some fields of a resource; the ward is in the URL."""
+    row = admissions.create({**values, "ward_id": request.params["ward"]})
+    if values["note"] == "full":
+        raise Conflict("the ward is full")
+    admissions.transition(row.id, "admit")
+    return f"/admissions/{row.id}"

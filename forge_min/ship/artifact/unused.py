@@ -29,7 +29,9 @@ FILES = {
     ),
     "resource pages": (
         *_below(
-            "html", "cells columns form home inputs record report resource row_pages states titles"
+            "html",
+            "cells columns form form_page home inputs record report resource row_pages"
+            " states titles",
         ),
         *_below("html/lists", "filters list_page many_rows selection"),
         *_below(
