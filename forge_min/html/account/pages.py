@@ -233,10 +233,9 @@ class AccountPages:
     def show(self, request: wsgi.Request) -> wsgi.Response:
         """Show the user's name, email, roles and sessions."""
         user, current = self._user_and_session()
-        done = wsgi.first(request.query, "done")
         context: dict[str, Any] = {"heading": user.name or user.email, "email": user.email}
+        context["notice"] = ""  # copies of account.html in projects may show it
         context["roles"] = ", ".join(sorted(current_identity().roles)) or "–"
-        context["notice"] = text("Signed out there.") if done == "ended" else ""
         context["password"] = request.root + _PASSWORD
         context["settings"] = request.root + _SETTINGS
         default = text("that of the project")
@@ -269,7 +268,7 @@ class AccountPages:
             credentials.end_sessions(conn, user.id, but=current)
         elif (id := accounts.as_id(session)) is not None:
             credentials.end_sessions(conn, user.id, id)
-        return wsgi.redirect(f"{request.root}{PREFIX}?done=ended")
+        return wsgi.flash(wsgi.redirect(f"{request.root}{PREFIX}"), text("Signed out there."))
 
     def change_settings(self, request: wsgi.Request) -> wsgi.Response:
         """Set the time zone and the language of the user."""
@@ -344,7 +343,8 @@ class AccountPages:
             user = signing.use_reset(conn, key, _twice(pairs), self._min_length)
         except Invalid as err:
             return self._password(request, signing.find_reset(conn, key).email, err, key=key)
-        response = wsgi.redirect(f"{request.root}{SIGN_IN}?done=password")
+        response = wsgi.redirect(f"{request.root}{SIGN_IN}")
+        wsgi.flash(response, text("The password is changed. Sign in with it."))
         return self._remember(request, response, user.email)
 
     # -- helpers -----------------------------------------------------------------------------------
@@ -398,14 +398,12 @@ class AccountPages:
         url: of the page after it.
         kept: the entries of a form that are sent there.
         """
-        done = wsgi.first(request.query, "done")
-        notice = text("The password is changed. Sign in with it.") if done == "password" else ""
-        if wsgi.lacks_https(request, secure=self._secure):
-            notice = wsgi.https_message()
         if kept and not error:
             error = Unauthenticated(
                 text("Your session has ended. Sign in again; your entries are kept.")
             )
+        lacks_https = wsgi.lacks_https(request, secure=self._secure)
+        notice = wsgi.https_message() if lacks_https else ""
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["kept"] = bool(kept)
         context["button"] = WORDS.sign_in
