@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import SimpleNamespace as Item
@@ -15,7 +15,7 @@ from ..i18n import gettext_noop
 from ..wsgi import show_date, show_time, tag
 from .cells import Cells, PagePaths, row_url
 from .columns import list_columns
-from .fields import AnyActions, Fields, FormField, display_fields, label_of
+from .fields import AnyActions, Fields, display_fields, label_of
 from .history import actor_of, ago, sentence
 from .inputs import choices_of_keys
 from .titles import MISSING, plain_text
@@ -100,26 +100,23 @@ def _history(actions: AnyActions, fields: Fields, row: Any) -> Sequence[Item]:
         page = actions.audit_log(actions.key_of(row), limit=MAX_ENTRIES)
     except (Unauthenticated, Forbidden):
         return ()
-    known = {field.name: field for field in fields}
-    shown = _Shown(actions, known, page.rows)
+    shown = _Shown(actions, fields, page.rows)
     return [_entry(entry, shown) for entry in page.rows]
 
 
 class _Shown:
     """The values of changes as text. Keys of related rows are shown as their titles."""
 
-    def __init__(
-        self, actions: AnyActions, fields: Mapping[str, FormField], entries: Sequence[Any]
-    ) -> None:
-        self._fields = fields
+    def __init__(self, actions: AnyActions, fields: Fields, entries: Sequence[Any]) -> None:
+        self._fields = {field.name: field for field in fields}
         self._titles: dict[tuple[str, str], str] = {}
-        for name, field in fields.items():
+        for name, field in self._fields.items():
             keys = {str(key) for e in entries for key in e.changes.get(name, ()) if key is not None}
             if field.relation is not None and field.kind != "many" and keys:
                 with suppress(Unauthenticated, Forbidden):
                     target = actions.registry.actions[field.relation.target]
-                    found = choices_of_keys(target, keys)
-                    self._titles |= {(name, value): label for value, label in found}
+                    for value, label in choices_of_keys(target, keys):
+                        self._titles[name, value] = label
 
     def label(self, name: str) -> str:
         return self._fields[name].label if name in self._fields else label_of(name)
