@@ -66,7 +66,7 @@ class RequestSpan(observe.Span):
         self._trusts_parent = environ.get("forge.trusted_proxy", False)
         self._name = environ["REQUEST_METHOD"]
         self._state = environ.get("HTTP_TRACESTATE", "")
-        self._begin()
+        super().__enter__()
         return self._finish if self.recording else None
 
     def _finish(self, status: int) -> None:

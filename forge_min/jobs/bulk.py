@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from string import Template
@@ -137,23 +136,18 @@ def _copy(conn: Conn, more: str, lines: Iterator[str], ids: Iterator[int] | None
     sql = Template(SQL["copy"]).substitute(more=more + ("" if ids is None else ", id"))
     if ids is not None:
         lines = (f"{line}\t{id}" for line, id in zip(lines, ids))
-    with conn.cursor() as cursor, cursor.copy(sql) as copy, _in_use(conn):
-        while chunk := list(islice(lines, CHUNK)):
-            copy.write("\n".join(chunk) + "\n")
-
-
-@contextmanager
-def _in_use(conn: Conn) -> Iterator[None]:
-    """Let statements on `conn` raise. Those of this thread would wait for themselves."""
-    lock = conn.lock
-    conn.lock = _RefusingLock()  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        conn.lock = lock
+    with conn.cursor() as cursor, cursor.copy(sql) as copy:
+        lock, conn.lock = conn.lock, _RefusingLock()  # type: ignore[assignment]
+        try:
+            while chunk := list(islice(lines, CHUNK)):
+                copy.write("\n".join(chunk) + "\n")
+        finally:
+            conn.lock = lock
 
 
 class _RefusingLock:
+    """Lets statements on a connection raise: those of this thread would wait for themselves."""
+
     def __enter__(self) -> None:
         raise ForgeError(
             "insert_many_tx is in the middle of its COPY on this connection",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -60,27 +60,6 @@ class SMTPTransport:
         otherwise: it was not sent, or whether it was sent is unknown.
         """
         import smtplib  # PERF: loaded by the first message
-
-        client = self._connect()
-        try:
-            client.send_message(mail)
-            # The server has the message: an error from now on must not send it again.
-            with suppress(OSError, smtplib.SMTPException):
-                client.quit()
-        except smtplib.SMTPRecipientsRefused as err:
-            ((code, reply),) = err.recipients.values()
-            _check_reply(code, reply)
-            raise
-        except smtplib.SMTPDataError as err:
-            _check_reply(err.smtp_code, err.smtp_error)
-            raise
-        except smtplib.SMTPNotSupportedError as err:  # the address needs SMTPUTF8 (RFC 6531)
-            raise Rejected(str(err)) from err
-        finally:
-            client.close()
-
-    def _connect(self) -> smtplib.SMTP:
-        import smtplib
         import ssl
 
         url, (host, port) = self._url, self._address
@@ -89,15 +68,25 @@ class SMTPTransport:
             client: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=context)
         else:
             client = smtplib.SMTP(host, port, timeout=_TIMEOUT)
-        try:
+        with closing(client):
             if url.scheme == "smtp+starttls":
                 client.starttls(context=context)
             if url.username:
                 client.login(unquote(url.username), unquote(url.password or ""))
-        except BaseException:
-            client.close()
-            raise
-        return client
+            try:
+                client.send_message(mail)
+            except smtplib.SMTPRecipientsRefused as err:
+                ((code, reply),) = err.recipients.values()
+                _check_reply(code, reply)
+                raise
+            except smtplib.SMTPDataError as err:
+                _check_reply(err.smtp_code, err.smtp_error)
+                raise
+            except smtplib.SMTPNotSupportedError as err:  # the address needs SMTPUTF8 (RFC 6531)
+                raise Rejected(str(err)) from err
+            # The server has the message: an error from now on must not send it again.
+            with suppress(OSError, smtplib.SMTPException):
+                client.quit()
 
 
 class FileTransport:

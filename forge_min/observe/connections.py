@@ -33,12 +33,13 @@ def trace_connection(conn: Connection) -> Connection:
     conn: a Connection, not an AsyncConnection.
     """
     traced: Any = conn
+    send = traced._exec_command
+    if getattr(send, "func", None) is _command:
+        return conn  # it is traced already
     traced.cursor_factory = _traced(traced.cursor_factory)
     traced.server_cursor_factory = _traced(traced.server_cursor_factory)
     traced.instrument = partial(_around, conn)  # for statements sent without a cursor: db.run
-    send = traced._exec_command
-    if getattr(send, "func", None) is not _command:
-        traced._exec_command = partial(_command, conn, send)
+    traced._exec_command = partial(_command, conn, send)
     return conn
 
 
@@ -63,13 +64,9 @@ def _around(conn: Any, query: str, send: Callable[[], list[Any]]) -> list[Any]:
 
 @cache
 def _traced(base: Any) -> Any:
-    """Return the traced subclass of a cursor class; a traced class is returned as it is."""
-    if getattr(base, "_forge_traced", False):
-        return base
+    """Return the traced subclass of a cursor class."""
 
     class Traced(base):  # type: ignore[misc]
-        _forge_traced = True
-
         def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
             with _statement(self.connection, query) as active:
                 result = super().execute(query, params, *args, **options)

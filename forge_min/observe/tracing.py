@@ -171,12 +171,7 @@ class Span:
             _fail(self._recording, error, self._parent_id)
 
     def __enter__(self) -> Span:
-        self._begin()
-        return self
-
-    def _begin(self) -> None:
         header = self._parent
-        remote = header is not None
         if header is None:
             parent = current.get() or current_context()
         else:
@@ -185,9 +180,10 @@ class Span:
         if parent is not None and not follows:
             parent = parent._replace(sampled=False)  # for inner spans and jobs
         recorder = _recorder
-        if recorder is None:
-            context = parent or new_root(False)
-        elif parent.sampled if parent and follows else random() < recorder.sample_ratio:
+        if recorder is not None and (
+            parent.sampled if parent and follows else random() < recorder.sample_ratio
+        ):
+            remote = header is not None
             links = [link for link in map(parse_traceparent, self._links) if link]
             self._recording = recorder.start_span(
                 self._name, self._kind, self._attributes, parent, remote, links, self._state
@@ -199,6 +195,7 @@ class Span:
         if parent is not None:
             self._parent_id = parent.span_id
         self._token = current.set(context)
+        return self
 
     def leave(self) -> None:
         """Detach the span from this thread; `__exit__` ends it later. Idempotent.
@@ -208,10 +205,8 @@ class Span:
         token, self._token = self._token, None
         if token is None:
             return
-        try:
+        with suppress(ValueError):  # entered in another context: another thread closes the body
             current.reset(token)
-        except ValueError:  # entered in another context: another thread closes the body
-            pass
         if self._recording is not None:
             self._recording.leave()
 

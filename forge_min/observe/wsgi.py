@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -139,8 +138,8 @@ class _Body:
             chunks = run(iter, self._body)
             while (chunk := run(next, chunks, None)) is not None:
                 yield chunk
-        except Exception:
-            self._active.__exit__(*sys.exc_info())
+        except Exception as err:
+            self._active.__exit__(type(err), err, err.__traceback__)
             raise
 
     def close(self) -> None:

@@ -104,14 +104,17 @@ def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> 
     return max(wait, 0.0)
 
 
-def _metadata(each: Periodic) -> dict[str, Any]:
-    return {**(each.options.get("metadata") or {}), "periodic": each.name}
+def insert_now(conn: Connection, each: Periodic, due_at: datetime | None = None) -> int:
+    """Insert one job of a schedule, and return its id. The next run of the schedule stays.
 
-
-def insert_now(conn: Connection, each: Periodic) -> int:
-    """Insert one job of a schedule, and return its id. The next run of the schedule stays."""
-    options = {**each.options, "metadata": _metadata(each)}
-    return insert_tx(conn, each.kind, each.args, **options)
+    due_at: of a run of the schedule, which gets one job.
+    """
+    options = dict(each.options)
+    metadata = {**(options.get("metadata") or {}), "periodic": each.name}
+    if due_at is not None:
+        metadata["due_at"] = run = due_at.isoformat()
+        options.setdefault("unique", Unique(f"periodic:{each.name}:{run}", ended=ENDED))
+    return insert_tx(conn, each.kind, each.args, **options | {"metadata": metadata})
 
 
 def _insert(
@@ -124,12 +127,7 @@ def _insert(
             return next  # another worker leads now, or has inserted them
         job = None
         for run in runs:
-            options = {
-                "unique": Unique(f"periodic:{each.name}:{run.isoformat()}", ended=ENDED),
-                **each.options,
-                "metadata": {**_metadata(each), "due_at": run.isoformat()},
-            }
-            job = insert_tx(conn, each.kind, each.args, **options)
+            job = insert_now(conn, each, run)
         if job is not None:
             params = {"name": each.name, "run": runs[-1], "job": job}
             db.run(conn, SQL["inserted"], params)

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from psycopg.pq import TransactionStatus
@@ -22,7 +23,7 @@ from ...db import ThreadConnection
 from ...errors import ForgeError
 from ...observe import log_context
 from ..args import read_args
-from ..job import Cancelled, Job, Result, error_result, failed, log_failure, log_ids, retry_delay
+from ..job import Job, Result, error_result, failed, log_failure, log_ids, retry_delay
 from ..kinds import Kind, WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
@@ -109,7 +110,8 @@ class JobThread:
         try:
             job = self._inbox.get(timeout=WARM_UP)
         except Empty:
-            self._open()  # while there is time: the first job need not wait for it
+            with suppress(ForgeError):
+                self._open()  # while there is time: the first job need not wait for it
             job = self._inbox.get()
         while job is not None:
             started = time.monotonic()
@@ -120,8 +122,8 @@ class JobThread:
             job = self._inbox.get()
         self._own.close()
 
-    def _open(self) -> ForgeError | None:
-        """Ensure that the thread has a working connection; return the error otherwise.
+    def _open(self) -> None:
+        """Ensure that the thread has a working connection. Raises the errors of `connect`.
 
         The actions of the job may use it without a test of their own. A job that finds it lost
         nevertheless is refunded.
@@ -129,22 +131,16 @@ class JobThread:
         conn = self._own.conn
         if conn is not None and not conn.closed and not conn.is_alive():
             conn.mark_lost()
-        try:
-            self._own.connection()
-        except ForgeError as err:
-            return err
-        return None
+        self._own.connection()
 
     def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut is raised at most once per job, and never after a _disarm() that
         # returned. So the second _disarm, after it was raised, cannot be interrupted.
-        if job.cancelled:
-            result = error_result(job, Cancelled())
-            log_failure(result, Cancelled())
-            return result
         ended: Ended | None = None
-        if (refusal := self._open()) is not None:
-            log.warning("job %d is handed back: %s", job.id, refusal)
+        try:
+            self._open()
+        except ForgeError as err:
+            log.warning("job %d is handed back: %s", job.id, err)
             return Result(job, "handed_back", "scheduled", refund=1, delay=NO_DATABASE_DELAY)
         seconds = self._options.seconds(job)
         try:
@@ -177,6 +173,7 @@ class JobThread:
         job.connect = self._own.connection
         kind = self._options.kinds[job.kind]
         try:
+            job.checkpoint()
             identity = for_job(job.metadata)
             fields = log_ids(job, identity)
             with as_identity(identity), log_context(**fields), self._options.around(job):

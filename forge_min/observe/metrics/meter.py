@@ -39,19 +39,15 @@ class MeterBridge:
         self._open = False
 
     def _add(self, meter: Meter, metric: AnyMetric) -> None:
-        name, help = base_name(metric.name, metric.kind), metric.help
+        name = metric.name if metric.kind == "info" else base_name(metric.name, metric.kind)
         unit = _UNITS.get(name.rpartition("_")[2], "")
+        is_level = metric.kind in ("gauge", "info")
+        create = meter.create_observable_gauge if is_level else meter.create_observable_counter
+        series: dict[str, tuple[Read, str]] = {"": (_values, unit)}
         if metric.kind == "histogram":
-            for suffix, read in _OF_HISTOGRAM.items():
-                of = unit if suffix == "_sum" else ""
-                callback = self._callback(metric, read)
-                meter.create_observable_counter(name + suffix, [callback], of, help)
-            return
-        callback = self._callback(metric, _values)
-        if metric.kind == "counter":
-            meter.create_observable_counter(name, [callback], unit, help)
-        else:
-            meter.create_observable_gauge(metric.name, [callback], unit, help)
+            series = {"_bucket": (_buckets, ""), "_sum": (_values, unit), "_count": (_counts, "")}
+        for suffix, (read, of) in series.items():
+            create(name + suffix, [self._callback(metric, read)], of, metric.help)
 
     def _callback(self, metric: AnyMetric, read: Read) -> Callback:
         return lambda options: read(metric) if self._open else ()
@@ -75,6 +71,3 @@ def _buckets(metric: AnyMetric) -> Iterator[Observation]:
 
 def _attributes(metric: AnyMetric, sample: Sample) -> dict[str, str]:
     return dict(zip(metric.label_names, sample.labels))
-
-
-_OF_HISTOGRAM: dict[str, Read] = {"_bucket": _buckets, "_sum": _values, "_count": _counts}
