@@ -13,8 +13,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import ForgeError
@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("-v", "--verbose", action="store_true", help="tracebacks of defects")
     top.set_defaults(checks={}, command=f"python3 {sys.argv[0]}", no_color=False)
-    add_commands(top, operating(), RUNS)
+    add_commands(top, operating(), RUNS, {})
     return top
 
 
@@ -120,7 +120,7 @@ def add_commands(
     top: argparse.ArgumentParser,
     rows: Mapping[str, Row],
     runs: Mapping[str, Run],
-    everywhere: Mapping[str, Any] = MappingProxyType({}),
+    everywhere: Mapping[str, Any],
 ) -> None:
     """Declare the commands of a table such as entry.toml.
 
@@ -155,8 +155,7 @@ def add_commands(
         if "either" in row:  # argparse refuses to show an empty group
             declare(command.add_mutually_exclusive_group(), row["either"])
         if things := row.get("things"):
-            required = words not in runs
-            groups[words] = command.add_subparsers(metavar=things, required=required)
+            groups[words] = command.add_subparsers(metavar=things, required=words not in runs)
 
 
 def declare(group: argparse._ActionsContainer, options: Mapping[str, Any], **more: Any) -> None:
@@ -196,17 +195,19 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _with_database(name: str, *, migrated: bool = True) -> Run:
-    """Return the command of `ops` of this name, run on the project and its migrated database.
+def _with_database(module: str, name: str, *, migrated: bool = True) -> Run:
+    """Return a command, run on the project and its migrated database.
 
+    module, name: of its function in `ops`.
     migrated: apply pending migrations to an embedded database first.
     """
 
     def run(arguments: argparse.Namespace) -> int:
-        from . import ops
+        from .ops import with_database
 
-        with ops.with_database(migrated=migrated) as project:
-            return int(getattr(ops, name)(project, arguments))
+        with with_database(migrated=migrated) as project:
+            command = getattr(import_module(f".ops.{module}", __package__), name)
+            return int(command(project, arguments))
 
     return run
 
@@ -279,15 +280,15 @@ def _version(arguments: argparse.Namespace) -> int:
 
 
 RUNS: Mapping[str, Run] = {
-    "serve": _with_database("serve_site"),
-    "worker": _with_database("work_jobs"),
-    "migrate up": _with_database("migrate_up", migrated=False),
-    "migrate down": _with_database("migrate_down", migrated=False),
-    "migrate status": _with_database("migration_status", migrated=False),
-    "import": _with_database("import_file"),
-    "export": _with_database("export_rows"),
-    "jobs": _with_database("manage_jobs"),
-    "auth": _with_database("manage_accounts"),
+    "serve": _with_database("serve", "serve_site"),
+    "worker": _with_database("serve", "work_jobs"),
+    "migrate up": _with_database("migrate", "migrate_up", migrated=False),
+    "migrate down": _with_database("migrate", "migrate_down", migrated=False),
+    "migrate status": _with_database("migrate", "migration_status", migrated=False),
+    "import": _with_database("rows", "import_file"),
+    "export": _with_database("rows", "export_rows"),
+    "jobs": _with_database("jobs", "manage_jobs"),
+    "auth": _with_database("auth", "manage_accounts"),
     "config": _config,
     "manual": _manual,
     "doctor": _doctor,

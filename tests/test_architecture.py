@@ -104,6 +104,7 @@ LAZY = {
 BY_NAME = {
     "_compat.py": "the modules that replace those of earlier versions",
     "commands/__init__.py": "the module of a command, which --help and other commands do not need",
+    "entry.py": "the module of a command, which other commands do not need",
     "lazy.py": "parts of a package; a page would wait for them",
     "observe/otlp/exporter.py": "the official exporter, if it is installed",
     "ops/project.py": "the user's code: gen.registry and app",

@@ -18,7 +18,7 @@ from .. import db, ops
 from ..auth import Identity
 from ..db import candidates
 from ..errors import ErrorGroup, ForgeError, UsageError
-from ..ops import migrate
+from ..ops import migrate, rows
 from .project import find_root, use_code
 
 FOLDER = "seeds"
@@ -131,7 +131,7 @@ def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[s
     identity = Identity("operator", frozenset(), tenant, system=True)
     with migrate.connect_owner(project) as owner:  # row-level security hides no row from the owner
         for topic, file in seed_files(root):
-            with ops.open_actions(project, topic, identity) as actions:
+            with rows.open_actions(project, topic, identity) as actions:
                 count = seeded[topic] if topic in seeded else _count_if_empty(owner, topic)
                 seeded[topic] = count if count is None else count + _load(actions, file)
     return seeded
@@ -145,8 +145,8 @@ def _count_if_empty(owner: db.Connection, topic: str) -> int | None:
     return None if row == (True,) else 0
 
 
-def _load(actions: ops.AnyActions, file: Path) -> int:
-    load = ops.FileImport(actions, file, actions.create_many, quiet=False)
+def _load(actions: rows.AnyActions, file: Path) -> int:
+    load = rows.FileImport(actions, file, actions.create_many, quiet=False)
     load.run(skip=False)
     if load.counts["refused"]:
         raise ErrorGroup(f"{file.name} has refused lines", ())

@@ -18,17 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Config
-from ..ops import (
-    DONE,
-    FAILED,
-    Health,
-    ParentChannel,
-    Project,
-    StopSignal,
-    has_admin,
-    print_error,
-    serve_processes,
-)
+from ..ops import DONE, FAILED, Project, health, print_error, processes
+from ..ops import serve as serving
 from ..wsgi import Server
 from .overlay import Overlay, State, explanation
 from .problems import Problem, problems_of
@@ -46,7 +37,7 @@ class Listeners(NamedTuple):
     admin: socket.socket | None
 
 
-class StateChannel(ParentChannel):
+class StateChannel(processes.ParentChannel):
     """A child's connection to its parent.
 
     states: read end of a pipe of states; it ends with the parent.
@@ -91,11 +82,11 @@ def serve(
     root, config = Path(str(project.root)), project.config
     overlay = Overlay(explanation, root, state)
     channel = StateChannel(states, report_to, overlay.update)
-    admin = listeners.admin if has_admin(config, worker=False) else None
+    admin = listeners.admin if health.has_admin(config, worker=False) else None
     try:
         importlib.invalidate_caches()
         developed = DevelopmentProject(root, config, secret, overlay)
-        return serve_processes(
+        return serving.serve_processes(
             developed, processes=1, listener=listeners.site, admin_listener=admin, channel=channel
         )
     except KeyboardInterrupt:
@@ -110,14 +101,14 @@ def explain(
     root: Path, config: Config, listeners: Listeners, state: State, states: int, report_to: int
 ) -> int:
     """Serve the errors of a project that cannot start. Returns the exit code."""
-    overlay, ended = Overlay(explanation, root, state), StopSignal()
+    overlay, ended = Overlay(explanation, root, state), serving.StopSignal()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     address = (config.server.host, config.server.port)
     with Server(address, overlay, listener=listeners.site) as server:
         server.start()
         channel = StateChannel(states, report_to, overlay.update)
-        channel.start(Health({}), ended.set)
+        channel.start(health.Health({}), ended.set)
         channel.report_started()
         ended.wait()
         server.stop(1.0)

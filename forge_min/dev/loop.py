@@ -26,7 +26,7 @@ from ..config import load
 from ..doctor import join_names
 from ..errors import UsageError
 from ..observe import setup
-from ..ops import DONE, FOLDER, MARGIN, Child, ChildProcesses, Project, has_admin, with_database
+from ..ops import DONE, FOLDER, Project, health, processes, with_database
 from ..ship import refresh_stylesheet
 from ..wsgi import Server
 from .child import STARTED, Listeners, explain, serve
@@ -64,8 +64,8 @@ class Development:
             raise UsageError(message, code="F533", hint="run: forge-min serve")
         self._addresses = [self._config[key] for key in _ADDRESS_KEYS]  # fixed until it ends
         config = self._config
-        patience = config.server.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        self._children = ChildProcesses(patience)
+        patience = config.server.shutdown_timeout + config.jobs.shutdown_timeout + processes.MARGIN
+        self._children = processes.ChildProcesses(patience)
         self._secret = secrets.token_bytes(32)
         self._problems: dict[str, Problems] = {}  # by step, in the order shown
         self._reported: set[Problem] = set()
@@ -73,13 +73,13 @@ class Development:
         self._page = self._assets = self._styles = 0  # numbers of the served versions
         self._database = False  # whether it is available
         self._outdated = True  # whether the served code is not the newest
-        self._current: Child | None = None  # the serving process
-        self._next: Child | None = None  # its successor, which is starting
+        self._current: processes.Child | None = None  # the serving process
+        self._next: processes.Child | None = None  # its successor, which is starting
         self._changed_at = 0.0  # time of the change that is being loaded; 0: none
         self._changed_files: Collection[str] = ()  # names of its files
         self._next_tick = 0.0
         self._todo: dict[str, Step] = {}  # slow steps that wait for a process
-        self._workers: dict[str, Child] = {}  # the processes of slow steps
+        self._workers: dict[str, processes.Child] = {}  # the processes of slow steps
 
     def run(self) -> int:
         """Serve until the end. Returns the exit code.
@@ -111,7 +111,7 @@ class Development:
         front = Server((c.server.host, c.server.port), unix_socket=c.server.unix_socket)
         stack.enter_context(front)
         self._log(f"dev: {front.url} (Ctrl-C ends it)")
-        if not has_admin(c, worker=False):
+        if not health.has_admin(c, worker=False):
             return Listeners(front.socket, None)
         admin = stack.enter_context(Server((c.admin.host, c.admin.port)))
         return Listeners(front.socket, admin.socket)
@@ -249,7 +249,7 @@ class Development:
         self._next = self._children.fork(name, partial(run, self._listeners, state))
         self._next.page = page
 
-    def _promote(self, child: Child) -> None:
+    def _promote(self, child: processes.Child) -> None:
         """Make a started process the serving one. Its predecessor ends, and open pages reload."""
         before, self._current, self._next = self._current, child, None
         self._page = child.page
@@ -263,7 +263,7 @@ class Development:
             self._children.end(before)
         self._announce()
 
-    def _on_end(self, child: Child) -> None:
+    def _on_end(self, child: processes.Child) -> None:
         """Take the problems that a process reported before it ended. Idempotent."""
         if child is self._next:
             self._next = None
@@ -295,7 +295,7 @@ class Development:
             self._children.send(self._current, pickle.dumps(self._state()))
 
 
-def _reported_problems(child: Child) -> Problems:
+def _reported_problems(child: processes.Child) -> Problems:
     """Return the problems that a process reported; [] for an incomplete report."""
     try:
         return list(pickle.loads(child.received))

@@ -43,7 +43,6 @@ _SERVER = (  # settings that are parameters of Server under the same names
     "unix_socket", "trusted_proxies", "handler_timeout",
 )  # fmt: skip
 _POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
-MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 
 
 class StopSignal:
@@ -240,22 +239,22 @@ def work_jobs(project: Project, args: argparse.Namespace) -> int:
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """Run a parent with `count` serving processes, and one for the admin server."""
-    from .processes import ADMIN, CounterMemory, ParentChannel, SiteHealth, Supervisor, socket_pairs
+    from . import processes
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_Process.start`, which switches it on again in each child
     project.preload()
     gc.freeze()  # forked processes share the loaded modules
-    pairs = socket_pairs(count)
-    memory = CounterMemory()
+    pairs = processes.socket_pairs(count)
+    memory = processes.CounterMemory()
 
     def serve(slot: int, from_parent: int, ready: int) -> int:
-        channel = ParentChannel(from_parent, ready, pairs[slot][1])
+        channel = processes.ParentChannel(from_parent, ready, pairs[slot][1])
         return _Process(project, Health(build), False, channel=channel).serve(settings, jobs=jobs)
 
     def run_admin(from_parent: int, ready: int) -> int:
-        health = SiteHealth(build, [pair[0] for pair in pairs], memory)
-        channel = ParentChannel(from_parent, ready)
+        health = processes.SiteHealth(build, [pair[0] for pair in pairs], memory)
+        channel = processes.ParentChannel(from_parent, ready)
         process = _Process(project, health, True, channel=channel)
         with process.until_ended() as (stack, ended):
             channel.start(health, ended.set)
@@ -275,10 +274,10 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             settings |= {"address": (config.server.host, first.server_port), "reuse_port": True}
             first.socket.close()
         c, delay = config.server, config.server.drain_delay
-        patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        mains = {ADMIN: run_admin} if config.admin.enabled else {}
+        patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + processes.MARGIN
+        mains = {processes.ADMIN: run_admin} if config.admin.enabled else {}
         mains |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
-        return Supervisor(mains, patience, delays=delay > 0).run()
+        return processes.Supervisor(mains, patience, delays=delay > 0).run()
 
 
 def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:

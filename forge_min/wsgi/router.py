@@ -89,9 +89,8 @@ class Router:
     def __init__(self) -> None:
         self._fixed: dict[str, Methods] = {}
         self._shapes: dict[str, list[_Shape]] = {}  # by the text before the first parameter
-        self._by_source: dict[str, _Shape] = {}
         self._longest = 0
-        self._declared: set[tuple[str, str]] = set()  # (method, regular expression)
+        self._methods: dict[str, Methods] = {}  # of all patterns, by their regular expression
         self._routes: list[Route] = []
 
     def add(self, method: str, pattern: str, handler: Handler, *, name: str = "") -> None:
@@ -104,28 +103,24 @@ class Router:
         names = tuple(name for kind, name in segments if kind != _LITERAL)
         if len(set(names)) < len(names):
             raise _route_error(pattern, "two parameters have the same name")
-        route = Route(method, pattern, handler, name)
-        methods = self._shape(pattern, segments) if names else self._fixed.setdefault(pattern, {})
-        methods[method] = (route, names)
-        self._declared.add((method, _source(segments)))
-        self._routes.append(route)
-
-    def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
-        """Return the methods of this shape, which is added if it is new."""
         source = _source(segments)
-        shape = self._by_source.get(source)
-        if shape is None:
-            kinds = tuple(kind for kind, _ in segments)
-            shape = self._by_source[source] = _Shape(kinds, lazy_pattern(source, re.DOTALL), {})
+        methods = self._methods.setdefault(source, {})
+        if not names:
+            self._fixed[pattern] = methods
+        elif not methods:
             start = pattern[: pattern.index("{")]
             self._longest = max(self._longest, len(start))
-            self._shapes.setdefault(start, []).append(shape)
-            self._shapes[start].sort(key=lambda shape: shape.kinds)
-        return shape.methods
+            kinds = tuple(kind for kind, _ in segments)
+            shapes = self._shapes.setdefault(start, [])
+            shapes.append(_Shape(kinds, lazy_pattern(source, re.DOTALL), methods))
+            shapes.sort(key=lambda shape: shape.kinds)
+        route = Route(method, pattern, handler, name)
+        methods[method] = (route, names)
+        self._routes.append(route)
 
     def has(self, method: str, pattern: str) -> bool:
         """Return whether a route for this method matches the same paths."""
-        return (method, _source(_segments(pattern))) in self._declared
+        return method in self._methods.get(_source(_segments(pattern)), ())
 
     def routes(self) -> list[Route]:
         """Return all routes, in the order of their declaration."""

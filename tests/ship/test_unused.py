@@ -15,7 +15,7 @@ from forge_min.cli import main
 from forge_min.db import EmbeddedServer
 from forge_min.generate import scaffold_project
 from forge_min.manifest import read_members
-from forge_min.ship.artifact.unused import FILES, unused_parts
+from forge_min.ship.artifact.unused import FILES, files_of, unused_parts
 from forge_min.testing import fresh_database
 
 from artifact_runner import Site
@@ -84,8 +84,7 @@ def test_a_project_without_jobs_sign_in_and_pages_serves_without_their_code(
         assert "Traceback" not in process.log
         members = read_members(site.artifact)
     assert json.loads(members["build-info.json"])["left_out"] == sorted(FILES)
-    files = tuple(name for names in FILES.values() for name in names)
-    assert not [name for name in members if name.startswith(files)]
+    assert not [name for name in members if name.startswith(files_of(*FILES))]
 
 
 @pytest.mark.db
@@ -109,9 +108,8 @@ def test_a_project_with_jobs_and_sign_in_has_their_pages(
 def test_the_parts_name_files_of_the_package() -> None:
     package = Path(main.__code__.co_filename).parent
     names = [path.relative_to(package.parent).as_posix() for path in package.rglob("*.*")]
-    for files in FILES.values():
-        for file in files:
-            assert any(name.startswith(file) for name in names), file
+    for file in files_of(*FILES):
+        assert any(name.startswith(file) for name in names), file
 
 
 def test_the_parts_have_all_modules_of_pages_that_no_other_part_imports() -> None:
@@ -123,7 +121,7 @@ def test_the_parts_have_all_modules_of_pages_that_no_other_part_imports() -> Non
     names = [file.as_posix() for file in files if file.stem != "__init__"]
     lazy = {n for n in names if n[:-3].replace("/", ".") not in loaded.stdout.split()}
     assert lazy
-    parts = tuple(file for files in FILES.values() for file in files)
+    parts = files_of(*FILES)
     shared = {"forge_min/html/history.py", "forge_min/html/templates/index.py"}
     assert {name for name in lazy if not name.startswith(parts)} == shared
 
@@ -136,7 +134,7 @@ def test_pages_of_accounts_and_of_administrators_need_no_pages_of_resources() ->
         for name in re.findall(r"from (?:\.\.templates|\.+) import (.+)", path.read_text()):
             for module in name.split(", "):
                 file = f"forge_min/html/templates/{module}."
-                assert not file.startswith(FILES["resource pages"]), (path.name, module)
+                assert not file.startswith(files_of("resource pages")), (path.name, module)
 
 
 @pytest.mark.parametrize(

@@ -442,16 +442,6 @@ def test_a_server_that_never_started_can_be_stopped():
         assert sock.connect_ex(("127.0.0.1", server.server_port)) == errno.ECONNREFUSED
 
 
-def test_serve_forever_returns_after_stop(connect):
-    server = Server(("127.0.0.1", 0), echo)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    assert connect(server).get().answer().status == 200
-    server.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-
-
 def test_the_host_is_never_looked_up(monkeypatch):
     monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("DNS was asked"))
     server = Server(("127.0.0.1", 0), echo)

@@ -21,6 +21,7 @@ from .parent_channel import ADMIN
 
 log = logging.getLogger("forge_min")
 RESTART_INTERVAL = 1.0  # minimum seconds between two starts of one process
+MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 POLL_INTERVAL = 0.2  # seconds between two checks of the children without a signal
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (*_END_SIGNALS, signal.SIGCHLD)

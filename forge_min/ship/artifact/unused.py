@@ -9,37 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-
-def _below(folder: str, names: str) -> tuple[str, ...]:
-    return tuple(f"forge_min/{folder}/{name}." for name in names.split())
-
-
 FILES = {
-    "account pages": (
-        *_below("html/account", "pages"),
-        *_below("html/administration", "__init__ keys people tenants"),
-        *_below(
-            "html/templates",
-            "account invite keys password people person resume secret sign_in tenants",
-        ),
-    ),
-    "jobs page": (
-        *_below("admin", "jobs assets/jobs"),
-        *_below("admin/templates", "job jobs queues"),
-    ),
-    "resource pages": (
-        *_below(
-            "html",
-            "cells columns form form_page home inputs record report resource row_pages"
-            " states titles",
-        ),
-        *_below("html/lists", "filters list_page many_rows selection"),
-        *_below(
-            "html/templates", "chart delete form home list outcome report selection show states"
-        ),
-    ),
+    "account pages": {
+        "html/account": "pages",
+        "html/administration": "__init__ keys people tenants",
+        "html/templates": "account invite keys password people person resume secret sign_in"
+        " tenants",
+    },
+    "jobs page": {"admin": "jobs assets/jobs", "admin/templates": "job jobs queues"},
+    "resource pages": {
+        "html": "cells columns form form_page home inputs record report resource row_pages states"
+        " titles",
+        "html/lists": "filters list_page many_rows selection",
+        "html/templates": "chart delete form home list outcome report selection show states",
+    },
 }
-"""The beginnings of the names of files, by part."""
+"""The names of files, by part and folder."""
 _WORDS = {"account pages": rb"signs?_in|account.?pages", "jobs page": rb"job|periodic"}
 
 
@@ -54,9 +39,15 @@ def unused_parts(project: Mapping[str, bytes]) -> list[str]:
     return unused if _has_resource_pages(text) else [*unused, "resource pages"]
 
 
+def files_of(*parts: str) -> tuple[str, ...]:
+    """Return the beginnings of the names of the files of these parts."""
+    rows = [row for part in parts for row in FILES[part].items()]
+    return tuple(f"forge_min/{folder}/{name}." for folder, names in rows for name in names.split())
+
+
 def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the members of forge_min that do not belong to these parts."""
-    files = tuple(name for part in parts for name in FILES[part])
+    files = files_of(*parts)
     return {name: data for name, data in package.items() if not name.startswith(files)}
 
 

@@ -94,7 +94,6 @@ class Server(AbstractContextManager["Server"]):
         self._helpers: list[threading.Thread] = []
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
-        self._stopped = threading.Event()
         tcp = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = listener or socket.socket(socket.AF_UNIX if self._unix else tcp)
         try:
@@ -226,11 +225,6 @@ class Server(AbstractContextManager["Server"]):
         thread.start()
         return thread
 
-    def serve_forever(self) -> None:
-        """Start, and return when another thread has called `stop`."""
-        self.start()
-        self._stopped.wait()
-
     def end_connections(self) -> None:
         """Close each connection after its next response, and accept further ones."""
         self._io_thread.end_connections()
@@ -243,7 +237,7 @@ class Server(AbstractContextManager["Server"]):
         Returns whether all requests were served in time. A second call does nothing.
         """
         with self._lock:
-            if self._stopped.is_set():
+            if self._ending.is_set():
                 return True
             until = time.monotonic() + timeout
             if self._own:
@@ -257,7 +251,6 @@ class Server(AbstractContextManager["Server"]):
                 helper.join()
             self._dispatcher.join(self._workers, max(until - time.monotonic(), 0.5))
             self.close()
-            self._stopped.set()
             return done
 
     def _drain(self, until: float) -> bool:
