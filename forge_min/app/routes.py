@@ -13,7 +13,7 @@ from ..api import ResourceAPI, build_document, document_handlers
 from ..auth import administration, require_one_of
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import BRAND_STYLESHEET, HELP, Brand, Layout, NavPage, Render, manual_page
+from ..html import BRAND_STYLESHEET, HELP, Brand, Layout, NavPage, manual_page
 from ..i18n import text
 from ..resources import files
 from .authentication import Authentication
@@ -89,7 +89,7 @@ def build_router(
         wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon), ""),
         *(account.routes() if account is not None else ()),
         *_administration(code, registry, layout),
-        *_pages(code.app, registry, code.views, paths, layout),
+        *_pages(code, registry, layout, paths),
     ]
     if config.server.ready_path:
         replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
@@ -134,13 +134,10 @@ def _check_names(layout: Layout, home: html.Home) -> None:
 
 
 def _pages(
-    app: App,
-    registry: Registry,
-    views: Mapping[str, Render],
-    paths: Mapping[str, str],
-    layout: Layout,
+    code: ProjectCode, registry: Registry, layout: Layout, paths: Mapping[str, str]
 ) -> Iterator[wsgi.Route]:
     """Yield the routes of the pages of every resource. paths: topic → path."""
+    app, views = code.app, code.views
     for topic, path in paths.items():
         actions = layout.resources[path] = registry.actions[topic]
         verbs = {

@@ -112,20 +112,14 @@ def list_tenants(conn: Connection) -> list[tuple[Tenant, int]]:
     return [(Tenant(*row), members) for *row, members in db.run(conn, SQL["tenants"])]
 
 
-def set_time_zone(conn: Connection, user: UUID, zone: str) -> None:
-    """Set the time zone in which pages show times to the user.
+def change_settings(conn: Connection, user: UUID, time_zone: str, language: str) -> None:
+    """Set how pages are shown to the user. The caller has checked the values.
 
-    zone: an IANA name, which the caller has checked.
+    time_zone: an IANA name; "" for that of the project.
+    language: a BCP 47 tag; "" for that of the browser.
     """
-    db.run(conn, SQL["set_time_zone"], {"user": user, "zone": zone})
-
-
-def set_language(conn: Connection, user: UUID, language: str) -> None:
-    """Set the language of pages for the user.
-
-    language: a BCP 47 tag, which the caller has checked; "" for that of the browser.
-    """
-    db.run(conn, SQL["set_language"], {"user": user, "language": language})
+    values = {"user": user, "time_zone": time_zone, "language": language}
+    db.run(conn, SQL["change_settings"], values)
 
 
 def list_memberships(conn: Connection, user: UUID) -> list[Tenant]:

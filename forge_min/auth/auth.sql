@@ -26,11 +26,8 @@ group by u.id order by u.email limit %(limit)s
 update forge_user set disabled_at = case when %(disabled)s then coalesce(disabled_at, now()) end
 where id = %(user)s returning id
 
--- name: set_time_zone
-update forge_user set time_zone = %(zone)s where id = %(user)s returning id
-
--- name: set_language
-update forge_user set language = %(language)s where id = %(user)s returning id
+-- name: change_settings
+update forge_user set time_zone = %(time_zone)s, language = %(language)s where id = %(user)s returning id
 
 -- name: memberships
 select t.id, t.slug, t.name from forge_membership m join forge_tenant t on t.id = m.tenant_id

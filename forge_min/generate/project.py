@@ -123,7 +123,8 @@ def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
     check_new(path, name)
     templates = table(__package__, "templates/init/files.toml")
     email = shlex.quote(admin)
-    values = {key: text.format(email) if admin else "" for key, text in _SIGN_IN.items()}
+    texts = table(__package__, "templates/init/sign_in.toml").items()
+    values = {key: text.format(email) if admin else "" for key, text in texts}
     values["name"] = name
     files = {target: render_template(f"init/{file}", values) for target, file in templates.items()}
     for own, library in ACCOUNT_VIEWS.items() if admin else ():
@@ -145,22 +146,6 @@ def check_new(path: Path, name: str) -> None:
 
 
 _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
-
-
-_ROLES = {"read": "anybody", "create": "admin", "update": "admin", "delete": "admin"}
-# Placeholder of the templates → its text in a project with sign-in; {} is the admin's email.
-_SIGN_IN = {
-    "sign_in": (
-        "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
-        'app.administration("admin")  # pages of users and keys, /-/people\n'
-    ),
-    "make_key": "    KEY=$(python -m forge_min auth create-key {} | head -n 1)\n",
-    "by_key": '-H "Authorization: Bearer $KEY" ',
-    "permissions": "".join(
-        f'    schema.permission("{operation}", ["{role}"]),\n' for operation, role in _ROLES.items()
-    ),
-    "account": '<a href="/account">Account</a> · ',
-}
 
 
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from .desired import desired_sql
 from .diff import Migration, diff
-from .objects import read_catalog
-from .plan import Risk
 from .renames import Decisions
 
-__all__ = ["Decisions", "Migration", "Risk", "desired_sql", "diff", "read_catalog"]
+__all__ = ["Decisions", "Migration", "desired_sql", "diff"]

@@ -74,7 +74,7 @@ def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Proje
         missing = "no time zones are installed: install the package tzdata"
         raise UsageError(f"unknown time zone {zone!r}", hint=hint if known else missing)
     user = accounts.find_user(conn, email)
-    accounts.set_time_zone(conn, user.id, zone)
+    accounts.change_settings(conn, user.id, zone, user.language)
     return {"email": user.email, "time_zone": zone}, [f"{user.email}: {zone}"]
 
 

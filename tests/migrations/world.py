@@ -20,7 +20,8 @@ from forge_min.db import (
     read_migrations,
 )
 from forge_min.errors import BuildError
-from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
+from forge_min.migrations import Decisions, Migration, desired_sql, diff
+from forge_min.migrations.objects import read_catalog
 from forge_min.parse import resolve
 from forge_min.parse.ir import ColumnIR, ResourceIR
 from forge_min.schema import Many

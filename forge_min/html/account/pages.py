@@ -277,9 +277,7 @@ class AccountPages:
         zones = {"", *available_timezones(), user.time_zone}
         if zone not in zones or language not in _languages():
             raise BadRequest(text("unknown time zone or language"))
-        conn = self._database.connection()
-        accounts.set_time_zone(conn, user.id, zone)
-        accounts.set_language(conn, user.id, language)
+        accounts.change_settings(self._database.connection(), user.id, zone, language)
         return wsgi.flash(wsgi.redirect(f"{request.root}{PREFIX}"), text("Saved."))
 
     def ask_password(self, request: wsgi.Request) -> wsgi.Response:
