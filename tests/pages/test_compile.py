@@ -209,7 +209,7 @@ def test_blocks_of_a_page_replace_those_of_its_layout() -> None:
         ("<!--$layout list.html--><!--$block rows-->", "the block has no <!--$end-->"),
         ("<!--$layout list.html--><p>outside</p>", "needs <!--$body--> exactly once"),
         ("<!--$layout none.html--><!--$block rows--><!--$end-->", "there is no file"),
-        ("<!--$include list.html-->", "not in an included file"),
+        ("<!--$include list.html-->", "an included file has no blocks"),
         ("<!--$block a b--><!--$end-->", "cannot be understood"),
     ],
 )

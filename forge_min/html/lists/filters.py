@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from ...fanout import iso_utc
-from ...i18n import gettext_noop, text
+from ...i18n import text
 from ...wsgi import Raw, Request, first, join, tag, void
 from ..columns import listed_fields
 from ..fields import AnyActions, FormField, display_fields
@@ -21,17 +21,6 @@ filter form, which needs further queries.
 POSITION = ("cursor", "limit")  # parameters that select a page of rows
 # No column starts with "_". Lists of the API have numbered pages, those of pages do not.
 _RESERVED = ("_done", "_undo", "_search", COLUMNS, FROM, FILTERS, "page", "per_page")
-_CONDITIONS = {  # by operator
-    "": gettext_noop("{field}: {value}"),
-    "empty": gettext_noop("{field} is empty"),
-    "not_empty": gettext_noop("{field} is not empty"),
-    "ne": gettext_noop("{field} is not {value}"),
-    "gt": gettext_noop("{field} above {value}"),
-    "gte": gettext_noop("{field} from {value}"),
-    "lt": gettext_noop("{field} below {value}"),
-    "lte": gettext_noop("{field} to {value}"),
-    "contains": gettext_noop("{field} contains {value}"),
-}
 _RANGED = ("int", "bigint", "decimal", "float", "date", "datetime", "time", "duration")
 
 
@@ -86,9 +75,7 @@ class Filters:
         shown = format_value(field, [value], known) if field else value
         if field and field.kind == "datetime":
             shown = shown.replace("T", " ")
-        if operator == "is_null":
-            operator = "empty" if value == "true" else "not_empty"
-        return text(_CONDITIONS.get(operator, _CONDITIONS[""]), field=label, value=shown)
+        return _condition(label, operator, shown)
 
     def other_conditions(self, options: Options) -> Raw:
         """Return hidden inputs for conditions of the URL that have no input in the form.
@@ -138,6 +125,28 @@ class Filters:
             for name, values in self.params.items()
             if not name.endswith(SEARCH)
         }
+
+
+def _condition(field: str, operator: str, value: str) -> str:
+    """Return a condition in words."""
+    match operator, value:
+        case "is_null", "true":
+            return text("{field} is empty", field=field)
+        case "is_null", _:
+            return text("{field} is not empty", field=field)
+        case "ne", _:
+            return text("{field} is not {value}", field=field, value=value)
+        case "gt", _:
+            return text("{field} above {value}", field=field, value=value)
+        case "gte", _:
+            return text("{field} from {value}", field=field, value=value)
+        case "lt", _:
+            return text("{field} below {value}", field=field, value=value)
+        case "lte", _:
+            return text("{field} to {value}", field=field, value=value)
+        case "contains", _:
+            return text("{field} contains {value}", field=field, value=value)
+    return text("{field}: {value}", field=field, value=value)
 
 
 def _utc_time(field: FormField | None, value: str) -> str:
