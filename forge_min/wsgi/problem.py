@@ -66,7 +66,6 @@ class MethodNotAllowed(HTTPProblem):
         methods = ", ".join(allow)
         message = text("this path supports {methods}", methods=methods)
         super().__init__(405, message, headers=[("Allow", methods)])
-        self.allow = tuple(allow)
 
 
 def status_of(error: BaseException) -> int:
