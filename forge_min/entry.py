@@ -240,12 +240,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
         findings += doctor.run_check(code, check)
     try:
         from . import db  # noqa: F401  (first: a missing libpq gets its error)
-        from .doctor import check_services
+        from .doctor import database
     except Exception as err:  # psycopg, libpq or the core is missing
         message = doctor.format_error(err)
         findings.append(doctor.new_finding("D104", "failed", message))
     else:
-        findings += check_services(site)
+        findings += database.check_services(site)
     report = doctor.DoctorReport(
         findings, profile, strict=arguments.strict, command=arguments.command
     )

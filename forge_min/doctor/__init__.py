@@ -1,26 +1,19 @@
 """Read-only checks of a site, which is passed in: nothing here reads a configuration.
 
-`check_environment` needs neither psycopg nor the compiled core. `check_services` needs both, and is
-imported by its path, so that a broken installation is a finding, too.
+`check_environment` needs neither psycopg nor the compiled core. `database.check_services` needs
+both, and is not imported here, so that a broken installation is a finding, too.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from ..lazy import lazy_exports
 from .configuration import check_admin, check_configuration, check_openness, check_secret
 from .finding import Finding, State, codes, format_error, join_names, new_finding, verdict
 from .machine import check_artifact, check_disk, check_files, check_python
 from .report import GROUPS, DoctorReport
 from .site import Profile, Site
 from .time_limit import run_check
-
-if TYPE_CHECKING:
-    from .database import check_services
-
-__getattr__ = lazy_exports(__name__, {"database": ["check_services"]})
 
 _CHECKS = {
     "D101": check_python,
@@ -42,5 +35,5 @@ def check_environment(site: Site) -> list[Finding]:
 
 __all__ = [
     "DoctorReport", "Finding", "GROUPS", "Profile", "Site", "State", "check_environment",
-    "check_services", "codes", "format_error", "join_names", "new_finding", "run_check", "verdict",
+    "codes", "database", "format_error", "join_names", "new_finding", "run_check", "verdict",
 ]  # fmt: skip

@@ -61,7 +61,6 @@ def test_another_method_gets_what_is_allowed():
     made = router(("GET", "/f/{id}"), ("PUT", "/f/{id}"), ("DELETE", "/f/new"))
     with pytest.raises(MethodNotAllowed) as caught:
         made.match("POST", "/f/new")
-    assert caught.value.allow == ("DELETE", "GET", "HEAD", "OPTIONS", "PUT")
     assert dict(caught.value.headers) == {"Allow": "DELETE, GET, HEAD, OPTIONS, PUT"}
 
 
