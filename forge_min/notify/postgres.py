@@ -185,7 +185,10 @@ class PostgresHub:
         is_new = self._loop.conn is None
         conn = self._loop.connection()
         if is_new:
-            self._attach(conn)
+            self._listener.attach(conn)
+            if not self._listener.polls:  # through a pooler a session's settings would reach others
+                conn.execute("set enable_seqscan = off")
+            self._reader.attach(conn)
         self._read_at, wake_up = time.monotonic(), self._wake_up_pending
         events = self._read(conn)  # also the heartbeat
         self._timeouts = 0
@@ -207,12 +210,6 @@ class PostgresHub:
         if lost != self._announced_lost:
             self._announced_lost = lost
             self._channels.publish_all(status_frame("reconnecting" if lost else "live"))
-
-    def _attach(self, conn: Connection) -> None:
-        self._listener.attach(conn)
-        if not self._listener.polls:  # through a pooler a session's settings would reach others
-            conn.execute("set enable_seqscan = off")
-        self._reader.attach(conn)
 
     def _read(self, conn: Connection) -> list[Event] | None:
         if not self._listener.polls:
