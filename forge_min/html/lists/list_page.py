@@ -80,7 +80,7 @@ class ListPage:
             ],
             "pager": self._pager(page),
             "selected": f"{self._path}/-/selected{_query(self._params)}",
-            "all": self._all_rows(page),
+            "all": bool(page.prev or page.next),
             "csv": "" if deleted else f"{self._path}.csv" + _query(self._without(*POSITION)),
             "choices": [
                 Item(name=f.name, label=f.label, shown=f in columns)
@@ -97,10 +97,10 @@ class ListPage:
         if page.prev and not page.next and not page.is_estimate:
             at = total - count + 1
         url = partial(self._url, self._without("cursor"))
-        numbers = {"first": at, "last": at + count - 1, "total": format_number(total)}
-        shown = text("{first}–{last} of {total}", **numbers)
+        last, number = at + count - 1, format_number(total)
+        shown = text("{first}–{last} of {total}", first=at, last=last, total=number)
         if page.is_estimate:
-            shown = text("{first}–{last} of about {total}", **numbers)
+            shown = text("{first}–{last} of about {total}", first=at, last=last, total=number)
         before = {FROM: str(max(1, at - limit))}
         return Item(
             shown=shown if count else "",
@@ -109,14 +109,6 @@ class ListPage:
             next=url(cursor=page.next, **{FROM: str(at + count)}) if page.next else "",
             last=url(cursor=LAST, **{FROM: str(max(1, total - limit + 1))}) if page.next else "",
         )
-
-    def _all_rows(self, page: Page[Any]) -> str:
-        """Return the label of the box that selects all rows, "" if they are on this page."""
-        if not page.prev and not page.next:
-            return ""
-        total = format_number(page.total or 0)
-        about = text("All rows of the list, about {total}", total=total)
-        return about if page.is_estimate else text("All {total} rows of the list", total=total)
 
     def _column_heads(self, columns: Fields) -> list[Item]:
         """Return the heads of the title, which sorts by its own first column, and of columns."""
