@@ -258,6 +258,8 @@ def test_an_operation_on_selected_rows_is_done_on_all_or_on_none(site: Runtime) 
     assert done.status == 409 and "Nothing was changed." in done.text
     assert done.text.count("the state is admitted") == 1 and "Do it for the other 2?" in done.text
     assert "Status: planned" in texts(page(site, "/admissions?status=planned"))
+    two = texts(page(site, "/admissions?status[in]=planned,admitted"))
+    assert "Status: planned, admitted" in two
     again = submit(
         site, "/admissions/-/selected", NURSE, operation="admit", key=keys[1:], confirmed=1
     )

@@ -72,7 +72,8 @@ class Filters:
         field = self._displayed.get(name)
         label = field.label if field else name
         known = [*(choices.all or choices.chosen)] if choices else []
-        shown = format_value(field, [value], known) if field else value
+        values = value.split(",") if operator == "in" else [value]
+        shown = format_value(field, values, known) if field else value
         if field and field.kind == "datetime":
             shown = shown.replace("T", " ")
         return _condition(label, operator, shown)
