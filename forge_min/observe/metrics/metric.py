@@ -28,8 +28,8 @@ OVERFLOW = "_other"
 
 LIMIT = 1000
 
-# LOCK: guards the creation of metrics and cells, `overflowed`, and the values of gauges. SAFETY:
-# reentrant, because a signal handler may count; held during a fork, so it is free in the child.
+# LOCK: guards the creation of metrics and cells, and `overflowed`. SAFETY: reentrant, because a
+# signal handler may count; held during a fork, so it is free in the child.
 LOCK = RLock()
 os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
@@ -69,26 +69,12 @@ def plain(value: object) -> str:
 
 
 class Gauge:
-    """A value that goes up and down. Change `value` by `set`, `inc` and `dec` only."""
+    """A value of a callback. The cells live for one scrape, so they need no lock."""
 
     __slots__ = ("value",)
 
     def __init__(self) -> None:
         self.value = 0.0
-
-    def set(self, value: float) -> None:
-        """Replace the value."""
-        with LOCK:
-            self.value = float(value)
-
-    def inc(self, n: float = 1.0) -> None:
-        """Add n."""
-        with LOCK:
-            self.value += n
-
-    def dec(self, n: float = 1.0) -> None:
-        """Subtract n."""
-        self.inc(-n)
 
 
 Cell = TypeVar("Cell", Counter, Gauge, Histogram)
@@ -205,7 +191,7 @@ class Metric(Generic[Cell]):
             value = callback()
             values = value if isinstance(value, Mapping) else {(): value}
             for labels, number in values.items():
-                limited.labels(*labels).inc(float(number))
+                limited.labels(*labels).value += float(number)
         except Exception:
             _log.exception("the callback of metric %s failed", self.name)
             return []
