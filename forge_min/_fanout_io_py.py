@@ -125,19 +125,16 @@ class IoThread:
         """Wait for events; handle them and the responses that workers have submitted."""
         events = self._selector.select(0 if self.blocks else _TICK)
         self._now = time.monotonic()
-        for key, mask in events:
-            self._on_event(key.fileobj, mask, key.data)
+        for key, _ in events:
+            if key.fileobj is self._wakeup:
+                self._wakeup.recv(_RECEIVED)
+            elif key.data is None:
+                self._accept()
+            else:
+                self._progress(key.data)
         self._take_blocks()
         if self._now - self._swept >= _TICK or (self._drains and not self._is_drained.is_set()):
             self._sweep()
-
-    def _on_event(self, source: object, mask: int, client: ClientState | None) -> None:
-        if source is self._wakeup:
-            self._wakeup.recv(_RECEIVED)
-        elif client is None:
-            self._accept()
-        else:
-            self._progress(client)
 
     def _take_blocks(self) -> None:
         """Take over what workers have submitted, in order."""

@@ -459,8 +459,11 @@ class StreamWriter:
                 swept = now
                 self._sweep(now)
             if self._stop_at is not None and not self._entries:
-                self._finish()
-                return
+                break
+        self._ready.clear()
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
 
     def _sweep_period(self) -> float:
         return min(max(min(self._heartbeat, self._write_timeout) / 4, 0.01), 1.0)
@@ -657,12 +660,6 @@ class StreamWriter:
         with self._lock:
             del self._entries[stream.id]
         _release(stream.subscriptions, stream.lease)
-
-    def _finish(self) -> None:
-        self._ready.clear()
-        self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
 
 
 def _close_gently(sock: socket.socket) -> None:

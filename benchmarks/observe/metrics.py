@@ -109,10 +109,10 @@ def scrapes(series: int) -> Contenders:
         counts.count(("POST", f"/api/v1/resources-{n}", "201"))
         their_counts.labels("POST", f"/api/v1/resources-{n}", "201").inc()
     for m in range((series - series // 2) // 1000 - 1):
-        more = ours.gauge(f"forge_more_{m}", "Stands.", LABELS)
+        more = ours.counter(f"forge_more_{m}_total", "Counted.", LABELS)
         their_more = peer.Gauge(f"more_{m}", "Stands.", LABELS, registry=theirs)
         for n in range(1000):
-            more.labels("POST", f"/api/v1/resources-{n}", "201").set(1.5 * n)
+            more.count(("POST", f"/api/v1/resources-{n}", "201"), 1.5 * n)
             their_more.labels("POST", f"/api/v1/resources-{n}", "201").set(1.5 * n)
     taken = [pickle.dumps(snapshot(ours)) for _ in range(PROCESSES)]
     turns, milli = max(1, 20_000 // series), 1e3

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from functools import cached_property, partial
 from importlib.util import find_spec
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from .. import db, fanout, html, i18n, jobs, notify, observe, sse, wsgi
@@ -29,9 +29,6 @@ from .declaration import ProjectCode, declared_queues
 from .encoder import Encoder
 from .routes import UNCOUNTED, brand_of, build_router
 from .telemetry import JobSpan, Metrics, RequestSpan, new_telemetry
-
-if TYPE_CHECKING:
-    from ..admin import JobsPages
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until PostgreSQL counts as dead
@@ -247,18 +244,20 @@ class Runtime:
         return hub
 
     @cached_property
-    def jobs_pages(self) -> JobsPages:
+    def jobs_pages(self) -> wsgi.Handler:
         """The handler of the admin server's /jobs, created by the first request.
 
         Raises NotFound in an artifact without it.
         """
         if find_spec("..admin.jobs", __package__) is None:
             raise NotFound("this artifact has no jobs page; the command `jobs list` lists all jobs")
-        from ..admin import JobsPages
+        from ..admin import jobs as jobs_page
 
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
-        return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
+        return jobs_page.JobsPages(
+            self._admin_database, self._config.project.name, notified, inserts
+        )
 
     def _serve(self, routes: Sequence[wsgi.Route]) -> None:
         code, registry = self._code, self.registry

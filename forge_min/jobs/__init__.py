@@ -1,4 +1,7 @@
-"""Background jobs in PostgreSQL: inserted with the row that causes them, run by threads."""
+"""Background jobs in PostgreSQL: inserted with the row that causes them, run by threads.
+
+The public module `control` is not imported here.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +31,6 @@ from .maintenance.periodic import (
 from .new_job import NewJob, Unique
 
 if TYPE_CHECKING:
-    from . import control
     from .worker import Worker, record_results, run_kind
 
 __getattr__ = lazy_exports(__name__, {"worker": ["Worker", "record_results", "run_kind"]})

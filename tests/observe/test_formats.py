@@ -42,7 +42,7 @@ def test_any_label_help_and_number_comes_back(
     render: Render, parse: Parse, value: str, other: str, help: str, number: float
 ) -> None:
     registry = MetricRegistry()
-    registry.gauge("g", help, ("a", "b")).labels(value, other).set(number)
+    registry.gauge("g", help, ("a", "b"), callback=lambda: {(value, other): number})
     found = read(render, parse, registry)["g"]
     (sample,) = found.samples
     assert (found.type, found.documentation) == ("gauge", help)
@@ -97,7 +97,7 @@ def test_any_counter_comes_back_unless_the_format_forbids_its_number(
 def test_everything_is_rendered_as_openmetrics_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.25)
     registry = MetricRegistry()
-    registry.gauge("a", 'One "and\\two\n').labels().set(1.5)
+    registry.gauge("a", 'One "and\\two\n', callback=lambda: 1.5)
     times = registry.histogram("b_seconds", "Takes.", ("route",), (0.1, 1, 2.5))
     times.observe(("/x",), 0.05)
     with span("s", parent=SAMPLED):
@@ -134,9 +134,8 @@ def test_quotes_backslash_newline_and_emoji_in_one_label(render: Render, parse: 
 @pytest.mark.parametrize(("render", "parse"), FORMATS, ids=IDS)
 def test_texts_that_are_no_unicode_stay_apart(render: Render, parse: Parse) -> None:
     registry = MetricRegistry()
-    gauge = registry.gauge("g", "help \udcff", ("l",))
-    for number, text in enumerate(("\udc80", "\udc81", "\ud800", "?")):
-        gauge.labels(text).set(number)
+    values = {(text,): number for number, text in enumerate(("\udc80", "\udc81", "\ud800", "?"))}
+    registry.gauge("g", "help \udcff", ("l",), callback=lambda: values)
     (family,) = [f for f in parse(render(registry).decode()) if f.name == "g"]
     found = {sample.labels["l"]: sample.value for sample in family.samples}
     assert found == {r"\udc80": 0, r"\udc81": 1, r"\ud800": 2, "?": 3}
@@ -172,7 +171,7 @@ def test_names_that_would_meet_in_openmetrics_are_refused(one: str, other: str) 
     registry = MetricRegistry()
     registry.counter(one, "")
     with pytest.raises(ValueError, match="named as those of"):
-        registry.gauge(other, "")
+        registry.gauge(other, "", callback=lambda: 0)
 
 
 @pytest.mark.parametrize("suffix", ["_bucket", "_count", "_sum", ""])
@@ -180,7 +179,7 @@ def test_nothing_is_named_as_a_series_of_a_histogram(suffix: str) -> None:
     registry = MetricRegistry()
     registry.histogram("h", "")
     with pytest.raises(ValueError):
-        registry.gauge("h" + suffix, "")
+        registry.gauge("h" + suffix, "", callback=lambda: 0)
 
 
 def test_an_info_is_called_that() -> None:

@@ -28,7 +28,7 @@ def points(metric: Any) -> dict[tuple[str, ...], float]:
 def registry() -> MetricRegistry:
     made = MetricRegistry()
     made.counter("c_total", "Counted.", ("kind",)).labels("x").inc(2)
-    made.gauge("g_bytes", "Stands.").labels().set(1.5)
+    made.gauge("g_bytes", "Stands.", callback=lambda: 1.5)
     times = made.histogram("h_seconds", "Takes.", ("route",), (0.1, 1))
     for seconds in (0.05, 0.5, 9):
         times.labels("/x").observe(seconds)

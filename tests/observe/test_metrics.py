@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from forge_min.observe import (
@@ -60,7 +61,7 @@ def unescape(text: str) -> str:
 def test_counters_gauges_and_histograms_are_rendered_exactly() -> None:
     registry = MetricRegistry()
     registry.counter("b_total", "Counted.", ("kind",)).labels("x").inc(2)
-    registry.gauge("a", "Stands.").labels().set(1.5)
+    registry.gauge("a", "Stands.", callback=lambda: 1.5)
     times = registry.histogram("c_seconds", "Takes.", ("route",), (0.1, 1))
     for seconds in (0.05, 0.1, 0.5, 9):
         times.labels("/x").observe(seconds)
@@ -85,7 +86,7 @@ def test_counters_gauges_and_histograms_are_rendered_exactly() -> None:
 )  # fmt: skip
 def test_numbers_are_written_as_the_format_asks(value: float, text: str) -> None:
     registry = MetricRegistry()
-    registry.gauge("g", "").labels().set(value)
+    registry.gauge("g", "", callback=lambda: value)
     assert f"\ng {text}\n" in render_metrics(registry).decode()
 
 
@@ -170,22 +171,6 @@ def test_threads_that_meet_a_new_label_set_get_one_cell() -> None:
     assert series == [8.0] * 500
 
 
-def test_a_gauge_adds_exactly_under_threads() -> None:
-    gauge = MetricRegistry().gauge("g", "").labels()
-
-    def work() -> None:
-        for _ in range(2000):
-            gauge.inc()
-            gauge.dec(0.5)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert gauge.value == 8000
-
-
 def test_callbacks_are_asked_at_each_scrape_and_a_failing_one_spoils_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -193,7 +178,7 @@ def test_callbacks_are_asked_at_each_scrape_and_a_failing_one_spoils_nothing(
     values = iter((1.0, 2.0))
     registry.gauge("a", "", callback=lambda: next(values))
     registry.counter("b", "", ("q",), callback=lambda: {("x",): 3, ("y",): 4})
-    registry.gauge("z", "").labels().set(9)
+    registry.gauge("z", "", callback=lambda: 9)
     assert read(render_metrics(registry))[("a", ())] == 1
     series = read(render_metrics(registry))
     assert series[("b", (("q", "y"),))] == 4
@@ -209,7 +194,7 @@ def test_asking_again_gives_the_same_family_and_another_shape_is_refused() -> No
     with pytest.raises(ValueError, match="another kind"):
         registry.counter("c", "", ("b",))
     with pytest.raises(ValueError, match="another kind"):
-        registry.gauge("c", "", ("a",))
+        registry.gauge("c", "", ("a",), callback=lambda: 0)
     with pytest.raises(ValueError, match="labels"):
         family.labels("x", "y")
     with pytest.raises(ValueError, match="labels"):
@@ -238,7 +223,8 @@ def test_a_histograms_label_may_not_be_le_and_none_may_begin_with_two_underscore
 
 
 def test_no_label_is_named_twice() -> None:
-    for add in (MetricRegistry().counter, MetricRegistry().gauge, MetricRegistry().histogram):
+    gauge = partial(MetricRegistry().gauge, callback=lambda: 0)
+    for add in (MetricRegistry().counter, gauge, MetricRegistry().histogram):
         with pytest.raises(ValueError, match="twice"):
             add("x", "", ("a", "b", "a"))
 

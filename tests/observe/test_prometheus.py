@@ -29,12 +29,11 @@ NUMBERS = {
 def port() -> Iterator[int]:
     """Where a registry with all of them is scraped."""
     registry = MetricRegistry()
-    texts = registry.gauge("texts", 'Help with "quotes", a \\, a\nnew line and 🛫.', ("value",))
-    for index, text in enumerate(VALUES):
-        texts.labels(text).set(index)
-    numbers = registry.gauge("numbers", "", ("name",))
-    for name, number in NUMBERS.items():
-        numbers.labels(name).set(number)
+    texts = {(text,): index for index, text in enumerate(VALUES)}
+    help = 'Help with "quotes", a \\, a\nnew line and 🛫.'
+    registry.gauge("texts", help, ("value",), callback=lambda: texts)
+    numbers = {(name,): number for name, number in NUMBERS.items()}
+    registry.gauge("numbers", "", ("name",), callback=lambda: numbers)
 
     def app(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         kind, body = scrape(registry, environ.get("HTTP_ACCEPT", ""))

@@ -125,10 +125,8 @@ def _insert(
         params = {"name": each.name, "expected": due, "next": next, "worker": worker}
         if not db.run(conn, SQL["advance"], params):
             return next  # another worker leads now, or has inserted them
-        job = None
-        for run in runs:
-            job = insert_now(conn, each, run)
-        if job is not None:
-            params = {"name": each.name, "run": runs[-1], "job": job}
+        inserted = [insert_now(conn, each, run) for run in runs]
+        if inserted:
+            params = {"name": each.name, "run": runs[-1], "job": inserted[-1]}
             db.run(conn, SQL["inserted"], params)
     return next

@@ -193,9 +193,7 @@ class JobThread:
                 self._own.close()
             try:
                 return error_result(job, err, kind.retry, lost=lost), err
-            except TimedOut:
-                raise
-            except BaseException as worse:  # the error cannot be formatted
+            except (Exception, SystemExit) as worse:  # the error cannot be formatted
                 message = f"{type(err).__name__}, and {type(worse).__name__} while it was formatted"
                 return failed(job, message), err
 

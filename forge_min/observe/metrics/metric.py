@@ -28,8 +28,8 @@ OVERFLOW = "_other"
 
 LIMIT = 1000
 
-# LOCK: guards the creation of metrics and cells, `overflowed`, and the values of gauges. SAFETY:
-# reentrant, because a signal handler may count; held during a fork, so it is free in the child.
+# LOCK: guards the creation of metrics and cells, and `overflowed`. SAFETY: reentrant, because a
+# signal handler may count; held during a fork, so it is free in the child.
 LOCK = RLock()
 os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
@@ -69,26 +69,12 @@ def plain(value: object) -> str:
 
 
 class Gauge:
-    """A value that goes up and down. Change `value` by `set`, `inc` and `dec` only."""
+    """A value of a callback. The cells live for one scrape, so they need no lock."""
 
     __slots__ = ("value",)
 
     def __init__(self) -> None:
         self.value = 0.0
-
-    def set(self, value: float) -> None:
-        """Replace the value."""
-        with LOCK:
-            self.value = float(value)
-
-    def inc(self, n: float = 1.0) -> None:
-        """Add n."""
-        with LOCK:
-            self.value += n
-
-    def dec(self, n: float = 1.0) -> None:
-        """Subtract n."""
-        self.inc(-n)
 
 
 Cell = TypeVar("Cell", Counter, Gauge, Histogram)
@@ -118,7 +104,7 @@ class Metric(Generic[Cell]):
         self.overflowed = 0
         self._cells: dict[Labels, Cell] = {}
         # LOCK: none; setting an item of a list is atomic, and either of two writers may win.
-        self._exemplars: dict[Labels, list[Exemplar | None]] = {}
+        self._exemplars: dict[Cell, list[Exemplar | None]] = {}
         if not self.label_names and self.callback is None:
             self._cells[()] = self.new_cell()
 
@@ -131,16 +117,15 @@ class Metric(Generic[Cell]):
 
         Raises ValueError for a wrong number of values.
         """
-        cell = self._cells.get(values)
-        return self._find(values) if cell is None else cell
+        return self._cells.get(values) or self._find(values)
 
     def count(self: Metric[Counter], labels: Labels, n: float = 1.0) -> None:
         """Add n to a label set of a counter, with the current span, if sampled, as exemplar."""
-        cell = self._cells.get(labels)
-        (self._find(labels) if cell is None else cell).inc(n)
+        cell = self._cells.get(labels) or self._find(labels)
+        cell.inc(n)
         context = current.get()
         if context is not None and context.sampled:
-            self._set_exemplar(labels, n, context)
+            self._set_exemplar(cell, n, context)
 
     def observe(
         self: Metric[Histogram], labels: Labels, value: float, context: SpanContext | None = None
@@ -150,20 +135,16 @@ class Metric(Generic[Cell]):
         The exemplar of its bucket is the span `context`, default the current one, if sampled.
         """
         # PERF: one lookup of a context variable if nothing is sampled (benchmarks/observe).
-        cell = self._cells.get(labels)
-        (self._find(labels) if cell is None else cell).observe(value)
+        cell = self._cells.get(labels) or self._find(labels)
+        cell.observe(value)
         context = context or current.get()
         if context is not None and context.sampled:
-            self._set_exemplar(labels, value, context)
+            self._set_exemplar(cell, value, context)
 
-    def _set_exemplar(self, labels: Labels, value: float, context: SpanContext) -> None:
-        if labels not in self._cells:
-            labels = tuple(map(plain, labels))
-        if labels not in self._cells:
-            labels = (OVERFLOW,) * len(labels)
-        row = self._exemplars.get(labels)
+    def _set_exemplar(self, cell: Cell, value: float, context: SpanContext) -> None:
+        row = self._exemplars.get(cell)
         if row is None:
-            row = self._exemplars.setdefault(labels, [None] * (len(self.bounds) + 1))
+            row = self._exemplars.setdefault(cell, [None] * (len(self.bounds) + 1))
         exemplar = Exemplar(context.trace_id, context.span_id, value, time.time())
         row[bisect_left(self.bounds, value)] = exemplar
 
@@ -172,16 +153,11 @@ class Metric(Generic[Cell]):
         if len(values) != len(self.label_names):
             raise ValueError(f"{self.name} has the labels {self.label_names}, not {len(values)}")
         with LOCK:
-            cell = self._cells.get(values)
-            if cell is not None:
-                return cell
-            if len(self._cells) >= LIMIT:
+            if values not in self._cells and len(self._cells) >= LIMIT:
                 self.overflowed += 1
                 values = (OVERFLOW,) * len(values)
-                cell = self._cells.get(values)
-            if cell is None:
-                cell = self._cells.setdefault(values, self.new_cell())
-            return cell
+            # SAFETY: a signal handler may make the cell between the two calls.
+            return self._cells.get(values) or self._cells.setdefault(values, self.new_cell())
 
     def samples(self) -> Iterable[Sample]:
         """Return the current values. If the callback raises, logs it and returns no samples."""
@@ -191,7 +167,7 @@ class Metric(Generic[Cell]):
         with LOCK:
             cells = list(self._cells.items())
         for labels, cell in cells:
-            exemplars = tuple(self._exemplars.get(labels, ()))
+            exemplars = tuple(self._exemplars.get(cell, ()))
             if isinstance(cell, Histogram):
                 buckets, total, _ = cell.snapshot()
                 yield Sample(labels, total, buckets, exemplars)
@@ -205,7 +181,7 @@ class Metric(Generic[Cell]):
             value = callback()
             values = value if isinstance(value, Mapping) else {(): value}
             for labels, number in values.items():
-                limited.labels(*labels).inc(float(number))
+                limited.labels(*labels).value += float(number)
         except Exception:
             _log.exception("the callback of metric %s failed", self.name)
             return []

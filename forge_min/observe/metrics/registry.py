@@ -55,10 +55,12 @@ class MetricRegistry:
         help: str,
         labels: Sequence[str] = (),
         *,
-        callback: Callback | None = None,
+        callback: Callback,
         across: Across = "sum",
     ) -> Metric[Gauge]:
-        """Return a gauge; parameters and errors as for `counter`.
+        """Return a gauge, whose values are read from `callback` at each scrape.
+
+        Other parameters and errors as for `counter`.
 
         across: "max" if each process reports the value of the whole site.
         """
