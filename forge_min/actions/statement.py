@@ -18,7 +18,7 @@ Names = Sequence[str]
 VERSION = '"version" = forge_t."version" + 1'
 ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs of several frames
 
-_FRAMES = load_frames("forge_min.actions", "statements.sql")
+_FRAMES = load_frames("statements.sql")
 # Types that have another name in PostgreSQL.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
