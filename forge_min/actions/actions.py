@@ -16,16 +16,7 @@ from psycopg import Rollback
 
 from .. import db
 from ..auth import current_identity, require
-from ..errors import (
-    BadRequest,
-    Conflict,
-    ConstraintViolation,
-    DomainError,
-    FieldError,
-    Forbidden,
-    Invalid,
-    NotFound,
-)
+from ..errors import Conflict, DomainError, FieldError, Forbidden, Invalid
 from ..i18n import text
 from . import statement
 from .base import Conn, scope, this_row
@@ -163,39 +154,31 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         self.allow(operation)
         outcomes: dict[Any, DomainError | None] = {}
 
+        def perform(key: Any, conn: db.Connection) -> None:
+            if verb is not None:
+                verb(key)
+            elif operation == "delete":
+                self.delete(key, version=ANY_VERSION, conn=conn)
+            elif operation == "restore":
+                self.restore(key, version=ANY_VERSION, conn=conn)
+            else:
+                self.transition(key, operation, reason=reason, conn=conn)
+
         def work(conn: db.Connection) -> None:
             outcomes.clear()
             with db.transaction(conn):
                 for key in sorted(keys, key=str):  # in one order, so that two cannot deadlock
-                    outcomes[key] = self._attempt(key, operation, reason, verb, conn)
+                    outcomes[key] = None
+                    try:
+                        with db.transaction(conn):  # a savepoint for each row
+                            perform(key, conn)
+                    except DomainError as err:
+                        outcomes[key] = err
                 if any(outcomes.values()):
                     raise Rollback
 
         self._retry(None, work)
         return {key: outcomes[key] for key in keys}
-
-    def _attempt(
-        self,
-        key: Any,
-        operation: str,
-        reason: str,
-        verb: Callable[[Any], object] | None,
-        conn: db.Connection,
-    ) -> DomainError | None:
-        """Perform an operation on one row in a savepoint. Returns its error."""
-        try:
-            with db.transaction(conn):
-                if verb is not None:
-                    verb(key)
-                elif operation == "delete":
-                    self.delete(key, version=ANY_VERSION, conn=conn)
-                elif operation == "restore":
-                    self.restore(key, version=ANY_VERSION, conn=conn)
-                else:
-                    self.transition(key, operation, reason=reason, conn=conn)
-        except (BadRequest, Conflict, ConstraintViolation, Forbidden, Invalid, NotFound) as err:
-            return err
-        return None
 
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""

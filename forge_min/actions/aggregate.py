@@ -22,7 +22,7 @@ from .query import ListQuery, Params, join
 from .resource import Column, Resource, quote
 
 MAX_GROUPS = 1000
-_SQL = load_frames("forge_min.actions", "aggregates.sql")
+_SQL = load_frames("aggregates.sql")
 _FUNCTIONS = table("forge_min", "aggregates.toml")
 _OWN = ("group", "measure", "sort", "zone")  # parameters that a list lacks or reads otherwise
 # Not posixrules, right/UTC and the like, which PostgreSQL may not know.

@@ -338,7 +338,10 @@ def this_row(resource: Resource[Any], source: str = "", *, live: bool = True) ->
     return " and ".join([key, *scope(resource, source, live=live)])
 
 
-def load_frames(package: str, file: str) -> dict[str, Template]:
-    """Return the statements of a .sql file with $names to fill in, without the comments."""
-    statements = db.load_sql(package, file).items()
+def load_frames(file: str) -> dict[str, Template]:
+    """Return the statements of a .sql file beside this one, with $names to fill in.
+
+    Comments are left out.
+    """
+    statements = db.load_sql(__package__, file).items()
     return {name: Template(_COMMENT.sub("", text)) for name, text in statements}

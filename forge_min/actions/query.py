@@ -45,7 +45,7 @@ _RANKED = f'ts_rank("forge_search", {_WORDS})'
 
 MANY = ("has_many", "many_to_many")
 MOST_RELATED = 100  # related rows of one row
-_RELATED = load_frames("forge_min.actions", "related.sql")
+_RELATED = load_frames("related.sql")
 
 Target = tuple[Relation, Resource[Any]]
 Read = Callable[[str, Any], Any]

@@ -30,7 +30,7 @@ from .query import (
 from .resource import Page, R, Relation, quote
 from .values import TYPES, to_text
 
-_AUDIT = load_frames("forge_min.actions", "audit.sql")
+_AUDIT = load_frames("audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 List = list  # inside the class, `list` is the action
 Group = dict[str, Any]

@@ -18,7 +18,7 @@ Names = Sequence[str]
 VERSION = '"version" = forge_t."version" + 1'
 ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs of several frames
 
-_FRAMES = load_frames("forge_min.actions", "statements.sql")
+_FRAMES = load_frames("statements.sql")
 # Types that have another name in PostgreSQL.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
@@ -404,13 +404,11 @@ def _effects(
         tenant_param=tenant,
     )
     parts = [f"forge_event_{operation} as (\n{event}\n)"]
-    unique: set[str] = set()
+    # Of the same unique job only the first: another one could not lock the row that it inserts.
+    hooks: dict[object, jobs.JobHook] = {}
     for n, hook in enumerate(resource.hooks_of(operation)):
-        if hook.unique and hook.kind in unique:
-            # The same unique job twice: the second could not lock the row that the first inserts.
-            continue
-        if hook.unique:
-            unique.add(hook.kind)
+        hooks.setdefault(hook.kind if hook.unique else n, hook)
+    for n, hook in enumerate(hooks.values()):
         job = jobs.job_fragment(
             source,
             hook,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..mail import OUTBOX
 from ..resources import files
-from ..wsgi import SECURITY_HEADERS, content_type, escape, prefers_html
+from ..wsgi import SECURITY_HEADERS, Request, content_type, escape, preferred
 from .problems import Problem, problems_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class RequestErrors(logging.Handler):
 
 def explanation(environ: dict[str, Any], start: StartResponse) -> list[bytes]:
     """Serve an empty page while the project cannot start."""
-    if prefers_html(environ.get("HTTP_ACCEPT")):
+    if preferred(Request(environ), ("text/plain", "text/html")) == "text/html":
         kind, page = "text/html; charset=utf-8", b"<!doctype html><title>forge-min dev</title>"
         page += b"<body><p>This project cannot start. Correct the errors shown here.</p></body>"
     else:

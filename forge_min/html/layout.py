@@ -22,7 +22,7 @@ from ..wsgi import (
     flashed,
     html_response,
     join,
-    prefers_html,
+    preferred,
     status_of,
     tag,
     with_csrf_cookie,
@@ -36,6 +36,7 @@ Render = Callable[..., str]
 
 BRAND_STYLESHEET = "/static/brand.css"
 _LIGHT = 0.179  # relative luminance above which black has more contrast than white (WCAG 2.2)
+_KINDS = ("application/problem+json", "application/json", "text/html")  # of a problem
 HELP = "/-/help"
 REPORTS = "/-/reports"
 PEOPLE, TENANTS, KEYS = "/-/people", "/-/tenants", "/-/keys"
@@ -276,7 +277,7 @@ class ProblemPages:
         if request.path.startswith(self._prefix):
             return response
         headers = [*response.headers, ("Vary", "Accept")]
-        if not prefers_html(request.header("Accept")):
+        if preferred(request, _KINDS) != "text/html":
             return Response(response.status, response.body, headers)
         document = json.loads(response.body)
         if document["code"] == Unauthenticated.default_code and self._sign_in:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from types import FunctionType, MethodType
@@ -204,13 +204,11 @@ class Application:
             request.fields["route"] = request.route
         token = log_fields.set(request.fields)
         try:
-            if status == 500 or self._instrument is None:
+            instrument = None if status == 500 else self._instrument
+            with nullcontext() if instrument is None else instrument(request) as on_status:
                 self._report(request, status, seconds)
-            else:
-                with self._instrument(request) as on_status:
-                    self._report(request, status, seconds)
-                    if on_status is not None:
-                        on_status(status)
+                if on_status is not None:
+                    on_status(status)
         finally:
             log_fields.reset(token)
 

@@ -5,13 +5,14 @@ Format: PyPA "Binary distribution format". A wheel is read once, so the hashed b
 
 from __future__ import annotations
 
+import csv
 import io
 import platform
 import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -108,14 +109,10 @@ def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes
     head = ["Wheel-Version: 1.0", "Generator: forge_min", f"Root-Is-Purelib: {pure}"]
     text = "".join(f"{line}\n" for line in [*head, *(f"Tag: {tag}" for tag in tags)])
     members = {f"{info}WHEEL": text.encode(), **files}
-    return {**members, f"{info}RECORD": "".join(_record(members, f"{info}RECORD")).encode()}
-
-
-def _record(members: Mapping[str, bytes], record: str) -> Iterator[str]:
-    for name, data in sorted(members.items()):
-        quoted = f'"{name}"' if "," in name else name
-        yield f"{quoted},{record_hash(data)},{len(data)}\n"
-    yield f"{record},,\n"
+    rows = [(name, record_hash(data), len(data)) for name, data in sorted(members.items())]
+    record = io.StringIO()
+    csv.writer(record, lineterminator="\n").writerows([*rows, (f"{info}RECORD", "", "")])
+    return {**members, f"{info}RECORD": record.getvalue().encode()}
 
 
 def repack(dist: Distribution) -> Wheel:

@@ -113,13 +113,3 @@ def json_only(handler: Handler) -> Handler:
         return handler(request)
 
     return accepting
-
-
-def prefers_html(header: str | None) -> bool:
-    """Return whether an Accept header has text/html, as in browsers, and not JSON before it."""
-    for name, _, weight in preferences(header or ""):
-        if name in ("text/html", "application/xhtml+xml"):
-            return weight > 0
-        if name == "application/json" or name.endswith("+json"):
-            return False
-    return False
