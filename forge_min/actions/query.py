@@ -40,7 +40,10 @@ Params = dict[str, Any]
 
 # How well a row matches the words: the sort key of a search without `sort`.
 RANK = Column("forge_rank", "string", nullable=False)
-_WORDS = "websearch_to_tsquery('simple', %(forge_q)s)"
+_WORDS = (
+    "coalesce(nullif(websearch_to_tsquery('simple', %(forge_q)s)::text, '')"
+    " || %(forge_prefix)s::text, '')::tsquery"
+)
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
 
 MANY = ("has_many", "many_to_many")
@@ -365,7 +368,9 @@ def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> lis
         where.append(f.frame.format(_condition(f, f"f{n}", params)))
     if query.q:
         where.append(f'"forge_search" @@ {_WORDS}')
-        params["forge_q"] = query.q
+        # A last word without operators may be the beginning of a longer one.
+        is_word = query.q.rpartition(" ")[2].isalnum()
+        params |= {"forge_q": query.q, "forge_prefix": ":*" if is_word else ""}
     return where
 
 
