@@ -18,7 +18,7 @@ import psycopg
 
 from ..errors import BuildError, Unavailable
 from ..lazy import lazy_pattern
-from .migration_files import MigrationFile, digest, statements
+from ..sql_files import MigrationFile, digest, statements
 from .statements import load_sql
 
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"

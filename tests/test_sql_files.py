@@ -6,8 +6,8 @@ import os
 
 import pytest
 from forge_min.db import FORGE_MIGRATIONS, MigrationFile, read_migrations
-from forge_min.db.migration_files import statements
 from forge_min.errors import BuildError
+from forge_min.sql_files import statements
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BuildError
-from ..lazy import lazy_pattern
+from .errors import BuildError
+from .lazy import lazy_pattern
 
 FILE_NAME = lazy_pattern(r"\d{4}_[a-z0-9_]+\.sql")
 HEAD = lazy_pattern(r"([ \t]*--.*\n?)*")
