@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import Unavailable
 from ..lazy import lazy_exports
 from ..resources import files
-from ..sql_files import MigrationFile, read_migrations
+from ..sql_files import MigrationFile, load_sql, read_migrations
 
 try:
     import psycopg  # noqa: F401  (first, so that a missing libpq gets this error)
@@ -34,7 +34,7 @@ from .run import (
     run_checked,
     transaction,
 )
-from .statements import literal, load_sql, sql_array
+from .statements import literal, sql_array
 from .thread import (
     DATABASE_ERRORS,
     Connect,

@@ -24,10 +24,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ...errors import ForgeError, Unavailable
+from ...sql_files import load_sql
 from ..connection import Connection, connect
 from ..migrate import migration_lock
 from ..roles import ensure_app_role
-from ..statements import load_sql
 from . import binaries
 from .launcher import GuardedProcess, Launcher, write_private
 
