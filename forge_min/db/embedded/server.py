@@ -166,8 +166,7 @@ class EmbeddedServer:
             for row in conn.execute(SQL["missing"], values).fetchall():
                 conn.execute(row[0])
         with connect(self.owner_url) as conn:
-            app, password = self._roles["app"], self._passwords["app"]
-            ensure_app_role(conn, app, password=password)
+            ensure_app_role(conn, self.app_role, password=self._passwords["app"])
 
     def _url(self, role: str, database: str = "") -> str:
         if not self.running:
