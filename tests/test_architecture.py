@@ -48,6 +48,7 @@ GROUND = {
     "resources": 1,
     "lazy": 1,
     "temporal": 2,
+    "sql_files": 2,
     "redaction": 2,
     "_fanout": 2,
     "_fanout_task_py": 1,

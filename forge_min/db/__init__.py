@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import Unavailable
 from ..lazy import lazy_exports
 from ..resources import files
+from ..sql_files import MigrationFile, load_sql, read_migrations
 
 try:
     import psycopg  # noqa: F401  (first, so that a missing libpq gets this error)
@@ -20,7 +21,6 @@ except ImportError as err:
 
 from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
-from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role, role_findings
 from .run import (
     after_commit,
@@ -34,7 +34,7 @@ from .run import (
     run_checked,
     transaction,
 )
-from .statements import literal, load_sql, sql_array
+from .statements import literal, sql_array
 from .thread import (
     DATABASE_ERRORS,
     Connect,

@@ -18,8 +18,7 @@ import psycopg
 
 from ..errors import BuildError, Unavailable
 from ..lazy import lazy_pattern
-from .migration_files import MigrationFile, digest, statements
-from .statements import load_sql
+from ..sql_files import MigrationFile, digest, load_sql, statements
 
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
 LOCK_POLL = 0.1  # seconds

@@ -12,8 +12,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ..errors import ConfigError
+from ..sql_files import load_sql
 from .migrate import Connection, create_migration_table, migration_lock
-from .statements import load_sql
 from .translate import errors_translated
 
 SQL = load_sql("forge_min.db", "roles.sql")

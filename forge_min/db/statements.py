@@ -1,4 +1,4 @@
-"""SQL statements: loaded from .sql files by name, placeholders, literals, prepared statements.
+"""SQL statements: placeholders, literals, prepared statements.
 
 Values are passed as parameters, never pasted into a statement.
 """
@@ -14,11 +14,9 @@ import psycopg
 from psycopg import pq
 from psycopg.pq import ExecStatus
 
-from ..errors import BuildError, ForgeError
+from ..errors import ForgeError
 from ..lazy import lazy_pattern
-from ..resources import files
 
-NAME = lazy_pattern(r"^-- name: *(\S+) *$", re.MULTILINE)
 PLACEHOLDER = lazy_pattern(r"%%|%(?:\((\w+)\))?([sbt])?")
 _COMMENTS_AND_STRINGS = lazy_pattern(
     r"(?is)--[^\n]*|/\*.*?\*/|\be'(?:\\.|[^\\'])*'|'[^']*'|(\$\w*\$).*?\1"
@@ -40,24 +38,6 @@ Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its
 # Never prepared, so that a transaction can end after DEALLOCATE ALL.
 BEGIN: Statement = ("begin isolation level read committed", ())
 UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
-
-
-def load_sql(package: str, file: str) -> dict[str, str]:
-    """Return the statements of a .sql file by the name in their line `-- name: fetch`.
-
-    package: dotted name of a package, which may be in a zip file.
-    file: name of the file. Text before the first `-- name:` is a comment.
-    Raises BuildError F329 for a duplicate name, an empty statement or a file without statements.
-    """
-    parts = NAME.split((files(package) / file).read_text("utf-8"))
-    statements: dict[str, str] = {}
-    for name, text in zip(parts[1::2], parts[2::2]):
-        if name in statements or not text.strip():
-            raise BuildError(f"{file}: statement {name} is empty or a duplicate", code="F329")
-        statements[name] = text.strip().removesuffix(";")
-    if not statements:
-        raise BuildError(f"{file}: no line `-- name: ...` found", code="F329")
-    return statements
 
 
 def literal(value: str) -> str:

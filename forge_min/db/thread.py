@@ -64,13 +64,14 @@ class Replaced(Exception):
 
 
 class DatabaseThread(ThreadConnection):
-    """A thread that repeats `step`, and runs it once more after `stop`, to clean up.
+    """A thread that repeats `step` until `stop`, and then runs `last_step`.
 
     After an error the step runs again, on a new connection and after a growing pause.
 
     name: of the thread.
     connect, patience: see `ThreadConnection`.
     wake: event that ends `rest`; set by `stop` too. Default: an event of its own.
+    last_step: cleans up. Default: nothing to do.
 
     `stopping` is set when only the last step will follow.
     """
@@ -82,10 +83,11 @@ class DatabaseThread(ThreadConnection):
         connect: Connect | None,
         patience: float | None = None,
         wake: threading.Event | None = None,
+        last_step: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(connect, patience)
         self._name = name
-        self._repeat = step
+        self._repeat, self._last_step = step, last_step
         self._thread: threading.Thread | None = None
         self._give_up = 0.0
         self._quiet = 0.0
@@ -132,7 +134,7 @@ class DatabaseThread(ThreadConnection):
         while going:
             last = self.stopping.is_set()
             try:
-                self._repeat()
+                (self._last_step if last else self._repeat)()
                 pause, going = FIRST_PAUSE, not last
             except Replaced:
                 return

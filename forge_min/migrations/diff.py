@@ -15,11 +15,12 @@ from pathlib import Path
 
 from ..errors import BuildError
 from ..parse import ResourceIR
+from ..sql_files import MigrationFile
 from .desired import desired_objects, objects_sql
 from .objects import DbObject, Executor, Key, State, identifier, read_catalog, read_files
 from .plan import Plan, Risk, as_one_statement
 from .renames import Decisions, apply_renames
-from .replay import File, create_desired, identities, replay
+from .replay import create_desired, identities, replay
 
 HEAD = "-- forge: generated\n"
 BY_STEP = "-- forge: no transaction\n"
@@ -61,9 +62,9 @@ class Migration:
 def diff(
     root: Path,
     resources: Sequence[ResourceIR],
-    files: Sequence[File],
+    files: Sequence[MigrationFile],
     *,
-    base: Sequence[File] = (),
+    base: Sequence[MigrationFile] = (),
     scratch: Callable[[], AbstractContextManager[Executor]] | None = None,
     name: str = "",
     decisions: Decisions | None = None,
@@ -101,7 +102,9 @@ def diff(
     return Migration(_path(root, files, name or changes[0]), sql, tuple(changes), tuple(risks))
 
 
-def _initial(root: Path, objects: list[DbObject], files: Sequence[File], name: str) -> Migration:
+def _initial(
+    root: Path, objects: list[DbObject], files: Sequence[MigrationFile], name: str
+) -> Migration:
     sql = f"{HEAD}\n{objects_sql(objects)}{DOWN}"
     for kind in ("view", "table"):
         names = ", ".join(identifier(p.name or p.table) for p in objects if p.kind == kind)
@@ -110,7 +113,7 @@ def _initial(root: Path, objects: list[DbObject], files: Sequence[File], name: s
     return Migration(_path(root, files, name or "initial"), sql, changes)
 
 
-def _path(root: Path, files: Sequence[File], name: str) -> Path:
+def _path(root: Path, files: Sequence[MigrationFile], name: str) -> Path:
     number = max((int(file.name[:4]) for file in files), default=0) + 1
     word = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:50] or "change"
     return root / "migrations" / f"{number:04}_{word}.sql"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..errors import BuildError
 from ..parse import MAX_NAME
 from ..resources import files
+from ..sql_files import load_sql
 
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 CONTROL = re.compile(r"[\x01-\x1f\x7f\\]")
@@ -61,14 +62,7 @@ def one_line(sql: str) -> str:
 Key = tuple[str, str, str]  # kind, table, name
 
 
-def read_statements(file: str) -> dict[str, str]:
-    """Return the statements of a .sql file of this package by name."""
-    text = files(__package__).joinpath(file).read_text("utf-8")
-    _, *pieces = re.split(r"^-- name: (.+)\n", text, flags=re.MULTILINE)
-    return {name: body.strip() for name, body in zip(pieces[::2], pieces[1::2])}
-
-
-STATEMENTS = read_statements("statements.sql")
+STATEMENTS = load_sql("forge_min.migrations", "statements.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +129,7 @@ def sql_for(entry: str, obj: DbObject, text: str | None = None, **names: str) ->
     names = {"name": obj.name or obj.table, "table": obj.table or "x", **names}
     values = {name: identifier(value) for name, value in names.items()}
     text = obj.text if text is None else text
-    return STATEMENTS[entry].format(**values, text=text, raw=names["name"]) + "\n"
+    return STATEMENTS[entry].format(**values, text=text, raw=names["name"]) + ";\n"
 
 
 def create(obj: DbObject) -> str:
@@ -154,7 +148,7 @@ def create_table(table: str, objects: Iterable[DbObject]) -> str:
     return f"create table {identifier(table)} (\n  " + ",\n  ".join(lines) + "\n);\n"
 
 
-QUERIES = read_statements("catalog.sql")
+QUERIES = load_sql("forge_min.migrations", "catalog.sql")
 FILES = QUERIES.pop("file")
 
 

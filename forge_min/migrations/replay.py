@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import filterfalse, groupby
-from typing import Protocol
 
 from ..errors import BuildError
+from ..sql_files import MigrationFile
 from .desired import objects_sql
 from .objects import DbObject, Executor, Key, read_catalog
 
@@ -35,27 +35,7 @@ RENAME = re.compile(
 )
 
 
-class File(Protocol):
-    """A migration file that exists: `db.MigrationFile` is one."""
-
-    @property
-    def name(self) -> str:
-        """The name of the file: "0001_initial.sql"."""
-
-    @property
-    def statements(self) -> Sequence[str]:
-        """The statements that apply it."""
-
-    @property
-    def transactional(self) -> bool:
-        """Whether they run in one transaction."""
-
-    @property
-    def generated(self) -> bool:
-        """Whether it was generated."""
-
-
-def replay(conn: Executor, files: Sequence[File]) -> set[str]:
+def replay(conn: Executor, files: Sequence[MigrationFile]) -> set[str]:
     """Apply all files to an empty database.
 
     Returns the identities of objects that hand-written files created. Raises BuildError F332 with
@@ -73,9 +53,9 @@ def replay(conn: Executor, files: Sequence[File]) -> set[str]:
 
 def create_desired(
     conn: Executor,
-    base: Sequence[File],
+    base: Sequence[MigrationFile],
     objects: Sequence[DbObject],
-    files: Sequence[File],
+    files: Sequence[MigrationFile],
     renames: Sequence[str] = (),
 ) -> tuple[dict[Key, DbObject], set[Key]]:
     """Create the state of the schemas, then apply hand-written files, in an empty database.
@@ -132,7 +112,7 @@ def identities(conn: Executor) -> set[str]:
     return {obj.identity for obj in read_catalog(conn).values()}
 
 
-def _apply(conn: Executor, file: File, *, lenient: bool = False) -> None:
+def _apply(conn: Executor, file: MigrationFile, *, lenient: bool = False) -> None:
     """Apply one file. lenient: ignore failing statements.
 
     A grant to a missing role is always ignored, because statements that create roles do not run.

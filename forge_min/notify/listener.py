@@ -147,7 +147,7 @@ class Nudger(DatabaseThread):
     """
 
     def __init__(self, connect: Connect) -> None:
-        super().__init__("nudger", self._step, connect)
+        super().__init__("nudger", self._step, connect, last_step=self._step)
         self._pending: set[str] = set()  # each operation on it is atomic
         self._in_a_row = 0
         self._last = 0.0  # time of the last nudge or permission, by time.monotonic()

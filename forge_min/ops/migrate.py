@@ -8,7 +8,6 @@ import sys
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import db
-from ..db import ensure_app_role
 from .console import print_result
 from .project import Project
 
@@ -70,4 +69,4 @@ def grant(project: Project, conn: db.Connection) -> str | None:
     password = str(parts.get("password") or "") if parts.get("user") == c.app_role else ""
     limits = ("statement_timeout", "lock_timeout")
     settings = {name: f"{int(getattr(c, name) * 1000)}ms" for name in limits}
-    return ensure_app_role(conn, c.app_role, password=password or None, settings=settings)
+    return db.ensure_app_role(conn, c.app_role, password=password or None, settings=settings)

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 from forge_min.db import connect
-from forge_min.db.migration_files import digest
 from forge_min.errors import BuildError, ForgeError
+from forge_min.sql_files import digest
 
 pytestmark = pytest.mark.db
 

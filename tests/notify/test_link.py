@@ -51,19 +51,25 @@ def test_a_step_that_fails_is_done_again_on_a_new_connection(kit: Any) -> None:
     assert "test" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_the_last_step_follows_the_stop_and_is_tried_again_while_there_is_patience() -> None:
+def test_the_last_step_follows_the_stop_and_is_tried_again_while_there_is_patience(
+    kit: Any,
+) -> None:
     steps: list[bool] = []
 
     def step() -> None:
-        steps.append(loop.stopping.is_set())
+        steps.append(False)
         loop.rest()
-        if loop.stopping.is_set() and steps.count(True) < 3:
+
+    def last_step() -> None:
+        steps.append(True)
+        if steps.count(True) < 3:
             raise OSError("away")
 
-    loop = DatabaseThread("test", step, None)
+    loop = DatabaseThread("test", step, None, last_step=last_step)
     loop.start()
+    kit.wait_for(lambda: steps)
     loop.stop(patience=5.0)
-    assert steps.count(True) == 3
+    assert steps == [False, True, True, True]
 
 
 def test_a_stop_without_patience_does_not_wait_for_a_database_that_is_away(kit: Any) -> None:

@@ -52,8 +52,6 @@ class Maintainer(DatabaseThread):
         self._due: dict[str, float] = {}  # action → when it is due; empty while not the leader
 
     def _step(self) -> None:
-        if self.stopping.is_set():
-            return
         if not self._leading():
             self._due = {}
             self.close()

@@ -38,7 +38,8 @@ class Completer(DatabaseThread):
         inboxes: Sequence[queue.SimpleQueue[Job | None]],
         recorded: Callable[[Sequence[Result]], object],
     ) -> None:
-        super().__init__("job-complete", self._step, options.connect_by_index)
+        connect = options.connect_by_index
+        super().__init__("job-complete", self._step, connect, last_step=self._step)
         self._options = options
         self._inboxes, self._recorded = inboxes, recorded
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()

@@ -65,8 +65,6 @@ class Fetcher(DatabaseThread):
         """Whether the last poll succeeded, and the reason if not."""
 
     def _step(self) -> None:
-        if self.stopping.is_set():
-            return
         if not self._ready():
             self.rest(0.05)
             return

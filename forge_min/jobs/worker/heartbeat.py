@@ -46,7 +46,8 @@ class Heartbeat(DatabaseThread):
     ) -> None:
         # A statement that waits for a lock must not delay the heartbeats.
         patience = options.rescue_after / 3
-        super().__init__("job-heartbeat", self._step, options.connect_by_index, patience)
+        connect = options.connect_by_index
+        super().__init__("job-heartbeat", self._step, connect, patience, last_step=self._resign)
         self._interval = options.heartbeat
         lease = min(options.rescue_after, LEASE * options.heartbeat)
         self._cancel, self._holds, self._changed = cancel, holds, changed
@@ -81,11 +82,6 @@ class Heartbeat(DatabaseThread):
             row[2] += seconds
 
     def _step(self) -> None:
-        if self.stopping.is_set():
-            self._record_counts()
-            name = "leave" if self.leave else "step_down"
-            db.run(self.connection(), SQL[name], self._params)
-            return
         due = time.monotonic() + self._interval
         runs = self._beat()
         self._record_counts()
@@ -94,6 +90,11 @@ class Heartbeat(DatabaseThread):
                 self._cancel(id, claim)
         self._end_strays(runs)
         self.rest(max(0.0, due - time.monotonic()))
+
+    def _resign(self) -> None:
+        self._record_counts()
+        name = "leave" if self.leave else "step_down"
+        db.run(self.connection(), SQL[name], self._params)
 
     def _beat(self) -> list[Run]:
         conn = self.connection()

@@ -186,8 +186,6 @@ class Worker:
 
         On its own thread, because no wait for the database may delay it.
         """
-        if self._timeouts.stopping.is_set():
-            return
         now = time.monotonic()
         for pool in self._pools.values():
             pool.check(now)

@@ -1,8 +1,9 @@
-"""Migration files: their names, their parts and their statements. Uses no database.
+"""SQL files: named statements, and migration files. Uses no database.
 
-A file is named `NNNN_name.sql`. The part before a line `-- forge: down` applies the migration, the
-part after it undoes it. The comment lines at its top may contain `-- forge: generated` (written by
-`migrate diff`) and `-- forge: no transaction` (each statement commits by itself).
+A migration file is named `NNNN_name.sql`. The part before a line `-- forge: down` applies the
+migration, the part after it undoes it. The comment lines at its top may contain `-- forge:
+generated` (written by `migrate diff`) and `-- forge: no transaction` (each statement commits by
+itself).
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BuildError
-from ..lazy import lazy_pattern
+from .errors import BuildError
+from .lazy import lazy_pattern
+from .resources import files
 
+STATEMENT_NAME = lazy_pattern(r"^-- name: *(\S.*?) *$", re.MULTILINE)
 FILE_NAME = lazy_pattern(r"\d{4}_[a-z0-9_]+\.sql")
 HEAD = lazy_pattern(r"([ \t]*--.*\n?)*")
 DOWN_LINE = lazy_pattern(r"^-- forge: down[ \t]*$", re.MULTILINE)
@@ -30,6 +33,24 @@ TOKEN = lazy_pattern(
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+
+def load_sql(package: str, file: str) -> dict[str, str]:
+    """Return the statements of a .sql file by the name in their line `-- name: fetch`.
+
+    package: dotted name of a package, which may be in a zip file.
+    file: name of the file. Text before the first `-- name:` is a comment.
+    Raises BuildError F329 for a duplicate name, an empty statement or a file without statements.
+    """
+    parts = STATEMENT_NAME.split((files(package) / file).read_text("utf-8"))
+    result: dict[str, str] = {}
+    for name, text in zip(parts[1::2], parts[2::2]):
+        if name in result or not text.strip():
+            raise BuildError(f"{file}: statement {name} is empty or a duplicate", code="F329")
+        result[name] = text.strip().removesuffix(";")
+    if not result:
+        raise BuildError(f"{file}: no line `-- name: ...` found", code="F329")
+    return result
 
 
 @dataclass(frozen=True)
