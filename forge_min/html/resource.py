@@ -28,10 +28,10 @@ from ..wsgi import (
     client_network,
     csrf_field,
     first,
+    hidden_inputs,
     join,
     sent_form,
     user_zone,
-    void,
 )
 from . import form, inputs, states
 from .cells import row_url
@@ -314,10 +314,9 @@ class ResourcePages(RowPages):
         options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
         fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
-        hidden = [csrf_field(request)]
         if opened.base is None:
             token = first(opened.pairs, _ONCE) or str(uuid4())
-            hidden.append(void("input", type="hidden", name=_ONCE, value=token))
+            hidden = hidden_inputs({_ONCE: [token]})
         else:
             key, what = self._key(request), label_of(self._actions.resource.event)
             action = row_url(cancel, key, "edit")
@@ -326,14 +325,15 @@ class ResourcePages(RowPages):
                 trail.append(Hyperlink(what, cancel))
             title = text("Edit: {what}", what=what)
             base = form.seal(request, opened.base, self._owner(request))
-            hidden.append(void("input", type="hidden", name=_BASE, value=base))
+            hidden = hidden_inputs({_BASE: [base]})
         problems = [
             Item(name=name, label=labels.get(name, ""), message=message)
             for name, messages in errors.items()
             for message in messages
         ]
-        context = {"action": action, "cancel": cancel, "hidden": join(hidden), "row": row}
-        context |= {"fields": fields, "problems": problems, "trail": trail}
+        context = {"action": action, "cancel": cancel, "row": row, "trail": trail}
+        context |= {"fields": fields, "problems": problems}
+        context["hidden"] = join([csrf_field(request), hidden])
         return self._layout.page(request, self._templates["form"], title, status, **context)
 
     def _form_item(

@@ -198,7 +198,7 @@ class AccountPages:
         identity = credentials.identify_session(conn, secret, self._tenant(request), True)
         assert identity is not None
         with as_identity(identity):
-            hidden = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(kept)])
+            hidden = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(kept)])
             action, title = wsgi.local_path(url), text("Your entries are kept")
             return self._layout.page(request, resume.render, title, action=action, hidden=hidden)
 
@@ -441,16 +441,8 @@ class AccountPages:
         hidden: their hidden inputs.
         """
         context |= {"action": request.root + action, "problem": _problem(error)}
-        context["hidden"] = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(hidden)])
+        context["hidden"] = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(hidden)])
         return self._layout.form_page(request, self._templates[name], title, error, **context)
-
-
-def _hidden_inputs(pairs: Mapping[str, Sequence[str]]) -> list[wsgi.Raw]:
-    return [
-        wsgi.void("input", type="hidden", name=name, value=value)
-        for name, values in pairs.items()
-        for value in values
-    ]
 
 
 def _languages() -> Sequence[str]:
