@@ -168,14 +168,11 @@ def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> It
         conn = registry.database.connection()
         return administration.Administrator(conn, app.administrators, send)
 
-    yield from html.PeoplePages(layout, administrator, code.roles(registry)).routes()
-    yield from html.KeyPages(layout, administrator).routes()
-    paths = [html.PEOPLE, html.KEYS]
-    if strategy != "none":
-        root = wsgi.root_of_tenant if strategy == "path" else None
-        yield from html.TenantPages(layout, administrator, root).routes()
-        paths.insert(1, html.TENANTS)
-    layout.administration = paths, app.administrators
+    root = wsgi.root_of_tenant if strategy == "path" else None
+    pages = html.AdministrationPages(layout, administrator, code.roles(registry), root)
+    yield from pages.routes(tenants=strategy != "none")
+    tenants = [] if strategy == "none" else [html.TENANTS]
+    layout.administration = [html.PEOPLE, *tenants, html.KEYS], app.administrators
 
 
 def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:

@@ -28,8 +28,8 @@ from .templates import manual as manual_page
 from .templates import manual_file
 
 if TYPE_CHECKING:
+    from .account.administration import AdministrationPages
     from .account.pages import AccountPages
-    from .administration import KeyPages, PeoplePages, TenantPages
     from .form_page import FormPage
     from .home import HomePage
     from .lists import PerformOnRows
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 __getattr__ = lazy_exports(
     __name__,
     {"account.pages": ["AccountPages"], "report": ["ReportPages"]}
-    | {"administration": ["KeyPages", "PeoplePages", "TenantPages"]}
+    | {"account.administration": ["AdministrationPages"]}
     | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]}
     | {"lists": ["PerformOnRows"], "form_page": ["FormPage"]},
 )
 
 __all__ = [
-    "Account", "AccountLinks", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand",
-    "FormField", "FormPage", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout",
-    "NavPage", "PEOPLE", "PeoplePages", "PerformOnRows", "ProblemPages", "REPORTS", "Render",
-    "ReportPages", "ResourcePages", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields",
-    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
+    "Account", "AccountLinks", "AccountPages", "AdministrationPages", "AnyActions",
+    "BRAND_STYLESHEET", "Brand", "FormField", "FormPage", "HELP", "Home", "HomePage", "KEYS",
+    "LISTING", "Layout", "NavPage", "PEOPLE", "PerformOnRows", "ProblemPages", "REPORTS", "Render",
+    "ReportPages", "ResourcePages", "SendAccountLinks", "TENANTS", "display_fields", "input_fields",
+    "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip
