@@ -13,11 +13,11 @@ from ..api import ResourceAPI, build_document, document_handlers
 from ..auth import administration, require_one_of
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import BRAND_STYLESHEET, HELP, Brand, Layout, NavPage, manual_page
+from ..html import BRAND_STYLESHEET, HELP, Brand, DeclaredPage, Layout, manual_page
 from ..i18n import text
 from ..resources import files
 from .authentication import Authentication
-from .declaration import App, DeclaredForm, DeclaredPage, ProjectCode
+from .declaration import App, ProjectCode
 from .manual import ApplicationManual
 
 _POLICY = "Content-Security-Policy"
@@ -210,28 +210,11 @@ def _declared(app: App, registry: Registry, layout: Layout) -> list[wsgi.Route]:
     for page in app.pages:
         own.append(wsgi.Route("GET", page.path, _page(registry, page, layout), ""))
     for form in app.forms:
-        own += _form(registry, form, layout).routes()
+        own += html.FormPage(registry, layout, form).routes()
     for page in app.all_pages():
         if page.nav:
-            layout.pages[page.path] = NavPage(page.title, page.roles)
+            layout.pages[page.path] = page
     return own
-
-
-def _form(registry: Registry, form: DeclaredForm, layout: Layout) -> html.FormPage:
-    """Return the page of a form. Raises ConfigError for an unknown topic or field."""
-    if form.topic not in registry.actions:
-        known = ", ".join(registry.actions)
-        raise ConfigError(f"app.form: unknown topic {form.topic!r}; the topics are {known}")
-    return html.FormPage(
-        registry.actions[form.topic],
-        form.page.path,
-        layout,
-        NavPage(form.page.title, form.page.roles),
-        form.fields,
-        registry.fill(form.page.function, 2),
-        registry.fill(form.initial, 1) if form.initial else lambda _: {},
-        form.template,
-    )
 
 
 def _page(registry: Registry, page: DeclaredPage, layout: Layout) -> wsgi.Handler:

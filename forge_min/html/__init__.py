@@ -18,9 +18,10 @@ from .layout import (
     TENANTS,
     Account,
     Brand,
+    DeclaredForm,
+    DeclaredPage,
     Home,
     Layout,
-    NavPage,
     ProblemPages,
     Render,
 )
@@ -46,8 +47,8 @@ __getattr__ = lazy_exports(
 
 __all__ = [
     "Account", "AccountLinks", "AccountPages", "AdministrationPages", "AnyActions",
-    "BRAND_STYLESHEET", "Brand", "FormField", "FormPage", "HELP", "Home", "HomePage", "KEYS",
-    "LISTING", "Layout", "NavPage", "PEOPLE", "PerformOnRows", "ProblemPages", "REPORTS", "Render",
-    "ReportPages", "ResourcePages", "SendAccountLinks", "TENANTS", "display_fields", "input_fields",
-    "label_of", "manual_file", "manual_page", "reset_path",
+    "BRAND_STYLESHEET", "Brand", "DeclaredForm", "DeclaredPage", "FormField", "FormPage", "HELP",
+    "Home", "HomePage", "KEYS", "LISTING", "Layout", "PEOPLE", "PerformOnRows", "ProblemPages",
+    "REPORTS", "Render", "ReportPages", "ResourcePages", "SendAccountLinks", "TENANTS",
+    "display_fields", "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
 ]  # fmt: skip
