@@ -86,13 +86,13 @@ def build_router(
     chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
     paths = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
     replaceable = [
-        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon), ""),
+        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon)),
         *(account.routes() if account is not None else ()),
         *_administration(code, registry, layout),
         *_pages(code, registry, layout, paths),
     ]
     if config.server.ready_path:
-        replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
+        replaceable.append(wsgi.Route("GET", config.server.ready_path, probe))
     for route in replaceable:
         if not router.has(route.method, route.pattern):
             router.add(route.method, route.pattern, route.handler, name=route.name)
@@ -146,11 +146,11 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views, verbs).routes()
     _check_names(layout, app.home)
     if paths:
-        yield wsgi.Route("GET", "/", html.HomePage(layout, app.home).show, "")
+        yield wsgi.Route("GET", "/", html.HomePage(layout, app.home).show)
     if layout.declared_reports():
         pages = html.ReportPages(layout)
-        yield wsgi.Route("GET", html.REPORTS, pages.list, "")
-        yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show, "")
+        yield wsgi.Route("GET", html.REPORTS, pages.list)
+        yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show)
 
 
 def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> Iterator[wsgi.Route]:
@@ -208,7 +208,7 @@ def _declared(app: App, registry: Registry, layout: Layout) -> list[wsgi.Route]:
     own = [wsgi.Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
     layout.groups = app.groups
     for page in app.pages:
-        own.append(wsgi.Route("GET", page.path, _page(registry, page, layout), ""))
+        own.append(wsgi.Route("GET", page.path, _page(registry, page, layout)))
     for form in app.forms:
         own += html.FormPage(registry, layout, form).routes()
     for page in app.all_pages():

@@ -44,9 +44,9 @@ class FormPage(ResourcePages):
     def routes(self) -> list[Route]:
         """Return the routes of the form."""
         return [
-            Route("GET", self._path, self.new, ""),
-            Route("POST", self._path, self.create, ""),
-            Route("GET", self._path + "/choices", self.choices, ""),
+            Route("GET", self._path, self.new),
+            Route("POST", self._path, self.create),
+            Route("GET", self._path + "/choices", self.choices),
         ]
 
     def _allow_create(self) -> None:

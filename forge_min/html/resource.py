@@ -100,35 +100,34 @@ class ResourcePages(RowPages):
         path, row = self._path, self._path + "/{id}"
         outcome = partial(show_outcome, self._actions, self._layout, path)
         routes = [
-            Route("GET", path, self.list, ""),
-            Route("GET", path + ".csv", self.csv, ""),
-            Route("POST", path + "/-/selected", self._selection.act, ""),
-            Route("GET", path + "/-/selected/{job}", outcome, ""),
-            Route("GET", path + "/new", self.new, ""),
-            Route("POST", path + "/new", self.create, ""),
-            Route("GET", path + "/new/choices", self.choices, ""),
-            Route("GET", path + "/new/", self.show, ""),  # the row of the key "new" (`row_url`)
-            Route("GET", row, self.show, ""),
-            Route("GET", row + "/edit", self.edit, ""),
-            Route("POST", row + "/edit", self.update, ""),
-            Route("GET", row + "/delete", self.ask_delete, ""),
-            Route("POST", row + "/delete", self.delete, ""),
+            Route("GET", path, self.list),
+            Route("GET", path + ".csv", self.csv),
+            Route("POST", path + "/-/selected", self._selection.act),
+            Route("GET", path + "/-/selected/{job}", outcome),
+            Route("GET", path + "/new", self.new),
+            Route("POST", path + "/new", self.create),
+            Route("GET", path + "/new/choices", self.choices),
+            Route("GET", path + "/new/", self.show),  # the row of the key "new" (`row_url`)
+            Route("GET", row, self.show),
+            Route("GET", row + "/edit", self.edit),
+            Route("POST", row + "/edit", self.update),
+            Route("GET", row + "/delete", self.ask_delete),
+            Route("POST", row + "/delete", self.delete),
         ]
         if self._actions.resource.transitions:
             graph = partial(states.show_graph, self._actions, self._layout, path)
-            routes.append(Route("GET", path + "/-/states", graph, ""))
+            routes.append(Route("GET", path + "/-/states", graph))
         for each in self._actions.resource.transitions:
             handler = partial(self.transition, each.name)
-            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler, ""))
+            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler))
         for name in self._verbs:
-            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name), ""))
+            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name)))
         if self._actions.resource.soft_delete:
-            routes.append(Route("POST", row + "/restore", self.restore, ""))
-            routes.append(Route("GET", path + "/-/trash", self.trash, ""))
+            routes.append(Route("POST", row + "/restore", self.restore))
+            routes.append(Route("GET", path + "/-/trash", self.trash))
         if any(column.aggregatable for column in self._actions.resource.columns):
-            routes.append(
-                Route("GET", path + "/-/aggregate.csv", partial(aggregate_csv, self._actions), "")
-            )
+            aggregate = partial(aggregate_csv, self._actions)
+            routes.append(Route("GET", path + "/-/aggregate.csv", aggregate))
         return routes
 
     def new(self, request: Request) -> Response:

@@ -63,17 +63,17 @@ class AdministrationPages:
     def routes(self, *, tenants: bool) -> list[wsgi.Route]:
         """Return the routes of these pages. tenants: whether there is a page of tenants."""
         routes = [
-            wsgi.Route("GET", PEOPLE, self.list_people, ""),
-            wsgi.Route("GET", f"{PEOPLE}/new", self.ask, ""),
-            wsgi.Route("POST", PEOPLE, self.invite, ""),
-            wsgi.Route("GET", f"{PEOPLE}/{{id}}", self.show, ""),
-            wsgi.Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change, ""),
-            wsgi.Route("GET", KEYS, self.list_keys, ""),
-            wsgi.Route("POST", KEYS, self.revoke_key, ""),
+            wsgi.Route("GET", PEOPLE, self.list_people),
+            wsgi.Route("GET", f"{PEOPLE}/new", self.ask),
+            wsgi.Route("POST", PEOPLE, self.invite),
+            wsgi.Route("GET", f"{PEOPLE}/{{id}}", self.show),
+            wsgi.Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change),
+            wsgi.Route("GET", KEYS, self.list_keys),
+            wsgi.Route("POST", KEYS, self.revoke_key),
         ]
         if tenants:
-            routes.append(wsgi.Route("GET", TENANTS, self.list_tenants, ""))
-            routes.append(wsgi.Route("POST", TENANTS, self.create_tenant, ""))
+            routes.append(wsgi.Route("GET", TENANTS, self.list_tenants))
+            routes.append(wsgi.Route("POST", TENANTS, self.create_tenant))
         return routes
 
     # -- users -------------------------------------------------------------------------------------

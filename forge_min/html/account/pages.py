@@ -85,21 +85,21 @@ class AccountPages:
     def routes(self) -> list[wsgi.Route]:
         """Return the routes of these pages."""
         routes = [
-            wsgi.Route("GET", PREFIX, self.show, ""),
-            wsgi.Route("POST", _SESSIONS, self.end, ""),
-            wsgi.Route("POST", _SETTINGS, self.change_settings, ""),
-            wsgi.Route("GET", _TENANTS, self.tenants, ""),
-            wsgi.Route("GET", SIGN_IN, self.ask, ""),
-            wsgi.Route("POST", SIGN_IN, self.sign_in, ""),
-            wsgi.Route("POST", f"{PREFIX}/sign-out", self.sign_out, ""),
-            wsgi.Route("GET", _PASSWORD, self.ask_password, ""),
-            wsgi.Route("POST", _PASSWORD, self.change_password, ""),
-            wsgi.Route("GET", _RESET, self.ask_reset, ""),
-            wsgi.Route("POST", _RESET, self.reset, ""),
+            wsgi.Route("GET", PREFIX, self.show),
+            wsgi.Route("POST", _SESSIONS, self.end),
+            wsgi.Route("POST", _SETTINGS, self.change_settings),
+            wsgi.Route("GET", _TENANTS, self.tenants),
+            wsgi.Route("GET", SIGN_IN, self.ask),
+            wsgi.Route("POST", SIGN_IN, self.sign_in),
+            wsgi.Route("POST", f"{PREFIX}/sign-out", self.sign_out),
+            wsgi.Route("GET", _PASSWORD, self.ask_password),
+            wsgi.Route("POST", _PASSWORD, self.change_password),
+            wsgi.Route("GET", _RESET, self.ask_reset),
+            wsgi.Route("POST", _RESET, self.reset),
         ]
         if self.links.is_configured:
-            routes.append(wsgi.Route("GET", _FORGOT, self.ask_forgot, ""))
-            routes.append(wsgi.Route("POST", _FORGOT, self.forgot, ""))
+            routes.append(wsgi.Route("GET", _FORGOT, self.ask_forgot))
+            routes.append(wsgi.Route("POST", _FORGOT, self.forgot))
         return routes
 
     def identify(self, request: wsgi.Request) -> Identity | None:
