@@ -16,7 +16,7 @@ from . import form
 from .fields import Fields
 from .form import Texts
 from .layout import DeclaredForm, Layout
-from .resource import Frame, ResourcePages
+from .resource import ResourcePages
 
 
 class FormPage(ResourcePages):
@@ -67,9 +67,9 @@ class FormPage(ResourcePages):
     def _once_options(self) -> dict[str, Any]:
         return {"operation": "", "path": self._path}
 
-    def _frame(self, request: Request) -> Frame:
-        action = request.root + quote(request.path)
-        return Frame(text(self._page.title), action, f"{request.root}/", [])
+    def _frame(self, request: Request) -> dict[str, Any]:
+        title, action = text(self._page.title), request.root + quote(request.path)
+        return {"title": title, "action": action, "cancel": f"{request.root}/", "trail": []}
 
     def _choices_url(self, request: Request) -> str:
         return f"{request.root}{quote(request.path)}/choices"

@@ -83,15 +83,6 @@ class OpenForm(NamedTuple):
     pairs: Texts = {}
 
 
-class Frame(NamedTuple):
-    """What surrounds a form. cancel: URL of the page to which the user returns without saving."""
-
-    title: str
-    action: str
-    cancel: str
-    trail: list[Hyperlink]
-
-
 class ResourcePages(RowPages):
     """Handlers of one resource, with its forms. Parameters as of `RowPages`."""
 
@@ -210,11 +201,11 @@ class ResourcePages(RowPages):
         """Return further parameters of `Actions.once`."""
         return {"repeatable": self._actions.is_inherited("create", "validate")}
 
-    def _frame(self, request: Request) -> Frame:
-        """Return what surrounds the form."""
-        url, what = request.root + self._path, label_of(self._actions.resource.event)
-        title = text("New: {what}", what=what)
-        return Frame(title, f"{url}/new", url, [self._list_link(request)])
+    def _frame(self, request: Request) -> dict[str, Any]:
+        """Return the variables around the form: title, URLs to save and to leave it, and trail."""
+        link, what = self._list_link(request), label_of(self._actions.resource.event)
+        title, action = text("New: {what}", what=what), f"{link.href}/new"
+        return {"title": title, "action": action, "cancel": link.href, "trail": [link]}
 
     # -- helpers ----------------------------------------------------------------------------------
 
@@ -309,31 +300,33 @@ class ResourcePages(RowPages):
     def _form(
         self, request: Request, opened: OpenForm, errors: Texts = _NOTHING, status: int = 200
     ) -> Response:
-        row, (title, action, cancel, trail) = opened.row, self._frame(request)
         options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
         fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
         if opened.base is None:
-            token = first(opened.pairs, _ONCE) or str(uuid4())
-            hidden = hidden_inputs({_ONCE: [token]})
+            context = self._frame(request)
+            hidden = {_ONCE: [first(opened.pairs, _ONCE) or str(uuid4())]}
         else:
-            key, what = self._key(request), label_of(self._actions.resource.event)
-            action = row_url(cancel, key, "edit")
-            if row is not None:
-                cancel, what = row_url(cancel, key), title_of(self._actions, row)
-                trail.append(Hyperlink(what, cancel))
-            title = text("Edit: {what}", what=what)
-            base = form.seal(request, opened.base, self._owner(request))
-            hidden = hidden_inputs({_BASE: [base]})
+            context = self._edit_frame(request, opened.row)
+            hidden = {_BASE: [form.seal(request, opened.base, self._owner(request))]}
         problems = [
             Item(name=name, label=labels.get(name, ""), message=message)
             for name, messages in errors.items()
             for message in messages
         ]
-        context = {"action": action, "cancel": cancel, "row": row, "trail": trail}
-        context |= {"fields": fields, "problems": problems}
-        context["hidden"] = join([csrf_field(request), hidden])
-        return self._layout.page(request, self._templates["form"], title, status, **context)
+        context |= {"row": opened.row, "fields": fields, "problems": problems}
+        context["hidden"] = join([csrf_field(request), hidden_inputs(hidden)])
+        return self._layout.page(request, self._templates["form"], status=status, **context)
+
+    def _edit_frame(self, request: Request, row: Any) -> dict[str, Any]:
+        """Return the variables around the form of a row. row: None for a deleted one."""
+        link, key = self._list_link(request), self._key(request)
+        what, cancel, trail = label_of(self._actions.resource.event), link.href, [link]
+        if row is not None:
+            what, cancel = title_of(self._actions, row), row_url(link.href, key)
+            trail.append(Hyperlink(what, cancel))
+        title, action = text("Edit: {what}", what=what), row_url(link.href, key, "edit")
+        return {"title": title, "action": action, "cancel": cancel, "trail": trail}
 
     def _form_item(
         self, field: FormField, opened: OpenForm, options: Options, errors: Texts
