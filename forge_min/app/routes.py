@@ -146,11 +146,10 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views, verbs).routes()
     _check_names(layout, app.home)
     if paths:
-        yield wsgi.Route("GET", "/", html.HomePage(layout, app.home).show)
+        yield wsgi.Route("GET", "/", partial(html.show_home, layout, app.home))
     if layout.declared_reports():
-        pages = html.ReportPages(layout)
-        yield wsgi.Route("GET", html.REPORTS, pages.list)
-        yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show)
+        yield wsgi.Route("GET", html.REPORTS, partial(html.list_reports, layout))
+        yield wsgi.Route("GET", html.REPORTS + "/{name}", partial(html.show_report, layout))
 
 
 def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> Iterator[wsgi.Route]:
