@@ -290,10 +290,11 @@ class ResourcePages(RowPages):
 
     def _fields(self, *, new: bool) -> Fields:
         readable = {relation.name for relation in self._actions.lists_of_keys()}
+        locked = self._actions.hidden() | self._actions.refused()
         return [
             field
             for field in self._input_fields
-            if field.is_permitted() and (new or not field.immutable)
+            if field.name not in locked and (new or not field.immutable)
             if field.kind != "many" or field.relation and field.relation.name in readable
         ]
 
