@@ -37,8 +37,8 @@ class Authentication:
         self.methods = [*app.methods, self._by_key]
         if app.signs_in:
             self.account = html.AccountPages(
-                layout,
-                registry.database,
+                layout=layout,
+                database=registry.database,
                 lifetime=config.auth.session_lifetime,
                 min_length=config.auth.password_min_length,
                 secure=config.env == "production",

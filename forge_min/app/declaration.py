@@ -11,7 +11,7 @@ from .._compat import renamed
 from ..actions import ANYBODY, Registry
 from ..auth import Renew
 from ..config import Config
-from ..html import AccountLinks, Home, SendAccountLinks
+from ..html import AccountLinks, DeclaredForm, DeclaredPage, Home, SendAccountLinks
 from ..mail import OUTBOX, FileTransport, Mailer, SendMail, SMTPTransport
 from ..wsgi import Method, Middleware, Route
 
@@ -19,27 +19,6 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class DeclaredPage(NamedTuple):
-    """A page of app.py; see `App.page`."""
-
-    path: str
-    function: Callable[..., str]
-    title: str
-    nav: bool
-    roles: tuple[str, ...]
-    unsafe_eval: bool
-
-
-class DeclaredForm(NamedTuple):
-    """A form of app.py; see `App.form`."""
-
-    page: DeclaredPage
-    topic: str
-    fields: Sequence[str]
-    initial: Callable[..., Mapping[str, Any]] | None
-    template: Callable[..., str] | None
 
 
 class App:

@@ -13,11 +13,11 @@ from ..api import ResourceAPI, build_document, document_handlers
 from ..auth import administration, require_one_of
 from ..config import Config
 from ..errors import ConfigError, NotFound
-from ..html import BRAND_STYLESHEET, HELP, Brand, Layout, NavPage, manual_page
+from ..html import BRAND_STYLESHEET, HELP, Brand, DeclaredPage, Layout, manual_page
 from ..i18n import text
 from ..resources import files
 from .authentication import Authentication
-from .declaration import App, DeclaredForm, DeclaredPage, ProjectCode
+from .declaration import App, ProjectCode
 from .manual import ApplicationManual
 
 _POLICY = "Content-Security-Policy"
@@ -86,13 +86,13 @@ def build_router(
     chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
     paths = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
     replaceable = [
-        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon), ""),
+        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon)),
         *(account.routes() if account is not None else ()),
         *_administration(code, registry, layout),
         *_pages(code, registry, layout, paths),
     ]
     if config.server.ready_path:
-        replaceable.append(wsgi.Route("GET", config.server.ready_path, probe, ""))
+        replaceable.append(wsgi.Route("GET", config.server.ready_path, probe))
     for route in replaceable:
         if not router.has(route.method, route.pattern):
             router.add(route.method, route.pattern, route.handler, name=route.name)
@@ -146,11 +146,10 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views, verbs).routes()
     _check_names(layout, app.home)
     if paths:
-        yield wsgi.Route("GET", "/", html.HomePage(layout, app.home).show, "")
+        yield wsgi.Route("GET", "/", partial(html.show_home, layout, app.home))
     if layout.declared_reports():
-        pages = html.ReportPages(layout)
-        yield wsgi.Route("GET", html.REPORTS, pages.list, "")
-        yield wsgi.Route("GET", html.REPORTS + "/{name}", pages.show, "")
+        yield wsgi.Route("GET", html.REPORTS, partial(html.list_reports, layout))
+        yield wsgi.Route("GET", html.REPORTS + "/{name}", partial(html.show_report, layout))
 
 
 def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> Iterator[wsgi.Route]:
@@ -168,14 +167,11 @@ def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> It
         conn = registry.database.connection()
         return administration.Administrator(conn, app.administrators, send)
 
-    yield from html.PeoplePages(layout, administrator, code.roles(registry)).routes()
-    yield from html.KeyPages(layout, administrator).routes()
-    paths = [html.PEOPLE, html.KEYS]
-    if strategy != "none":
-        root = wsgi.root_of_tenant if strategy == "path" else None
-        yield from html.TenantPages(layout, administrator, root).routes()
-        paths.insert(1, html.TENANTS)
-    layout.administration = paths, app.administrators
+    root = wsgi.root_of_tenant if strategy == "path" else None
+    pages = html.AdministrationPages(layout, administrator, code.roles(registry), root)
+    yield from pages.routes(tenants=strategy != "none")
+    tenants = [] if strategy == "none" else [html.TENANTS]
+    layout.administration = [html.PEOPLE, *tenants, html.KEYS], app.administrators
 
 
 def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:
@@ -211,30 +207,13 @@ def _declared(app: App, registry: Registry, layout: Layout) -> list[wsgi.Route]:
     own = [wsgi.Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
     layout.groups = app.groups
     for page in app.pages:
-        own.append(wsgi.Route("GET", page.path, _page(registry, page, layout), ""))
+        own.append(wsgi.Route("GET", page.path, _page(registry, page, layout)))
     for form in app.forms:
-        own += _form(registry, form, layout).routes()
+        own += html.FormPage(registry, layout, form).routes()
     for page in app.all_pages():
         if page.nav:
-            layout.pages[page.path] = NavPage(page.title, page.roles)
+            layout.pages[page.path] = page
     return own
-
-
-def _form(registry: Registry, form: DeclaredForm, layout: Layout) -> html.FormPage:
-    """Return the page of a form. Raises ConfigError for an unknown topic or field."""
-    if form.topic not in registry.actions:
-        known = ", ".join(registry.actions)
-        raise ConfigError(f"app.form: unknown topic {form.topic!r}; the topics are {known}")
-    return html.FormPage(
-        registry.actions[form.topic],
-        form.page.path,
-        layout,
-        NavPage(form.page.title, form.page.roles),
-        form.fields,
-        registry.fill(form.page.function, 2),
-        registry.fill(form.initial, 1) if form.initial else lambda _: {},
-        form.template,
-    )
 
 
 def _page(registry: Registry, page: DeclaredPage, layout: Layout) -> wsgi.Handler:

@@ -18,9 +18,10 @@ from .layout import (
     TENANTS,
     Account,
     Brand,
+    DeclaredForm,
+    DeclaredPage,
     Home,
     Layout,
-    NavPage,
     ProblemPages,
     Render,
 )
@@ -28,26 +29,27 @@ from .templates import manual as manual_page
 from .templates import manual_file
 
 if TYPE_CHECKING:
+    from .account.administration import AdministrationPages
     from .account.pages import AccountPages
-    from .administration import KeyPages, PeoplePages, TenantPages
     from .form_page import FormPage
-    from .home import HomePage
+    from .home import show_home
     from .lists import PerformOnRows
-    from .report import ReportPages
+    from .report import list_reports, show_report
     from .resource import LISTING, ResourcePages
 
 __getattr__ = lazy_exports(
     __name__,
-    {"account.pages": ["AccountPages"], "report": ["ReportPages"]}
-    | {"administration": ["KeyPages", "PeoplePages", "TenantPages"]}
-    | {"resource": ["LISTING", "ResourcePages"], "home": ["HomePage"]}
+    {"account.pages": ["AccountPages"], "report": ["list_reports", "show_report"]}
+    | {"account.administration": ["AdministrationPages"]}
+    | {"resource": ["LISTING", "ResourcePages"], "home": ["show_home"]}
     | {"lists": ["PerformOnRows"], "form_page": ["FormPage"]},
 )
 
 __all__ = [
-    "Account", "AccountLinks", "AccountPages", "AnyActions", "BRAND_STYLESHEET", "Brand",
-    "FormField", "FormPage", "HELP", "Home", "HomePage", "KEYS", "KeyPages", "LISTING", "Layout",
-    "NavPage", "PEOPLE", "PeoplePages", "PerformOnRows", "ProblemPages", "REPORTS", "Render",
-    "ReportPages", "ResourcePages", "SendAccountLinks", "TENANTS", "TenantPages", "display_fields",
-    "input_fields", "label_of", "manual_file", "manual_page", "reset_path",
+    "Account", "AccountLinks", "AccountPages", "AdministrationPages", "AnyActions",
+    "BRAND_STYLESHEET", "Brand", "DeclaredForm", "DeclaredPage", "FormField", "FormPage", "HELP",
+    "Home", "KEYS", "LISTING", "Layout", "PEOPLE", "PerformOnRows", "ProblemPages", "REPORTS",
+    "Render", "ResourcePages", "SendAccountLinks", "TENANTS", "display_fields", "input_fields",
+    "label_of", "list_reports", "manual_file", "manual_page", "reset_path", "show_home",
+    "show_report",
 ]  # fmt: skip

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from ..actions import Actions, Column, Relation, Resource, rules_of
-from ..auth import current_identity
 from ..i18n import humanize, text
 from ..wsgi import user_zone
 
@@ -73,12 +72,6 @@ class FormField(NamedTuple):
         """The placeholder of an empty input."""
         usual = text("H:MM:SS") if self.kind == "duration" else ""
         return text(self.column.placeholder) or usual if self.column else usual
-
-    def is_permitted(self) -> bool:
-        """Whether the current identity may see and write the field."""
-        identity, column = current_identity(), self.column
-        rules = (column.visible_to, column.writable_by) if column else ()
-        return all(not roles or identity.has_one_of(roles) for roles in rules)
 
     def value(self, row: Any) -> Any:
         """Return the value of the field's column in a row."""

@@ -2,61 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from .. import db
+from ..actions import Registry
 from ..auth import require_one_of
 from ..errors import ConfigError
 from ..i18n import text
 from ..wsgi import Request, Response, Route, redirect
 from . import form
-from .fields import AnyActions, Fields
+from .fields import Fields
 from .form import Texts
-from .layout import Layout, NavPage, Render
-from .resource import Frame, ResourcePages
+from .layout import DeclaredForm, Layout
+from .resource import ResourcePages
 
 
 class FormPage(ResourcePages):
     """Handlers of one form; see `app.App.form`.
 
-    page: its title, and the roles that may open it.
-    names: the fields, in order.
-    function: takes valid values and the request; returns the path of the next page.
-    initial: takes the request; returns the first values by field.
-    template: replaces the built-in page, unless it is None.
-
-    Raises ConfigError for an unknown field.
+    Raises ConfigError for an unknown topic or field.
     """
 
-    def __init__(
-        self,
-        actions: AnyActions,
-        path: str,
-        layout: Layout,
-        page: NavPage,
-        names: Sequence[str],
-        function: Callable[[Mapping[str, Any], Request], str],
-        initial: Callable[[Request], Mapping[str, Any]],
-        template: Render | None,
-    ) -> None:
-        topic = actions.resource.topic
-        super().__init__(actions, path, layout, {}, {f"{topic}.form": template} if template else {})
-        self._page, self._function, self._initial = page, function, initial
+    def __init__(self, registry: Registry, layout: Layout, declared: DeclaredForm) -> None:
+        topic, page, initial = declared.topic, declared.page, declared.initial
+        if topic not in registry.actions:
+            known = ", ".join(registry.actions)
+            raise ConfigError(f"app.form: unknown topic {topic!r}; the topics are {known}")
+        views = {f"{topic}.form": declared.template} if declared.template else {}
+        super().__init__(registry.actions[topic], page.path, layout, {}, views)
+        self._page, self._function = page, registry.fill(page.function, 2)
+        self._initial = registry.fill(initial, 1) if initial else lambda _: {}
         fields = {field.name: field for field in self._input_fields}
-        for name in names:
+        for name in declared.fields:
             if name not in fields:
-                known = ", ".join(fields)
-                raise ConfigError(f"app.form {path}: {topic} has no input {name!r}; it has {known}")
-        self._input_fields = tuple(fields[name] for name in names)
+                problem = f"{topic} has no input {name!r}; it has {', '.join(fields)}"
+                raise ConfigError(f"app.form {page.path}: {problem}")
+        self._input_fields = tuple(fields[name] for name in declared.fields)
 
     def routes(self) -> list[Route]:
         """Return the routes of the form."""
         return [
-            Route("GET", self._path, self.new, ""),
-            Route("POST", self._path, self.create, ""),
-            Route("GET", self._path + "/choices", self.choices, ""),
+            Route("GET", self._path, self.new),
+            Route("POST", self._path, self.create),
+            Route("GET", self._path + "/choices", self.choices),
         ]
 
     def _allow_create(self) -> None:
@@ -77,9 +67,9 @@ class FormPage(ResourcePages):
     def _once_options(self) -> dict[str, Any]:
         return {"operation": "", "path": self._path}
 
-    def _frame(self, request: Request) -> Frame:
-        action = request.root + quote(request.path)
-        return Frame(text(self._page.title), action, f"{request.root}/", [])
+    def _frame(self, request: Request) -> dict[str, Any]:
+        title, action = text(self._page.title), request.root + quote(request.path)
+        return {"title": title, "action": action, "cancel": f"{request.root}/", "trail": []}
 
     def _choices_url(self, request: Request) -> str:
         return f"{request.root}{quote(request.path)}/choices"

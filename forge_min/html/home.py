@@ -31,43 +31,38 @@ _CHANGES = {
 }
 
 
-class HomePage:
-    """Handler of GET /, made from the schemas of the resources that the user may read.
+def show_home(layout: Layout, arrangement: Home, request: Request) -> Response:
+    """Show the start page, made from the schemas of the resources that the user may read.
 
-    home: the arrangement of the project.
+    arrangement: that of the project.
     """
+    resources = {path: a for path, a in layout.resources.items() if a.may("read")}
+    waiting = [_waiting(a, request.root + path) for path, a in resources.items()]
+    paths = layout.paths()
+    wanted = [paths[topic] for topic in arrangement.resources or paths]
+    counted = [path for path in wanted if path in resources]
+    context: dict[str, Any] = {
+        "waiting": [item for item in waiting if item],
+        "counts": [_count(resources[path], request.root + path) for path in counted],
+        "charts": _charts(layout, arrangement, request),
+        "changes": _changes(resources, request.root) if arrangement.changes else (),
+        "project": layout.project,
+        "readable": bool(resources),
+    }
+    return layout.page(request, home.render, text("Start"), **context)
 
-    def __init__(self, layout: Layout, home: Home) -> None:
-        self._layout, self._home = layout, home
 
-    def show(self, request: Request) -> Response:
-        """Show the page."""
-        resources = {path: a for path, a in self._layout.resources.items() if a.may("read")}
-        waiting = [_waiting(a, request.root + path) for path, a in resources.items()]
-        paths = self._layout.paths()
-        wanted = [paths[topic] for topic in self._home.resources or paths]
-        counted = [path for path in wanted if path in resources]
-        context: dict[str, Any] = {
-            "waiting": [item for item in waiting if item],
-            "counts": [_count(resources[path], request.root + path) for path in counted],
-            "charts": self._charts(request),
-            "changes": _changes(resources, request.root) if self._home.changes else (),
-            "project": self._layout.project,
-            "readable": bool(resources),
-        }
-        return self._layout.page(request, home.render, text("Start"), **context)
-
-    def _charts(self, request: Request) -> list[Item]:
-        """Return the first reports of the user that have a chart."""
-        charts, reports = [], self._layout.reports()
-        wanted = self._home.reports or [*reports][:MAX_CHARTS]
-        for name in [name for name in wanted if name in reports]:
-            paths, zone = self._layout.paths(), str(user_zone())
-            content = report_content(reports[name], name, paths, request.root, zone)
-            if content["chart"]:
-                url = f"{request.root}{REPORTS}/{name}"
-                charts.append(Item(title=label_of(name), url=url, name=name, **content))
-        return charts
+def _charts(layout: Layout, arrangement: Home, request: Request) -> list[Item]:
+    """Return the first reports of the user that have a chart."""
+    charts, reports = [], layout.reports()
+    wanted = arrangement.reports or [*reports][:MAX_CHARTS]
+    for name in [name for name in wanted if name in reports]:
+        paths, zone = layout.paths(), str(user_zone())
+        content = report_content(reports[name], name, paths, request.root, zone)
+        if content["chart"]:
+            url = f"{request.root}{REPORTS}/{name}"
+            charts.append(Item(title=label_of(name), url=url, name=name, **content))
+    return charts
 
 
 def _count(actions: AnyActions, url: str) -> Item:

@@ -21,7 +21,7 @@ from ..wsgi import Raw, join, tag, void
 from .columns import title_column
 from .fields import AnyActions, FormField
 from .form import MINE, THEIRS
-from .titles import titles
+from .titles import titles, titles_of_keys
 
 SEARCH = ".q"  # the suffix of a relation's search field
 CHOICE = ".choice"  # the suffix of the choice between two values of a field
@@ -282,12 +282,9 @@ def choices_of_keys(target: AnyActions, keys: Iterable[str]) -> list[Choice]:
     for key in keys:
         with suppress(NotFound):
             values.append(target.read_key(key))
-    if not values:
-        return []
-    return _choices(target, target.stream(ListQuery((Filter(target.resource.key, "in", values),))))
+    return [Choice(str(key), title) for key, title in titles_of_keys(target, values).items()]
 
 
-def _choices(target: AnyActions, rows: Iterable[Any]) -> list[Choice]:
-    rows = list(rows)
+def _choices(target: AnyActions, rows: Sequence[Any]) -> list[Choice]:
     keys = [str(target.key_of(row)) for row in rows]
     return [Choice(*pair) for pair in zip(keys, titles(target, rows), strict=True)]

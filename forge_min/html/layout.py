@@ -94,14 +94,25 @@ class Home(NamedTuple):
     changes: bool = True
 
 
-class NavPage(NamedTuple):
-    """A page of app.py in the navigation.
+class DeclaredPage(NamedTuple):
+    """A page of app.py; see `app.App.page`."""
 
-    roles: that may open it; () means all users.
-    """
-
+    path: str
+    function: Callable[..., str]
     title: str
-    roles: Sequence[str] = ()
+    nav: bool
+    roles: Sequence[str]
+    unsafe_eval: bool
+
+
+class DeclaredForm(NamedTuple):
+    """A form of app.py; see `app.App.form`."""
+
+    page: DeclaredPage
+    topic: str
+    fields: Sequence[str]
+    initial: Callable[..., Mapping[str, Any]] | None
+    template: Render | None
 
 
 class Layout:
@@ -113,7 +124,7 @@ class Layout:
     account: see Account; nothing until the application sets it.
     resources: path → actions of the resources that have pages; filled by the application.
     groups: the order of the navigation: title of a group → topics and paths of pages.
-    pages: path → title and roles of the pages of app.py in the navigation.
+    pages: the pages of app.py in the navigation, by path.
     help_roles: the roles that may read the application's manual; set by the application.
     administration: paths of the pages of administrators, and their roles; set by the application.
     """
@@ -123,7 +134,7 @@ class Layout:
     ) -> None:
         self.brand, self.project = brand, brand.name
         self.groups: Mapping[str, Sequence[str]] = {}
-        self.pages: dict[str, NavPage] = {}
+        self.pages: dict[str, DeclaredPage] = {}
         self.resources: dict[str, AnyActions] = {}
         colors = (BRAND_STYLESHEET,) if brand.color else ()
         self._layout, self._sheets = own or layout.render, (*colors, *stylesheets)

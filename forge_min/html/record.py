@@ -15,7 +15,7 @@ from ..i18n import gettext_noop
 from ..wsgi import show_date, show_time, tag
 from .cells import Cells, PagePaths, row_url
 from .columns import list_columns
-from .fields import AnyActions, Fields, display_fields, label_of
+from .fields import AnyActions, Fields, label_of
 from .history import actor_of, ago, sentence
 from .inputs import choices_of_keys
 from .titles import MISSING, plain_text
@@ -71,8 +71,7 @@ def _section(relation: Relation, key: Any, target: AnyActions, paths: PagePaths,
     fields = [f for f in list_columns(target) if f.name != relation.column][:MAX_COLUMNS]
     cells, path = Cells(target, page.rows, fields, paths, root), root + paths[relation.target]
     query = "?" + urlencode({relation.column: str(key)})
-    writable = {f.name for f in display_fields(target.resource) if f.is_permitted()}
-    may_add = target.may("create") and relation.column in writable
+    may_add = target.may("create") and relation.column not in target.refused()
     full = relation.kind == "has_one" and page.rows
     return Item(
         label=label_of(relation.name),

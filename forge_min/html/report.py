@@ -35,34 +35,29 @@ _FUNCTIONS = {
 }  # fmt: skip
 
 
-class ReportPages:
-    """Handlers of the reports of all resources that have pages."""
+def list_reports(layout: Layout, request: Request) -> Response:
+    """Show links to the reports that the user may read."""
+    names = layout.reports()
+    links = [Hyperlink(label_of(name), f"{request.root}{REPORTS}/{name}") for name in names]
+    title = text("Reports")
+    return layout.page(request, index.render, title, project=title, items=links)
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
 
-    def list(self, request: Request) -> Response:
-        """Show links to the reports that the user may read."""
-        names = self._layout.reports()
-        links = [Hyperlink(label_of(name), f"{request.root}{REPORTS}/{name}") for name in names]
-        title = text("Reports")
-        return self._layout.page(request, index.render, title, project=title, items=links)
-
-    def show(self, request: Request) -> Response:
-        """Show a report; send it as CSV if .csv follows its name."""
-        name, _, suffix = request.params["name"].partition(".")
-        declared = self._layout.declared_reports()
-        if name not in declared or suffix not in ("", "csv"):
-            raise NotFound(text("nothing is at this address"))
-        actions, zone = declared[name], first(request.query, "zone") or str(user_zone())
-        if suffix:
-            report = actions.resource.reports[name]
-            terms = [*report.group, *report.measures]
-            return csv_of(actions, name, terms, actions.report(name, zone=zone))
-        context = report_content(actions, name, self._layout.paths(), request.root, zone)
-        context["csv"] = f"{request.root}{REPORTS}/{name}.csv?{urlencode({'zone': zone})}"
-        context["empty"] = text("No matching rows.")
-        return self._layout.page(request, report_page.render, label_of(name), **context)
+def show_report(layout: Layout, request: Request) -> Response:
+    """Show a report; send it as CSV if .csv follows its name."""
+    name, _, suffix = request.params["name"].partition(".")
+    declared = layout.declared_reports()
+    if name not in declared or suffix not in ("", "csv"):
+        raise NotFound(text("nothing is at this address"))
+    actions, zone = declared[name], first(request.query, "zone") or str(user_zone())
+    if suffix:
+        report = actions.resource.reports[name]
+        terms = [*report.group, *report.measures]
+        return csv_of(actions, name, terms, actions.report(name, zone=zone))
+    context = report_content(actions, name, layout.paths(), request.root, zone)
+    context["csv"] = f"{request.root}{REPORTS}/{name}.csv?{urlencode({'zone': zone})}"
+    context["empty"] = text("No matching rows.")
+    return layout.page(request, report_page.render, label_of(name), **context)
 
 
 def report_content(

@@ -28,10 +28,10 @@ from ..wsgi import (
     client_network,
     csrf_field,
     first,
+    hidden_inputs,
     join,
     sent_form,
     user_zone,
-    void,
 )
 from . import form, inputs, states
 from .cells import row_url
@@ -83,15 +83,6 @@ class OpenForm(NamedTuple):
     pairs: Texts = {}
 
 
-class Frame(NamedTuple):
-    """What surrounds a form. cancel: URL of the page to which the user returns without saving."""
-
-    title: str
-    action: str
-    cancel: str
-    trail: list[Hyperlink]
-
-
 class ResourcePages(RowPages):
     """Handlers of one resource, with its forms. Parameters as of `RowPages`."""
 
@@ -100,35 +91,34 @@ class ResourcePages(RowPages):
         path, row = self._path, self._path + "/{id}"
         outcome = partial(show_outcome, self._actions, self._layout, path)
         routes = [
-            Route("GET", path, self.list, ""),
-            Route("GET", path + ".csv", self.csv, ""),
-            Route("POST", path + "/-/selected", self._selection.act, ""),
-            Route("GET", path + "/-/selected/{job}", outcome, ""),
-            Route("GET", path + "/new", self.new, ""),
-            Route("POST", path + "/new", self.create, ""),
-            Route("GET", path + "/new/choices", self.choices, ""),
-            Route("GET", path + "/new/", self.show, ""),  # the row of the key "new" (`row_url`)
-            Route("GET", row, self.show, ""),
-            Route("GET", row + "/edit", self.edit, ""),
-            Route("POST", row + "/edit", self.update, ""),
-            Route("GET", row + "/delete", self.ask_delete, ""),
-            Route("POST", row + "/delete", self.delete, ""),
+            Route("GET", path, self.list),
+            Route("GET", path + ".csv", self.csv),
+            Route("POST", path + "/-/selected", self._selection.act),
+            Route("GET", path + "/-/selected/{job}", outcome),
+            Route("GET", path + "/new", self.new),
+            Route("POST", path + "/new", self.create),
+            Route("GET", path + "/new/choices", self.choices),
+            Route("GET", path + "/new/", self.show),  # the row of the key "new" (`row_url`)
+            Route("GET", row, self.show),
+            Route("GET", row + "/edit", self.edit),
+            Route("POST", row + "/edit", self.update),
+            Route("GET", row + "/delete", self.ask_delete),
+            Route("POST", row + "/delete", self.delete),
         ]
         if self._actions.resource.transitions:
             graph = partial(states.show_graph, self._actions, self._layout, path)
-            routes.append(Route("GET", path + "/-/states", graph, ""))
+            routes.append(Route("GET", path + "/-/states", graph))
         for each in self._actions.resource.transitions:
             handler = partial(self.transition, each.name)
-            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler, ""))
+            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler))
         for name in self._verbs:
-            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name), ""))
+            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name)))
         if self._actions.resource.soft_delete:
-            routes.append(Route("POST", row + "/restore", self.restore, ""))
-            routes.append(Route("GET", path + "/-/trash", self.trash, ""))
+            routes.append(Route("POST", row + "/restore", self.restore))
+            routes.append(Route("GET", path + "/-/trash", self.trash))
         if any(column.aggregatable for column in self._actions.resource.columns):
-            routes.append(
-                Route("GET", path + "/-/aggregate.csv", partial(aggregate_csv, self._actions), "")
-            )
+            aggregate = partial(aggregate_csv, self._actions)
+            routes.append(Route("GET", path + "/-/aggregate.csv", aggregate))
         return routes
 
     def new(self, request: Request) -> Response:
@@ -211,11 +201,11 @@ class ResourcePages(RowPages):
         """Return further parameters of `Actions.once`."""
         return {"repeatable": self._actions.is_inherited("create", "validate")}
 
-    def _frame(self, request: Request) -> Frame:
-        """Return what surrounds the form."""
-        url, what = request.root + self._path, label_of(self._actions.resource.event)
-        title = text("New: {what}", what=what)
-        return Frame(title, f"{url}/new", url, [self._list_link(request)])
+    def _frame(self, request: Request) -> dict[str, Any]:
+        """Return the variables around the form: title, URLs to save and to leave it, and trail."""
+        link, what = self._list_link(request), label_of(self._actions.resource.event)
+        title, action = text("New: {what}", what=what), f"{link.href}/new"
+        return {"title": title, "action": action, "cancel": link.href, "trail": [link]}
 
     # -- helpers ----------------------------------------------------------------------------------
 
@@ -300,41 +290,44 @@ class ResourcePages(RowPages):
 
     def _fields(self, *, new: bool) -> Fields:
         readable = {relation.name for relation in self._actions.lists_of_keys()}
+        locked = self._actions.hidden() | self._actions.refused()
         return [
             field
             for field in self._input_fields
-            if field.is_permitted() and (new or not field.immutable)
+            if field.name not in locked and (new or not field.immutable)
             if field.kind != "many" or field.relation and field.relation.name in readable
         ]
 
     def _form(
         self, request: Request, opened: OpenForm, errors: Texts = _NOTHING, status: int = 200
     ) -> Response:
-        row, (title, action, cancel, trail) = opened.row, self._frame(request)
         options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
         fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
         labels = {field.name: field.label for field in opened.fields}
-        hidden = [csrf_field(request)]
         if opened.base is None:
-            token = first(opened.pairs, _ONCE) or str(uuid4())
-            hidden.append(void("input", type="hidden", name=_ONCE, value=token))
+            context = self._frame(request)
+            hidden = {_ONCE: [first(opened.pairs, _ONCE) or str(uuid4())]}
         else:
-            key, what = self._key(request), label_of(self._actions.resource.event)
-            action = row_url(cancel, key, "edit")
-            if row is not None:
-                cancel, what = row_url(cancel, key), title_of(self._actions, row)
-                trail.append(Hyperlink(what, cancel))
-            title = text("Edit: {what}", what=what)
-            base = form.seal(request, opened.base, self._owner(request))
-            hidden.append(void("input", type="hidden", name=_BASE, value=base))
+            context = self._edit_frame(request, opened.row)
+            hidden = {_BASE: [form.seal(request, opened.base, self._owner(request))]}
         problems = [
             Item(name=name, label=labels.get(name, ""), message=message)
             for name, messages in errors.items()
             for message in messages
         ]
-        context = {"action": action, "cancel": cancel, "hidden": join(hidden), "row": row}
-        context |= {"fields": fields, "problems": problems, "trail": trail}
-        return self._layout.page(request, self._templates["form"], title, status, **context)
+        context |= {"row": opened.row, "fields": fields, "problems": problems}
+        context["hidden"] = join([csrf_field(request), hidden_inputs(hidden)])
+        return self._layout.page(request, self._templates["form"], status=status, **context)
+
+    def _edit_frame(self, request: Request, row: Any) -> dict[str, Any]:
+        """Return the variables around the form of a row. row: None for a deleted one."""
+        link, key = self._list_link(request), self._key(request)
+        what, cancel, trail = label_of(self._actions.resource.event), link.href, [link]
+        if row is not None:
+            what, cancel = title_of(self._actions, row), row_url(link.href, key)
+            trail.append(Hyperlink(what, cancel))
+        title, action = text("Edit: {what}", what=what), row_url(link.href, key, "edit")
+        return {"title": title, "action": action, "cancel": cancel, "trail": trail}
 
     def _form_item(
         self, field: FormField, opened: OpenForm, options: Options, errors: Texts

@@ -17,12 +17,12 @@ from ..wsgi import (
     check_csrf,
     csrf_field,
     first,
+    hidden_inputs,
     html_response,
     join,
     redirect,
     sent_form,
     tag,
-    void,
 )
 from . import inputs
 from .cells import PagePaths, row_url
@@ -164,7 +164,7 @@ class RowPages:
         """Ask for confirmation, again after a problem."""
         self._actions.allow("delete")
         row = self._actions.get(self._key(request))
-        version = void("input", type="hidden", name="version", value=row.version)
+        version = hidden_inputs({"version": [row.version]})
         question = text("It disappears from all lists. You can restore it.")
         if not self._actions.resource.soft_delete:
             question = text("This cannot be undone.")

@@ -112,11 +112,10 @@ def plain_text(kind: str, value: object) -> str:
 def titles_of_keys(
     actions: AnyActions, keys: Sequence[Any], *, deleted: bool = False
 ) -> dict[Any, str]:
-    """Return the titles of the rows with these keys, of at most one page, by key.
+    """Return the titles of the existing rows of these keys, by key.
 
     deleted: the rows are in the trash.
     """
-    condition = Filter(actions.resource.key, "in", list(keys))
-    query = ListQuery((condition,), limit=len(keys), deleted=deleted)
-    rows = actions.list(query).rows if keys else []
+    query = ListQuery((Filter(actions.resource.key, "in", list(keys)),), deleted=deleted)
+    rows = list(actions.stream(query)) if keys else []
     return dict(zip(map(actions.key_of, rows), titles(actions, rows), strict=True))

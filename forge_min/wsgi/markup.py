@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, tzinfo
 from zoneinfo import ZoneInfo
@@ -56,6 +56,15 @@ def void(element: str, /, **attributes: object) -> Raw:
 def join(parts: Iterable[object]) -> Raw:
     """Join values, each escaped unless it is Raw."""
     return Raw("".join(map(_inner, parts)))
+
+
+def hidden_inputs(params: Mapping[str, Iterable[object]]) -> Raw:
+    """Return hidden inputs of a form. params: name → values."""
+    return join(
+        void("input", type="hidden", name=name, value=value)
+        for name, values in params.items()
+        for value in values
+    )
 
 
 def check_url(value: object) -> str:

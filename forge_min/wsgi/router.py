@@ -29,12 +29,12 @@ _METHOD = lazy_pattern(r"[A-Z]+")
 
 
 class Route(NamedTuple):
-    """One declared route. name: free text of the caller, or ""."""
+    """One declared route. name: free text of the caller."""
 
     method: str
     pattern: str
     handler: Handler
-    name: str
+    name: str = ""
 
 
 Methods = dict[str, tuple[Route, tuple[str, ...]]]
@@ -169,4 +169,4 @@ class Router:
         response = Response(204, b"", [("Allow", ", ".join(allow))])
         # The label of metrics must not be a path of a client.
         best = next(iter(matching[0].values()))[0].pattern if matching else "*"
-        return Route(method, best, lambda _: response, "")
+        return Route(method, best, lambda _: response)

@@ -1,4 +1,4 @@
-"""Pages to sign in and out by email and password, and to manage one's own account."""
+"""Pages to sign in, to manage one's own account, and to administer those of others."""
 
 from .links import AccountLinks, SendAccountLinks, reset_path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote
@@ -54,6 +55,7 @@ _KEPT = "kept."  # before the names of entries of a form
 log = logging.getLogger("forge_min.account")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPages:
     """Handlers of the account pages.
 
@@ -65,48 +67,39 @@ class AccountPages:
     secret: signs the cookies of known devices; the same in all processes.
     tenant: returns the tenant that a request names.
     tenant_root: returns the root of the pages of a tenant (request, slug); None if no URL names it.
-    views: the project's own templates by name, default the built-in ones.
+    views: the project's own templates by name, which replace the built-in ones.
     links: sends links for new passwords.
     """
 
-    def __init__(
-        self,
-        layout: Layout,
-        database: Database,
-        *,
-        lifetime: float,
-        min_length: int,
-        secure: bool,
-        secret: bytes,
-        tenant: Callable[[wsgi.Request], str | None],
-        tenant_root: Callable[[wsgi.Request, str], str] | None = None,
-        views: Mapping[str, Render] = {},
-        links: AccountLinks,
-    ) -> None:
-        self._layout, self._database, self._tenant = layout, database, tenant
-        self._tenant_root = tenant_root
-        self._lifetime, self._min_length, self._secure = lifetime, min_length, secure
-        self._links, self._device_key = links, secret
-        self._templates = {name: views.get(name, page) for name, page in TEMPLATES.items()}
+    layout: Layout
+    database: Database
+    lifetime: float
+    min_length: int
+    secure: bool
+    secret: bytes
+    tenant: Callable[[wsgi.Request], str | None]
+    tenant_root: Callable[[wsgi.Request, str], str] | None
+    views: Mapping[str, Render]
+    links: AccountLinks
 
     def routes(self) -> list[wsgi.Route]:
         """Return the routes of these pages."""
         routes = [
-            wsgi.Route("GET", PREFIX, self.show, ""),
-            wsgi.Route("POST", _SESSIONS, self.end, ""),
-            wsgi.Route("POST", _SETTINGS, self.change_settings, ""),
-            wsgi.Route("GET", _TENANTS, self.tenants, ""),
-            wsgi.Route("GET", SIGN_IN, self.ask, ""),
-            wsgi.Route("POST", SIGN_IN, self.sign_in, ""),
-            wsgi.Route("POST", f"{PREFIX}/sign-out", self.sign_out, ""),
-            wsgi.Route("GET", _PASSWORD, self.ask_password, ""),
-            wsgi.Route("POST", _PASSWORD, self.change_password, ""),
-            wsgi.Route("GET", _RESET, self.ask_reset, ""),
-            wsgi.Route("POST", _RESET, self.reset, ""),
+            wsgi.Route("GET", PREFIX, self.show),
+            wsgi.Route("POST", _SESSIONS, self.end),
+            wsgi.Route("POST", _SETTINGS, self.change_settings),
+            wsgi.Route("GET", _TENANTS, self.tenants),
+            wsgi.Route("GET", SIGN_IN, self.ask),
+            wsgi.Route("POST", SIGN_IN, self.sign_in),
+            wsgi.Route("POST", f"{PREFIX}/sign-out", self.sign_out),
+            wsgi.Route("GET", _PASSWORD, self.ask_password),
+            wsgi.Route("POST", _PASSWORD, self.change_password),
+            wsgi.Route("GET", _RESET, self.ask_reset),
+            wsgi.Route("POST", _RESET, self.reset),
         ]
-        if self._links.is_configured:
-            routes.append(wsgi.Route("GET", _FORGOT, self.ask_forgot, ""))
-            routes.append(wsgi.Route("POST", _FORGOT, self.forgot, ""))
+        if self.links.is_configured:
+            routes.append(wsgi.Route("GET", _FORGOT, self.ask_forgot))
+            routes.append(wsgi.Route("POST", _FORGOT, self.forgot))
         return routes
 
     def identify(self, request: wsgi.Request) -> Identity | None:
@@ -120,9 +113,9 @@ class AccountPages:
         # Users that are not members of the tenant must be able to sign out, and to load our files.
         prefixes = (f"{PREFIX}/", "/static/", "/favicon.ico")
         public = request.path == PREFIX or request.path.startswith(prefixes)
-        tenant = self._tenant(request)
+        tenant = self.tenant(request)
         try:
-            return credentials.identify_session(self._database.connection(), secret, tenant, public)
+            return credentials.identify_session(self.database.connection(), secret, tenant, public)
         except Unavailable:
             if request.path.startswith("/static/"):
                 return None  # the error page needs its stylesheet
@@ -138,7 +131,7 @@ class AccountPages:
         content = wsgi.join([wsgi.csrf_field(request), button])
         form = wsgi.tag("form", content, method="post", action=f"{root}{PREFIX}/sign-out")
         links = [wsgi.tag("a", identity.name, href=f"{root}{PREFIX}"), form]
-        if self._tenant_root and (slug := self._tenant(request)):
+        if self.tenant_root and (slug := self.tenant(request)):
             title = text("Change the tenant")
             links.insert(0, wsgi.tag("a", slug, href=f"{root}{_TENANTS}", title=title))
         return wsgi.tag("div", wsgi.join(links), class_="account")
@@ -171,17 +164,17 @@ class AccountPages:
         pairs = wsgi.sent_form(request)
         kept = {n.removeprefix(_KEPT): v for n, v in pairs.items() if n.startswith(_KEPT)}
         email, url = wsgi.first(pairs, "email"), wsgi.first(pairs, "next")
-        conn, password = self._database.connection(), wsgi.first(pairs, "password")
+        conn, password = self.database.connection(), wsgi.first(pairs, "password")
         try:
             browser = _browser(request)._replace(before=self._cookie(request, wsgi.SESSION_COOKIE))
             device = self._device(request, email)
-            secret = signing.sign_in(conn, email, password, self._lifetime, browser, device)
+            secret = signing.sign_in(conn, email, password, self.lifetime, browser, device)
         except (Unauthenticated, TooManyAttempts) as err:
             log.warning("a sign-in from %s was refused: %s", wsgi.client_network(request), err)
             return self._sign_in(request, url, email, err, kept)
         if kept:
             return self._signed_in(request, self._resume(request, url, secret, kept), secret, email)
-        chooses = self._tenant_root and not self._tenant(request)
+        chooses = self.tenant_root and not self.tenant(request)
         start = request.root + (_TENANTS if chooses else "/")
         response = wsgi.redirect(wsgi.local_path(url) or start)
         return self._signed_in(request, response, secret, email)
@@ -194,28 +187,28 @@ class AccountPages:
         url: to which they are sent.
         secret: of the session.
         """
-        conn = self._database.connection()
-        identity = credentials.identify_session(conn, secret, self._tenant(request), True)
+        conn = self.database.connection()
+        identity = credentials.identify_session(conn, secret, self.tenant(request), True)
         assert identity is not None
         with as_identity(identity):
-            hidden = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(kept)])
+            hidden = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(kept)])
             action, title = wsgi.local_path(url), text("Your entries are kept")
-            return self._layout.page(request, resume.render, title, action=action, hidden=hidden)
+            return self.layout.page(request, resume.render, title, action=action, hidden=hidden)
 
     def tenants(self, request: wsgi.Request) -> wsgi.Response:
         """Show the tenants of the user; a single one is opened at once after signing in."""
         user, _ = self._user_and_session()
-        found = accounts.list_memberships(self._database.connection(), user.id)
-        if self._tenant_root is None or not found:
+        found = accounts.list_memberships(self.database.connection(), user.id)
+        if self.tenant_root is None or not found:
             return wsgi.redirect(f"{request.root}/")
         links = [
-            Hyperlink(each.name or each.slug, self._tenant_root(request, each.slug) + "/")
+            Hyperlink(each.name or each.slug, self.tenant_root(request, each.slug) + "/")
             for each in found
         ]
-        if len(links) == 1 and not self._tenant(request):
+        if len(links) == 1 and not self.tenant(request):
             return wsgi.redirect(links[0].href)
         title = text("Choose a tenant")
-        return self._layout.page(request, index.render, title, project=title, items=links)
+        return self.layout.page(request, index.render, title, project=title, items=links)
 
     def sign_out(self, request: wsgi.Request) -> wsgi.Response:
         """End this session."""
@@ -223,7 +216,7 @@ class AccountPages:
         identity = current_identity()
         if identity.via == SESSION:
             session = credentials.session_id(identity)
-            credentials.end_sessions(self._database.connection(), UUID(identity.user), session)
+            credentials.end_sessions(self.database.connection(), UUID(identity.user), session)
         response = wsgi.redirect(f"{request.root}/")
         self._set_cookie(response, wsgi.SESSION_COOKIE, "", 0)
         return response
@@ -256,14 +249,14 @@ class AccountPages:
                 seen=wsgi.time_tag(session.seen_at),
                 here=session.id == current,
             )
-            for session in credentials.list_sessions(self._database.connection(), user.id)
+            for session in credentials.list_sessions(self.database.connection(), user.id)
         ]
         return self._page(request, "account", text("Account"), _SESSIONS, **context)
 
     def end(self, request: wsgi.Request) -> wsgi.Response:
         """End one other session, or all of them."""
         pairs, (user, current) = wsgi.sent_form(request), self._user_and_session()
-        conn, session = self._database.connection(), wsgi.first(pairs, "session")
+        conn, session = self.database.connection(), wsgi.first(pairs, "session")
         if session == "others":
             credentials.end_sessions(conn, user.id, but=current)
         elif (id := accounts.as_id(session)) is not None:
@@ -277,7 +270,7 @@ class AccountPages:
         zones = {"", *available_timezones(), user.time_zone}
         if zone not in zones or language not in _languages():
             raise BadRequest(text("unknown time zone or language"))
-        accounts.change_settings(self._database.connection(), user.id, zone, language)
+        accounts.change_settings(self.database.connection(), user.id, zone, language)
         return wsgi.flash(wsgi.redirect(f"{request.root}{PREFIX}"), text("Saved."))
 
     def ask_password(self, request: wsgi.Request) -> wsgi.Response:
@@ -287,14 +280,14 @@ class AccountPages:
     def change_password(self, request: wsgi.Request) -> wsgi.Response:
         """Set a new password, which ends all sessions; this browser gets a new one."""
         pairs, (user, _) = wsgi.sent_form(request), self._user_and_session()
-        conn = self._database.connection()
+        conn = self.database.connection()
         try:
             signing.change_password(
-                conn, user, wsgi.first(pairs, "current"), _twice(pairs), self._min_length
+                conn, user, wsgi.first(pairs, "current"), _twice(pairs), self.min_length
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
             return self._password(request, user.email, err)
-        secret = credentials.start_session(conn, user.id, self._lifetime, _browser(request))
+        secret = credentials.start_session(conn, user.id, self.lifetime, _browser(request))
         response = wsgi.redirect(f"{request.root}{PREFIX}")
         return self._signed_in(request, response, secret, user.email)
 
@@ -316,13 +309,13 @@ class AccountPages:
         The response is the same for every email, and takes the same time.
         """
         email = wsgi.first(wsgi.sent_form(request), "email")
-        conn, device = self._database.connection(), self._device(request, email)
+        conn, device = self.database.connection(), self._device(request, email)
         try:
             wanted = signing.count_reset(conn, email, wsgi.client_network(request), device)
         except TooManyAttempts as err:
             return self.ask_forgot(request, err)
         if wanted:
-            self._links.request(request.root, conn, email, False)
+            self.links.request(request.root, conn, email, False)
         return self.ask_forgot(
             request, notice=text("If this email has an account, a link is on its way.")
         )
@@ -330,15 +323,15 @@ class AccountPages:
     def ask_reset(self, request: wsgi.Request) -> wsgi.Response:
         """Show the form of a reset link. The link stays valid: mail programs open links too."""
         key = wsgi.first(request.query, "key")
-        user = signing.find_reset(self._database.connection(), key)
+        user = signing.find_reset(self.database.connection(), key)
         return self._password(request, user.email, key=key)
 
     def reset(self, request: wsgi.Request) -> wsgi.Response:
         """Set the new password with the secret of a reset link."""
-        pairs, conn = wsgi.sent_form(request), self._database.connection()
+        pairs, conn = wsgi.sent_form(request), self.database.connection()
         key = wsgi.first(pairs, "key")
         try:
-            user = signing.use_reset(conn, key, _twice(pairs), self._min_length)
+            user = signing.use_reset(conn, key, _twice(pairs), self.min_length)
         except Invalid as err:
             return self._password(request, signing.find_reset(conn, key).email, err, key=key)
         response = wsgi.redirect(f"{request.root}{SIGN_IN}")
@@ -348,23 +341,23 @@ class AccountPages:
     # -- helpers -----------------------------------------------------------------------------------
 
     def _cookie(self, request: wsgi.Request, name: str) -> str:
-        return wsgi.cookies_of(request, secure=self._secure).get(name, "")
+        return wsgi.cookies_of(request, secure=self.secure).get(name, "")
 
     def _set_cookie(self, response: wsgi.Response, name: str, value: str, lifetime: float) -> None:
-        header = wsgi.cookie(name, value, secure=self._secure, lifetime=lifetime)
+        header = wsgi.cookie(name, value, secure=self.secure, lifetime=lifetime)
         response.headers.append(header)
 
     def _device(self, request: wsgi.Request, email: str) -> str:
         """Return the known device that sent the request, "" for an unknown one."""
         known = self._cookie(request, wsgi.DEVICE_COOKIE)
-        return signing.find_device(self._database.connection(), self._device_key, known, email)
+        return signing.find_device(self.database.connection(), self.secret, known, email)
 
     def _remember(
         self, request: wsgi.Request, response: wsgi.Response, email: str
     ) -> wsgi.Response:
         """Add the cookie that makes the browser a known device of the account."""
         known = self._cookie(request, wsgi.DEVICE_COOKIE)
-        value = signing.remember_device(self._database.connection(), self._device_key, known, email)
+        value = signing.remember_device(self.database.connection(), self.secret, known, email)
         self._set_cookie(response, wsgi.DEVICE_COOKIE, value, signing.DEVICE)
         return response
 
@@ -373,14 +366,14 @@ class AccountPages:
         identity = current_identity()
         if identity.via != SESSION:
             raise Unauthenticated(text("sign in first"))
-        user = accounts.find_user(self._database.connection(), identity.user)
+        user = accounts.find_user(self.database.connection(), identity.user)
         return user, credentials.session_id(identity)
 
     def _signed_in(
         self, request: wsgi.Request, response: wsgi.Response, secret: str, email: str
     ) -> wsgi.Response:
         """Add the cookie of a new session to the response."""
-        self._set_cookie(response, wsgi.SESSION_COOKIE, secret, self._lifetime)
+        self._set_cookie(response, wsgi.SESSION_COOKIE, secret, self.lifetime)
         return self._remember(request, response, email)
 
     def _sign_in(
@@ -400,12 +393,12 @@ class AccountPages:
             error = Unauthenticated(
                 text("Your session has ended. Sign in again; your entries are kept.")
             )
-        lacks_https = wsgi.lacks_https(request, secure=self._secure)
+        lacks_https = wsgi.lacks_https(request, secure=self.secure)
         notice = wsgi.https_message() if lacks_https else ""
         context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
         context["kept"] = bool(kept)
         context["button"] = WORDS.sign_in
-        context["forgot"] = f"{request.root}{_FORGOT}" if self._links.is_configured else ""
+        context["forgot"] = f"{request.root}{_FORGOT}" if self.links.is_configured else ""
         hidden = {"next": [wsgi.local_path(url)]}
         hidden |= {_KEPT + name: [*values] for name, values in kept.items()}
         return self._page(
@@ -415,7 +408,7 @@ class AccountPages:
     def _password(
         self, request: wsgi.Request, email: str, error: DomainError | None = None, key: str = ""
     ) -> wsgi.Response:
-        rule = text("At least {min} characters.", min=self._min_length)
+        rule = text("At least {min} characters.", min=self.min_length)
         context: dict[str, Any] = {"email": email, "current": not key, "rule": rule}
         path, hidden = _RESET if key else _PASSWORD, {"key": [key]}
         response = self._page(
@@ -441,16 +434,9 @@ class AccountPages:
         hidden: their hidden inputs.
         """
         context |= {"action": request.root + action, "problem": _problem(error)}
-        context["hidden"] = wsgi.join([wsgi.csrf_field(request), *_hidden_inputs(hidden)])
-        return self._layout.form_page(request, self._templates[name], title, error, **context)
-
-
-def _hidden_inputs(pairs: Mapping[str, Sequence[str]]) -> list[wsgi.Raw]:
-    return [
-        wsgi.void("input", type="hidden", name=name, value=value)
-        for name, values in pairs.items()
-        for value in values
-    ]
+        context["hidden"] = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(hidden)])
+        template = self.views.get(name, TEMPLATES[name])
+        return self.layout.form_page(request, template, title, error, **context)
 
 
 def _languages() -> Sequence[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from ...fanout import iso_utc
 from ...i18n import text
-from ...wsgi import Raw, Request, first, join, tag, void
+from ...wsgi import Raw, Request, first, hidden_inputs, join, tag, void
 from ..columns import listed_fields
 from ..fields import AnyActions, FormField, display_fields
 from ..form import moment_of
@@ -87,12 +87,9 @@ class Filters:
         for field in self.fields if self.has_form else ():
             if field.relation is None or field.name in options:
                 shown.update(_input_names(field))
-        return join(
-            void("input", type="hidden", name=name, value=value)
-            for name, values in self.params.items()
-            if name not in shown and not name.endswith(SEARCH)
-            for value in values
-        )
+        params = self.params.items()
+        kept = {n: values for n, values in params if n not in shown and not n.endswith(SEARCH)}
+        return hidden_inputs(kept)
 
     def _filter(self, field: FormField, options: Options) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""

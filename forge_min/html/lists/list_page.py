@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from ...actions import DEFAULT_LIMIT, LAST, ListQuery, Page
 from ...errors import BadRequest
 from ...i18n import format_number, text
-from ...wsgi import Raw, Request, Response, first, join, tag, void
+from ...wsgi import Raw, Request, Response, first, hidden_inputs, tag
 from ..cells import NUMBERS, Cells, PagePaths, csv_head, row_url
 from ..columns import MAX_COLUMNS, list_columns, listed_fields, title_column
 from ..fields import AnyActions, Fields, FormField, display_fields, label_of
@@ -71,8 +71,8 @@ class ListPage:
             "chips": [Item(label=label, href=self._url(rest)) for label, rest in chips],
             "sort": first(self._params, "sort"),
             "kept": Raw() if problem else filters.other_conditions(options),
-            "params": _hidden(self._without("cursor")),
-            "chosen": _hidden({COLUMNS: chosen}),
+            "params": hidden_inputs(self._without("cursor")),
+            "chosen": hidden_inputs({COLUMNS: chosen}),
             "columns": self._column_heads(columns),
             "rows": [
                 self._row_item("" if deleted else self._path, row, name, columns, cells)
@@ -150,12 +150,6 @@ class ListPage:
 
     def _without(self, *names: str) -> QueryParams:
         return {name: values for name, values in self._params.items() if name not in names}
-
-
-def _hidden(params: QueryParams) -> Raw:
-    """Return parameters as hidden inputs of a form."""
-    pairs = [(name, value) for name, values in params.items() for value in values]
-    return join(void("input", type="hidden", name=name, value=value) for name, value in pairs)
 
 
 def _query(params: QueryParams) -> str:

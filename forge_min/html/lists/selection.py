@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace as Item
@@ -11,7 +11,7 @@ from typing import Any
 from ...actions import Filter, ListQuery
 from ...errors import BadRequest, DomainError
 from ...i18n import format_number, text
-from ...wsgi import Request, Response, csrf_field, first, join, redirect, sent_form, void
+from ...wsgi import Request, Response, csrf_field, first, hidden_inputs, join, redirect, sent_form
 from ..fields import AnyActions, label_of
 from ..form import Texts
 from ..layout import Hyperlink, Layout, messages_of
@@ -111,10 +111,8 @@ class Selection:
         names = titles_of_keys(self._actions, shown, deleted=operation == "restore")
         kind = label_of(self._actions.resource.event)
         remaining = [key for key in keys if not (outcomes or {}).get(key)]
-        hidden = [csrf_field(request), void("input", type="hidden", name="confirmed", value="1")]
-        hidden.append(void("input", type="hidden", name="operation", value=operation))
-        pairs = [("all", "1")] if is_job else [("key", key) for key in remaining]
-        hidden += [void("input", type="hidden", name=name, value=value) for name, value in pairs]
+        hidden: dict[str, Sequence[Any]] = {"confirmed": ["1"], "operation": [operation]}
+        hidden |= {"all": ["1"]} if is_job else {"key": remaining}
         needs = {t.name for t in self._actions.resource.transitions if t.needs_reason}
         url = f"{request.root}{self._path}"
         label = label_of(self._actions.resource.topic)
@@ -130,7 +128,7 @@ class Selection:
             "danger": operation == "delete",
             "asks_reason": operation in needs,
             "reason": reason,
-            "hidden": join(hidden),
+            "hidden": join([csrf_field(request), hidden_inputs(hidden)]),
             "action": f"{url}/-/selected?{request.environ.get('QUERY_STRING', '')}",
             "cancel": url,
             "trail": [Hyperlink(label, url)],

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 
 FILES = {
     "account pages": {
-        "html/account": "pages",
-        "html/administration": "__init__ keys people tenants",
+        "html/account": "administration pages",
         "html/templates": "account invite keys password people person resume secret sign_in"
         " tenants",
     },

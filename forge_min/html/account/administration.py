@@ -1,8 +1,9 @@
-"""The pages of users below /-/people: the list, an invitation, and one user."""
+"""The pages of administrators, below /-/: users, tenants and API keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -10,20 +11,20 @@ from uuid import UUID
 from wsgiref.util import application_uri
 
 from ... import wsgi
-from ...auth import accounts, administration, current_identity
+from ...auth import accounts, administration, credentials, current_identity
 from ...errors import BadRequest, DomainError, NotFound
-from ...i18n import text
-from ..account import reset_path
-from ..account.pages import browser_name
+from ...i18n import format_number, text
 from ..history import account_sentence
-from ..layout import PEOPLE, Hyperlink, Layout
-from ..templates import invite, people, person, secret
-from .keys import FindAdministrator, key_item
+from ..layout import KEYS, PEOPLE, TENANTS, Hyperlink, Layout
+from ..templates import invite, keys, people, person, secret, tenants
+from .links import reset_path
+from .pages import browser_name
 
 Form = Mapping[str, Sequence[str]]
 Administrator = administration.Administrator
 Person = administration.Person
 Tenant = accounts.Tenant
+_DAY = "%Y-%m-%d"
 
 
 class Done(NamedTuple):
@@ -41,28 +42,43 @@ class Done(NamedTuple):
     is_removed: bool = False
 
 
-class PeoplePages:
-    """Handlers of the pages of users.
+class AdministrationPages:
+    """Handlers of the pages of administrators.
 
-    roles: the roles that the project knows.
+    administrator: returns the current user as an administrator, on this thread's connection.
+    roles: those that the project knows.
+    tenant_root: returns the root of the pages of a tenant (request, slug); None if no URL names it.
     """
 
     def __init__(
-        self, layout: Layout, administrator: FindAdministrator, roles: Sequence[str]
+        self,
+        layout: Layout,
+        administrator: Callable[[wsgi.Request], Administrator],
+        roles: Sequence[str],
+        tenant_root: Callable[[wsgi.Request, str], str] | None,
     ) -> None:
-        self._layout, self._administrator, self._roles = layout, administrator, roles
+        self._layout, self._administrator = layout, administrator
+        self._roles, self._tenant_root = roles, tenant_root
 
-    def routes(self) -> list[wsgi.Route]:
-        """Return the routes of these pages."""
-        return [
-            wsgi.Route("GET", PEOPLE, self.list, ""),
-            wsgi.Route("GET", f"{PEOPLE}/new", self.ask, ""),
-            wsgi.Route("POST", PEOPLE, self.invite, ""),
-            wsgi.Route("GET", f"{PEOPLE}/{{id}}", self.show, ""),
-            wsgi.Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change, ""),
+    def routes(self, *, tenants: bool) -> list[wsgi.Route]:
+        """Return the routes of these pages. tenants: whether there is a page of tenants."""
+        routes = [
+            wsgi.Route("GET", PEOPLE, self.list_people),
+            wsgi.Route("GET", f"{PEOPLE}/new", self.ask),
+            wsgi.Route("POST", PEOPLE, self.invite),
+            wsgi.Route("GET", f"{PEOPLE}/{{id}}", self.show),
+            wsgi.Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change),
+            wsgi.Route("GET", KEYS, self.list_keys),
+            wsgi.Route("POST", KEYS, self.revoke_key),
         ]
+        if tenants:
+            routes.append(wsgi.Route("GET", TENANTS, self.list_tenants))
+            routes.append(wsgi.Route("POST", TENANTS, self.create_tenant))
+        return routes
 
-    def list(self, request: wsgi.Request) -> wsgi.Response:
+    # -- users -------------------------------------------------------------------------------------
+
+    def list_people(self, request: wsgi.Request) -> wsgi.Response:
         """Show a page of users, found by words and by tenant."""
         admin, url = self._administrator(request), request.root + PEOPLE
         words, slug = wsgi.first(request.query, "q"), wsgi.first(request.query, "tenant")
@@ -112,7 +128,7 @@ class PeoplePages:
                 Item(session=s, browser=browser_name(s.agent), seen=wsgi.time_tag(s.seen_at))
                 for s in admin.sessions(id)
             ],
-            "keys": [key_item(key, request.root) for key in admin.list_keys(id)],
+            "keys": [_key_item(key, request.root) for key in admin.list_keys(id)],
             "history": [account_sentence(change) for change in admin.history(id)],
         }
         title = seen.user.name or seen.user.email
@@ -170,8 +186,6 @@ class PeoplePages:
             notice = text("{email} had an account already, and is a member now.", email=email)
         return self._done(request, Done(notice, link), id)
 
-    # -- helpers -----------------------------------------------------------------------------------
-
     def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
         """Return the form of the roles in a tenant, or everywhere.
 
@@ -196,6 +210,67 @@ class PeoplePages:
         value = done.key or application_uri(request.environ).rstrip("/") + reset_path(done.link)
         context: dict[str, Any] = {"notice": done.notice, "value": value, "back": url}
         return self._layout.page(request, secret.render, text("Shown only once"), **context)
+
+    # -- tenants -----------------------------------------------------------------------------------
+
+    def list_tenants(
+        self,
+        request: wsgi.Request,
+        form: Mapping[str, Sequence[str]] = {},
+        error: DomainError | None = None,
+    ) -> wsgi.Response:
+        """Show all tenants that the user may see, and the form of a new one."""
+        admin, url = self._administrator(request), request.root + TENANTS
+        may_create = admin.limit() is None
+        changes = admin.history(topic=administration.TENANTS) if may_create else ()
+        context: dict[str, Any] = {
+            "url": url,
+            "creates": may_create,
+            "slug": wsgi.first(form, "slug"),
+            "name": wsgi.first(form, "name"),
+            "rows": [
+                Item(
+                    title=tenant.name or tenant.slug,
+                    slug=tenant.slug,
+                    members=format_number(members),
+                    people=f"{request.root}{PEOPLE}?tenant={tenant.slug}",
+                    href=self._tenant_root(request, tenant.slug) + "/" if self._tenant_root else "",
+                )
+                for tenant, members in admin.tenants()
+            ],
+            "history": [account_sentence(change) for change in changes],
+        }
+        return self._layout.form_page(request, tenants.render, text("Tenants"), error, **context)
+
+    def create_tenant(self, request: wsgi.Request) -> wsgi.Response:
+        """Create a tenant."""
+        form = wsgi.sent_form(request)
+        slug, name = wsgi.first(form, "slug").strip(), wsgi.first(form, "name").strip()
+        try:
+            self._administrator(request).create_tenant(slug, name)
+        except DomainError as err:
+            return self.list_tenants(request, form, err)
+        return wsgi.flash(wsgi.redirect(request.root + TENANTS), text("Created."))
+
+    # -- keys --------------------------------------------------------------------------------------
+
+    def list_keys(self, request: wsgi.Request) -> wsgi.Response:
+        """Show a page of the keys that are not revoked."""
+        after = accounts.as_id(wsgi.first(request.query, "after"))
+        found = self._administrator(request).list_keys(after=after)
+        last = found[administration.PAGE - 1].id if len(found) > administration.PAGE else ""
+        context: dict[str, Any] = {
+            "keys": [_key_item(key, request.root) for key in found[: administration.PAGE]],
+            "next": f"{request.root}{KEYS}?after={last}" if last else "",
+            "url": request.root + KEYS,
+            "people": request.root + PEOPLE,
+        }
+        return self._layout.form_page(request, keys.render, text("API keys"), **context)
+
+    def revoke_key(self, request: wsgi.Request) -> wsgi.Response:
+        """Revoke a key."""
+        self._administrator(request).revoke_keys(wsgi.first(wsgi.sent_form(request), "key"))
+        return wsgi.flash(wsgi.redirect(request.root + KEYS), text("Revoked."))
 
 
 # -- operations on one user ------------------------------------------------------------------------
@@ -299,3 +374,19 @@ def _state(seen: Person) -> str:
 
 def _memberships(seen: Person) -> str:
     return "; ".join(f"{slug}: {', '.join(roles) or '–'}" for slug, roles in seen.tenants.items())
+
+
+def _key_item(key: credentials.ApiKey, root: str) -> Item:
+    """Return a key for a template."""
+    state = "" if key.revoked_at is None else text("revoked")
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        state = state or text("expired")
+    return Item(
+        key=key,
+        href=f"{root}{PEOPLE}/{key.user}",
+        roles=text("all") if key.roles is None else ", ".join(key.roles) or "–",
+        tenant=key.tenant or "–",
+        seen=wsgi.time_tag(key.seen_at, _DAY),
+        expires=wsgi.time_tag(key.expires_at, _DAY),
+        state=state,
+    )
