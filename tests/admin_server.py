@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from forge_min.admin import AdminServer, ProcessInspector
+from forge_min.admin.inspection import ProcessInspector
+from forge_min.admin.server import AdminServer
 from forge_min.observe import CONTENT_TYPE
 
 

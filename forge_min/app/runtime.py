@@ -31,7 +31,7 @@ from .routes import UNCOUNTED, brand_of, build_router
 from .telemetry import JobSpan, Metrics, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
-    from ..admin import JobsPages
+    from ..admin import jobs as admin_jobs
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until PostgreSQL counts as dead
@@ -247,18 +247,19 @@ class Runtime:
         return hub
 
     @cached_property
-    def jobs_pages(self) -> JobsPages:
+    def jobs_pages(self) -> admin_jobs.JobsPages:
         """The handler of the admin server's /jobs, created by the first request.
 
         Raises NotFound in an artifact without it.
         """
         if find_spec("..admin.jobs", __package__) is None:
             raise NotFound("this artifact has no jobs page; the command `jobs list` lists all jobs")
-        from ..admin import JobsPages
+        from ..admin import jobs as admin_jobs
 
         notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
         inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
-        return JobsPages(self._admin_database, self._config.project.name, notified, inserts)
+        name = self._config.project.name
+        return admin_jobs.JobsPages(self._admin_database, name, notified, inserts)
 
     def _serve(self, routes: Sequence[wsgi.Route]) -> None:
         code, registry = self._code, self.registry

@@ -11,7 +11,7 @@ from .. import __version__, fanout
 from ..observe import MetricRegistry, Snapshot, scrape, snapshot
 
 if TYPE_CHECKING:
-    from ..admin import Figures, JobCounts, ProcessInspector
+    from ..admin import history, inspection
     from ..app import Runtime
     from ..config import Config
 
@@ -38,15 +38,15 @@ class Health:
     def __init__(self, build: Mapping[str, Any]) -> None:
         self.build = build
         self.running: Runtime | None = None
-        self._jobs: JobCounts = None
+        self._jobs: history.JobCounts = None
         self._jobs_until = 0.0
 
     @cached_property
-    def inspector(self) -> ProcessInspector:
+    def inspector(self) -> inspection.ProcessInspector:
         """The processes that can be profiled."""
-        from ..admin import ProcessInspector
+        from ..admin import inspection
 
-        return ProcessInspector()
+        return inspection.ProcessInspector()
 
     def alive(self) -> Mapping[str, Any]:
         """Return the members of /healthz beside its status."""
@@ -71,11 +71,11 @@ class Health:
 
     def counted(self) -> Snapshot:
         """Return the series of the plots of this process, without a query to the database."""
-        from ..admin import SERIES
+        from ..admin import history
 
-        return snapshot(self.running.metrics.registry, SERIES) if self.running else []
+        return snapshot(self.running.metrics.registry, history.SERIES) if self.running else []
 
-    def figures(self) -> Figures:
+    def figures(self) -> history.Figures:
         """Return the data of the plots, read on a thread with its own connection."""
         now = time.monotonic()
         if now >= self._jobs_until and self.running is not None and not self.running.draining:

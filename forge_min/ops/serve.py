@@ -33,7 +33,7 @@ from .health import Health, has_admin
 from .project import Project
 
 if TYPE_CHECKING:
-    from ..admin import AdminServer
+    from ..admin import server as admin_server
     from ..app import Runtime
     from .processes import ParentChannel
 
@@ -136,11 +136,11 @@ class _Process:
         health.running = running
         return running
 
-    def _admin_server(self) -> AdminServer:
-        from ..admin import AdminServer
+    def _admin_server(self) -> admin_server.AdminServer:
+        from ..admin import server as admin_server
 
         c, name = self.project.config.admin, self.project.config.project.name
-        return AdminServer(
+        return admin_server.AdminServer(
             c.host, c.port, self.health, project=name, token=c.token, listener=self.admin_listener
         )
 

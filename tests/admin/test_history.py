@@ -9,8 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from forge_min.admin import SERIES, Figures
-from forge_min.admin.history import KEPT, STATES, History, quantile
+from forge_min.admin.history import KEPT, SERIES, STATES, Figures, History, quantile
 from forge_min.admin.plots import Series, plot, plots
 from forge_min.admin.templates import plots as page
 from forge_min.app.telemetry import Metrics

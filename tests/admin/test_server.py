@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from forge_min.admin import AdminServer, server
+from forge_min.admin import server
+from forge_min.admin.server import AdminServer
 from forge_min.errors import ServerError
 
 from admin_server import new_server

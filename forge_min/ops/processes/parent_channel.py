@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from ...admin import ProcessInspector, Reply
+from ...admin import inspection
 from ...observe import Inspection, Inspector, Wait, snapshot
 from ..health import Health
 
@@ -97,7 +97,7 @@ class ParentChannel:
         ended()
 
 
-class ChildInspector(ProcessInspector):
+class ChildInspector(inspection.ProcessInspector):
     """The inspector of the serving processes "1", "2", and so on.
 
     "admin" is this process itself. sockets: the admin process's end of each slot.
@@ -117,7 +117,7 @@ class ChildInspector(ProcessInspector):
 
     def inspect(
         self, names: Sequence[str], question: Inspection, wait: Wait = lambda _: False
-    ) -> Mapping[str, Reply]:
+    ) -> Mapping[str, inspection.Reply]:
         """Send a request to processes and return their responses by name."""
         if ADMIN in names:
             return super().inspect(names, question, wait)
@@ -132,7 +132,7 @@ class ChildInspector(ProcessInspector):
                         socket.send_fds(self._sockets[name], message, [writer.fileno()])
                     pending[reader] = name
             results = dict(_receive(pending, question, wait))
-        return {name: Reply(*results[name]) for name in names if name in results}
+        return {name: inspection.Reply(*results[name]) for name in names if name in results}
 
 
 def _receive(

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ...admin import Reply
+from ...admin import inspection
 from ...observe import SingleFlight, Snapshot, aggregate, counters_only, scrape, snapshot
 from ..health import Health
 from .parent_channel import COUNTED, PATIENCE, STATE, ChildInspector
@@ -103,7 +103,7 @@ class SiteHealth(Health):
         responses = self._children.inspect(self._children.serving(), COUNTED)
         return aggregate([super().counted(), *(of.result for of in responses.values())])
 
-    def _ask(self) -> Mapping[str, Reply]:
+    def _ask(self) -> Mapping[str, inspection.Reply]:
         """Request the state of all processes, and store their metrics."""
         states = self._children.inspect(self._children.serving(), STATE)
         with self._lock:
