@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
 from ..resources import files
-from .contexts import PLAIN_TEXT, HtmlContext, find_contexts
+from .contexts import HtmlContext, find_contexts
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\
@@ -89,7 +89,7 @@ class _Writer:
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """Return the parameters of the function and its body."""
-        contexts = [PLAIN_TEXT] * len(tokens) if self._plain else find_contexts(tokens)
+        contexts = [HtmlContext()] * len(tokens) if self._plain else find_contexts(tokens)
         pairs = list(zip(tokens, contexts, strict=True))
         for at, (token, context) in enumerate(pairs):
             if token.kind == "text":

@@ -86,9 +86,6 @@ class HtmlContext(NamedTuple):
     check: str = ""
 
 
-PLAIN_TEXT = HtmlContext()
-
-
 def find_contexts(tokens: list[Token]) -> list[HtmlContext]:
     """Return one HtmlContext for each token.
 
