@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from ..errors import BuildError
 
@@ -30,6 +30,8 @@ class Token(NamedTuple):
     variable: of a loop.
     negate: "not " or "".
     raw: "!raw" or "".
+    context: the offset of the tag, attribute value or element that contains it, -1 outside of them.
+    check: the function of wsgi.markup that checks a value at the beginning of a URL, else "".
     """
 
     kind: str
@@ -40,6 +42,8 @@ class Token(NamedTuple):
     variable: str = ""
     negate: str = ""
     raw: str = ""
+    context: int = -1
+    check: str = ""
 
 
 _NAME = r"[a-zA-Z][a-zA-Z0-9_]*"
@@ -115,7 +119,7 @@ def _marker(source: PageSource, match: re.Match[str]) -> Token:
     return _at(source, start, kind, **words.groupdict(""))
 
 
-def _at(source: PageSource, at: int, kind: str, **parts: str) -> Token:
+def _at(source: PageSource, at: int, kind: str, **parts: Any) -> Token:
     line, col = source.text.count("\n", 0, at) + 1, at - source.text.rfind("\n", 0, at)
     token = Token(kind, source.file, line, col, **parts)
     for word in [token.variable, *token.text.split(".")]:
