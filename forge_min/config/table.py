@@ -64,8 +64,16 @@ class ConfigKey(NamedTuple):
             return False
         try:
             return self.name not in _CHECKS or _CHECKS[self.name](value)
-        except ValueError:
+        except (ValueError, OSError, KeyError):
             return False
+
+
+def _time_zone(value: str) -> bool:
+    if value == "UTC":
+        return True
+    from zoneinfo import ZoneInfo  # PERF: only loaded for another zone than UTC
+
+    return bool(ZoneInfo(value))  # raises KeyError or OSError for an unknown name
 
 
 def _http(value: str) -> bool:
@@ -135,6 +143,7 @@ def _scripts(value: Mapping[str, object]) -> bool:
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
+    "project.time_zone": _time_zone,
     "server.host": _host,
     "admin.host": _host,
     "server.trusted_proxies": _networks,
@@ -145,7 +154,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "api.cors_origins": _origins,
     "assets.scripts": _scripts,
 }
-"""Rules beyond type, range and pattern: for an invalid value, false or ValueError."""
+"""Rules beyond type, range and pattern: for an invalid value, false, or an error of `_is_valid`."""
 
 TABLE = tuple(
     ConfigKey(f"{section}.{name}", **row)
