@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
 from ..resources import files
-from .contexts import find_contexts
+from .contexts import ContextParser
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\
@@ -88,7 +88,7 @@ class _Writer:
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """Return the parameters of the function and its body."""
         if not self._plain:
-            tokens = find_contexts(tokens)
+            tokens = ContextParser(tokens).parse()
         for at, token in enumerate(tokens):
             if token.kind == "text":
                 for line in token.text.splitlines(keepends=True):

@@ -75,15 +75,7 @@ _TOKEN = re.compile(f"[{_VALUE}{_MARKER}]")
 _ELSEWHERE = "put the value in an element or a data- attribute and read it from there"
 
 
-def find_contexts(tokens: list[Token]) -> list[Token]:
-    """Return the tokens with their `context` and `check`.
-
-    Raises BuildError F310 to F313, F315 and F317 for the first mistake.
-    """
-    return _ContextParser(tokens).parse()
-
-
-class _ContextParser:
+class ContextParser:
     """Parses the page as one text, with a character for each placeholder and marker."""
 
     def __init__(self, tokens: list[Token]) -> None:
@@ -94,7 +86,10 @@ class _ContextParser:
         self._tokens = dict(zip(self._starts, tokens, strict=True))
 
     def parse(self) -> list[Token]:
-        """Return the tokens with their contexts."""
+        """Return the tokens with their `context` and `check`.
+
+        Raises BuildError F310 to F313, F315 and F317 for the first mistake.
+        """
         at = 0
         while at < len(self._page):
             match = _PIECE.match(self._page, at)
