@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -115,21 +114,23 @@ def read_readable(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
 
     Unreadable files have the content b"". Else as `read_members`.
     """
-    members: dict[str, bytes] = {}
-    unreadable = []
-    read: Callable[[str], bytes]
-    with ExitStack() as stack:
-        if artifact.is_dir():
-            names, read = list_files(artifact), partial(_read, artifact)
-        else:
-            archive = stack.enter_context(zipfile.ZipFile(artifact))
-            names, read = [n for n in archive.namelist() if not n.endswith("/")], archive.read
-        for name in names:
-            try:
-                members[name] = read(name)
-            except Exception:  # zipfile and zlib raise many types of errors
-                unreadable.append(name)
-                members[name] = b""
+    if artifact.is_dir():
+        return _read_each(list_files(artifact), partial(_read, artifact))
+    with zipfile.ZipFile(artifact) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        return _read_each(names, archive.read)
+
+
+def _read_each(
+    names: Sequence[str], read: Callable[[str], bytes]
+) -> tuple[dict[str, bytes], list[str]]:
+    members, unreadable = {}, []
+    for name in names:
+        try:
+            members[name] = read(name)
+        except Exception:  # zipfile and zlib raise many types of errors
+            unreadable.append(name)
+            members[name] = b""
     return members, unreadable
 
 

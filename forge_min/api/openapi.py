@@ -162,7 +162,11 @@ def document_handlers(document: Json, *, tenant_in_path: bool = False) -> tuple[
 
     @lru_cache(32)  # by the current language and the root of a tenant
     def body(language: str, root: str, of_tenants: bool) -> bytes:
-        return to_json({**_translated(document), "servers": _servers(root, of_tenants)})
+        servers = [{"url": root or "/"}]
+        if of_tenants:
+            server = _TABLE["tenant"]["server"]
+            servers.insert(0, {**server, "url": root + server["url"]})
+        return to_json({**_translated(document), "servers": servers})
 
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
@@ -177,15 +181,6 @@ def document_handlers(document: Json, *, tenant_in_path: bool = False) -> tuple[
         return html_response(page, headers=[("Content-Language", "en")])
 
     return contract, docs
-
-
-def _servers(root: str, of_tenants: bool) -> list[Json]:
-    """The base URLs: the root, and before it, if `of_tenants`, the root of every tenant."""
-    here = {"url": root or "/"}
-    if not of_tenants:
-        return [here]
-    server = _TABLE["tenant"]["server"]
-    return [{**server, "url": root + server["url"]}, here]
 
 
 def _translated(part: Any) -> Any:

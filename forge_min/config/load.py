@@ -190,8 +190,6 @@ class _Loading:
             hint = "leave app_role out, or correct the URL"
             self._refuse_value("database.app_role", "must be the user of database.url", hint)
         self._check_ports()
-        if values["project.time_zone"] != "UTC":
-            self._check_time_zone(values["project.time_zone"])
         beat, after = values["jobs.heartbeat"], values["jobs.rescue_after"]
         if after <= beat:  # a living worker would count as dead between two heartbeats
             is_default = self._sources["jobs.rescue_after"] == "default"
@@ -201,15 +199,6 @@ class _Loading:
             self._refuse(f"{message}, not {after:g} s", "F200", hint)
         if self._env == "production":
             self._check_production(url)
-
-    def _check_time_zone(self, zone: str) -> None:
-        from zoneinfo import ZoneInfo  # PERF: only loaded for another zone than UTC
-
-        try:
-            ZoneInfo(zone)
-        except (ValueError, OSError, KeyError):
-            hint = "use an IANA name such as Europe/Berlin; the package tzdata has them"
-            self._refuse_value("project.time_zone", f"is not a time zone: {zone!r}", hint)
 
     def _check_ports(self) -> None:
         values, port = self._values, self._values["server.port"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..resources import table
-from .values import EXPECTED, Type, convert, freeze, parse_rate, wrong_content
+from .values import EXPECTED, Type, convert, parse_rate, wrong_content
 
 LONGEST = 3650 * 86400.0  # seconds
 _MOST_THREADS = 1024  # of a queue, as server.threads
@@ -56,7 +56,7 @@ class ConfigKey(NamedTuple):
             raise ValueError(expected + limit)
         if not self._is_valid(value):
             raise ValueError(self.expected)
-        return freeze(value)
+        return value
 
     def _is_valid(self, value: Any) -> bool:
         """Check the pattern, and the rule in `_CHECKS`."""
@@ -64,8 +64,16 @@ class ConfigKey(NamedTuple):
             return False
         try:
             return self.name not in _CHECKS or _CHECKS[self.name](value)
-        except ValueError:
+        except (ValueError, OSError, KeyError):
             return False
+
+
+def _time_zone(value: str) -> bool:
+    if value == "UTC":
+        return True
+    from zoneinfo import ZoneInfo  # PERF: only loaded for another zone than UTC
+
+    return bool(ZoneInfo(value))  # raises KeyError or OSError for an unknown name
 
 
 def _http(value: str) -> bool:
@@ -92,7 +100,7 @@ def _host(value: str) -> bool:
     return value.isprintable() and (value.isascii() or bool(value.encode("idna")))
 
 
-def _networks(value: list[str]) -> bool:
+def _networks(value: Sequence[str]) -> bool:
     if not value:
         return True
     from ipaddress import ip_network  # PERF: saves 3 ms without proxies
@@ -100,7 +108,7 @@ def _networks(value: list[str]) -> bool:
     return all(item == "unix" or ip_network(item) for item in value)
 
 
-def _origins(value: list[str]) -> bool:
+def _origins(value: Sequence[str]) -> bool:
     """Check that origins are written as browsers write them (Fetch standard, `Origin`).
 
     The host of a scheme other than http and https keeps its capitals and may be empty (WHATWG URL,
@@ -135,6 +143,7 @@ def _scripts(value: Mapping[str, object]) -> bool:
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
+    "project.time_zone": _time_zone,
     "server.host": _host,
     "admin.host": _host,
     "server.trusted_proxies": _networks,
@@ -145,7 +154,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "api.cors_origins": _origins,
     "assets.scripts": _scripts,
 }
-"""Rules beyond type, range and pattern: for an invalid value, false or ValueError."""
+"""Rules beyond type, range and pattern: for an invalid value, false, or an error of `_is_valid`."""
 
 TABLE = tuple(
     ConfigKey(f"{section}.{name}", **row)

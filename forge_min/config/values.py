@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -53,7 +54,7 @@ def parse_size(text: str) -> int | None:
 
 
 def convert(type_: Type, raw: Any) -> Any:
-    """Convert a TOML value, with lists and tables not yet frozen; None for another type."""
+    """Return a TOML value as services take it, read-only; None for another type."""
     kind = type(raw)
     if type_ == "duration":
         return parse_duration(raw) if kind is str else 0.0 if kind is int and raw == 0 else None
@@ -63,8 +64,10 @@ def convert(type_: Type, raw: Any) -> Any:
         known = math.isfinite(raw) if kind is float else kind is int and not wrong_content(raw)
         return float(raw) if known else None
     if type_ == "list":
-        return raw if kind is list and all(type(item) is str for item in raw) else None
-    kinds = {"text": str, "int": int, "bool": bool, "table": dict}
+        return tuple(raw) if kind is list and all(type(item) is str for item in raw) else None
+    if type_ == "table":
+        return MappingProxyType(dict(raw)) if kind is dict else None
+    kinds = {"text": str, "int": int, "bool": bool}
     return raw if kind is kinds[type_] else None
 
 
@@ -81,8 +84,8 @@ def wrong_content(value: Any) -> str:
             return " in UTF-8"
     elif isinstance(value, int):
         return "" if -_MOST <= value < _MOST else " of 64 bits at most"
-    elif isinstance(value, list | dict):
-        parts = value if isinstance(value, list) else [*value, *value.values()]
+    elif isinstance(value, list | tuple | Mapping):
+        parts = [*value, *value.values()] if isinstance(value, Mapping) else value
         return next(filter(None, map(wrong_content, parts)), "")
     return ""
 
@@ -108,10 +111,3 @@ def as_toml(type_: Type, raw: str) -> object:
     except (ValueError, RecursionError):  # a ValueError also for more digits than int() takes
         return raw
     return parsed["value"] if len(parsed) == 1 else raw
-
-
-def freeze(value: Any) -> Any:
-    """Return lists as tuples, and tables as read-only mappings."""
-    if isinstance(value, list):
-        return tuple(value)
-    return MappingProxyType(dict(value)) if isinstance(value, dict) else value

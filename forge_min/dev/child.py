@@ -15,17 +15,15 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ..app import Runtime
 from ..config import Config
 from ..ops import DONE, FAILED, Project, health, print_error, processes
 from ..ops import serve as serving
 from ..wsgi import Server
 from .overlay import Overlay, State, explanation
 from .problems import Problem, problems_of
-
-if TYPE_CHECKING:
-    from ..app import Runtime
 
 STARTED = b"1"  # written by `ParentChannel.report_started`
 

@@ -21,11 +21,12 @@ from importlib import invalidate_caches
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from ..app import Runtime
 from ..config import load
 from ..doctor import join_names
 from ..errors import UsageError
-from ..observe import setup
+
+# PERF: loads the SDK, half of the start of a process (tests/dev), once for all children.
+from ..observe import setup  # noqa: F401
 from ..ops import DONE, FOLDER, Project, health, processes, with_database
 from ..ship import refresh_stylesheet
 from ..wsgi import Server
@@ -35,8 +36,6 @@ from .problems import Problem
 from .rebuild import Problems, Step, apply_migrations, attempt, compare_schemas, write_gen
 from .watch import Changes, Watcher, required_by
 
-# PERF: loaded once for all children. The SDK is half of the start of a process (tests/dev).
-_LOADED = (Runtime, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
 CODE = "code"  # the name of the serving process and of its problems
 _TICK = 1.0  # seconds between checks that no file or process triggers

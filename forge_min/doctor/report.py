@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,8 @@ GROUPS = {
 """The subject of the codes that begin with these characters."""
 _COLOURS: dict[State, str] = {"failed": "31", "warning": "33", "skipped": "2", "ok": "32"}
 _WIDTH, _MARGIN = 100, " " * 17
-_PROGRAM = "forge-min "
-_PROJECT_COMMANDS = ("generate", "build", "help")  # an artifact does not have them
+# An artifact is its own program, and does not have these commands.
+_PROGRAM = re.compile(r"\Aforge-min (?!(?:generate|build|help)\b)")
 
 
 class DoctorReport:
@@ -38,7 +39,7 @@ class DoctorReport:
         self, results: Sequence[Finding], profile: str, *, strict: bool, command: str = "forge-min"
     ) -> None:
         self.findings = [
-            finding._replace(next=_typed(finding.next, command))
+            finding._replace(next=_PROGRAM.sub(lambda _: f"{command} ", finding.next))
             for finding in sorted(results, key=lambda finding: finding.code)
         ]
         self.counts = Counter(finding.state for finding in results)
@@ -70,11 +71,3 @@ class DoctorReport:
                 yield f"{_MARGIN}next: {printable(one.next)}"
         counts = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
         yield f"{counts} (profile {self._profile})"
-
-
-def _typed(next: str, command: str) -> str:
-    """Return the command as it is typed here: an artifact is its own program."""
-    words = next.removeprefix(_PROGRAM).split()
-    if not next.startswith(_PROGRAM) or words[0] in _PROJECT_COMMANDS:
-        return next
-    return f"{command} {next.removeprefix(_PROGRAM)}"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
 from ..resources import files
-from .contexts import PLAIN_TEXT, HtmlContext, find_contexts
+from .contexts import ContextParser
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\
@@ -60,13 +60,11 @@ class _Section(NamedTuple):
     """An open section.
 
     token: its marker.
-    context: the HTML context of the marker.
     start: the number of lines before its body.
     named: variables by the calls that returned their values.
     """
 
     token: Token
-    context: HtmlContext
     start: int
     named: dict[str, str]
 
@@ -89,31 +87,31 @@ class _Writer:
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """Return the parameters of the function and its body."""
-        contexts = [PLAIN_TEXT] * len(tokens) if self._plain else find_contexts(tokens)
-        pairs = list(zip(tokens, contexts, strict=True))
-        for at, (token, context) in enumerate(pairs):
+        if not self._plain:
+            tokens = ContextParser(tokens).parse()
+        for at, token in enumerate(tokens):
             if token.kind == "text":
                 for line in token.text.splitlines(keepends=True):
                     self._text += _quoted(line) + "\n" * line.endswith(("\n", "\r"))
             elif token.kind == "value":
-                call = self._value(token, context)
+                call = self._value(token)
                 known = (s.named[call] for s in reversed(self._open) if call in s.named)
                 self._text += "{" + next(known, call) + "}"
             elif token.kind in ("for", "if"):
-                self._begin(token, context, pairs[at + 1 :])
+                self._begin(token, tokens[at + 1 :])
             else:
-                self._end(token, context)
+                self._end(token)
         if self._open:
             fail(self._open[-1].token, "F315", "the section has no <!--$end-->")
         self._append_text()
         names = "".join(f"{name}: Any, " for name in sorted(self._names))
         return "*, " * bool(names) + names, "".join(self._lines)
 
-    def _value(self, token: Token, context: HtmlContext) -> str:
+    def _value(self, token: Token) -> str:
         text = self._path(token)
         if self._plain:
             return text
-        for function in filter(None, (context.check, "raw" if token.raw else "escape")):
+        for function in filter(None, (token.check, "raw" if token.raw else "escape")):
             self.used.add(function)
             text = f"_{function}({text})"
         return text
@@ -129,42 +127,40 @@ class _Writer:
     def _variables(self) -> set[str]:
         return {section.token.variable for section in self._open} - {""}
 
-    def _begin(
-        self, token: Token, context: HtmlContext, rest: list[tuple[Token, HtmlContext]]
-    ) -> None:
+    def _begin(self, token: Token, rest: list[Token]) -> None:
         path, variable = self._path(token), token.variable
         if variable in self._variables() | self._names:
             fail(token, "F318", f'the loop variable "{variable}" is already in use', "rename it")
         self._loops.add(variable)
         head = f"for {variable} in {path}:" if variable else f"if {token.negate}{path}:"
-        self._open_section(f"{head}  # {printable(token.file)}:{token.line}", token, context)
+        self._open_section(f"{head}  # {printable(token.file)}:{token.line}", token)
         if variable:
             self._name_values(variable, rest)
 
-    def _name_values(self, variable: str, rest: list[tuple[Token, HtmlContext]]) -> None:
+    def _name_values(self, variable: str, rest: list[Token]) -> None:
         """Assign values that the body of a loop shows twice, outside of sections, to variables."""
         depth, calls = 0, Counter[str]()
-        for token, context in rest:
+        for token in rest:
             depth += {"for": 1, "if": 1, "end": -1}.get(token.kind, 0)
             if depth < 0:
                 break
             if not depth and token.kind == "value" and token.text.partition(".")[0] == variable:
-                calls[self._value(token, context)] += 1
+                calls[self._value(token)] += 1
         for call in [call for call, count in calls.items() if count > 1]:
             self._count += 1
             self._open[-1].named[call] = f"_{self._count}"
             self._line(f"_{self._count} = {call}")
 
-    def _open_section(self, head: str, token: Token, context: HtmlContext) -> None:
+    def _open_section(self, head: str, token: Token) -> None:
         self._append_text()
         self._line(head)
-        self._open.append(_Section(token, context, len(self._lines), {}))
+        self._open.append(_Section(token, len(self._lines), {}))
 
-    def _end(self, token: Token, context: HtmlContext) -> None:
+    def _end(self, token: Token) -> None:
         if not self._open:
             fail(token, "F315", f"<!--${token.kind}--> belongs to no section")
         section = self._open[-1]
-        if section.context.at != context.at:
+        if section.token.context != token.context:
             message = f"the section of line {section.token.line} ends in another HTML context"
             fail(token, "F315", message, "begin and end it at one level: text, tag or value")
         self._append_text()
@@ -174,7 +170,7 @@ class _Writer:
         if token.kind == "else":
             if section.token.kind != "if":
                 fail(token, "F315", "<!--$else--> is allowed once, in an if")
-            self._open_section("else:", token, context)
+            self._open_section("else:", token)
 
     def _append_text(self) -> None:
         """Write the statement that appends the collected text."""

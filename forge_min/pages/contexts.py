@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from .tokens import Token, fail
 
@@ -75,29 +75,7 @@ _TOKEN = re.compile(f"[{_VALUE}{_MARKER}]")
 _ELSEWHERE = "put the value in an element or a data- attribute and read it from there"
 
 
-class HtmlContext(NamedTuple):
-    """The context of a placeholder or marker.
-
-    at: the offset of the tag, value or element that contains it, -1 for outside of them.
-    check: the function of wsgi.markup that checks a value at the beginning of a URL, else "".
-    """
-
-    at: int = -1
-    check: str = ""
-
-
-PLAIN_TEXT = HtmlContext()
-
-
-def find_contexts(tokens: list[Token]) -> list[HtmlContext]:
-    """Return one HtmlContext for each token.
-
-    Raises BuildError F310 to F313, F315 and F317 for the first mistake.
-    """
-    return _ContextParser(tokens).parse()
-
-
-class _ContextParser:
+class ContextParser:
     """Parses the page as one text, with a character for each placeholder and marker."""
 
     def __init__(self, tokens: list[Token]) -> None:
@@ -106,10 +84,12 @@ class _ContextParser:
         self._page = "".join(pieces)
         self._starts = list(itertools.accumulate(map(len, pieces), initial=0))[:-1]
         self._tokens = dict(zip(self._starts, tokens, strict=True))
-        self._contexts: dict[int, HtmlContext] = {}
 
-    def parse(self) -> list[HtmlContext]:
-        """Return the context of each token."""
+    def parse(self) -> list[Token]:
+        """Return the tokens with their `context` and `check`.
+
+        Raises BuildError F310 to F313, F315 and F317 for the first mistake.
+        """
         at = 0
         while at < len(self._page):
             match = _PIECE.match(self._page, at)
@@ -120,18 +100,18 @@ class _ContextParser:
                 self._text(*match.span("comment"), "a comment", values=False)
             elif match["tag"]:
                 at = self._tag(match["tag"].lower(), at)
-        return [self._contexts.get(start, HtmlContext()) for start in self._starts]
+        return list(self._tokens.values())
 
     def _tag(self, tag: str, start: int) -> int:
         at = start
         while match := _ATTRIBUTE.match(self._page, at):
-            self._put(at, match.start("name"), HtmlContext(start))
+            self._put(at, match.start("name"), start)
             self._attribute(tag, match["name"].lower(), *match.span("value"))
             at = match.end()
         end = _TAG_END.match(self._page, at)
         if end is None:
             self._broken(at)
-        self._put(at, end.end(), HtmlContext(start))
+        self._put(at, end.end(), start)
         return self._content(tag, end.end())
 
     def _content(self, tag: str, start: int) -> int:
@@ -149,15 +129,15 @@ class _ContextParser:
     def _attribute(self, tag: str, name: str, start: int, end: int) -> None:
         if name == "http-equiv" and start >= 0:
             self._fail(start, "F312", "http-equiv acts as a header", "send a header")
-        for at, token in self._put(start, end, HtmlContext(start)):
+        for at, token in self._put(start, end, start):
             if name in URLS and token.kind != "value":
                 self._fail(at, "F315", "a marker cannot be in a URL", "repeat the attribute")
             if token.raw or (token.kind == "value" and not takes_values(tag, name)):
                 what = f"a {'raw value' if token.raw else 'placeholder'} cannot be safe in"
                 hint = "put it in an element, or escaped in a data- attribute; or choose a class"
                 self._fail(at, "F312", f'{what} "{name}" of <{tag}>', hint)
-            check = self._url(at, start, end) if name in URLS else ""
-            self._contexts[at] = HtmlContext(start, check)
+            if name in URLS:
+                self._tokens[at] = token._replace(check=self._url(at, start, end))
 
     def _url(self, at: int, start: int, end: int) -> str:
         """Return the function that checks a value in a URL, "" if it needs none.
@@ -178,14 +158,15 @@ class _ContextParser:
             return ""
         return "check_root" if self._page.startswith("/", at + 1, end) else "check_url"
 
-    def _put(self, start: int, end: int, context: HtmlContext) -> list[tuple[int, Token]]:
+    def _put(self, start: int, end: int, context: int) -> list[tuple[int, Token]]:
         """Set the context of the tokens between two offsets, and return the tokens."""
         offsets = [match.start() for match in _TOKEN.finditer(self._page, start, end)]
-        self._contexts |= dict.fromkeys(offsets, context)
-        return [(at, self._tokens[at]) for at in offsets]
+        tokens = {at: self._tokens[at]._replace(context=context) for at in offsets}
+        self._tokens |= tokens
+        return list(tokens.items())
 
     def _text(self, start: int, end: int, where: str, values: bool) -> None:
-        for at, token in self._put(start, end, HtmlContext(start)):
+        for at, token in self._put(start, end, start):
             if token.raw or not values:
                 message = f"a {'raw value' if values else 'placeholder'} cannot be safe in {where}"
                 self._fail(at, "F310", message, _ELSEWHERE)

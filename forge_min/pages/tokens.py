@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from ..errors import BuildError
 
@@ -30,6 +30,8 @@ class Token(NamedTuple):
     variable: of a loop.
     negate: "not " or "".
     raw: "!raw" or "".
+    context: the offset of the tag, attribute value or element that contains it, -1 outside of them.
+    check: the function of wsgi.markup that checks a value at the beginning of a URL, else "".
     """
 
     kind: str
@@ -40,6 +42,8 @@ class Token(NamedTuple):
     variable: str = ""
     negate: str = ""
     raw: str = ""
+    context: int = -1
+    check: str = ""
 
 
 _NAME = r"[a-zA-Z][a-zA-Z0-9_]*"
@@ -64,6 +68,7 @@ _MARKERS = {
 }
 _KNOWN = "for x in xs, if x, if not x, else, end, include a.html, layout b.html, body, block name"
 _DEPTH = {"for": 1, "if": 1, "block": 1, "end": -1}
+_BODY = ""  # the name of the body among the blocks, as in the token of its marker
 
 
 def fail(
@@ -114,7 +119,7 @@ def _marker(source: PageSource, match: re.Match[str]) -> Token:
     return _at(source, start, kind, **words.groupdict(""))
 
 
-def _at(source: PageSource, at: int, kind: str, **parts: str) -> Token:
+def _at(source: PageSource, at: int, kind: str, **parts: Any) -> Token:
     line, col = source.text.count("\n", 0, at) + 1, at - source.text.rfind("\n", 0, at)
     token = Token(kind, source.file, line, col, **parts)
     for word in [token.variable, *token.text.split(".")]:
@@ -139,31 +144,28 @@ def assemble(page: PageSource, load: Load) -> list[Token]:
         del tokens[0]
     blocks: dict[str, list[Token]] = {}
     if tokens and tokens[0].kind == "layout":
-        parts = list(_parts(tokens[1:]))
+        marker, *rest = tokens
+        parts = list(_with_inner(rest))
         blocks = {token.text: inner for token, inner in parts if token.kind == "block"}
-        body = [token for token, _ in parts if token.kind != "block"]
-        tokens = _in_layout(tokens[0], body, blocks, load)
-    return list(_included(_filled(tokens, blocks), load, (page.file,)))
+        blocks[_BODY] = [token for token, _ in parts if token.kind != "block"]
+        tokens = tokenize(_load(marker, load))
+        _check_layout(marker, tokens, blocks)
+    return list(_expand(tokens, blocks, load, (page.file,)))
 
 
-def _in_layout(
-    marker: Token, body: list[Token], blocks: Mapping[str, object], load: Load
-) -> list[Token]:
-    layout = tokenize(_load(marker, load))
+def _check_layout(marker: Token, layout: list[Token], blocks: Mapping[str, list[Token]]) -> None:
+    """Check that the layout shows each block of the page, and the body if there is one."""
     known = [token.text for token in layout if token.kind == "block"]
-    for name in blocks:
-        if name not in known:
-            hint = f"its blocks are {', '.join(known)}" if known else "it has no blocks"
-            fail(marker, "F316", f'"{marker.text}" has no block "{name}"', hint)
-    indexes = [at for at, token in enumerate(layout) if token.kind == "body"]
-    if not indexes and known and not any(token.text.strip() for token in body):
-        return layout
-    if len(indexes) != 1:
+    for name in [name for name in blocks if name not in (_BODY, *known)]:
+        hint = f"its blocks are {', '.join(known)}" if known else "it has no blocks"
+        fail(marker, "F316", f'"{marker.text}" has no block "{name}"', hint)
+    bodies = sum(token.kind == "body" for token in layout)
+    optional = known and not any(token.text.strip() for token in blocks[_BODY])
+    if bodies > 1 or not (bodies or optional):
         fail(marker, "F316", f'the layout "{marker.text}" needs <!--$body--> exactly once')
-    return [*layout[: indexes[0]], *body, *layout[indexes[0] + 1 :]]
 
 
-def _parts(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
+def _with_inner(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
     """Yield each token, and with a block the tokens inside it."""
     rest = iter(tokens)
     for token in rest:
@@ -176,29 +178,28 @@ def _parts(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
         yield token, inner[:-1]
 
 
-def _filled(tokens: Iterable[Token], blocks: Mapping[str, list[Token]]) -> Iterator[Token]:
-    """Replace each block by that of the page, or by its own content."""
-    for token, inner in _parts(tokens):
-        if token.kind == "block":
-            others = {name: each for name, each in blocks.items() if name != token.text}
-            yield from _filled(blocks.get(token.text, inner), others)
-        else:
-            yield token
+def _expand(
+    tokens: Iterable[Token], blocks: Mapping[str, list[Token]], load: Load, within: tuple[str, ...]
+) -> Iterator[Token]:
+    """Replace each block and the body by those of the page, and includes by their files.
 
-
-def _included(tokens: Iterable[Token], load: Load, within: tuple[str, ...]) -> Iterator[Token]:
-    for token in tokens:
+    within: the names of the page and of the included files around the tokens.
+    """
+    for token, inner in _with_inner(tokens):
         if token.kind == "layout":
             fail(token, "F316", "a page begins with its layout; a layout has none")
-        elif token.kind == "block":
+        elif token.kind == "block" and len(within) > 1:
             fail(token, "F316", "an included file has no blocks; a page and a layout may have some")
-        elif token.kind == "body":
+        elif token.kind == "body" and _BODY not in blocks:
             fail(token, "F316", "only a layout has a body, and a layout is not a page itself")
+        elif token.kind in ("block", "body"):
+            others = {name: block for name, block in blocks.items() if name != token.text}
+            yield from _expand(blocks.get(token.text, inner), others, load, within)
         elif token.kind == "include":
             part = _load(token, load)
             if part.file in within:
                 fail(token, "F316", f'"{token.text}" includes itself')
-            yield from _included(tokenize(part), load, (*within, part.file))
+            yield from _expand(tokenize(part), {}, load, (*within, part.file))
         else:
             yield token
 

@@ -7,7 +7,7 @@ Names that would hide a builtin end in "_" here, but not in the package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal, TypedDict, Unpack, cast
 
@@ -197,6 +197,8 @@ class DecimalOptions(ColumnOptions, total=False):
     """Options of decimal. precision: (total digits, decimal places), as numeric(p, s)."""
 
     default: str | int | None
+    min: int | float | None
+    max: int | float | None
     precision: tuple[int, int] | None
 
 
@@ -252,19 +254,14 @@ def bigint(name: str, **options: Unpack[IntOptions]) -> Field:
     return Field(name, "bigint", **options)
 
 
-def decimal(
-    name: str,
-    *,
-    min: int | float | None = None,
-    max: int | float | None = None,
-    **options: Unpack[DecimalOptions],
-) -> Field:
+def decimal(name: str, **options: Unpack[DecimalOptions]) -> Field:
     """An exact number.
 
     A default with a fraction is written as text: default="0.5". min and max are included in the
     range and exact: 0.1 is one tenth.
     """
-    return Field(name, "decimal", min=_exact(min), max=_exact(max), **options)
+    least, most = _exact(options.pop("min", None)), _exact(options.pop("max", None))
+    return replace(Field(name, "decimal", **options), min=least, max=most)
 
 
 def float_(name: str, **options: Unpack[FloatOptions]) -> Field:

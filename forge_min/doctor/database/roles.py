@@ -56,7 +56,7 @@ def check_role(site: Site, declared: Declarations, conn: db.Connection) -> Itera
         reasons = db.role_findings(conn, "unbound")
         ((owned,),) = db.run(conn, SQL["owned"])
         ((repair,),) = db.run(conn, SQL["bound"])
-        tenants = _tenants(conn, declared)
+        tenants = _has_tenants(declared, _scoped(conn, declared))
         lacking, excess = db.role_findings(conn, "lacking"), db.role_findings(conn, "excess")
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
@@ -87,7 +87,7 @@ def check_isolation(site: Site, declared: Declarations, conn: db.Connection) -> 
     """Check the catalog of tenants' tables, and which rows the role sees without a tenant."""
     with read_only(conn):
         relations = _scoped(conn, declared)
-        tenants = _tenants(conn, declared)
+    tenants = _has_tenants(declared, relations)
     missing = (declared.scoped or frozenset()) - {table.name for table in relations}
     wrong = [f"{name} is missing, or has no tenant_id" for name in sorted(missing)]
     wrong += [f"{one.name} {why}" for one in relations if one.table and (why := _gap(one))]
@@ -101,10 +101,9 @@ def _scoped(conn: db.Connection, declared: Declarations) -> list[TenantTable]:
     return [TenantTable(*row) for row in db.run(conn, SQL["scoped"], params)]
 
 
-def _tenants(conn: db.Connection, declared: Declarations) -> bool:
+def _has_tenants(declared: Declarations, relations: list[TenantTable]) -> bool:
     """Return whether the code or the catalog has tables of tenants."""
-    own = (one.name for one in _scoped(conn, declared) if not one.name.startswith("forge_"))
-    return bool(declared.scoped) or any(own)
+    return bool(declared.scoped) or any(not one.name.startswith("forge_") for one in relations)
 
 
 def _gap(one: TenantTable) -> str:
