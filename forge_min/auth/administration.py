@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -161,7 +162,7 @@ class Administrator:
     def invite(
         self, email: str, name: str = "", roles: Roles = (), tenant: Tenant | None = None
     ) -> tuple[UUID, bool, str]:
-        """Create an account. An administrator of all tenants may also add one to a tenant.
+        """Create an account, or add one to a tenant that the administrator sees elsewhere.
 
         roles: in the tenant; without one, everywhere.
 
@@ -176,7 +177,7 @@ class Administrator:
         with self._changing(tenant):
             try:
                 id, is_new = accounts.find_user(self._conn, email).id, False
-                if tenant is None or self.limit() is not None:
+                if tenant is None or not self._sees(id):
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
                 id, is_new = accounts.create_user(self._conn, email, name=name), True
@@ -354,6 +355,14 @@ class Administrator:
         result = accounts.grant(self._conn, id, roles, tenant and tenant.id)
         self._record_roles(id, tenant, _roles_of(person, tenant), result)
         return result
+
+    def _sees(self, id: UUID) -> bool:
+        """Return whether the administrator administers all tenants or one of the user's."""
+        if current_identity().system:
+            return True
+        own = self._load(UUID(current_identity().user))
+        held = [own.tenants.get(slug, ()) for slug in self._load(id).tenants]
+        return not self._roles.isdisjoint(chain(own.user.roles, *held))
 
     def _load(self, id: UUID) -> Person:
         """Return a user with all tenants."""

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..actions import Filter, ListQuery, Transition, quote
-from ..auth import current_identity
+from ..auth import ANONYMOUS, current_identity
+from ..errors import Unauthenticated
 from ..i18n import format_number, gettext_noop, text
 from ..wsgi import Raw, Request, Response, tag, user_zone
 from .cells import row_url
@@ -37,6 +38,8 @@ def show_home(layout: Layout, arrangement: Home, request: Request) -> Response:
     arrangement: that of the project.
     """
     resources = {path: a for path, a in layout.resources.items() if a.may("read")}
+    if not resources and current_identity() == ANONYMOUS:
+        raise Unauthenticated(text("sign in first"))
     waiting = [_waiting(a, request.root + path) for path, a in resources.items()]
     paths = layout.paths()
     wanted = [paths[topic] for topic in arrangement.resources or paths]

@@ -42,7 +42,7 @@ def details(
     """
     hidden = actions.hidden()
     key = actions.resource.key
-    ours = {"version", *([key.name] if key.type == "uuid" else [])}
+    ours = {"version", "deleted_at", *([key.name] if key.type == "uuid" else [])}
     shown = [f for f in fields if f.name not in {*hidden, *ours}]
     cells = Cells(actions, [row], shown, paths, root)
     return {

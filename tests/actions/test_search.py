@@ -49,6 +49,8 @@ def test_the_best_match_comes_first_and_equal_ones_by_key(shelf: Bookshop) -> No
     assert found(shelf, '"the sea" -word') == [2]
     assert found(shelf, "trees or more") == [1, 7]
     assert found(shelf, "seas") == []
+    assert found(shelf, "se") == found(shelf, "sea") and found(shelf, '"se"') == []
+    assert found(shelf, "SEA lan") == [4, 3] and found(shelf, "lan sea") == []
 
 
 def test_a_sort_that_is_asked_for_wins_over_the_rank(shelf: Bookshop) -> None:
@@ -93,7 +95,22 @@ def test_a_cursor_of_other_words_is_refused(shelf: Bookshop) -> None:
 
 
 @pytest.mark.parametrize(
-    "q", ["!!!", "-", '"', "'", "()", "&|!<->:*", "\\", "%(forge_q)s %s", "a:*b", "e" * 200, "☃"]
+    "q",
+    [
+        "!!!",
+        "-",
+        '"',
+        "'",
+        "()",
+        "&|!<->:*",
+        "\\",
+        "%(forge_q)s %s",
+        "a:*b",
+        "e" * 200,
+        "☃",
+        "or",
+        "漢字",
+    ],
 )
 def test_whatever_is_typed_is_words_or_nothing(shelf: Bookshop, q: str) -> None:
     assert found(shelf, q) == []

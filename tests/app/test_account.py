@@ -136,7 +136,7 @@ def test_a_member_of_one_tenant_gets_there_and_of_several_chooses(
         assert browser.get("/account/tenants") == 200
         assert '<a href="/t/south/">South</a>' in browser.text
         assert browser.get("/t/south/") == 200
-        switch = '<a href="/t/south/account/tenants" title="Change the tenant">south</a>'
+        switch = '<a href="/t/south/account/tenants" title="Change the tenant">Tenant: south</a>'
         assert switch in browser.text
         browser.get("/t/south/account/tenants")
         assert '<a href="/t/north/">North</a>' in browser.text

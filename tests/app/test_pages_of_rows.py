@@ -377,6 +377,7 @@ def test_verbs_are_buttons_and_their_errors_are_shown(site: Runtime) -> None:
 
 
 def test_the_start_page_shows_what_waits_counts_and_changes(site: Runtime) -> None:
+    assert Client(site).get("/", headers={"Accept": "text/html"}).status == 401
     key = admit(site)
     start = texts(page(site, "/", DOCTOR))
     assert "Waiting for you" not in start  # nobody but a nurse admits

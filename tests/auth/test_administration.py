@@ -175,6 +175,22 @@ def test_with_mail_links_are_sent_and_no_administrator_sees_them(hospital: Hospi
     assert not db.run(hospital.conn, "select key from forge_reset")
 
 
+def test_an_administrator_of_two_tenants_adds_a_member_of_one_to_the_other(
+    hospital: Hospital,
+) -> None:
+    hospital.member("sid@example.com", ["nurse"], hospital.south)
+    accounts.create_tenant(hospital.conn, "east")
+    east = accounts.find_tenant(hospital.conn, "east")
+    accounts.grant(hospital.conn, hospital.nora, ["admin", "nurse"], east.id)
+    with hospital.acting(hospital.nora, east, lambda *_: None) as nora:
+        with pytest.raises(Conflict):
+            nora.invite("sid@example.com", "", ["nurse"], east)
+        with pytest.raises(Forbidden):
+            nora.invite("nick@example.com", "", ["finance"], east)
+        assert nora.invite("nick@example.com", "", ["nurse"], east) == (hospital.nick, False, "")
+        assert nora.person(hospital.nick).tenants == {"east": ["nurse"]}
+
+
 def test_an_administrator_takes_over_no_account_that_gets_roles_elsewhere(
     hospital: Hospital,
 ) -> None:

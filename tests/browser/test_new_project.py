@@ -146,6 +146,19 @@ def test_long_words_fit_a_phone_or_are_scrolled_with_the_keyboard(
         assert browser.execute_async_script(AXE)["violations"] == [], path
 
 
+def test_a_notice_after_a_form_is_shown_once(shop: Shop, browse: Callable[..., Any]) -> None:
+    browser, base = browse(), f"http://127.0.0.1:{shop.port}"
+    browser.get(base + "/-/people/new")
+    browser.find_element(By.ID, "email").send_keys("admin@example.com")
+    browser.find_element(By.ID, "password").send_keys(shop.password + Keys.ENTER)
+    browser.until("location.pathname === '/-/people/new'")
+    browser.find_element(By.ID, "email").send_keys("nina@example.com" + Keys.ENTER)
+    notice = "document.body.textContent.includes('An invitation was sent to nina@example.com.')"
+    browser.until(notice)
+    browser.get(browser.current_url)
+    assert not browser.execute_script(f"return {notice}")
+
+
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_form_keeps_its_entries_when_the_session_ends(
     shop: Shop, browse: Callable[..., Any], scripts: bool

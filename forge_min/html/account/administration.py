@@ -82,7 +82,7 @@ class AdministrationPages:
         """Show a page of users, found by words and by tenant."""
         admin, url = self._administrator(request), request.root + PEOPLE
         words, slug = wsgi.first(request.query, "q"), wsgi.first(request.query, "tenant")
-        tenants = [tenant for tenant, _ in admin.tenants()]
+        tenants, limit = [tenant for tenant, _ in admin.tenants()], admin.limit()
         tenant = next((each for each in tenants if each.slug == slug), None)
         found = admin.people(words, tenant, wsgi.first(request.query, "after"))
         last = found[administration.PAGE - 1].user.email if len(found) > administration.PAGE else ""
@@ -91,13 +91,13 @@ class AdministrationPages:
             "path": url,
             "new": f"{url}/new",
             "q": words,
-            "tenants": [_option(each, slug) for each in tenants],
+            "tenants": [_option(each, slug) for each in tenants if limit is None],
             "rows": [
                 Item(
                     href=f"{url}/{each.user.id}",
                     title=each.user.name or each.user.email,
                     email=each.user.email,
-                    roles=", ".join(each.user.roles) or "–",
+                    roles=", ".join(each.tenants[limit.slug] if limit else each.user.roles) or "–",
                     tenants=_memberships(each),
                     state=_state(each),
                 )

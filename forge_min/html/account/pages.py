@@ -132,8 +132,8 @@ class AccountPages:
         form = wsgi.tag("form", content, method="post", action=f"{root}{PREFIX}/sign-out")
         links = [wsgi.tag("a", identity.name, href=f"{root}{PREFIX}"), form]
         if self.tenant_root and (slug := self.tenant(request)):
-            title = text("Change the tenant")
-            links.insert(0, wsgi.tag("a", slug, href=f"{root}{_TENANTS}", title=title))
+            title, label = text("Change the tenant"), text("Tenant: {name}", name=slug)
+            links.insert(0, wsgi.tag("a", label, href=f"{root}{_TENANTS}", title=title))
         return wsgi.tag("div", wsgi.join(links), class_="account")
 
     # -- sign in and out ---------------------------------------------------------------------------
@@ -411,9 +411,8 @@ class AccountPages:
         rule = text("At least {min} characters.", min=self.min_length)
         context: dict[str, Any] = {"email": email, "current": not key, "rule": rule}
         path, hidden = _RESET if key else _PASSWORD, {"key": [key]}
-        response = self._page(
-            request, "account_password", WORDS.change, path, error, hidden, **context
-        )
+        title = text("Choose a password") if key else WORDS.change
+        response = self._page(request, "account_password", title, path, error, hidden, **context)
         if isinstance(error, Unauthenticated):  # the user is known, the password is wrong
             response.status = 403
         return response

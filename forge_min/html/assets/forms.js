@@ -20,7 +20,7 @@
     }
     const response = await fetch(url, {
       method: asks ? "GET" : "POST",
-      headers: { Accept: "text/html" },
+      headers: { Accept: "text/html", ...(asks ? {} : { "X-Requested-With": "fetch" }) },
       ...(asks ? {} : { body }),
     });
     if (!/^text\/html/.test(response.headers.get("Content-Type") || "")) throw new Error("not a page");

@@ -58,7 +58,7 @@ class MetricRegistry:
         callback: Callback,
         across: Across = "sum",
     ) -> Metric[Gauge]:
-        """Return a gauge, whose values are read from `callback` at each scrape.
+        """Return a gauge. Its values are read from `callback` at each scrape.
 
         Other parameters and errors as for `counter`.
 

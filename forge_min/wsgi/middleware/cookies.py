@@ -56,7 +56,12 @@ def flash(response: Response, message: str) -> Response:
 
 
 def flashed(request: Request) -> str:
-    """Return the message of `flash`, "" without one. The page that shows it deletes it."""
+    """Return the message of `flash`, "" without one. The page that shows it deletes it.
+
+    A script that sends a form loads the page of the redirect twice: it does not show the first one.
+    """
+    if request.header("X-Requested-With"):
+        return ""
     return unquote(cookies_of(request, secure=False).get(_FLASH_COOKIE, ""))
 
 
