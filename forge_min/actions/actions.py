@@ -29,6 +29,7 @@ from .writer import ANY_VERSION, Item, WriteActions
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 MAX_REASON = 1000  # characters of the reason of a transition
+Verb = Callable[[Any], object]  # takes the key of a row
 AnyRow = tuple[Any, Any]  # the actions of a resource, the key of a row
 
 
@@ -135,12 +136,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         return self._row(written.values)
 
     def perform_each(
-        self,
-        keys: Sequence[Any],
-        operation: str,
-        *,
-        reason: str = "",
-        verb: Callable[[Any], object] | None = None,
+        self, keys: Sequence[Any], operation: str, *, reason: str = "", verb: Verb | None = None
     ) -> dict[Any, DomainError | None]:
         """Perform an operation on each of these rows, in one transaction: on all or on none.
 

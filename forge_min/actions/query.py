@@ -40,9 +40,9 @@ Params = dict[str, Any]
 
 # How well a row matches the words: the sort key of a search without `sort`.
 RANK = Column("forge_rank", "string", nullable=False)
-_WORDS = (
-    "coalesce(nullif(websearch_to_tsquery('simple', %(forge_q)s)::text, '')"
-    " || %(forge_prefix)s::text, '')::tsquery"
+_WORDS = (  # the last word of the query, in its spelling by PostgreSQL, may be a prefix
+    "regexp_replace(websearch_to_tsquery('simple', %(forge_q)s)::text, '''$',"
+    " '''' || %(forge_prefix)s::text)::tsquery"
 )
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
 

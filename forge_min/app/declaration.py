@@ -246,10 +246,6 @@ class App:
         self.renew = function
         return function
 
-    def all_pages(self) -> list[DeclaredPage]:
-        """Return the pages, also those of forms."""
-        return [*self.pages, *(form.page for form in self.forms)]
-
     def provide(self, **dependencies: object) -> None:
         """Provide values that workers, handlers and hooks take as parameters of the same name."""
         self.dependencies.update(dependencies)
@@ -323,7 +319,7 @@ class ProjectCode(NamedTuple):
         """Return the roles that the schemas, the configuration and app.py name, sorted."""
         app = self.app
         roles = {*self.config.auth.roles, *app.manual_roles, *app.administrators}
-        roles.update(*(page.roles for page in app.all_pages()))
+        roles.update(*(page.roles for page in app.pages), *(form.page.roles for form in app.forms))
         for actions in registry.actions.values():
             roles.update(*actions.resource.permissions.values())
             for column in actions.resource.columns:

@@ -210,7 +210,7 @@ def _declared(app: App, registry: Registry, layout: Layout) -> list[wsgi.Route]:
         own.append(wsgi.Route("GET", page.path, _page(registry, page, layout)))
     for form in app.forms:
         own += html.FormPage(registry, layout, form).routes()
-    for page in app.all_pages():
+    for page in (*app.pages, *(form.page for form in app.forms)):
         if page.nav:
             layout.pages[page.path] = page
     return own

@@ -11,7 +11,7 @@ from ..actions import Registry
 from ..auth import require_one_of
 from ..errors import ConfigError
 from ..i18n import text
-from ..wsgi import Request, Response, Route, redirect
+from ..wsgi import Request, Response, Route, local_path, redirect
 from . import form
 from .fields import Fields
 from .form import Texts
@@ -49,6 +49,11 @@ class FormPage(ResourcePages):
             Route("GET", self._path + "/choices", self.choices),
         ]
 
+    def choices(self, request: Request) -> Response:
+        """Return the results of a search, if the user may open the form."""
+        self._allow_create()
+        return super().choices(request)
+
     def _allow_create(self) -> None:
         if self._page.roles:
             require_one_of(self._page.roles)
@@ -59,13 +64,14 @@ class FormPage(ResourcePages):
         return {**form.defaults(fields), **texts}
 
     def _save(self, request: Request, data: Mapping[str, Any]) -> Response:
-        values = self._actions.check_fields(data, [field.name for field in self._input_fields])
+        names = [field.name for field in self._fields(new=True)]
+        values = self._actions.check_fields(data, names)
         with db.transaction(self._actions.connection()):
-            path = self._function(values, request)
-        return redirect(request.root + path)
+            url = request.root + self._function(values, request)
+        return redirect(local_path(url) or f"{request.root}/")
 
-    def _once_options(self) -> dict[str, Any]:
-        return {"operation": "", "path": self._path}
+    def _once_options(self, request: Request) -> dict[str, Any]:
+        return {"operation": "", "path": request.path}
 
     def _frame(self, request: Request) -> dict[str, Any]:
         title, action = text(self._page.title), request.root + quote(request.path)

@@ -44,7 +44,7 @@ from .report import aggregate_csv
 from .row_pages import RowPages
 from .titles import title_of
 
-LISTING = ("", ".csv", "/-/aggregate.csv", "/new", "/new/choices", "/{id}/edit")
+LISTING = ("", ".csv", "/-/aggregate.csv", "/new", "/new/choices", "/{id}/edit", "/-/selected")
 """The pages that list or search rows, below a resource's path: rate limits count them."""
 
 _CONFLICT = gettext_noop("Another user has changed the same fields. Choose which values to save.")
@@ -161,7 +161,11 @@ class ResourcePages(RowPages):
         while True:
             try:
                 status, headers, body, _ = self._actions.once(
-                    token[:_LONGEST_TOKEN], digest, run, client=client, **self._once_options()
+                    token[:_LONGEST_TOKEN],
+                    digest,
+                    run,
+                    client=client,
+                    **self._once_options(request),
                 )
                 return Response(status, body, headers)
             except Conflict as err:
@@ -197,7 +201,7 @@ class ResourcePages(RowPages):
     def _save(self, request: Request, data: Mapping[str, Any]) -> Response:
         return self._done(request, "created", self._actions.create(data))
 
-    def _once_options(self) -> dict[str, Any]:
+    def _once_options(self, request: Request) -> dict[str, Any]:
         """Return further parameters of `Actions.once`."""
         return {"repeatable": self._actions.is_inherited("create", "validate")}
 

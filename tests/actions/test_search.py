@@ -51,6 +51,7 @@ def test_the_best_match_comes_first_and_equal_ones_by_key(shelf: Bookshop) -> No
     assert found(shelf, "seas") == []
     assert found(shelf, "se") == found(shelf, "sea") and found(shelf, '"se"') == []
     assert found(shelf, "SEA lan") == [4, 3] and found(shelf, "lan sea") == []
+    assert sorted(found(shelf, 'sea -"foo bar')) == [1, 2, 3, 4], "a quote that is not closed"
 
 
 def test_a_sort_that_is_asked_for_wins_over_the_rank(shelf: Bookshop) -> None:

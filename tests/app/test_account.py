@@ -170,13 +170,21 @@ def test_only_forms_of_our_pages_are_kept_while_one_signs_in(
             assert browser.send("/courses/new", title="Algebra") == status
             kept = 'name="kept.title" value="Algebra"' in browser.text
             assert kept == (site_of == "same-origin")
+        browser = Browser(client, Accept="text/html", Sec_Fetch_Site="same-origin")
+        assert browser.send("/accounts/new", name="x") == 401 and "kept.name" in browser.text
+        browser.cookies["forge_session"] = "one that has ended"
+        browser.fields["_csrf_token"] = "of that session"
+        assert browser.send("/courses/-/selected", operation="delete", key="1") == 401
+        assert "kept.operation" in browser.text
+        assert browser.send("/courses/new", title="x" * 300_000) == 303, "too long to be kept"
         unknown = Browser(client, Accept="text/html")
         assert unknown.send("/courses/new", title="Algebra") == 303, "as of a program"
         browser = Browser(client, Accept="text/html", Sec_Fetch_Site="same-origin")
         browser.send("/account/password", current="secret")
         assert "secret" not in browser.text
         browser.get("/account/sign-in")
-        fields = {"kept.title": '"><script>', "next": "//evil.example/"}
+        fields = {"kept.title": '"><script>', "kept.seats": "7", "next": "//evil.example/"}
         sent = {"email": EMAIL, "password": PASSWORD, **fields}
         assert browser.send("/account/sign-in", **sent) == 200
         assert "<script>" not in browser.text and "evil.example" not in browser.text
+        assert "<dt>Seats</dt><dd>7</dd>" in browser.text

@@ -8,15 +8,26 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from forge_min import db
 from forge_min.app import App, Runtime, declared_router
-from forge_min.auth import SYSTEM, as_identity
+from forge_min.auth import (
+    ANONYMOUS,
+    SYSTEM,
+    Identity,
+    as_identity,
+    current_identity,
+    require,
+)
 from forge_min.db import EmbeddedServer
-from forge_min.errors import ConfigError
+from forge_min.errors import ConfigError, Unauthenticated
 from forge_min.generate import generate
+from forge_min.html.lists.many_rows import insert_operation
+from forge_min.jobs.control import show_job
 from forge_min.migrations import diff
 from forge_min.ops import load_project
 from forge_min.parse import parse_project
@@ -253,15 +264,21 @@ def test_an_operation_on_selected_rows_is_done_on_all_or_on_none(site: Runtime) 
     keys = [admit(site, f"p{n}") for n in range(3)]
     assert submit(site, f"/admissions/{keys[0]}/transitions/admit", NURSE).status == 303
     asked = submit(site, "/admissions/-/selected", NURSE, operation="admit", key=keys)
-    assert asked.status == 200 and "Do it for 3 rows?" in asked.text
-    done = submit(site, "/admissions/-/selected", NURSE, operation="admit", key=keys, confirmed=1)
+    assert (
+        asked.status == 200
+        and "Do it for these rows?" in asked.text
+        and asked.text.count('name="key"') == 3
+    )
+    done = submit(site, "/admissions/-/selected", NURSE, operation="admit", key=keys, confirmed=3)
     assert done.status == 409 and "Nothing was changed." in done.text
-    assert done.text.count("the state is admitted") == 1 and "Do it for the other 2?" in done.text
+    assert (
+        done.text.count("the state is admitted") == 1 and "Do it for the other rows?" in done.text
+    )
     assert "Status: planned" in texts(page(site, "/admissions?status=planned"))
     two = texts(page(site, "/admissions?status[in]=planned,admitted"))
     assert "Status: planned, admitted" in two
     again = submit(
-        site, "/admissions/-/selected", NURSE, operation="admit", key=keys[1:], confirmed=1
+        site, "/admissions/-/selected", NURSE, operation="admit", key=keys[1:], confirmed=2
     )
     assert again.status == 303
     assert "No matching rows" in page(site, "/admissions?status=planned")
@@ -317,15 +334,19 @@ def test_all_rows_of_a_list_are_changed_by_a_job_or_none(site: Runtime) -> None:
     assert "All rows of the list" in few and form_action(few).endswith("?due=2026-01-01")
     chosen: dict[str, object] = {"operation": "admit", "all": 1}
     asked = submit(site, form_action(few), NURSE, **chosen)
-    assert "Do it for 65 rows?" in asked.text and asked.text.count('name="key"') == 65
+    assert "Do it for these rows?" in asked.text and asked.text.count('name="key"') == 65
 
     action = form_action(page(site, "/admissions"))
     asked = submit(site, action, NURSE, **chosen)
     assert "Do it for 130 rows? A job does it" in asked.text and 'name="key"' not in asked.text
     assert not enqueued(site, "forge_perform")
-    chosen["confirmed"] = 1
+    chosen |= {"confirmed": 129, "_once": "a token"}
+    again = submit(site, action, NURSE, **chosen)
+    assert "Do it for 130 rows?" in again.text, "the list has changed since"
+    chosen["confirmed"] = 130
     assert submit(site, action, DOCTOR, **chosen | {"operation": "delete"}).status == 400
     started = submit(site, action, NURSE, **chosen)
+    assert submit(site, action, NURSE, **chosen).headers["Location"] == started.headers["Location"]
     where = started.headers["Location"] or ""
     assert started.status == 303 and where.startswith("/admissions/-/selected/")
     waiting = Client(site).get(where, headers=NURSE)
@@ -341,7 +362,7 @@ def test_all_rows_of_a_list_are_changed_by_a_job_or_none(site: Runtime) -> None:
     one = page(site, "/admissions").partition('name="key" value="')[2].partition('"')[0]
     discharge: dict[str, object] = {"reason": "well again"}
     submit(site, f"/admissions/{one}/transitions/discharge", DOCTOR, **discharge)
-    discharge |= {"operation": "discharge", "all": 1, "confirmed": 1}
+    discharge |= {"operation": "discharge", "all": 1, "confirmed": 130}
     where = submit(site, action, DOCTOR, **discharge).headers["Location"] or ""
     drain_jobs(site)
     shown = page(site, where, DOCTOR)
@@ -349,17 +370,60 @@ def test_all_rows_of_a_list_are_changed_by_a_job_or_none(site: Runtime) -> None:
     assert shown.count("the state is discharged") == 1 and one not in texts(shown)
     assert "No matching rows" not in page(site, "/admissions?status=admitted")
     assert "select at most 100 rows" in submit(site, action, DOCTOR, operation="round", all=1).text
+    for number in ("9" * 30, "9" * 5000, "x"):
+        path = f"/admissions/-/selected/{number}"
+        assert Client(site).get(path, headers=NURSE).status == 404
+
+
+def test_a_job_acts_with_the_roles_of_its_user(
+    site: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Roles that project code asks for, and a session that has ended in the meantime."""
+    with as_identity(SYSTEM):
+        patients, wards = site.registry.actions["patients"], site.registry.actions["wards"]
+        ward = wards.create({"name": "North"})
+        patients.create_many([{"name": f"p{n}"} for n in range(101)])
+        rows = [{"patient_id": row.id, "ward_id": ward.id} for row in patients.stream()]
+        site.registry.actions["admissions"].create_many(rows)
+    kind = type(site.registry.actions["admissions"])
+    original, seen = kind.transition, set[Identity]()
+
+    def transition(self: Any, *args: Any, **options: Any) -> object:
+        seen.add(current_identity())
+        require("nurse")
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(kind, "transition", transition)
+    action = form_action(page(site, "/admissions"))
+    chosen: dict[str, object] = {"operation": "admit", "all": 1, "confirmed": 101}
+    where = submit(site, action, NURSE, **chosen).headers["Location"] or ""
+    drain_jobs(site)
+    assert "Done for 101 rows." in page(site, where)
+    assert {(each.user, each.system) for each in seen} == {("nina", False)}
+
+    conn = site.registry.database.connection()
+    ended = Identity("nina", frozenset({"doctor"}), credential=f"session:{uuid4()}")
+    with as_identity(ended):
+        pairs = {"reason": ["well"], "_once": ["another"]}
+        keys = [row.id for row in site.registry.actions["admissions"].stream()]
+        job = insert_operation(site.registry.actions["admissions"], keys, "discharge", pairs)
+    drain_jobs(site, failures=True)
+    shown = page(site, f"/admissions/-/selected/{job}")
+    assert f"Nothing was changed. An administrator sees the reason: job {job}." in texts(shown)
+    assert "the session of the user has ended" in str(show_job(conn, job)["errors"])
+    with as_identity(ANONYMOUS), pytest.raises(Unauthenticated):
+        insert_operation(site.registry.actions["admissions"], keys, "admit", pairs)
 
 
 def test_a_verb_is_called_on_all_selected_rows_or_on_none(site: Runtime) -> None:
     keys = [admit(site, f"p{n}") for n in range(3)]
-    chosen: dict[str, object] = {"operation": "admit", "key": keys[1:], "confirmed": 1}
+    chosen: dict[str, object] = {"operation": "admit", "key": keys[1:], "confirmed": 2}
     submit(site, "/admissions/-/selected", NURSE, **chosen)
-    chosen = {"operation": "round", "key": keys, "confirmed": 1}
+    chosen = {"operation": "round", "key": keys, "confirmed": 3}
     refused = submit(site, "/admissions/-/selected", DOCTOR, **chosen)
     assert refused.status == 409 and refused.text.count("not admitted") == 1
     assert submit(site, "/admissions/-/selected", NURSE, **chosen).status == 400
-    chosen["key"] = keys[1:]
+    chosen |= {"key": keys[1:], "confirmed": 2}
     assert submit(site, "/admissions/-/selected", DOCTOR, **chosen).status == 303
 
 
@@ -452,6 +516,7 @@ def test_a_form_of_app_py_checks_its_fields_and_saves_once(site: Runtime) -> Non
     assert full.status == 422 and "the ward is full" in full.text
     assert "There are no rows yet" in page(site, "/admissions"), "it was one transaction"
 
+    assert Client(site).get(f"{path}/choices?field=patient_id&q=Anna", headers=DOCTOR).status == 403
     unsigned = Client(site).request("POST", path, body=b"note=x", headers=NURSE)
     assert unsigned.status in (403, 415)
     token = re.search(r'name="_once" value="([^"]+)"', page(site, path))
@@ -463,6 +528,19 @@ def test_a_form_of_app_py_checks_its_fields_and_saves_once(site: Runtime) -> Non
     where = {answer.headers["Location"] for answer in both}
     assert len(where) == 1 and "at night" in page(site, str(where.pop()))
     assert "1–1 of 1" in page(site, "/admissions?status=admitted")
+    south = add(site, "wards", name="South")
+    again = submit(site, f"/wards/{south}/admit", NURSE, **sent)
+    assert again.headers["Location"] != both[0].headers["Location"], "it is another form"
+
+
+def test_a_form_of_app_py_leaves_out_what_its_user_does_not_see(site: Runtime) -> None:
+    patient = add(site, "patients", name="Ann", diagnosis="gout")
+    path = f"/patients/{patient}/rename"
+    assert "diagnosis" in page(site, path, DOCTOR) and "diagnosis" not in page(site, path)
+    renamed = submit(site, path, NURSE, name="Anna", diagnosis="none")
+    assert renamed.status == 303 and renamed.headers["Location"] == "/", "no other host"
+    shown = texts(page(site, f"/patients/{patient}", DOCTOR))
+    assert "Anna" in shown and "gout" in shown
 
 
 @pytest.mark.parametrize(

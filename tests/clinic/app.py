@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from forge_min.actions import ANY_VERSION
 from forge_min.app import App
 from forge_min.auth import Identity
 from forge_min.errors import Conflict
@@ -11,6 +12,7 @@ from forge_min.wsgi import Request
 
 from gen.admission import AdmissionRow
 from resources.admission.actions import AdmissionActions
+from resources.patient.actions import PatientActions
 
 app = App()
 app.start_page(resources=["wards", "patients"])
@@ -66,3 +68,10 @@ def admit(values: Mapping[str, Any], request: Request, admissions: AdmissionActi
         raise Conflict("the ward is full")
     admissions.transition(row.id, "admit")
     return f"/admissions/{row.id}"
+
+
+@app.form("/patients/{id}/rename", "patients", ["name", "diagnosis"], title="Rename")
+def rename(values: Mapping[str, Any], request: Request, patients: PatientActions) -> str:
+    """A form with a field that only doctors see."""
+    patients.update(UUID(request.params["id"]), values, version=ANY_VERSION)
+    return "//evil.example/"

@@ -236,7 +236,7 @@ def test_what_code_prints_is_on_stderr(
 
     found = check_services(make_site(code=load))
     assert of(found, "D105").state == "ok"
-    assert of(found, "D107").message == "they fit; kinds: 3"
+    assert of(found, "D107").message == "they fit; kinds: 4"
     out, err = capsys.readouterr()
     assert err == "printed\n" and out == ""
 

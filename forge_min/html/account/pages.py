@@ -35,6 +35,7 @@ from ...errors import (
     Unavailable,
 )
 from ...i18n import LANGUAGES, text
+from ..fields import label_of
 from ..layout import Hyperlink, Layout, Render
 from ..templates import WORDS, account, index, password, resume
 from ..templates import sign_in as sign_in_page
@@ -149,7 +150,7 @@ class AccountPages:
         """
         path, query = request.root + quote(request.path), request.environ.get("QUERY_STRING")
         url = f"{path}?{query}" if query else path
-        kept = {} if request.path.startswith(PREFIX) else wsgi.entries_of(request)
+        kept = {} if request.path.startswith(f"{PREFIX}/") else wsgi.entries_of(request)
         if kept:
             return self._sign_in(request, url, kept=kept)
         if request.method not in ("GET", "HEAD"):
@@ -193,7 +194,10 @@ class AccountPages:
         with as_identity(identity):
             hidden = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(kept)])
             action, title = wsgi.local_path(url), text("Your entries are kept")
-            return self.layout.page(request, resume.render, title, action=action, hidden=hidden)
+            named = [(name, values) for name, values in kept.items() if not name.startswith("_")]
+            shown = [Item(label=label_of(name), value=", ".join(v)) for name, v in named]
+            context: dict[str, Any] = {"action": action, "hidden": hidden, "entries": shown}
+            return self.layout.page(request, resume.render, title, **context)
 
     def tenants(self, request: wsgi.Request) -> wsgi.Response:
         """Show the tenants of the user; a single one is opened at once after signing in."""

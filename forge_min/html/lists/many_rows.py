@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace as Item
 from typing import Any
 
 from ... import db, jobs
-from ...auth import current_identity, to_metadata
-from ...errors import NotFound
+from ...auth import as_identity, credentials, current_identity, to_metadata
+from ...errors import NotFound, Unauthenticated
 from ...i18n import current_language, format_number, in_language, text
 from ...jobs import control
-from ...wsgi import Request, Response
+from ...wsgi import Request, Response, first
 from ..fields import AnyActions, label_of
+from ..form import Texts
 from ..layout import Hyperlink, Layout, messages_of
 from ..templates import outcome
-from ..titles import titles_of_keys
+from ..titles import MISSING, titles_of_keys
 
 _MOST_SHOWN = 100  # rows with an error that are kept and shown
 _RELOAD = 3  # seconds between two looks at a job that has not ended
@@ -26,36 +29,56 @@ class PerformOnRows:
 
     kind = "forge_perform"
     timeout = 3600.0
+    max_attempts = 3
 
     def __init__(self, forge_actions: Mapping[str, AnyActions]) -> None:
         self._actions = forge_actions
 
     def work(self, job: jobs.Job) -> None:
-        """Perform it, and complete the job with the errors of rows."""
+        """Perform it with the present roles of the user, and store the errors of rows."""
         args = job.raw_args
         actions = self._actions[args["topic"]]
         keys = [actions.read_key(key) for key in args["keys"]]
-        with in_language(args["language"]), db.transaction(job.conn):
+        roles, credential = frozenset(args["roles"]), args["credential"]
+        user = replace(current_identity(), system=False, roles=roles, credential=credential)
+        if (present := credentials.renewed(job.conn, user)) is None:
+            raise jobs.Discard("the session of the user has ended")
+        with as_identity(present), in_language(args["language"]), db.transaction(job.conn):
             outcomes = actions.perform_each(keys, args["operation"], reason=args["reason"])
             failed = [(str(key), messages_of(err)) for key, err in outcomes.items() if err]
             output = {"failed": dict(failed[:_MOST_SHOWN]), "count": len(failed)}
             job.complete_tx(job.conn, output)
 
 
-def insert_operation(
-    conn: db.Connection, topic: str, keys: Sequence[Any], operation: str, reason: str
-) -> int:
-    """Insert the job of an operation, which acts for the current user. Returns its id."""
-    args: dict[str, Any] = {"topic": topic, "operation": operation, "reason": reason}
-    args |= {"keys": [str(key) for key in keys], "language": current_language()}
-    return jobs.insert_tx(conn, PerformOnRows, args)
+def insert_operation(actions: AnyActions, keys: Sequence[Any], operation: str, pairs: Texts) -> int:
+    """Insert the job of an operation, which acts as the current user. Returns its id.
+
+    pairs: of the form; the job is inserted once for its token.
+
+    Raises Unauthenticated, Forbidden.
+    """
+    identity = actions.allow(operation)
+    if not identity.user:
+        raise Unauthenticated(text("sign in first"))
+    args: dict[str, Any] = {
+        "topic": actions.resource.topic,
+        "operation": operation,
+        "keys": [str(key) for key in keys],
+        "reason": first(pairs, "reason"),
+        "token": first(pairs, "_once"),
+        "roles": sorted(identity.roles),
+        "credential": identity.credential,
+        "language": current_language(),
+    }
+    once = jobs.Unique(ended=("completed", "discarded"))
+    return jobs.insert_tx(actions.connection(), PerformOnRows, args, unique=once)
 
 
 def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
     """Show the result of a job to its own user. path: of the list."""
     actions.allow("read")
     id, url = request.params["job"], request.root + path
-    job = control.show_job(actions.connection(), int(id)) if id.isdecimal() else {}
+    job = control.show_job(actions.connection(), int(id)) if re.fullmatch("[0-9]{1,18}", id) else {}
     args, metadata = job.get("args", {}), job.get("metadata", {})
     owner = {name: metadata[name] for name in ("user", "tenant") if name in metadata}
     is_shown = job.get("kind") == PerformOnRows.kind and args["topic"] == actions.resource.topic
@@ -74,12 +97,11 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
         notice = text("Working on {count} rows …", count=format_number(count))
     keys = [actions.read_key(key) for key in failed]
     names = titles_of_keys(actions, keys, deleted=args["operation"] == "restore")
-    kind = label_of(actions.resource.event)
-    rows = [Item(title=names.get(key, kind), problem=failed[str(key)]) for key in keys]
-    label = label_of(args["operation"])
-    title = text("{operation}: {what}", operation=label, what=label_of(args["topic"]))
+    rows = [Item(title=names.get(key, MISSING), problem=failed[str(key)]) for key in keys]
+    topic, operation = label_of(args["topic"]), label_of(args["operation"])
+    title = text("{operation}: {what}", operation=operation, what=topic)
     context: dict[str, Any] = {"notice": notice, "problem": problem, "rows": rows, "back": url}
-    context["trail"] = [Hyperlink(label_of(args["topic"]), url)]
+    context["trail"] = [Hyperlink(topic, url)]
     page = layout.page(request, outcome.render, title, **context)
     if not has_ended:
         page.headers.append(("Refresh", str(_RELOAD)))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace as Item
 from typing import Any
+from uuid import uuid4
 
 from ...actions import Filter, ListQuery
 from ...errors import BadRequest, DomainError
@@ -16,13 +17,14 @@ from ..fields import AnyActions, label_of
 from ..form import Texts
 from ..layout import Hyperlink, Layout, messages_of
 from ..templates import WORDS, selection
-from ..titles import titles_of_keys
+from ..titles import MISSING, titles_of_keys
 from .list_page import ListPage, export
 from .many_rows import insert_operation
 
 MOST = 100  # rows of one operation: those of the longest page of a list; a job performs it on more
 MOST_OF_JOB = 10_000  # rows
 _CSV = "csv"
+Outcomes = Mapping[Any, DomainError | None]
 Verbs = Mapping[str, Callable[[Any, Request], Any]]
 
 
@@ -53,72 +55,55 @@ class Selection:
         if operation not in [item.name for item in possible]:
             raise BadRequest(text("this operation is not possible here"))
         self._actions.allow("read")
-        if pairs.get("all"):
-            return self._act_on_all(request, pairs, operation)
-        keys = self._keys(pairs.get("key", ()))
+        query = self._query(request, pairs, deleted=operation == "restore")
+        if operation == _CSV:
+            return export(self._actions, query)
+        most = MOST_OF_JOB if pairs.get("all") and operation not in self._verbs else MOST
+        keys = list(map(self._actions.key_of, islice(self._actions.stream(query), most + 1)))
         if not keys:
             return redirect(f"{request.root}{self._path}")
-        if operation == _CSV:
-            condition = (Filter(self._actions.resource.key, "in", keys),)
-            return export(self._actions, ListQuery(condition))
-        if not pairs.get("confirmed"):
-            return self._page(request, operation, keys)
+        if len(keys) > most:
+            raise BadRequest(text("select at most {max} rows", max=most))
+        if first(pairs, "confirmed") != str(len(keys)):
+            return self._page(request, operation, keys, {})
+        if len(keys) > MOST:
+            job = insert_operation(self._actions, keys, operation, pairs)
+            return redirect(f"{request.root}{self._path}/-/selected/{job}")
         reason, verb = first(pairs, "reason"), self._verbs.get(operation)
         outcomes = self._actions.perform_each(
             keys, operation, reason=reason, verb=verb and (lambda key: verb(key, request))
         )
         if not any(outcomes.values()):
             return redirect(f"{request.root}{self._path}?_done={_DONE.get(operation, 'updated')}")
-        return self._page(request, operation, keys, outcomes, reason)
+        return self._page(request, operation, keys, outcomes)
 
-    def _act_on_all(self, request: Request, pairs: Texts, operation: str) -> Response:
-        """Act on all rows of the list: a job performs the operation if they are many."""
-        query = ListPage(self._actions, self._path, {}, request).query()
-        if operation == _CSV:
-            return export(self._actions, query)
-        query = replace(query, deleted=operation == "restore")
-        rows = list(islice(self._actions.stream(query), MOST_OF_JOB + 1))
-        keys = [self._actions.key_of(row) for row in rows]
-        if len(keys) <= MOST:
-            return self._page(request, operation, keys)
-        most = MOST if operation in self._verbs else MOST_OF_JOB
-        if len(keys) > most:
-            raise BadRequest(text("select at most {max} rows", max=most))
-        if not pairs.get("confirmed"):
-            return self._page(request, operation, keys)
-        self._actions.allow(operation)
-        conn, topic = self._actions.connection(), self._actions.resource.topic
-        job = insert_operation(conn, topic, keys, operation, first(pairs, "reason"))
-        return redirect(f"{request.root}{self._path}/-/selected/{job}")
+    def _query(self, request: Request, pairs: Texts, *, deleted: bool) -> ListQuery:
+        """Return the query of the selected rows, or of all rows of the list.
 
-    def _keys(self, spelled: Any) -> list[Any]:
-        keys = list(dict.fromkeys(map(self._actions.read_key, spelled)))
-        if len(keys) > MOST:
-            raise BadRequest(text("select at most {max} rows", max=MOST))
-        return keys
+        deleted: they are in the trash.
+        """
+        keys = [self._actions.read_key(key) for key in pairs.get("key", ())[: MOST + 1]]
+        query = ListQuery((Filter(self._actions.resource.key, "in", keys),))
+        if pairs.get("all"):
+            query = ListPage(self._actions, self._path, {}, request).query()
+        return replace(query, deleted=deleted)
 
     def _page(
-        self,
-        request: Request,
-        operation: str,
-        keys: list[Any],
-        outcomes: dict[Any, DomainError | None] | None = None,
-        reason: str = "",
+        self, request: Request, operation: str, keys: Sequence[Any], outcomes: Outcomes
     ) -> Response:
         """Ask for confirmation; with outcomes, of the rows on which the operation is possible."""
         is_job = len(keys) > MOST
         shown = [] if is_job else keys
         names = titles_of_keys(self._actions, shown, deleted=operation == "restore")
-        kind = label_of(self._actions.resource.event)
-        remaining = [key for key in keys if not (outcomes or {}).get(key)]
-        hidden: dict[str, Sequence[Any]] = {"confirmed": ["1"], "operation": [operation]}
-        hidden |= {"all": ["1"]} if is_job else {"key": remaining}
+        remaining = [key for key in keys if not outcomes.get(key)]
+        hidden: dict[str, Sequence[Any]] = {"confirmed": [len(remaining)], "operation": [operation]}
+        hidden |= {"all": ["1"], "_once": [uuid4()]} if is_job else {"key": remaining}
         needs = {t.name for t in self._actions.resource.transitions if t.needs_reason}
         url = f"{request.root}{self._path}"
         label = label_of(self._actions.resource.topic)
         context: dict[str, Any] = {
             "rows": [
-                Item(title=names.get(key, kind), problem=messages_of((outcomes or {}).get(key)))
+                Item(title=names.get(key, MISSING), problem=messages_of(outcomes.get(key)))
                 for key in shown
             ],
             "problem": text("Nothing was changed.") if outcomes else "",
@@ -127,7 +112,7 @@ class Selection:
             "button": _item(operation).label,
             "danger": operation == "delete",
             "asks_reason": operation in needs,
-            "reason": reason,
+            "reason": first(request.form(), "reason"),
             "hidden": join([csrf_field(request), hidden_inputs(hidden)]),
             "action": f"{url}/-/selected?{request.environ.get('QUERY_STRING', '')}",
             "cancel": url,
@@ -139,14 +124,10 @@ class Selection:
 
 
 def _question(count: int, failed: bool) -> str:
-    if failed:
-        return text("Do it for the other {count}?", count=count)
     if count > MOST:
         shown = format_number(count)
         return text("Do it for {count} rows? A job does it for all rows or for none.", count=shown)
-    return (
-        text("Do it for one row?") if count == 1 else text("Do it for {count} rows?", count=count)
-    )
+    return text("Do it for the other rows?") if failed else text("Do it for these rows?")
 
 
 _DONE = {"delete": "deleted", "restore": "restored"}

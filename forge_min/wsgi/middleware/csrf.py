@@ -15,7 +15,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from ...auth import SESSION, current_identity
-from ...errors import ServerError
+from ...errors import BadRequest, ServerError, Unauthenticated
 from ...i18n import text
 from ..markup import Raw, void
 from ..problem import HTTPProblem
@@ -31,6 +31,7 @@ COOKIE = "forge_csrf"
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
 _KEY = "forge.csrf"
 _NEW_SEED = "forge.csrf.fresh"  # value of the cookie that the response sets
+_MOST_KEPT = 1 << 18  # bytes of the entries of a form
 _SIZE = 32  # bytes of a SHA-256
 
 log = logging.getLogger("forge_min.csrf")
@@ -133,12 +134,15 @@ def with_csrf_cookie(request: Request, response: Response) -> Response:
 def entries_of(request: Request) -> dict[str, list[str]]:
     """Return the pairs of a form that our page has sent, as the browser reports, without a token.
 
-    Returns {} for any other request.
+    Returns {} for any other request, and for entries that do not fit the sign-in form.
     """
     is_form = request.method == "POST" and request.content_type == FORM
     if not is_form or _KEY not in request.environ or not _is_same_site(request):
         return {}
-    return {name: values for name, values in request.form().items() if name != FIELD}
+    with suppress(BadRequest, HTTPProblem):
+        if len(request.body) < _MOST_KEPT:
+            return {name: values for name, values in request.form().items() if name != FIELD}
+    return {}
 
 
 def check_csrf(request: Request) -> None:
@@ -155,6 +159,8 @@ def check_csrf(request: Request) -> None:
         peer = request.environ.get("REMOTE_ADDR", "")
         log.warning("a form from %s was refused, because HTTPS is missing", peer)
         raise HTTPProblem(403, https_message(), code="F649")
+    if not current_identity().user and SESSION_COOKIE in cookies_of(request, secure=csrf.secure):
+        raise Unauthenticated(text("sign in first"))  # the session has ended since the page
     raise _refusal()
 
 
