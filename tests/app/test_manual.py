@@ -59,7 +59,9 @@ def reader(roles: str, **headers: str) -> dict[str, str]:
 def tables(page: str) -> dict[str, Table]:
     """The cells of each table by the id of its heading."""
     found = {}
-    for name, body in re.findall(r'aria-labelledby="([\w-]+)">\s*(<table.*?</table>)', page, re.S):
+    for name, body in re.findall(
+        r'aria-labelledby="(?:\w+ )?([\w-]+)">\s*(<table.*?</table>)', page, re.S
+    ):
         rows = re.findall(r"<tr>(.*?)</tr>", body, re.S)
         cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in rows]
         plain = [[html.unescape(re.sub("<[^>]+>", "", cell)) for cell in row] for row in cells]

@@ -144,6 +144,13 @@ def test_long_words_fit_a_phone_or_are_scrolled_with_the_keyboard(
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, path
         browser.execute_script((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
         assert browser.execute_async_script(AXE)["violations"] == [], path
+    browser.get(base + "/items")
+    browser.execute_script(
+        "document.querySelector('[name=key]').checked = true;"
+        "document.querySelector('button[value=delete]').click();"
+    )
+    browser.until("document.querySelector('.outcomes')")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
 
 
 def test_a_notice_after_a_form_is_shown_once(shop: Shop, browse: Callable[..., Any]) -> None:
