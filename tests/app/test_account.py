@@ -43,7 +43,7 @@ class Browser:
             name, _, value = line.partition(";")[0].partition("=")
             self.cookies[name] = value
         self.text, self.location = answer.text, answer.headers["Location"] or ""
-        found = re.findall(r'name="(_csrf_token|key)" value="([^"]+)"', self.text)
+        found = re.findall(r'name="(_csrf_token|key|next)" value="([^"]+)"', self.text)
         self.fields = dict(found) or self.fields
         return answer.status
 
@@ -122,12 +122,13 @@ def test_a_member_of_one_tenant_gets_there_and_of_several_chooses(
         user = accounts.find_user(conn, EMAIL).id
         browser = Browser(client)
 
-        def sign_in(at: str = "") -> str:
-            browser.get(f"{at}/account/sign-in")
+        def sign_in(at: str = "", of: str = "") -> str:
+            browser.get(f"{at}/account/sign-in{of}")
             assert browser.send(f"{at}/account/sign-in", email=EMAIL, password=PASSWORD) == 303
             return browser.location
 
-        assert sign_in() == "/account/tenants"
+        assert sign_in() == sign_in(of="?next=%2F") == "/account/tenants"
+        assert sign_in(of="?next=%2Faccount") == "/account"
         assert browser.get("/account/tenants") == 303 and browser.location == "/"
         north, south = (accounts.create_tenant(conn, n, n.title()) for n in ("north", "south"))
         accounts.grant(conn, user, ["member"], north)

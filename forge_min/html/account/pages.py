@@ -175,9 +175,9 @@ class AccountPages:
             return self._sign_in(request, url, email, err, kept)
         if kept:
             return self._signed_in(request, self._resume(request, url, secret, kept), secret, email)
-        chooses = self.tenant_root and not self.tenant(request)
-        start = request.root + (_TENANTS if chooses else "/")
-        response = wsgi.redirect(wsgi.local_path(url) or start)
+        chooses = self.tenant_root and not self.tenant(request) and url in ("", "/")
+        page = f"{request.root}{_TENANTS}" if chooses else wsgi.local_path(url)
+        response = wsgi.redirect(page or f"{request.root}/")
         return self._signed_in(request, response, secret, email)
 
     def _resume(
