@@ -349,17 +349,26 @@ def test_a_pid_file_that_names_a_living_stranger_is_stale(own):
     assert notes(own.owner_url) == ["kept"]
 
 
-# -- who we are: as root the server is of user 65534 ----------------------------------------------
+# -- who we are: each way of running as root is forced ---------------------------------------------
 
-# Runs a program as the only user of a user namespace of its own (user_namespaces(7)).
-NAMESPACE = """
+# Runs a program in a user namespace of its own, as root there, with further namespaces forbidden.
+OUTER = """
 import ctypes, os, sys
-me, my_group = os.geteuid(), os.getegid()
-assert ctypes.CDLL(None).unshare(0x10000000) == 0
-open("/proc/self/setgroups", "w").write("deny")
-open("/proc/self/uid_map", "w").write(f"{sys.argv[1]} {me} 1")
-open("/proc/self/gid_map", "w").write(f"{sys.argv[1]} {my_group} 1")
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+count = sys.argv[1]
+ready, go = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0
+    os.write(ready[1], b"x")
+    os.read(go[0], 1)
+    open("/proc/sys/user/max_user_namespaces", "w").write("0")
+    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+os.read(ready[0], 1)
+open(f"/proc/{child}/setgroups", "w").write("allow" if os.geteuid() == 0 else "deny")
+for name, mine in (("uid_map", os.geteuid()), ("gid_map", os.getegid())):
+    open(f"/proc/{child}/{name}", "w").write(f"0 {mine} {count}")
+os.write(go[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 TWICE = """
 import json, sys
@@ -374,14 +383,13 @@ try:
         with connect(own.owner_url) as conn:
             conn.execute("create table if not exists note (text text)")
             conn.execute("insert into note values ('x')")
-            owner = (own.data / "pg").stat().st_uid
-            found.append([owner, conn.execute("select count(*) from note").fetchone()[0]])
+            found.append([own.mode, conn.execute("select count(*) from note").fetchone()[0]])
         own.stop()
 except ForgeError as err:
     found = [err.code, err.message]
 print(json.dumps(found))
 """
-OWNER = 65534 if ROOT else os.geteuid()
+ALL = "65536"
 
 
 def run_twice(data: Path, *wrapper: str) -> list[object]:
@@ -418,38 +426,55 @@ def private(folder: Path) -> Path:
     return folder / "private" / "data"
 
 
-def test_it_runs_below_a_private_folder(folder):
-    assert run_twice(private(folder)) == [[OWNER, 1], [OWNER, 2]]
+def test_the_direct_way_works_below_a_private_folder(folder):
+    mode = "namespace" if ROOT else "direct"
+    assert run_twice(private(folder)) == [[mode, 1], [mode, 2]]
 
 
-def test_root_without_another_user_gets_an_error_with_its_reason(folder):
-    code, message = run_twice(folder / "data", "-c", NAMESPACE, "0")
+def test_without_any_way_the_error_has_a_code_and_says_what_was_tried(folder):
+    code, message = run_twice(folder / "data", "-c", OUTER, "1")
     assert code == "F421"
-    assert "PermissionError" in str(message) or "OSError" in str(message)
-
-
-def test_a_user_who_is_not_root_runs_it_directly(folder):
-    # Outside of the namespace this user may be root, but no rights of root are left.
-    answer = run_twice(private(folder), "-c", NAMESPACE, "65534")
-    assert answer == [[65534, 1], [65534, 2]]
+    for mode in ("namespace", "nobody"):
+        assert mode in str(message)
 
 
 if ROOT:
+    # Only root can make the outer namespace that has more than one user.
 
-    def test_the_programs_may_be_below_a_private_folder(folder):
+    def test_without_namespaces_root_becomes_nobody_also_below_a_private_folder(folder):
+        data = private(folder)
+        assert run_twice(data, "-c", OUTER, ALL) == [["nobody", 1], ["nobody", 2]]
+        assert run_twice(data) == [["namespace", 3], ["namespace", 4]]
+
+    def test_without_namespaces_the_programs_may_be_below_a_private_folder(folder):
         program = private(folder).with_name("id")
         shutil.copy("/usr/bin/id", program)
-        command = [sys.executable, process_guard.__file__, program, "-u"]
+        command = [sys.executable, "-c", OUTER, ALL, process_guard.__file__, "nobody", program]
         pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as guard:
+        with subprocess.Popen([*command, "-u"], stdin=pipe, stdout=pipe) as guard:
             assert guard.stdout is not None and guard.stdout.read() == b"65534\n"
 
     @pytest.mark.thorough
-    def test_data_that_root_owns_is_given_to_the_other_user(folder):
+    def test_the_data_folder_may_change_hands_between_the_ways(folder):
+        folder.chmod(0o755)
         data = folder / "data"
-        assert run_twice(data)[1] == [OWNER, 2]
-        subprocess.run(["chown", "-R", "0:0", data / "pg"], check=True)
-        assert run_twice(data)[1] == [OWNER, 4]
+        assert run_twice(data)[1] == ["namespace", 2]
+        assert run_twice(data, "-c", OUTER, ALL)[1][1] == 4
+        assert run_twice(data)[1] == ["namespace", 6]
+
+    def test_somebody_who_is_not_root_runs_it_directly(folder):
+        # User 65534 of a namespace, who is this root outside: no rights of root are left.
+        code = "import ctypes, os, sys\n" + "\n".join(
+            [
+                "assert ctypes.CDLL(None).unshare(0x10000000) == 0",
+                "open('/proc/self/setgroups', 'w').write('deny')",
+                "open('/proc/self/uid_map', 'w').write('65534 0 1')",
+                "open('/proc/self/gid_map', 'w').write('65534 0 1')",
+                "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
+            ]
+        )
+        answer = run_twice(private(folder), "-c", code)
+        assert answer == [["direct", 1], ["direct", 2]]
 
 
 @pytest.mark.parametrize(("settings", "iterations"), [({}, 4096), ({"fsync": "off"}, 1)])

@@ -1,6 +1,7 @@
-"""Runs PostgreSQL's programs; as root by user 65534, because PostgreSQL does not run as root.
+"""Launch strategies for PostgreSQL, which does not run as root.
 
-That user keeps root's right to enter every folder, and owns the data.
+As root two strategies are tried in turn: a user namespace in which this user is 65534; user 65534
+itself, which keeps the right to enter every folder.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ from ...errors import Unavailable
 from ...resources import files
 from .binaries import Binaries
 
+OWNERS = {"direct": "", "namespace": "0:0", "nobody": "65534:65534"}  # of the data, by mode
 START_TIMEOUT = 60.0  # seconds
 TICK = 0.005  # seconds between two reads of postmaster.pid
 
 
 @dataclass(frozen=True, slots=True)
-class Launcher:
-    """Runs PostgreSQL's programs.
+class LaunchStrategy:
+    """How to run PostgreSQL's programs.
 
+    mode: a key of OWNERS; the first argument of process_guard.py.
     binaries: the programs.
     data: folder that contains `pg`.
     lock: file descriptor that all programs inherit.
     """
 
+    mode: str
     binaries: Binaries
     data: Path
     lock: int
@@ -45,7 +49,7 @@ class Launcher:
         code = (files(__package__ or "") / "process_guard.py").read_text("utf-8")
         command = [str(self.binaries.folder / program), *arguments]
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code, *command],
+            [sys.executable, "-I", "-S", "-c", code, self.mode, *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -64,26 +68,16 @@ class Launcher:
             raise launch_error(program, output.decode("utf-8", "replace"))
 
     def prepare(self) -> None:
-        """Check that user 65534 can run the programs if this is root, and give it the data.
-
-        Raises Unavailable F421 if it cannot.
-        """
-        if os.geteuid() != 0:
-            return
+        """Check that the strategy works and change the owner of the data. Raises F422 if not."""
         check = 'cd "$0" && exec "$1" --version'
         program = str(self.binaries.folder / "postgres")
-        try:
-            self.run("/bin/sh", "-c", check, str(self.data), program)
-            self._chown(self.pg)
-        except Unavailable as err:
-            message = f"PostgreSQL cannot run here as root ({err.message.splitlines()[-1]})"
-            hint = "run as another user, or set FORGE_DATABASE_URL to the URL of a running server"
-            raise Unavailable(message, code="F421", hint=hint) from err
+        self.run("/bin/sh", "-c", check, str(self.data), program)
+        self._chown(self.pg)
 
     def _chown(self, path: Path) -> None:
-        """Change the owner to user 65534 if this is root."""
-        if os.geteuid() == 0 and path.exists():
-            command = ["chown", "-hR", "65534:65534", str(path)]
+        owner = OWNERS[self.mode]
+        if owner and path.exists():
+            command = ["chown", "-hR", owner, str(path)]
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode != 0:
                 raise launch_error("chown", result.stderr)
@@ -141,6 +135,25 @@ GuardedProcess = subprocess.Popen[bytes]
 def launch_error(program: str, output: str) -> Unavailable:
     """Return the error of a failed program, with the end of its output."""
     return Unavailable(f"{Path(program).name} failed: {output.strip()[-800:]}", code="F422")
+
+
+def find_strategy(data: Path, binaries: Binaries, lock: int) -> LaunchStrategy:
+    """Return the first strategy that works here, prepared. Raises Unavailable F421 if none does."""
+    if os.geteuid() != 0:
+        return LaunchStrategy("direct", binaries, data, lock)
+    refusals = []
+    for mode in ("namespace", "nobody"):
+        strategy = LaunchStrategy(mode, binaries, data, lock)
+        try:
+            strategy.prepare()
+            return strategy
+        except Unavailable as err:
+            refusals.append(f"{mode}: {err.message.splitlines()[-1]}")
+    raise Unavailable(
+        "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
+        code="F421",
+        hint="run as another user, or set FORGE_DATABASE_URL to the URL of a running server",
+    )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,11 +1,11 @@
-"""The process guard: runs a PostgreSQL program and ends it with the starter.
+"""The process guard: runs a PostgreSQL program as another user and ends it with the starter.
 
 A separate program, run with `python -I -S -c`. When its standard input ends, because the starter
 closed it or was killed, it ends the program by a fast shutdown. When the guard itself is killed,
 the kernel does so. Its exit status is the program's.
 
-It imports only the standard library, nothing of forge_min. Arguments: the program and the program's
-arguments. As root it runs the program as user 65534, because PostgreSQL does not run as root.
+It imports only the standard library, nothing of forge_min. Arguments: the mode of the launch
+strategy, the program and the program's arguments.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 
+CLONE_NEWUSER = 0x10000000  # unshare(2)
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS = 1, 8  # prctl(2)
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAPABILITY_VERSION, CAP_DAC_OVERRIDE = 0x20080522, 1  # capset(2), capabilities(7)
@@ -27,15 +28,30 @@ ENDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(*command: str) -> int:
+def main(mode: str, *command: str) -> int:
     """Run the command and return its exit status."""
-    if os.geteuid() == 0:
+    if mode == "namespace":
+        enter_namespace()
+    elif mode == "nobody":
         change_user()
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=end_with_parent
     )
     threading.Thread(target=end_with_starter, args=[child.pid], daemon=True).start()
     return child.wait()
+
+
+def enter_namespace() -> None:
+    """Become user 65534 in a new user namespace, with the same files. Raises OSError.
+
+    Source: user_namespaces(7).
+    """
+    if libc.unshare(CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "no user namespaces")
+    identity = f"{NOBODY} 0 1"
+    for name, text in (("setgroups", "deny"), ("uid_map", identity), ("gid_map", identity)):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
 
 
 def change_user() -> None:

@@ -29,7 +29,7 @@ from ..connection import Connection, connect
 from ..migrate import migration_lock
 from ..roles import ensure_app_role
 from . import binaries
-from .launcher import GuardedProcess, Launcher, write_private
+from .launcher import GuardedProcess, LaunchStrategy, find_strategy, write_private
 
 LOCK_TIMEOUT = 20.0  # seconds to wait for a server to end after its starter was killed
 SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")
@@ -62,6 +62,7 @@ class EmbeddedServer:
 
     def __post_init__(self) -> None:
         self.data = Path(self.data).absolute()
+        self.mode = ""
         self._wanted_port = self.port
         self._roles = {"admin": "postgres", "owner": self.owner_role, "app": self.app_role}
         self._passwords: dict[str, str] = {}
@@ -137,25 +138,24 @@ class EmbeddedServer:
         version = self.data / "pg" / "PG_VERSION"
         major = int(version.read_text()) if version.exists() else None
         programs = binaries.find(major, [self.bin] if self.bin else None)
-        launcher = Launcher(programs, self.data, lock)
-        launcher.prepare()
-        launcher.initialise(self._passwords["admin"], for_tests=self.settings.get("fsync") == "off")
-        self.port = _port(self._wanted_port)
-        self._process = self._launch(launcher)
-        launcher.wait_ready(self._process, self.data / "server.log")
+        strategy = find_strategy(self.data, programs, lock)
+        strategy.initialise(self._passwords["admin"], for_tests=self.settings.get("fsync") == "off")
+        self.mode, self.port = strategy.mode, _port(self._wanted_port)
+        self._process = self._launch(strategy)
+        strategy.wait_ready(self._process, self.data / "server.log")
         self._bootstrap()
 
-    def _launch(self, launcher: Launcher) -> GuardedProcess:
+    def _launch(self, strategy: LaunchStrategy) -> GuardedProcess:
         # SAFETY: under the lock no server runs on this folder, so the file is stale. PostgreSQL
         # would not start if another process has the number by now.
-        (launcher.pg / "postmaster.pid").unlink(missing_ok=True)
+        (strategy.pg / "postmaster.pid").unlink(missing_ok=True)
         log = self.data / "server.log"
         if log.exists():
             log.replace(self.data / "server.log.1")
         values = {**SETTINGS, **self.settings, "port": str(self.port)}
         settings = [f"--{name}={value}" for name, value in values.items()]
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
-            return launcher.start("postgres", "-D", str(launcher.pg), *settings, output=out)
+            return strategy.start("postgres", "-D", str(strategy.pg), *settings, output=out)
 
     def _bootstrap(self) -> None:
         with connect(self._url("admin", "postgres")) as conn:
