@@ -40,7 +40,7 @@ Params = dict[str, Any]
 
 # How well a row matches the words: the sort key of a search without `sort`.
 RANK = Column("forge_rank", "string", nullable=False)
-_WORDS = (  # the last word of the query, in its spelling by PostgreSQL, may be a prefix
+_WORDS = (  # forge_prefix: ":*" after the last lexeme matches every word that begins with it
     "regexp_replace(websearch_to_tsquery('simple', %(forge_q)s)::text, '''$',"
     " '''' || %(forge_prefix)s::text)::tsquery"
 )
@@ -368,7 +368,7 @@ def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> lis
         where.append(f.frame.format(_condition(f, f"f{n}", params)))
     if query.q:
         where.append(f'"forge_search" @@ {_WORDS}')
-        # A last word without operators may be the beginning of a longer one.
+        # While a user types, the last word is often incomplete. Quotes and operators end it.
         is_word = query.q.rpartition(" ")[2].isalnum()
         params |= {"forge_q": query.q, "forge_prefix": ":*" if is_word else ""}
     return where

@@ -282,9 +282,9 @@ class Runtime:
             topics=registry.actions,
             on_refused=self.metrics.stream_refused,
         )
-        account = authentication.account
+        account, prefix = authentication.account, config.api.prefix
         router = build_router(code, registry, routes, events, self._probe, layout, account)
-        problems = ProblemPages(layout, config.api.prefix, account.ask_first if account else None)
+        problems = ProblemPages(layout, prefix, account.ask_to_sign_in if account else None)
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.lines.start()

@@ -162,7 +162,7 @@ class Administrator:
     def invite(
         self, email: str, name: str = "", roles: Roles = (), tenant: Tenant | None = None
     ) -> tuple[UUID, bool, str]:
-        """Create an account, or add one to a tenant that the administrator sees elsewhere.
+        """Create an account, or add a member of another tenant that the caller administers.
 
         roles: in the tenant; without one, everywhere.
 
@@ -177,7 +177,7 @@ class Administrator:
         with self._changing(tenant):
             try:
                 id, is_new = accounts.find_user(self._conn, email).id, False
-                if tenant is None or not self._sees(id):
+                if tenant is None or not self._administers(id):
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
                 id, is_new = accounts.create_user(self._conn, email, name=name), True
@@ -356,8 +356,8 @@ class Administrator:
         self._record_roles(id, tenant, _roles_of(person, tenant), result)
         return result
 
-    def _sees(self, id: UUID) -> bool:
-        """Return whether the administrator administers all tenants or one of the user's."""
+    def _administers(self, id: UUID) -> bool:
+        """Return whether the administrator administers all tenants, or one with this member."""
         if current_identity().system:
             return True
         own = self._load(UUID(current_identity().user))

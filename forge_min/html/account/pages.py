@@ -143,10 +143,10 @@ class AccountPages:
         """Show the sign-in form."""
         return self._sign_in(request, wsgi.first(request.query, "next"))
 
-    def ask_first(self, request: wsgi.Request) -> wsgi.Response:
-        """Ask an anonymous user to sign in before the page of a request.
+    def ask_to_sign_in(self, request: wsgi.Request) -> wsgi.Response:
+        """Ask an anonymous user to sign in, for a page that needs it.
 
-        The entries of a form are kept, and can be sent after that.
+        The sign-in page keeps the entries of a form, which the user sends after signing in.
         """
         path, query = request.root + quote(request.path), request.environ.get("QUERY_STRING")
         url = f"{path}?{query}" if query else path

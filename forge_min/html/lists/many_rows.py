@@ -21,7 +21,7 @@ from ..templates import outcome
 from ..titles import MISSING, titles_of_keys
 
 _MOST_SHOWN = 100  # rows with an error that are kept and shown
-_RELOAD = 3  # seconds between two looks at a job that has not ended
+_RELOAD = 3  # seconds until the page of a job that has not ended is loaded again
 
 
 class PerformOnRows:

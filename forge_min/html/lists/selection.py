@@ -21,8 +21,8 @@ from ..titles import MISSING, titles_of_keys
 from .list_page import ListPage, export
 from .many_rows import insert_operation
 
-MOST = 100  # rows of one operation: those of the longest page of a list; a job performs it on more
-MOST_OF_JOB = 10_000  # rows
+MOST = 100  # rows that a request changes: those of the longest page of a list
+MOST_OF_JOB = 10_000  # rows that a job changes
 _CSV = "csv"
 Outcomes = Mapping[Any, DomainError | None]
 Verbs = Mapping[str, Callable[[Any, Request], Any]]

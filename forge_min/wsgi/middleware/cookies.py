@@ -58,7 +58,8 @@ def flash(response: Response, message: str) -> Response:
 def flashed(request: Request) -> str:
     """Return the message of `flash`, "" without one. The page that shows it deletes it.
 
-    A script that sends a form loads the page of the redirect twice: it does not show the first one.
+    `forms.js` fetches the page of a redirect before the browser opens it. Only the second request
+    gets the message.
     """
     if request.header("X-Requested-With"):
         return ""

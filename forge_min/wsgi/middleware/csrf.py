@@ -31,7 +31,7 @@ COOKIE = "forge_csrf"
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
 _KEY = "forge.csrf"
 _NEW_SEED = "forge.csrf.fresh"  # value of the cookie that the response sets
-_MOST_KEPT = 1 << 18  # bytes of the entries of a form
+_MOST_KEPT = 1 << 18  # bytes of a form whose entries the sign-in page keeps
 _SIZE = 32  # bytes of a SHA-256
 
 log = logging.getLogger("forge_min.csrf")
@@ -132,9 +132,9 @@ def with_csrf_cookie(request: Request, response: Response) -> Response:
 
 
 def entries_of(request: Request) -> dict[str, list[str]]:
-    """Return the pairs of a form that our page has sent, as the browser reports, without a token.
+    """Return the pairs of a form without its token, if the browser reports that we rendered it.
 
-    Returns {} for any other request, and for entries that do not fit the sign-in form.
+    Returns {} for any other request, and for a form that is malformed or larger than _MOST_KEPT.
     """
     is_form = request.method == "POST" and request.content_type == FORM
     if not is_form or _KEY not in request.environ or not _is_same_site(request):
