@@ -89,7 +89,7 @@ def build_router(
         wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon)),
         *(account.routes() if account is not None else ()),
         *_administration(code, registry, layout),
-        *_pages(code, registry, layout, paths),
+        *_pages(code, registry, layout, account, paths),
     ]
     if config.server.ready_path:
         replaceable.append(wsgi.Route("GET", config.server.ready_path, probe))
@@ -134,7 +134,11 @@ def _check_names(layout: Layout, home: html.Home) -> None:
 
 
 def _pages(
-    code: ProjectCode, registry: Registry, layout: Layout, paths: Mapping[str, str]
+    code: ProjectCode,
+    registry: Registry,
+    layout: Layout,
+    account: html.AccountPages | None,
+    paths: Mapping[str, str],
 ) -> Iterator[wsgi.Route]:
     """Yield the routes of the pages of every resource. paths: topic → path."""
     app, views = code.app, code.views
@@ -146,7 +150,8 @@ def _pages(
         yield from html.ResourcePages(actions, path, layout, paths, views, verbs).routes()
     _check_names(layout, app.home)
     if paths:
-        yield wsgi.Route("GET", "/", partial(html.show_home, layout, app.home))
+        home = partial(html.show_home, layout, app.home)
+        yield wsgi.Route("GET", "/", partial(account.start, home) if account else home)
     if layout.declared_reports():
         yield wsgi.Route("GET", html.REPORTS, partial(html.list_reports, layout))
         yield wsgi.Route("GET", html.REPORTS + "/{name}", partial(html.show_report, layout))

@@ -8,10 +8,9 @@ them always remains. Every change is in the history of the user (`history`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -110,13 +109,13 @@ class Administrator:
         found = accounts.list_users(
             self._conn, where and where.id, words=words, after=after, limit=most
         )
-        return [_seen_by(limit, *each) for each in found]
+        return self._seen(limit, found)
 
     def person(self, id: UUID) -> Person:
         """Return one user. Raises NotFound F633 if it is invisible to the administrator."""
         limit = self.limit()
-        for user, tenants in accounts.list_users(self._conn, limit and limit.id, id=id):
-            return _seen_by(limit, user, tenants)
+        for person in self._seen(limit, accounts.list_users(self._conn, limit and limit.id, id=id)):
+            return person
         raise NotFound(text("this user does not exist"), code="F633")
 
     def tenants(self) -> list[tuple[Tenant, int]]:
@@ -135,9 +134,8 @@ class Administrator:
 
     def grantable(self, tenant: Tenant | None) -> frozenset[str]:
         """Return the roles that the current user holds in a tenant; None means everywhere."""
-        own = self._load(UUID(current_identity().user))
-        held = own.tenants.get(tenant.slug, ()) if tenant else ()
-        return frozenset((*own.user.roles, *held))
+        own = self._own()
+        return frozenset((*own.user.roles, *(tenant and own.tenants.get(tenant.slug) or ())))
 
     def sessions(self, id: UUID) -> list[Session]:
         """Return the sessions of a user; none if the account is not manageable."""
@@ -147,13 +145,14 @@ class Administrator:
     def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
         """Return the latest changes of one user or tenant, or of all; the newest first.
 
-        An administrator of one tenant sees those of its roles and keys, and all of a manageable
-        account. Authors that are not members are not named.
+        An administrator of tenants sees changes of roles and keys there, and those of a manageable
+        account itself. Authors that are not members are not named.
         """
-        limit, names = self.limit(), None
-        if limit and not (id and self.person(id).is_manageable):
-            names = [f"roles:{limit.slug}", f"key:{limit.slug}"]
-        params = {"topic": topic, "id": id and str(id), "names": names}
+        limit, slugs, is_manageable = self.limit(), None, True
+        if limit:
+            slugs = [*self._administered()]
+            is_manageable = id is not None and self.person(id).is_manageable
+        params = {"topic": topic, "id": id and str(id), "slugs": slugs, "account": is_manageable}
         rows = db.run(self._conn, SQL["changes"], {**params, "tenant": limit and limit.id})
         return [AccountChange(*row) for row in rows]
 
@@ -177,7 +176,8 @@ class Administrator:
         with self._changing(tenant):
             try:
                 id, is_new = accounts.find_user(self._conn, email).id, False
-                if tenant is None or not self._administers(id):
+                apart = self._administered().isdisjoint(self._load(id).tenants)
+                if tenant is None or (apart and self.limit() is not None):
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
                 id, is_new = accounts.create_user(self._conn, email, name=name), True
@@ -335,9 +335,9 @@ class Administrator:
     def _changing_account(self, id: UUID) -> Iterator[Person]:
         """Run the block as `_changing`, for a change of the account itself."""
         with self._changing(limit := self.limit()):
-            person = self.person(id)
-            if not person.is_manageable:
+            if not self.person(id).is_manageable:
                 raise Forbidden(text("only an administrator of all tenants may do this"))
+            person = self._load(id)
             if limit is not None:
                 self._check_account_held(person)
             yield person
@@ -346,8 +346,8 @@ class Administrator:
         """Grant roles that the administrator holds. Returns all roles there."""
         self._check_held(roles, tenant)
         person = self._load(id)
-        # SAFETY: without mail, an administrator of the only tenant may know the password.
-        is_known = self._send is None and not person.user.roles and len(person.tenants) == 1
+        # SAFETY: without mail, an administrator of the tenants so far may know the password.
+        is_known = self._send is None and not person.user.roles and person.tenants
         joins = tenant is None or tenant.slug not in person.tenants
         if is_known and joins and not current_identity().system:
             message = text("without mail, only `auth grant` adds an account of another tenant")
@@ -356,13 +356,32 @@ class Administrator:
         self._record_roles(id, tenant, _roles_of(person, tenant), result)
         return result
 
-    def _administers(self, id: UUID) -> bool:
-        """Return whether the administrator administers all tenants, or one with this member."""
+    def _seen(
+        self, limit: Tenant | None, found: Iterable[tuple[User, Mapping[str, Roles]]]
+    ) -> list[Person]:
+        """Return users as an administrator of this tenant, or of all, sees them."""
+        if limit is None:
+            return [Person(*each) for each in found]
+        own = self._administered()
+        return [
+            Person(
+                user._replace(roles=()),
+                {limit.slug: tenants[limit.slug]},
+                is_manageable=not user.roles and own.issuperset(tenants),
+            )
+            for user, tenants in found
+        ]
+
+    def _administered(self) -> set[str]:
+        """Return the slugs of the tenants that the current user administers as a member."""
         if current_identity().system:
-            return True
-        own = self._load(UUID(current_identity().user))
-        held = [own.tenants.get(slug, ()) for slug in self._load(id).tenants]
-        return not self._roles.isdisjoint(chain(own.user.roles, *held))
+            return set()
+        tenants = self._own().tenants.items()
+        return {slug for slug, roles in tenants if not self._roles.isdisjoint(roles)}
+
+    def _own(self) -> Person:
+        """Return the current user with all tenants."""
+        return self._load(UUID(current_identity().user))
 
     def _load(self, id: UUID) -> Person:
         """Return a user with all tenants."""
@@ -377,7 +396,7 @@ class Administrator:
     def _check_account_held(self, person: Person) -> None:
         """Raise Forbidden for an account with roles that the administrator does not hold."""
         if not current_identity().system:
-            own = self._load(UUID(current_identity().user))
+            own = self._own()
             missing = set(person.user.roles) - set(own.user.roles)
             for slug, roles in person.tenants.items():
                 missing |= set(roles) - {*own.user.roles, *own.tenants.get(slug, ())}
@@ -422,11 +441,3 @@ def _roles_of(person: Person, tenant: Tenant | None) -> Roles | None:
 
 def _key_name(tenant: str | None) -> str:
     return f"key:{tenant}" if tenant else "key"
-
-
-def _seen_by(limit: Tenant | None, user: User, tenants: Mapping[str, Roles]) -> Person:
-    """Return a user as an administrator of this tenant, or of all, sees it."""
-    if limit is None:
-        return Person(user, tenants)
-    own = {limit.slug: tenants[limit.slug]}
-    return Person(user._replace(roles=()), own, own == tenants and not user.roles)

@@ -262,8 +262,8 @@ insert into forge_audit (topic, resource_id, operation, version, actor, request_
 values (%(topic)s, %(id)s, %(operation)s, 0, %(actor)s, %(request)s, %(changes)s)
 returning id
 
--- The latest changes of one row or of all; with names, only those that have one of them. With a tenant, only its members
--- are named as authors.
+-- The latest changes of one row or of all; with slugs, only those of these tenants and, with account, of the account itself.
+-- With a tenant, only its members are named as authors.
 -- name: changes
 select a.created_at, case when %(tenant)s::uuid is null then a.actor else '' end, coalesce(u.name, ''),
   coalesce(u.email, ''), a.changes
@@ -273,5 +273,7 @@ left join forge_user u
   and (%(tenant)s::uuid is null
     or exists (select from forge_membership m where m.user_id = u.id and m.tenant_id = %(tenant)s))
 where topic = %(topic)s and (%(id)s::text is null or resource_id = %(id)s)
-  and (%(names)s::text[] is null or changes ?| %(names)s)
+  and (%(slugs)s::text[] is null or coalesce((
+    select bool_and(case when name like '%%:%%' then split_part(name, ':', 2) = any(%(slugs)s) else %(account)s end)
+    from jsonb_object_keys(changes) name), %(account)s))
 order by a.id desc limit 20

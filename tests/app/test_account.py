@@ -130,8 +130,10 @@ def test_a_member_of_one_tenant_gets_there_and_of_several_chooses(
         assert sign_in() == sign_in(of="?next=%2F") == "/account/tenants"
         assert sign_in(of="?next=%2Faccount") == "/account"
         assert browser.get("/account/tenants") == 303 and browser.location == "/"
+        assert browser.get("/") == 200
         north, south = (accounts.create_tenant(conn, n, n.title()) for n in ("north", "south"))
         accounts.grant(conn, user, ["member"], north)
+        assert browser.get("/") == 303 and browser.location == "/account/tenants"
         assert browser.get("/account/tenants") == 303 and browser.location == "/t/north/"
         accounts.grant(conn, user, ["member"], south)
         assert browser.get("/account/tenants") == 200

@@ -189,6 +189,25 @@ def test_an_administrator_of_two_tenants_adds_a_member_of_one_to_the_other(
             nora.invite("nick@example.com", "", ["finance"], east)
         assert nora.invite("nick@example.com", "", ["nurse"], east) == (hospital.nick, False, "")
         assert nora.person(hospital.nick).tenants == {"east": ["nurse"]}
+        # She administers both tenants of the account, so the account itself too.
+        assert nora.person(hospital.nick).is_manageable
+        nora.set_disabled(hospital.nick, True)
+        nora.set_disabled(hospital.nick, False)
+        changes = [[*change.changes] for change in nora.history(hospital.nick)]
+        assert changes == [["disabled"], ["disabled"], ["roles:east"]]
+        accounts.grant(hospital.conn, hospital.nick, ["nurse"], hospital.south.id)
+        assert not nora.person(hospital.nick).is_manageable
+        with pytest.raises(Forbidden):
+            nora.set_disabled(hospital.nick, True)
+    with hospital.acting(hospital.anna, send=lambda *_: None) as anna:
+        anna.remove_member(hospital.nick, hospital.south)
+        assert len(anna.history(hospital.nick)) == 4
+    with hospital.acting(hospital.nora, east) as nora:
+        assert nora.person(hospital.nick).is_manageable
+        assert len(nora.history(hospital.nick)) == 3, "that of the south is hidden"
+    # Without mail she may know its password, so that no page lets it into a third tenant.
+    with hospital.acting(hospital.anna) as anna, pytest.raises(Forbidden, match="auth grant"):
+        anna.change_roles(hospital.nick, hospital.south, grant=["nurse"])
 
 
 def test_an_administrator_takes_over_no_account_that_gets_roles_elsewhere(

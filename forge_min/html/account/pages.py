@@ -199,6 +199,14 @@ class AccountPages:
             context: dict[str, Any] = {"action": action, "hidden": hidden, "entries": shown}
             return self.layout.page(request, resume.render, title, **context)
 
+    def start(self, home: wsgi.Handler, request: wsgi.Request) -> wsgi.Response:
+        """Show the start page; without a tenant, lead members of tenants to theirs."""
+        identity = current_identity()
+        if self.tenant_root is None or identity.via != SESSION or identity.tenant is not None:
+            return home(request)
+        found = accounts.list_memberships(self.database.connection(), UUID(identity.user))
+        return wsgi.redirect(f"{request.root}{_TENANTS}") if found else home(request)
+
     def tenants(self, request: wsgi.Request) -> wsgi.Response:
         """Show the tenants of the user; a single one is opened at once after signing in."""
         user, _ = self._user_and_session()
