@@ -167,6 +167,8 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_ASSETS_SCRIPTS", '{live = "x"}'),
         ("FORGE_DATABASE_URL", "mysql://x"),
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
+        ("FORGE_OBSERVE_OTLP_ENDPOINT", "ftp://x"),
+        ("FORGE_OBSERVE_OTLP_ENDPOINT", "http://"),
         ("FORGE_TENANCY_DOMAIN", ".shop.example"),
         ("FORGE_TENANCY_DOMAIN", "shop.example:8000"),
         ("FORGE_SERVER_HOST", "a\0b"),

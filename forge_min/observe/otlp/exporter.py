@@ -19,14 +19,13 @@ from contextlib import closing
 from importlib import import_module
 from math import isfinite
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanContext
 
 from ... import __version__
-from ...errors import ConfigError
 from .batch import log
 
 _RETRIED = frozenset((429, 502, 503, 504))
@@ -41,10 +40,8 @@ _OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
 def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> SpanExporter:
     """Return an exporter to `<endpoint>/v1/traces`.
 
-    It is OpenTelemetry's exporter if that is installed ([otlp]), else an `OTLPExporter`. Raises
-    ConfigError (F200) for an invalid endpoint.
+    It is OpenTelemetry's exporter if that is installed ([otlp]), else an `OTLPExporter`.
     """
-    parse_endpoint(endpoint)
     try:
         official, package = import_module(f"{_OFFICIAL}.trace_exporter"), import_module(_OFFICIAL)
     except ImportError:
@@ -62,12 +59,10 @@ class OTLPExporter(SpanExporter):
 
     One thread calls `export`; `shutdown`, from any thread, ends its retries.
 
-    endpoint: "http://host:4318", or https.
+    endpoint: an http or https URL, such as "http://host:4318". The configuration checks it.
     headers: sent with each request, e.g. credentials.
     timeout: seconds for each step of a request: connect, send, read. Default 10.
     patience: seconds after which a failed batch is not retried. Default 60.
-
-    Raises ConfigError (F200) for an invalid endpoint.
     """
 
     def __init__(
@@ -78,7 +73,7 @@ class OTLPExporter(SpanExporter):
         timeout: float = 10.0,
         patience: float = 60.0,
     ) -> None:
-        url = parse_endpoint(endpoint)
+        url = urlsplit(endpoint)
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(url.hostname or "", url.port, timeout=timeout)
         self._path = url.path.rstrip("/") + "/v1/traces"
@@ -159,21 +154,6 @@ def _rejected(content: bytes) -> int:
     if count > 0:
         log.warning("the collector rejected %d spans: %s", count, why[:_LOGGED])
     return count
-
-
-def parse_endpoint(endpoint: str) -> SplitResult:
-    """Return the parts of an http or https URL. Raises ConfigError (F200) for any other text."""
-    try:
-        url = urlsplit(endpoint)
-        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:  # an invalid port or IPv6 address
-        usable = False
-    if not usable:
-        raise ConfigError(
-            f"observe.otlp_endpoint must be an http:// or https:// URL, not {endpoint!r}",
-            hint="for example http://127.0.0.1:4318",
-        )
-    return url
 
 
 def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]:
