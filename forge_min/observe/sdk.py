@@ -167,13 +167,6 @@ class Telemetry:
         if self._batch is not None:
             self._batch.stop_in_child()
 
-    def flush(self, timeout: float = 5.0) -> bool:
-        """Export all ended spans, and return whether the exporter finished in time.
-
-        timeout: seconds.
-        """
-        return self.tracer_provider.force_flush(int(timeout * 1000))
-
     def shutdown(self) -> None:
         """Stop recording, export the ended spans, and end the export thread. Idempotent."""
         if is_recorder(self):

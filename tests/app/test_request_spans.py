@@ -40,7 +40,7 @@ def asked(handler: Callable[[Request], Response], ratio: float = 1.0, **environ:
             pass
         finally:
             getattr(body, "close", int)()
-        assert telemetry.flush()
+        assert telemetry.tracer_provider.force_flush()
     finally:
         telemetry.shutdown()
     return list(exporter.get_finished_spans())

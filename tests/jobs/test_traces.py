@@ -25,7 +25,7 @@ def spans() -> Iterator[Spans]:
     telemetry = observe.setup("tests", sample_ratio=1.0, exporter=exporter)
 
     def ended() -> dict[str, list[ReadableSpan]]:
-        assert telemetry.flush()
+        assert telemetry.tracer_provider.force_flush()
         found: dict[str, list[ReadableSpan]] = {}
         for each in exporter.get_finished_spans():
             found.setdefault(each.name, []).append(each)

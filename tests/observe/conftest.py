@@ -25,7 +25,7 @@ def record() -> Iterator[Callable[[float], Spans]]:
         started.append(telemetry)
 
         def spans() -> Sequence[ReadableSpan]:
-            assert telemetry.flush()
+            assert telemetry.tracer_provider.force_flush()
             return exporter.get_finished_spans()
 
         return spans

@@ -223,7 +223,7 @@ def test_large_bodies_are_compressed_and_the_headers_sent_with_each(collector: C
             for n in range(50):
                 with span(f"s{n}"):
                     pass
-            assert telemetry.flush()
+            assert telemetry.tracer_provider.force_flush()
     finally:
         telemetry.shutdown()
     assert len(collector.spans) == 150
@@ -300,7 +300,7 @@ def test_a_collector_that_reads_nothing_of_a_large_batch_holds_it_no_longer(sile
         with span("x", attributes={"random": os.urandom(20_000).hex()}):
             pass
     started = time.monotonic()
-    assert telemetry.flush(10)
+    assert telemetry.tracer_provider.force_flush(10_000)
     assert time.monotonic() - started < 8
     telemetry.shutdown()
     assert telemetry.dropped["failed"] == 300
@@ -368,7 +368,7 @@ def test_an_exporter_that_raises_loses_its_batch_and_nothing_else(
     for _ in range(2):
         with span("x"):
             pass
-        assert telemetry.flush()
+        assert telemetry.tracer_provider.force_flush()
     telemetry.shutdown()
     assert (bad.calls, telemetry.dropped["failed"]) == (2, 1)
 

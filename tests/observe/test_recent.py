@@ -189,7 +189,7 @@ for n in range(150):
             pass
         names = {branch.name for tree in telemetry.recent.trees() for branch in tree.branches}
         assert names <= {"by the API"}, "none of its parent's"
-        assert telemetry.flush() and not any(telemetry.dropped.values())
+        assert telemetry.tracer_provider.force_flush() and not any(telemetry.dropped.values())
         telemetry.shutdown()
         with observe.span("unseen"):
             pass
