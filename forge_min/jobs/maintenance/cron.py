@@ -43,9 +43,8 @@ class Interval:
 
     def after(self, moment: datetime) -> datetime:
         """Return the first run after `moment`, in UTC. `moment` has a time zone."""
-        passed = (moment - _EPOCH).total_seconds() // self.seconds
-        result = _EPOCH + timedelta(seconds=self.seconds * (passed + 1))
-        return result if result > moment else result + timedelta(seconds=self.seconds)
+        period = timedelta(seconds=self.seconds)
+        return _EPOCH + period * ((moment - _EPOCH) // period + 1)
 
     def __str__(self) -> str:
         return f"every {self.seconds:g} s"
