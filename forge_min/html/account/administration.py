@@ -136,12 +136,9 @@ class AdministrationPages:
 
     def change(self, request: wsgi.Request) -> wsgi.Response:
         """Perform the operation of a form."""
-        operation = _OPERATIONS.get(request.params["operation"])
-        if operation is None:
-            raise NotFound(text("nothing is at this address"))
-        id, form = _id(request), wsgi.sent_form(request)
+        id, form, operation = _id(request), wsgi.sent_form(request), request.params["operation"]
         try:
-            done = operation(self._administrator(request), id, form)
+            done = _perform(self._administrator(request), operation, id, form)
         except DomainError as err:
             return self.show(request, err)
         return self._done(request, done, id)
@@ -276,76 +273,53 @@ class AdministrationPages:
 # -- operations on one user ------------------------------------------------------------------------
 
 
-def _change_roles(admin: Administrator, id: UUID, form: Form) -> Done:
-    """Grant and revoke the roles whose boxes the user has changed."""
-    chosen, before = set(form.get("role", ())), set(form.get("before", ()))
+def _perform(admin: Administrator, operation: str, id: UUID, form: Form) -> Done:
+    """Perform an operation on a user. Raises NotFound for an unknown operation."""
     tenant = _tenant(wsgi.first(form, "tenant"), admin)
-    admin.change_roles(id, tenant, grant=sorted(chosen - before), revoke=sorted(before - chosen))
-    return Done(text("Saved."))
+    match operation:
+        case "roles":  # only boxes that the administrator has changed
+            chosen, before = set(form.get("role", ())), set(form.get("before", ()))
+            grant, revoke = sorted(chosen - before), sorted(before - chosen)
+            admin.change_roles(id, tenant, grant=grant, revoke=revoke)
+            return Done(text("Saved."))
+        case "leave":
+            if tenant:
+                admin.remove_member(id, tenant)
+            return Done(text("Removed from the tenant."), is_removed=True)
+        case "disable":
+            admin.set_disabled(id, True)
+            return Done(text("Deactivated: all sessions have ended, and keys are rejected."))
+        case "enable":
+            admin.set_disabled(id, False)
+            return Done(text("Activated."))
+        case "link":
+            if link := admin.create_reset(id):
+                return Done(text("This link sets a new password, once, within an hour."), link)
+            return Done(text("A link for a new password was sent to the user."))
+        case "unlock":
+            admin.unlock(id)
+            return Done(text("Unlocked: failed sign-ins no longer count."))
+        case "sessions":
+            session = wsgi.first(form, "session")
+            if session and accounts.as_id(session) is None:
+                raise BadRequest(text("this session does not exist"))
+            admin.end_sessions(id, accounts.as_id(session))
+            return Done(text("Signed out there."))
+        case "create-key":
+            return _create_key(admin, id, tenant, form)
+        case "revoke-key":
+            admin.revoke_keys(wsgi.first(form, "key"))
+            return Done(text("Revoked."))
+    raise NotFound(text("nothing is at this address"))
 
 
-def _leave(admin: Administrator, id: UUID, form: Form) -> Done:
-    if tenant := _tenant(wsgi.first(form, "tenant"), admin):
-        admin.remove_member(id, tenant)
-    return Done(text("Removed from the tenant."), is_removed=True)
-
-
-def _disable(admin: Administrator, id: UUID, form: Form) -> Done:
-    admin.set_disabled(id, True)
-    return Done(text("Deactivated: all sessions have ended, and keys are rejected."))
-
-
-def _enable(admin: Administrator, id: UUID, form: Form) -> Done:
-    admin.set_disabled(id, False)
-    return Done(text("Activated."))
-
-
-def _create_link(admin: Administrator, id: UUID, form: Form) -> Done:
-    link = admin.create_reset(id)
-    if link:
-        return Done(text("This link sets a new password, once, within an hour."), link)
-    return Done(text("A link for a new password was sent to the user."))
-
-
-def _unlock(admin: Administrator, id: UUID, form: Form) -> Done:
-    admin.unlock(id)
-    return Done(text("Unlocked: failed sign-ins no longer count."))
-
-
-def _end_sessions(admin: Administrator, id: UUID, form: Form) -> Done:
-    session = wsgi.first(form, "session")
-    if session and accounts.as_id(session) is None:
-        raise BadRequest(text("this session does not exist"))
-    admin.end_sessions(id, accounts.as_id(session))
-    return Done(text("Signed out there."))
-
-
-def _create_key(admin: Administrator, id: UUID, form: Form) -> Done:
-    tenant = _tenant(wsgi.first(form, "tenant"), admin)
+def _create_key(admin: Administrator, id: UUID, tenant: Tenant | None, form: Form) -> Done:
     roles, days = form.get("role", ()), wsgi.first(form, "days")
     if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= 3650):
         raise BadRequest(text("the number of days must be from 1 to 3650"))
     lifetime, name = int(days) * 86_400.0 if days else None, wsgi.first(form, "name")
     key = admin.create_key(id, name, roles=roles, tenant=tenant, lifetime=lifetime)
     return Done(text("Send it as: Authorization: Bearer <key>"), key=key)
-
-
-def _revoke_key(admin: Administrator, id: UUID, form: Form) -> Done:
-    admin.revoke_keys(wsgi.first(form, "key"))
-    return Done(text("Revoked."))
-
-
-_OPERATIONS: Mapping[str, Callable[[Administrator, UUID, Form], Done]] = {
-    "roles": _change_roles,
-    "leave": _leave,
-    "disable": _disable,
-    "enable": _enable,
-    "link": _create_link,
-    "unlock": _unlock,
-    "sessions": _end_sessions,
-    "create-key": _create_key,
-    "revoke-key": _revoke_key,
-}
 
 
 def _id(request: wsgi.Request) -> UUID:
