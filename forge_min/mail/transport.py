@@ -36,14 +36,11 @@ class SMTPTransport:
     def __init__(self, url: str) -> None:
         try:
             self._url = urlsplit(url)
-            self._address = (
-                self._url.hostname or "localhost",
-                self._url.port or _PORTS[self._url.scheme],
-            )
             options = parse_qs(self._url.query, strict_parsing=bool(self._url.query))
             self._authority = options.pop("ca", [None])[0]
             if options or self._url.path or not self._url.hostname:
                 raise ValueError
+            self._address = self._url.hostname, self._url.port or _PORTS[self._url.scheme]
         except (KeyError, ValueError):
             known = "smtp://, smtp+starttls:// and smtps://"
             message = f"mail.url is not a URL of a server; known are {known}"
