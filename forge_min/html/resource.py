@@ -139,7 +139,8 @@ class ResourcePages(RowPages):
         if pairs.get("_search"):  # a search for a relation's target
             return self._form(request, opened)
         try:
-            return self._create_once(request, form.data_of(fields, sent), first(pairs, _ONCE))
+            token = first(pairs, _ONCE)[:_LONGEST_TOKEN]
+            return self._create_once(request, form.data_of(fields, sent), token)
         except WRITE_ERRORS as err:
             return self._form(request, opened, form.errors_of(err, fields), status=422)
 
@@ -156,17 +157,11 @@ class ResourcePages(RowPages):
             return response.status, response.headers, b""
 
         digest = hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()
-        client = client_network(request)
+        options = {"client": client_network(request), **self._once_options(request)}
         pause = _FIRST_PAUSE
         while True:
             try:
-                status, headers, body, _ = self._actions.once(
-                    token[:_LONGEST_TOKEN],
-                    digest,
-                    run,
-                    client=client,
-                    **self._once_options(request),
-                )
+                status, headers, body, _ = self._actions.once(token, digest, run, **options)
                 return Response(status, body, headers)
             except Conflict as err:
                 if err.code != IN_PROGRESS or pause > _LAST_PAUSE:
