@@ -21,6 +21,7 @@ from .links import reset_path
 from .pages import browser_name
 
 Form = Mapping[str, Sequence[str]]
+_EMPTY: Form = {}
 Administrator = administration.Administrator
 Person = administration.Person
 Tenant = accounts.Tenant
@@ -144,10 +145,7 @@ class AdministrationPages:
         return self._done(request, done, id)
 
     def ask(
-        self,
-        request: wsgi.Request,
-        form: Mapping[str, Sequence[str]] = {},
-        error: DomainError | None = None,
+        self, request: wsgi.Request, form: Form = _EMPTY, error: DomainError | None = None
     ) -> wsgi.Response:
         """Show the form of an invitation."""
         admin, slug = self._administrator(request), wsgi.first(form or request.query, "tenant")
@@ -211,10 +209,7 @@ class AdministrationPages:
     # -- tenants -----------------------------------------------------------------------------------
 
     def list_tenants(
-        self,
-        request: wsgi.Request,
-        form: Mapping[str, Sequence[str]] = {},
-        error: DomainError | None = None,
+        self, request: wsgi.Request, form: Form = _EMPTY, error: DomainError | None = None
     ) -> wsgi.Response:
         """Show all tenants that the user may see, and the form of a new one."""
         admin, url = self._administrator(request), request.root + TENANTS
