@@ -37,11 +37,10 @@ def print_result(answer: object, lines: Iterable[str], *, as_json: bool) -> None
 
 def warn(warning: str | ForgeError) -> None:
     """Print a warning on stderr; a ForgeError with its code and hint."""
+    text = f"warning: {warning}"
     if isinstance(warning, ForgeError):
         text = f"warning[{warning.code}]: {warning.message}\nhint: {warning.hint}"
-        print(text, file=sys.stderr)
-    else:
-        print(f"warning: {warning}", file=sys.stderr)
+    print(text, file=sys.stderr)
 
 
 def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
