@@ -127,16 +127,12 @@ def _headers(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _events(security: list[Json]) -> Json:
-    events = dict(_TABLE["events"])
-    problems = {name: _problem(why, name, {}) for name, why in events.pop("problems").items()}
-    return events | {"responses": events["responses"] | problems, "security": [{}, *security]}
-
-
 def _route_operation(route: Route, security: list[Json]) -> Json:
-    """The operation of a route of the project, from its name, parameters and docstring."""
+    """The operation of a route: from its name, parameters and docstring, unless it is /events."""
     if route.name == "events":
-        return _events(security)
+        events = dict(_TABLE["events"])
+        problems = {name: _problem(why, name, {}) for name, why in events.pop("problems").items()}
+        return events | {"responses": events["responses"] | problems, "security": [{}, *security]}
     summary = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
     operation: Json = {
         "summary": summary,
