@@ -64,9 +64,8 @@ class GzipBody:
 
     def close(self) -> None:
         """Close the body, whether it has begun or not (PEP 3333). Called by the server."""
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
+        if hasattr(self._body, "close"):
+            self._body.close()
 
 
 # -- content negotiation ---------------------------------------------------------------------------

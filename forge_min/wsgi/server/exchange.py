@@ -265,9 +265,8 @@ class Exchange:
 
     def _fail_body(self, error: BaseException) -> None:
         """Notify the body of an Application that its response ends with this error."""
-        fail = getattr(self._body, "forge_fail", None)
-        if fail is not None:
-            fail(error, begun=self._sent)
+        if hasattr(self._body, "forge_fail"):
+            self._body.forge_fail(error, begun=self._sent)
 
     def _write_pieces(self) -> bool:
         """Write parts of the body; return False if more may be left."""
