@@ -31,7 +31,7 @@ class Listener(threading.Event):
     payloads: the notifications that set it.
     on_payload: called with such a payload on the waiting or the committing thread; must not block.
     listen: LISTEN for commits of other processes; otherwise the thread has to poll.
-    nudger: of this process, for its own commits.
+    nudger: of this process, for its own commits. Default: one of its own, without commits.
 
     polls: commits of other processes are not reported, because `listen` is false or a pooler is in
         between.
@@ -48,7 +48,7 @@ class Listener(threading.Event):
         super().__init__()
         self.payloads: Collection[str] = frozenset(payloads)
         self._on_payload = on_payload
-        self._listen, self._nudger = listen, nudger
+        self._listen, self._nudger = listen, nudger or Nudger(None)
         self.polls = not listen
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
@@ -58,13 +58,11 @@ class Listener(threading.Event):
             self._pair = socket.socketpair()
             for end in self._pair:
                 end.setblocking(False)
-            if self._nudger is not None:
-                self._nudger.listeners |= {self}
+            self._nudger.listeners |= {self}
 
     def close(self) -> None:
         """Stop receiving notifications. Idempotent."""
-        if self._nudger is not None:
-            self._nudger.listeners -= {self}
+        self._nudger.listeners -= {self}
         pair, self._pair = self._pair, None
         for end in pair or ():
             end.close()
@@ -77,8 +75,7 @@ class Listener(threading.Event):
                 "a pooler is in front of the database: events and jobs are found by polling"
             )
         self.polls = pooled or not self._listen
-        if self._nudger is not None:
-            self._nudger.backend = 0
+        self._nudger.backend = 0
         if not self.polls:
             conn.add_notify_handler(lambda n: self._on_notification(n.payload, n.pid))
             conn.execute(SQL["listen"])
@@ -123,7 +120,7 @@ class Listener(threading.Event):
             self._on_notification(notification.extra.decode(), notification.be_pid)
 
     def _on_notification(self, payload: str, backend: int) -> None:
-        if payload in self.payloads and (self._nudger is None or backend != self._nudger.backend):
+        if payload in self.payloads and backend != self._nudger.backend:
             self._on_payload(payload)  # not of this process: `notify` has processed those
             super().set()  # this is the waiting thread, which is awake
 
@@ -139,14 +136,14 @@ class Nudger(DatabaseThread):
     The first NOTIFY is sent at once, then one per 2 ms, in a long series one per 5 ms, later 10 ms.
     A lost one delays an event by a poll interval, but loses none. `stop` sends pending ones.
 
-    connect: opens the connection of the thread `nudger`.
+    connect: opens the connection of the thread `nudger`; None if it is never started.
 
     listeners: of this process, notified by the committing thread.
     backend: backend number of its connection, 0 if not known. SAFETY: listeners reset it when they
         connect again: after a restart another process may have the number.
     """
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect | None) -> None:
         super().__init__("nudger", self._step, connect, last_step=self._step)
         self._pending: set[str] = set()  # each operation on it is atomic
         self._in_a_row = 0
