@@ -53,7 +53,7 @@ class Worker:
         queues: Mapping[str, int],
         periodic: Sequence[Periodic] = (),
         retention: Retention = Retention(),  # noqa: B008  # frozen
-        observer: Observer | None = None,
+        observer: Observer = lambda job, outcome, seconds: None,
         listen: Connect | None = None,
         nudger: Nudger | None = None,
         on_stuck: Callable[[], object] | None = None,
@@ -170,11 +170,10 @@ class Worker:
         else:
             self._completer.put(result)
         self._heartbeat.ended(result, seconds)
-        if self._observer is not None:
-            try:
-                self._observer(result.job, result.outcome, seconds)
-            except Exception:
-                log.exception("the observer of jobs failed")
+        try:
+            self._observer(result.job, result.outcome, seconds)
+        except Exception:
+            log.exception("the observer of jobs failed")
 
     def _recorded(self, results: Sequence[Result]) -> None:
         for result in results:
