@@ -29,15 +29,11 @@ class MemoryHub:
 
     def __init__(self, begin: BeginBatch, *, ring: int = 64, resume_window: float = 600.0) -> None:
         self._channels = Channels(begin, ring, resume_window)
+        self.refreshes: Mapping[str, int] = self._channels.refreshes
         self._ids = itertools.count(1)
         self._window = secrets.randbits(63)  # ids of other processes differ
         self._lock = threading.Lock()  # LOCK: events are submitted in the order of their ids
         self._state = NOT_STARTED
-
-    @property
-    def refreshes(self) -> Mapping[str, int]:
-        """As `PostgresHub.refreshes`."""
-        return self._channels.refreshes
 
     @property
     def ready(self) -> tuple[bool, str]:

@@ -59,6 +59,7 @@ class PostgresHub:
     nudger: of this process; its commits reach the hub directly.
 
     reconnects: number of failed steps, each followed by a new connection.
+    refreshes: sent to subscribers, by reason; without those of a subscription's ring.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class PostgresHub:
         self._replay_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
         self._announced_lost = False  # open streams have the status "reconnecting"
         self._channels = Channels(begin, ring, resume_window, self._delete_old)
+        self.refreshes: Mapping[str, int] = self._channels.refreshes
         self._delete_due = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
         self.reconnects = 0
@@ -98,11 +100,6 @@ class PostgresHub:
     def ready(self) -> tuple[bool, str]:
         """(True, "") if the last read succeeded and no encoder is stuck, else (False, reason)."""
         return (False, STUCK) if self._channels.stuck else self._state
-
-    @property
-    def refreshes(self) -> Mapping[str, int]:
-        """Refreshes sent to subscribers, by reason; without those of a subscription's ring."""
-        return self._channels.refreshes
 
     @property
     def lag_seconds(self) -> float:
