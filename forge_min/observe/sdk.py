@@ -111,7 +111,10 @@ class RecordedSpan:
 
 @dataclass(eq=False)
 class Telemetry:
-    """The tracer provider of one process."""
+    """The tracer provider of one process.
+
+    dropped: spans that were not exported, by reason; empty without an exporter.
+    """
 
     tracer_provider: TracerProvider
     sample_ratio: float
@@ -120,11 +123,7 @@ class Telemetry:
 
     def __post_init__(self) -> None:
         self._tracer = self.tracer_provider.get_tracer("forge_min", __version__)
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Spans that were not exported, by reason; empty without an exporter."""
-        return self._batch.dropped if self._batch else {}
+        self.dropped: Mapping[str, int] = self._batch.dropped if self._batch else {}
 
     def state(self) -> str:
         """Return the `tracestate` of the current span, "" if it has none."""
