@@ -223,9 +223,6 @@ def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
 _writers: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()
 # LOCK: one writer per stream. SAFETY: held during a fork, so that a child finds it free.
 _lock = threading.RLock()
-os.register_at_fork(
-    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-)
 
 
 def line_writer(stream: TextIO) -> LineWriter:
@@ -235,6 +232,7 @@ def line_writer(stream: TextIO) -> LineWriter:
 
 
 def _after_fork() -> None:
+    _lock.release()
     for writer in list(_writers.values()):
         writer._after_fork()
 
@@ -246,5 +244,5 @@ def _at_exit() -> None:
         writer.stop(max(0.0, until - time.monotonic()))
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
 atexit.register(_at_exit)
