@@ -41,10 +41,10 @@ logging.getLogger(TraceState.__module__).setLevel(logging.ERROR)
 
 
 class _DecidedSampler(ParentBased):
-    """Follows the decision of tracing.py, also for spans that libraries start by the API."""
+    """Follows the decision of tracing.py, also for spans that libraries start by the API.
 
-    def __init__(self, ratio: float) -> None:
-        super().__init__(TraceIdRatioBased(ratio))
+    root: decides for traces that a library begins.
+    """
 
     def should_sample(
         self, parent_context: Context | None, *args: Any, **options: Any
@@ -212,7 +212,7 @@ def setup(
     if not 0.0 <= sample_ratio <= 1.0:
         raise ValueError(f"sample_ratio must be between 0 and 1, not {sample_ratio}")
     tracers = TracerProvider(
-        sampler=_DecidedSampler(sample_ratio),
+        sampler=_DecidedSampler(TraceIdRatioBased(sample_ratio)),
         resource=Resource.create({"service.name": service_name}),
         shutdown_on_exit=False,
         # The SDK has no default limits, and thousands of spans wait for an unreachable collector.
