@@ -234,7 +234,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     sys.dont_write_bytecode = True  # doctor changes no files
     env = os.environ.get("FORGE_ENV") or "development"
     profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
-    site = doctor.Site(profile, env, **inspect_project(production=profile == "prod"))
+    fields = inspect_project(production=profile == "prod")
+    site = doctor.Site(profile, env, **fields, hosts=max(1, arguments.hosts))
     findings = doctor.check_environment(site)
     for code, check in arguments.checks.items():
         findings += doctor.run_check(code, check)

@@ -58,7 +58,7 @@ class MemoryHub:
         subscription, exact = self._channels.subscribe(key, last_event_id)
         if last_event_id is None or exact:
             return Opened(subscription, b"")
-        return Opened(subscription, self._channels.replay(key, lambda: None, is_wanted))
+        return Opened(subscription, self._channels.replay(key, lambda _: None, is_wanted))
 
     def publish(self, event: Event) -> None:
         """Publish an event at once."""

@@ -194,9 +194,12 @@ class Runtime:
         self._stack.close()
 
     def _connect(self, *, traced: bool) -> None:
-        c, self._nudger = self._config.database, notify.Nudger(self._open_direct)
+        c = self._config.database
+        self._nudger = notify.Nudger(partial(self._open, c.url))
         options: dict[str, Any] = {"opened": partial(self._opened, traced=traced)}
         options["observe"] = self.metrics.query_done
+        longest = self._config.server.handler_timeout  # of a request; 0: unlimited
+        options["idle"] = 2 * max(longest, db.IDLE) if longest else inf
         self.database = self._new_database(c.url, **options)
         self._direct = self._new_database(c.direct_url, **options)
         self._stack.callback(self._nudger.stop)
@@ -222,17 +225,18 @@ class Runtime:
         self._stack.callback(database.close)
         return database
 
-    def _open_direct(self) -> db.Connection:
-        """Open a connection that bypasses any pooler, for LISTEN and NOTIFY."""
-        c, name = self._config.database, self._config.project.name
-        return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
+    def _open(self, url: str) -> db.Connection:
+        """Open a connection of a background service."""
+        name, prepare = self._config.project.name, self._config.database.prepare
+        return db.connect(url, application_name=name, prepare=prepare)
 
     def _listen(self) -> notify.PostgresHub:
-        c = self._config.notify
+        c, database = self._config.notify, self._config.database
         encoder = Encoder(self.registry, self._code.app.fragments)
         hub = notify.PostgresHub(
-            self._open_direct,
+            partial(self._open, database.direct_url),
             encoder.begin,
+            connect_pooled=partial(self._open, database.url),
             poll_interval=c.poll_interval,
             listen=c.listen,
             retention=c.retention,

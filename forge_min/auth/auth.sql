@@ -89,8 +89,8 @@ where revoked_at is null and (id = %(id)s::uuid or hint = %(hint)s)
 returning user_id, hint, (select slug from forge_tenant n where n.id = t.tenant_id)
 
 -- The identity of a key: its id, the user, an empty name, the user's roles, the roles of the key (null: all), and the
--- requested tenant, or that of the key, with the roles of the membership there (null: not a member). seen_at is written
--- once a minute at most.
+-- requested tenant, or that of the key, with the roles of the membership there (null: not a member). Then whether
+-- seen_at is due: it is written once a minute at most.
 -- name: by_key
 with found as (
   select t.id, t.roles as scope, t.tenant_id as bound, t.seen_at, u.id as user_id, u.roles, u.time_zone,
@@ -98,12 +98,9 @@ with found as (
   from forge_token t join forge_user u on u.id = t.user_id
   where t.key = %(key)s and t.revoked_at is null
     and (t.expires_at is null or t.expires_at > now()) and u.disabled_at is null
-),
-seen as (
-  update forge_token set seen_at = now()
-  where id in (select id from found where seen_at is null or seen_at < now() - interval '1 minute')
 )
-select f.id, f.user_id, '', f.roles, f.scope, f.time_zone, f.language, f.bound, n.id, m.roles
+select f.id, f.user_id, '', f.roles, f.scope, f.time_zone, f.language, f.bound, n.id, m.roles,
+  f.seen_at is null or f.seen_at < now() - interval '1 minute'
 from found f
 left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = coalesce(%(id)s::uuid,
   case when %(slug)s = '' then f.bound end)
@@ -163,6 +160,11 @@ insert into forge_session (key, user_id, address, agent, expires_at)
 values (%(key)s, %(user)s, %(address)s, %(agent)s, now() + %(seconds)s::float8 * interval '1 second')
 returning id
 
+-- Its commit need not wait for the disk or a standby.
+-- name: key_seen
+update forge_token set seen_at = now()
+where id = %(id)s and set_config('synchronous_commit', 'off', true) = 'off'
+
 -- The same columns as by_key: the session, its user, and the requested tenant with the roles of the membership there
 -- (null: not a member).
 -- name: by_session
@@ -171,15 +173,16 @@ with found as (
     u.language
   from forge_session s join forge_user u on u.id = s.user_id
   where s.key = %(key)s and s.expires_at > now() and u.disabled_at is null
-),
-seen as (
-  update forge_session set seen_at = now()
-  where id in (select id from found where seen_at < now() - interval '1 minute')
 )
-select f.id, f.user_id, f.name, f.roles, null, f.time_zone, f.language, null, n.id, m.roles
+select f.id, f.user_id, f.name, f.roles, null, f.time_zone, f.language, null, n.id, m.roles,
+  f.seen_at < now() - interval '1 minute'
 from found f
 left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = %(id)s::uuid
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
+
+-- name: session_seen
+update forge_session set seen_at = now()
+where id = %(id)s and set_config('synchronous_commit', 'off', true) = 'off'
 
 -- name: session_by_now
 select u.roles, null, u.time_zone, u.language, m.roles

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from .. import db
-from ..errors import Forbidden, NotFound, Unauthenticated
+from ..errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from ..i18n import text
 from .accounts import SQL, Connection, as_id, check_name, checked_roles
 from .identity import SESSION, Identity
@@ -222,10 +223,13 @@ def _identify(
     conn: Connection, kind: str, secret: str, tenant: str | None, allow_non_member: bool = False
 ) -> Identity | None:
     params = {"key": digest(secret), "slug": tenant or "", "id": as_id(tenant or "")}
-    rows = db.run(conn, SQL[f"by_{kind}"], params)
+    rows = db.read(conn, SQL[f"by_{kind}"], params)
     if not rows:
         return None
-    id, user, name, roles, scope, time_zone, language, bound, acts_in, member = rows[0]
+    id, user, name, roles, scope, time_zone, language, bound, acts_in, member, is_due = rows[0]
+    if is_due:
+        with suppress(Unavailable):  # such as on a read-only server
+            db.run(conn, SQL[f"{kind}_seen"], {"id": id})
     # If the request or the key names a tenant, the user must be its member, and both must agree.
     refused = (tenant or bound) and (member is None or bound not in (None, acts_in))
     if refused and not allow_non_member:

@@ -19,7 +19,8 @@ except ImportError as err:
         hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
     ) from err
 
-from .connection import Connection, Database, connect
+from .connection import Connection, connect
+from .database import Database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .roles import check_bound_role, ensure_app_role, role_findings
 from .run import (
@@ -37,6 +38,7 @@ from .run import (
 from .statements import literal, sql_array
 from .thread import (
     DATABASE_ERRORS,
+    IDLE,
     Connect,
     DatabaseThread,
     Replaced,
@@ -59,7 +61,7 @@ FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 __all__ = [
     "Connect", "Connection", "DATABASE_ERRORS", "Database", "DatabaseThread", "EmbeddedServer",
-    "FORGE_MIGRATIONS", "MigrationFile", "NoResponse", "Replaced", "ThreadConnection",
+    "FORGE_MIGRATIONS", "IDLE", "MigrationFile", "NoResponse", "Replaced", "ThreadConnection",
     "after_commit", "candidates", "check_bound_role", "connect", "ensure_app_role",
     "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
     "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",

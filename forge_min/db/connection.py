@@ -1,12 +1,10 @@
-"""Connections to PostgreSQL, one per thread.
+"""Connections to PostgreSQL, in autocommit mode, which return rows as tuples.
 
-Connections are not pooled: each thread owns the connection that it opened. A connection is in
-autocommit mode and returns rows as tuples.
+They are not pooled: each thread owns the connection that it opened (`database.Database`).
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import socket
@@ -16,7 +14,7 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import ref
 
 import psycopg
 from psycopg import generators
@@ -27,7 +25,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
 from psycopg.sql import Composable
 
-from ..errors import ConfigError, ForgeError, Unavailable
+from ..errors import ConfigError, Unavailable
+from . import servers
 from .statements import PreparedStatements, operation, require_tenant
 from .translate import NoResponse, connection_error
 
@@ -45,15 +44,13 @@ DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "client_encoding": "utf8",
 }
-_CHECK_INTERVAL = 0.5  # seconds between two checks for statements that take too long
+_TIMEOUT_OF_SEVERAL = 2  # seconds per server, the least of libpq, if the address names several
 _IDLE_AFTER = 0.02  # seconds without a statement; then poll(2) shows whether the server has closed
 _STALE_AFTER = 5.0  # seconds; then an empty query too: a firewall may have dropped the connection
 # Seconds for the response to an empty query. It is below the second for which requests of one
 # client wait for each other, so that none is rejected while connections are replaced.
 _PROBE_TIMEOUT = 0.4
-_CANCEL_GRACE = 1.0  # seconds in which the server must end a cancelled statement
 _CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
-_log = logging.getLogger("forge_min.db")
 
 # Counts lost connections of this process: each connection opened before is checked before its next
 # statement. If two threads add one at the same time, the number still changes.
@@ -84,7 +81,13 @@ class Connection(psycopg.Connection[TupleRow]):
     patience: seconds that a statement may take, then it raises NoResponse; None: no limit. A server
         that hangs keeps TCP alive, so only a statement without a response shows that it hangs.
     busy_since: time at which the thread began to wait for a response; 0.0 while it does not wait.
+    place: the server that it is connected to.
+    cluster, timeline: of the server, see `servers.timeline_of`.
+    standbys: of its database.
+    is_unreplicated: its last commit is not known to be on a synchronous standby.
+    is_reading: the thread only reads, see `run.read`.
     last_used: time of the last response or check.
+    checked_at: time at which the thread last began to check the connection.
     losses: number of lost connections when this one was opened or checked.
     tenant_tables: tables and views with the rows of tenants.
     checks_tenant: a cursor rejects statements on tenant_tables unless a tenant is set.
@@ -99,7 +102,11 @@ class Connection(psycopg.Connection[TupleRow]):
     busy_since = 0.0
     tenant_tables: Collection[str] = ()
     checks_tenant = False
-    last_used = 0.0
+    place = servers.Place("", "")
+    cluster = timeline = ""
+    standbys = servers.Standbys()
+    is_unreplicated = is_reading = False
+    last_used = checked_at = 0.0
     losses = 0
     # Deadline of the current read, 0.0 without one; and the deadline of the read last cancelled.
     deadline = cancelled = 0.0
@@ -185,13 +192,28 @@ class Connection(psycopg.Connection[TupleRow]):
         threading.Thread(target=send, name="db-cancel", daemon=True).start()
 
     @property
+    def is_outdated(self) -> bool:
+        """Whether its server was replaced by another one, so that writes would be lost."""
+        return servers.is_outdated(self.cluster, self.timeline)
+
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether another connection was lost since this one was opened or checked."""
+        return self.losses != _losses
+
+    @property
     def is_fresh(self) -> bool:
         """Whether it was just in use and no connection was lost since.
 
         PERF: not checked then, because poll(2) releases the GIL (benchmarks/http, row).
         """
         idle = time.perf_counter() - self.last_used
-        return idle < _IDLE_AFTER and self.losses == _losses and not self.closed
+        return (
+            idle < _IDLE_AFTER
+            and self.losses == _losses
+            and not self.closed
+            and not self.is_outdated
+        )
 
     def is_alive(self) -> bool:
         """Return whether this idle connection can run a statement.
@@ -200,6 +222,8 @@ class Connection(psycopg.Connection[TupleRow]):
         """
         if self.is_fresh:
             return True
+        if self.is_outdated:
+            return False
         losses, pg, poll = _losses, self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
         alive = not poll.poll(0)  # an idle connection becomes readable only when the server closes
@@ -257,16 +281,17 @@ def connect(
     nudger: NudgeSender | None = None,
     observe: Observe | None = None,
     jobs: Any = None,
+    standbys: servers.Standbys | None = None,
 ) -> Connection:
     """Open a connection in autocommit mode.
 
     url: a libpq URI or keyword string; its values override DEFAULTS.
     application_name: name of the session in pg_stat_activity.
     prepare: "auto" prepares frequent statements, "off" none (for PgBouncer before 1.21).
-    nudger, observe, jobs: see `Connection`.
+    nudger, observe, jobs, standbys: see `Connection`.
     Raises ConfigError F403 if `url` is not a valid address, Unavailable F401 if the server does not
-    respond or rejects the connection, F404 if it is older than PostgreSQL 15. No message contains
-    the password.
+    respond or rejects the connection, F404 if it is older than PostgreSQL 15, F416 if it was
+    replaced by another one. No message contains the password.
     """
     try:
         options = conninfo_to_dict(url)
@@ -280,17 +305,30 @@ def connect(
             "write special characters of the password as %XX",
         ) from None
     values = {**DEFAULTS, "application_name": application_name, **options}
+    if "," in str(options.get("host") or options.get("hostaddr") or ""):
+        values["connect_timeout"] = options.get("connect_timeout", _TIMEOUT_OF_SEVERAL)
     losses = _losses
     often = None if prepare == "off" else 5
-    try:
-        conn = Connection.connect(
-            make_conninfo("", **values),
-            autocommit=True,
-            prepare_threshold=often,
-            cursor_factory=Cursor,
-        )
-    except (psycopg.Error, OSError) as err:  # OSError if no file descriptor is free
-        raise connection_error(str(err), values) from None
+    refused: set[servers.Place] = set()
+    while True:
+        try:
+            conn = Connection.connect(
+                make_conninfo("", **servers.in_order(values)),
+                autocommit=True,
+                prepare_threshold=often,
+                cursor_factory=Cursor,
+            )
+            conn.place = servers.Place(conn.info.host, str(conn.info.port))
+            conn.cluster, conn.timeline = servers.timeline_of(conn, conn.place)
+            break
+        except Unavailable:
+            conn.close()
+            if conn.place in refused:  # there is no other server
+                raise
+            refused.add(conn.place)
+        except (psycopg.Error, OSError) as err:  # OSError if no file descriptor is free
+            raise connection_error(str(err), values) from None
+    servers.has_worked(conn.place)
     if conn.info.server_version < OLDEST_SERVER:
         version = conn.info.server_version // 10000
         conn.close()
@@ -298,172 +336,15 @@ def connect(
         raise Unavailable(message, code="F404")
     conn.nudger, conn.observe, conn.prepared = nudger, observe, PreparedStatements(often)
     conn.jobs, conn.losses, conn.last_used = jobs, losses, time.perf_counter()
+    conn.standbys = standbys or conn.standbys
+    conn.add_notice_handler(partial(_note_notice, ref(conn)))  # no cycle
     return conn
 
 
-class Database:
-    """The connections of one process to one database, one per thread, opened on first use.
-
-    url: address of the database.
-    opened: called with each new connection.
-    patience: seconds after which a statement without a response ends with Unavailable, because TCP
-        does not notice that a server hangs: its kernel still acknowledges. inf: never. 0: never,
-        and no read is cancelled.
-    options: keyword arguments of `connect`.
-
-    `close()` closes the connections of all threads; the next `connection()` opens a new one. After
-    a fork the child opens its own connections and does not touch the parent's. While the server is
-    unavailable, one thread at a time tries to connect, and the others get the last error at once.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        opened: Callable[[Connection], object] | None = None,
-        patience: float = 0.0,
-        **options: Any,
-    ) -> None:
-        self.url = url
-        self._patience = patience
-        self._connect = partial(connect, url, **options)
-        self._opened = opened
-        self._reset()
-        _databases.add(self)
-
-    def _reset(self) -> None:
-        # SAFETY: a forked child only drops its references to the parent's connections: closing one
-        # would end the parent's session. It replaces the locks, which another thread may hold.
-        self._lock = threading.Lock()  # LOCK: guards changes of _open
-        self._open: dict[threading.Thread, Connection] = {}
-        self._unavailable: ForgeError | None = None  # the last error, until a connection is opened
-        self._successes = 0  # number of connections opened
-        self._trying = threading.Lock()  # LOCK: one thread at a time tries to connect
-        self._watch_ended = threading.Event()  # set unless the thread db-watch runs
-        self._watch_ended.set()
-
-    def connection(self) -> Connection:
-        """Return this thread's connection, replaced if it was lost or closed while idle.
-
-        Raises the errors of `connect`.
-        """
-        conn = self._open.get(threading.current_thread())
-        if conn is None:
-            return self._replace()
-        return conn if conn.is_fresh else self._ensure_alive(conn)
-
-    def verified(self) -> Connection:
-        """Return this thread's connection after a check that the server accepts new ones.
-
-        All connections are checked before their next statement. Raises the errors of `connect`, and
-        Unavailable F405 while a thread of the HTTP server still waits on a lost connection.
-        """
-        opened = list(self._open.values())
-        for other in opened:
-            other.last_used = 0.0
-        conn = self.connection()
-        if self._unavailable is not None:
-            conn.close()
-            conn = self._replace()
-        waiting = [other for other in opened if other.busy_since and other.may_block]
-        if number := sum(c.losses != _losses or 0.0 < c.deadline == c.cancelled for c in waiting):
-            message = f"{number} threads wait for a response on a lost connection"
-            raise Unavailable(message, code="F405")
-        return conn
-
-    def open(self) -> Connection:
-        """Open a connection that the caller owns and closes. Raises the errors of `connect`."""
-        conn = self._connect()
-        if self._opened:
-            self._opened(conn)
-        return conn
-
-    def close(self) -> None:
-        """Close every thread's connection. Idempotent."""
-        with self._lock:
-            conns, self._open = list(self._open.values()), {}
-            self._watch_ended.set()
-        for conn in conns:
-            conn.close()
-
-    def _open_or_refuse(self) -> Connection:
-        """Open a connection; raise the last error at once while another thread is trying."""
-        refusal = self._unavailable
-        if refusal is not None and not self._trying.acquire(blocking=False):
-            raise Unavailable(refusal.message, code=refusal.code, hint=refusal.hint)
-        successes = self._successes
-        try:
-            conn = self.open()
-        except Unavailable as err:
-            if successes == self._successes:  # otherwise another thread has connected since
-                self._unavailable = err
-            raise
-        finally:
-            if refusal is not None:
-                self._trying.release()
-        self._successes += 1
-        self._unavailable = None
-        return conn
-
-    def _ensure_alive(self, conn: Connection) -> Connection:
-        """Return the connection if it is alive or in a transaction, else a new one."""
-        status = conn.pgconn.transaction_status
-        idle = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
-        if not conn.closed and (not idle or conn.pgconn.pipeline_status):
-            return conn
-        if status == TransactionStatus.IDLE and conn.is_alive():
-            return conn
-        if status == TransactionStatus.IDLE or conn.broken:
-            conn.mark_lost()
-        return self._replace()
-
-    def _watch_connections(self, ended: threading.Event) -> None:
-        """Cancel or abort statements that take too long: the thread `db-watch`."""
-        while not ended.wait(_CHECK_INTERVAL):
-            now = time.perf_counter()
-            late = now - self._patience
-            for conn in list(self._open.values()):
-                since, deadline = conn.busy_since, conn.deadline
-                over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
-                ignored = over and cancelled and deadline < now - _CANCEL_GRACE
-                if since and (since < late or ignored):
-                    self._abort_late(conn, now - since)
-                elif over and not cancelled:
-                    _cancel(conn, deadline)
-
-    def _abort_late(self, conn: Connection, seconds: float) -> None:
-        _log.error("no response from the database for %.1f s: closing the connection", seconds)
-        if seconds > self._patience:
-            message = "the database has not responded in time"
-            self._unavailable = Unavailable(message, code="F401")
-        conn.shut_down()
-
-    def _replace(self) -> Connection:
-        conn = self._open_or_refuse()
-        me = threading.current_thread()
-        with self._lock:
-            unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
-            old = [self._open.pop(thread) for thread in unused]
-            self._open[me] = conn
-            if self._patience and self._watch_ended.is_set():
-                self._watch_ended = ended = threading.Event()
-                threading.Thread(
-                    target=self._watch_connections, args=(ended,), name="db-watch", daemon=True
-                ).start()
-        for other in old:
-            other.close()
-        return conn
-
-
-_databases: WeakSet[Database] = WeakSet()
-
-
-def _reset_databases() -> None:
-    for database in _databases:
-        database._reset()
-
-
-os.register_at_fork(after_in_child=_reset_databases)
+def _note_notice(conn: ref[Connection], notice: psycopg.errors.Diagnostic) -> None:
+    """Note that a cancel has ended the wait for a synchronous standby: the server only warns."""
+    if notice.source_function == "SyncRepWaitForLSN" and (found := conn()) is not None:
+        found.is_unreplicated = True
 
 
 def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
@@ -479,12 +360,3 @@ def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
     except StopIteration as done:
         return done.value
     raise NoResponse(f"the server did not respond within {seconds:g} s")
-
-
-def _cancel(conn: Connection, deadline: float) -> None:
-    """Cancel the read that has this deadline, and no other statement."""
-    # SAFETY: `cancelled` is set first. A read that sees it closes the connection, so a late cancel
-    # cannot hit another statement. A read that ended earlier has already reset its deadline.
-    conn.cancelled = deadline
-    if conn.deadline == deadline:
-        conn.request_cancel()

@@ -31,6 +31,7 @@ from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
 from ..fanout import begin_wait, end_wait
+from ..i18n import gettext_noop
 from .connection import Connection, Hook
 from .statements import (
     BEGIN,
@@ -41,7 +42,7 @@ from .statements import (
     require_tenant,
     values_of,
 )
-from .translate import errors_translated, translate
+from .translate import UNKNOWN, errors_translated, translate
 
 log = logging.getLogger("forge_min.db")
 # Errors of a prepared statement that a new one would not have: a migration changed its columns, or
@@ -93,6 +94,7 @@ def run(
     begin: send BEGIN in the same pipeline. Only for an idle connection; see `run_checked`.
     Raises the errors of `db.translate`.
     """
+    commits = not begin and (sql == "commit" or is_idle(conn))
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
             return _run_with_cursor(conn, sql, params, tenant)
@@ -100,9 +102,11 @@ def run(
             return conn.instrument(sql, lambda: _run_directly(conn, sql, params, tenant, begin))
         return _run_directly(conn, sql, params, tenant, begin)
     except psycopg.Error as err:
+        is_write = False
         if isinstance(conn, Connection):
             conn.note_error(err)
-        raise translate(err) from err
+            is_write = not conn.is_reading and _operation(sql) != "select"
+        raise translate(err, commits=commits and is_write) from err
 
 
 def query(
@@ -147,19 +151,22 @@ def read(
     if the read was cancelled, F405 if the cancel had no effect and the connection was closed.
     """
     seconds = read_timeout.get()
-    if not seconds or not isinstance(conn, Connection):
+    if not isinstance(conn, Connection):
         return run(conn, sql, params, tenant)
-    conn.deadline = deadline = time.perf_counter() + seconds
+    conn.is_reading = True
+    conn.deadline = deadline = time.perf_counter() + seconds if seconds else 0.0
     try:
         return run(conn, sql, params, tenant)
     except Unavailable as err:
-        if conn.cancelled == deadline and getattr(err.__cause__, "sqlstate", "") == "57014":
+        late = 0.0 < conn.cancelled == deadline
+        if late and getattr(err.__cause__, "sqlstate", "") == "57014":
             message = f"a read took longer than database.read_timeout ({seconds:g} s)"
             raise Unavailable(message, code="F642") from err
         raise
     finally:
+        conn.is_reading = False
         conn.deadline = 0.0
-        if conn.cancelled == deadline:  # a late cancel would hit another statement
+        if 0.0 < conn.cancelled == deadline:  # a late cancel would hit another statement
             conn.close()
 
 
@@ -181,6 +188,7 @@ def _run_with_cursor(
 def _run_directly(
     conn: Connection, sql: str, params: Params, tenant: UUID | None, begin: bool
 ) -> Rows:
+    _check_usable_for(conn, sql)
     started = conn.busy_since = time.perf_counter()
     try:
         text, names = (sql, ()) if params is None else number_placeholders(sql)
@@ -208,6 +216,7 @@ def _run_directly(
             converter.set_pgresult(None)
         conn.converter = converter, session
         conn.last_used = started
+        _check_replicated(conn)
         return rows
     finally:
         conn.busy_since = 0.0
@@ -329,7 +338,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
     `raise psycopg.Rollback` leaves the block without an error. Hooks of a level that is rolled
     back are dropped. Raises DatabaseError F411 if the block caught the error of a failed statement
     (the server would silently turn COMMIT into ROLLBACK), Unavailable F405 if the connection was
-    lost in the block.
+    lost in the block, F409 if it was lost during the commit.
     """
     if not isinstance(conn, Connection):
         with conn.transaction():
@@ -344,8 +353,9 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
                 tx = stack.enter_context(conn.transaction())
             yield
             _check_usable(conn)
-            with errors_translated():
+            with errors_translated(commits=outer is None):
                 stack.close()
+            _check_replicated(conn)
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -436,6 +446,24 @@ def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool
 def is_idle(conn: psycopg.Connection[Any]) -> bool:
     """Return whether a statement on `conn` is its own transaction, which may be retried."""
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
+
+
+def _check_usable_for(conn: Connection, sql: str) -> None:
+    """Raise Unavailable F416 on a server that was replaced, F419 for a write without a standby."""
+    if conn.is_outdated:
+        conn.close()
+        raise Unavailable("the server was replaced by another one", code="F416")
+    writes = not conn.is_reading and _operation(sql) not in ("select", "rollback")
+    if writes and conn.standbys.are_missing:
+        message = gettext_noop("changes cannot be saved now: a standby server is missing")
+        raise Unavailable(message, code="F419")
+
+
+def _check_replicated(conn: Connection) -> None:
+    """Raise Unavailable F409 if the last commit may not be on a synchronous standby."""
+    if conn.is_unreplicated:
+        conn.is_unreplicated = False
+        raise Unavailable(UNKNOWN, code="F409")
 
 
 def _check_usable(conn: psycopg.Connection[Any]) -> None:

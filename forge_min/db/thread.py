@@ -24,6 +24,7 @@ DATABASE_ERRORS = (psycopg.Error, ForgeError, OSError)
 # Seconds between attempts, each ± 50 %: fewer than 40 attempts in the first second.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 JOIN_MARGIN = 2.0  # seconds after which `stop` gives up waiting for the thread
+IDLE = 60.0  # seconds of rest after which a thread closes its connection
 
 
 class ThreadConnection:
@@ -40,6 +41,8 @@ class ThreadConnection:
 
     def connection(self) -> Connection:
         """Return the connection, opened anew if it is closed. Raises the errors of `connect`."""
+        if self.conn is not None and self.conn.is_outdated:
+            self.close()
         if self.conn is None or self.conn.closed:
             assert self._connect is not None, "this thread has no database"
             self.conn = self._connect()
@@ -123,9 +126,15 @@ class DatabaseThread(ThreadConnection):
             self._thread = None
 
     def rest(self, seconds: float | None = None) -> None:
-        """Wait for `wake`, at most `seconds`; not at all while stopping. Called by the step."""
+        """Wait for `wake`, at most `seconds`; not at all while stopping. Called by the step.
+
+        After IDLE the connection is closed: the server has few, and the next step opens one.
+        """
         if not self.stopping.is_set():
-            self.wake.wait(seconds)
+            first = IDLE if seconds is None else min(seconds, IDLE)
+            if not self.wake.wait(first) and first != seconds:
+                self.close()
+                self.wake.wait(seconds and seconds - first)
         self.wake.clear()
 
     def _run(self) -> None:

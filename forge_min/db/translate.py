@@ -14,6 +14,10 @@ from ..i18n import gettext_noop
 from ..resources import table
 
 TABLE = table(__package__, "errors.toml")
+UNKNOWN = gettext_noop(
+    "the connection was lost while this was being saved: check whether it was saved. An API client"
+    " repeats the request with the same Idempotency-Key"
+)
 
 
 class NoResponse(psycopg.OperationalError):
@@ -22,13 +26,15 @@ class NoResponse(psycopg.OperationalError):
     sqlstate = "08006"  # connection_failure
 
 
-def translate(err: psycopg.Error) -> ForgeError:
+def translate(err: psycopg.Error, *, commits: bool = False) -> ForgeError:
     """Return the domain error for a psycopg error; no message holds a value of a row.
+
+    commits: whether the statement may have committed changes; then a lost connection is F409.
 
     unique → Conflict(constraint, table);
     foreign key, check, not null, exclusion, a value too long for an index → ConstraintViolation;
     serialization, deadlock, time-outs, lost or rejected connections, a read-only server →
-    Unavailable (F401, F405 to F407);
+    Unavailable (F401, F405 to F407, F409);
     all others, and every violation of a forge_ table → DatabaseError F410.
     """
     state = err.sqlstate or ""
@@ -44,8 +50,11 @@ def translate(err: psycopg.Error) -> ForgeError:
         return ConstraintViolation(**row, constraint=constraint, column=column, table=table)
     for length in (5, 3, 2):
         if row := TABLE["unavailable"].get(state[:length]):
-            return Unavailable(**row)
+            lost = commits and row["code"] == "F405"
+            return Unavailable(UNKNOWN, code="F409") if lost else Unavailable(**row)
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
+        if commits:
+            return Unavailable(UNKNOWN, code="F409")
         return Unavailable("the connection to the database was lost", code="F405")
     if not state:
         return DatabaseError(f"the database driver rejected a statement ({type(err).__name__})")
@@ -55,12 +64,15 @@ def translate(err: psycopg.Error) -> ForgeError:
 
 
 @contextmanager
-def errors_translated() -> Iterator[None]:
-    """Raise psycopg errors of the block translated, with the original as the cause."""
+def errors_translated(*, commits: bool = False) -> Iterator[None]:
+    """Raise psycopg errors of the block translated, with the original as the cause.
+
+    commits: as in `translate`.
+    """
     try:
         yield
     except psycopg.Error as err:
-        raise translate(err) from err
+        raise translate(err, commits=commits) from err
 
 
 def connection_error(text: str, values: Mapping[str, Any]) -> ForgeError:

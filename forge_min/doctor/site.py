@@ -31,6 +31,7 @@ class Site:
     native: the folder from which its compiled parts load.
     build: its build info.
     code: loads the project's code, and raises any error of that.
+    hosts: number of machines that run it.
     """
 
     profile: Profile
@@ -44,6 +45,7 @@ class Site:
     native: Path | None
     build: Mapping[str, Any]
     code: Callable[[], ProjectCode]
+    hosts: int = 1
 
     @property
     def prod(self) -> bool:

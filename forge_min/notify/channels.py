@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from ..db import DatabaseThread, Replaced
+from ..db import Connect, DatabaseThread, Replaced, ThreadConnection
 from ..fanout import Subscription, Topic
 from ..observe import span
 from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, refresh_frame
@@ -69,11 +69,14 @@ class Channel:
 class EncoderThread(DatabaseThread):
     """Runs the functions in `_inbox` one after the other; they encode by `_encode`.
 
+    connect, patience: see `DatabaseThread`.
     tick: seconds after which an idle thread begins another step; None: no limit.
     """
 
-    def __init__(self, name: str, tick: float | None = None) -> None:
-        super().__init__(name, self._step, None)
+    def __init__(
+        self, name: str, connect: Connect | None, patience: float, tick: float | None = None
+    ) -> None:
+        super().__init__(name, self._step, connect, patience)
         self._tick = tick
         self._lock = threading.Lock()  # LOCK: guards _began, _lost and _thread; held briefly
         self._inbox: deque[Callable[[], object]] = deque()
@@ -140,11 +143,11 @@ class Replayer(EncoderThread):
 
     It serves one subscriber at a time and does not delay live events.
 
-    begin: see `Channels`.
+    begin, connect, patience: see `Channels`.
     """
 
-    def __init__(self, begin: BeginBatch) -> None:
-        super().__init__("hub-replay")
+    def __init__(self, begin: BeginBatch, connect: Connect | None, patience: float) -> None:
+        super().__init__("hub-replay", connect, patience)
         self._begin = begin
         self._hurry_until = 0.0  # no replay until then: the last one took too long
         self._cpu_time = 0.0  # time.thread_time() after the last pause
@@ -155,7 +158,7 @@ class Replayer(EncoderThread):
         """Return the frames of the missed events, None if they are not ready in time.
 
         channel: of the subscriber.
-        read: called on the thread, returns the events.
+        read: called on the thread with its connection, returns the events.
         is_wanted: called on the thread between batches.
         """
         end = time.monotonic() + REPLAY_TIMEOUT
@@ -180,7 +183,7 @@ class Replayer(EncoderThread):
             return None
 
     def _frames(self, channel: Channel, read: Read, is_awaited: IsWanted) -> list[bytes] | None:
-        events = read() if is_awaited() else None
+        events = read(self) if is_awaited() else None
         if events is None:
             return None
         # Clients that were disconnected together missed the same events. Frames can be reused: a
@@ -215,7 +218,9 @@ class Channels(EncoderThread):
         not raise.
     ring: frames kept per channel.
     window: seconds that a channel without subscribers is kept.
-    idle: called on the thread every TICK; must not raise.
+    idle: called on the thread every TICK with its connection; must not raise.
+    connect: opens a connection of each thread, which may lead through a pooler.
+    patience: of these connections, see `Connection`.
 
     `groups` has the channels by (tenant, topic) and format.
     """
@@ -225,13 +230,15 @@ class Channels(EncoderThread):
         begin: BeginBatch,
         ring: int,
         window: float = 600.0,
-        idle: Callable[[], object] = lambda: None,
+        idle: Callable[[ThreadConnection], object] = lambda connection: None,
+        connect: Connect | None = None,
+        patience: float = 5.0,
     ) -> None:
-        super().__init__("hub-encode", TICK)
+        super().__init__("hub-encode", connect, patience, TICK)
         self._ring = ring
         self._window = window
         self._begin = begin
-        self._replayer = Replayer(begin)
+        self._replayer = Replayer(begin, connect, patience)
         self._idle = idle
         # LOCK: _lock guards `groups` and the channels in it too.
         self.groups: dict[tuple[UUID | None, str], dict[str, Channel]] = {}
@@ -329,7 +336,7 @@ class Channels(EncoderThread):
         if time.monotonic() >= self._idle_at:
             self._idle_at = time.monotonic() + TICK
             self.sweep()
-            self._idle()
+            self._idle(self)
         super()._step()
 
     def _deliver(self, encode: Encode, event: Event) -> None:

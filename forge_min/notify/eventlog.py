@@ -53,7 +53,7 @@ def publish_tx(conn: psycopg.Connection[Any], event: Event, *, wake: Wake = "pol
     params = asdict(event) | {"changed": list(event.changed) or None, "payload": payload}
     db.run(conn, SQL["publish"], params)
     if wake == "notify":
-        db.run(conn, SQL["notify"], {"payloads": ["e"]})
+        db.run(conn, "select pg_notify('forge', 'e')")
     else:
         db.nudge(conn, "e")
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from ..db import ThreadConnection
 from ..fanout import Subscription
 
 
@@ -77,7 +78,7 @@ def status_frame(state: str) -> bytes:
 Encode = Callable[[Event, str], bytes]
 # The events of a batch → the function that encodes each of them.
 BeginBatch = Callable[[Sequence[Event]], Encode]
-# Returns the events that a returning subscriber missed, or None if they are not known.
-Read = Callable[[], Sequence[Event] | None]
+# Reads the events that a returning subscriber missed; returns None if they are not known.
+Read = Callable[[ThreadConnection], Sequence[Event] | None]
 # Returns False when the client has disconnected; called on any thread.
 IsWanted = Callable[[], bool]

@@ -6,8 +6,9 @@ values (%(tenant_id)s::uuid, %(topic)s, %(kind)s, %(resource_id)s, %(version)s, 
 
 -- name: notify
 -- The commit of a notification need not wait for the disk.
-select set_config('synchronous_commit', 'off', true), pg_notify('forge', payload)
-from unnest(%(payloads)s::text[]) payload;
+select at, set_config('synchronous_commit', 'off', true),
+  pg_notify('forge', payload || E'\n' || %(id)s::text || ' ' || at)
+from unnest(%(payloads)s::text[]) payload, extract(epoch from clock_timestamp()) at;
 
 -- name: listen
 listen forge;

@@ -13,16 +13,23 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from uuid import uuid4
 
 from .. import db
 from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, is_pooled
 from .eventlog import SQL
 
 log = logging.getLogger("forge_min.notify")
+SEPARATOR = "\n"  # between a payload and its origin
 QUIET = 0.02  # seconds without a nudge, after which a transaction may send its own NOTIFY
-INTERVAL = 0.002  # seconds between two NOTIFYs or reads
+INTERVAL = 0.002  # seconds between two NOTIFYs of the cluster, or two reads
 # (number in a row, seconds): after many in a row the interval is longer, so that they cost less.
 BUSY_INTERVALS = ((100, 0.01), (10, 0.005))
+TURN = 0.001  # seconds that a process waits longer than the one with the next lower id
+PATIENCE = 0.02  # seconds after which a process need not wait for its turn
+ACTIVE = 1.0  # seconds in which a process that sent a NOTIFY counts as one of the senders
+CLOCK = 10.0  # seconds for which the offset to the server's clock is used
+DRIFT = 0.005  # seconds by which the clocks may drift apart in that time
 
 
 class Listener(threading.Event):
@@ -75,9 +82,8 @@ class Listener(threading.Event):
                 "a pooler is in front of the database: events and jobs are found by polling"
             )
         self.polls = pooled or not self._listen
-        self._nudger.backend = 0
         if not self.polls:
-            conn.add_notify_handler(lambda n: self._on_notification(n.payload, n.pid))
+            conn.add_notify_handler(lambda n: self._on_notification(n.payload))
             conn.execute(SQL["listen"])
 
     def notify(self, payload: str) -> None:
@@ -117,11 +123,12 @@ class Listener(threading.Event):
         # PERF: libpq's calls; `conn.notifies` costs another wait (benchmarks/jobs).
         conn.pgconn.consume_input()
         while (notification := conn.pgconn.notifies()) is not None:
-            self._on_notification(notification.extra.decode(), notification.be_pid)
+            self._on_notification(notification.extra.decode())
 
-    def _on_notification(self, payload: str, backend: int) -> None:
-        if payload in self.payloads and backend != self._nudger.backend:
-            self._on_payload(payload)  # not of this process: `notify` has processed those
+    def _on_notification(self, text: str) -> None:
+        payload, _, origin = text.partition(SEPARATOR)
+        if self._nudger.heard(payload, origin) and payload in self.payloads:
+            self._on_payload(payload)
             super().set()  # this is the waiting thread, which is awake
 
 
@@ -133,35 +140,62 @@ def pause(in_a_row: int) -> float:
 class Nudger(DatabaseThread):
     """Wakes the hubs and workers of every process, by a NOTIFY after a commit.
 
-    The first NOTIFY is sent at once, then one per 2 ms, in a long series one per 5 ms, later 10 ms.
-    A lost one delays an event by a poll interval, but loses none. `stop` sends pending ones.
+    A NOTIFY announces all commits before it, of every process. So the processes send as few as one
+    alone: at once, then one per 2 ms, in a long series one per 5 ms, later 10 ms. In a series the
+    process with the lowest id sends, and the next one after TURN if it does not. A lost NOTIFY
+    delays an event by a poll interval, but loses none. `stop` sends pending ones.
 
-    connect: opens the connection of the thread `nudger`; None if it is never started.
+    connect: opens the connection of the thread `nudger`, which may lead through a pooler; None: it
+        sends nothing.
 
     listeners: of this process, notified by the committing thread.
-    backend: backend number of its connection, 0 if not known. SAFETY: listeners reset it when they
-        connect again: after a restart another process may have the number.
     """
 
     def __init__(self, connect: Connect | None) -> None:
-        super().__init__("nudger", self._step, connect, last_step=self._step)
-        self._pending: set[str] = set()  # each operation on it is atomic
-        self._in_a_row = 0
-        self._last = 0.0  # time of the last nudge or permission, by time.monotonic()
+        super().__init__("nudger", self._step, connect, last_step=self._send)
+        self._id = uuid4().hex
         self.listeners: frozenset[Listener] = frozenset()
-        self.backend = 0
+        # By payload, by time.monotonic(): the last commit, and the end of the announced ones. Each
+        # operation on them is atomic; an announcement that gets lost costs another NOTIFY.
+        self._committed: dict[str, float] = {}
+        self._announced: dict[str, float] = {}
+        self._last = 0.0  # time of the last nudge or permission
+        self._sent_at = self._heard_at = 0.0  # times of its last NOTIFY, and that of any process
+        self._in_a_row = 0  # NOTIFYs with less than QUIET between them
+        self._senders: dict[str, float] = {}  # other processes → time of their last NOTIFY
+        self._clock = (0.0, 0.0)  # times of this process and of the server at its last NOTIFY
 
     def nudge(self, payload: str) -> None:
-        """Send a NOTIFY soon. Never blocks, never raises.
+        """Announce a commit soon. Never blocks, never raises.
 
-        payload: "e", "j:<queue>" or "c"; equal pending payloads are sent once.
+        payload: "e", "j:<queue>" or "c"; commits with equal payloads are announced together.
         """
-        self._last = time.monotonic()
-        self._pending.add(payload)
+        self._last = self._committed[payload] = time.monotonic()
         if not self.wake.is_set():  # PERF: cheaper than the lock in `set`
             self.wake.set()
         for listener in self.listeners:
             listener.notify(payload)
+
+    def heard(self, payload: str, origin: str) -> bool:
+        """Process a NOTIFY. Returns whether it is of another process.
+
+        origin: id of the sender and the server's time at the statement; "" for a NOTIFY inside a
+            transaction.
+        """
+        now = time.monotonic()
+        sender, _, at = origin.partition(" ")
+        if sender == self._id:
+            return False  # `_send` and `nudge` have done the rest
+        if not sender or self._senders.get(sender) != float(at):
+            self._count(now)
+        if sender:
+            self._senders[sender] = float(at)
+            local, server = self._clock
+            if now - local < CLOCK:
+                # SAFETY: the server read its clock after `local`, so that this is rather too early.
+                announced = local + float(at) - server - DRIFT
+                self._announced[payload] = max(announced, self._announced.get(payload, 0.0))
+        return True
 
     def notifies_in_transaction(self, payload: str) -> bool:
         """Return whether the transaction may send this NOTIFY itself, instead of `nudge`.
@@ -172,27 +206,54 @@ class Nudger(DatabaseThread):
         """
         now = time.monotonic()
         is_local = any(payload in listener.payloads for listener in self.listeners)
-        if is_local or now - self._last < QUIET:
+        if is_local or now - max(self._last, self._heard_at) < QUIET:
             return False
         self._last = now
         return True
 
     def _step(self) -> None:
-        if self.backend == 0 and not self._pending:
+        if self.conn is None:
             with suppress(*DATABASE_ERRORS):  # connect now, so that the first nudge need not wait
-                self.backend = self.connection().info.backend_pid
-        self._in_a_row = self._in_a_row + 1 if self.wake.is_set() else 0
+                self.connection()
         self.rest()
-        # SAFETY: removed before they are sent: a later commit needs another NOTIFY.
-        payloads = [self._pending.pop() for _ in range(len(self._pending))]
+        while self._pending() and not self.stopping.is_set():
+            if (seconds := self._due() - time.monotonic()) <= 0:
+                self._send()
+            else:
+                self.stopping.wait(seconds)
+
+    def _pending(self) -> list[str]:
+        """Return the payloads of commits that may not be announced."""
+        announced = self._announced
+        return [p for p, at in list(self._committed.items()) if at > announced.get(p, 0.0)]
+
+    def _due(self) -> float:
+        """Return the time at which this process sends the next NOTIFY."""
+        local, server = self._clock
+        begin = server + time.monotonic() - local - ACTIVE
+        self._senders = others = {s: at for s, at in list(self._senders.items()) if at > begin}
+        seconds = pause(self._in_a_row)
+        first = self._heard_at + seconds
+        turn = first + TURN * len([sender for sender in others if sender < self._id])
+        oldest = min(self._announced.get(payload, 0.0) for payload in self._pending() or [""])
+        # Its share of the NOTIFYs, for processes that hear each other too late to take turns.
+        share = self._sent_at + seconds * (1 + len(others))
+        return max(first, share, min(turn, oldest + PATIENCE))
+
+    def _send(self) -> None:
+        payloads, now = self._pending(), time.monotonic()
+        if not payloads:
+            return
         try:
-            if payloads:
-                conn = self.connection()
-                self.backend = conn.info.backend_pid
-                db.run(conn, SQL["notify"], {"payloads": payloads})
+            rows = db.run(self.connection(), SQL["notify"], {"payloads": payloads, "id": self._id})
         except DATABASE_ERRORS:
-            self.backend = 0
-            self._pending.update(payloads)
             self.wake.set()
             raise
-        self.stopping.wait(pause(self._in_a_row))
+        self._clock = now, float(rows[0][0])
+        self._announced |= dict.fromkeys(payloads, now)
+        self._sent_at = time.monotonic()
+        self._count(self._sent_at)
+
+    def _count(self, now: float) -> None:
+        self._in_a_row = self._in_a_row + 1 if now - self._heard_at < QUIET else 0
+        self._heard_at = now

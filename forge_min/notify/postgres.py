@@ -47,6 +47,8 @@ class PostgresHub:
     and reads once per interval.
 
     connect: opens a connection to the server, past any pooler. Through a pooler the hub polls.
+    connect_pooled: opens connections for other statements, which may lead through a pooler.
+        Default: connect.
     begin: called with the events of a batch, returns the function that encodes each of them as a
         whole SSE frame.
     poll_interval: seconds between reads without a nudge.
@@ -67,6 +69,7 @@ class PostgresHub:
         connect: Connect,
         begin: BeginBatch,
         *,
+        connect_pooled: Connect | None = None,
         poll_interval: float = 1.0,
         listen: bool = True,
         retention: float = 3600.0,
@@ -86,10 +89,15 @@ class PostgresHub:
         self._reads_in_a_row = 0  # reads requested before their pause was over
         self._reader = EventLogReader()
         self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._listener)
-        self._retention_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
-        self._replay_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
         self._announced_lost = False  # open streams have the status "reconnecting"
-        self._channels = Channels(begin, ring, resume_window, self._delete_old)
+        self._channels = Channels(
+            begin,
+            ring,
+            resume_window,
+            self._delete_old,
+            connect_pooled or connect,
+            2 * heartbeat,
+        )
         self.refreshes: Mapping[str, int] = self._channels.refreshes
         self._delete_due = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
@@ -119,8 +127,6 @@ class PostgresHub:
         """End the threads. Subscriptions stay open without new events. Idempotent."""
         self._loop.stop()
         self._channels.stop()
-        self._retention_connection.close()
-        self._replay_connection.close()
         self._state = (False, NOT_CONNECTED)
         self._listener.close()
 
@@ -140,7 +146,9 @@ class PostgresHub:
         first = b""
         if not exact and last_event_id is not None:
             # SAFETY: read after subscribing: events that are not in the log yet come by the ring.
-            first = self._channels.replay(key, lambda: self._missed(key, last_event_id), is_wanted)
+            first = self._channels.replay(
+                key, lambda connection: self._missed(connection, key, last_event_id), is_wanted
+            )
         # SAFETY: after subscribing too: the status "live" comes by the ring.
         return Opened(subscription, first + status_frame("reconnecting") * self._announced_lost)
 
@@ -241,25 +249,27 @@ class PostgresHub:
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
-    def _delete_old(self) -> None:
+    def _delete_old(self, connection: ThreadConnection) -> None:
         if not self._state[0] or time.monotonic() < self._delete_due:
             return
         # The database decides whether a mark is due; four checks per period are exact enough.
         self._delete_due = time.monotonic() + self._retention / MARKS / 4
         try:
-            if delete_old(self._retention_connection.connection(), self._retention):
+            if delete_old(connection.connection(), self._retention):
                 self._delete_due = 0.0
+                return
         except DATABASE_ERRORS as err:
             log.warning("the hub could not delete old events: %s", err)
-            self._retention_connection.close()
+        connection.close()  # the next deletion is minutes away
 
     # -- thread hub-replay ------------------------------------------------------------------------
 
-    def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
+    def _missed(
+        self, connection: ThreadConnection, key: TopicKey, last_event_id: str
+    ) -> list[Event] | None:
         try:
-            conn = self._replay_connection.connection()
-            return self._reader.since(conn, last_event_id, key, self._window)
+            return self._reader.since(connection.connection(), last_event_id, key, self._window)
         except DATABASE_ERRORS as err:
             log.warning("a stream could not be resumed: %s", err)
-            self._replay_connection.close()
+            connection.close()
             return None

@@ -225,6 +225,35 @@ def test_a_finished_threads_connection_is_closed_when_another_thread_comes(fresh
 
 
 @pytest.mark.db
+def test_idle_threads_of_the_server_give_their_connections_back(
+    fresh_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forge_min.db.connection._CHECK_INTERVAL", 0.001)
+    opened: list[Any] = []
+
+    def open_one(conn: Any) -> None:
+        conn.may_block = True
+        opened.append(conn)
+
+    with connect(fresh_database.owner_url) as watch:
+        database = Database(fresh_database.app_url, opened=open_one, patience=9, idle=0.05)
+
+        def work(number: int) -> None:
+            for n in range(40):
+                assert run(database.connection(), "select %s::int", [n]) == [(n,)]
+                time.sleep(0.05 + 0.002 * number if n % 3 else 0.0)  # while it may be closed
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+            others = "select count(*) from pg_stat_activity where usename = %s"
+            end = time.monotonic() + 15
+            while watch.execute(others, [conninfo_to_dict(fresh_database.app_url)["user"]]).fetchone()[0]:
+                assert time.monotonic() < end, "connections stay open"
+                time.sleep(0.02)
+            assert len(opened) > 4 and all(conn.closed for conn in opened)
+        database.close()
+
+
 def test_a_killed_connection_is_replaced_at_the_next_use(fresh_database):
     database = Database(fresh_database.app_url)
     first = database.connection()

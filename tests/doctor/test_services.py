@@ -151,7 +151,8 @@ def test_a_pooler_is_told_with_what_it_costs(
     assert states(found)["D503"] == states(found)["D504"] == "warning"
     assert "pooler" in of(found, "D504").message and "2.5 s" in of(found, "D504").message
     assert "FORGE_DATABASE_DIRECT_URL" in of(found, "D504").next
-    assert "pooler" in of(found, "D508").message and states(found)["D701"] == "ok"
+    assert "35 to the pooler (its max_client_conn) and 2 directly" in of(found, "D508").message
+    assert states(found)["D701"] == "ok"
     past = {"database.direct_url": fresh_database.app_url}
     found = check_services(make_site(url, past, code=code()))
     assert states(found)["D503"] == states(found)["D504"] == "ok"
@@ -830,6 +831,7 @@ def test_a_backlog_and_discarded_jobs_are_told(
 
 def test_a_processes_share_of_connections_grows_with_what_it_runs(make_site: MakeSite) -> None:
     one = most_connections(make_site())
-    assert one == 20 + 8 + 10 + 5
-    assert most_connections(make_site("", {"jobs.enabled": False})) == one - 10
+    assert one == 10 + 8 + 4 + 10 + 5
+    assert most_connections(make_site("", {"jobs.enabled": False})) == one - 14
     assert most_connections(make_site("", {"server.processes": 3})) == 3 * (one - 5) + 5
+    assert most_connections(make_site(hosts=4)) == 4 * one

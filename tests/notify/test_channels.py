@@ -59,9 +59,9 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
     rings.subscribe(kit.key())
     rings.start()
     try:
-        assert rings.replay(kit.key(), lambda: events(3), always) == REFRESH
-        assert rings.replay(kit.key(), lambda: None, always) == REFRESH
-        frames = rings.replay(kit.key(), lambda: events(1), always)
+        assert rings.replay(kit.key(), lambda _: events(3), always) == REFRESH
+        assert rings.replay(kit.key(), lambda _: None, always) == REFRESH
+        frames = rings.replay(kit.key(), lambda _: events(1), always)
     finally:
         rings.stop()
     assert frames == kit.encode(events(1)[0], "json")
@@ -107,12 +107,12 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         rings.submit([poison])
         kit.wait_for(lambda: rings.stuck)
         began = time.monotonic()
-        assert rings.replay(kit.key(), lambda: [poison], always) == REFRESH, (
+        assert rings.replay(kit.key(), lambda _: [poison], always) == REFRESH, (
             "asked of a stuck encoder"
         )
         rings.replace_stuck()
         for _ in range(channels.MAX_LOST_THREADS + 1):
-            assert rings.replay(kit.key(), lambda: [poison], always) == REFRESH
+            assert rings.replay(kit.key(), lambda _: [poison], always) == REFRESH
         assert time.monotonic() - began < channels.REPLAY_TIMEOUT * channels.MAX_LOST_THREADS, (
             "each would wait"
         )
@@ -143,9 +143,9 @@ def test_a_replay_is_bounded_in_bytes(kit: Any) -> None:
     rings.subscribe(kit.key())
     rings.start()
     try:
-        assert rings.replay(kit.key(), lambda: events(1000), always) == b"x" * 1_000_000
-        assert rings.replay(kit.key(), lambda: events(1100), always) == REFRESH
-        assert rings.replay(kit.key(), lambda: None, always) == REFRESH
+        assert rings.replay(kit.key(), lambda _: events(1000), always) == b"x" * 1_000_000
+        assert rings.replay(kit.key(), lambda _: events(1100), always) == REFRESH
+        assert rings.replay(kit.key(), lambda _: None, always) == REFRESH
     finally:
         rings.stop()
     assert rings.refreshes["resume"] == 2
@@ -164,7 +164,7 @@ def test_live_events_arrive_while_a_replay_is_held_up(kit: Any) -> None:
     rings.subscribe(kit.key())
     listener = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
     missed = [Event("flights", "flight.updated", resource_id="missed")]
-    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda: missed, always))
+    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda _: missed, always))
     rings.start()
     try:
         returning.start()
@@ -190,15 +190,15 @@ def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit:
     rings.subscribe(kit.key())
     rings.start()
     try:
-        frames = rings.replay(kit.key(), lambda: events(120), always)
+        frames = rings.replay(kit.key(), lambda _: events(120), always)
         assert frames.count(b"id: ") == 120 and batches == [50, 50, 20]
-        again = rings.replay(kit.key(), lambda: events(121), always)
+        again = rings.replay(kit.key(), lambda _: events(121), always)
         assert again == frames + kit.encode(*last)
         assert batches.pop() == 1, "what another client has just missed is not encoded again"
         stays = iter([True, True, False])
-        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) == REFRESH
+        assert rings.replay(kit.key(), lambda _: events(120, 500), lambda: next(stays)) == REFRESH
         assert batches == [50, 50, 20, 50, 50]
-        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: False) == REFRESH
+        assert rings.replay(kit.key(), lambda _: events(120, 500), lambda: False) == REFRESH
         assert len(batches) == 5
     finally:
         rings.stop()

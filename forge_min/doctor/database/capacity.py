@@ -9,19 +9,16 @@ from ..finding import Finding, new_finding, verdict
 from ..site import Site
 from .queries import SQL, psql, quoted, read_only, role_in_database
 
-# docs/understand/architecture.md, Threads: the connections of a process except those for requests
-# and jobs, and those of the admin server. No process opens more.
-OWN, ADMIN = 20, 5
+# docs/operate/scaling.md: the connections of a serving process except those for requests, of its
+# worker except those for jobs, and of the admin server. Of them, hub and fetcher bypass a pooler.
+OWN, WORKER, ADMIN = 10, 4, 5
 LIMITS = ("statement_timeout", "lock_timeout")
 _ADDRESS = "forge-min config --sources"  # shows the origin of the address, and its options= win
 
 
 def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """Compare the connections of all processes of one `serve` with the server's limits."""
-    needed = most_connections(site)
-    if db.is_pooled(conn):
-        yield new_finding("D508", "ok", f"up to {needed}, which the pooler multiplexes")
-        return
+    """Compare the connections of all processes on all hosts with the server's limits."""
+    needed, direct = most_connections(site), direct_connections(site)
     with read_only(conn):
         ((server, role, database, others, elsewhere, here),) = db.run(conn, SQL["sessions"])
     user, name = quoted(conn.info.user), quoted(conn.info.dbname)
@@ -29,6 +26,13 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
     limits = {what: held for what, (most, held) in mine.items() if 0 <= most < needed + held}
     left = [most - held for most, held in mine.values() if most >= 0]
     free = max(0, min([server - others, *left]))
+    if db.is_pooled(conn):
+        message = (
+            f"up to {needed - direct} to the pooler (its max_client_conn) and {direct} directly;"
+            f" the server has {max(0, free - direct)} for its pools"
+        )
+        yield new_finding("D508", "ok" if direct < free else site.if_unsafe, message)
+        return
     message = f"needs up to {needed}, and {free} are free; other sessions use {others}"
     raised = [f"alter {what} connection limit {needed + held}" for what, held in limits.items()]
     step = psql(*raised) if raised else ""
@@ -36,10 +40,16 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
 
 
 def most_connections(site: Site) -> int:
-    """Return the maximum for one `serve` with its jobs, all processes together."""
+    """Return the maximum for `serve` on all hosts, all processes with their jobs."""
     s = site.settings
-    jobs = sum(s["jobs.queues"].values()) if s["jobs.enabled"] else 0
-    return int(s["server.processes"] * (OWN + s["server.threads"] + jobs) + ADMIN)
+    jobs = WORKER + sum(s["jobs.queues"].values()) if s["jobs.enabled"] else 0
+    return int(site.hosts * (s["server.processes"] * (OWN + s["server.threads"] + jobs) + ADMIN))
+
+
+def direct_connections(site: Site) -> int:
+    """Return the number of them that bypass a pooler: each hub and each fetcher."""
+    s = site.settings
+    return int(site.hosts * s["server.processes"] * (1 + s["jobs.enabled"]))
 
 
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:

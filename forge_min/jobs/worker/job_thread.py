@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
-from ...db import ThreadConnection
+from ...db import IDLE, ThreadConnection
 from ...errors import ForgeError
 from ...observe import log_context
 from ..args import read_args
@@ -112,15 +112,23 @@ class JobThread:
         except Empty:
             with suppress(ForgeError):
                 self._open()  # while there is time: the first job need not wait for it
-            job = self._inbox.get()
+            job = self._next()
         while job is not None:
             started = time.monotonic()
             result = self._attempt(job, started)
             if self._abandoned:
                 break
             self._finished(result, time.monotonic() - started)
-            job = self._inbox.get()
+            job = self._next()
         self._own.close()
+
+    def _next(self) -> Job | None:
+        """Wait for a job; after IDLE without a connection, because the server has few."""
+        try:
+            return self._inbox.get(timeout=IDLE)
+        except Empty:
+            self._own.close()
+            return self._inbox.get()
 
     def _open(self) -> None:
         """Ensure that the thread has a working connection. Raises the errors of `connect`.

@@ -1,0 +1,109 @@
+"""Finds out why statements get no response: the server is silent, or a standby is missing.
+
+A server that hangs keeps TCP alive, and PostgreSQL waits for a synchronous standby without a limit
+of time. So the server is asked on a second connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from . import servers
+from .connection import Connection
+from .servers import Place, Standbys
+from .translate import NoResponse
+
+_TIMEOUT = 2  # seconds for a connection and for each response
+_PAUSE = 1.0  # seconds between two probes
+_PATIENCE = 5.0  # seconds that a commit may wait for a standby
+_log = logging.getLogger("forge_min.db")
+_WAITING = "select pid from pg_stat_activity where pid = any(%s) and wait_event = 'SyncRep'"
+_COMMIT = "select pg_logical_emit_message(true, 'forge', '')"  # the smallest commit with WAL
+
+
+class Probe:
+    """Asks the servers of one database, on a thread of its own while it is needed.
+
+    url: address of the database.
+    standbys: set when a commit has waited for a standby for longer than _PATIENCE, until one has
+        returned.
+    """
+
+    def __init__(self, url: str, standbys: Standbys) -> None:
+        self._url, self._standbys = url, standbys
+        self._thread: threading.Thread | None = None
+        self._due = 0.0
+
+    def start(self, conns: Sequence[Connection], silent: Sequence[Connection]) -> None:
+        """Ask the servers, unless a probe runs or ran just now. Called by one thread.
+
+        conns: all open connections.
+        silent: those that wait for a response.
+        """
+        if time.monotonic() < self._due or (self._thread and self._thread.is_alive()):
+            return
+        places = {conn.place for conn in silent or conns}
+        self._thread = threading.Thread(
+            target=self._ask_all, args=(places, conns), name="db-probe", daemon=True
+        )
+        self._thread.start()
+
+    def _ask_all(self, places: set[Place], conns: Sequence[Connection]) -> None:
+        for place in places:
+            ours = [conn for conn in conns if conn.place == place]
+            try:
+                self._ask(place, ours)
+            except (psycopg.errors.ConnectionTimeout, NoResponse):
+                _log.error("the server at %s:%s is silent: closing its connections", *place)
+                servers.has_failed(place)
+                for conn in ours:
+                    conn.last_used = 0.0  # checked before its next statement
+                    conn.shut_down()
+            except psycopg.Error as err:  # it responds, but refuses the connection
+                _log.warning("the server at %s:%s refuses a probe: %s", *place, err)
+        self._due = time.monotonic() + _PAUSE
+
+    def _ask(self, place: Place, conns: Sequence[Connection]) -> None:
+        """Ask one server whether it responds, and whether commits wait for a standby."""
+        address = make_conninfo(
+            self._url,
+            host=place.host,
+            port=place.port,
+            target_session_attrs="any",
+            connect_timeout=_TIMEOUT,
+        )
+        with closing(Connection.connect(address, autocommit=True)) as probe:
+            probe.patience = _TIMEOUT
+            waiting = {conn.info.backend_pid: conn for conn in conns if conn.busy_since}
+            for (pid,) in probe.execute(_WAITING, [list(waiting)]).fetchall():
+                conn = waiting[pid]
+                if time.perf_counter() - _PATIENCE > conn.busy_since > 0.0:
+                    self._report(missing=True)
+                    conn.request_cancel()
+            if self._standbys.are_missing:
+                self._report(missing=not self._can_commit(probe))
+
+    def _can_commit(self, probe: Connection) -> bool:
+        """Return whether a commit is confirmed by a standby in time."""
+        try:
+            probe.execute(_COMMIT)
+        except NoResponse:
+            with suppress(psycopg.Error):  # or else its session would wait, too
+                probe.cancel_safe(timeout=_TIMEOUT)
+            return False
+        return True
+
+    def _report(self, *, missing: bool) -> None:
+        if missing != self._standbys.are_missing:
+            self._standbys.are_missing = missing
+            if missing:
+                _log.error("commits wait for a synchronous standby: writes are refused")
+            else:
+                _log.warning("a synchronous standby has returned: writes are accepted again")

@@ -1,0 +1,92 @@
+"""The servers of an address: which is tried first, and which must not be used any more.
+
+A standby that is promoted begins a new timeline of the cluster (PostgreSQL manual, section 25.3.5).
+Writes on a server of an older timeline would be lost, so this process refuses such a server once it
+has seen a newer timeline. All connections of the process share what is known here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import psycopg
+
+from ..errors import Unavailable
+
+_IDENTIFY = """
+select (select system_identifier::text from pg_control_system()),
+  case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end
+"""
+_lock = threading.Lock()  # LOCK: guards _newest
+_newest: dict[str, str] = {}  # system identifier of a cluster → its newest timeline, hexadecimal
+_worked: dict[Place, float] = {}  # time of the last success, by time.monotonic(); -1: it failed
+
+
+class Place(NamedTuple):
+    """The address of one server."""
+
+    host: str
+    port: str
+
+
+class Standbys:
+    """Whether writes wait for a synchronous standby; shared by the connections of a database."""
+
+    are_missing = False
+
+
+def in_order(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters of a connection with several hosts in the order in which to try them.
+
+    The server that was used last is first, one that did not respond is last.
+    """
+    columns = {
+        name: str(options[name]).split(",")
+        for name in ("host", "hostaddr", "port")
+        if options.get(name)
+    }
+    count = max(map(len, columns.values()), default=1)
+    if count == 1:
+        return dict(options)
+    columns = {name: c * count if len(c) == 1 else c for name, c in columns.items()}
+    names = columns.get("host") or columns["hostaddr"]
+    ports = columns.get("port") or ["5432"] * count
+    places = list(map(Place, names, ports))
+    order = sorted(range(count), key=lambda n: -_worked.get(places[n], 0.0))
+    sorted_columns = {name: ",".join(c[n] for n in order) for name, c in columns.items()}
+    return {**options, **sorted_columns}
+
+
+def has_worked(place: Place) -> None:
+    """Try this server first from now on."""
+    _worked[place] = time.monotonic()
+
+
+def has_failed(place: Place) -> None:
+    """Try this server last from now on."""
+    _worked[place] = -1.0
+
+
+def timeline_of(conn: psycopg.Connection[Any], place: Place) -> tuple[str, str]:
+    """Return the cluster and the timeline of a new connection, "" on a standby.
+
+    Raises Unavailable F416 for a server of an older timeline than another one that was used.
+    """
+    ((cluster, timeline),) = conn.execute(_IDENTIFY).fetchall()
+    if timeline is None:
+        return cluster, ""
+    with _lock:
+        newest = _newest[cluster] = max(timeline, _newest.get(cluster, ""))
+    if timeline < newest:
+        has_failed(place)
+        message = f"the server at {place.host}:{place.port} was replaced by another one"
+        raise Unavailable(message, code="F416", hint="end it, or let it follow the new primary")
+    return cluster, timeline
+
+
+def is_outdated(cluster: str, timeline: str) -> bool:
+    """Return whether a newer timeline of the cluster is known."""
+    return timeline < _newest.get(cluster, "") and timeline != ""
