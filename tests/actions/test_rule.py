@@ -358,7 +358,6 @@ def test_64_threads_and_killed_processes_never_break_the_rule(works: Workshop) -
             assert works.one(most) <= CAPACITY
         for process in running[2:]:
             output, _ = process.communicate(timeout=60)
-            slowest, _, results = output.partition(" ")
-            assert process.returncode == 0 and float(slowest) < 5, output
-            assert "'done'" in results and "Invalid F603" in results, results
+            assert process.returncode == 0, output
+            assert "'done'" in output and "Invalid F603" in output, output
     assert works.one(most) <= CAPACITY
