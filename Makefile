@@ -23,7 +23,7 @@ PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 MANUAL := forge_min/_manual/index.html
 
-.PHONY: help run notes test thorough system lint types check docs pictures install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run notes test failover thorough system lint types check docs pictures install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
@@ -65,6 +65,10 @@ check: $(READY) $(MANUAL)
 thorough: system $(READY) $(MANUAL)  ## slow tests, and tests on older PostgreSQL: killed servers, whole sites, browsers
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
 	@$(PY) -m pytest -m "thorough and alone"
+
+failover: $(READY)  ## kill, freeze and exchange the primary of a cluster under Patroni, under load
+	@tools/system.sh patroni python3-etcd python3-dnspython etcd-server postgresql
+	@$(PY) -m pytest -m failover -s tests/failover
 
 fuzz: $(READY)  ## run property tests with many more examples, generated requests, and random bytes
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz

@@ -1,4 +1,4 @@
-"""A real cluster on this machine: etcd, and PostgreSQL servers under Patroni.
+"""A real cluster on this machine: etcd, and PostgreSQL servers under Patroni with deploy's file.
 
 Needs Debian's patroni, python3-etcd, etcd-server and postgresql; tests are skipped without them.
 """
@@ -25,50 +25,20 @@ from artifact_runner import free_port
 DEADLINE = 90.0  # seconds
 BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 USER = "postgres"  # as whom root runs the programs
-CONFIG = """
-scope: forge
-name: {name}
-restapi: {{listen: "127.0.0.1:{api}", connect_address: "127.0.0.1:{api}"}}
-etcd3: {{host: "127.0.0.1:{etcd}"}}
-bootstrap:
-  dcs:
-    ttl: 20
-    loop_wait: 1
-    retry_timeout: 3
-    synchronous_mode: true
-    synchronous_mode_strict: {strict}
-    postgresql:
-      use_pg_rewind: true
-      parameters: {{max_connections: 100, wal_keep_size: 256MB}}
-  initdb: [{{encoding: UTF8}}, data-checksums]
-postgresql:
-  listen: "127.0.0.1:{port}"
-  connect_address: "127.0.0.1:{port}"
-  data_dir: {folder}/{name}
-  bin_dir: {bin}
-  pgpass: {folder}/{name}.pgpass
-  parameters: {{unix_socket_directories: "{folder}", shared_buffers: 64MB}}
-  authentication:
-    superuser: {{username: postgres, password: owner}}
-    replication: {{username: replicator, password: replicator}}
-    rewind: {{username: rewinder, password: rewinder}}
-  pg_hba:
-    - host all all 127.0.0.1/32 scram-sha-256
-    - host replication replicator 127.0.0.1/32 scram-sha-256
-"""
 
 
 class Cluster:
     """Two servers, of which Patroni makes one the primary and the other a synchronous standby.
 
+    config: the text of patroni.yml.
     strict: the primary confirms no commit without a standby.
     """
 
-    def __init__(self, folder: Path, *, strict: bool = False) -> None:
+    def __init__(self, folder: Path, config: str, *, strict: bool = False) -> None:
         self.folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        etcd, peer = free_port(), free_port()
-        client, other = f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peer}"
+        self._etcd, peer = free_port(), free_port()
+        client, other = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{peer}"
         self._run("etcd", [
             "etcd", "--data-dir", f"{folder}/etcd", "--unsafe-no-fsync",
             "--listen-client-urls", client, "--advertise-client-urls", client,
@@ -77,12 +47,14 @@ class Cluster:
         ])  # fmt: skip
         self.ports = {name: free_port() for name in ("n1", "n2")}
         self._apis = {name: free_port() for name in self.ports}
-        for name, port in self.ports.items():
-            text = CONFIG.format(
-                name=name, api=self._apis[name], etcd=etcd, port=port, folder=folder, bin=BIN[-1],
-                strict=str(strict).lower(),
-            )  # fmt: skip
-            (folder / f"{name}.yml").write_text(text)
+        # The tests run beside other servers, as any user.
+        own = f"\n  parameters: {{unix_socket_directories: {folder}, shared_buffers: 64MB}}"
+        config = config.replace("\npostgresql:", f"\npostgresql:{own}")
+        if strict:
+            sync = "synchronous_mode: true\n"
+            config = config.replace(sync, f"{sync}    synchronous_mode_strict: true\n")
+        (folder / "patroni.yml").write_text(config)
+        for name in self.ports:
             self.start(name)
 
     def url(self, user: str, database: str, *names: str) -> str:
@@ -94,7 +66,27 @@ class Cluster:
         """Start Patroni of this server, which starts PostgreSQL."""
         if name in self._processes:
             self._processes[name].wait(DEADLINE)
-        self._run(name, ["/usr/bin/python3", "/usr/bin/patroni", f"{self.folder}/{name}.yml"])
+        api, postgres = (f"127.0.0.1:{ports[name]}" for ports in (self._apis, self.ports))
+        program = ["/usr/bin/python3", "/usr/bin/patroni", f"{self.folder}/patroni.yml"]
+        self._run(
+            name,
+            program,
+            PATRONI_NAME=name,
+            PATRONI_ETCD3_HOSTS=f"127.0.0.1:{self._etcd}",
+            PATRONI_RESTAPI_LISTEN=api,
+            PATRONI_RESTAPI_CONNECT_ADDRESS=api,
+            PATRONI_POSTGRESQL_LISTEN=postgres,
+            PATRONI_POSTGRESQL_CONNECT_ADDRESS=postgres,
+            PATRONI_POSTGRESQL_DATA_DIR=f"{self.folder}/{name}",
+            PATRONI_POSTGRESQL_BIN_DIR=str(BIN[-1]),
+            PATRONI_POSTGRESQL_PGPASS=f"{self.folder}/{name}.pgpass",
+            PATRONI_SUPERUSER_USERNAME="postgres",
+            PATRONI_SUPERUSER_PASSWORD="postgres",
+            PATRONI_REPLICATION_USERNAME="replicator",
+            PATRONI_REPLICATION_PASSWORD="replicator",
+            PATRONI_REWIND_USERNAME="rewinder",
+            PATRONI_REWIND_PASSWORD="rewinder",
+        )
 
     def primary(self) -> str:
         """The name of the primary, once there is one and a synchronous standby."""
@@ -164,10 +156,10 @@ class Cluster:
                 return members
         return []
 
-    def _run(self, name: str, command: list[str]) -> None:
+    def _run(self, name: str, command: list[str], **more: str) -> None:
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8"}
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8", **more}
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environ, start_new_session=True
@@ -180,15 +172,15 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def cluster(*, strict: bool = False) -> Iterator[Cluster]:
-    """A started cluster."""
+def cluster(config: str, *, strict: bool = False) -> Iterator[Cluster]:
+    """A started cluster with this patroni.yml."""
     programs = ("patroni", "etcd", "setpriv")
     if not BIN or not all(map(shutil.which, programs)):
         pytest.skip("no cluster (Debian: patroni python3-etcd etcd-server postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="forge-failover-"))
     if os.geteuid() == 0:
         shutil.chown(folder, USER, USER)
-    made = Cluster(folder, strict=strict)
+    made = Cluster(folder, config, strict=strict)
     try:
         made.primary()
         yield made

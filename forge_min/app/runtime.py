@@ -159,7 +159,10 @@ class Runtime:
         return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
-        """Return whether requests can be answered, and the reason of each part that cannot."""
+        """Return whether requests can be answered, and the reason of each part that cannot.
+
+        A missing standby has a reason, too, but reads are answered.
+        """
         parts = {"hub": self.hub} if self.hub is not None else {"worker": self._worker}
         states = {name: part.ready for name, part in parts.items() if part is not None}
         reasons = {name: reason for name, (good, reason) in states.items() if not good}
@@ -174,7 +177,10 @@ class Runtime:
             behind = [row.name for row in rows if row.state not in ("applied", "missing")]
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
-        return not reasons, reasons
+        good = not reasons
+        if self.database.standbys.are_missing:  # it still reads
+            reasons["standby"] = "F419: writes are refused until a synchronous standby returns"
+        return good, reasons
 
     def readiness(self) -> tuple[bool, Mapping[str, str]]:
         """Return whether requests should be sent to this process, and the reasons if not.

@@ -26,7 +26,7 @@ from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
 from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
-Also = Literal["compose", "systemd"]
+Also = Literal["compose", "systemd", "haproxy", "patroni", "kubernetes"]
 Source = Literal["vendor", "wheel", "pure"]
 _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
@@ -66,7 +66,8 @@ def deploy(
     vendor: a folder in the project that `vendor` has filled, from which the image is built without
         a network. None for the project's own vendor/ if the base can load its core, else for a
         wheel of the running forge_min, without a core if the base cannot load this one.
-    also: "compose" for compose.yaml, "systemd" for a socket and two services in systemd/.
+    also: "compose" for compose.yaml; "systemd", "haproxy", "patroni" and "kubernetes" for the files
+        in the folder of that name.
     force: replace edited files.
     check: compare, and write nothing.
 
@@ -149,7 +150,7 @@ def _values(
         **_ports(config),
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
-    parts |= _TABLE["pure" if source == "pure" else "compiled"]
+    parts |= _TABLE["pure" if source == "pure" else "compiled"] | _TABLE["kubernetes"]
     values |= {part: Template(text).substitute(values) for part, text in parts.items()}
     template = "vendor.tmpl" if vendor else "wheel.tmpl"
     values["install"] = _render(template, values).rstrip()
