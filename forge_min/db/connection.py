@@ -81,7 +81,7 @@ class Connection(psycopg.Connection[TupleRow]):
     patience: seconds that a statement may take, then it raises NoResponse; None: no limit. A server
         that hangs keeps TCP alive, so only a statement without a response shows that it hangs.
     busy_since: time at which the thread began to wait for a response; 0.0 while it does not wait.
-    place: the server that it is connected to.
+    address: of the server that it is connected to.
     cluster, timeline: of the server, see `servers.timeline_of`.
     standbys: of its database.
     is_unreplicated: its last commit is not known to be on a synchronous standby.
@@ -102,7 +102,7 @@ class Connection(psycopg.Connection[TupleRow]):
     busy_since = 0.0
     tenant_tables: Collection[str] = ()
     checks_tenant = False
-    place = servers.Place("", "")
+    address = servers.Address("", "")
     cluster = timeline = ""
     standbys = servers.Standbys()
     is_unreplicated = is_reading = False
@@ -309,7 +309,7 @@ def connect(
         values["connect_timeout"] = options.get("connect_timeout", _TIMEOUT_OF_SEVERAL)
     losses = _losses
     often = None if prepare == "off" else 5
-    refused: set[servers.Place] = set()
+    refused: set[servers.Address] = set()
     while True:
         try:
             conn = Connection.connect(
@@ -318,17 +318,17 @@ def connect(
                 prepare_threshold=often,
                 cursor_factory=Cursor,
             )
-            conn.place = servers.Place(conn.info.host, str(conn.info.port))
-            conn.cluster, conn.timeline = servers.timeline_of(conn, conn.place)
+            conn.address = servers.Address(conn.info.host, str(conn.info.port))
+            conn.cluster, conn.timeline = servers.timeline_of(conn, conn.address)
             break
         except Unavailable:
             conn.close()
-            if conn.place in refused:  # there is no other server
+            if conn.address in refused:  # no server is left
                 raise
-            refused.add(conn.place)
+            refused.add(conn.address)
         except (psycopg.Error, OSError) as err:  # OSError if no file descriptor is free
             raise connection_error(str(err), values) from None
-    servers.has_worked(conn.place)
+    servers.has_worked(conn.address)
     if conn.info.server_version < OLDEST_SERVER:
         version = conn.info.server_version // 10000
         conn.close()

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from . import servers
 from .connection import Connection
-from .servers import Place, Standbys
+from .servers import Address, Standbys
 from .translate import NoResponse
 
 _TIMEOUT = 2  # seconds for a connection and for each response
@@ -49,37 +49,37 @@ class Probe:
         """
         if time.monotonic() < self._due or (self._thread and self._thread.is_alive()):
             return
-        places = {conn.place for conn in silent or conns}
+        addresses = {conn.address for conn in silent or conns}
         self._thread = threading.Thread(
-            target=self._ask_all, args=(places, conns), name="db-probe", daemon=True
+            target=self._ask_all, args=(addresses, conns), name="db-probe", daemon=True
         )
         self._thread.start()
 
-    def _ask_all(self, places: set[Place], conns: Sequence[Connection]) -> None:
-        for place in places:
-            ours = [conn for conn in conns if conn.place == place]
+    def _ask_all(self, addresses: set[Address], conns: Sequence[Connection]) -> None:
+        for address in addresses:
+            ours = [conn for conn in conns if conn.address == address]
             try:
-                self._ask(place, ours)
+                self._ask(address, ours)
             except (psycopg.errors.ConnectionTimeout, NoResponse):
-                _log.error("the server at %s:%s is silent: closing its connections", *place)
-                servers.has_failed(place)
+                _log.error("the server at %s:%s is silent: closing its connections", *address)
+                servers.has_failed(address)
                 for conn in ours:
                     conn.last_used = 0.0  # checked before its next statement
                     conn.shut_down()
             except psycopg.Error as err:  # it responds, but refuses the connection
-                _log.warning("the server at %s:%s refuses a probe: %s", *place, err)
+                _log.warning("the server at %s:%s refuses a probe: %s", *address, err)
         self._due = time.monotonic() + _PAUSE
 
-    def _ask(self, place: Place, conns: Sequence[Connection]) -> None:
+    def _ask(self, address: Address, conns: Sequence[Connection]) -> None:
         """Ask one server whether it responds, and whether commits wait for a standby."""
-        address = make_conninfo(
+        url = make_conninfo(
             self._url,
-            host=place.host,
-            port=place.port,
+            host=address.host,
+            port=address.port,
             target_session_attrs="any",
             connect_timeout=_TIMEOUT,
         )
-        with closing(Connection.connect(address, autocommit=True)) as probe:
+        with closing(Connection.connect(url, autocommit=True)) as probe:
             probe.patience = _TIMEOUT
             waiting = {conn.info.backend_pid: conn for conn in conns if conn.busy_since}
             for (pid,) in probe.execute(_WAITING, [list(waiting)]).fetchall():

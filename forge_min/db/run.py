@@ -105,6 +105,7 @@ def run(
         is_write = False
         if isinstance(conn, Connection):
             conn.note_error(err)
+            _check_replicated(conn)
             is_write = not conn.is_reading and _operation(sql) != "select"
         raise translate(err, commits=commits and is_write) from err
 
@@ -188,7 +189,7 @@ def _run_with_cursor(
 def _run_directly(
     conn: Connection, sql: str, params: Params, tenant: UUID | None, begin: bool
 ) -> Rows:
-    _check_usable_for(conn, sql)
+    _check_server(conn, sql)
     started = conn.busy_since = time.perf_counter()
     try:
         text, names = (sql, ()) if params is None else number_placeholders(sql)
@@ -353,6 +354,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
                 tx = stack.enter_context(conn.transaction())
             yield
             _check_usable(conn)
+            _check_current(conn)
             with errors_translated(commits=outer is None):
                 stack.close()
             _check_replicated(conn)
@@ -448,15 +450,20 @@ def is_idle(conn: psycopg.Connection[Any]) -> bool:
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
 
 
-def _check_usable_for(conn: Connection, sql: str) -> None:
+def _check_server(conn: Connection, sql: str) -> None:
     """Raise Unavailable F416 on a server that was replaced, F419 for a write without a standby."""
-    if conn.is_outdated:
-        conn.close()
-        raise Unavailable("the server was replaced by another one", code="F416")
+    _check_current(conn)
     writes = not conn.is_reading and _operation(sql) not in ("select", "rollback")
     if writes and conn.standbys.are_missing:
         message = gettext_noop("changes cannot be saved now: a standby server is missing")
         raise Unavailable(message, code="F419")
+
+
+def _check_current(conn: Connection) -> None:
+    """Raise Unavailable F416, and close the connection, if its server was replaced."""
+    if conn.is_outdated:
+        conn.close()
+        raise Unavailable("the server was replaced by another one", code="F416")
 
 
 def _check_replicated(conn: Connection) -> None:

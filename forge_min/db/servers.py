@@ -2,7 +2,7 @@
 
 A standby that is promoted begins a new timeline of the cluster (PostgreSQL manual, section 25.3.5).
 Writes on a server of an older timeline would be lost, so this process refuses such a server once it
-has seen a newer timeline. All connections of the process share what is known here.
+has seen a newer timeline. This is shared by all connections of the process.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ select (select system_identifier::text from pg_control_system()),
 """
 _lock = threading.Lock()  # LOCK: guards _newest
 _newest: dict[str, str] = {}  # system identifier of a cluster → its newest timeline, hexadecimal
-_worked: dict[Place, float] = {}  # time of the last success, by time.monotonic(); -1: it failed
+_worked: dict[Address, float] = {}  # time of the last success, by time.monotonic(); -1: it failed
 
 
-class Place(NamedTuple):
+class Address(NamedTuple):
     """The address of one server."""
 
     host: str
@@ -54,23 +54,23 @@ def in_order(options: Mapping[str, Any]) -> dict[str, Any]:
     columns = {name: c * count if len(c) == 1 else c for name, c in columns.items()}
     names = columns.get("host") or columns["hostaddr"]
     ports = columns.get("port") or ["5432"] * count
-    places = list(map(Place, names, ports))
-    order = sorted(range(count), key=lambda n: -_worked.get(places[n], 0.0))
+    addresses = list(map(Address, names, ports))
+    order = sorted(range(count), key=lambda n: -_worked.get(addresses[n], 0.0))
     sorted_columns = {name: ",".join(c[n] for n in order) for name, c in columns.items()}
     return {**options, **sorted_columns}
 
 
-def has_worked(place: Place) -> None:
+def has_worked(address: Address) -> None:
     """Try this server first from now on."""
-    _worked[place] = time.monotonic()
+    _worked[address] = time.monotonic()
 
 
-def has_failed(place: Place) -> None:
+def has_failed(address: Address) -> None:
     """Try this server last from now on."""
-    _worked[place] = -1.0
+    _worked[address] = -1.0
 
 
-def timeline_of(conn: psycopg.Connection[Any], place: Place) -> tuple[str, str]:
+def timeline_of(conn: psycopg.Connection[Any], address: Address) -> tuple[str, str]:
     """Return the cluster and the timeline of a new connection, "" on a standby.
 
     Raises Unavailable F416 for a server of an older timeline than another one that was used.
@@ -81,8 +81,8 @@ def timeline_of(conn: psycopg.Connection[Any], place: Place) -> tuple[str, str]:
     with _lock:
         newest = _newest[cluster] = max(timeline, _newest.get(cluster, ""))
     if timeline < newest:
-        has_failed(place)
-        message = f"the server at {place.host}:{place.port} was replaced by another one"
+        has_failed(address)
+        message = f"the server at {address.host}:{address.port} was replaced by another one"
         raise Unavailable(message, code="F416", hint="end it, or let it follow the new primary")
     return cluster, timeline
 

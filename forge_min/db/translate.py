@@ -50,7 +50,8 @@ def translate(err: psycopg.Error, *, commits: bool = False) -> ForgeError:
         return ConstraintViolation(**row, constraint=constraint, column=column, table=table)
     for length in (5, 3, 2):
         if row := TABLE["unavailable"].get(state[:length]):
-            lost = commits and row["code"] == "F405"
+            # A session that is terminated (57P01) undoes its statement first.
+            lost = commits and row["code"] == "F405" and state != "57P01"
             return Unavailable(UNKNOWN, code="F409") if lost else Unavailable(**row)
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
         if commits:

@@ -127,7 +127,7 @@ class Listener(threading.Event):
 
     def _on_notification(self, text: str) -> None:
         payload, _, origin = text.partition(SEPARATOR)
-        if self._nudger.heard(payload, origin) and payload in self.payloads:
+        if self._nudger.received(payload, origin) and payload in self.payloads:
             self._on_payload(payload)
             super().set()  # this is the waiting thread, which is awake
 
@@ -160,7 +160,7 @@ class Nudger(DatabaseThread):
         self._committed: dict[str, float] = {}
         self._announced: dict[str, float] = {}
         self._last = 0.0  # time of the last nudge or permission
-        self._sent_at = self._heard_at = 0.0  # times of its last NOTIFY, and that of any process
+        self._sent_at = self._received_at = 0.0  # times of its last NOTIFY, and that of any process
         self._in_a_row = 0  # NOTIFYs with less than QUIET between them
         self._senders: dict[str, float] = {}  # other processes → time of their last NOTIFY
         self._clock = (0.0, 0.0)  # times of this process and of the server at its last NOTIFY
@@ -176,7 +176,7 @@ class Nudger(DatabaseThread):
         for listener in self.listeners:
             listener.notify(payload)
 
-    def heard(self, payload: str, origin: str) -> bool:
+    def received(self, payload: str, origin: str) -> bool:
         """Process a NOTIFY. Returns whether it is of another process.
 
         origin: id of the sender and the server's time at the statement; "" for a NOTIFY inside a
@@ -206,7 +206,7 @@ class Nudger(DatabaseThread):
         """
         now = time.monotonic()
         is_local = any(payload in listener.payloads for listener in self.listeners)
-        if is_local or now - max(self._last, self._heard_at) < QUIET:
+        if is_local or now - max(self._last, self._received_at) < QUIET:
             return False
         self._last = now
         return True
@@ -233,10 +233,10 @@ class Nudger(DatabaseThread):
         begin = server + time.monotonic() - local - ACTIVE
         self._senders = others = {s: at for s, at in list(self._senders.items()) if at > begin}
         seconds = pause(self._in_a_row)
-        first = self._heard_at + seconds
+        first = self._received_at + seconds
         turn = first + TURN * len([sender for sender in others if sender < self._id])
         oldest = min(self._announced.get(payload, 0.0) for payload in self._pending() or [""])
-        # Its share of the NOTIFYs, for processes that hear each other too late to take turns.
+        # Its share of the NOTIFYs, for processes that are too busy to take turns.
         share = self._sent_at + seconds * (1 + len(others))
         return max(first, share, min(turn, oldest + PATIENCE))
 
@@ -255,5 +255,5 @@ class Nudger(DatabaseThread):
         self._count(self._sent_at)
 
     def _count(self, now: float) -> None:
-        self._in_a_row = self._in_a_row + 1 if now - self._heard_at < QUIET else 0
-        self._heard_at = now
+        self._in_a_row = self._in_a_row + 1 if now - self._received_at < QUIET else 0
+        self._received_at = now

@@ -245,9 +245,10 @@ def test_idle_threads_of_the_server_give_their_connections_back(
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
+            user = conninfo_to_dict(fresh_database.app_url)["user"]
             others = "select count(*) from pg_stat_activity where usename = %s"
             end = time.monotonic() + 15
-            while watch.execute(others, [conninfo_to_dict(fresh_database.app_url)["user"]]).fetchone()[0]:
+            while watch.execute(others, [user]).fetchone()[0]:
                 assert time.monotonic() < end, "connections stay open"
                 time.sleep(0.02)
             assert len(opened) > 4 and all(conn.closed for conn in opened)
