@@ -301,16 +301,23 @@ class BaseActions(Generic[R]):
         """Return the result of `work` with `conn`, or with this thread's own connection.
 
         With the own connection outside a transaction, a read is repeated once if the connection was
-        lost, a write twice if it conflicted with another (F406). Work of several statements must be
-        one transaction.
+        lost, a write twice if it conflicted with another (F406). A read that fails on a standby is
+        repeated elsewhere. Work of several statements must be one transaction.
         """
         code, tries = ("F406", 2) if write else ("F405", 1)
+        replica: db.Replica | None = None
         while True:
-            own = conn or self._database.connection()
+            if write or conn is not None:
+                own = conn or self._database.connection()
+            else:
+                own, replica = self._database.reader()
             again = tries > 0 and conn is None and db.is_idle(own)
             try:
                 return work(own, *args)
             except Unavailable as err:
+                if replica is not None and err.code != "F642":
+                    replica.leave(err)
+                    continue
                 if not again or err.code != code:
                     raise
             tries -= 1

@@ -25,6 +25,7 @@ from ..errors import ForgeError, NotFound
 from ..html import Layout, ProblemPages
 from ..jobs import control
 from .authentication import Authentication
+from .consistency import ReadYourWrites
 from .declaration import ProjectCode, declared_queues
 from .encoder import Encoder
 from .routes import UNCOUNTED, brand_of, build_router
@@ -209,6 +210,16 @@ class Runtime:
         self.database = self._new_database(c.url, **options)
         self._direct = self._new_database(c.direct_url, **options)
         self._stack.callback(self._nudger.stop)
+        if c.replica_urls:
+            standbys = [self._new_database(url, **options) for url in c.replica_urls]
+            self.database.replicas = replicas = db.Replicas(
+                partial(self._open, c.url),
+                [partial(self._open, url) for url in c.replica_urls],
+                [standby.connection for standby in standbys],
+                c.replica_max_lag,
+            )
+            self._stack.callback(replicas.stop)
+            replicas.start()
         # Each thread of the admin server has its own connection.
         database = self._admin_database = self._new_database(c.url, " admin")
         self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
@@ -322,7 +333,9 @@ class Runtime:
         limits = wsgi.RateLimits(rates, api.prefix, [*pages, html.REPORTS + "/{name}"])
         most = server.max_per_client or max(1, server.threads // 2)
         in_production = config.env == "production"
+        consistency = ReadYourWrites(self.registry.secret, secure=in_production)
         return [
+            *([consistency] if config.database.replica_urls else []),
             wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
             wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED),
             wsgi.CSRF(self.registry.secret, api.cors_origins, secure=in_production),

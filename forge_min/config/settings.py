@@ -76,7 +76,7 @@ class Config:
 
 def _mask(key: ConfigKey, value: Any) -> object:
     if isinstance(value, tuple):
-        return list(value)
+        return list(map(mask_address, value)) if key.secret else list(value)
     if isinstance(value, Mapping):
         return {name: "***" if key.secret else item for name, item in value.items()}
     if not key.secret or not value:

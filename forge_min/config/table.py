@@ -119,6 +119,10 @@ def _origins(value: Sequence[str]) -> bool:
     return all(origin.isascii() and re.fullmatch(written, origin) for origin in value)
 
 
+def _addresses(value: Sequence[str]) -> bool:
+    return all(re.match(r"postgres(ql)?://|\w+\s*=", item) for item in value)
+
+
 def _queues(value: Mapping[str, object]) -> bool:
     names = all(name and name.isprintable() for name in value)  # no NUL: PostgreSQL
     threads = all(type(n) is int and 0 < n <= _MOST_THREADS for n in value.values())
@@ -144,6 +148,7 @@ def _scripts(value: Mapping[str, object]) -> bool:
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "project.time_zone": _time_zone,
+    "database.replica_urls": _addresses,
     "server.host": _host,
     "admin.host": _host,
     "server.trusted_proxies": _networks,

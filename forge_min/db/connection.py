@@ -86,6 +86,7 @@ class Connection(psycopg.Connection[TupleRow]):
     standbys: of its database.
     is_unreplicated: its last commit is not known to be on a synchronous standby.
     is_reading: the thread only reads, see `run.read`.
+    records_position: `run` notes the position in the WAL after each write, see `replicas`.
     last_used: time of the last response or check.
     checked_at: time at which the thread last began to check the connection.
     losses: number of lost connections when this one was opened or checked.
@@ -105,7 +106,7 @@ class Connection(psycopg.Connection[TupleRow]):
     address = servers.Address("", "")
     cluster = timeline = ""
     standbys = servers.Standbys()
-    is_unreplicated = is_reading = False
+    is_unreplicated = is_reading = records_position = False
     last_used = checked_at = 0.0
     losses = 0
     # Deadline of the current read, 0.0 without one; and the deadline of the read last cancelled.

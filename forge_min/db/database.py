@@ -18,10 +18,12 @@ from ..errors import ForgeError, Unavailable
 from . import servers
 from .connection import Connection, connect
 from .probe import Probe
+from .replicas import Replica, Replicas, consistency
 
 _CHECK_INTERVAL = 0.5  # seconds between two checks for statements that take too long
 _SILENT_AFTER = 2.0  # seconds without a response, after which the server is asked on another one
 _CANCEL_GRACE = 1.0  # seconds in which the server must end a cancelled statement
+_IDLE = TransactionStatus.IDLE
 _log = logging.getLogger("forge_min.db")
 
 
@@ -37,10 +39,14 @@ class Database:
         the HTTP server, is closed. No request may take as long.
     options: keyword arguments of `connect`.
 
+    replicas: set by the caller; its standbys answer reads.
+
     `close()` closes the connections of all threads; the next `connection()` opens a new one. After
     a fork the child opens its own connections and does not touch the parent's. While the server is
     unavailable, one thread at a time tries to connect, and the others get the last error at once.
     """
+
+    replicas: Replicas | None = None
 
     def __init__(
         self,
@@ -81,6 +87,20 @@ class Database:
             return self._replace()
         return conn if conn.is_fresh else self._ensure_alive(conn)
 
+    def reader(self) -> tuple[Connection, Replica | None]:
+        """Return this thread's connection for a read, and the standby to which it leads, if any.
+
+        It leads to a standby if `consistency` allows that and no transaction is open. Raises as
+        `connection`.
+        """
+        wanted = consistency.get()
+        if self.replicas is not None and wanted is not None and wanted.required is not None:
+            own = self._open.get(threading.current_thread())
+            is_free = own is None or own.closed or own.info.transaction_status == _IDLE
+            if is_free and (chosen := self.replicas.choose(wanted.required)) is not None:
+                return chosen
+        return self.connection(), None
+
     def verified(self) -> Connection:
         """Return this thread's connection after a check that the server accepts new ones.
 
@@ -103,6 +123,7 @@ class Database:
     def open(self) -> Connection:
         """Open a connection that the caller owns and closes. Raises the errors of `connect`."""
         conn = self._connect()
+        conn.records_position = self.replicas is not None
         if self._opened:
             self._opened(conn)
         return conn

@@ -33,6 +33,7 @@ from ..errors import DatabaseError, Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
 from .connection import Connection, Hook
+from .replicas import consistency, position_of
 from .statements import (
     BEGIN,
     UNPREPARED,
@@ -62,6 +63,8 @@ SCOPE = (
     " set_config('transaction_read_only', %(read_only)s, true)"
 )
 TENANT = "select set_config('forge.tenant_id', %s, true)"
+POSITION = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
+COMMIT = f"commit; {POSITION}"
 SET_TENANT: Statement = (number_placeholders(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
@@ -94,7 +97,7 @@ def run(
     begin: send BEGIN in the same pipeline. Only for an idle connection; see `run_checked`.
     Raises the errors of `db.translate`.
     """
-    commits = not begin and (sql == "commit" or is_idle(conn))
+    commits = not begin and (_operation(sql) == "commit" or is_idle(conn))
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
             return _run_with_cursor(conn, sql, params, tenant)
@@ -200,7 +203,8 @@ def _run_directly(
         statement = text, converter.types or ()
         message = statement, values, converter.formats
         may_retry = conn.pgconn.transaction_status == IDLE and not begin
-        while (result := _execute(conn, message, tenant, begin)).status == FAILED:
+        records = conn.records_position and may_retry and _writes(conn, sql)
+        while (result := _execute(conn, message, tenant, begin, records)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
             if not stale or not conn.prepared.forget(statement, SET_TENANT):
                 raise error_from_result(result, encoding=converter.encoding)
@@ -243,19 +247,30 @@ def _session(conn: Connection) -> object:
     return [*map(conn.pgconn.parameter_status, SETTINGS)]
 
 
-def _execute(conn: Connection, message: Message, tenant: UUID | None, begin: bool) -> PGresult:
-    """Send a statement; return its result, or the first error of its round trip."""
+def _writes(conn: Connection, sql: str) -> bool:
+    """Return whether a statement may change rows."""
+    return not conn.is_reading and sql != "rollback" and _operation(sql) != "select"
+
+
+def _execute(
+    conn: Connection, message: Message, tenant: UUID | None, begin: bool, records: bool
+) -> PGresult:
+    """Send a statement; return its result, or the first error of its round trip.
+
+    records: note the position of the WAL after it.
+    """
     pg = conn.pgconn
     statement, values, formats = message
     with conn.lock:
         begin_wait()
         try:
-            if statement in UNPREPARED:
+            if statement in UNPREPARED or statement[0] is COMMIT:
                 pg.send_query(statement[0].encode())
                 return _first_failure(conn.wait(generators.execute(pg)))
-            name = conn.prepared.name(statement) if tenant is None and not begin else None
+            is_plain = tenant is None and not begin and not records
+            name = conn.prepared.name(statement) if is_plain else None
             if name is None:
-                return _pipeline(conn, message, tenant, begin)
+                return _pipeline(conn, message, tenant, begin, records)
             if conn.may_block:
                 # PERF: this call releases the GIL once, the steps below four times, and each time
                 # another thread may take it (benchmarks/http, row).
@@ -277,8 +292,13 @@ def _first_failure(results: Sequence[PGresult]) -> PGresult:
     return next((result for result in results if result.status == FAILED), results[-1])
 
 
-def _pipeline(conn: Connection, message: Message, tenant: UUID | None, begin: bool) -> PGresult:
-    """Prepare statements if due, begin, set the tenant and execute, all in one pipeline."""
+def _pipeline(
+    conn: Connection, message: Message, tenant: UUID | None, begin: bool, records: bool
+) -> PGresult:
+    """Prepare statements if due, begin, set the tenant and execute, all in one pipeline.
+
+    records: then, after the commit, read the position of the WAL in the same round trip.
+    """
     pg = conn.pgconn
     pg.enter_pipeline_mode()
     messages = [message]
@@ -297,7 +317,13 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None, begin: bo
         else:
             pg.send_query_prepared(name, values, formats)
     pg.pipeline_sync()
+    if records:
+        pg.send_query_params(POSITION.encode(), [])
+        pg.pipeline_sync()
     results = conn.wait(_fetch_results(pg, len(sent) + len(messages)))
+    if records:
+        (position,) = conn.wait(_fetch_results(pg, 1))
+        _note_position(conn, [position.get_value(0, 0) or b"0"])
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -358,6 +384,8 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
             with errors_translated(commits=outer is None):
                 stack.close()
             _check_replicated(conn)
+        if conn.records_position and outer is None and consistency.get() is not None:
+            _note_position(conn, run(conn, POSITION)[0])
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -397,7 +425,10 @@ def run_checked(
         _check_usable(conn)
         if is_idle(conn):
             raise DatabaseError("the transaction of a write was ended inside it")
-        run(conn, "commit")
+        if conn.records_position and consistency.get() is not None:
+            _note_position(conn, run(conn, COMMIT)[0])
+        else:
+            run(conn, "commit")
     finally:
         conn.hooks = None
         if conn.pgconn.transaction_status == ACTIVE:  # `check` has left a COPY or a pipeline
@@ -453,10 +484,15 @@ def is_idle(conn: psycopg.Connection[Any]) -> bool:
 def _check_server(conn: Connection, sql: str) -> None:
     """Raise Unavailable F416 on a server that was replaced, F419 for a write without a standby."""
     _check_current(conn)
-    writes = not conn.is_reading and _operation(sql) not in ("select", "rollback")
-    if writes and conn.standbys.are_missing:
+    if conn.standbys.are_missing and _writes(conn, sql):
         message = gettext_noop("changes cannot be saved now: a standby server is missing")
         raise Unavailable(message, code="F419")
+
+
+def _note_position(conn: Connection, row: Sequence[Any]) -> None:
+    """Note the position after a write for the request. row: of POSITION."""
+    if (current := consistency.get()) is not None:
+        current.note(position_of(conn, row))
 
 
 def _check_current(conn: Connection) -> None:

@@ -1,0 +1,197 @@
+"""Standbys that answer reads, and the position in the WAL that a read must not miss.
+
+A client that has written carries the position of its last write. A standby answers it only after it
+has replayed that position, and only if it follows the primary closely. Everything else is read from
+the primary. The state of the servers is sampled by threads, so a read costs no further round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, NamedTuple
+
+from ..errors import Unavailable
+from ..lazy import lazy_pattern
+from .connection import Connection
+from .thread import DatabaseThread
+
+PERIOD = 0.1  # seconds between two samples of a server
+FRESH = 1.0  # seconds for which a sample of a standby is used
+AWAY = 1.0  # seconds for which a standby is not used after an error
+_POSITION = lazy_pattern(r"([0-9]{1,20})\.([0-9A-F]{8})\.([0-9a-f]{1,16})")
+# Cluster, timeline, and the position up to which everything is visible, in bytes. A standby knows
+# its timeline from the control file, which may be older than what it has replayed.
+_SAMPLE = """
+select (select system_identifier::text from pg_control_system()), pg_is_in_recovery(),
+  case when pg_is_in_recovery()
+    then upper(lpad(to_hex(greatest((pg_control_checkpoint()).timeline_id,
+      (pg_control_recovery()).min_recovery_end_timeline)), 8, '0'))
+    else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end,
+  (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end
+    - '0/0')::bigint
+"""
+log = logging.getLogger("forge_min.db")
+
+
+class Position(NamedTuple):
+    """A position in the WAL of a cluster (PostgreSQL manual, section 28.6).
+
+    cluster: system identifier.
+    timeline: eight hexadecimal digits.
+    lsn: bytes since the beginning.
+    """
+
+    cluster: str
+    timeline: str
+    lsn: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster}.{self.timeline}.{self.lsn:x}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position | None:
+        """Return the position that `str` has written, None for another text."""
+        match = _POSITION.fullmatch(text)
+        return match and cls(match[1], match[2], int(match[3], 16))
+
+
+ANY = Position("", "", 0)
+"""Any state of a standby that follows the primary is accepted."""
+
+
+class Consistency:
+    """The reads and writes of one request.
+
+    required: position that its reads must not miss; None: it reads from the primary.
+    written: position after its last write, None without one.
+    """
+
+    __slots__ = ("required", "written")
+
+    def __init__(self, required: Position | None = None) -> None:
+        self.required = required
+        self.written: Position | None = None
+
+    def note(self, position: Position) -> None:
+        """Note a write: what follows in this request is read from the primary."""
+        self.written, self.required = position, None
+
+
+consistency: ContextVar[Consistency | None] = ContextVar("forge_consistency", default=None)
+"""That of the current request; None: everything is read from the primary."""
+
+
+class Replica:
+    """One standby.
+
+    connection: returns this thread's connection to it.
+    """
+
+    def __init__(self, connection: Callable[[], Connection]) -> None:
+        self.connection = connection
+        self.position: Position | None = None  # replayed; None: not usable
+        self.sampled_at = self.away_until = 0.0  # by time.monotonic()
+
+    def leave(self, error: Exception) -> None:
+        """Do not use it for a moment, after an error."""
+        log.warning("a standby is not used for a moment: %s", error)
+        self.away_until = time.monotonic() + AWAY
+
+
+class Replicas(DatabaseThread):
+    """The standbys of a primary; the thread `replica-0` samples the primary.
+
+    primary: opens a connection to it.
+    standbys: open connections, one function for each standby.
+    connections: return the thread's own connection to each of them.
+    max_lag: seconds by which a standby may be behind the primary.
+    """
+
+    def __init__(
+        self,
+        primary: Callable[[], Connection],
+        standbys: Sequence[Callable[[], Connection]],
+        connections: Sequence[Callable[[], Connection]],
+        max_lag: float,
+    ) -> None:
+        super().__init__("replica-0", self._sample_primary, primary, FRESH)
+        self._max_lag = max_lag
+        self._replicas = list(map(Replica, connections))
+        self._samples: deque[tuple[float, Position]] = deque()  # of the primary, the oldest first
+        self._watches = [
+            DatabaseThread(f"replica-{n}", partial(self._sample, n), connect, FRESH)
+            for n, connect in enumerate(standbys, 1)
+        ]
+
+    def start(self, quiet: float = 0.0) -> None:
+        """Start the threads: see `DatabaseThread.start`."""
+        super().start(quiet)
+        for watch in self._watches:
+            watch.start(quiet)
+
+    def stop(self, patience: float = 0.0) -> None:
+        """Stop the threads: see `DatabaseThread.stop`."""
+        for watch in self._watches:
+            watch.stop(patience)
+        super().stop(patience)
+
+    def choose(self, required: Position) -> tuple[Connection, Replica] | None:
+        """Return this thread's connection to a standby that has replayed the position, or None.
+
+        A thread uses the same standby as long as it can.
+        """
+        now, count = time.monotonic(), len(self._replicas)
+        first = threading.get_native_id() % count
+        for n in range(count):
+            replica = self._replicas[(first + n) % count]
+            if self._has_replayed(replica, required, now):
+                try:
+                    return replica.connection(), replica
+                except Unavailable as err:
+                    replica.leave(err)
+        return None
+
+    def _has_replayed(self, replica: Replica, required: Position, now: float) -> bool:
+        position = replica.position
+        if position is None or now < replica.away_until or now - replica.sampled_at > FRESH:
+            return False
+        samples = list(self._samples)
+        if not samples or samples[-1][1][:2] != position[:2]:
+            return False  # of another cluster or timeline
+        if required is not ANY and (required[:2] != position[:2] or required.lsn > position.lsn):
+            return False
+        # The standby has everything that the primary had at this time, by the clock of this host.
+        upto = max((at for at, sample in samples if sample.lsn <= position.lsn), default=0.0)
+        return now - upto <= self._max_lag
+
+    def _sample_primary(self) -> None:
+        began = time.monotonic()
+        sample, _ = self._read(self)
+        self._samples.append((began, sample))
+        while self._samples[0][0] < began - self._max_lag - FRESH:
+            self._samples.popleft()
+        self.stopping.wait(PERIOD)
+
+    def _sample(self, number: int) -> None:
+        watch, replica = self._watches[number - 1], self._replicas[number - 1]
+        began = time.monotonic()
+        position, in_recovery = self._read(watch)
+        # A server that was promoted is no standby of this primary.
+        replica.position = position if in_recovery else None
+        replica.sampled_at = began
+        self.stopping.wait(PERIOD)
+
+    def _read(self, thread: DatabaseThread) -> tuple[Position, bool]:
+        ((cluster, in_recovery, timeline, lsn),) = thread.connection().execute(_SAMPLE).fetchall()
+        return Position(cluster, timeline, lsn), in_recovery
+
+
+def position_of(conn: Any, row: Sequence[Any]) -> Position:
+    """Return the position after a write on this connection. row: of `run.POSITION`."""
+    return Position(conn.cluster, conn.timeline, int(row[0]))
