@@ -121,6 +121,17 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 200
 
+    def configure(self, **parameters: str) -> None:
+        """Set parameters of PostgreSQL on all servers."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._apis[self.primary()]}/config",
+            json.dumps({"postgresql": {"parameters": parameters}}).encode(),
+            method="PATCH",
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 200
+        time.sleep(3)  # a round of Patroni
+
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send Patroni and all processes of this PostgreSQL a signal."""
         postmaster = int((self.folder / name / "postmaster.pid").read_text().split()[0])

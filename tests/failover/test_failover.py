@@ -17,13 +17,11 @@ from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 from forge_min import db
 from forge_min.errors import Unavailable
-from forge_min.ship import deploy
 
-from artifact_runner import EXAMPLE, Site, free_port
+from artifact_runner import Site, free_port
 from cluster import Cluster, cluster
 
 pytestmark = pytest.mark.failover
@@ -115,15 +113,6 @@ class Traffic:
             time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the files of deploy."""
-    root = tmp_path_factory.mktemp("deployed") / "departures"
-    shutil.copytree(EXAMPLE, root, ignore=shutil.ignore_patterns("dist", "__pycache__"))
-    deploy(root, also=["patroni", "haproxy"])
-    return root
-
-
 def test_no_synchronous_standby_refuses_writes_and_nothing_else(deployed: Path) -> None:
     config = (deployed / "patroni" / "patroni.yml").read_text()
     with cluster(config, strict=True) as servers, ExitStack() as stack:
@@ -182,29 +171,6 @@ def test_no_synchronous_standby_refuses_writes_and_nothing_else(deployed: Path) 
         with db.connect(url) as conn:
             kept = {row[0] for row in conn.execute("select id from writes").fetchall()}
         assert not set(saved) - kept
-
-
-@pytest.fixture
-def servers(deployed: Path) -> Iterator[Cluster]:
-    with cluster((deployed / "patroni" / "patroni.yml").read_text()) as made:
-        yield made
-
-
-@pytest.fixture
-def site(servers: Cluster, artifact: Path, tmp_path: Path) -> Iterator[Site]:
-    with psycopg.connect(servers.url("postgres", "postgres"), autocommit=True) as conn:
-        conn.execute("create role app login password 'app'")
-        conn.execute("create database departures")
-    made = Site(artifact, None, tmp_path)
-    made.environ |= {
-        "FORGE_DATABASE_URL": servers.url("app", "departures"),
-        "FORGE_DATABASE_MIGRATE_URL": servers.url("postgres", "departures"),
-        "FORGE_SERVER_THREADS": "8",
-    }
-    try:
-        yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
