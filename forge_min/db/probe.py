@@ -75,6 +75,7 @@ class Probe:
         url = make_conninfo(
             self._url,
             host=address.host,
+            hostaddr="",  # that of all servers does not fit one host
             port=address.port,
             target_session_attrs="any",
             connect_timeout=_TIMEOUT,

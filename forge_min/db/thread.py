@@ -22,7 +22,7 @@ log = logging.getLogger("forge_min.notify")
 # Errors of a database that is unavailable or rejects a statement.
 DATABASE_ERRORS = (psycopg.Error, ForgeError, OSError)
 # Seconds between attempts, each ± 50 %: fewer than 40 attempts in the first second.
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 JOIN_MARGIN = 2.0  # seconds after which `stop` gives up waiting for the thread
 IDLE = 60.0  # seconds of rest after which a thread closes its connection
 
