@@ -1,4 +1,4 @@
-"""Which requests may be answered by a standby: those of clients that name what they have seen.
+"""Requests that a standby may answer, because they name the position that they must not miss.
 
 A response to a write has the position of the write in the WAL, in the header Forge-Position, and
 for browsers in a signed cookie. A GET or HEAD with a position may be answered by a standby that has

@@ -24,18 +24,7 @@ from .database import Database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .replicas import ANY, Consistency, Position, Replica, Replicas, consistency
 from .roles import check_bound_role, ensure_app_role, role_findings
-from .run import (
-    after_commit,
-    is_idle,
-    notifies_in_transaction,
-    nudge,
-    query,
-    read,
-    read_timeout,
-    run,
-    run_checked,
-    transaction,
-)
+from .run import is_idle, read, read_timeout, run
 from .statements import literal, sql_array
 from .thread import (
     DATABASE_ERRORS,
@@ -45,6 +34,14 @@ from .thread import (
     Replaced,
     ThreadConnection,
     is_pooled,
+)
+from .transactions import (
+    after_commit,
+    notifies_in_transaction,
+    nudge,
+    query,
+    run_checked,
+    transaction,
 )
 from .translate import NoResponse, errors_translated, translate
 

@@ -25,8 +25,8 @@ PERIOD = 0.1  # seconds between two samples of a server
 FRESH = 1.0  # seconds for which a sample of a standby is used
 AWAY = 1.0  # seconds for which a standby is not used after an error
 _POSITION = lazy_pattern(r"([0-9]{1,20})\.([0-9A-F]{8})\.([0-9a-f]{1,16})")
-# Cluster, timeline, and the position up to which everything is visible, in bytes. A standby knows
-# its timeline from the control file, which may be older than what it has replayed.
+# Cluster, timeline, and the position up to which everything is visible, in bytes. The timeline
+# of a standby is that of its control file, which may be older than the WAL that it has replayed.
 _SAMPLE = """
 select (select system_identifier::text from pg_control_system()), pg_is_in_recovery(),
   case when pg_is_in_recovery()
@@ -182,7 +182,7 @@ class Replicas(DatabaseThread):
         watch, replica = self._watches[number - 1], self._replicas[number - 1]
         began = time.monotonic()
         position, in_recovery = self._read(watch)
-        # A server that was promoted is no standby of this primary.
+        # A server that was promoted does not follow this primary.
         replica.position = position if in_recovery else None
         replica.sampled_at = began
         self.stopping.wait(PERIOD)

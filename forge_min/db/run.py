@@ -1,38 +1,32 @@
-"""Statements run with their tenant in one round trip, transactions, and hooks after the commit.
+"""Statements run with their tenant in one round trip.
 
 PERF: `run` uses psycopg's adapters, `pq` and generators without a cursor. A cursor adds 25 us to a
 statement, and a pipeline of two cursors 95 us (benchmarks/writes.py).
-
-A hook runs only when the changes before it are committed, never after a rollback. If that cannot be
-known (the caller sent BEGIN, or the connection is of another class) the hook is dropped, and
-readers find the change by polling.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 from weakref import proxy
 
 import psycopg
 from psycopg import abc, generators
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure, error_from_result
+from psycopg.errors import SerializationFailure, error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import tuple_row
 
-from ..errors import DatabaseError, Unavailable
+from ..errors import Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
-from .connection import Connection, Hook
+from .connection import Connection
 from .replicas import consistency, position_of
 from .statements import (
     BEGIN,
@@ -40,12 +34,10 @@ from .statements import (
     Statement,
     number_placeholders,
     operation,
-    require_tenant,
     values_of,
 )
-from .translate import UNKNOWN, errors_translated, translate
+from .translate import UNKNOWN, translate
 
-log = logging.getLogger("forge_min.db")
 # Errors of a prepared statement that a new one would not have: a migration changed its columns, or
 # the server discarded it (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
@@ -58,10 +50,6 @@ _operation = lru_cache(2000)(operation)
 _AUTO = PyFormat.AUTO
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
-SCOPE = (
-    "select set_config('forge.tenant_id', %(tenant)s, true),"
-    " set_config('transaction_read_only', %(read_only)s, true)"
-)
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 POSITION = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
 COMMIT = f"commit; {POSITION}"
@@ -70,7 +58,6 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
 """Seconds that a read in this context, such as a request, may take; 0: no limit."""
 Rows = list[tuple[Any, ...]]
-T = TypeVar("T")
 
 
 # A statement, its values and their formats, as in libpq. PERF: a plain tuple, because one is
@@ -108,41 +95,9 @@ def run(
         is_write = False
         if isinstance(conn, Connection):
             conn.note_error(err)
-            _check_replicated(conn)
+            check_replicated(conn)
             is_write = not conn.is_reading and _operation(sql) != "select"
         raise translate(err, commits=commits and is_write) from err
-
-
-def query(
-    conn: Connection,
-    sql: str,
-    params: Params,
-    into: type[T],
-    tenant: UUID | None,
-    write: bool,
-) -> list[T]:
-    """Run one statement in its own transaction or savepoint and return its rows.
-
-    into: called with the columns as keyword arguments, once per row.
-    tenant: only rows of this tenant are visible; None: no tenant.
-    write: allow writes; otherwise the transaction is read-only.
-    Raises ForgeError F418 for a table of tenants without a tenant, and the errors of
-    `db.translate`.
-    """
-    if tenant is None:
-        require_tenant(conn, sql)
-    cursor: Any
-    try:
-        with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
-            run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
-            with errors_translated():
-                cursor.execute(sql, params, one_statement=True)
-            return cursor.fetchall() if cursor.description else []
-    except Unavailable as err:
-        if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):
-            raise
-        message = "this statement writes, and its transaction is read-only"
-        raise DatabaseError(message, hint="run_sql(..., write=True)") from err.__cause__
 
 
 def read(
@@ -221,7 +176,7 @@ def _run_directly(
             converter.set_pgresult(None)
         conn.converter = converter, session
         conn.last_used = started
-        _check_replicated(conn)
+        check_replicated(conn)
         return rows
     finally:
         conn.busy_since = 0.0
@@ -323,7 +278,7 @@ def _pipeline(
     results = conn.wait(_fetch_results(pg, len(sent) + len(messages)))
     if records:
         (position,) = conn.wait(_fetch_results(pg, 1))
-        _note_position(conn, [position.get_value(0, 0) or b"0"])
+        note_position(conn, [position.get_value(0, 0) or b"0"])
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -355,127 +310,6 @@ def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]
     return results
 
 
-# -- transactions ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Run the block in a transaction, or in a savepoint if one is open; roll back if it raises.
-
-    `raise psycopg.Rollback` leaves the block without an error. Hooks of a level that is rolled
-    back are dropped. Raises DatabaseError F411 if the block caught the error of a failed statement
-    (the server would silently turn COMMIT into ROLLBACK), Unavailable F405 if the connection was
-    lost in the block, F409 if it was lost during the commit.
-    """
-    if not isinstance(conn, Connection):
-        with conn.transaction():
-            yield
-            _check_usable(conn)
-        return
-    outer, hooks = conn.hooks, None
-    conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
-    try:
-        with ExitStack() as stack:
-            with errors_translated():
-                tx = stack.enter_context(conn.transaction())
-            yield
-            _check_usable(conn)
-            _check_current(conn)
-            with errors_translated(commits=outer is None):
-                stack.close()
-            _check_replicated(conn)
-        if conn.records_position and outer is None and consistency.get() is not None:
-            _note_position(conn, run(conn, POSITION)[0])
-        if tx.status is tx.Status.COMMITTED:
-            hooks = conn.hooks
-    finally:
-        conn.hooks = outer
-    if hooks and outer is not None:
-        outer.extend(hooks)
-    elif hooks:
-        _run(hooks)
-
-
-def run_checked(
-    conn: psycopg.Connection[Any],
-    sql: str,
-    params: Params,
-    tenant: UUID | None,
-    check: Callable[[Rows], None],
-) -> Rows:
-    """Run a statement and `check` in a transaction, or in a savepoint if one is open.
-
-    BEGIN is sent with the statement: without a savepoint there are two round trips, and those of
-    `check`.
-
-    check: called with the rows; if it raises, the statement is rolled back.
-    Other parameters, result and errors are those of `run` and `transaction`.
-    """
-    if not isinstance(conn, Connection) or not is_idle(conn) or conn.pgconn.pipeline_status:
-        with transaction(conn):
-            rows = run(conn, sql, params, tenant)
-            with errors_translated():
-                check(rows)
-        return rows
-    hooks = conn.hooks = []
-    try:
-        rows = run(conn, sql, params, tenant, begin=True)
-        with errors_translated():
-            check(rows)
-        _check_usable(conn)
-        if is_idle(conn):
-            raise DatabaseError("the transaction of a write was ended inside it")
-        if conn.records_position and consistency.get() is not None:
-            _note_position(conn, run(conn, COMMIT)[0])
-        else:
-            run(conn, "commit")
-    finally:
-        conn.hooks = None
-        if conn.pgconn.transaction_status == ACTIVE:  # `check` has left a COPY or a pipeline
-            conn.close()
-        elif not conn.closed and not is_idle(conn):
-            run(conn, "rollback")
-    _run(hooks)
-    return rows
-
-
-def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
-    """Run `hook` after the outermost COMMIT of `transaction`; at once if none is open.
-
-    The hook is dropped after a BEGIN of the caller, in pipeline mode, and on a connection of
-    another class. An exception of the hook is logged and not raised, because the data is committed.
-    """
-    if not isinstance(conn, Connection):
-        return
-    if conn.hooks is not None:
-        conn.hooks.append(hook)
-    elif is_idle(conn):
-        _run([hook])
-
-
-def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
-    """Wake readers after the commit; does nothing on a connection without a nudger.
-
-    payload: "e" for events, "j:<queue>" for jobs, "c" for requests to cancel runs. The nudger
-        sends equal payloads once.
-    """
-    nudger = conn.nudger if isinstance(conn, Connection) else None
-    if nudger is not None:
-        after_commit(conn, lambda: nudger.nudge(payload))
-
-
-def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool:
-    """Return whether the next statement on `conn` must send this NOTIFY, instead of `nudge`.
-
-    False after a BEGIN of the caller: a transaction with a NOTIFY cannot be prepared (PostgreSQL
-    manual, PREPARE TRANSACTION).
-    """
-    if not isinstance(conn, Connection) or conn.nudger is None:
-        return False
-    can_notify = conn.hooks is not None or is_idle(conn)
-    return can_notify and conn.nudger.notifies_in_transaction(payload)
-
-
 def is_idle(conn: psycopg.Connection[Any]) -> bool:
     """Return whether a statement on `conn` is its own transaction, which may be retried."""
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
@@ -483,47 +317,27 @@ def is_idle(conn: psycopg.Connection[Any]) -> bool:
 
 def _check_server(conn: Connection, sql: str) -> None:
     """Raise Unavailable F416 on a server that was replaced, F419 for a write without a standby."""
-    _check_current(conn)
+    check_current(conn)
     if conn.standbys.are_missing and _writes(conn, sql):
         message = gettext_noop("changes cannot be saved now: a standby server is missing")
         raise Unavailable(message, code="F419")
 
 
-def _note_position(conn: Connection, row: Sequence[Any]) -> None:
-    """Note the position after a write for the request. row: of POSITION."""
-    if (current := consistency.get()) is not None:
-        current.note(position_of(conn, row))
-
-
-def _check_current(conn: Connection) -> None:
+def check_current(conn: Connection) -> None:
     """Raise Unavailable F416, and close the connection, if its server was replaced."""
     if conn.is_outdated:
         conn.close()
         raise Unavailable("the server was replaced by another one", code="F416")
 
 
-def _check_replicated(conn: Connection) -> None:
+def check_replicated(conn: Connection) -> None:
     """Raise Unavailable F409 if the last commit may not be on a synchronous standby."""
     if conn.is_unreplicated:
         conn.is_unreplicated = False
         raise Unavailable(UNKNOWN, code="F409")
 
 
-def _check_usable(conn: psycopg.Connection[Any]) -> None:
-    status = conn.pgconn.transaction_status
-    if status == TransactionStatus.UNKNOWN:
-        raise Unavailable("the connection was lost before the commit", code="F405")
-    if status == TransactionStatus.INERROR:
-        raise DatabaseError(
-            "a statement in this transaction failed, so nothing of it was committed",
-            code="F411",
-            hint="let the error leave the block, or run the statement in its own transaction()",
-        )
-
-
-def _run(hooks: list[Hook]) -> None:
-    for hook in hooks:
-        try:
-            hook()
-        except Exception:
-            log.exception("a commit hook failed; its transaction is committed")
+def note_position(conn: Connection, row: Sequence[Any]) -> None:
+    """Note the position after a write for the request. row: of POSITION."""
+    if (current := consistency.get()) is not None:
+        current.note(position_of(conn, row))
