@@ -8,8 +8,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from forge_min.db import connect, run
-from forge_min.db import query
+from forge_min.db import connect, query, run
 from forge_min.errors import DatabaseError
 from forge_min.observe import span, trace_connection
 from opentelemetry import trace
