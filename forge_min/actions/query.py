@@ -24,7 +24,7 @@ from .values import TYPES, read_text
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
-MAX_PAGE = 100_000
+MAX_PAGE = 10_000
 MAX_SEARCH = 200  # characters
 MAX_COUNT = 10_000  # rows that are counted; PostgreSQL's estimate is the total of more
 # Operator → SQL between the column and the parentheses around its value.
@@ -75,7 +75,7 @@ class ListQuery:
     cursor: continue from here; from `Page.next` or `Page.prev`, or cursors.LAST.
     deleted: rows that are marked as deleted, instead of all others.
     counted: the page has a total, which is an estimate above MAX_COUNT; not with `page`.
-    page: the number of the page, from 1, for a page with a total; None for cursors.
+    page: the number of the page, from 1, for a page with such a total; None for cursors.
     q: the words of a search, or "".
     include: names of relations for related rows, not checked yet.
     related: conditions on related rows, not checked yet: "ward.code[in]", the value, its reader.
@@ -113,19 +113,20 @@ class ListQuery:
         if len(pairs) > max_conditions:
             raise _too_many(pairs[max_conditions][0], max_conditions)
         cursor, include = one_of(query, "cursor"), one_of(query, "include")
-        page = _number("page", one_of(query, "page"), MAX_PAGE) if "page" in query else None
+        page = one_of(query, "page") if "page" in query else None
         if page is not None and cursor is not None:
             raise BadRequest(text("use either page or cursor, not both"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
         if wrong in query:
             message = text("{name} is not possible here; use {size}", name=wrong, size=size)
             raise BadRequest(message)
+        limit = _number(size, one_of(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT)
         return cls(
             _filters(resource, pairs, read_text),
             _sorts(resource, one_of(query, "sort")),
-            _number(size, one_of(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
+            limit,
             cursor,
-            page,
+            _page(page, limit),
             _search(resource, one_of(query, "q")),
             tuple(include.split(",")) if include else (),
             _related(pairs, read_text),
@@ -158,8 +159,8 @@ class ListQuery:
         return cls(
             _filters(resource, pairs, _read_value),
             _sorts(resource, sort or None),
-            _number("limit", limit, MAX_LIMIT),
-            page=None if page is None else _number("page", page, MAX_PAGE),
+            limit=_number("limit", limit, MAX_LIMIT),
+            page=_page(page, limit),
             q=_search(resource, q),
             related=_related(pairs, _read_value),
         )
@@ -198,6 +199,17 @@ def _number(name: str, value: object, most: int) -> int:
     if _NUMBER.fullmatch(digits) and 1 <= (number := int(digits)) <= most:
         return number
     raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
+
+
+def _page(page: object, limit: int) -> int | None:
+    """The number of a page. Raises BadRequest beyond MAX_COUNT rows, which are read one by one."""
+    if page is None:
+        return None
+    number = _number("page", page, MAX_PAGE)
+    if number * limit > MAX_COUNT:
+        message = text("numbered pages end at row {max}; use limit and cursor", max=MAX_COUNT)
+        raise BadRequest(message)
+    return number
 
 
 def _search(resource: Resource[Any], words: str | None) -> str:
@@ -328,10 +340,8 @@ def statement(
     paging = f"\nlimit {query.limit + 1:d}"
     if query.page or query.counted:
         source = quote(resource.source or resource.table)
-        rows = f"from {source}{where_clause(where)}"
-        if query.counted:
-            rows = f"from (select {rows}\nlimit {MAX_COUNT + 1}) forge_counted"
-        more += f", (select count(*) {rows}) as forge_total"
+        rows = f"select from {source}{where_clause(where)}\nlimit {MAX_COUNT + 1}"
+        more += f", (select count(*) from ({rows}) forge_counted) as forge_total"
     if query.page and query.page > 1:
         params["forge_offset"] = (query.page - 1) * query.limit
         paging += " offset %(forge_offset)s"

@@ -316,7 +316,7 @@ class ReadActions(BaseActions[R]):
 
     def _numbered(self, query: ListQuery, results: Rows, conn: Conn) -> Page[R]:
         if results or query.page == 1:
-            return Page(self._rows(results), total=results[0][-1] if results else 0)
+            return self._counted(Page(self._rows(results)), query, results, conn)
         first = self.list(replace(query, limit=1, page=1), conn=conn)
         return Page([], total=first.total)
 

@@ -24,7 +24,7 @@ from .. import wsgi
 from ..actions import (
     ANY_VERSION,
     JSON_DEPTH,
-    MAX_PAGE,
+    MAX_COUNT,
     TOO_LARGE,
     TYPES,
     Actions,
@@ -96,7 +96,8 @@ class ResourceAPI:
             pages = -(-(page.total or 0) // query.limit)
             pagination = {"page": query.page, "per_page": query.limit}
             pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
-            links = _page_links(request, query.page, pages)
+            pagination["total_is_estimate"] = page.is_estimate
+            links = _page_links(request, query.page, min(pages, MAX_COUNT // query.limit))
         data = self._actions.to_json_many(page.rows, query.include)
         body = wsgi.to_json({"data": data, "pagination": pagination})
         if len(page.rows) > 1 and len(body) > self._actions.limits.response:
@@ -390,9 +391,8 @@ def _cursor_links(request: wsgi.Request, page: Page[Any]) -> wsgi.Headers:
 
 def _page_links(request: wsgi.Request, page: int, pages: int) -> wsgi.Headers:
     """Links to the other pages of a list by number; beyond the last page, prev is the last."""
-    most = min(pages, MAX_PAGE)
     numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
-    existing = {rel: number for rel, number in numbers.items() if 1 <= number <= most}
+    existing = {rel: number for rel, number in numbers.items() if 1 <= number <= pages}
     return _links(request, "page", existing)
 
 

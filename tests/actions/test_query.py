@@ -145,8 +145,20 @@ def test_pages_by_number_have_a_total_also_beyond_the_end(airports: Any, listing
     page = listing(airports, page="2", per_page="50", sort="icao")
     assert (page.total, page.rows[0].icao, len(page.rows)) == (120, "0050", 50)
     assert listing(airports, page="3", per_page="50").total == 120
+    for query in ({"page": "201", "per_page": "50"}, {"page": "101", "per_page": "100"}):
+        with pytest.raises(BadRequest, match="cursor"):
+            listing(airports, **query)
     beyond = listing(airports, page="9", per_page="50")
     assert (beyond.rows, beyond.total) == ([], 120)
+
+
+def test_a_total_of_more_rows_than_are_counted_is_an_estimate(
+    airports: Any, listing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not listing(airports, page="1").is_estimate
+    monkeypatch.setattr("forge_min.actions.query.MAX_COUNT", 50)
+    page = listing(airports, page="1", per_page="20")
+    assert page.is_estimate and page.total > 50
 
 
 @pytest.mark.parametrize(
