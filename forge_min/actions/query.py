@@ -26,6 +26,7 @@ DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 10_000
 MAX_SEARCH = 200  # characters
+MAX_RANKED = 10_000  # results of a search that are ranked; of more, an arbitrary part
 MAX_COUNT = 10_000  # rows that are counted; PostgreSQL's estimate is the total of more
 # Operator → SQL between the column and the parentheses around its value.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -345,7 +346,12 @@ def statement(
     if query.page and query.page > 1:
         params["forge_offset"] = (query.page - 1) * query.limit
         paging += " offset %(forge_offset)s"
-    select = resource.select.replace("\nfrom ", more + "\nfrom ", 1)
+    columns, _, source = resource.select.partition("\nfrom ")
+    if order[0].column is RANK:
+        # Ranking reads the text of each row: without a limit it takes seconds for a frequent word.
+        source = f"(select * from {source}{where_clause(where)}\nlimit {MAX_RANKED}) forge_found"
+        where = []
+    select = f"{columns}{more}\nfrom {source}"
     if at is None or not at.keys:
         backwards = at is not None
         return select + where_clause(where) + _by(order, backwards) + paging, params
