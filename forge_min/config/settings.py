@@ -61,9 +61,10 @@ class Config:
     def secrets(self) -> list[ConfigKey]:
         """Return the keys with secret values, without those that took the value of another key."""
         keys: dict[str, ConfigKey] = {}
-        for name, masked in self.masked().items():
-            if KEYS[name].secret and masked != self.values[name]:
-                keys.setdefault(str(self.values[name]), KEYS[name])
+        for name, value in self.values.items():
+            plain = list(value) if isinstance(value, tuple) else value
+            if KEYS[name].secret and _mask(KEYS[name], value) != plain:
+                keys.setdefault(str(value), KEYS[name])
         return list(keys.values())
 
     def masked(self) -> dict[str, object]:

@@ -44,6 +44,7 @@ SPECIAL = {
     "mail.from": ("Shop <a@shop.example>", "Shop <a@shop.example>"),
     "project.time_zone": ("Europe/Berlin", "Europe/Berlin"),
     "api.cors_origins": ('["https://a.example"]', ("https://a.example",)),
+    "database.replica_urls": ('["postgresql://a@b/c"]', ("postgresql://a@b/c",)),
 }
 
 

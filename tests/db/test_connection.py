@@ -228,7 +228,7 @@ def test_a_finished_threads_connection_is_closed_when_another_thread_comes(fresh
 def test_idle_threads_of_the_server_give_their_connections_back(
     fresh_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_min.db.connection._CHECK_INTERVAL", 0.001)
+    monkeypatch.setattr("forge_min.db.database._CHECK_INTERVAL", 0.001)
     opened: list[Any] = []
 
     def open_one(conn: Any) -> None:

@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from forge_min import db
-from forge_min.db import Database, EmbeddedServer, connection
+from forge_min.db import Database, EmbeddedServer, database
 from forge_min.errors import Conflict, DatabaseError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg.types import TypeInfo
@@ -123,7 +123,7 @@ def test_a_lost_connection_is_unavailable_and_not_idle(conn, fresh_database):
         other.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])
     with pytest.raises(Unavailable) as caught:
         insert(conn, ONE, 1)
-    assert caught.value.code == "F405"
+    assert caught.value.code == "F409"
     assert conn.closed and not db.is_idle(conn)
 
 
@@ -380,5 +380,5 @@ def test_a_late_cancel_meets_no_other_statement(watched: Database) -> None:
     conn = watched.connection()
     assert db.read(conn, "select 1") == [(1,)]
     conn.deadline = perf_counter() + 60
-    connection._cancel(conn, perf_counter())  # of a read that has ended meanwhile
+    database._cancel(conn, perf_counter())  # of a read that has ended meanwhile
     assert db.run(conn, "select 1 from pg_sleep(0.2)") == [(1,)]

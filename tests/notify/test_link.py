@@ -12,7 +12,7 @@ from forge_min.db.thread import DatabaseThread, ThreadConnection
 class Fake:
     """As much of a connection as a link knows."""
 
-    closed = False
+    closed = is_outdated = False
 
     def close(self) -> None:
         self.closed = True
