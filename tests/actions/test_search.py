@@ -54,9 +54,7 @@ def test_the_best_match_comes_first_and_equal_ones_by_key(shelf: Bookshop) -> No
     assert sorted(found(shelf, 'sea -"foo bar')) == [1, 2, 3, 4], "a quote that is not closed"
 
 
-def test_of_many_results_a_part_is_ranked(
-    shelf: Bookshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_results_a_part_is_ranked(shelf: Bookshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forge_min.actions.query.MAX_RANKED", 2)
     assert len(found(shelf, "sea")) == 2
     assert found(shelf, "sea", sort="id") == [1, 2, 3, 4]
