@@ -59,11 +59,11 @@ types: $(READY)
 	@$(PY) -m mypy
 
 check: $(READY) $(MANUAL)
-	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not thorough"
+	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not failover and not thorough"
 	@$(PY) -m pytest -m "alone and not thorough"
 
 thorough: system $(READY) $(MANUAL)  ## slow tests, and tests on older PostgreSQL: killed servers, whole sites, browsers
-	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
+	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image and not failover"
 	@$(PY) -m pytest -m "thorough and alone"
 
 failover: $(READY)  ## kill, freeze and exchange the primary of a cluster under Patroni, under load

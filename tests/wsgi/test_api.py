@@ -328,6 +328,7 @@ def test_numbered_pages_tell_the_total(ask: Client) -> None:
         "page": 2,
         "per_page": 2,
         "total": 3,
+        "total_is_estimate": False,
         "pages": 2,
         "has_more": False,
     }
