@@ -140,10 +140,10 @@ def pause(in_a_row: int) -> float:
 class Nudger(DatabaseThread):
     """Wakes the hubs and workers of every process, by a NOTIFY after a commit.
 
-    A NOTIFY announces all commits before it, of every process. So the processes send as few as one
-    alone: at once, then one per 2 ms, in a long series one per 5 ms, later 10 ms. In a series the
-    process with the lowest id sends, and the next one after TURN if it does not. A lost NOTIFY
-    delays an event by a poll interval, but loses none. `stop` sends pending ones.
+    A NOTIFY announces all commits before it, of every process. It is sent at once, in a series one
+    per 2 ms, in a long series one per 5 ms, later 10 ms. The process with the lowest id sends it,
+    the next one waits longer by TURN. A lost NOTIFY delays an event by a poll interval,
+    but loses none. `stop` announces the last commits.
 
     connect: opens the connection of the thread `nudger`, which may lead through a pooler; None: it
         sends nothing.
@@ -192,7 +192,7 @@ class Nudger(DatabaseThread):
             self._senders[sender] = float(at)
             local, server = self._clock
             if now - local < CLOCK:
-                # SAFETY: the server read its clock after `local`, so that this is rather too early.
+                # SAFETY: the server read its clock after `local`, so this is never too late.
                 announced = local + float(at) - server - DRIFT
                 self._announced[payload] = max(announced, self._announced.get(payload, 0.0))
         return True
@@ -235,7 +235,7 @@ class Nudger(DatabaseThread):
         seconds = pause(self._in_a_row)
         first = self._received_at + seconds
         turn = first + TURN * len([sender for sender in others if sender < self._id])
-        oldest = min(self._announced.get(payload, 0.0) for payload in self._pending() or [""])
+        oldest = min((self._announced.get(p, 0.0) for p in self._pending()), default=0.0)
         # Its share of the NOTIFYs, for processes that are too busy to take turns.
         share = self._sent_at + seconds * (1 + len(others))
         return max(first, share, min(turn, oldest + PATIENCE))
