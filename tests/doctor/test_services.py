@@ -91,7 +91,7 @@ def test_a_server_that_falls_silent_midway_is_not_asked_again(
 
     def carry(source: socket.socket, target: socket.socket) -> None:
         while data := source.recv(65536):
-            if b"pg_is_in_recovery" in data:
+            if b"current_setting('server_version')" in data:
                 silent.set()
             if silent.is_set():
                 return
