@@ -2,11 +2,10 @@
 
     python benchmarks/live/fleet.py [--json FILE] [--listeners 64] [--senders 16] [--seconds 10]
 
-Each process of a fleet has a nudger and a listener, here as threads of four programs. A busy sender
-nudges 200 times per second, as often as a process with much to write. Another program publishes 20
-events per second and has a hub with a subscriber. Printed are NOTIFYs per second in the cluster,
-processor time of PostgreSQL and of the programs as a share of one core, and the milliseconds from
-before the commit to the subscriber.
+A busy sender nudges 200 times per second, as often as a process with much to write. Another
+process publishes 20 events per second and has a hub with a subscriber. Printed are NOTIFYs per
+second in the cluster, processor time of PostgreSQL and of the fleet as shares of one core, and the
+milliseconds from before the commit to the subscriber.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -21,11 +21,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from forge_min import db, notify
 from forge_min.db import EmbeddedServer
 
-PROGRAMS = 4
 GOALS = {"cores": 0.30, "p99_ms": 25.0, "notifies": 100.0}
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -41,7 +41,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.part:
         url, listeners, senders = given.part
-        run_part(url, int(listeners), int(senders))
+        run_fleet(url, int(listeners), int(senders))
         return
     with tempfile.TemporaryDirectory(prefix="forge-fleet-") as name:
         settings = {"max_connections": str(2 * given.listeners + 40)}
@@ -63,15 +63,11 @@ def main() -> None:
 
 
 def measure(server: EmbeddedServer, folder: Path, given: argparse.Namespace) -> dict[str, float]:
-    share = (str(given.listeners // PROGRAMS), str(given.senders // PROGRAMS))
-    command = [sys.executable, __file__, "--part", server.app_url, *share]
-    parts = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for _ in range(PROGRAMS)
-    ]
-    for part in parts:
-        assert part.stdout is not None
-        part.stdout.readline()
+    command = [sys.executable, __file__, "--part", server.app_url]
+    command += [str(given.listeners), str(given.senders)]
+    fleet = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert fleet.stdout is not None
+    fleet.stdout.readline()
     (found,) = folder.rglob("postmaster.pid")
     postmaster = int(found.read_text().split()[0])
     time.sleep(1)
@@ -80,15 +76,14 @@ def measure(server: EmbeddedServer, folder: Path, given: argparse.Namespace) -> 
         counter.execute("listen forge")
         counter.add_notify_handler(counted.append)
         before, began = used(postmaster), time.monotonic()
-        programs = sum(cpu(part.pid) for part in parts)
+        programs = used(fleet.pid)
         latencies = probe(server.app_url, given.seconds)
         counter.execute("")  # receives what has arrived since
         passed = time.monotonic() - began
         cores = (used(postmaster) - before) / passed
-        programs = (sum(cpu(part.pid) for part in parts) - programs) / passed
+        programs = (used(fleet.pid) - programs) / passed
         notifies = len(counted) / passed
-    for part in parts:
-        part.communicate(b"\n")
+    fleet.communicate(b"\n")
     cuts = statistics.quantiles(latencies, n=100)
     return {
         "notifies": notifies,
@@ -138,25 +133,32 @@ def probe(url: str, seconds: float) -> list[float]:
     return found
 
 
-def run_part(url: str, listeners: int, senders: int) -> None:
-    """Run listeners, some of them with a busy sender, until a line arrives."""
-    stop, threads = threading.Event(), []
+def run_fleet(url: str, listeners: int, senders: int) -> None:
+    """Fork processes that listen, some of them with a busy sender, until a line arrives."""
+    children = []
     for n in range(listeners):
-        nudger = notify.Nudger(lambda: db.connect(url))
-        listener = notify.Listener(["e"], nudger=nudger)
-        conn = db.connect(url)
-        listener.open()
-        listener.attach(conn)
-        nudger.start()
-        threads.append(threading.Thread(target=rest, args=(listener, conn, stop), daemon=True))
-        if n < senders:
-            threads.append(threading.Thread(target=send, args=(nudger, stop), daemon=True))
-    for thread in threads:
-        thread.start()
+        if (child := os.fork()) == 0:
+            run_process(url, is_sender=n < senders)
+        children.append(child)
+    time.sleep(2)
     print("ready", flush=True)
     sys.stdin.readline()
-    stop.set()
-    os._exit(0)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+
+
+def run_process(url: str, is_sender: bool) -> NoReturn:
+    stop = threading.Event()
+    nudger = notify.Nudger(lambda: db.connect(url))
+    listener = notify.Listener(["e"], nudger=nudger)
+    conn = db.connect(url)
+    listener.open()
+    listener.attach(conn)
+    nudger.start()
+    if is_sender:
+        threading.Thread(target=send, args=(nudger, stop), daemon=True).start()
+    rest(listener, conn, stop)
+    raise SystemExit
 
 
 def rest(listener: notify.Listener, conn: db.Connection, stop: threading.Event) -> None:
@@ -170,10 +172,10 @@ def send(nudger: notify.Nudger, stop: threading.Event) -> None:
         nudger.nudge("e")
 
 
-def used(postmaster: int) -> float:
-    """Return the seconds of processor time of PostgreSQL's processes."""
-    shown = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True)
-    return sum(map(cpu, [postmaster, *map(int, shown.stdout.split())]))
+def used(parent: int) -> float:
+    """Return the seconds of processor time of a process and its children."""
+    shown = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True)
+    return sum(map(cpu, [parent, *map(int, shown.stdout.split())]))
 
 
 def cpu(pid: int) -> float:

@@ -24,9 +24,9 @@ SEPARATOR = "\n"  # between a payload and its origin
 QUIET = 0.02  # seconds without a nudge, after which a transaction may send its own NOTIFY
 INTERVAL = 0.002  # seconds between two NOTIFYs of the cluster, or two reads
 # (number in a row, seconds): after many in a row the interval is longer, so that they cost less.
-BUSY_INTERVALS = ((100, 0.01), (10, 0.005))
+BUSY_INTERVALS = ((100, 0.012), (10, 0.005))
 TURN = 0.001  # seconds that a process waits longer than the one with the next lower id
-PATIENCE = 0.02  # seconds after which a process need not wait for its turn
+SERIES = 0.1  # seconds between two NOTIFYs of the same series at most
 ACTIVE = 1.0  # seconds in which a process that sent a NOTIFY counts as one of the senders
 CLOCK = 10.0  # seconds for which the offset to the server's clock is used
 DRIFT = 0.005  # seconds by which the clocks may drift apart in that time
@@ -141,9 +141,10 @@ class Nudger(DatabaseThread):
     """Wakes the hubs and workers of every process, by a NOTIFY after a commit.
 
     A NOTIFY announces all commits before it, of every process. It is sent at once, in a series one
-    per 2 ms, in a long series one per 5 ms, later 10 ms. The process with the lowest id sends it,
-    the next one waits longer by TURN. A lost NOTIFY delays an event by a poll interval,
-    but loses none. `stop` announces the last commits.
+    per 2 ms, in a long series one per 5 ms, later 12 ms. The process with the lowest id sends it.
+    Each of the others waits as long as the NOTIFY takes to arrive, and longer by TURN than the one
+    before it. A lost NOTIFY delays an event by a poll interval, but loses none. `stop` announces
+    the last commits.
 
     connect: opens the connection of the thread `nudger`, which may lead through a pooler; None: it
         sends nothing.
@@ -161,8 +162,9 @@ class Nudger(DatabaseThread):
         self._announced: dict[str, float] = {}
         self._last = 0.0  # time of the last nudge or permission
         self._sent_at = self._received_at = 0.0  # times of its last NOTIFY, and that of any process
-        self._in_a_row = 0  # NOTIFYs with less than QUIET between them
+        self._in_a_row = 0  # NOTIFYs with less than SERIES between them
         self._senders: dict[str, float] = {}  # other processes → time of their last NOTIFY
+        self._delay = 0.0  # seconds until it receives a NOTIFY of another process, lately at most
         self._clock = (0.0, 0.0)  # times of this process and of the server at its last NOTIFY
 
     def nudge(self, payload: str) -> None:
@@ -194,6 +196,7 @@ class Nudger(DatabaseThread):
             if now - local < CLOCK:
                 # SAFETY: the server read its clock after `local`, so this is never too late.
                 announced = local + float(at) - server - DRIFT
+                self._delay = max(now - announced, 0.95 * self._delay)
                 self._announced[payload] = max(announced, self._announced.get(payload, 0.0))
         return True
 
@@ -233,12 +236,15 @@ class Nudger(DatabaseThread):
         begin = server + time.monotonic() - local - ACTIVE
         self._senders = others = {s: at for s, at in list(self._senders.items()) if at > begin}
         seconds = pause(self._in_a_row)
-        first = self._received_at + seconds
-        turn = first + TURN * len([sender for sender in others if sender < self._id])
-        oldest = min((self._announced.get(p, 0.0) for p in self._pending()), default=0.0)
-        # Its share of the NOTIFYs, for processes that are too busy to take turns.
+        before = len([sender for sender in others if sender < self._id])
+        if not before:
+            return self._sent_at + seconds
+        # Its share of the NOTIFYs, for processes that do not receive those of the others in time.
         share = self._sent_at + seconds * (1 + len(others))
-        return max(first, share, min(turn, oldest + PATIENCE))
+        # In a series, another process has probably announced the commits already.
+        patience = 2 * self._delay if seconds > INTERVAL else 0.0
+        oldest = min((self._announced.get(p, 0.0) for p in self._pending()), default=0.0)
+        return max(share, oldest + seconds + patience + TURN * before)
 
     def _send(self) -> None:
         payloads, now = self._pending(), time.monotonic()
@@ -255,5 +261,5 @@ class Nudger(DatabaseThread):
         self._count(self._sent_at)
 
     def _count(self, now: float) -> None:
-        self._in_a_row = self._in_a_row + 1 if now - self._received_at < QUIET else 0
+        self._in_a_row = self._in_a_row + 1 if now - self._received_at < SERIES else 0
         self._received_at = now
