@@ -316,7 +316,7 @@ class BaseActions(Generic[R]):
                 return work(own, *args)
             except Unavailable as err:
                 if replica is not None and err.code != "F642":
-                    replica.leave(err)
+                    replica.suspend(err)
                     continue
                 if not again or err.code != code:
                     raise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 
 from .. import db, wsgi
-from ..db import ANY, Consistency, Position
+from ..db import ANY_POSITION, Consistency, WalPosition
 
 HEADER = "Forge-Position"
 _COOKIE = "forge_position"
@@ -45,17 +45,17 @@ class ReadYourWrites:
                 response.headers.append(wsgi.cookie(_COOKIE, signed, secure=self._secure))
         return response
 
-    def _required(self, request: wsgi.Request) -> Position | None:
+    def _required(self, request: wsgi.Request) -> WalPosition | None:
         """Return the position that the client names; None: it must be read from the primary."""
         if (request.header("Forge-Consistency") or "").strip().lower() == "eventual":
-            return ANY
+            return ANY_POSITION
         if (text := request.header(HEADER)) is not None:
-            return Position.parse(text)
+            return WalPosition.parse(text)
         cookies = wsgi.cookies_of(request, secure=self._secure)
         value, _, signature = cookies.get(_COOKIE, "").rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(value).encode()):
             return None
-        return Position.parse(value)
+        return WalPosition.parse(value)
 
     def _sign(self, value: str) -> str:
         return hmac.digest(self._key, value.encode(), "sha256").hex()[:32]

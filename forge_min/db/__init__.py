@@ -22,7 +22,7 @@ except ImportError as err:
 from .connection import Connection, connect
 from .database import Database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
-from .replicas import ANY, Consistency, Position, Replica, Replicas, consistency
+from .replicas import ANY_POSITION, Consistency, Replica, Replicas, WalPosition, consistency
 from .roles import check_bound_role, ensure_app_role, role_findings
 from .run import is_idle, read, read_timeout, run
 from .statements import literal, sql_array
@@ -58,12 +58,12 @@ FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 
 __all__ = [
-    "ANY", "Connect", "Connection", "Consistency", "DATABASE_ERRORS", "Database", "DatabaseThread",
-    "EmbeddedServer", "FORGE_MIGRATIONS", "IDLE", "MigrationFile", "NoResponse", "Position",
-    "Replaced", "Replica", "Replicas", "ThreadConnection", "after_commit", "candidates",
-    "check_bound_role", "connect", "consistency", "ensure_app_role", "errors_translated", "is_idle",
-    "is_pooled", "literal", "load_sql", "migrate", "migrate_down", "migration_lock",
-    "migration_status", "notifies_in_transaction", "nudge", "query", "read", "read_migrations",
-    "read_timeout", "role_findings", "run", "run_checked", "scratch_database", "sql_array",
-    "transaction", "translate", "write_private",
+    "ANY_POSITION", "Connect", "Connection", "Consistency", "DATABASE_ERRORS", "Database",
+    "DatabaseThread", "EmbeddedServer", "FORGE_MIGRATIONS", "IDLE", "MigrationFile", "NoResponse",
+    "Replaced", "Replica", "Replicas", "ThreadConnection", "WalPosition", "after_commit",
+    "candidates", "check_bound_role", "connect", "consistency", "ensure_app_role",
+    "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
+    "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
+    "read_migrations", "read_timeout", "role_findings", "run", "run_checked", "scratch_database",
+    "sql_array", "transaction", "translate", "write_private",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from .thread import DatabaseThread
 
 PERIOD = 0.1  # seconds between two samples of a server
 FRESH = 1.0  # seconds for which a sample of a standby is used
-AWAY = 1.0  # seconds for which a standby is not used after an error
+SUSPENDED = 1.0  # seconds for which a standby is not used after an error
 _POSITION = lazy_pattern(r"([0-9]{1,20})\.([0-9A-F]{8})\.([0-9a-f]{1,16})")
 # Cluster, timeline, and the position up to which everything is visible, in bytes. The timeline
 # of a standby is that of its control file, which may be older than the WAL that it has replayed.
@@ -39,7 +39,7 @@ select (select system_identifier::text from pg_control_system()), pg_is_in_recov
 log = logging.getLogger("forge_min.db")
 
 
-class Position(NamedTuple):
+class WalPosition(NamedTuple):
     """A position in the WAL of a cluster (PostgreSQL manual, section 28.6).
 
     cluster: system identifier.
@@ -55,13 +55,13 @@ class Position(NamedTuple):
         return f"{self.cluster}.{self.timeline}.{self.lsn:x}"
 
     @classmethod
-    def parse(cls, text: str) -> Position | None:
+    def parse(cls, text: str) -> WalPosition | None:
         """Return the position that `str` has written, None for another text."""
         match = _POSITION.fullmatch(text)
         return match and cls(match[1], match[2], int(match[3], 16))
 
 
-ANY = Position("", "", 0)
+ANY_POSITION = WalPosition("", "", 0)
 """Any state of a standby that follows the primary is accepted."""
 
 
@@ -74,11 +74,11 @@ class Consistency:
 
     __slots__ = ("required", "written")
 
-    def __init__(self, required: Position | None = None) -> None:
+    def __init__(self, required: WalPosition | None = None) -> None:
         self.required = required
-        self.written: Position | None = None
+        self.written: WalPosition | None = None
 
-    def note(self, position: Position) -> None:
+    def note(self, position: WalPosition) -> None:
         """Note a write: what follows in this request is read from the primary."""
         self.written, self.required = position, None
 
@@ -95,13 +95,13 @@ class Replica:
 
     def __init__(self, connection: Callable[[], Connection]) -> None:
         self.connection = connection
-        self.position: Position | None = None  # replayed; None: not usable
-        self.sampled_at = self.away_until = 0.0  # by time.monotonic()
+        self.position: WalPosition | None = None  # replayed; None: not usable
+        self.sampled_at = self.suspended_until = 0.0  # by time.monotonic()
 
-    def leave(self, error: Exception) -> None:
+    def suspend(self, error: Exception) -> None:
         """Do not use it for a moment, after an error."""
         log.warning("a standby is not used for a moment: %s", error)
-        self.away_until = time.monotonic() + AWAY
+        self.suspended_until = time.monotonic() + SUSPENDED
 
 
 class Replicas(DatabaseThread):
@@ -123,7 +123,7 @@ class Replicas(DatabaseThread):
         super().__init__("replica-0", self._sample_primary, primary, FRESH)
         self._max_lag = max_lag
         self._replicas = list(map(Replica, connections))
-        self._samples: deque[tuple[float, Position]] = deque()  # of the primary, the oldest first
+        self._samples: deque[tuple[float, WalPosition]] = deque()  # of the primary, oldest first
         self._watches = [
             DatabaseThread(f"replica-{n}", partial(self._sample, n), connect, FRESH)
             for n, connect in enumerate(standbys, 1)
@@ -141,7 +141,7 @@ class Replicas(DatabaseThread):
             watch.stop(patience)
         super().stop(patience)
 
-    def choose(self, required: Position) -> tuple[Connection, Replica] | None:
+    def choose(self, required: WalPosition) -> tuple[Connection, Replica] | None:
         """Return this thread's connection to a standby that has replayed the position, or None.
 
         A thread uses the same standby as long as it can.
@@ -154,17 +154,18 @@ class Replicas(DatabaseThread):
                 try:
                     return replica.connection(), replica
                 except Unavailable as err:
-                    replica.leave(err)
+                    replica.suspend(err)
         return None
 
-    def _has_replayed(self, replica: Replica, required: Position, now: float) -> bool:
+    def _has_replayed(self, replica: Replica, required: WalPosition, now: float) -> bool:
         position = replica.position
-        if position is None or now < replica.away_until or now - replica.sampled_at > FRESH:
+        if position is None or now < replica.suspended_until or now - replica.sampled_at > FRESH:
             return False
         samples = list(self._samples)
         if not samples or samples[-1][1][:2] != position[:2]:
             return False  # of another cluster or timeline
-        if required is not ANY and (required[:2] != position[:2] or required.lsn > position.lsn):
+        is_missed = required[:2] != position[:2] or required.lsn > position.lsn
+        if is_missed and required is not ANY_POSITION:
             return False
         # The standby has everything that the primary had at this time, by the clock of this host.
         upto = max((at for at, sample in samples if sample.lsn <= position.lsn), default=0.0)
@@ -172,8 +173,7 @@ class Replicas(DatabaseThread):
 
     def _sample_primary(self) -> None:
         began = time.monotonic()
-        sample, _ = self._read(self)
-        self._samples.append((began, sample))
+        self._samples.append((began, self._read(self)[0]))
         while self._samples[0][0] < began - self._max_lag - FRESH:
             self._samples.popleft()
         self.stopping.wait(PERIOD)
@@ -187,11 +187,11 @@ class Replicas(DatabaseThread):
         replica.sampled_at = began
         self.stopping.wait(PERIOD)
 
-    def _read(self, thread: DatabaseThread) -> tuple[Position, bool]:
+    def _read(self, thread: DatabaseThread) -> tuple[WalPosition, bool]:
         ((cluster, in_recovery, timeline, lsn),) = thread.connection().execute(_SAMPLE).fetchall()
-        return Position(cluster, timeline, lsn), in_recovery
+        return WalPosition(cluster, timeline, lsn), in_recovery
 
 
-def position_of(conn: Any, row: Sequence[Any]) -> Position:
-    """Return the position after a write on this connection. row: of `run.POSITION`."""
-    return Position(conn.cluster, conn.timeline, int(row[0]))
+def position_of(conn: Any, row: Sequence[Any]) -> WalPosition:
+    """Return the position after a write on this connection. row: of `statements.POSITION`."""
+    return WalPosition(conn.cluster, conn.timeline, int(row[0]))

@@ -30,6 +30,8 @@ from .connection import Connection
 from .replicas import consistency, position_of
 from .statements import (
     BEGIN,
+    COMMIT_WITH_POSITION,
+    POSITION,
     UNPREPARED,
     Statement,
     number_placeholders,
@@ -51,8 +53,6 @@ _AUTO = PyFormat.AUTO
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
 TENANT = "select set_config('forge.tenant_id', %s, true)"
-POSITION = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
-COMMIT = f"commit; {POSITION}"
 SET_TENANT: Statement = (number_placeholders(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
@@ -219,7 +219,7 @@ def _execute(
     with conn.lock:
         begin_wait()
         try:
-            if statement in UNPREPARED or statement[0] is COMMIT:
+            if statement in UNPREPARED or statement[0] is COMMIT_WITH_POSITION:
                 pg.send_query(statement[0].encode())
                 return _first_failure(conn.wait(generators.execute(pg)))
             is_plain = tenant is None and not begin and not records

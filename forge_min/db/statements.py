@@ -38,6 +38,9 @@ Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its
 # Never prepared, so that a transaction can end after DEALLOCATE ALL.
 BEGIN: Statement = ("begin isolation level read committed", ())
 UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
+# The position in the WAL up to which the commits of this session are, in bytes.
+POSITION = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
+COMMIT_WITH_POSITION = f"commit; {POSITION}"
 
 
 def literal(value: str) -> str:

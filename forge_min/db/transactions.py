@@ -22,8 +22,6 @@ from ..errors import DatabaseError, Unavailable
 from .connection import Connection, Hook
 from .replicas import consistency
 from .run import (
-    COMMIT,
-    POSITION,
     Params,
     Rows,
     check_current,
@@ -32,7 +30,7 @@ from .run import (
     note_position,
     run,
 )
-from .statements import require_tenant
+from .statements import COMMIT_WITH_POSITION, POSITION, require_tenant
 from .translate import errors_translated
 
 SCOPE = (
@@ -144,7 +142,7 @@ def run_checked(
         if is_idle(conn):
             raise DatabaseError("the transaction of a write was ended inside it")
         if conn.records_position and consistency.get() is not None:
-            note_position(conn, run(conn, COMMIT)[0])
+            note_position(conn, run(conn, COMMIT_WITH_POSITION)[0])
         else:
             run(conn, "commit")
     finally:

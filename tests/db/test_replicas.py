@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.db import ANY, Consistency, Position, Replicas, consistency
+from forge_min.db import ANY_POSITION, Consistency, Replicas, WalPosition, consistency
 from forge_min.errors import DatabaseError, Unavailable
 from forge_min.testing import TestDatabase
 
 FIRST = "00000001"
 
 
-def position(lsn: int, timeline: str = FIRST, cluster: str = "7") -> Position:
-    return Position(cluster, timeline, lsn)
+def position(lsn: int, timeline: str = FIRST, cluster: str = "7") -> WalPosition:
+    return WalPosition(cluster, timeline, lsn)
 
 
 class Standbys:
@@ -39,11 +39,11 @@ class Standbys:
         self.replicas._samples.clear()
         self.replicas._samples.extend((at, position(lsn)) for at, lsn in samples)
 
-    def standby(self, number: int, at: Position | None, age: float = 0.0) -> None:
+    def standby(self, number: int, at: WalPosition | None, age: float = 0.0) -> None:
         replica = self.replicas._replicas[number]
         replica.position, replica.sampled_at = at, time.monotonic() - age
 
-    def chosen(self, required: Position) -> Any:
+    def chosen(self, required: WalPosition) -> Any:
         found = self.replicas.choose(required)
         return found and found[0]
 
@@ -51,7 +51,7 @@ class Standbys:
 def test_a_standby_answers_what_it_has_replayed() -> None:
     standbys = Standbys()
     for required, result in (
-        (ANY, "standby 0"),
+        (ANY_POSITION, "standby 0"),
         (position(99), "standby 0"),
         (position(100), "standby 0"),
         (position(101), None),
@@ -71,14 +71,14 @@ def test_a_standby_answers_what_it_has_replayed() -> None:
         lambda standbys: standbys.standby(0, position(100, timeline="00000002")),
         lambda standbys: standbys.primary(),  # nobody knows how far it is behind
         lambda standbys: standbys.primary((time.monotonic() - 3.0, 100)),
-        lambda standbys: standbys.replicas._replicas[0].leave(Unavailable("gone")),
+        lambda standbys: standbys.replicas._replicas[0].suspend(Unavailable("gone")),
     ],
 )
 def test_a_standby_that_does_not_follow_the_primary_answers_nothing(change: Any) -> None:
     standbys = Standbys()
-    assert standbys.chosen(ANY)
+    assert standbys.chosen(ANY_POSITION)
     change(standbys)
-    assert standbys.chosen(ANY) is None
+    assert standbys.chosen(ANY_POSITION) is None
 
 
 def test_two_standbys_share_the_threads_and_replace_each_other() -> None:
@@ -86,21 +86,21 @@ def test_two_standbys_share_the_threads_and_replace_each_other() -> None:
 
     def choose(_: int) -> Any:
         together.wait(10)
-        return standbys.chosen(ANY)
+        return standbys.chosen(ANY_POSITION)
 
     with ThreadPoolExecutor(8) as pool:
         seen = Counter(pool.map(choose, range(8)))
     assert set(seen) == {"standby 0", "standby 1"}, seen
     standbys.standby(0, None)
-    assert standbys.chosen(ANY) == "standby 1"
+    assert standbys.chosen(ANY_POSITION) == "standby 1"
 
 
 @pytest.mark.parametrize(
     "text", ["", "1.2.3", "7.00000001.", "7.0000000g.1", f"7.{FIRST}.{'f' * 17}"]
 )
 def test_a_position_that_is_none_is_not_read(text: str) -> None:
-    assert Position.parse(text) is None
-    assert Position.parse(str(position(0x3000148))) == position(0x3000148)
+    assert WalPosition.parse(text) is None
+    assert WalPosition.parse(str(position(0x3000148))) == position(0x3000148)
 
 
 @pytest.mark.db
@@ -130,7 +130,7 @@ def test_every_kind_of_write_notes_its_position_and_a_read_none(
         (lambda: db.read(conn, "with w as (select 1) select * from w"), False),
     ):
         for _ in range(7):  # prepared from the fifth on
-            current = Consistency(ANY)
+            current = Consistency(ANY_POSITION)
             token = consistency.set(current)
             work()
             consistency.reset(token)
@@ -138,7 +138,7 @@ def test_every_kind_of_write_notes_its_position_and_a_read_none(
             if current.written is not None:
                 assert current.written.lsn > last and current.required is None
                 last = current.written.lsn
-    token = consistency.set(Consistency(ANY))
+    token = consistency.set(Consistency(ANY_POSITION))
     with pytest.raises(DatabaseError):
         refused()
     consistency.reset(token)
