@@ -93,11 +93,11 @@ class Database:
         It leads to a standby if `consistency` allows that and no transaction is open. Raises as
         `connection`.
         """
-        wanted = consistency.get()
-        if self.replicas is not None and wanted is not None and wanted.required is not None:
+        request = consistency.get()
+        if self.replicas is not None and request is not None and request.required is not None:
             own = self._open.get(threading.current_thread())
             is_free = own is None or own.closed or own.info.transaction_status == _IDLE
-            if is_free and (chosen := self.replicas.choose(wanted.required)) is not None:
+            if is_free and (chosen := self.replicas.choose(request, request.required)) is not None:
                 return chosen
         return self.connection(), None
 

@@ -8,12 +8,12 @@ the primary. The state of the servers is sampled by threads, so a read costs no 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
+from itertools import cycle
 from typing import Any, NamedTuple
 
 from ..errors import Unavailable
@@ -70,12 +70,14 @@ class Consistency:
 
     required: position that its reads must not miss; None: it reads from the primary.
     written: position after its last write, None without one.
+    replica: the standby that answers its reads, None until the first.
     """
 
-    __slots__ = ("required", "written")
+    __slots__ = ("replica", "required", "written")
 
     def __init__(self, required: WalPosition | None = None) -> None:
         self.required = required
+        self.replica: Replica | None = None
         self.written: WalPosition | None = None
 
     def note(self, position: WalPosition) -> None:
@@ -122,7 +124,8 @@ class Replicas(DatabaseThread):
     ) -> None:
         super().__init__("replica-0", self._sample_primary, primary, FRESH)
         self._max_lag = max_lag
-        self._replicas = list(map(Replica, connections))
+        self._replicas = replicas = list(map(Replica, connections))
+        self._orders = cycle([replicas[n:] + replicas[:n] for n in range(len(replicas))])
         self._samples: deque[tuple[float, WalPosition]] = deque()  # of the primary, oldest first
         self._watches = [
             DatabaseThread(f"replica-{n}", partial(self._sample, n), connect, FRESH)
@@ -141,20 +144,25 @@ class Replicas(DatabaseThread):
             watch.stop(patience)
         super().stop(patience)
 
-    def choose(self, required: WalPosition) -> tuple[Connection, Replica] | None:
-        """Return this thread's connection to a standby that has replayed the position, or None.
+    def choose(
+        self, request: Consistency, required: WalPosition
+    ) -> tuple[Connection, Replica] | None:
+        """Return this thread's connection to the standby that answers the request, or None.
 
-        A thread uses the same standby as long as it can.
+        Standbys answer requests in turn. If the standby of a request fails, the rest is read from
+        the primary, so no read sees an older state than the reads before it.
         """
-        now, count = time.monotonic(), len(self._replicas)
-        first = threading.get_native_id() % count
-        for n in range(count):
-            replica = self._replicas[(first + n) % count]
+        now = time.monotonic()
+        for replica in next(self._orders) if request.replica is None else [request.replica]:
             if self._has_replayed(replica, required, now):
                 try:
-                    return replica.connection(), replica
+                    conn = replica.connection()
                 except Unavailable as err:
                     replica.suspend(err)
+                else:
+                    request.replica = replica
+                    return conn, replica
+        request.required = None
         return None
 
     def _has_replayed(self, replica: Replica, required: WalPosition, now: float) -> bool:

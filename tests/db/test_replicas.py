@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -43,8 +42,8 @@ class Standbys:
         replica = self.replicas._replicas[number]
         replica.position, replica.sampled_at = at, time.monotonic() - age
 
-    def chosen(self, required: WalPosition) -> Any:
-        found = self.replicas.choose(required)
+    def chosen(self, required: WalPosition, request: Consistency | None = None) -> Any:
+        found = self.replicas.choose(request or Consistency(required), required)
         return found and found[0]
 
 
@@ -81,18 +80,22 @@ def test_a_standby_that_does_not_follow_the_primary_answers_nothing(change: Any)
     assert standbys.chosen(ANY_POSITION) is None
 
 
-def test_two_standbys_share_the_threads_and_replace_each_other() -> None:
-    standbys, together = Standbys(2), Barrier(8)
-
-    def choose(_: int) -> Any:
-        together.wait(10)
-        return standbys.chosen(ANY_POSITION)
-
-    with ThreadPoolExecutor(8) as pool:
-        seen = Counter(pool.map(choose, range(8)))
-    assert set(seen) == {"standby 0", "standby 1"}, seen
+@pytest.mark.parametrize("threads", [1, 8])
+def test_two_standbys_share_the_requests_and_replace_each_other(threads: int) -> None:
+    standbys = Standbys(2)
+    with ThreadPoolExecutor(threads) as pool:
+        seen = Counter(pool.map(lambda _: standbys.chosen(ANY_POSITION), range(1000)))
+    assert seen == {"standby 0": 500, "standby 1": 500}
     standbys.standby(0, None)
-    assert standbys.chosen(ANY_POSITION) == "standby 1"
+    assert {standbys.chosen(ANY_POSITION) for _ in range(4)} == {"standby 1"}
+
+
+def test_a_request_is_answered_by_one_standby_and_then_by_the_primary() -> None:
+    standbys, request = Standbys(2), Consistency(ANY_POSITION)
+    assert {standbys.chosen(ANY_POSITION, request) for _ in range(4)} == {"standby 0"}
+    standbys.standby(0, None)
+    assert standbys.chosen(ANY_POSITION, request) is None
+    assert request.required is None  # also when the standby has returned
 
 
 @pytest.mark.parametrize(
