@@ -24,6 +24,7 @@ pytest_plugins = [
     "example_app",
     "pooler",
     "prometheus_runner",
+    "standbys",
     "wide_project",
 ]
 

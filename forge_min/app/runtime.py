@@ -219,7 +219,6 @@ class Runtime:
                 c.replica_max_lag,
             )
             self._stack.callback(replicas.stop)
-            replicas.start()
         # Each thread of the admin server has its own connection.
         database = self._admin_database = self._new_database(c.url, " admin")
         self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
@@ -283,6 +282,8 @@ class Runtime:
     def _serve(self, routes: Sequence[wsgi.Route]) -> None:
         code, registry = self._code, self.registry
         app, config, c = code.app, code.config, code.config.sse
+        if self.database.replicas is not None:
+            self.database.replicas.start()
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
         hub = self.hub = self._listen()
         writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)

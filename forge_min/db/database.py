@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from typing import Any
@@ -18,7 +19,9 @@ from ..errors import ForgeError, Unavailable
 from . import servers
 from .connection import Connection, connect
 from .probe import Probe
-from .replicas import Replica, Replicas, consistency
+from .replicas import Consistency, Replica, Replicas, consistency, position_of
+from .run import run
+from .statements import POSITION
 
 _CHECK_INTERVAL = 0.5  # seconds between two checks for statements that take too long
 _SILENT_AFTER = 2.0  # seconds without a response, after which the server is asked on another one
@@ -100,6 +103,24 @@ class Database:
             if is_free and (chosen := self.replicas.choose(request, request.required)) is not None:
                 return chosen
         return self.connection(), None
+
+    @contextmanager
+    def standby_reads(self) -> Iterator[None]:
+        """Let a standby answer the reads of the block, with everything that is committed now.
+
+        It waits for the standbys until one has replayed that. Raises as `connection`.
+        """
+        required = None
+        if self.replicas is not None:
+            self.replicas.start()
+            conn = self.connection()
+            required = position_of(conn, run(conn, POSITION)[0])
+            self.replicas.wait(required)
+        token = consistency.set(Consistency(required))
+        try:
+            yield
+        finally:
+            consistency.reset(token)
 
     def verified(self) -> Connection:
         """Return this thread's connection after a check that the server accepts new ones.

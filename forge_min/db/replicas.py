@@ -144,6 +144,14 @@ class Replicas(DatabaseThread):
             watch.stop(patience)
         super().stop(patience)
 
+    def wait(self, required: WalPosition) -> None:
+        """Wait until a standby has replayed the position, for `max_lag` at most."""
+        end = time.monotonic() + self._max_lag
+        while (now := time.monotonic()) < end:
+            if any(self._has_replayed(replica, required, now) for replica in self._replicas):
+                return
+            time.sleep(PERIOD)
+
     def choose(
         self, request: Consistency, required: WalPosition
     ) -> tuple[Connection, Replica] | None:

@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from ... import db
 from ...actions import TYPES, ListQuery, Relation, Sort, quote, scope, to_text
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
@@ -40,7 +39,10 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
     query: dict[str, list[str]] = {"sort": [args.sort]} if args.sort else {}
     for name, value in args.where:
         query.setdefault(name, []).append(value)
-    with open_actions(project, args.resource, operator(project, args, args.all_fields)) as actions:
+    with (
+        open_actions(project, args.resource, operator(project, args, args.all_fields)) as actions,
+        actions.registry.database.standby_reads(),
+    ):
         parsed = ListQuery.parse(actions.resource, query)
         # The oldest first: an import needs a row before the rows that refer to it.
         sorts = parsed.sorts or (Sort(actions.resource.key),)
@@ -97,15 +99,15 @@ def _replace_keys(items: Sequence[dict[str, Any]], replaced: Mapping[str, Refere
 
 def _ids(actions: AnyActions, relation: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
     """Map the key of each row to the keys of its related living rows, as JSON values."""
-    target, tenant = actions.registry.actions[relation.target].resource, actions.tenant()
+    target = actions.registry.actions[relation.target].resource
     names = (relation.column, relation.target_column, target.key.name)
     this, other, key = (quote(name) for name in names)
     where = " and ".join([f"j.{this} = any(%(keys)s)", *scope(target, "t")])
-    sql = f"""select j.{this}, jsonb_agg(j.{other} order by j.{other})
+    sql = f"""select j.{this} as key, jsonb_agg(j.{other} order by j.{other}) as ids
 from {quote(relation.join)} j join {quote(target.source or target.table)} t on t.{key} = j.{other}
 where {where} group by j.{this}"""
-    params = {"keys": keys, "forge_tenant": tenant}
-    return dict(db.run(actions.connection(), sql, params, tenant=tenant))
+    params = {"keys": keys, "forge_tenant": actions.tenant()}
+    return {row["key"]: row["ids"] for row in actions.run_sql(sql, params, into=dict)}
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ... import db
 from ...actions import TYPES, Actions, Column, Relation, quote, scope
 from ...errors import BadRequest, FieldError
 from ...i18n import text
@@ -31,12 +30,12 @@ class Reference(NamedTuple):
         resource = self.target.resource
         conditions = [f"{quote(by.name)} = any(%(values)s)", *scope(resource, "", live=live)]
         sql = (
-            f"select {quote(by.name)}, {quote(shown.name)}"
+            f"select {quote(by.name)} as value, {quote(shown.name)} as shown"
             f" from {quote(resource.source or resource.table)} where {' and '.join(conditions)}"
         )
-        tenant = self.target.tenant()
-        params = {"values": list(values), "forge_tenant": tenant}
-        return dict(db.run(self.target.connection(), sql, params, tenant=tenant))
+        params = {"values": list(values), "forge_tenant": self.target.tenant()}
+        rows = self.target.run_sql(sql, params, into=dict)
+        return {row["value"]: row["shown"] for row in rows}
 
 
 def references(actions: AnyActions) -> dict[str, Reference]:
