@@ -217,6 +217,12 @@ class Unavailable(ForgeError):
         self.retry_after = retry_after
 
 
+class ReadTimeout(Unavailable):
+    """A read took longer than `database.read_timeout`. The client sees the hint."""
+
+    default_code = "F642"
+
+
 class DatabaseError(ForgeError):
     """PostgreSQL raised an error that no class above covers: a defect of ours or of user SQL."""
 

@@ -169,6 +169,7 @@ class Bookshop:
     """Readers by topic on the app role's connection. It stands in for a registry."""
 
     secret = SECRET
+    advises = False
 
     def __init__(self, database: TestDatabase) -> None:
         self.owner = db.connect(database.owner_url)

@@ -12,6 +12,7 @@ from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
 from .cursors import LAST
 from .idempotency import IN_PROGRESS
+from .indexes import INDEXES, explain_list, shape_of
 from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MOST_RELATED, Filter, ListQuery
 from .registry import Registry
 from .resource import (
@@ -32,9 +33,9 @@ from .writer import ANY_VERSION, Upserted
 
 __all__ = [
     "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DEFAULT_LIMIT",
-    "DeclaredReport", "EXACT", "Filter", "IN_PROGRESS", "JSON_DEPTH", "JobHook", "KeyChanges",
-    "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_PAGE", "MOST_RELATED", "Page", "Registry",
-    "Relation", "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES", "Transition",
-    "Upserted", "format_duration", "iso_utc", "limit_of", "quote", "rules_of", "scope",
-    "shown_text", "to_text", "uuid7", "uuid_text",
+    "DeclaredReport", "EXACT", "Filter", "INDEXES", "IN_PROGRESS", "JSON_DEPTH", "JobHook",
+    "KeyChanges", "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_PAGE", "MOST_RELATED", "Page",
+    "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES",
+    "Transition", "Upserted", "explain_list", "format_duration", "iso_utc", "limit_of", "quote",
+    "rules_of", "scope", "shape_of", "shown_text", "to_text", "uuid7", "uuid_text",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from .. import db
 from ..auth import Identity, current_identity, require, require_one_of
-from ..errors import BadRequest, DomainError, Forbidden, NotFound, Unavailable
+from ..errors import BadRequest, DomainError, Forbidden, NotFound, ReadTimeout, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
@@ -105,6 +105,7 @@ class BaseActions(Generic[R]):
         self._sizes = tuple(filter(None, (_size_of(name, *rule) for name, rule in rules.items())))
         # The columns that the server sets, including a key that it creates.
         self.served = frozenset(c.name for c in self.resource.columns if c.name not in rules)
+        self._advised: set[object] = set()  # the shapes of which a warning is logged
         self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
 
     def connection(self) -> db.Connection:
@@ -315,7 +316,7 @@ class BaseActions(Generic[R]):
             try:
                 return work(own, *args)
             except Unavailable as err:
-                if replica is not None and err.code != "F642":
+                if replica is not None and not isinstance(err, ReadTimeout):
                     replica.suspend(err)
                     continue
                 if not again or err.code != code:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any, cast
 
 from ..auth import current_identity
-from ..errors import BadRequest, NotFound
+from ..errors import BadRequest, ForgeError, NotFound, ReadTimeout
 from ..fanout import iso_utc, make_rows
 from ..i18n import text
 from . import aggregate as aggregates
@@ -18,6 +20,7 @@ from . import query as queries
 from .aggregate import MAX_GROUPS, AggregateQuery
 from .base import BaseActions, Conn, Rows, load_frames
 from .cursors import LAST, Cursors, read_cursor, write_cursor
+from .indexes import INDEXES, ListShape, shape_of
 from .query import (
     DEFAULT_LIMIT,
     MANY,
@@ -30,6 +33,7 @@ from .query import (
 from .resource import Page, R, Relation, quote
 from .values import TYPES, to_text
 
+log = logging.getLogger("forge_min.actions")
 _AUDIT = load_frames("audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 List = list  # inside the class, `list` is the action
@@ -330,7 +334,34 @@ class ReadActions(BaseActions[R]):
         return page._replace(total=max(total, plan[0]["Plan"]["Plan Rows"]), is_estimate=True)
 
     def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
-        return self._run_page(conn, *queries.statement(self.resource, query, at), query.limit)
+        if self.registry.advises:
+            self._warn(query)
+        try:
+            return self._run_page(conn, *queries.statement(self.resource, query, at), query.limit)
+        except ReadTimeout as err:
+            with suppress(ForgeError):  # the transaction of `conn` may have failed
+                err.hint = self._advise(shape_of(self.resource, query))
+            raise
+
+    def _warn(self, query: ListQuery) -> None:
+        """Log the index that a list by several sort keys lacks, once.
+
+        Other lists are not logged: each condition and each sort key has an index, and whether one
+        of them is enough depends on the rows.
+        """
+        shape = shape_of(self.resource, query)
+        if len(query.sorts) > 1 and shape not in self._advised:
+            self._advised.add(shape)
+            self._advise(shape, shape._replace(equal=()))
+
+    def _advise(self, *shapes: ListShape) -> str:
+        """Log and return how to add the index of the first shape, "" if an index serves one."""
+        indexes = self._run(None, INDEXES, {"table": self.resource.table})
+        missing = [shape.missing_index(indexes) for shape in shapes]
+        hint = f"add {missing[0]} to the schema of {self.resource.name}" if all(missing) else ""
+        if hint:
+            log.warning("no index serves a list of %s; hint: %s", self.resource.topic, hint)
+        return hint
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[List[R]]:
         cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)

@@ -31,7 +31,10 @@ class Registry:
     dependencies: name → object, for parameters of this name; more may be added.
     secret: signs cursors; by default one of this process only.
     limits: for all actions.
+    advises: whether lists that no index serves are logged.
     """
+
+    advises = False
 
     def __init__(
         self,

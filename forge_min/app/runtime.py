@@ -91,6 +91,7 @@ class Runtime:
                 config.server.max_body, config.api.max_response, config.api.max_conditions
             )
             self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
+            self.registry.advises = config.env == "development"
             routes = code.register(self.registry)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._catalogue.kinds = self.registry.declared()

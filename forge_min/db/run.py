@@ -23,7 +23,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatu
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
 
-from ..errors import Unavailable
+from ..errors import ReadTimeout, Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
 from .connection import Connection
@@ -106,7 +106,7 @@ def read(
     """Run a statement that only reads; it is cancelled after `read_timeout`.
 
     It sets nothing in the session, so it works behind a pooler. The time-out applies only to
-    connections of a `Database`. Parameters and results are those of `run`. Raises Unavailable F642
+    connections of a `Database`. Parameters and results are those of `run`. Raises ReadTimeout
     if the read was cancelled, F405 if the cancel had no effect and the connection was closed.
     """
     seconds = read_timeout.get()
@@ -120,7 +120,7 @@ def read(
         late = 0.0 < conn.cancelled == deadline
         if late and getattr(err.__cause__, "sqlstate", "") == "57014":
             message = f"a read took longer than database.read_timeout ({seconds:g} s)"
-            raise Unavailable(message, code="F642") from err
+            raise ReadTimeout(message) from err
         raise
     finally:
         conn.is_reading = False

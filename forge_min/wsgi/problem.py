@@ -79,6 +79,8 @@ def _detail(error: BaseException, status: int) -> str:
     """Return the text for the client; internal causes are only logged."""
     if isinstance(error, DomainError | HTTPProblem) or status == 429:
         return text(str(error))  # translates a message of `gettext_noop`
+    if isinstance(error, errors.ReadTimeout):
+        return text("this took too long: try again with fewer conditions or a narrower range")
     if status == 503:
         return text("a required service is not available now; try again")
     return text("the server failed; its log has the details under this request id")
@@ -124,6 +126,8 @@ def problem_response(error: BaseException, request_id: str) -> Response:
     }
     if invalid := [e._asdict() for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
         body["errors"] = invalid
+    if isinstance(error, errors.ReadTimeout) and error.hint:
+        body["hint"] = error.hint
     kind = ("Content-Type", "application/problem+json")
     # A sent field name may have lone surrogates, which are not text: they stay escaped.
     data = json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace")

@@ -1,0 +1,77 @@
+"""The shape of a list: the columns that an index needs to serve it, and its `schema.index` line.
+
+Values play no part in it, so all pages of a list have one shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ... import db
+from ..query import Filter, ListQuery, Params, order_of, statement
+from ..resource import Resource, Sort, quote
+from ..statement import sql_type
+
+INDEXES = db.load_sql(__package__, "indexes.sql")["indexes"]
+
+
+class ListShape(NamedTuple):
+    """The columns of an index that serves a list exactly: first those of `equal`.
+
+    equal: columns with one value.
+    order: columns by which rows are sorted, or of a range; "-" before a descending one.
+    """
+
+    equal: tuple[str, ...]
+    order: tuple[str, ...]
+
+    def missing_index(self, indexes: Sequence[tuple[Any, ...]]) -> str:
+        """Return the `schema.index` for this shape; "" if one of the indexes serves it.
+
+        indexes: the rows of INDEXES.
+        """
+        at, end = len(self.equal), len(self.equal) + len(self.order)
+        backwards = tuple(name[1:] if name[0] == "-" else f"-{name}" for name in self.order)
+        for (columns,) in indexes:
+            is_equal = {name.removeprefix("-") for name in columns[:at]} == set(self.equal)
+            if is_equal and tuple(columns[at:end]) in (self.order, backwards):
+                return ""
+        return f"schema.index({', '.join(map(quote, (*self.equal, *self.order)))})"
+
+
+def shape_of(resource: Resource[Any], query: ListQuery) -> ListShape:
+    """Return the shape of a list, which is empty if no `schema.index` would serve it.
+
+    The order without `sort` plays no part: the planner reads few rows by the index of a condition,
+    or many by the key.
+    """
+    own = [f for f in query.filters if f.frame == "{}"]
+    if query.q or query.deleted or any(f.operator == "contains" for f in own):
+        return ListShape((), ())
+    equal = tuple(dict.fromkeys(f.column.name for f in own if _has_one_value(f)))
+    ranges = [Sort(f.column) for f in own if f.operator in ("gt", "gte", "lt", "lte")]
+    order = []
+    for column, descending in order_of(resource, query) if query.sorts else ranges[:1]:
+        if column.name not in equal:
+            order.append("-" * descending + column.name)
+        if column.unique and not column.nullable:
+            break
+    return ListShape(equal, tuple(order))
+
+
+def _has_one_value(f: Filter) -> bool:
+    if f.operator == "in":
+        return len(f.value) == 1
+    return f.operator == "eq" or (f.operator == "is_null" and bool(f.value))
+
+
+def explain_list(resource: Resource[Any], query: ListQuery, tenant: str) -> tuple[str, Params]:
+    """Return an EXPLAIN of a tenant's list by unknown values, and its parameters.
+
+    PostgreSQL assumes that an unknown value is as frequent as the average of its column.
+    """
+    sql, params = statement(resource, query)
+    for n, f in enumerate(query.filters):  # a literal null would match no row
+        sql = sql.replace(f"%(f{n})s", f"select null::{sql_type(resource, f.column.name)}")
+    return f"explain (format json) {sql}", {**params, "forge_tenant": tenant}
