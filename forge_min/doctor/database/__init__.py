@@ -19,6 +19,7 @@ from . import server
 from .capacity import check_connections, check_limits
 from .code import Declarations, check_code, check_core, check_driver
 from .jobs import check_jobs
+from .lists import check_lists
 from .queries import host_and_port, open_connection
 from .roles import check_isolation, check_role
 
@@ -26,6 +27,7 @@ _HOLDERS = (
     'psql -c "select pid, relation::regclass, mode from pg_locks '
     "where granted and mode = 'AccessExclusiveLock'\""
 )
+_NOT_MIGRATED = psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn
 Check = Callable[[db.Connection], Iterable[Finding]]
 
 
@@ -49,6 +51,7 @@ def check_services(site: Site) -> list[Finding]:
         "D510": partial(server.check_migrations, site),
         "D513": partial(server.check_size, site),
         "D514": lambda conn: server.check_owner(site),
+        "D515": partial(check_lists, site, declared),
         "D601": partial(check_role, site, declared),
         "D604": partial(check_isolation, site, declared),
         "D701": partial(check_jobs, site, declared),
@@ -96,7 +99,7 @@ def _translating(code: str, check: Check, conn: db.Connection) -> Iterator[Findi
         with db.errors_translated():
             yield from check(conn)
     except (psycopg.Error, ForgeError) as err:
-        if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
+        if isinstance(err.__cause__, _NOT_MIGRATED):
             yield new_finding(code, "skipped", "its tables do not exist yet (D510)")
         elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
             message = "another session has locked its tables"

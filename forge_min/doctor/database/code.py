@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
 from ... import fanout
+from ...actions import Resource
 from ...app import ProjectCode, declared_queues
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
@@ -29,11 +31,13 @@ class Declarations:
     kinds: the kinds of jobs with workers.
     queues: as of `declared_queues`.
     scoped: the tables of tenants.
+    resources: with their tables.
     """
 
     kinds: Mapping[str, Kind] | None = None
     queues: Mapping[str, Sequence[str]] | None = None
     scoped: frozenset[str] | None = None
+    resources: Sequence[Resource[Any]] = ()
 
 
 def check_core(site: Site) -> Iterator[Finding]:
@@ -77,7 +81,7 @@ def _declare(project: ProjectCode, declared: Declarations) -> Iterator[Finding]:
     """Fill `declared`: kinds and tables also if the hooks do not fit."""
     try:
         registry, _ = project.declared_registry()
-        resources = [actions.resource for actions in registry.actions.values()]
+        declared.resources = resources = [a.resource for a in registry.actions.values()]
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
         declared.kinds = kinds = registry.declared()
         registry.bind_hooks()

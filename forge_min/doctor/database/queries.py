@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -28,6 +28,14 @@ def open_connection(site: Site, key: str = "database.url") -> db.Connection:
         url = make_conninfo(url, connect_timeout=CONNECT)
     name = f"{site.settings['project.name']} doctor"
     return db.connect(url, application_name=name, prepare="off")
+
+
+def open_owner(site: Site, stack: ExitStack) -> db.Connection | None:
+    """Return a connection of the owner, if its address is set and works; D514 reports why not."""
+    if site.settings["database.migrate_url"] != site.settings["database.url"]:
+        with suppress(Exception):
+            return stack.enter_context(open_connection(site, "database.migrate_url"))
+    return None
 
 
 @contextmanager

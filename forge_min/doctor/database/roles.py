@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import psycopg
@@ -14,7 +14,7 @@ from ... import db
 from ..finding import Finding, State, join_names, new_finding, verdict
 from ..site import Site
 from .code import Declarations
-from .queries import SQL, open_connection, psql, quoted, read_only
+from .queries import SQL, open_owner, psql, quoted, read_only
 
 PATIENCE = 1.5  # seconds that the query of one table may take
 _HAS_ROWS = sql.SQL("select exists (select from public.{} where tenant_id is not null)")
@@ -121,7 +121,7 @@ def _check_rows(site: Site, conn: db.Connection, tables: list[TenantTable]) -> I
     """
     seen, unread, tried, empty = [], [], [], []
     with ExitStack() as stack:
-        owner = _owner(site, stack)
+        owner = open_owner(site, stack)
         for table in tables:
             visible = _shows(conn, table.name)
             if isinstance(visible, str):
@@ -144,14 +144,6 @@ def _check_rows(site: Site, conn: db.Connection, tables: list[TenantTable]) -> I
         yield new_finding("D605", "ok", f"no rows are visible of {join_names(tried)}{rest}")
     else:
         yield new_finding("D605", "skipped", "no table of tenants has rows")
-
-
-def _owner(site: Site, stack: ExitStack) -> db.Connection | None:
-    """Return a connection of the owner, if its address is set and works; D514 reports why not."""
-    if site.settings["database.migrate_url"] != site.settings["database.url"]:
-        with suppress(Exception):
-            return stack.enter_context(open_connection(site, "database.migrate_url"))
-    return None
 
 
 def _shows(conn: db.Connection, name: str) -> bool | str:

@@ -1,0 +1,53 @@
+"""Lists of large tables that PostgreSQL plans at a high cost, and the index that each lacks.
+
+Lists are only planned, not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from ... import db
+from ...actions import INDEXES, Filter, ListQuery, Resource, Sort, explain_list, shape_of
+from ..finding import Finding, any_or_ok, new_finding
+from ..site import Site
+from .code import Declarations
+from .queries import SQL, open_owner, read_only
+
+# The planned cost of a page. With 1 and 2 million rows in memory, lists of a lower cost took up to
+# 60 ms, most others 0.3 to 1.8 s: they read 20,000 rows and more.
+COSTLY = 3_000
+
+
+def check_lists(site: Site, declared: Declarations, conn: db.Connection) -> Iterator[Finding]:
+    """Plan the lists of each large table: by each sort key, also with each condition.
+
+    A tenant's list is that of the tenant with most rows, which only the owner can read.
+    """
+    resources, wrong = {resource.table: resource for resource in declared.resources}, []
+    with ExitStack() as stack:
+        own = open_owner(site, stack) or conn
+        stack.enter_context(read_only(own))
+        large = db.run(own, SQL["large"], {"tables": [*resources]})
+        for table, tenant in large:
+            if lines := dict.fromkeys(_missing_indexes(own, resources[table], tenant)):
+                wrong.append(new_finding("D515", "warning", f"{table} lacks {', '.join(lines)}"))
+    yield from any_or_ok("D515", wrong, f"large tables checked: {len(large)}")
+
+
+def _missing_indexes(conn: db.Connection, resource: Resource[Any], tenant: str) -> Iterator[str]:
+    """Yield the index of each costly list; if a sort key lacks one, not those of conditions."""
+    db.run(conn, SQL["tenant"], {"tenant": tenant})
+    indexes = db.run(conn, INDEXES, {"table": resource.table})
+    columns = [c for c in resource.columns if c.filterable and not c.type.endswith("[]")]
+    for key in (c for c in resource.columns if c.sortable or c is resource.key):
+        for filters in ((), *((Filter(c, "eq", None),) for c in columns)):
+            query = ListQuery(filters, (Sort(key),))
+            if line := shape_of(resource, query).missing_index(indexes):
+                ((plan,),) = db.run(conn, *explain_list(resource, query, tenant))
+                if plan[0]["Plan"]["Total Cost"] >= COSTLY:
+                    yield line
+                    if not filters:
+                        break
