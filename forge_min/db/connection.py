@@ -51,6 +51,7 @@ _STALE_AFTER = 5.0  # seconds; then an empty query too: a firewall may have drop
 # client wait for each other, so that none is rejected while connections are replaced.
 _PROBE_TIMEOUT = 0.4
 _CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
+_CANCEL_START = 0.1  # seconds in which its thread has copied the address and the key of the session
 
 # Counts lost connections of this process: each connection opened before is checked before its next
 # statement. If two threads add one at the same time, the number still changes.
@@ -134,9 +135,20 @@ class Connection(psycopg.Connection[TupleRow]):
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """Wait for the steps of a statement, at most `patience` seconds, or of notifications."""
-        if self.patience is not None and not arguments and not options:
-            gen = _until_deadline(self.patience, gen)  # notifications have a time-out
-        return super().wait(gen, *arguments, **options)
+        if arguments or options:  # notifications have a time-out
+            return super().wait(gen, *arguments, **options)
+        if self.patience is not None:
+            gen = _until_deadline(self.patience, gen)
+        since = self.busy_since
+        self.busy_since = since or time.perf_counter()  # also while psycopg commits
+        try:
+            return super().wait(gen)
+        except NoResponse:
+            # The server would continue, and may wait for a lock or a standby without a limit.
+            self.request_cancel().join(_CANCEL_START)
+            raise
+        finally:
+            self.busy_since = since
 
     def lock_rows(
         self, table: str, keys: Iterable[object], *, key: str = "id"
@@ -181,8 +193,8 @@ class Connection(psycopg.Connection[TupleRow]):
                     return True
         return False
 
-    def request_cancel(self) -> None:
-        """Ask the server to end the current statement. Called by another thread; never blocks."""
+    def request_cancel(self) -> threading.Thread:
+        """Ask the server to end the current statement, on a thread, which is returned."""
 
         def send() -> None:
             # An error means that the statement ended by itself or the server is gone.
@@ -190,7 +202,9 @@ class Connection(psycopg.Connection[TupleRow]):
                 self.cancel_safe(timeout=_CANCEL_TIMEOUT)
 
         # SAFETY: on its own thread: before libpq 17 it may block as long as the server hangs.
-        threading.Thread(target=send, name="db-cancel", daemon=True).start()
+        thread = threading.Thread(target=send, name="db-cancel", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def is_outdated(self) -> bool:

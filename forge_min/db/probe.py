@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -24,7 +24,12 @@ _TIMEOUT = 2  # seconds for a connection and for each response
 _PAUSE = 1.0  # seconds between two probes
 _PATIENCE = 5.0  # seconds that a commit may wait for a standby
 _log = logging.getLogger("forge_min.db")
-_WAITING = "select pid from pg_stat_activity where pid = any(%s) and wait_event = 'SyncRep'"
+# SAFETY: a cancel that arrives late would hit the next statement of the session. A session that is
+# terminated is lost in any case: in its commit (F409), or with a statement that is rolled back.
+_END_WAITING = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where pid = any(%s) and wait_event = 'SyncRep'
+"""
 _COMMIT = "select pg_logical_emit_message(true, 'forge', '')"  # the smallest commit with WAL
 
 
@@ -82,12 +87,10 @@ class Probe:
         )
         with closing(Connection.connect(url, autocommit=True)) as probe:
             probe.patience = _TIMEOUT
-            waiting = {conn.info.backend_pid: conn for conn in conns if conn.busy_since}
-            for (pid,) in probe.execute(_WAITING, [list(waiting)]).fetchall():
-                conn = waiting[pid]
-                if time.perf_counter() - _PATIENCE > conn.busy_since > 0.0:
-                    self._report(missing=True)
-                    conn.request_cancel()
+            latest = time.perf_counter() - _PATIENCE
+            late = [conn.info.backend_pid for conn in conns if 0.0 < conn.busy_since < latest]
+            if probe.execute(_END_WAITING, [late]).fetchall():
+                self._report(missing=True)
             if self._standbys.are_missing:
                 self._report(missing=not self._can_commit(probe))
 
@@ -96,8 +99,6 @@ class Probe:
         try:
             probe.execute(_COMMIT)
         except NoResponse:
-            with suppress(psycopg.Error):  # or else its session would wait, too
-                probe.cancel_safe(timeout=_TIMEOUT)
             return False
         return True
 
