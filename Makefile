@@ -68,7 +68,7 @@ thorough: system $(READY) $(MANUAL)  ## slow tests, and tests on older PostgreSQ
 
 failover: $(READY)  ## kill, freeze and exchange the primary of a cluster under Patroni, under load
 	@tools/system.sh patroni python3-etcd python3-dnspython etcd-server postgresql
-	@$(PY) -m pytest -m failover -s tests/failover
+	@$(PY) -m pytest -n 2 -p no:randomly -m failover -rP tests/failover
 
 fuzz: $(READY)  ## run property tests with many more examples, generated requests, and random bytes
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz

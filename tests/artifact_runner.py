@@ -145,10 +145,17 @@ class Site:
             return 0
 
     def ask(
-        self, method: str, path: str, body: object = None, *, port: int = 0, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        port: int = 0,
+        kept: http.client.HTTPConnection | None = None,
+        **headers: str,
     ) -> tuple[int, dict[str, str], bytes]:
-        """(status, headers in lower case, body)."""
-        conn = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
+        """(status, headers in lower case, body). kept: a connection that stays open."""
+        conn = kept or http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
         try:
             sent = {k.replace("_", "-"): v for k, v in headers.items()}
             if body is not None:
@@ -157,7 +164,8 @@ class Site:
             answer = conn.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
         finally:
-            conn.close()
+            if kept is None:
+                conn.close()
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST that must succeed; the row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import threading
@@ -40,15 +41,18 @@ def test_no_client_misses_its_own_writes(servers: Cluster, site: Site) -> None:
     outcomes: Counter[str] = Counter()
 
     def write_and_read(client: int) -> None:
+        kept = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
         row = site.create("airports", {**place, "icao": f"A{client}"})["id"]
+        path = AIRPORT.format(row)
         for number in range(WRITES):
             wanted = f"{client} {number}"
-            status, headers, body = site.ask("PATCH", AIRPORT.format(row), {"name": wanted})
+            status, headers, body = site.ask("PATCH", path, {"name": wanted}, kept=kept)
             assert status == 200, body
             position = headers["forge-position"]
             for _ in range(READS // 4):
-                _, _, body = site.ask("GET", AIRPORT.format(row), Forge_Position=position)
+                _, _, body = site.ask("GET", path, kept=kept, Forge_Position=position)
                 outcomes["own" if json.loads(body)["name"] == wanted else "stale"] += 1
+        kept.close()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write_and_read, range(4)))
