@@ -30,6 +30,7 @@ class Column(NamedTuple):
     visible_to, writable_by: the roles that may see it, write it; () means every client.
     personal: its values are about a person.
     attribute: in Python, if it differs from the name ("class_").
+    has_trigrams: a trigram index serves the filter `contains`.
     label, help, placeholder: for forms.
     """
 
@@ -37,6 +38,7 @@ class Column(NamedTuple):
     type: str
     nullable: bool = True
     filterable: bool = False
+    has_trigrams: bool = False
     sortable: bool = False
     aggregatable: bool = False
     unique: bool = False

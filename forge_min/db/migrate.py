@@ -287,7 +287,7 @@ def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterato
         raise BuildError(
             f"{file.label}{position}: {'; '.join(filter(None, reason))}",
             code="F322",
-            hint=NOT_OWNER if denied else err.diag.message_hint,
+            hint=err.diag.message_hint or (NOT_OWNER if denied else None),
         ) from err
 
 

@@ -24,8 +24,9 @@ from .resource_model import Shape, constraints_of, operators
 from .templating import block, common, imports, lines, render_template, wrap
 
 # The options of a generated Column, in order. ColumnIR has them by the same names.
-_COLUMN = ["filterable", "sortable", "aggregatable", "unique", "immutable", "choices", "visible_to"]
-_COLUMN += ["writable_by", "personal", "attribute", "label", "help", "placeholder"]
+_COLUMN = ["filterable", "has_trigrams", "sortable", "aggregatable", "unique", "immutable"]
+_COLUMN += ["choices", "visible_to", "writable_by", "personal", "attribute", "label", "help"]
+_COLUMN += ["placeholder"]
 _FLAGS = ["timestamps", "soft_delete", "tenant_scoped", "auditable", "authored", "versioned"]
 _FLAGS += ["searchable"]
 _MODULES: Mapping[str, str] = table(__package__, "templates/modules.toml")

@@ -17,7 +17,7 @@ from ..parse import (
     join_edges,
 )
 from .conditions import condition_sql
-from .objects import DbObject, create, create_table, identifier, literal
+from .objects import DbObject, create, create_table, extensions, identifier, literal
 
 # Defaults of implicit columns.
 DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
@@ -89,6 +89,7 @@ def objects_sql(objects: Sequence[DbObject]) -> str:
     tables = [create_table(obj.table, objects) for obj in objects if obj.kind == "table"]
     keys = [obj for obj in objects if obj.is_constraint("foreign key")]
     others = [[p for p in objects if p.kind in k] for k in ("index", "security policy", "view")]
+    tables = extensions(objects) + tables
     blocks = ["\n".join(tables), *("".join(map(create, each)) for each in (keys, *others))]
     return "\n".join(block for block in blocks if block)
 
@@ -235,6 +236,10 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         elif (member.index or member.filterable or member.sortable) and not member.unique:
             end = (resource.key.column,) if member.sortable else ()
             table.add("index", column, "idx", table.of_tenant(column, *end))
+    for field in resource.fields:
+        if field.has_trigrams:
+            column = identifier(field.column)
+            table.add("index", field.column, "trgm", f"using gin ({column} gin_trgm_ops)")
     for index in resource.indexes:
         name = "_".join(field.removeprefix("-") for field in index.fields)
         # Without casts: the planner uses the index for queries with the same condition.

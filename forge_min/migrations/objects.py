@@ -138,6 +138,12 @@ def create(obj: DbObject) -> str:
     return sql_for(f"create {'unique ' * unique}{obj.kind}", obj, obj.indexed if unique else None)
 
 
+def extensions(objects: Iterable[DbObject]) -> list[str]:
+    """Return the statements that create the extensions that these objects need."""
+    needed = any("gin_trgm_ops" in obj.text for obj in objects)
+    return [sql_for("create extension", DbObject("extension", "", "pg_trgm"))] * needed
+
+
 def create_table(table: str, objects: Iterable[DbObject]) -> str:
     """Return CREATE TABLE with the columns, and the constraints except foreign keys."""
     own = [obj for obj in objects if obj.table == table]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..parse import constraint_name
-from .objects import DbObject, Key, State, create, create_table, identifier, sql_for
+from .objects import DbObject, Key, State, create, create_table, extensions, identifier, sql_for
 
 WIDER = {
     ("integer", "bigint"),
@@ -99,6 +99,7 @@ class Plan:
         self._classify(now, wanted, [key for key in {**wanted, **now} if key in keys])
         self._describe()
         self._drop()
+        self.quick += extensions(self._new.values())
         for old, new in self._altered:
             self._alter(old, new)
         for obj in sorted(self._new.values(), key=_rank):

@@ -137,5 +137,7 @@ def _fresh_session(conn: Executor, name: str) -> Iterator[None]:
         yield
     except Exception as err:
         reason = str(err).splitlines()[0]
-        raise BuildError(f"{name} fails in an empty database: {reason}", code="F332") from err
+        hint = getattr(getattr(err, "diag", None), "message_hint", None)
+        message = f"{name} fails in an empty database: {reason}"
+        raise BuildError(message, code="F332", hint=hint) from err
     conn.execute(FRESH)

@@ -1,5 +1,9 @@
 -- Every statement of a generated migration. {name}, {table}, {old}, {new}: identifiers. {text}: the rest.
 
+-- name: create extension
+-- It stays when this migration is undone: other objects may use it.
+create extension if not exists {name};
+
 -- name: create column
 alter table {table}
   add column {name} {text};

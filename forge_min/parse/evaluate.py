@@ -11,7 +11,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from .. import schema
 from .diagnostic import Source, SourceSpan, is_storable, problem, quote
@@ -20,6 +20,7 @@ from .rules import Problems, problems
 
 Hint: TypeAlias = Any  # an annotation at run time: a class, a union, Sequence[...], Literal[...]
 
+_UNIONS = (types.UnionType, Union)  # one class since Python 3.14
 PARTS = [word for word in schema.__all__ if word.islower() and word != "define"]
 
 
@@ -60,7 +61,7 @@ def accepts(hint: Hint, value: object) -> bool:
     """Whether a value has the type `hint`. A bool is not a number here."""
     origin: Any = get_origin(hint)
     args = get_args(hint)
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return any(accepts(member, value) for member in args)
     if origin is Literal:
         return value in args
@@ -88,7 +89,7 @@ def describe(hint: Hint) -> str:
     """Return an annotation in words."""
     origin: Any = get_origin(hint)
     args = get_args(hint)
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return " or ".join(describe(member) for member in args if member is not types.NoneType)
     if origin is Literal:
         return " or ".join(f'"{value}"' for value in args)

@@ -50,6 +50,11 @@ class ColumnIR(schema.Field):
         return self.max_len or TYPES[self.type].get("longest")
 
     @property
+    def has_trigrams(self) -> bool:
+        """Whether it has a trigram index, which serves the filter `contains`."""
+        return self.searchable == "substring"
+
+    @property
     def is_array(self) -> bool:
         """Whether its values are lists."""
         return self.type.endswith("[]")

@@ -71,8 +71,8 @@ def constraint_name(table: str, column: str, kind: str) -> str:
 
     column: the column, or "" for the table.
     kind: of a column "key" (unique), "fkey", "check" (choices of an enum), "min", "max", "min_len",
-        "max_len", "rule" (schema.check) or "idx"; of a table "pkey", "search" (index), "tenant"
-        (policy and view) or "tenant_key" (unique).
+        "max_len", "rule" (schema.check), "idx" or "trgm" (trigram index); of a table "pkey",
+        "search" (index), "tenant" (policy and view) or "tenant_key" (unique).
     """
     if (column, kind) == ("tenant", "key"):
         kind = "unique"  # "tenant_key" is the name of the table's key with the tenant

@@ -169,6 +169,8 @@ def _field(field: schema.Field) -> Problems:
         option = "filterable" if field.filterable else "name"
         yield option, problem("list_parameter", name=field.name)
     yield from _member(field)
+    if field.searchable == "substring" and not field.filterable:
+        yield "searchable", problem("substring")
     if field.type in ("enum", "enum[]"):
         yield from _choices(field.choices)
     elif field.choices:

@@ -54,7 +54,7 @@ class Field(MemberRules):
     index: bool = False
     sortable: bool = False
     filterable: bool = False
-    searchable: bool = False
+    searchable: bool | Literal["substring"] = False
     min: Any = None
     max: Any = None
     min_len: int | None = None
@@ -152,9 +152,14 @@ class EnumOptions(TextDefaultOptions, total=False):
     searchable: bool
 
 
-class TextOptions(EnumOptions, total=False):
-    """Options of email and url. Lengths count characters."""
+class TextOptions(TextDefaultOptions, total=False):
+    """Options of email and url. Lengths count characters.
 
+    searchable: full-text search reads it; "substring" also adds a trigram index, with which the
+        filter `contains` is fast on a large table.
+    """
+
+    searchable: bool | Literal["substring"]
     min_len: int | None
     max_len: int | None
 

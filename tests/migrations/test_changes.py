@@ -248,6 +248,26 @@ CHANGES: dict[str, tuple[Resources, Resources, dict[str, Any]]] = {
         thing(F("a", searchable=True), F("b", "text", searchable=True)),
         {},
     ),
+    "substring search added": (
+        shop(F("a", max_len=9, searchable=True)),
+        shop(F("a", max_len=9, filterable=True, searchable="substring")),
+        {},
+    ),
+    "substring search dropped": (
+        thing(F("a", "text", filterable=True, searchable="substring")),
+        thing(F("a", "text", filterable=True, searchable=True)),
+        {},
+    ),
+    "column with a substring search renamed and made longer": (
+        thing(F("old", max_len=5, filterable=True, searchable="substring")),
+        thing(F("new", max_len=9, filterable=True, searchable="substring")),
+        {"rename": ["things.old=new"]},
+    ),
+    "key with a substring search added": (
+        thing(A),
+        [*thing(A), D("Code", F("c", primary_key=True, filterable=True, searchable="substring"))],
+        {},
+    ),
     "search dropped": (shop(F("a", searchable=True)), shop(A), {}),
     "many to many added": (
         [*thing(A), D("Tag", F("name", "slug", primary_key=True))],

@@ -63,7 +63,8 @@ COLUMN = FIELD | dict.fromkeys(
     ("unique", "index", "sortable", "filterable", "aggregatable"), st.booleans()
 )
 SEARCH = COLUMN | {"searchable": st.booleans()}
-LONG = SEARCH | {"min_len": st.integers(0, 2), "max_len": st.integers(30, 99) | st.none()}
+LONG = SEARCH | {"searchable": st.booleans() | st.just("substring")}
+LONG |= {"min_len": st.integers(0, 2), "max_len": st.integers(30, 99) | st.none()}
 TEXT = LONG | {"default": TEXTS, "pattern": st.sampled_from(sorted(PATTERNS)) | st.none()}
 RANGE = COLUMN | {"min": st.integers(-5000, -1000), "max": st.integers(1000, 5000)}
 KEY_TYPES = ("uuid", "string", "slug", "int", "bigint")
@@ -107,6 +108,8 @@ def options(draw: st.DrawFn, known: dict[str, Strategy], key: bool = False) -> s
     chosen = draw(st.lists(st.sampled_from(sorted(known)), unique=True, max_size=6))
     values = {name: draw(known[name]) for name in chosen}
     clash: tuple[str, ...] = ()
+    if values.get("searchable") == "substring":
+        values["filterable"] = True
     if key:
         values["primary_key"] = True
         clash = ("default", "visible_to", "writable_by", "aggregatable")
