@@ -835,3 +835,20 @@ def test_a_processes_share_of_connections_grows_with_what_it_runs(make_site: Mak
     assert most_connections(make_site("", {"jobs.enabled": False})) == one - 14
     assert most_connections(make_site("", {"server.processes": 3})) == 3 * (one - 5) + 5
     assert most_connections(make_site(hosts=4)) == 4 * one
+    followed = make_site("", {"database.replica_urls": ("postgresql://a@b/c",)})
+    assert most_connections(followed) == one + 1
+
+
+def test_connections_to_standbys_are_told(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    def message(**settings: object) -> str:
+        values = {name.replace("_", ".", 1): value for name, value in settings.items()}
+        site = make_site(fresh_database.app_url, values, code=code(), hosts=3)
+        return of(check_services(site), "D508").message
+
+    urls = ("postgresql://a@b/c", "postgresql://a@d/c")
+    assert "standby" not in message(server_processes=2)
+    # Three hosts, two processes each: eight threads, a sampler and a probe.
+    told = message(server_processes=2, database_replica_urls=urls)
+    assert told.endswith("; each standby needs up to 60")

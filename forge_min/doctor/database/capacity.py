@@ -12,6 +12,7 @@ from .queries import SQL, psql, quoted, read_only, role_in_database
 # docs/operate/scaling.md: the connections of a serving process except those for requests, of its
 # worker except those for jobs, and of the admin server. Of them, hub and fetcher bypass a pooler.
 OWN, WORKER, ADMIN = 10, 4, 5
+STANDBY = 2  # of a serving process to each standby, except those for requests
 LIMITS = ("statement_timeout", "lock_timeout")
 _ADDRESS = "forge-min config --sources"  # shows the origin of the address, and its options= win
 
@@ -29,11 +30,12 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
     if db.is_pooled(conn):
         message = (
             f"up to {needed - direct} to the pooler (its max_client_conn) and {direct} directly;"
-            f" the server has {max(0, free - direct)} for its pools"
+            f" the server has {max(0, free - direct)} for its pools{_to_standbys(site)}"
         )
         yield new_finding("D508", "ok" if direct < free else site.if_unsafe, message)
         return
     message = f"needs up to {needed}, and {free} are free; other sessions use {others}"
+    message += _to_standbys(site)
     raised = [f"alter {what} connection limit {needed + held}" for what, held in limits.items()]
     step = psql(*raised) if raised else ""
     yield new_finding("D508", "ok" if needed <= free else site.if_unsafe, message, next=step)
@@ -43,7 +45,14 @@ def most_connections(site: Site) -> int:
     """Return the maximum for `serve` on all hosts, all processes with their jobs."""
     s = site.settings
     jobs = WORKER + sum(s["jobs.queues"].values()) if s["jobs.enabled"] else 0
-    return int(site.hosts * (s["server.processes"] * (OWN + s["server.threads"] + jobs) + ADMIN))
+    own = OWN + bool(s["database.replica_urls"])
+    return int(site.hosts * (s["server.processes"] * (own + s["server.threads"] + jobs) + ADMIN))
+
+
+def _to_standbys(site: Site) -> str:
+    s = site.settings
+    number = site.hosts * s["server.processes"] * (s["server.threads"] + STANDBY)
+    return f"; each standby needs up to {number}" if s["database.replica_urls"] else ""
 
 
 def direct_connections(site: Site) -> int:
