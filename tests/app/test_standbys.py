@@ -38,6 +38,12 @@ USE_IT = """do $$ begin execute format(
   'alter database %I set search_path = public, pg_catalog', current_database()); end $$"""
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample is used for longer, because the machine may be busy."""
+    monkeypatch.setattr("forge_min.db.replicas.FRESH", 30.0)
+
+
 class Followed:
     """The started wide project with one standby."""
 
