@@ -60,12 +60,14 @@ class Filter(NamedTuple):
 
     value: a Python value; a list for "in", a bool for "is_null".
     frame: SQL with "{}" for the condition, if the column is that of a related row.
+    related: the relation to that row, and its target.
     """
 
     column: Column
     operator: str
     value: Any
     frame: str = "{}"
+    related: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,8 +481,8 @@ def with_related_filters(
     filters = list(query.filters)
     for key, value, read in query.related:
         condition = read_filter(columns, key, value, read)
-        frame = _frame(owner, *targets[key.partition(".")[0]])
-        filters.append(condition._replace(frame=frame))
+        related = targets[key.partition(".")[0]]
+        filters.append(condition._replace(frame=_frame(owner, *related), related=related))
     return replace(query, filters=tuple(filters), related=())
 
 

@@ -11,31 +11,39 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, cast
 
+from .. import db
 from ..auth import current_identity
-from ..errors import BadRequest, ForgeError, NotFound, ReadTimeout
+from ..errors import BadRequest, FieldError, ForgeError, NotFound, ReadTimeout
 from ..fanout import iso_utc, make_rows
 from ..i18n import text
+from ..lazy import lazy_pattern
 from . import aggregate as aggregates
 from . import query as queries
 from .aggregate import MAX_GROUPS, AggregateQuery
 from .base import BaseActions, Conn, Rows, load_frames
+from .check import pointer
 from .cursors import LAST, Cursors, read_cursor, write_cursor
 from .indexes import INDEXES, ListShape, shape_of
 from .query import (
     DEFAULT_LIMIT,
     MANY,
     MOST_RELATED,
+    Filter,
     ListQuery,
     join,
     related_statement,
     with_related_filters,
 )
-from .resource import Page, R, Relation, quote
+from .resource import Page, R, Relation, Resource, quote
 from .values import TYPES, to_text
 
 log = logging.getLogger("forge_min.actions")
 _AUDIT = load_frames("audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
+MAX_SCANNED = 100_000  # rows that `contains` may read one by one
+# Three characters in a row without spaces and ASCII punctuation: at least one trigram, of letters
+# and digits (PostgreSQL manual, F.35.4).
+_WORD = lazy_pattern(r"[^\x00-/:-@\[-`{-\x7f]{3,}")
 List = list  # inside the class, `list` is the action
 Group = dict[str, Any]
 BATCH = 1000  # rows of one statement of `stream`
@@ -94,11 +102,11 @@ class ReadActions(BaseActions[R]):
         By cursor, it ends before it is larger than `limits.response`, but has at least one row.
         With a total, a larger page raises BadRequest F646.
 
-        Raises BadRequest for a cursor of another list, an unknown relation to include, and an
-        unknown condition on a related row.
+        Raises BadRequest for a cursor of another list, an unknown relation to include, an unknown
+        condition on a related row, and in a request F650 for a `contains` that is too slow.
         """
         self.allow("read")
-        query = self._with_related_filters(query or ListQuery())
+        query = self._bounded(query or ListQuery(), conn)
         self.relations(query.include)
         if query.page is not None:
             results, more = self._read(query, None, conn)
@@ -134,7 +142,7 @@ class ReadActions(BaseActions[R]):
         A list has up to 1,000 rows. It is not larger than `limits.response` unless it has one row.
         """
         self.allow("read")
-        query = self._with_related_filters(query or ListQuery())
+        query = self._bounded(query or ListQuery(), conn)
         return self._streamed(replace(query, limit=BATCH, page=None), conn)
 
     def aggregate(
@@ -150,7 +158,7 @@ class ReadActions(BaseActions[R]):
         `limits.response` bytes.
         """
         self.allow(operation)
-        query = replace(query, rows=self._with_related_filters(query.rows))
+        query = replace(query, rows=self._bounded(query.rows, conn))
         sql, params = aggregates.statement(self.resource, query)
         sizes = [f"octet_length(k{n}::text)" for n in range(1, len(query.group) + 1)]
         rows, more = self._run_page(conn, sql, params, MAX_GROUPS, sizes)
@@ -297,6 +305,16 @@ class ReadActions(BaseActions[R]):
         shown = self.shown()
         return [_entry(shown, values) for values in rows], more
 
+    def _bounded(self, query: ListQuery, conn: Conn) -> ListQuery:
+        """The result of `_with_related_filters`. Raises BadRequest F650 for a slow filter.
+
+        Only reads with a time limit are refused: those of requests, not of jobs and commands.
+        """
+        query = self._with_related_filters(query)
+        if query.filters and db.read_timeout.get():
+            self._check_contains(query, conn)
+        return query
+
     def _with_related_filters(self, query: ListQuery) -> ListQuery:
         """The query with its conditions on related rows as filters. Raises BadRequest."""
         if not query.related:
@@ -329,9 +347,40 @@ class ReadActions(BaseActions[R]):
         total = results[0][-1] if results else 0
         if total <= queries.MAX_COUNT:
             return page._replace(total=total)
-        sql, params = queries.plan(self.resource, query)
-        ((plan,),) = self._run(conn, sql, params)
-        return page._replace(total=max(total, plan[0]["Plan"]["Plan Rows"]), is_estimate=True)
+        rows = self._estimate(self.resource, query, conn)
+        return page._replace(total=max(total, rows), is_estimate=True)
+
+    def _estimate(self, resource: Resource[Any], query: ListQuery, conn: Conn) -> int:
+        """Return PostgreSQL's estimate of the number of all rows of a list."""
+        ((plan,),) = self._run(conn, *queries.plan(resource, query))
+        return int(plan[0]["Plan"]["Plan Rows"])
+
+    def _check_contains(self, query: ListQuery, conn: Conn) -> None:
+        """Raise BadRequest F650 for a `contains` without an index that would read too many rows.
+
+        These are the rows that the other conditions leave.
+        """
+        slow = [f for f in query.filters if f.operator == "contains" and self._is_slow(f, conn)]
+        if slow:
+            rest = replace(query, filters=tuple(f for f in query.filters if f not in slow))
+            if self._estimate(self.resource, rest, conn) > MAX_SCANNED:
+                raise _too_many_rows(slow[0])
+
+    def _is_slow(self, f: Filter, conn: Conn) -> bool:
+        """Whether a `contains` reads all rows of this list, or of a large related table."""
+        if f.column.type.endswith("[]") or self._has_trigram(f, conn):
+            return False
+        return f.related is None or self._estimate(f.related[1], ListQuery(), conn) > MAX_SCANNED
+
+    def _has_trigram(self, f: Filter, conn: Conn) -> bool:
+        """Whether the trigram index of the column serves this value."""
+        word = _WORD.search(f.value) if f.column.has_trigrams else None
+        if word is None or word[0].isascii():
+            return word is not None
+        # The letters of pg_trgm are those of the database's LC_CTYPE, with "C" only ASCII. A word
+        # has two trigrams at its beginning and one at its end that its middle cannot use.
+        sql = "select cardinality(show_trgm(%(forge_word)s::text)) > 3"
+        return bool(self._run(conn, sql, {"forge_word": word[0]})[0][0])
 
     def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
         if self.registry.advises:
@@ -419,3 +468,22 @@ def _plain(kind: str, value: Any) -> Any:
         return _SPELLED[kind](TYPES[kind].read(value)) if kind in _SPELLED else value
     except ValueError:
         return value
+
+
+def _too_many_rows(f: Filter) -> BadRequest:
+    name = ".".join([*([f.related[0].name] if f.related else []), f.column.name])
+    message = text(
+        "{name}: contains would search more than {max} rows; add conditions, or set"
+        ' searchable="substring" in the schema',
+        name=name,
+        max=MAX_SCANNED,
+    )
+    if f.column.has_trigrams:
+        message = text(
+            "{name}: contains needs three letters or digits in a row here; write more, or add"
+            " conditions",
+            name=name,
+        )
+    error = BadRequest(message, code="F650")
+    error.errors = (FieldError(pointer(f"{name}[contains]"), "too_slow", message),)
+    return error

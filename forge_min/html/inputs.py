@@ -67,6 +67,7 @@ class RelationChoices(NamedTuple):
     chosen: the current choices.
     words: the words searched for.
     fetch: URL that returns the results for other words.
+    problem: the reason if the search was refused, else "".
     """
 
     all: Sequence[Choice] | None
@@ -74,6 +75,7 @@ class RelationChoices(NamedTuple):
     chosen: Sequence[Choice] = ()
     words: str = ""
     fetch: str = ""
+    problem: str = ""
 
 
 Options = Mapping[str, RelationChoices]
@@ -218,7 +220,7 @@ def _relation(
     submit = {"type": "submit", "name": "_search", "value": field.name, "class_": "quiet"}
     button = tag("button", text("Search"), formnovalidate=True, **submit)
     nothing = text("No matches. Try other words.")
-    status = nothing if options.words and not options.found else ""
+    status = options.problem or (nothing if options.words and not options.found else "")
     search = tag("div", join([entry, button]), class_="search")
     content = join([search, boxes, tag("p", status, class_="help", role="status")])
     return tag("div", content, class_="pick", data_pick=options.fetch, data_none=nothing)
@@ -263,7 +265,7 @@ def search_choices(target: AnyActions, words: str) -> list[Choice]:
     """Return the best rows for these words, at most MAX_FOUND.
 
     Full-text search comes first, if the resource has it, then a search in the label.
-    Raises Unauthenticated, Forbidden.
+    Raises Unauthenticated, Forbidden, and BadRequest F650 for too many rows without an index.
     """
     words, rows, column = words.strip()[:200], [], title_column(target)
     if not words or "\0" in words:

@@ -242,7 +242,11 @@ class RowPages:
         words = first(pairs, field.name + SEARCH)
         fetch = f"{self._choices_url(request)}?{urlencode({'field': field.name})}"
         chosen = inputs.choices_of_keys(target, pairs.get(field.name, ()))
-        return RelationChoices(None, inputs.search_choices(target, words), chosen, words, fetch)
+        try:
+            found, problem = inputs.search_choices(target, words), ""
+        except BadRequest as err:
+            found, problem = [], text(err.message)
+        return RelationChoices(None, found, chosen, words, fetch, problem)
 
     def _choices_url(self, request: Request) -> str:
         return f"{request.root}{self._path}/new/choices"

@@ -104,3 +104,38 @@ def test_a_relation_with_10_000_targets_is_searched(server: EmbeddedServer, tmp_
         (id,) = re.findall(r'value="([0-9a-f-]{36})"', found)
         assert send(client, "/visits", city_id=id) == 303
         assert "City 9999" in client.get("/visits").text
+
+
+def test_a_filter_of_a_large_table_has_an_index_or_is_refused(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forge_min.actions.reader.MAX_SCANNED", 1000)
+    substring = 'filterable=True, searchable="substring"'
+    schemas = {
+        "city": f'schema.string("name", required=True, filterable=True),'
+        f'schema.email("email", {substring}),',
+        "visit": 'schema.belongs_to("City", required=True),',
+    }
+    with project(tmp_path, server, **schemas) as (client, url):
+        with db.connect(url) as conn:
+            conn.execute(
+                "insert into cities (name, email) select 'City ' || n, 'c' || n || '@x.org'"
+                " from generate_series(1, 9999) n"
+            )
+        path = "/api/v1/cities?email[contains]="
+        assert client.get(f"{path}c9999@").json["data"][0]["name"] == "City 9999"
+        refused = client.get("/api/v1/cities?name[contains]=ty+9999")
+        assert (refused.status, refused.json["code"]) == (400, "F650")
+        assert refused.json["errors"][0]["pointer"] == "/name[contains]"
+        allowed = client.get(f"{path}c9999@&name[contains]=ty")
+        assert [row["name"] for row in allowed.json["data"]] == ["City 9999"]
+        problem = "name: contains would search more than 1000 rows"
+        page = client.get("/cities?name[contains]=ty&_filters=1")
+        assert page.status == 400 and problem in page.text
+        assert 'value="ty"' in page.text, "the filter form keeps the words"
+        assert client.get("/cities.csv?name[contains]=ty").status == 400
+        # A form's search for a related row, with JavaScript and without.
+        headers = {"Accept": "application/json"}
+        choices = client.get("/visits/new/choices?field=city_id&q=ty", headers=headers)
+        assert choices.status == 400 and choices.json["detail"].startswith(problem)
+        assert problem in client.get("/visits?_filters=1&city_id.q=ty").text

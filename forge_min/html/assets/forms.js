@@ -135,7 +135,12 @@
       if (!words) return list.replaceChildren(...checked);
       try {
         const url = `${box.dataset.pick}&q=${encodeURIComponent(words)}`;
-        const response = await fetch(url, { signal: controller.signal });
+        const headers = { Accept: "application/json" }; // of an error
+        const response = await fetch(url, { signal: controller.signal, headers });
+        if (response.status === 400) {
+          status.textContent = (await response.json()).detail;
+          return;
+        }
         if (!response.ok) throw new Error(String(response.status));
         const template = document.createElement("template");
         template.innerHTML = await response.text();
