@@ -20,6 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("generate.py", "(goal: at most 2)"),
         ("fresh_database.py", "both_ms"),
         ("http/render.py", "Jinja2"),
+        ("http/replicas.py --runs 1", "share of the busier standby"),
         ("http/limits.py --seconds 1 --runs 1", "row, 2 processes beside 1, 64 connections"),
         ("http/endurance.py --seconds 1 --runs 1 --requests 20000", "memory of 1000 idle"),
     ],

@@ -44,10 +44,15 @@ class Client(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is asked. body: of a POST with JSON, or "" for GET."""
+    """What is asked.
+
+    body: of a POST with JSON, or "" for GET.
+    header: one more header, "Name: value", or "".
+    """
 
     url: str
     body: str = ""
+    header: str = ""
 
 
 class Figures(NamedTuple):
@@ -111,6 +116,7 @@ def _keep_asking(target: Target, failures: Synchronized[int]) -> None:
 
 def _wrk(target: Target, connections: int, seconds: float) -> Figures:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "--latency"]
+    command += ["-H", target.header] if target.header else []
     with tempfile.TemporaryDirectory() as folder:
         if target.body:
             script = Path(folder, "post.lua")
@@ -154,6 +160,7 @@ def _ask(target: Target, seconds: float) -> tuple[list[float], int]:
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     body = target.body.encode()
     head = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    head += f"{target.header}\r\n" if target.header else ""
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     wire = head.encode() + b"\r\n" + body

@@ -168,9 +168,9 @@ def from_file(path: Path) -> Side:
 
 def measured(side: Side, case: str, client: Client, seconds: float) -> Run:
     """Ask a server for one case, and return what it used."""
-    path, body = side.cases[case]
+    target = side.cases[case]
     times, before = processor_times(), usage(side.pid)
-    figures = load(Target(side.base + path, body), client, seconds)
+    figures = load(target._replace(url=side.base + target.url), client, seconds)
     after, busy = usage(side.pid), least_busy(times, processor_times())
     cpu, voluntary, involuntary = (
         (end - start) / max(figures.requests, 1) for start, end in zip(before, after)
