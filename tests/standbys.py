@@ -53,7 +53,7 @@ class Standby:
             return cursor.fetchall() if cursor.description else []
 
     def pause(self) -> None:
-        """Replay nothing after what the primary has written now."""
+        """Replay no later writes of the primary than those until now."""
         with psycopg.connect(self._primary) as conn:
             ((position,),) = conn.execute("select pg_current_wal_lsn()").fetchall()
         wait_for(lambda: self.sql(f"select pg_last_wal_replay_lsn() >= '{position}'") == [(True,)])

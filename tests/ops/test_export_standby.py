@@ -1,4 +1,4 @@
-"""`export` reads from a standby that has what was committed before, else from the primary."""
+"""`export` reads from a standby that has all earlier commits, else from the primary."""
 
 from __future__ import annotations
 
