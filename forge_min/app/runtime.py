@@ -212,10 +212,11 @@ class Runtime:
         self._direct = self._new_database(c.direct_url, **options)
         self._stack.callback(self._nudger.stop)
         if c.replica_urls:
-            standbys = [self._new_database(url, **options) for url in c.replica_urls]
+            urls = list(map(db.standby_url, c.replica_urls))
+            standbys = [self._new_database(url, **options) for url in urls]
             self.database.replicas = replicas = db.Replicas(
                 partial(self._open, c.url),
-                [partial(self._open, url) for url in c.replica_urls],
+                [partial(self._open, url) for url in urls],
                 [standby.connection for standby in standbys],
                 c.replica_max_lag,
             )

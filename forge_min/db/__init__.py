@@ -22,7 +22,15 @@ except ImportError as err:
 from .connection import Connection, connect
 from .database import Database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
-from .replicas import ANY_POSITION, Consistency, Replica, Replicas, WalPosition, consistency
+from .replicas import (
+    ANY_POSITION,
+    Consistency,
+    Replica,
+    Replicas,
+    WalPosition,
+    consistency,
+    standby_url,
+)
 from .roles import check_bound_role, ensure_app_role, role_findings
 from .run import is_idle, read, read_timeout, run
 from .statements import literal, sql_array
@@ -65,5 +73,5 @@ __all__ = [
     "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
     "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
     "read_migrations", "read_timeout", "role_findings", "run", "run_checked", "scratch_database",
-    "sql_array", "transaction", "translate", "write_private",
+    "sql_array", "standby_url", "transaction", "translate", "write_private",
 ]  # fmt: skip

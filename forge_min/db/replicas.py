@@ -16,6 +16,9 @@ from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple
 
+import psycopg
+from psycopg.conninfo import make_conninfo
+
 from ..errors import Unavailable
 from ..lazy import lazy_pattern
 from .connection import Connection
@@ -211,3 +214,15 @@ class Replicas(DatabaseThread):
 def position_of(conn: Any, row: Sequence[Any]) -> WalPosition:
     """Return the position after a write on this connection. row: of `statements.POSITION`."""
     return WalPosition(conn.cluster, conn.timeline, int(row[0]))
+
+
+def standby_url(url: str) -> str:
+    """Return the address with the condition that the server is a standby.
+
+    SAFETY: a server that was promoted by mistake would have a newer timeline, by which this process
+    would refuse the primary.
+    """
+    try:
+        return make_conninfo(url, target_session_attrs="standby")
+    except psycopg.Error:
+        return url  # `connect` reports it

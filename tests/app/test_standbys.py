@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -51,9 +52,9 @@ class Followed:
         self.running, self.standby = running, standby
         self.client = Client(running)
 
-    def write(self, time: str) -> dict[str, str]:
+    def write(self, at: str) -> dict[str, str]:
         """Create a course; the headers of a client that must see it."""
-        body = {"time": time, "length": "PT90M", "tags": ["a"], "float": 1.5}
+        body = {"time": at, "length": "PT90M", "tags": ["a"], "float": 1.5}
         headers = ADMIN | {"Cookie": "a=b"}
         response = self.client.post(API, json=body, headers=headers)
         assert response.status == 201, response.text
@@ -263,3 +264,22 @@ def test_a_promoted_standby_is_not_used_and_a_new_one_takes_its_place(
         with site.paused():
             site.write("06:06:06")
             assert site.shows("05:05:05", **EVENTUAL) and not site.shows("06:06:06", **EVENTUAL)
+
+
+def test_a_standby_that_is_promoted_by_mistake_does_not_replace_the_primary(
+    wide_code: Path, wide_migrations: Migrations, tmp_path: Path
+) -> None:
+    with replicated(tmp_path / "servers", 1) as (primary, (standby,)), ExitStack() as stack:
+        with db.connect(primary.owner_url) as conn:
+            db.migrate(conn, wide_migrations)
+            db.ensure_app_role(conn, "app", password=None)
+        settings = {"FORGE_DATABASE_REPLICA_URLS": json.dumps([standby.url(primary.app_url)])}
+        database = TestDatabase("app", primary.owner_url, primary.app_url)
+        site = Followed(stack.enter_context(running_app(database, **settings)), standby)
+        standby.sql("select pg_promote()")
+        sessions = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'"
+        standby.sql(sessions)  # every process connects to it again
+        for n in range(20):
+            site.write(f"05:05:{n:02}")
+            assert site.shows(f"05:05:{n:02}", **EVENTUAL)
+            time.sleep(0.1)
