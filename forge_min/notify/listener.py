@@ -257,8 +257,8 @@ class Nudger(DatabaseThread):
             raise
         self._clock = now, float(rows[0][0])
         self._announced |= dict.fromkeys(payloads, now)
-        self._sent_at = time.monotonic()
-        self._count(self._sent_at)
+        self._sent_at = now
+        self._count(time.monotonic())
 
     def _count(self, now: float) -> None:
         self._in_a_row = self._in_a_row + 1 if now - self._received_at < SERIES else 0
