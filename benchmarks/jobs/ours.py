@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from common import JOBS, PAUSE, PICKED_UP, Seen, left, rate_of, ready, tell
 from forge_min import db, jobs, notify, observe
@@ -40,8 +41,8 @@ class Site:
         self.nudger.start()
 
     @contextmanager
-    def working(self, prefetch: int) -> Iterator[jobs.Worker]:
-        """A worker of ten threads, woken by LISTEN."""
+    def working(self, prefetch: int, **options: Any) -> Iterator[jobs.Worker]:
+        """A worker of ten threads, woken by LISTEN. options: of `jobs.Worker`."""
         worker = jobs.Worker(
             self.database.connection,
             {"noop": lambda job: seen.hit(job.args["k"])},
@@ -51,6 +52,7 @@ class Site:
             around=JobSpan,
             listen=self.database.connection,
             nudger=self.nudger,
+            **options,
         )
         worker.start()
         yield worker
