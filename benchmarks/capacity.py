@@ -1,4 +1,4 @@
-"""What a request, a delivery and a job cost; the processors and the memory that a goal needs.
+"""The costs of a request, a delivery and a job; the processors and the memory that a goal needs.
 
     python benchmarks/capacity.py [--seconds 5] [--runs 5] [--json FILE]
 
@@ -44,7 +44,7 @@ Costs = dict[str, float]
 
 
 def main() -> None:
-    """Measure and print the costs, and what the goals need."""
+    """Measure and print the costs, and the needs of the goals."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=5, help="of each case")
     parser.add_argument("--runs", type=int, default=5)

@@ -78,7 +78,7 @@ def measure(server: EmbeddedServer, folder: Path, given: argparse.Namespace) -> 
         before, began = used(postmaster), time.monotonic()
         programs = used(fleet.pid)
         latencies = probe(server.app_url, given.seconds)
-        counter.execute("")  # receives what has arrived since
+        counter.execute("")  # receives the latest
         passed = time.monotonic() - began
         cores = (used(postmaster) - before) / passed
         programs = (used(fleet.pid) - programs) / passed
