@@ -193,9 +193,10 @@ class Nudger(DatabaseThread):
         if sender:
             self._senders[sender] = float(at)
             local, server = self._clock
-            if now - local < CLOCK:
-                # SAFETY: the server read its clock after `local`, so this is never too late.
-                announced = local + float(at) - server - DRIFT
+            if local and now - local < CLOCK:
+                # SAFETY: the server read its clock after `local`, so this is too late only if
+                # another server with another clock follows it.
+                announced = min(local + float(at) - server - DRIFT, now)
                 self._delay = max(now - announced, 0.95 * self._delay)
                 self._announced[payload] = max(announced, self._announced.get(payload, 0.0))
         return True
@@ -216,6 +217,7 @@ class Nudger(DatabaseThread):
 
     def _step(self) -> None:
         if self.conn is None:
+            self._clock = (0.0, 0.0)  # the next server may have another clock
             with suppress(*DATABASE_ERRORS):  # connect now, so that the first nudge need not wait
                 self.connection()
         self.rest()

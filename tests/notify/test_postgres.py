@@ -148,6 +148,19 @@ def test_one_notification_announces_the_commits_of_all_processes(factory: Any, k
     assert 10 < len(counted) < 250 * seconds
 
 
+@pytest.mark.parametrize("last_sent", [100.0, 0.0], ids=["another clock", "never sent"])
+def test_a_notification_of_another_clock_announces_no_later_commits(
+    monkeypatch: pytest.MonkeyPatch, last_sent: float
+) -> None:
+    times = iter([101.0, 101.01])
+    monkeypatch.setattr("forge_min.notify.listener.time.monotonic", lambda: next(times))
+    nudger = notify.Nudger(None)
+    nudger._clock = (last_sent, 5000.0)
+    nudger.received("e", "another 5061.0")
+    nudger.nudge("e")
+    assert nudger._pending() == ["e"]
+
+
 def test_a_connection_of_ones_own_may_wake_the_readers(factory: Any, kit: Any) -> None:
     hub = factory.hub(poll_interval=60.0, heartbeat=60.0)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
