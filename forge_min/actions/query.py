@@ -371,9 +371,19 @@ def statement(
 def plan(resource: Resource[Any], query: ListQuery) -> tuple[str, Params]:
     """Return an EXPLAIN of all rows of a list, which has PostgreSQL's estimate of their number."""
     params: Params = {}
-    where = where_clause(conditions(resource, query, params))
+    return f"explain (format json) {_all_rows(resource, query, params)}", params
+
+
+def count(resource: Resource[Any], query: ListQuery, most: int) -> tuple[str, Params]:
+    """Return a statement that counts the rows of a list up to `most`."""
+    params: Params = {}
+    rows = f"{_all_rows(resource, query, params)}\nlimit {most:d}"
+    return f"select count(*) from ({rows}) forge_counted", params
+
+
+def _all_rows(resource: Resource[Any], query: ListQuery, params: Params) -> str:
     source = quote(resource.source or resource.table)
-    return f"explain (format json) select from {source}{where}", params
+    return f"select from {source}{where_clause(conditions(resource, query, params))}"
 
 
 def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:
