@@ -17,7 +17,7 @@ from uuid import UUID
 
 from .. import db
 from ..auth import Identity, current_identity, require, require_one_of
-from ..errors import BadRequest, DomainError, Forbidden, NotFound, ReadTimeout, Unavailable
+from ..errors import BadRequest, DatabaseError, DomainError, Forbidden, NotFound, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
@@ -315,9 +315,11 @@ class BaseActions(Generic[R]):
             again = tries > 0 and conn is None and db.is_idle(own)
             try:
                 return work(own, *args)
-            except Unavailable as err:
-                if replica is not None and not isinstance(err, ReadTimeout):
-                    replica.suspend(err)
+            except (Unavailable, DatabaseError) as err:
+                if replica is not None and err.code not in ("F407", "F642"):
+                    if isinstance(err, Unavailable):
+                        replica.suspend(err)
+                    db.read_from_primary()
                     continue
                 if not again or err.code != code:
                     raise

@@ -29,6 +29,7 @@ from .replicas import (
     Replicas,
     WalPosition,
     consistency,
+    read_from_primary,
     standby_url,
 )
 from .roles import check_bound_role, ensure_app_role, role_findings
@@ -72,6 +73,6 @@ __all__ = [
     "candidates", "check_bound_role", "connect", "consistency", "ensure_app_role",
     "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
     "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
-    "read_migrations", "read_timeout", "role_findings", "run", "run_checked", "scratch_database",
-    "sql_array", "standby_url", "transaction", "translate", "write_private",
+    "read_from_primary", "read_migrations", "read_timeout", "role_findings", "run", "run_checked",
+    "scratch_database", "sql_array", "standby_url", "transaction", "translate", "write_private",
 ]  # fmt: skip

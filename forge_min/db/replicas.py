@@ -66,6 +66,8 @@ class WalPosition(NamedTuple):
 
 ANY_POSITION = WalPosition("", "", 0)
 """Any state of a standby that follows the primary is accepted."""
+UNREACHED = 2**63 - 1
+"""The `lsn` of a position that no standby replays, so that the primary is read."""
 
 
 class Consistency:
@@ -90,6 +92,12 @@ class Consistency:
 
 consistency: ContextVar[Consistency | None] = ContextVar("forge_consistency", default=None)
 """That of the current request; None: everything is read from the primary."""
+
+
+def read_from_primary() -> None:
+    """Read the rest of the current request from the primary."""
+    if (request := consistency.get()) is not None:
+        request.required = None
 
 
 class Replica:

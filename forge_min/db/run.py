@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
@@ -23,11 +24,11 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatu
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
 
-from ..errors import ReadTimeout, Unavailable
+from ..errors import ForgeError, ReadTimeout, Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
 from .connection import Connection
-from .replicas import consistency, position_of
+from .replicas import UNREACHED, consistency, position_of
 from .statements import (
     BEGIN,
     COMMIT_WITH_POSITION,
@@ -278,7 +279,8 @@ def _pipeline(
     results = conn.wait(_fetch_results(pg, len(sent) + len(messages)))
     if records:
         (position,) = conn.wait(_fetch_results(pg, 1))
-        note_position(conn, [position.get_value(0, 0) or b"0"])
+        # SAFETY: without a position it was committed all the same.
+        note_position(conn, [position.get_value(0, 0) or UNREACHED])
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -318,7 +320,13 @@ def is_idle(conn: psycopg.Connection[Any]) -> bool:
 def _check_server(conn: Connection, sql: str) -> None:
     """Raise Unavailable F416 on a server that was replaced, F419 for a write without a standby."""
     check_current(conn)
-    if conn.standbys.are_missing and _writes(conn, sql):
+    if _writes(conn, sql):
+        check_writable(conn)
+
+
+def check_writable(conn: Connection) -> None:
+    """Raise Unavailable F419 if a write would wait for a standby that is missing."""
+    if conn.standbys.are_missing:
         message = gettext_noop("changes cannot be saved now: a standby server is missing")
         raise Unavailable(message, code="F419")
 
@@ -341,3 +349,12 @@ def note_position(conn: Connection, row: Sequence[Any]) -> None:
     """Note the position after a write for the request. row: of POSITION."""
     if (current := consistency.get()) is not None:
         current.note(position_of(conn, row))
+
+
+def record_position(conn: Connection) -> None:
+    """Note the position after a transaction of the request. It never fails: it was committed."""
+    if consistency.get() is not None:
+        row: Sequence[Any] = [UNREACHED]
+        with suppress(ForgeError):
+            row = run(conn, POSITION)[0]
+        note_position(conn, row)

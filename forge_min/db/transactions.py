@@ -20,17 +20,18 @@ from psycopg.rows import class_row
 
 from ..errors import DatabaseError, Unavailable
 from .connection import Connection, Hook
-from .replicas import consistency
 from .run import (
     Params,
     Rows,
     check_current,
     check_replicated,
+    check_writable,
     is_idle,
     note_position,
+    record_position,
     run,
 )
-from .statements import COMMIT_WITH_POSITION, POSITION, require_tenant
+from .statements import COMMIT_WITH_POSITION, require_tenant
 from .translate import errors_translated
 
 SCOPE = (
@@ -61,6 +62,9 @@ def query(
     if tenant is None:
         require_tenant(conn, sql)
     cursor: Any
+    if write:
+        check_writable(conn)
+    conn.is_reading = not write
     try:
         with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
             run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
@@ -72,6 +76,8 @@ def query(
             raise
         message = "this statement writes, and its transaction is read-only"
         raise DatabaseError(message, hint="run_sql(..., write=True)") from err.__cause__
+    finally:
+        conn.is_reading = False
 
 
 @contextmanager
@@ -89,6 +95,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
             _check_usable(conn)
         return
     outer, hooks = conn.hooks, None
+    writes = outer is None and not conn.is_reading
     conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
         with ExitStack() as stack:
@@ -97,11 +104,11 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
             yield
             _check_usable(conn)
             check_current(conn)
-            with errors_translated(commits=outer is None):
+            with errors_translated(commits=writes):
                 stack.close()
             check_replicated(conn)
-        if conn.records_position and outer is None and consistency.get() is not None:
-            note_position(conn, run(conn, POSITION)[0])
+        if conn.records_position and writes:
+            record_position(conn)
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -141,7 +148,7 @@ def run_checked(
         _check_usable(conn)
         if is_idle(conn):
             raise DatabaseError("the transaction of a write was ended inside it")
-        if conn.records_position and consistency.get() is not None:
+        if conn.records_position:
             note_position(conn, run(conn, COMMIT_WITH_POSITION)[0])
         else:
             run(conn, "commit")

@@ -83,7 +83,9 @@
     [readTimer, reading, again] = [0, true, false];
     try {
       const [here, signal] = [location.href, AbortSignal.timeout(20000)];
-      const response = await fetch(here, { cache: "no-store", headers: { Accept: "text/html" }, signal });
+      // From the primary: a standby may not have the change that the event announced.
+      const headers = { Accept: "text/html", "Forge-Position": "primary" };
+      const response = await fetch(here, { cache: "no-store", headers, signal });
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       if (here !== location.href) again = true; // forms.js changed the list during the request
