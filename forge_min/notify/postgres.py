@@ -24,6 +24,7 @@ STOP_CHECK = 0.2  # seconds between checks of `stopping`
 EVENTS = frozenset("e")  # the payload of nudges for events
 CATCH_UP = 1.0  # seconds that the first subscriber waits for a read of earlier events
 LATE_MARGIN = 0.05  # seconds before the end of CATCH_UP in which a read counts as too late
+DELETES = 10  # batches of old events at most in a row, about 50 ms: 20,000 events a second
 GRACE = 1.0  # seconds after a subscription in which the hub stays awake
 NOT_CONNECTED = "F452: the hub is not connected to the database"
 
@@ -255,7 +256,7 @@ class PostgresHub:
         # The database decides whether a mark is due; four checks per period are exact enough.
         self._delete_due = time.monotonic() + self._retention / MARKS / 4
         try:
-            if delete_old(connection.connection(), self._retention):
+            if all(delete_old(connection.connection(), self._retention) for _ in range(DELETES)):
                 self._delete_due = 0.0
                 return
         except DATABASE_ERRORS as err:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -665,3 +666,15 @@ def test_a_log_that_cannot_be_cleaned_holds_up_no_event(
         notify.publish_tx(conn, event(n))
         listener.count(n + 1)
     assert hub.ready[0] and listener.refreshes == 0
+
+
+def test_old_events_are_deleted_faster_than_new_ones_are_written(
+    factory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forge_min.notify.eventlog.DELETE_BATCH", 100)
+    hub, conn = factory.hub(retention=3600.0), factory.conn()
+    conn.execute(PUBLISH, [1, 900])
+    conn.execute("update forge_boot set deleted_before = pg_snapshot_xmin(pg_current_snapshot())")
+    hub._delete_due = 0.0
+    hub._delete_old(SimpleNamespace(connection=lambda: conn, close=lambda: None))
+    assert conn.execute("select count(*) from forge_event").fetchone() == (0,)
