@@ -36,8 +36,8 @@ with written as (
 {notify.event_fragment("written", "flights", "flight.updated")}
 """
 SIZES = """
-select c.relname, pg_total_relation_size(c.oid) / 1e6, pg_table_size(c.oid) / 1e6, n_dead_tup,
-  autovacuum_count
+select c.relname, pg_total_relation_size(c.oid) / 1e6, pg_table_size(c.oid) / 1e6, n_live_tup,
+  n_dead_tup, n_tup_del, autovacuum_count
 from pg_class c join pg_stat_user_tables s on s.relid = c.oid
 where c.relname in ('forge_event', 'forge_job') order by 1
 """
@@ -119,10 +119,11 @@ def sample(conn: db.Connection) -> dict[str, float]:
     ((found["fetch_ms"], found["fetch_buffers"]),) = [fetch(conn)]
     ((_, (found["pickup_p50"], found["pickup_p99"])),) = conn.execute(PICKUP).fetchall()
     ((found["waiting"], found["ended"]),) = conn.execute(STATES).fetchall()
-    for table, total, heap, dead, vacuums in conn.execute(SIZES).fetchall():
+    for table, total, heap, live, dead, deleted, vacuums in conn.execute(SIZES).fetchall():
         name = table.removeprefix("forge_")
         found |= {f"{name}_mb": float(total), f"{name}_heap_mb": float(heap)}
-        found |= {f"{name}_dead": dead, f"{name}_vacuums": vacuums}
+        found |= {f"{name}_live": live, f"{name}_dead": dead, f"{name}_deleted": deleted}
+        found |= {f"{name}_vacuums": vacuums}
     return found
 
 
@@ -172,7 +173,7 @@ def report(samples: list[dict[str, float]], retention: float) -> int:
     """Compare the halves of the time in which rows are deleted; return 0 without growth."""
     # Jobs are deleted every 30 s, events by eighths of the retention.
     steady = [s for s in samples if s["seconds"] > retention * 9 / 8 + SAMPLE]
-    if len(steady) < 4:
+    if len(steady) < 10:  # autovacuum runs once a minute
         print(f"growth: unknown, {len(steady)} samples after the retention of {retention:g} s")
         return 0
     half, grows = len(steady) // 2, False
