@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from forge_min import db
-from forge_min.actions import AggregateQuery, Column, ListQuery, Relation
+from forge_min.actions import AggregateQuery, Column, ListQuery, Registry, Relation
 from forge_min.actions import query as queries
 from forge_min.actions.reader import ReadActions
 from forge_min.auth import Identity, as_identity
@@ -77,6 +77,7 @@ class Garage:
     """Readers of the tables by topic, as in a registry."""
 
     secret = b"of a garage"
+    advises = Registry.advises
 
     def __init__(self, database: db.Database) -> None:
         self.database, self.actions = database, dict[str, Any]()
