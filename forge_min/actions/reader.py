@@ -41,9 +41,8 @@ log = logging.getLogger("forge_min.actions")
 _AUDIT = load_frames("audit.sql")
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 MAX_SCANNED = 100_000  # rows that `contains` may read one by one
-# Three characters in a row without spaces and ASCII punctuation: at least one trigram, of letters
-# and digits (PostgreSQL manual, F.35.4).
-_WORD = lazy_pattern(r"[^\x00-/:-@\[-`{-\x7f]{3,}")
+# At least one trigram, of letters and digits (PostgreSQL manual, F.35.4).
+_WORD = lazy_pattern(r"[0-9A-Za-z]{3}")
 List = list  # inside the class, `list` is the action
 Group = dict[str, Any]
 BATCH = 1000  # rows of one statement of `stream`
@@ -378,13 +377,14 @@ class ReadActions(BaseActions[R]):
 
     def _has_trigram(self, f: Filter, conn: Conn) -> bool:
         """Whether the trigram index of the column serves this value."""
-        word = _WORD.search(f.value) if f.column.has_trigrams else None
-        if word is None or word[0].isascii():
-            return word is not None
-        # The letters of pg_trgm are those of the database's LC_CTYPE, with "C" only ASCII. A word
-        # has two trigrams at its beginning and one at its end that its middle cannot use.
-        sql = "select cardinality(show_trgm(%(forge_word)s::text)) > 3"
-        return bool(self._run(conn, sql, {"forge_word": word[0]})[0][0])
+        if not f.column.has_trigrams or f.value.isascii():
+            return f.column.has_trigrams and _WORD.search(f.value) is not None
+        # The letters of pg_trgm are those of the database's LC_CTYPE, with "C" only ASCII.
+        sql = (
+            "select string_agg(case when show_trgm(c) = '{}' then ' ' else 'x' end, '' order by n)"
+            " from string_to_table(%(forge_value)s::text, null) with ordinality _(c, n)"
+        )
+        return "xxx" in self._run(conn, sql, {"forge_value": f.value})[0][0]
 
     def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
         if self.registry.advises:

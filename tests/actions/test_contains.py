@@ -176,6 +176,14 @@ def test_letters_are_those_of_the_database(garage: Garage) -> None:
             refusal(lambda: names(garage["cars"], name__contains="привет"))
 
 
+def test_three_letters_in_a_row_anywhere_are_enough(garage: Garage) -> None:
+    with request():
+        for word in ("10€ wool", "wool 10€", "a€b wool", "é-é-wool"):
+            assert names(garage["cars"], name__contains=word) == [], word
+        for word in ("10€ ab", "ab€ 10", "a€b", "a€b€c"):
+            refusal(lambda word=word: names(garage["cars"], name__contains=word))
+
+
 def test_every_reading_action_refuses_it_before_the_first_row(garage: Garage) -> None:
     cars, query = garage["cars"], ListQuery.of(CARS, {"plate[contains]": "abc"})
     with request():
