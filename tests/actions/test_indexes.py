@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.actions import INDEXES, ListQuery, shape_of
+from forge_min.actions import INDEXES, Column, ListQuery, shape_of
 
-from bookshop import BOOKS, Bookshop
+from bookshop import BOOKS, KEY, VERSION, Bookshop, resource
 
 pytestmark = pytest.mark.db
 INDEX_SQL = """
@@ -63,3 +63,9 @@ def test_a_search_is_served_by_its_own_index(shop: Bookshop) -> None:
     assert (
         shape_of(BOOKS, ListQuery.of(BOOKS, {"sold": True}, q="a")).missing_index([(["id"],)]) == ""
     )
+
+
+def test_a_list_without_an_array_needs_no_index_that_a_schema_refuses() -> None:
+    cars = resource("Car", KEY, Column("parts", "string[]", filterable=True), VERSION)
+    query = ListQuery.of(cars, {"parts[is_null]": True})
+    assert shape_of(cars, query).missing_index([(["id"],)]) == ""

@@ -47,7 +47,8 @@ def shape_of(resource: Resource[Any], query: ListQuery) -> ListShape:
     or many by the key.
     """
     own = [f for f in query.filters if f.frame == "{}"]
-    if query.q or query.deleted or any(f.operator == "contains" for f in own):
+    has_other = any(f.operator == "contains" or f.column.type.endswith("[]") for f in own)
+    if query.q or query.deleted or has_other:  # of another kind
         return ListShape((), ())
     equal = tuple(dict.fromkeys(f.column.name for f in own if _has_one_value(f)))
     ranges = [Sort(f.column) for f in own if f.operator in ("gt", "gte", "lt", "lte")]
