@@ -15,7 +15,7 @@ INDEX_SQL = """
 create index on books (tenant_id, sold, printed desc, id desc);
 create index on books (tenant_id, pages) where sold;
 create index on books (tenant_id, (price + 1), printed);
-create unique index on books (tenant_id, editor_id) where deleted_at is null;
+create unique index on books (tenant_id, sold, pages) where deleted_at is null;
 """
 
 
@@ -34,7 +34,7 @@ create unique index on books (tenant_id, editor_id) where deleted_at is null;
         ({"sold[in]": [True]}, "printed,id", ""),
         ({"sold": True}, "sold,printed", ""),
         ({}, "sold,-printed,-id", ""),
-        ({"pages": 3}, "", ""),
+        ({"sold": True, "pages": 3}, "", ""),  # by an index of all rows that are not deleted
         # Not served.
         ({}, "price,-id", '"price", "-id"'),
         ({}, "title,price", '"title", "price", "id"'),
@@ -45,6 +45,8 @@ create unique index on books (tenant_id, editor_id) where deleted_at is null;
         ({"title": "a", "price[gt]": 3}, "-pages", '"title", "-pages", "-id"'),
         ({"title[ne]": "a"}, "printed,pages", '"printed", "pages", "id"'),
         ({"title[in]": ["a", "b"]}, "printed,pages", '"printed", "pages", "id"'),
+        ({"pages": 3}, "", '"pages"'),  # its index has a condition
+        ({"printed[gt]": "2020-01-01T00:00:00Z"}, "", '"printed"'),  # behind an expression
         # No index of a schema helps.
         ({"title[contains]": "a"}, "sold,price", ""),
     ],

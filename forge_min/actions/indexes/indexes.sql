@@ -1,7 +1,6 @@
 The indexes of a table, which decide whether its lists are fast.
 
--- The columns of each B-tree without tenant_id, "-" before those in descending order. An expression has no column. The
--- condition of a partial index is not compared: the index counts for all rows.
+-- The columns of each B-tree of all rows that are not deleted, without tenant_id, "-" before those in descending order.
 -- name: indexes
 select array(
   select case when i.indoption[n] & 1 = 1 then '-' else '' end || a.attname
@@ -11,3 +10,4 @@ select array(
 )
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
 where i.indrelid = to_regclass(%(table)s) and i.indisvalid and m.amname = 'btree'
+  and i.indexprs is null and coalesce(pg_get_expr(i.indpred, i.indrelid), '(deleted_at IS NULL)') = '(deleted_at IS NULL)'
