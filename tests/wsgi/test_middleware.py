@@ -130,7 +130,8 @@ def test_a_preflight_is_answered_before_anything_is_routed():
     answer = ask("/nowhere", "OPTIONS", **wanted)
     assert answer.status == 204 and answer.of("Access-Control-Allow-Origin") == [ORIGIN]
     assert "DELETE" in answer.of("Access-Control-Allow-Methods")[0]
-    assert "If-Match" in answer.of("Access-Control-Allow-Headers")[0]
+    permitted = set(answer.of("Access-Control-Allow-Headers")[0].split(", "))
+    assert {"If-Match", "Forge-Position", "Forge-Consistency"} <= permitted
     assert answer.of("Access-Control-Allow-Credentials") == []
     assert "Origin" in answer.of("Vary")
 
@@ -140,7 +141,8 @@ def test_every_answer_to_an_allowed_origin_says_so_an_error_too():
     for path, status in (("/api/short", 200), ("/api/missing", 404), ("/nowhere", 404)):
         answer = ask(path, HTTP_ORIGIN=ORIGIN)
         assert answer.status == status and answer.of("Access-Control-Allow-Origin") == [ORIGIN]
-        assert "ETag" in answer.of("Access-Control-Expose-Headers")[0]
+        exposed = answer.of("Access-Control-Expose-Headers")[0].split(", ")
+        assert {"ETag", "Forge-Position"} <= set(exposed)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ".evil.example", ""])

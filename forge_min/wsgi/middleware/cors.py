@@ -15,12 +15,12 @@ from ..router import Handler
 ANY = "*"
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 HEADERS = (
-    "Accept, Accept-Language, Authorization, Content-Type, Idempotency-Key, If-Match,"
-    " If-None-Match, Last-Event-ID, Traceparent, X-Request-ID"
+    "Accept, Accept-Language, Authorization, Content-Type, Forge-Consistency, Forge-Position,"
+    " Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Traceparent, X-Request-ID"
 )
 EXPOSED = (
-    "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
-    " X-Request-ID"
+    "ETag, Forge-Position, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy,"
+    " Retry-After, X-Request-ID"
 )
 _MAX_AGE = "600"  # seconds for which a browser caches a preflight
 
