@@ -346,8 +346,8 @@ class ReadActions(BaseActions[R]):
         total = results[0][-1] if results else 0
         if total <= queries.MAX_COUNT:
             return page._replace(total=total)
-        # SAFETY: the estimate comes from the rows of all tenants: it would tell a client by
-        # conditions which values those of others have.
+        # SAFETY: the estimate comes from the rows of all tenants. With conditions, a client could
+        # find out the values of others by it.
         if not self.resource.tenant_scoped or not (query.filters or query.q):
             ((plan,),) = self._run(conn, *queries.plan(self.resource, query))
             total = max(total, plan[0]["Plan"]["Plan Rows"])
