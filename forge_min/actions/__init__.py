@@ -12,8 +12,8 @@ from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
 from .cursors import LAST
 from .idempotency import IN_PROGRESS
-from .indexes import INDEXES, explain_list, shape_of
-from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MOST_RELATED, Filter, ListQuery
+from .lists import INDEXES, MOST_RELATED, explain_list, shape_of
+from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, Filter, ListQuery
 from .registry import Registry
 from .resource import (
     ANYBODY,

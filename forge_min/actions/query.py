@@ -10,16 +10,15 @@ order and first in descending order, as in PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import BadRequest, FieldError
 from ..i18n import text
 from ..lazy import lazy_pattern
-from .base import DEFAULTS, hidden_columns, load_frames, scope
+from .base import DEFAULTS, hidden_columns, scope
 from .check import pointer
 from .resource import Column, Relation, Resource, Sort, quote
-from .statement import sql_type
 from .values import TYPES, read_text
 
 DEFAULT_LIMIT = 25
@@ -47,9 +46,6 @@ _WORDS = (  # forge_prefix: ":*" after the last lexeme matches every word that b
 )
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
 
-MANY = ("has_many", "many_to_many")
-MOST_RELATED = 100  # related rows of one row
-_RELATED = load_frames("related.sql")
 
 Target = tuple[Relation, Resource[Any]]
 Read = Callable[[str, Any], Any]
@@ -456,51 +452,3 @@ def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[
             ranges.append((n, [*level, f"{name} is not null"]))
         level.append(f"{name} is null" if value is None else f"{name} = {mark}")
     return ranges
-
-
-# -- related rows ---------------------------------------------------------------------------------
-
-
-def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
-    """Return the statement `rows` of related.sql for a relation of `owner`."""
-    from_key = relation.kind != "belongs_to"
-    linked = owner if from_key else target
-    names = {"key": quote(target.key.name), "type": sql_type(linked, linked.key.name)}
-    names["column"] = quote(relation.column) if from_key else names["key"]
-    names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
-    names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)
-    names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
-    condition = _RELATED["joined" if relation.join else "direct"].substitute(names)
-    where = " and ".join([*scope(target, ""), condition])
-    return _RELATED["rows"].substitute(names, select=target.select, where=where)
-
-
-def with_related_filters(
-    query: ListQuery, owner: Resource[Any], targets: Mapping[str, Target]
-) -> ListQuery:
-    """Return the query with its conditions on related rows as filters.
-
-    targets: the relations to at most one row of which the identity may see the key and read the
-        target, by name.
-
-    Raises BadRequest as `ListQuery.parse`: any other name is unknown here.
-    """
-    columns = filterable(owner)
-    for name, (_, target) in targets.items():
-        columns |= {f"{name}.{column}": c for column, c in filterable(target).items()}
-    filters = list(query.filters)
-    for key, value, read in query.related:
-        condition = read_filter(columns, key, value, read)
-        related = targets[key.partition(".")[0]]
-        filters.append(condition._replace(frame=_frame(owner, *related), related=related))
-    return replace(query, filters=tuple(filters), related=())
-
-
-def _frame(owner: Resource[Any], relation: Relation, target: Resource[Any]) -> str:
-    """SQL around the condition on the related row: such a row exists in the target's scope."""
-    own, other = relation.column, target.key.name
-    if relation.kind != "belongs_to":
-        own, other = owner.key.name, relation.column
-    source = quote(target.source or target.table)
-    where = " and ".join([*scope(target, ""), "{}"])
-    return f"{quote(own)} in (select {quote(other)} from {source} where {where})"

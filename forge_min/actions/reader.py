@@ -23,16 +23,20 @@ from .aggregate import MAX_GROUPS, AggregateQuery
 from .base import BaseActions, Conn, Rows, load_frames
 from .check import pointer
 from .cursors import LAST, Cursors, read_cursor, write_cursor
-from .indexes import INDEXES, ListShape, shape_of
-from .query import (
-    DEFAULT_LIMIT,
+from .lists import (
+    INDEXES,
     MANY,
     MOST_RELATED,
+    ListShape,
+    related_statement,
+    shape_of,
+    with_related_filters,
+)
+from .query import (
+    DEFAULT_LIMIT,
     Filter,
     ListQuery,
     join,
-    related_statement,
-    with_related_filters,
 )
 from .resource import Page, R, Relation, Resource, quote
 from .values import TYPES, to_text

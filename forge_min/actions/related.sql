@@ -1,4 +1,4 @@
-Related rows. $names are filled in by query.py: names of our own, never a value.
+Related rows. $names are filled in by lists/related.py: names of our own, never a value.
 
 -- forge_keys: values of the foreign key. The result has the value, then the columns of the target: the newest first, at
 -- most $limit per value.

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from forge_min.actions import Limits, ListQuery
-from forge_min.actions.query import related_statement
+from forge_min.actions.lists import related_statement
 from forge_min.auth import SYSTEM, Identity, as_identity
 from forge_min.errors import BadRequest, Forbidden, Unauthenticated
 
