@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -22,13 +23,18 @@ from .translate import NoResponse
 
 _TIMEOUT = 2  # seconds for a connection and for each response
 _PAUSE = 1.0  # seconds between two probes
-_PATIENCE = 5.0  # seconds that a commit may wait for a standby
+_PATIENCE = 5.0  # seconds for which probes see the same commit wait for a standby
 _log = logging.getLogger("forge_min.db")
+# Sessions of any process: behind a pooler the pids of this process's connections are not known.
+_WAITING = """
+select pid, xact_start from pg_stat_activity
+where wait_event = 'SyncRep' and usename = session_user and datname = current_database()
+"""
 # SAFETY: a cancel that arrives late would hit the next statement of the session. A session that is
 # terminated is lost in any case: in its commit (F409), or with a statement that is rolled back.
 _END_WAITING = """
 select pg_terminate_backend(pid) from pg_stat_activity
-where pid = any(%s) and wait_event = 'SyncRep'
+where pid = %s and xact_start = %s and wait_event = 'SyncRep'
 """
 _COMMIT = "select pg_logical_emit_message(true, 'forge', '')"  # the smallest commit with WAL
 
@@ -45,6 +51,8 @@ class Probe:
         self._url, self._standbys = url, standbys
         self._thread: threading.Thread | None = None
         self._due = 0.0
+        # For each server the waiting sessions: pid, start of the transaction → first seen.
+        self._waiting: dict[Address, dict[tuple[Any, ...], float]] = {}
 
     def start(self, conns: Sequence[Connection], silent: Sequence[Connection]) -> None:
         """Ask the servers, unless a probe runs or ran just now. Called by one thread.
@@ -64,7 +72,7 @@ class Probe:
         for address in addresses:
             ours = [conn for conn in conns if conn.address == address]
             try:
-                self._ask(address, ours)
+                self._ask(address)
             except (psycopg.errors.ConnectionTimeout, NoResponse):
                 _log.error("the server at %s:%s is silent: closing its connections", *address)
                 servers.has_failed(address)
@@ -75,7 +83,7 @@ class Probe:
                 _log.warning("the server at %s:%s refuses a probe: %s", *address, err)
         self._due = time.monotonic() + _PAUSE
 
-    def _ask(self, address: Address, conns: Sequence[Connection]) -> None:
+    def _ask(self, address: Address) -> None:
         """Ask one server whether it responds, and whether commits wait for a standby."""
         url = make_conninfo(
             self._url,
@@ -87,12 +95,18 @@ class Probe:
         )
         with closing(Connection.connect(url, autocommit=True)) as probe:
             probe.patience = _TIMEOUT
-            latest = time.perf_counter() - _PATIENCE
-            late = [conn.info.backend_pid for conn in conns if 0.0 < conn.busy_since < latest]
-            if probe.execute(_END_WAITING, [late]).fetchall():
-                self._report(missing=True)
+            self._end_waiting(address, probe)
             if self._standbys.are_missing:
                 self._report(missing=not self._can_commit(probe))
+
+    def _end_waiting(self, address: Address, probe: Connection) -> None:
+        """End the sessions whose commit has waited for a standby during all of _PATIENCE."""
+        seen, now = self._waiting.get(address, {}), time.monotonic()
+        waiting = {row: seen.get(row, now) for row in probe.execute(_WAITING)}
+        self._waiting[address] = waiting
+        for row, since in waiting.items():
+            if now - since >= _PATIENCE and probe.execute(_END_WAITING, row).fetchall():
+                self._report(missing=True)
 
     def _can_commit(self, probe: Connection) -> bool:
         """Return whether a commit is confirmed by a standby in time."""

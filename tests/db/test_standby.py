@@ -15,6 +15,8 @@ from forge_min import db, jobs, notify
 from forge_min.db import Database, EmbeddedServer
 from forge_min.errors import Unavailable
 
+from waiting import wait_for
+
 pytestmark = [pytest.mark.db, pytest.mark.alone]
 
 WAITS = """
@@ -79,6 +81,24 @@ def test_a_commit_that_waits_for_a_standby_loses_its_connection(own: EmbeddedSer
         assert [*pool.map(run, ways, timeout=30)] == [("F409", True)] * len(ways)
         assert waits()[0] < 3, "only probes wait"
         assert database.standbys.are_missing
+    database.close()
+
+
+def test_a_slow_statement_does_not_count_as_a_wait_for_a_standby(own: EmbeddedServer) -> None:
+    database = Database(own.app_url, patience=3600.0)
+
+    def slow() -> object:
+        return db.run(
+            database.connection(), INSERT.replace("values (1)", "select 1 from pg_sleep(7)")
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        with no_standby(own) as waits:
+            inserted = pool.submit(slow)
+            wait_for(lambda: waits()[0] > 0.0)
+            time.sleep(2.5)  # two probes see it wait
+        inserted.result(timeout=30)  # a standby has returned
+    assert not database.standbys.are_missing
     database.close()
 
 
