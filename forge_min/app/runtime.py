@@ -233,6 +233,7 @@ class Runtime:
         patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         database = db.Database(
             url,
+            direct_url=c.direct_url if url == c.url else url,
             application_name=self._config.project.name + suffix,
             prepare=c.prepare,
             nudger=self._nudger,

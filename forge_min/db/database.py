@@ -34,6 +34,7 @@ class Database:
     """The connections of one process to one database, one per thread, opened on first use.
 
     url: address of the database.
+    direct_url: address past a pooler, for probes; "": `url`.
     opened: called with each new connection.
     patience: seconds after which a statement without a response ends with Unavailable, because TCP
         does not notice that a server hangs: its kernel still acknowledges. inf: never. 0: never,
@@ -55,6 +56,7 @@ class Database:
         self,
         url: str,
         *,
+        direct_url: str = "",
         opened: Callable[[Connection], object] | None = None,
         patience: float = 0.0,
         idle: float = inf,
@@ -64,7 +66,7 @@ class Database:
         self._patience, self._idle = patience, idle
         self.standbys = servers.Standbys()
         self._connect = partial(connect, url, standbys=self.standbys, **options)
-        self._probe = Probe(url, self.standbys)
+        self._probe = Probe(url, direct_url or url, self.standbys)
         self._opened = opened
         self._reset()
         _databases.add(self)

@@ -43,12 +43,14 @@ class Probe:
     """Asks the servers of one database, on a thread of its own while it is needed.
 
     url: address of the database.
+    direct_url: address past a pooler; `url` without one. A pooler that waits for a free session
+        of the server is as silent as a server that hangs.
     standbys: set when a commit has waited for a standby for longer than _PATIENCE, until one has
         returned.
     """
 
-    def __init__(self, url: str, standbys: Standbys) -> None:
-        self._url, self._standbys = url, standbys
+    def __init__(self, url: str, direct_url: str, standbys: Standbys) -> None:
+        self._url, self._is_pooled, self._standbys = direct_url, direct_url != url, standbys
         self._thread: threading.Thread | None = None
         self._due = 0.0
         # For each server the waiting sessions: pid, start of the transaction → first seen.
@@ -84,15 +86,16 @@ class Probe:
         self._due = time.monotonic() + _PAUSE
 
     def _ask(self, address: Address) -> None:
-        """Ask one server whether it responds, and whether commits wait for a standby."""
-        url = make_conninfo(
-            self._url,
-            host=address.host,
-            hostaddr="",  # that of all servers does not fit one host
-            port=address.port,
-            target_session_attrs="any",
-            connect_timeout=_TIMEOUT,
-        )
+        """Ask the server at, or behind, the address whether it responds and commits wait."""
+        url = make_conninfo(self._url, connect_timeout=_TIMEOUT)
+        if not self._is_pooled:
+            url = make_conninfo(
+                url,
+                host=address.host,
+                hostaddr="",  # that of all servers does not fit one host
+                port=address.port,
+                target_session_attrs="any",
+            )
         with closing(Connection.connect(url, autocommit=True)) as probe:
             probe.patience = _TIMEOUT
             self._end_waiting(address, probe)

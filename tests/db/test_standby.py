@@ -84,6 +84,28 @@ def test_a_commit_that_waits_for_a_standby_loses_its_connection(own: EmbeddedSer
     database.close()
 
 
+def test_behind_a_pooler_commits_do_not_wait_either(
+    own: EmbeddedServer, pooled: Callable[..., str]
+) -> None:
+    database = Database(pooled(own.app_url), direct_url=own.app_url, patience=3600.0)
+
+    def run(sql: str) -> str:
+        try:
+            db.run(database.connection(), sql)
+        except Unavailable as err:
+            return err.code
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:  # as many as the pooler has sessions
+        with no_standby(own) as waits:
+            assert [*pool.map(run, [INSERT] * 2, timeout=30)] == ["F409"] * 2
+            assert waits()[0] < 3, "only probes wait"
+            assert [*map(run, [INSERT, "select 1"])] == ["F419", ""]
+        wait_for(lambda: not database.standbys.are_missing)
+        assert run(INSERT) == ""
+    database.close()
+
+
 def test_a_slow_statement_does_not_count_as_a_wait_for_a_standby(own: EmbeddedServer) -> None:
     database = Database(own.app_url, patience=3600.0)
 
