@@ -10,6 +10,7 @@ import select
 import socket
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
 from functools import partial
@@ -53,9 +54,10 @@ _PROBE_TIMEOUT = 0.4
 _CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 _CANCEL_START = 0.1  # seconds in which its thread has copied the address and the key of the session
 
-# Counts lost connections of this process: each connection opened before is checked before its next
-# statement. If two threads add one at the same time, the number still changes.
-_losses = 0
+# Counts lost connections of this process to each server: each connection to it that was opened
+# before is checked before its next statement. If two threads add one at the same time, the number
+# still changes.
+_losses: defaultdict[servers.Address, int] = defaultdict(int)
 
 
 class NudgeSender(Protocol):
@@ -90,7 +92,7 @@ class Connection(psycopg.Connection[TupleRow]):
     records_position: `run` notes the position in the WAL after each write, see `replicas`.
     last_used: time of the last response or check.
     checked_at: time at which the thread last began to check the connection.
-    losses: number of lost connections when this one was opened or checked.
+    losses: number of lost connections to its server when this one was opened or checked.
     tenant_tables: tables and views with the rows of tenants.
     checks_tenant: a cursor rejects statements on tenant_tables unless a tenant is set.
     """
@@ -174,10 +176,9 @@ class Connection(psycopg.Connection[TupleRow]):
             self.mark_lost()
 
     def mark_lost(self) -> None:
-        """Close the connection; those opened earlier are checked before their next statement."""
-        global _losses
-        if self.losses == _losses:
-            _losses += 1
+        """Close it; those to its server opened earlier are checked before their next statement."""
+        if not self.may_be_lost:
+            _losses[self.address] += 1
         self.close()
 
     def shut_down(self) -> bool:
@@ -213,8 +214,8 @@ class Connection(psycopg.Connection[TupleRow]):
 
     @property
     def may_be_lost(self) -> bool:
-        """Whether another connection was lost since this one was opened or checked."""
-        return self.losses != _losses
+        """Whether another one to its server was lost since it was opened or checked."""
+        return self.losses != _losses[self.address]
 
     @property
     def is_fresh(self) -> bool:
@@ -225,7 +226,7 @@ class Connection(psycopg.Connection[TupleRow]):
         idle = time.perf_counter() - self.last_used
         return (
             idle < _IDLE_AFTER
-            and self.losses == _losses
+            and self.losses == _losses[self.address]
             and not self.closed
             and not self.is_outdated
         )
@@ -239,7 +240,7 @@ class Connection(psycopg.Connection[TupleRow]):
             return True
         if self.is_outdated:
             return False
-        losses, pg, poll = _losses, self.pgconn, select.poll()
+        losses, pg, poll = _losses[self.address], self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
         alive = not poll.poll(0)  # an idle connection becomes readable only when the server closes
         if alive and (self.losses != losses or time.perf_counter() - self.last_used > _STALE_AFTER):
@@ -322,7 +323,7 @@ def connect(
     values = {**DEFAULTS, "application_name": application_name, **options}
     if "," in str(options.get("host") or options.get("hostaddr") or ""):
         values["connect_timeout"] = options.get("connect_timeout", _TIMEOUT_OF_SEVERAL)
-    losses = _losses
+    losses = _losses.copy()
     often = None if prepare == "off" else 5
     refused: set[servers.Address] = set()
     while True:
@@ -350,7 +351,7 @@ def connect(
         message = f"the server is PostgreSQL {version}; version 15 or later is required"
         raise Unavailable(message, code="F404")
     conn.nudger, conn.observe, conn.prepared = nudger, observe, PreparedStatements(often)
-    conn.jobs, conn.losses, conn.last_used = jobs, losses, time.perf_counter()
+    conn.jobs, conn.losses, conn.last_used = jobs, losses[conn.address], time.perf_counter()
     conn.standbys = standbys or conn.standbys
     conn.add_notice_handler(partial(_note_notice, ref(conn)))  # no cycle
     return conn

@@ -300,12 +300,13 @@ def test_one_lost_connection_has_those_of_other_threads_checked(
         with ThreadPoolExecutor(1) as other:
             alive = other.submit(database.connection).result()
             frozen = other.submit(proxied.connection).result()
+            mine = [database.connection(), proxied.connection()]
             proxy.freeze()
-            mine = database.connection()
-            terminated(fresh_database.app_url, mine)
+            terminated(fresh_database.app_url, mine[0])
             with pytest.raises(Unavailable):
-                run(mine, "select 1")
-            assert mine.closed
+                run(mine[0], "select 1")
+            mine[1].mark_lost()
+            assert mine[0].closed
             with proxy.counted() as trips:
                 assert other.submit(database.connection).result() is alive
                 replaced = other.submit(proxied.connection).result()
@@ -372,6 +373,20 @@ def test_a_thread_that_waits_on_a_lost_connection_is_no_verified_database(
         with pytest.raises(Unavailable):
             waiting.result()
     assert database.verified() is database.connection()
+    database.close()
+
+
+@pytest.mark.db
+def test_a_database_is_verified_after_the_loss_of_a_connection_to_another_server(
+    fresh_database: TestDatabase,
+) -> None:
+    database = Database(fresh_database.app_url)
+    with counting_proxy(fresh_database.app_url) as proxy, ThreadPoolExecutor(1) as other:
+        waits = other.submit(database.connection).result()
+        waits.may_block, waits.busy_since = True, 1.0
+        with connect(proxy.url) as standby:
+            standby.mark_lost()
+        assert database.verified() is database.connection()
     database.close()
 
 
