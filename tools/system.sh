@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a test run that allows no skip needs from the system: a C compiler and Python's headers, a browser
-# with its driver, curl, openssl, a pooler, a load balancer, a Prometheus server with promtool, a mail server, checkers of HTML and of units, ssh-keygen, strace.
+# with its driver, curl, openssl, a pooler, a load balancer, a Prometheus server with promtool, a mail server, checkers of HTML and of units, kustomize, ssh-keygen, strace.
 # system.sh PACKAGE...: these packages too.
 # Installed through apt-get, only when missing and only as root; otherwise a loud line.
 set -eu
@@ -11,7 +11,7 @@ if [ -x /usr/bin/python3 ]; then
     headers=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')
     [ -e "$headers/Python.h" ] || missing="$missing python3-dev"
 fi
-for name in chromium chromium-driver curl haproxy openssh-client openssl pgbouncer postfix prometheus strace systemd tidy "$@"; do
+for name in chromium chromium-driver curl haproxy kustomize openssh-client openssl pgbouncer postfix prometheus strace systemd tidy "$@"; do
     # Debian's packages: only dpkg knows, since a program may lie outside a user's PATH.
     dpkg -s "$name" >/dev/null 2>&1 || missing="$missing $name"
 done
