@@ -82,10 +82,8 @@
   async function read() {
     [readTimer, reading, again] = [0, true, false];
     try {
-      const [here, signal] = [location.href, AbortSignal.timeout(20000)];
-      // From the primary: a standby may not have the change that the event announced.
-      const headers = { Accept: "text/html", "Forge-Position": "primary" };
-      const response = await fetch(here, { cache: "no-store", headers, signal });
+      const [here, headers] = [location.href, { Accept: "text/html", "Forge-Position": "primary" }];
+      const response = await fetch(here, { cache: "no-store", headers, signal: AbortSignal.timeout(20000) });
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       if (here !== location.href) again = true; // forms.js changed the list during the request
