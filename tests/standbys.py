@@ -52,6 +52,11 @@ class Standby:
             cursor = conn.execute(text)
             return cursor.fetchall() if cursor.description else []
 
+    def promote(self) -> None:
+        """Make it a primary. A statement that waits for that may be cancelled by the replay."""
+        self.sql("select pg_promote(wait => false)")
+        wait_for(lambda: self.sql("select pg_is_in_recovery()") == [(False,)])
+
     def pause(self) -> None:
         """Replay no later writes of the primary than those until now."""
         with psycopg.connect(self._primary) as conn:

@@ -252,11 +252,11 @@ def test_a_promoted_standby_is_not_used_and_a_new_one_takes_its_place(
         site.catch_up()
 
         primary.stop()
-        standby.sql("select pg_promote()")
+        standby.promote()
         wait_for(lambda: site.client.get("/courses", headers=ADMIN).status == 200)
         position = site.write(NEW)["Forge-Position"]
         assert site.shows(NEW, **EVENTUAL) and site.shows(NEW, Forge_Position=position)
-        assert not site.answers(), "the promoted standby is the primary"
+        wait_for(lambda: not site.answers())  # the promoted standby is the primary
 
         site.standby = Standby(standby.url(admin), tmp_path / "new", port)
         stack.callback(site.standby.stop)
@@ -276,7 +276,7 @@ def test_a_standby_that_is_promoted_by_mistake_does_not_replace_the_primary(
         settings = {"FORGE_DATABASE_REPLICA_URLS": json.dumps([standby.url(primary.app_url)])}
         database = TestDatabase("app", primary.owner_url, primary.app_url)
         site = Followed(stack.enter_context(running_app(database, **settings)), standby)
-        standby.sql("select pg_promote()")
+        standby.promote()
         sessions = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'"
         standby.sql(sessions)  # every process connects to it again
         for n in range(20):
