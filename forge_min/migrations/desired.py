@@ -224,7 +224,7 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
 
     A sortable column's index ends with the key, because keyset pages are ordered by both. A unique
     relation with soft deletion needs a second index: the partial one does not serve the foreign
-    key.
+    key. Deleted rows are few, and listed by themselves.
     """
     for member in resource.other_members:
         column = member.column
@@ -249,6 +249,9 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         table.add("index", name, "idx", table.of_tenant(*index.fields) + where)
     if resource.searchable:
         table.add("index", "", "search", "using gin (forge_search)")
+    if resource.soft_delete:
+        deleted = f"{table.of_tenant(resource.key.column)} where deleted_at is not null"
+        table.add("index", "", "deleted", deleted)
 
 
 def _of_join(edge: RelationEdge) -> _Table:
