@@ -19,7 +19,7 @@ from forge_min.actions.values import JSON_DEPTH, TYPES, read_text, to_text
 from forge_min.errors import Invalid
 from forge_min.testing import TestDatabase
 from forge_min.wsgi.response import to_json
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
@@ -554,7 +554,7 @@ def test_what_the_validator_takes_postgresql_takes_and_gives_back(
         conn.execute("set time zone 'UTC'")
         conn.execute(f"create temp table t (v {COLUMNS[kind]})")
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @example(Decimal("1.0E100"))
         @given(scalars.get(kind, likely) | anything)
         def inserted(value: object) -> None:
