@@ -12,8 +12,8 @@ from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
 from .cursors import LAST
 from .idempotency import IN_PROGRESS
-from .lists import INDEXES, MOST_RELATED, explain_list, shape_of
-from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, Filter, ListQuery
+from .lists import INDEXES, MOST_RELATED, explain_page, explain_rows, shape_of
+from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MAX_WALKED, Filter, ListQuery
 from .registry import Registry
 from .resource import (
     ANYBODY,
@@ -34,8 +34,9 @@ from .writer import ANY_VERSION, Upserted
 __all__ = [
     "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DEFAULT_LIMIT",
     "DeclaredReport", "EXACT", "Filter", "INDEXES", "IN_PROGRESS", "JSON_DEPTH", "JobHook",
-    "KeyChanges", "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_PAGE", "MOST_RELATED", "Page",
-    "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort", "TOO_LARGE", "TYPES",
-    "Transition", "Upserted", "explain_list", "format_duration", "iso_utc", "limit_of", "quote",
-    "rules_of", "scope", "shape_of", "shown_text", "to_text", "uuid7", "uuid_text",
+    "KeyChanges", "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_PAGE", "MAX_WALKED",
+    "MOST_RELATED", "Page", "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort",
+    "TOO_LARGE", "TYPES", "Transition", "Upserted", "explain_page", "explain_rows",
+    "format_duration", "iso_utc", "limit_of", "quote", "rules_of", "scope", "shape_of",
+    "shown_text", "to_text", "uuid7", "uuid_text",
 ]  # fmt: skip

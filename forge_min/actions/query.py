@@ -10,13 +10,14 @@ order and first in descending order, as in PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from .. import db
 from ..errors import BadRequest, FieldError
 from ..i18n import text
 from ..lazy import lazy_pattern
-from .base import DEFAULTS, hidden_columns, scope
+from .base import DEFAULTS, hidden_columns, load_frames, scope
 from .check import pointer
 from .resource import Column, Relation, Resource, Sort, quote
 from .values import TYPES, read_text
@@ -26,6 +27,7 @@ MAX_LIMIT = 100
 MAX_PAGE = 10_000
 MAX_SEARCH = 200  # characters
 MAX_RANKED = 10_000  # results of a search that are ranked; of more, an arbitrary part
+MAX_WALKED = 10_000  # rows of a large table that are read in the order of a list with conditions
 MAX_COUNT = 10_000  # rows that are counted; PostgreSQL's estimate is the total of more
 # Operator → SQL between the column and the parentheses around its value.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -45,6 +47,7 @@ _WORDS = (  # forge_prefix: ":*" after the last lexeme matches every word that b
     " '''' || %(forge_prefix)s::text)::tsquery"
 )
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
+LISTS = load_frames("lists.sql")
 
 
 Target = tuple[Relation, Resource[Any]]
@@ -323,9 +326,11 @@ def order_of(resource: Resource[Any], query: ListQuery) -> Order:
 
 
 def statement(
-    resource: Resource[Any], query: ListQuery, at: Position | None = None
+    resource: Resource[Any], query: ListQuery, at: Position | None = None, is_large: bool = False
 ) -> tuple[str, Params]:
     """Return the SQL of a list and its parameters, without forge_tenant.
+
+    is_large: the table has so many rows that the values of the query decide about its plan.
 
     The result has the resource's columns, the rank if it is a sort key, and the total if the query
     has a page or is counted. It has one row more than the limit if there is another page.
@@ -336,7 +341,7 @@ def statement(
     more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
     # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
     # each call (benchmarks/http, list). SAFETY: `:d` raises ValueError unless it is an int.
-    paging = f"\nlimit {query.limit + 1:d}"
+    paging = f"\nlimit {query.limit + 1:d}" + (db.PLAN_ANEW if is_large else "")
     if query.page or query.counted:
         source = quote(resource.source or resource.table)
         rows = f"select from {source}{where_clause(where)}\nlimit {MAX_COUNT + 1}"
@@ -349,19 +354,58 @@ def statement(
         # Ranking reads the text of each row: without a limit it takes seconds for a frequent word.
         source = f"(select * from {source}{where_clause(where)}\nlimit {MAX_RANKED}) forge_found"
         where = []
+    most = (query.page or 1) * query.limit + 1
+    found = ""
+    if is_large and (query.filters or query.q) and _has_index(order) and most <= MAX_LIMIT + 1:
+        found = _found(resource, query, at, most, params)
+        source, where = "forge_found", []
     select = f"{columns}{more}\nfrom {source}"
+    return found + _ordered(select, where, order, at, paging, params), params
+
+
+def _found(
+    resource: Resource[Any], query: ListQuery, at: Position | None, most: int, params: Params
+) -> str:
+    """The common table expression forge_found: rows that match, with the first `most` of the list.
+
+    PERF: the planner assumes that matching rows are spread evenly, and that each word of a search
+    is frequent: for rare values it would read the table in the order of the list (make bigtables).
+    So only the first rows are read in it, and if too few of them match, all that match are sorted.
+    """
+    where, order = conditions(resource, query, params), order_of(resource, query)
+    always = len(conditions(resource, replace(query, filters=(), q=""), {}))
+    # Conditions on the first sort key are a range of its index.
+    in_range = [f.column is order[0].column and f.frame == "{}" for f in query.filters]
+    walked = where[:always] + [each for each, is_in in zip(where[always:], in_range) if is_in]
+    matches = " and ".join(each for each in where if each not in walked) or "true"
+    columns, _, source = resource.select.partition("\nfrom ")
+    select = f"{columns}, {matches} as forge_matches\nfrom {source}"
+    walk = _ordered(select, walked, order, at, f"\nlimit {MAX_WALKED}", params)
+    every = f"{columns}, true\nfrom {source}{where_clause(where)}"
+    return LISTS["found"].substitute(walk=walk, every=every, most=f"{most:d}")
+
+
+def _has_index(order: Order) -> bool:
+    """Whether rows can be read in this order, see `migrations.desired`."""
+    names = ("created_at", "updated_at", RANK.name)
+    return len(order) <= 2 and order[0].column.name not in names
+
+
+def _ordered(
+    select: str, where: list[str], order: Order, at: Position | None, paging: str, params: Params
+) -> str:
+    """The SQL of rows in their order, from the position on."""
     if at is None or not at.keys:
-        backwards = at is not None
-        return select + where_clause(where) + _by(order, backwards) + paging, params
+        return select + where_clause(where) + _by(order, at is not None) + paging
     parts = [
         select + where_clause([*where, *beyond]) + _by(order[same:], at.backwards) + paging
         for same, beyond in _beyond(order, at, params)
     ]
     if len(parts) == 1:
-        return parts[0], params
+        return parts[0]
     # PERF: each of these is a range of the index; joined by OR they would filter all of it.
     ranges = "\nunion all\n".join(f"({part})" for part in parts)
-    return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}", params
+    return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}"
 
 
 def plan(resource: Resource[Any], query: ListQuery) -> tuple[str, Params]:

@@ -3,53 +3,50 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Any, cast
 
 from .. import db
 from ..auth import current_identity
-from ..errors import BadRequest, FieldError, ForgeError, NotFound, ReadTimeout
+from ..errors import BadRequest, ForgeError, NotFound, ReadTimeout
 from ..fanout import iso_utc, make_rows
 from ..i18n import text
-from ..lazy import lazy_pattern
 from . import aggregate as aggregates
 from . import query as queries
 from .aggregate import MAX_GROUPS, AggregateQuery
 from .base import BaseActions, Conn, Rows, load_frames
-from .check import pointer
 from .cursors import LAST, Cursors, read_cursor, write_cursor
 from .lists import (
     INDEXES,
     MANY,
     MOST_RELATED,
     ListShape,
+    check_contains,
     related_statement,
     shape_of,
     with_related_filters,
 )
-from .query import (
-    DEFAULT_LIMIT,
-    Filter,
-    ListQuery,
-    join,
-)
-from .resource import Page, R, Relation, Resource, quote
+from .query import DEFAULT_LIMIT, LISTS, ListQuery, join
+from .resource import Page, R, Relation, quote
 from .values import TYPES, to_text
 
 log = logging.getLogger("forge_min.actions")
-_AUDIT = load_frames("audit.sql")
+_AUDIT, _SIZE = load_frames("audit.sql"), LISTS["rows"].template
 _AUDIT_SIZES = ("octet_length(changes::text)",)
-MAX_SCANNED = 100_000  # rows that `contains` may read one by one
-# At least one trigram, of letters and digits (PostgreSQL manual, F.35.4).
-_WORD = lazy_pattern(r"[0-9A-Za-z]{3}")
 List = list  # inside the class, `list` is the action
 Group = dict[str, Any]
+# Rows of a large table. PERF: the lists of others are planned once: planning takes a fifth of their
+# time (benchmarks/http, list).
+LARGE = 100_000
 BATCH = 1000  # rows of one statement of `stream`
+SLOW = 1.0  # seconds of a list after which the index that it lacks is logged
 _SPELLED: Mapping[str, Callable[[Any], Any]] = {"datetime": iso_utc, "time": str, "float": float}
 
 
@@ -93,6 +90,8 @@ class ReadActions(BaseActions[R]):
 
     Every method may raise Unauthenticated, Forbidden and the errors of `db.translate`.
     """
+
+    _size = _size_due = 0.0  # rows of the table, and when they are looked at again
 
     def get(self, key: Any, *, conn: Conn = None) -> R:
         """Return a row. Raises NotFound."""
@@ -315,7 +314,7 @@ class ReadActions(BaseActions[R]):
         """
         query = self._with_related_filters(query)
         if query.filters and db.read_timeout.get():
-            self._check_contains(query, conn)
+            check_contains(self.resource, query, partial(self._run, conn))
         return query
 
     def _with_related_filters(self, query: ListQuery) -> ListQuery:
@@ -357,59 +356,28 @@ class ReadActions(BaseActions[R]):
             total = max(total, plan[0]["Plan"]["Plan Rows"])
         return page._replace(total=total, is_estimate=True)
 
-    def _has_many_rows(self, resource: Resource[Any], query: ListQuery, conn: Conn) -> bool:
-        """Whether a list has more rows than `contains` may read."""
-        ((rows,),) = self._run(conn, *queries.count(resource, query, MAX_SCANNED + 1))
-        return bool(rows > MAX_SCANNED)
-
-    def _check_contains(self, query: ListQuery, conn: Conn) -> None:
-        """Raise BadRequest F650 for a `contains` without an index that would read too many rows.
-
-        These are the rows that the other conditions leave.
-        """
-        slow = [f for f in query.filters if f.operator == "contains" and self._is_slow(f, conn)]
-        if slow:
-            rest = replace(query, filters=tuple(f for f in query.filters if f not in slow))
-            if self._has_many_rows(self.resource, rest, conn):
-                raise _too_many_rows(slow[0])
-
-    def _is_slow(self, f: Filter, conn: Conn) -> bool:
-        """Whether a `contains` reads all rows of this list, or of a large related table."""
-        if f.column.type.endswith("[]") or self._has_trigram(f, conn):
-            return False
-        return f.related is None or self._has_many_rows(f.related[1], ListQuery(), conn)
-
-    def _has_trigram(self, f: Filter, conn: Conn) -> bool:
-        """Whether the trigram index of the column serves this value."""
-        if not f.column.has_trigrams or f.value.isascii():
-            return f.column.has_trigrams and _WORD.search(f.value) is not None
-        # The letters of pg_trgm are those of the database's LC_CTYPE, with "C" only ASCII.
-        sql = (
-            "select string_agg(case when show_trgm(c) = '{}' then ' ' else 'x' end, '' order by n)"
-            " from string_to_table(%(forge_value)s::text, null) with ordinality _(c, n)"
-        )
-        return "xxx" in self._run(conn, sql, {"forge_value": f.value})[0][0]
-
     def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
-        if self.registry.advises:
-            self._warn(query)
+        if self.registry.advises and len(query.sorts) > 1:
+            # Whether other lists need an index depends on their rows.
+            shape = shape_of(self.resource, query)
+            self._warn(shape, shape._replace(equal=()))
+        sql, params = queries.statement(self.resource, query, at, self._is_costly(query, conn))
+        began = time.monotonic()
         try:
-            return self._run_page(conn, *queries.statement(self.resource, query, at), query.limit)
+            page = self._run_page(conn, sql, params, query.limit)
         except ReadTimeout as err:
             with suppress(ForgeError):  # the transaction of `conn` may have failed
                 err.hint = self._advise(shape_of(self.resource, query))
             raise
+        if time.monotonic() - began > SLOW:
+            self._warn(shape_of(self.resource, query))
+        return page
 
-    def _warn(self, query: ListQuery) -> None:
-        """Log the index that a list by several sort keys lacks, once.
-
-        Other lists are not logged: each condition and each sort key has an index, and whether one
-        of them is enough depends on the rows.
-        """
-        shape = shape_of(self.resource, query)
-        if len(query.sorts) > 1 and shape not in self._advised:
-            self._advised.add(shape)
-            self._advise(shape, shape._replace(equal=()))
+    def _warn(self, *shapes: ListShape) -> None:
+        """Log the index that a list lacks, once for each of its shapes."""
+        if shapes[0] not in self._advised:
+            self._advised.add(shapes[0])
+            self._advise(*shapes)
 
     def _advise(self, *shapes: ListShape) -> str:
         """Log and return how to add the index of the first shape, "" if an index serves one."""
@@ -419,6 +387,15 @@ class ReadActions(BaseActions[R]):
         if hint:
             log.warning("no index serves a list of %s; hint: %s", self.resource.topic, hint)
         return hint
+
+    def _is_costly(self, query: ListQuery, conn: Conn) -> bool:
+        """Whether the query has conditions on a large table, or concerns one of its tenants."""
+        if not query.filters and not query.q and not self.resource.tenant_scoped:
+            return False
+        if (now := time.monotonic()) >= self._size_due:
+            ((self._size,),) = self._run(conn, _SIZE, {"table": self.resource.table})
+            self._size_due = now + 60.0
+        return self._size >= LARGE
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[List[R]]:
         cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
@@ -476,22 +453,3 @@ def _plain(kind: str, value: Any) -> Any:
         return _SPELLED[kind](TYPES[kind].read(value)) if kind in _SPELLED else value
     except ValueError:
         return value
-
-
-def _too_many_rows(f: Filter) -> BadRequest:
-    name = ".".join([*([f.related[0].name] if f.related else []), f.column.name])
-    message = text(
-        "{name}: contains would search more than {max} rows; add conditions, or set"
-        ' searchable="substring" in the schema',
-        name=name,
-        max=MAX_SCANNED,
-    )
-    if f.column.has_trigrams:
-        message = text(
-            "{name}: contains needs three letters or digits in a row here; write more, or add"
-            " conditions",
-            name=name,
-        )
-    error = BadRequest(message, code="F650")
-    error.errors = (FieldError(pointer(f"{name}[contains]"), "too_slow", message),)
-    return error

@@ -37,6 +37,9 @@ CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its 
 Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its values
 # Never prepared, so that a transaction can end after DEALLOCATE ALL.
 BEGIN: Statement = ("begin isolation level read committed", ())
+PLAN_ANEW = "\n/* not prepared */"
+"""Part of a statement that is planned for its values each time. The plan of a prepared statement is
+for average values, so for a rare one it may read the whole table (PostgreSQL manual, PREPARE)."""
 UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
 # The position in the WAL up to which the commits of this session are, in bytes.
 POSITION = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
@@ -130,9 +133,10 @@ class PreparedStatements:
         """Count one use; return the new statement's name and the name to close first, if any.
 
         Returns None if the statement is prepared already or was not used often enough, and for
-        UNPREPARED.
+        UNPREPARED and PLAN_ANEW.
         """
-        if self._after is None or statement in self._names or statement in UNPREPARED:
+        is_excluded = statement in UNPREPARED or PLAN_ANEW in statement[0]
+        if self._after is None or statement in self._names or is_excluded:
             return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
         if len(self._counts) > CAPACITY:

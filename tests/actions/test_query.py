@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -231,8 +232,15 @@ def test_a_list_with_filter_sort_and_total_is_one_round_trip(
         database.close()
 
 
-def test_a_list_that_comes_often_is_planned_once(shop: Bookshop) -> None:
-    """PostgreSQL keeps a plan when it is about as cheap as one for the values of each call."""
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_list_that_comes_often_is_planned_once_unless_its_table_is_large(
+    shop: Bookshop, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    """PostgreSQL keeps a plan when it is about as cheap as one for the values of each call.
+
+    That plan would read a large table for a rare value.
+    """
+    monkeypatch.setattr("forge_min.actions.reader.LARGE", 5_000 if is_large else 5_001)
     shop.owner.execute(
         "insert into books (id, tenant_id, title)"
         " select lpad(to_hex(n), 32, '0')::uuid, %s, 't' from generate_series(1, 5000) n",
@@ -250,7 +258,57 @@ def test_a_list_that_comes_often_is_planned_once(shop: Bookshop) -> None:
             "select generic_plans, custom_plans from pg_prepared_statements"
             " where statement like '%%\"title\" =%%'"
         ).fetchall()
-    assert plans and all(custom <= 5 and generic >= 10 for generic, custom in plans), plans
+    assert bool(plans) != is_large
+    assert all(custom <= 5 and generic >= 10 for generic, custom in plans), plans
+
+
+def test_the_lists_of_a_large_table_are_those_of_a_small_one(
+    shop: Bookshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some find their rows among the first of their order, others among all that match."""
+    chance = random.Random(9)
+    for n in range(1, 90):
+        book = {"id": UUID(int=n), "title": chance.choice("abc"), "pages": chance.randrange(4)}
+        book |= {"price": chance.choice([None, 1, 2]), "blurb": chance.choice(["red", "blue"])}
+        shop.add("books", book | {"deleted_at": chance.choice([None, None, "2026-01-01Z"])})
+    books = shop["books"]
+    monkeypatch.setattr("forge_min.actions.query.MAX_WALKED", 9)
+
+    def pages(is_large: bool, asked: dict[str, list[str]], **options: Any) -> list[list[Any]]:
+        monkeypatch.setattr("forge_min.actions.reader.LARGE", -1 if is_large else 1e9)
+        books._size_due = 0.0
+        query = replace(ListQuery.parse(books.resource, asked), **options)
+        found = [books.list(query)]
+        while found[-1].next:
+            found.append(books.list(replace(query, cursor=found[-1].next)))
+        back = books.list(replace(query, cursor="last"))
+        found.append(back)
+        while back.prev:
+            back = books.list(replace(query, cursor=back.prev))
+            found.append(back)
+        return [[row.id for row in page.rows] + [page.total] for page in found]
+
+    for sort in ("", "-id", "title", "-price", "price", "price,-title"):
+        for asked in ({"title": "a"}, {"title[in]": "a,b", "pages": "2"}, {"price[gte]": "2"},
+                      {"q": "red"}, {"q": "nothing"}, {"q": "blue", "title[ne]": "c"}):  # fmt: skip
+            query = {name: [value] for name, value in asked.items()} | {"limit": ["3"]}
+            query |= {"sort": [sort]} if sort else {}
+            for options in ({}, {"counted": True}, {"deleted": True}):
+                with as_identity(NORTH):
+                    assert pages(True, query, **options) == pages(False, query, **options)
+
+
+def test_an_empty_list_is_read_once(fresh_database: TestDatabase, shop: Bookshop) -> None:
+    with counting_proxy(fresh_database.app_url) as proxy, as_identity(NORTH):
+        database = db.Database(proxy.url)
+        books = type(shop["books"])(database)
+        books.registry = shop
+        query = ListQuery.parse(books.resource, {"title": ["none"]})
+        books.list(query)
+        with proxy.counted() as trips:
+            assert books.list(query).rows == []
+        assert trips() == 1
+        database.close()
 
 
 # -- the same from Python values -------------------------------------------------------------------

@@ -180,8 +180,10 @@ def test_every_action_in_a_tenant_is_one_round_trip(
         far = Workshop(fresh_database, proxy.url)
         far.database.connection()
         far.tags("a", "b", who=BOSS)
+        products = far["products"]
+        with as_identity(BOSS):
+            products.list()  # reads the size of the table, as once a minute
         with as_identity(BOSS), proxy.counted() as trips:
-            products = far["products"]
             made = products.create({"code": "A", "tag_ids": ["a"], "details": {"a": [1]}})
             assert trips() == 1
             products.update(made.id, {"name": "x", "code": "A", "tag_ids": ["b"]}, version=1)

@@ -109,7 +109,7 @@ def test_a_relation_with_10_000_targets_is_searched(server: EmbeddedServer, tmp_
 def test_a_filter_of_a_large_table_has_an_index_or_is_refused(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_min.actions.reader.MAX_SCANNED", 1000)
+    monkeypatch.setattr("forge_min.actions.lists.contains.MAX_SCANNED", 1000)
     substring = 'filterable=True, searchable="substring"'
     schemas = {
         "city": f'schema.string("name", required=True, filterable=True),'

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ... import db
-from ..query import Filter, ListQuery, Params, order_of, statement
+from ..query import Filter, ListQuery, Params, order_of, plan, statement
 from ..resource import Resource, Sort, quote
 from ..statement import sql_type
 
@@ -67,12 +67,21 @@ def _has_one_value(f: Filter) -> bool:
     return f.operator == "eq" or (f.operator == "is_null" and bool(f.value))
 
 
-def explain_list(resource: Resource[Any], query: ListQuery, tenant: str) -> tuple[str, Params]:
-    """Return an EXPLAIN of a tenant's list by unknown values, and its parameters.
-
-    PostgreSQL assumes that an unknown value is as frequent as the average of its column.
-    """
-    sql, params = statement(resource, query)
-    for n, f in enumerate(query.filters):  # a literal null would match no row
-        sql = sql.replace(f"%(f{n})s", f"select null::{sql_type(resource, f.column.name)}")
+def explain_page(resource: Resource[Any], sort: Sort, tenant: str) -> tuple[str, Params]:
+    """Return an EXPLAIN of a tenant's list by this sort key, and its parameters."""
+    sql, params = statement(resource, ListQuery(sorts=(sort,)))
     return f"explain (format json) {sql}", {**params, "forge_tenant": tenant}
+
+
+def explain_rows(
+    resource: Resource[Any], filters: tuple[Filter, ...], tenant: str
+) -> tuple[str, Params]:
+    """Return an EXPLAIN of a tenant's rows that fulfil conditions, and its parameters.
+
+    The values are unknown: PostgreSQL assumes that each is as frequent as the average of its
+    column.
+    """
+    sql, params = plan(resource, ListQuery(filters))
+    for n, f in enumerate(filters):  # a literal null would match no row
+        sql = sql.replace(f"%(f{n})s", f"select null::{sql_type(resource, f.column.name)}")
+    return sql, {**params, "forge_tenant": tenant}

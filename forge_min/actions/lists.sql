@@ -1,0 +1,21 @@
+Lists of large tables. $names are filled in by query.py: names and numbers of our own, never a value.
+
+-- The first rows that match: of $walk, which has the first rows in the order of the list, or if these are fewer than
+-- $most, of all rows. Each part is read only if it is needed.
+-- name: found
+with forge_near as materialized (
+select * from (
+$walk
+) forge_walk
+where forge_matches
+limit $most
+), forge_found as materialized (
+select * from forge_near
+where (select count(*) from forge_near) >= $most
+union all
+$every and (select count(*) from forge_near) < $most
+)
+
+-- By the statistics of PostgreSQL; -1 if there are none.
+-- name: rows
+select reltuples from pg_class where oid = quote_ident(%(table)s)::regclass
