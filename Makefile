@@ -11,6 +11,7 @@ PEERS := .venv-peers
 SIZES := .venv-size
 # Tests wait for each other's processes a good deal: one worker more than there are processors.
 MINUTES ?= 3
+ROWS ?= 20000000
 EXAMPLE ?= departures
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -23,7 +24,7 @@ PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 MANUAL := forge_min/_manual/index.html
 
-.PHONY: help run notes test failover thorough system lint types check docs pictures install bench wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run notes test failover thorough system lint types check docs pictures install bench bigtables wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
@@ -108,6 +109,9 @@ pictures: $(READY)  ## take the pictures of README.md from the example; needs ch
 
 bench: wrk $(READY) $(PEERS)/.made  ## compare speed with other frameworks in the same run
 	@$(PY) benchmarks/run.py
+
+bigtables: $(READY)  ## time every kind of list of a table with ROWS=20000000; needs 16 GB below TMPDIR
+	@PYTHONPATH=tests $(PY) tests/big_tables.py --rows $(ROWS)
 
 wrk:
 	@tools/wrk.sh
