@@ -73,6 +73,8 @@ def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, 
             if stored_hash != params["hash"]:
                 message = text("this Idempotency-Key was used with another request")
                 raise Invalid([], message, code="F623")
+            # SAFETY: the first request may have been F409, without a standby that has its rows.
+            db.run(conn, _IDEMPOTENCY["confirm"])
             return status, [(name, value) for name, value in headers], body.encode(), True
         status, headers, content = run(conn)
         response = {"status": status, "headers": Jsonb(headers), "body": content.decode()}

@@ -7,6 +7,10 @@ select pg_try_advisory_xact_lock(hashtextextended(%(scope)s::text || ' ' || %(ke
 select request_hash, status, headers, body from forge_idempotency
 where scope = %(scope)s and key = %(key)s and created_at > now() - interval '24 hours'
 
+-- The commit of this message waits until a synchronous standby has it, and everything before it.
+-- name: confirm
+with message as materialized (select pg_logical_emit_message(true, 'forge', '')) select from message
+
 -- name: keep
 with old as (
   delete from forge_idempotency where ctid = any(array(

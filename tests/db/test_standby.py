@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from forge_min import db, jobs, notify
+from forge_min.actions.idempotency import _once
 from forge_min.db import Database, EmbeddedServer
 from forge_min.errors import Unavailable
 
@@ -34,6 +35,7 @@ def own() -> Iterator[EmbeddedServer]:
             with db.connect(started.owner_url) as conn:
                 db.migrate(conn, db.FORGE_MIGRATIONS)
                 conn.execute("create table writes (id int); grant all on writes to public")
+                conn.execute("grant all on forge_idempotency to public")
             yield started
 
 
@@ -82,6 +84,27 @@ def test_a_commit_that_waits_for_a_standby_loses_its_connection(own: EmbeddedSer
         assert waits()[0] < 3, "only probes wait"
         assert database.standbys.are_missing
     database.close()
+
+
+def test_a_repetition_is_answered_when_a_standby_has_its_row(own: EmbeddedServer) -> None:
+    """The first request has an unknown result (F409); its row would be lost in a failover."""
+    request = {"scope": "here", "key": "k", "hash": "h"}
+
+    def save(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        db.run(conn, "insert into writes values (2)")
+        return 201, [], b"{}"
+
+    database, other = (Database(own.app_url, patience=3600.0) for _ in range(2))
+    with no_standby(own):
+        for each in (database, other):
+            with pytest.raises(Unavailable) as caught:
+                _once(each.connection(), request, save)
+            assert caught.value.code == "F409"
+    assert _once(other.connection(), request, save) == (201, [], b"{}", True)
+    rows = other.connection().execute("select id from writes where id = 2").fetchall()
+    assert rows == [(2,)]
+    for each in (database, other):
+        each.close()
 
 
 def test_behind_a_pooler_commits_do_not_wait_either(
