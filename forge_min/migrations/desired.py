@@ -250,8 +250,9 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
     if resource.searchable:
         table.add("index", "", "search", "using gin (forge_search)")
     if resource.soft_delete:
-        deleted = f"{table.of_tenant(resource.key.column)} where deleted_at is not null"
-        table.add("index", "", "deleted", deleted)
+        key = resource.key.column
+        deleted = f"{table.of_tenant(key)} where deleted_at is not null"
+        table.add("index", f"{key}_where_deleted_at", "idx", deleted)
 
 
 def _of_join(edge: RelationEdge) -> _Table:

@@ -147,7 +147,7 @@ create unique index posts_title_key on posts (tenant_id, title) where deleted_at
 create index posts_rank_idx on posts (tenant_id, rank, id);
 create index posts_lead_id_idx on posts (tenant_id, lead_id);
 create index posts_search on posts using gin (forge_search);
-create index posts_deleted on posts (tenant_id, id) where deleted_at is not null;
+create index posts_id_where_deleted_at_idx on posts (tenant_id, id) where deleted_at is not null;
 create index posts_tags_tag_id_idx on posts_tags (tenant_id, tag_id);
 
 alter table posts
