@@ -145,6 +145,7 @@ def _values(
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
+        "ready_path": config.server.ready_path,
         "secrets": "\n".join(f"**/{name}" for name in secret_names()),
         "vendor_rules": _vendor_rules(vendor),
         **_ports(config),

@@ -53,6 +53,21 @@ def test_every_object_fits_its_schema(deployed: Path) -> None:
             kubernetes_validate.validate(each, VERSION, strict=True)
 
 
+def test_a_copied_overlay_and_another_ready_path_are_used(project: Path) -> None:
+    with (project / "forge.toml").open("a") as file:
+        file.write('\n[server]\nready_path = "/ready"\n')
+    deploy(project, also=["kubernetes", "haproxy"])
+    assert "httpchk GET /ready\n" in (project / "haproxy" / "haproxy.cfg").read_text()
+    staging = shutil.copytree(project / PRODUCTION, project / PRODUCTION.with_name("staging"))
+    file = staging / "kustomization.yaml"
+    file.write_text(file.read_text().replace("namespace: departures", "namespace: other"))
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in built(staging)}
+    (trigger,) = objects["ScaledObject", "departures-worker"]["spec"]["triggers"]
+    assert 'namespace="other"' in trigger["metadata"]["query"]
+    (container,) = objects["Deployment", "departures-web"]["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
 def test_files_without_kustomize_fit_too(deployed: Path) -> None:
     for path in sorted((deployed / BASE).glob("[!k]*.yaml")):
         for each in yaml.safe_load_all(path.read_text()):
