@@ -1,9 +1,9 @@
 """Requests that a standby may answer, because they name the position that they must not miss.
 
 A response to a write has the position of the write in the WAL, in the header Forge-Position, and
-for browsers in a signed cookie. A GET or HEAD with a position may be answered by a standby that has
-replayed it; one with `Forge-Consistency: eventual` by any standby. Everything else is read from the
-primary.
+for browsers in a signed cookie; after F409, a position that no standby has. A GET or HEAD with a
+position may be answered by a standby that has replayed it; one with `Forge-Consistency: eventual`
+by any standby. Everything else is read from the primary.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class ReadYourWrites:
             response = handler(request)
         finally:
             db.consistency.reset(token)
+        if getattr(request.environ.get(wsgi.ERROR), "code", "") == "F409":
+            current.note(db.UNKNOWN_POSITION)
         if current.written is not None:
             value = str(current.written)
             response.headers.append((HEADER, value))

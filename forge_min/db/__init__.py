@@ -24,6 +24,7 @@ from .database import Database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .replicas import (
     ANY_POSITION,
+    UNKNOWN_POSITION,
     Consistency,
     Replica,
     Replicas,
@@ -33,7 +34,7 @@ from .replicas import (
     standby_url,
 )
 from .roles import check_bound_role, ensure_app_role, role_findings
-from .run import is_idle, read, read_timeout, run
+from .run import is_idle, read, read_timeout, record_position, run
 from .statements import PLAN_ANEW, literal, sql_array
 from .thread import (
     DATABASE_ERRORS,
@@ -69,10 +70,11 @@ FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 __all__ = [
     "ANY_POSITION", "Connect", "Connection", "Consistency", "DATABASE_ERRORS", "Database",
     "DatabaseThread", "EmbeddedServer", "FORGE_MIGRATIONS", "IDLE", "MigrationFile", "NoResponse",
-    "PLAN_ANEW", "Replaced", "Replica", "Replicas", "ThreadConnection", "WalPosition",
-    "after_commit", "candidates", "check_bound_role", "connect", "consistency", "ensure_app_role",
-    "errors_translated", "is_idle", "is_pooled", "literal", "load_sql", "migrate", "migrate_down",
-    "migration_lock", "migration_status", "notifies_in_transaction", "nudge", "query", "read",
-    "read_from_primary", "read_migrations", "read_timeout", "role_findings", "run", "run_checked",
-    "scratch_database", "sql_array", "standby_url", "transaction", "translate", "write_private",
+    "PLAN_ANEW", "Replaced", "Replica", "Replicas", "ThreadConnection", "UNKNOWN_POSITION",
+    "WalPosition", "after_commit", "candidates", "check_bound_role", "connect", "consistency",
+    "ensure_app_role", "errors_translated", "is_idle", "is_pooled", "literal", "load_sql",
+    "migrate", "migrate_down", "migration_lock", "migration_status", "notifies_in_transaction",
+    "nudge", "query", "read", "read_from_primary", "read_migrations", "read_timeout",
+    "record_position", "role_findings", "run", "run_checked", "scratch_database", "sql_array",
+    "standby_url", "transaction", "translate", "write_private",
 ]  # fmt: skip

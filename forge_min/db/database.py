@@ -116,7 +116,7 @@ class Database:
         if self.replicas is not None:
             self.replicas.start()
             conn = self.connection()
-            required = position_of(conn, run(conn, POSITION)[0])
+            required = position_of(conn, run(conn, POSITION)[0][0])
             self.replicas.wait(required)
         token = consistency.set(Consistency(required))
         try:

@@ -66,8 +66,8 @@ class WalPosition(NamedTuple):
 
 ANY_POSITION = WalPosition("", "", 0)
 """Any state of a standby that follows the primary is accepted."""
-UNREACHED = 2**63 - 1
-"""The `lsn` of a position that no standby replays, so that the primary is read."""
+UNKNOWN_POSITION = WalPosition("0", "00000000", 0)
+"""After a commit with an unknown result: a position of no cluster, so the primary is read."""
 
 
 class Consistency:
@@ -219,9 +219,9 @@ class Replicas(DatabaseThread):
         return WalPosition(cluster, timeline, lsn), in_recovery
 
 
-def position_of(conn: Any, row: Sequence[Any]) -> WalPosition:
-    """Return the position after a write on this connection. row: of `statements.POSITION`."""
-    return WalPosition(conn.cluster, conn.timeline, int(row[0]))
+def position_of(conn: Any, lsn: Any) -> WalPosition:
+    """Return the position after a write on this connection. lsn: of `statements.POSITION`."""
+    return WalPosition(conn.cluster, conn.timeline, int(lsn)) if lsn else UNKNOWN_POSITION
 
 
 def standby_url(url: str) -> str:

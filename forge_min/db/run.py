@@ -28,10 +28,9 @@ from ..errors import ForgeError, ReadTimeout, Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
 from .connection import Connection
-from .replicas import UNREACHED, consistency, position_of
+from .replicas import consistency, position_of
 from .statements import (
     BEGIN,
-    COMMIT_WITH_POSITION,
     POSITION,
     UNPREPARED,
     Statement,
@@ -159,7 +158,8 @@ def _run_directly(
         statement = text, converter.types or ()
         message = statement, values, converter.formats
         may_retry = conn.pgconn.transaction_status == IDLE and not begin
-        records = conn.records_position and may_retry and _writes(conn, sql)
+        commits = sql == "commit" or (may_retry and _writes(conn, sql))
+        records = conn.records_position and commits
         while (result := _execute(conn, message, tenant, begin, records)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
             if not stale or not conn.prepared.forget(statement, SET_TENANT):
@@ -220,7 +220,7 @@ def _execute(
     with conn.lock:
         begin_wait()
         try:
-            if statement in UNPREPARED or statement[0] is COMMIT_WITH_POSITION:
+            if statement in UNPREPARED and not records:
                 pg.send_query(statement[0].encode())
                 return _first_failure(conn.wait(generators.execute(pg)))
             is_plain = tenant is None and not begin and not records
@@ -280,7 +280,7 @@ def _pipeline(
     if records:
         (position,) = conn.wait(_fetch_results(pg, 1))
         # SAFETY: without a position it was committed all the same.
-        note_position(conn, [position.get_value(0, 0) or UNREACHED])
+        note_position(conn, position.get_value(0, 0))
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -345,16 +345,19 @@ def check_replicated(conn: Connection) -> None:
         raise Unavailable(UNKNOWN, code="F409")
 
 
-def note_position(conn: Connection, row: Sequence[Any]) -> None:
-    """Note the position after a write for the request. row: of POSITION."""
+def note_position(conn: Connection, lsn: Any) -> None:
+    """Note the position after a write for the request.
+
+    lsn: of POSITION; None: unknown.
+    """
     if (current := consistency.get()) is not None:
-        current.note(position_of(conn, row))
+        current.note(position_of(conn, lsn))
 
 
 def record_position(conn: Connection) -> None:
     """Note the position after a transaction of the request. It never fails: it was committed."""
     if consistency.get() is not None:
-        row: Sequence[Any] = [UNREACHED]
+        lsn = None
         with suppress(ForgeError):
-            row = run(conn, POSITION)[0]
-        note_position(conn, row)
+            ((lsn,),) = run(conn, POSITION)
+        note_position(conn, lsn)

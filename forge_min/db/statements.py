@@ -43,7 +43,6 @@ for average values, so for a rare one it may read the whole table (PostgreSQL ma
 UNPREPARED = (BEGIN, ("commit", ()), ("rollback", ()))
 # The position in the WAL up to which the commits of this session are, in bytes.
 POSITION = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
-COMMIT_WITH_POSITION = f"commit; {POSITION}"
 
 
 def literal(value: str) -> str:

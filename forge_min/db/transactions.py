@@ -27,11 +27,10 @@ from .run import (
     check_replicated,
     check_writable,
     is_idle,
-    note_position,
     record_position,
     run,
 )
-from .statements import COMMIT_WITH_POSITION, require_tenant
+from .statements import require_tenant
 from .translate import errors_translated
 
 SCOPE = (
@@ -148,10 +147,7 @@ def run_checked(
         _check_usable(conn)
         if is_idle(conn):
             raise DatabaseError("the transaction of a write was ended inside it")
-        if conn.records_position:
-            note_position(conn, run(conn, COMMIT_WITH_POSITION)[0])
-        else:
-            run(conn, "commit")
+        run(conn, "commit")
     finally:
         conn.hooks = None
         if conn.pgconn.transaction_status == ACTIVE:  # `check` has left a COPY or a pipeline

@@ -15,8 +15,8 @@ from ..resources import table
 
 TABLE = table(__package__, "errors.toml")
 UNKNOWN = gettext_noop(
-    "the connection was lost while this was being saved: check whether it was saved. An API client"
-    " repeats the request with the same Idempotency-Key"
+    "the connection was lost while this was being saved. Send the form again, or repeat the request"
+    " with its Idempotency-Key: it is saved once. Without a key, check first whether it was saved"
 )
 
 

@@ -5,7 +5,7 @@ Loads neither psycopg nor OpenTelemetry, so that a process can bind its port fir
 
 from ..fanout import escape
 from .application import Application
-from .contract import SECURITY_HEADERS, OnServerResponse, environ_key
+from .contract import ERROR, SECURITY_HEADERS, OnServerResponse, environ_key
 from .markup import (
     Raw,
     check_root,
@@ -73,8 +73,8 @@ from .server import Server, ServerThread, inherited_listener
 from .static import StaticFiles, content_type
 
 __all__ = [
-    "Application", "CORS", "CSRF", "Compress", "ConcurrencyLimit", "DEVICE_COOKIE", "HTTPProblem",
-    "Handler", "Headers", "Identify", "Method", "MethodNotAllowed", "Middleware",
+    "Application", "CORS", "CSRF", "Compress", "ConcurrencyLimit", "DEVICE_COOKIE", "ERROR",
+    "HTTPProblem", "Handler", "Headers", "Identify", "Method", "MethodNotAllowed", "Middleware",
     "OnServerResponse", "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route",
     "Router", "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles",
     "bearer", "check_csrf", "check_root", "check_url", "client_network", "content_type", "cookie",

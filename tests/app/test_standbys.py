@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 from forge_min import db
 from forge_min.app import Runtime
-from forge_min.testing import Client, TestDatabase, fresh_database, running_app
+from forge_min.auth import Identity, as_identity
+from forge_min.html.lists.many_rows import insert_operation
+from forge_min.testing import Client, TestDatabase, drain_jobs, fresh_database, running_app
 from psycopg.conninfo import make_conninfo
 
 from standbys import Pair, Standby, replicated
@@ -138,6 +141,45 @@ def test_lists_and_their_csv_are_read_from_a_standby_that_has_the_position(
             assert site.shows(NEW, path, **headers), headers
     site.catch_up()
     assert site.shows(NEW, path, Forge_Position=now["Forge-Position"])
+
+
+def test_a_write_with_an_unknown_result_is_looked_for_on_the_primary(
+    site: Followed, pair: Pair
+) -> None:
+    """It is saved, but not confirmed by a standby (F409)."""
+    site.write(OLD)
+    body = {"time": NEW, "length": "PT90M", "tags": ["a"], "float": 1.5}
+    with site.paused(), db.connect(pair[0].admin_url) as admin:
+        admin.execute("alter system set synchronous_standby_names = 'missing'")
+        admin.execute("select pg_reload_conf()")
+        wait_for(lambda: admin.execute("show synchronous_standby_names").fetchone() == ("missing",))
+        try:
+            response = site.client.post(API, json=body, headers=ADMIN | {"Cookie": "a=b"})
+        finally:
+            admin.execute("alter system reset synchronous_standby_names")
+            admin.execute("select pg_reload_conf()")
+        assert (response.status, response.json["code"]) == (503, "F409")
+        assert "repeat the request with its Idempotency-Key" in response.json["detail"]
+        cookie = str(response.headers["Set-Cookie"]).partition(";")[0]
+        assert site.shows(NEW, Cookie=cookie)
+        assert site.shows(NEW, Forge_Position=str(response.headers["Forge-Position"]))
+
+
+def test_the_list_shows_what_a_job_on_its_rows_has_done(site: Followed) -> None:
+    old = site.write(OLD)["Cookie"]
+    tenant = UUID(ADMIN["X-Test-Tenant"])
+    ann = Identity("ann", frozenset({"manager", "member"}), tenant=tenant)
+    with site.paused():
+        courses = site.running.registry.actions["courses"]
+        with as_identity(ann):
+            keys = [row.id for row in courses.stream()]
+            job = insert_operation(courses, keys, "delete", {"_once": ["a token"]})
+        drain_jobs(site.running)
+        done = site.client.get(f"/courses/-/selected/{job}", headers=ADMIN | {"Cookie": old})
+        assert "Done for" in done.text and site.shows(OLD, Cookie=old)
+        sent = [value for name, value in done.headers.items() if name == "Set-Cookie"]
+        (cookie,) = (value.partition(";")[0] for value in sent if "position" in value)
+        assert not site.shows(OLD, Cookie=cookie)
 
 
 def test_only_the_cookie_that_the_site_has_signed_allows_a_standby(site: Followed) -> None:

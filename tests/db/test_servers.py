@@ -157,3 +157,27 @@ def test_a_statement_that_takes_long_is_left_alone(fresh_database: TestDatabase)
     assert db.run(database.connection(), "select 1 from pg_sleep(4)") == [(1,)]
     assert {thread.name for thread in threading.enumerate()} >= names
     database.close()
+
+
+def test_a_session_that_is_terminated_after_a_commit_does_not_say_that_nothing_was_saved(
+    fresh_database: TestDatabase,
+) -> None:
+    """The server ends it while it reads the position of the commit, as in a fast shutdown."""
+    with db.connect(fresh_database.owner_url) as owner:
+        owner.execute(
+            "create table writes (id int);"
+            "create function public.pg_current_wal_insert_lsn() returns pg_lsn language plpgsql as"
+            " $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$"
+        )
+        for work in (
+            lambda conn: db.run(conn, "insert into writes values (1)"),
+            lambda conn: db.run_checked(conn, "insert into writes values (1)", None, None, len),
+        ):
+            with db.connect(fresh_database.owner_url) as conn:
+                conn.execute("set search_path = public, pg_catalog")
+                conn.records_position = True
+                try:
+                    work(conn)
+                except Unavailable as err:
+                    assert err.code == "F409"
+        assert owner.execute("select count(*) from writes").fetchone() == (2,)

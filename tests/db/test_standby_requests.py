@@ -14,7 +14,7 @@ from forge_min.actions import ListQuery
 from forge_min.actions.reader import ReadActions
 from forge_min.auth import as_identity
 from forge_min.db import ANY_POSITION, Consistency, WalPosition, consistency, transactions
-from forge_min.db.replicas import UNREACHED, Replica
+from forge_min.db.replicas import UNKNOWN_POSITION, Replica
 from forge_min.errors import ForgeError
 from forge_min.testing import TestDatabase
 from psycopg.conninfo import make_conninfo
@@ -80,7 +80,7 @@ def test_a_committed_transaction_without_a_position_is_no_error(
             db.run(conn, "insert into languages values ('fr')")
             db.after_commit(conn, lambda: hooks.append("ran"))
     assert hooks == ["ran"]
-    assert request.written is not None and request.written.lsn == UNREACHED
+    assert request.written == UNKNOWN_POSITION
     assert owner.execute("select count(*) from languages").fetchall() == [(2,)]
 
 

@@ -103,6 +103,7 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
     context: dict[str, Any] = {"notice": notice, "problem": problem, "rows": rows, "back": url}
     context["trail"] = [Hyperlink(topic, url)]
     page = layout.page(request, outcome.render, title, **context)
+    db.record_position(actions.connection())  # the list shows the changes of the job
     if not has_ended:
         page.headers.append(("Refresh", str(_RELOAD)))
     return page
