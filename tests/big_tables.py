@@ -19,20 +19,20 @@ import re
 import statistics
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
 from forge_min import db
 from forge_min.actions import LAST, ListQuery, Registry
-from forge_min.actions.cursors import Cursors
+from forge_min.actions.lists.cursors import Cursors
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
 from forge_min.errors import BadRequest, ForgeError
@@ -150,7 +150,7 @@ PARTNER_IDS = {n: UUID(hashlib.md5(str(n).encode()).hexdigest()) for n in range(
 
 @dataclass
 class Result:
-    """What the runs of a list have shown.
+    """The results of the runs of a list.
 
     refused: the code of its error, or "".
     rows, buffers: visited by the plans of one call, in memory or on disk.
@@ -171,8 +171,9 @@ class Result:
 class Kind:
     """One kind of list.
 
-    cursor: where it begins: "", "last", "middle", "before" (the middle, backwards), "null" (in the
-        rows without a weight).
+    cursor: the start of the page: "", "last", "middle", "before" (the middle, backwards), "null"
+        (in the rows without a weight), "back" (from the second page to the first one), "end" (to
+        the last page from the one before it).
     usual: a frequent request, for which the plan of a prepared statement is made.
     """
 
@@ -203,11 +204,12 @@ class BigTables:
         """Request a list `runs` times, fewer if that takes seconds, and set its times."""
         result = Result()
         with as_identity(Identity("big", tenant=kind.tenant)):
+            cursor = self._cursor(kind)
             for _ in range(runs):
                 began = time.perf_counter()
                 try:
                     with reading(TIMEOUT):
-                        self._list(kind)
+                        self._list(kind, cursor)
                 except ForgeError as err:
                     if err.code not in ("F608", "F642", "F650"):
                         raise
@@ -221,9 +223,10 @@ class BigTables:
         """Request a list once without a time-out, and set the rows and buffers."""
         result = Result()
         with as_identity(Identity("big", tenant=kind.tenant)):
+            cursor = self._cursor(kind)
             self._explain(True)
             try:
-                self._list(kind)
+                self._list(kind, cursor)
             except BadRequest as err:
                 result.refused = err.code
             self._explain(False)
@@ -232,9 +235,9 @@ class BigTables:
             result.rows += visited(plan)
         return result
 
-    def _list(self, kind: Kind) -> None:
+    def _list(self, kind: Kind, cursor: str | None) -> None:
         actions = self.registry.actions[kind.topic]
-        page = actions.list(replace(kind.query, cursor=self._cursor(kind, actions)))
+        page = actions.list(replace(kind.query, cursor=cursor))
         actions.related(page.rows, kind.query.include)
 
     def _explain(self, on: bool) -> None:
@@ -251,10 +254,13 @@ class BigTables:
         if plan:
             self._plans.append(json.loads(plan)["Plan"])
 
-    def _cursor(self, kind: Kind, actions: Any) -> str | None:
-        """The cursor of a row in the middle of the table, which is somewhere in other orders."""
+    def _cursor(self, kind: Kind) -> str | None:
+        """The cursor of a kind; the middle of the table is somewhere in other orders."""
+        actions = self.registry.actions[kind.topic]
         if kind.cursor in ("", "last"):
             return LAST if kind.cursor else None
+        if kind.cursor in ("back", "end"):
+            return self._neighbour(kind, actions)
         number = rows_of(kind.topic, self.rows) // 20_000 * 10_000 + (
             4 if kind.cursor == "null" else 2
         )
@@ -263,6 +269,17 @@ class BigTables:
         values = [*(column.value_of(row) for column in actions.resource.columns), 0.5]
         cursors = Cursors(actions.resource, kind.query, kind.tenant, self.registry.secret)
         return cursors.write(values, kind.cursor == "before")
+
+    def _neighbour(self, kind: Kind, actions: Any) -> str | None:
+        """The cursor from a page to the first or last one; None if there is only one page."""
+        back = kind.cursor == "back"
+        with suppress(ForgeError), reading(TIMEOUT):
+            page = actions.list(replace(kind.query, cursor=None if back else LAST))
+            cursor = page.next if back else page.prev
+            if cursor is not None:
+                page = actions.list(replace(kind.query, cursor=cursor))
+                return cast("str | None", page.prev if back else page.next)
+        return None
 
 
 def visited(plan: Mapping[str, Any]) -> int:
@@ -293,7 +310,8 @@ ORDERS = (
     "status,-due_at",
     "-weight,amount",
 )
-COMBINED = ("", "due_at", "-due_at", "-weight", "title", "created_at")  # orders of other lists
+# Orders of lists with conditions.
+COMBINED = ("", "due_at", "-due_at", "-weight", "title", "created_at", "status,-id")
 POSITIONS = ("", "middle", "before", "last")
 LATE, NEVER = START + timedelta(days=3650), START - timedelta(days=1)
 # name → conditions with a frequent value first, then those with rare and missing values
@@ -403,7 +421,10 @@ def kinds(registry: Registry, topic: str, tenant: UUID | None) -> Iterator[Kind]
             text = ", ".join(f"{key}={value}" for key, value in filters.items())[:60]
             for order in COMBINED if name in ORDERED else ("",):
                 yield kind(f"{text}, sort={order}", filters, sort=order, usual=n == 0)
-            for at in POSITIONS[1:]:
+                yield kind(f"{text}, deleted, sort={order}", filters, sort=order, deleted=True)
+            for at in ("back", "end"):
+                yield kind(f"{text}, sort=-weight, {at}", filters, sort="-weight", cursor=at)
+            for at in (*POSITIONS[1:], "back", "end"):
                 yield kind(f"{text}, {at}", filters, cursor=at, usual=n == 0)
             yield kind(f"{text}, counted", filters, counted=True, usual=n == 0)
             yield kind(f"{text}, page=100", filters, page=100, limit=100, usual=n == 0)

@@ -10,9 +10,8 @@ from .actions import Actions
 from .aggregate import AggregateQuery
 from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
-from .cursors import LAST
 from .idempotency import IN_PROGRESS
-from .lists import INDEXES, MOST_RELATED, explain_page, explain_rows, shape_of
+from .lists import INDEXES, LAST, MOST_RELATED, explain_page, explain_rows, shape_of
 from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MAX_WALKED, Filter, ListQuery
 from .registry import Registry
 from .resource import (

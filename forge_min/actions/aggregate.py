@@ -18,7 +18,8 @@ from ..lazy import lazy_pattern
 from ..resources import table
 from . import query as queries
 from .base import load_frames
-from .query import ListQuery, Params, join
+from .order import Params
+from .query import ListQuery, join
 from .resource import Column, Resource, quote
 
 MAX_GROUPS = 1000

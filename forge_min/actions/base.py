@@ -285,13 +285,12 @@ class BaseActions(Generic[R]):
             return rows[:limit], len(rows) > limit
         most, added = self.limits.response, "+".join(f"coalesce({size}, 0)" for size in sizes)
         page = f"with forge_page as materialized (\n{sql}\n)\nselect"
-        total = f"(select coalesce(sum({added}), 0) as forge_bytes from forge_page) forge_sum"
-        # A page that is too large is one row of NULLs, so that an empty one is not read twice.
-        fits = f"left join forge_page on forge_bytes <= {most:d}"
-        some = f"where forge_bytes > {most:d} or not forge_page is null"
-        rows = self._run(conn, f"{page} forge_page.* from {total} {fits} {some}", params)
-        if not rows or any(value is not None for value in rows[0]):
-            return rows[:limit], len(rows) > limit
+        total = f"select count(*), coalesce(sum({added}), 0) as forge_bytes from forge_page"
+        fits = f"({total}) forge_sum left join forge_page on forge_bytes <= {most:d}"
+        rows = self._run(conn, f"{page} forge_sum.*, forge_page.* from {fits}", params)
+        count, size = rows[0][:2]
+        if size <= most:
+            return [row[2:] for row in rows[: min(count, limit)]], count > limit
         # PERF: lists that fit need no window function, so it is in a second statement.
         sized = f"""{page} * from (
             select *, (select count(*) from forge_page), row_number() over forge_rows as forge_row,

@@ -1,7 +1,7 @@
 Lists of large tables. $names are filled in by query.py: names and numbers of our own, never a value.
 
 -- The first rows that match: of $walk, which has the first rows in the order of the list, or if these are fewer than
--- $most, of all rows. Each part is read only if it is needed.
+-- $most, of $every row. Each part is read only if it is needed. OFFSET 0: not planned in the order of the list.
 -- name: found
 with forge_near as materialized (
 select * from (
@@ -9,13 +9,14 @@ $walk
 ) forge_walk
 where forge_matches
 limit $most
-), forge_found as materialized (
+), forge_found as (
 select * from forge_near
 where (select count(*) from forge_near) >= $most
 union all
-$every and (select count(*) from forge_near) < $most
+$every
+offset 0
 )
 
--- By the statistics of PostgreSQL; -1 if there are none.
+-- By the statistics of PostgreSQL; -1 before the first ANALYZE.
 -- name: rows
 select reltuples from pg_class where oid = quote_ident(%(table)s)::regclass

@@ -19,6 +19,7 @@ from ..i18n import text
 from ..lazy import lazy_pattern
 from .base import DEFAULTS, hidden_columns, load_frames, scope
 from .check import pointer
+from .order import RANK, RANKED, WORDS, Order, Params, Position, beyond, order_by
 from .resource import Column, Relation, Resource, Sort, quote
 from .values import TYPES, read_text
 
@@ -37,16 +38,6 @@ _NUMBER = lazy_pattern("[0-9]{1,9}")
 _ALL = (*OPERATORS, "is_null")
 CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 
-Order = tuple[Sort, ...]
-Params = dict[str, Any]
-
-# How well a row matches the words: the sort key of a search without `sort`.
-RANK = Column("forge_rank", "string", nullable=False)
-_WORDS = (  # forge_prefix: ":*" after the last lexeme matches every word that begins with it
-    "regexp_replace(websearch_to_tsquery('simple', %(forge_q)s)::text, '''$',"
-    " '''' || %(forge_prefix)s::text)::tsquery"
-)
-_RANKED = f'ts_rank("forge_search", {_WORDS})'
 LISTS = load_frames("lists.sql")
 
 
@@ -302,17 +293,6 @@ def _value(name: str, kind: str, value: Any, read: Read) -> Any:
 # -- as SQL ----------------------------------------------------------------------------------------
 
 
-class Position(NamedTuple):
-    """A position between two rows of a list.
-
-    keys: the sort keys of a row; () for the end of the list.
-    backwards: whether it is before this row instead of after it.
-    """
-
-    keys: tuple[Any, ...]
-    backwards: bool = False
-
-
 def order_of(resource: Resource[Any], query: ListQuery) -> Order:
     """Return the sort keys up to the primary key, which makes the order total.
 
@@ -338,7 +318,7 @@ def statement(
     params: Params = {}
     where = conditions(resource, query, params)
     order = order_of(resource, query)
-    more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
+    more = f", {RANKED} as forge_rank" if order[0].column is RANK else ""
     # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
     # each call (benchmarks/http, list). SAFETY: `:d` raises ValueError unless it is an int.
     paging = f"\nlimit {query.limit + 1:d}" + (db.PLAN_ANEW if is_large else "")
@@ -354,13 +334,20 @@ def statement(
         # Ranking reads the text of each row: without a limit it takes seconds for a frequent word.
         source = f"(select * from {source}{where_clause(where)}\nlimit {MAX_RANKED}) forge_found"
         where = []
-    most = (query.page or 1) * query.limit + 1
-    found = ""
-    if is_large and (query.filters or query.q) and _has_index(order) and most <= MAX_LIMIT + 1:
+    found, most = "", (query.page or 1) * query.limit + 1
+    is_walked = is_large and most <= MAX_LIMIT + 1 and _has_index(query, order)
+    if is_walked and (query.filters or query.q):
         found = _found(resource, query, at, most, params)
         source, where = "forge_found", []
     select = f"{columns}{more}\nfrom {source}"
     return found + _ordered(select, where, order, at, paging, params), params
+
+
+def _has_index(query: ListQuery, order: Order) -> bool:
+    """Whether rows can be read in this order, see `migrations.desired`."""
+    names = ("created_at", "updated_at", RANK.name)
+    is_indexed = len(order) <= 2 and order[0].column.name not in names
+    return is_indexed and len({s.descending for s in order}) == 1 and not query.deleted
 
 
 def _found(
@@ -381,31 +368,28 @@ def _found(
     columns, _, source = resource.select.partition("\nfrom ")
     select = f"{columns}, {matches} as forge_matches\nfrom {source}"
     walk = _ordered(select, walked, order, at, f"\nlimit {MAX_WALKED}", params)
-    every = f"{columns}, true\nfrom {source}{where_clause(where)}"
+    is_short = f"(select count(*) from forge_near) < {most:d}"
+    every = "\nunion all\n".join(
+        f"{columns}, true\nfrom {source}{where_clause([*where, *rows, is_short])}"
+        for _, rows in beyond(order, at, params)
+    )
     return LISTS["found"].substitute(walk=walk, every=every, most=f"{most:d}")
-
-
-def _has_index(order: Order) -> bool:
-    """Whether rows can be read in this order, see `migrations.desired`."""
-    names = ("created_at", "updated_at", RANK.name)
-    return len(order) <= 2 and order[0].column.name not in names
 
 
 def _ordered(
     select: str, where: list[str], order: Order, at: Position | None, paging: str, params: Params
 ) -> str:
     """The SQL of rows in their order, from the position on."""
-    if at is None or not at.keys:
-        return select + where_clause(where) + _by(order, at is not None) + paging
+    backwards = at is not None and at.backwards
     parts = [
-        select + where_clause([*where, *beyond]) + _by(order[same:], at.backwards) + paging
-        for same, beyond in _beyond(order, at, params)
+        select + where_clause([*where, *rows]) + order_by(order[same:], backwards) + paging
+        for same, rows in beyond(order, at, params)
     ]
     if len(parts) == 1:
         return parts[0]
     # PERF: each of these is a range of the index; joined by OR they would filter all of it.
     ranges = "\nunion all\n".join(f"({part})" for part in parts)
-    return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}"
+    return f"select * from (\n{ranges}\n) forge_rows{order_by(order, backwards)}{paging}"
 
 
 def plan(resource: Resource[Any], query: ListQuery) -> tuple[str, Params]:
@@ -435,20 +419,11 @@ def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> lis
     for n, f in enumerate(query.filters):
         where.append(f.frame.format(_condition(f, f"f{n}", params)))
     if query.q:
-        where.append(f'"forge_search" @@ {_WORDS}')
+        where.append(f'"forge_search" @@ {WORDS}')
         # While a user types, the last word is often incomplete. Quotes and operators end it.
         is_word = query.q.rpartition(" ")[2].isalnum()
         params |= {"forge_q": query.q, "forge_prefix": ":*" if is_word else ""}
     return where
-
-
-def _name(sort: Sort) -> str:
-    return _RANKED if sort.column is RANK else quote(sort.column.name)
-
-
-def _by(order: Order, backwards: bool = False) -> str:
-    keys = (_name(s) + (" desc" if s.descending != backwards else "") for s in order)
-    return "\norder by " + ", ".join(keys)
 
 
 def where_clause(conditions: Sequence[str]) -> str:
@@ -467,32 +442,3 @@ def _condition(f: Filter, param: str, params: Params) -> str:
         escaped = f.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         params[param] = f"%{escaped}%"
     return f"{name} {OPERATORS[f.operator]} (%({param})s)"
-
-
-# -- positions -------------------------------------------------------------------------------------
-
-
-def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[str]]]:
-    """The rows strictly after the position, as ranges that do not overlap.
-
-    Returns for each range the number of leading sort keys that are equal in it, and its conditions.
-    """
-    params.update((f"k{n}", value) for n, value in enumerate(at.keys))
-    marks = [f"%(k{n})s" + ("::real" if s.column is RANK else "") for n, s in enumerate(order)]
-    names = [_name(s) for s in order]
-    if len({s.descending for s in order}) == 1 and not any(s.column.nullable for s in order):
-        # PERF: a row comparison is one range on the index.
-        operator = "<" if order[0].descending != at.backwards else ">"
-        return [(0, [f"({', '.join(names)}) {operator} ({', '.join(marks)})"])]
-    ranges: list[tuple[int, list[str]]] = []
-    level: list[str] = []  # the keys before the n-th are equal
-    for n, (sort, value, name, mark) in enumerate(zip(order, at.keys, names, marks)):
-        descending = sort.descending != at.backwards
-        if value is not None:
-            ranges.append((n, [*level, f"{name} {'<' if descending else '>'} {mark}"]))
-            if sort.column.nullable and not descending:
-                ranges.append((n + 1, [*level, f"{name} is null"]))
-        elif descending:
-            ranges.append((n, [*level, f"{name} is not null"]))
-        level.append(f"{name} is null" if value is None else f"{name} = {mark}")
-    return ranges

@@ -19,20 +19,11 @@ from ..errors import BadRequest, ForgeError, NotFound, ReadTimeout
 from ..fanout import iso_utc, make_rows
 from ..i18n import text
 from . import aggregate as aggregates
+from . import lists
 from . import query as queries
 from .aggregate import MAX_GROUPS, AggregateQuery
 from .base import BaseActions, Conn, Rows, load_frames
-from .cursors import LAST, Cursors, read_cursor, write_cursor
-from .lists import (
-    INDEXES,
-    MANY,
-    MOST_RELATED,
-    ListShape,
-    check_contains,
-    related_statement,
-    shape_of,
-    with_related_filters,
-)
+from .order import Position
 from .query import DEFAULT_LIMIT, LISTS, ListQuery, join
 from .resource import Page, R, Relation, quote
 from .values import TYPES, to_text
@@ -115,14 +106,14 @@ class ReadActions(BaseActions[R]):
             if more and len(results) < query.limit:
                 raise self.limits.too_large()
             return self._numbered(query, results, conn)
-        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = lists.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
         results, more = self._read(query, at, conn)
         backwards = at is not None and at.backwards
         if backwards:
             results.reverse()
         has_next, has_prev = (bool(results), more) if backwards else (more, at is not None)
-        has_next = has_next and query.cursor != LAST
+        has_next = has_next and query.cursor != lists.LAST
         page = Page(
             self._rows(results),
             cursors.write(results[-1], False) if has_next else None,
@@ -276,14 +267,14 @@ class ReadActions(BaseActions[R]):
         id, secret, before = to_text(key), self.registry.secret, None
         scope = f"{self.resource.topic} {self.tenant()} audit {id}"
         if cursor is not None:
-            (before,), _ = read_cursor(secret, scope, cursor, tuple)
+            (before,), _ = lists.read_cursor(secret, scope, cursor, tuple)
         params = {"forge_id": id, "forge_before": before}
         entries, more = self._entries("resource_id = %(forge_id)s", params, limit, conn)
         if not entries and cursor is None:
             self._find(key, conn)
         if not more:
             return Page(entries)
-        return Page(entries, write_cursor(secret, scope, [str(entries[-1].id)], False))
+        return Page(entries, lists.write_cursor(secret, scope, [str(entries[-1].id)], False))
 
     def recent_changes(self, limit: int, *, conn: Conn = None) -> List[AuditEntry]:
         """Return the newest changes of all rows, the newest first, as `audit_log` does of one."""
@@ -314,7 +305,7 @@ class ReadActions(BaseActions[R]):
         """
         query = self._with_related_filters(query)
         if query.filters and db.read_timeout.get():
-            check_contains(self.resource, query, partial(self._run, conn))
+            lists.check_contains(self.resource, query, partial(self._run, conn))
         return query
 
     def _with_related_filters(self, query: ListQuery) -> ListQuery:
@@ -326,10 +317,10 @@ class ReadActions(BaseActions[R]):
             target = self.registry.actions[relation.target]
             # A list of rows without a tenant runs in no tenant, so it sees no tenant's rows.
             in_reach = self.resource.tenant_scoped or not target.resource.tenant_scoped
-            single = relation.kind not in MANY and not self._is_hidden(relation)
+            single = relation.kind not in lists.MANY and not self._is_hidden(relation)
             if single and in_reach and target.may("read"):
                 targets[relation.name] = relation, target.resource
-        return with_related_filters(query, self.resource, targets)
+        return lists.with_related_filters(query, self.resource, targets)
 
     def _rows(self, results: Rows) -> List[R]:
         """Rows of the results of `query.statement`."""
@@ -356,10 +347,10 @@ class ReadActions(BaseActions[R]):
             total = max(total, plan[0]["Plan"]["Plan Rows"])
         return page._replace(total=total, is_estimate=True)
 
-    def _read(self, query: ListQuery, at: queries.Position | None, conn: Conn) -> tuple[Rows, bool]:
+    def _read(self, query: ListQuery, at: Position | None, conn: Conn) -> tuple[Rows, bool]:
         if self.registry.advises and len(query.sorts) > 1:
             # Whether other lists need an index depends on their rows.
-            shape = shape_of(self.resource, query)
+            shape = lists.shape_of(self.resource, query)
             self._warn(shape, shape._replace(equal=()))
         sql, params = queries.statement(self.resource, query, at, self._is_costly(query, conn))
         began = time.monotonic()
@@ -367,21 +358,21 @@ class ReadActions(BaseActions[R]):
             page = self._run_page(conn, sql, params, query.limit)
         except ReadTimeout as err:
             with suppress(ForgeError):  # the transaction of `conn` may have failed
-                err.hint = self._advise(shape_of(self.resource, query))
+                err.hint = self._advise(lists.shape_of(self.resource, query))
             raise
         if time.monotonic() - began > SLOW:
-            self._warn(shape_of(self.resource, query))
+            self._warn(lists.shape_of(self.resource, query))
         return page
 
-    def _warn(self, *shapes: ListShape) -> None:
+    def _warn(self, *shapes: lists.ListShape) -> None:
         """Log the index that a list lacks, once for each of its shapes."""
         if shapes[0] not in self._advised:
             self._advised.add(shapes[0])
             self._advise(*shapes)
 
-    def _advise(self, *shapes: ListShape) -> str:
+    def _advise(self, *shapes: lists.ListShape) -> str:
         """Log and return how to add the index of the first shape, "" if an index serves one."""
-        indexes = self._run(None, INDEXES, {"table": self.resource.table})
+        indexes = self._run(None, lists.INDEXES, {"table": self.resource.table})
         missing = [shape.missing_index(indexes) for shape in shapes]
         hint = f"add {missing[0]} to the schema of {self.resource.name}" if all(missing) else ""
         if hint:
@@ -398,7 +389,7 @@ class ReadActions(BaseActions[R]):
         return self._size >= LARGE
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[List[R]]:
-        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = lists.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
             results, more = self._read(query, at, conn)
@@ -415,15 +406,15 @@ class ReadActions(BaseActions[R]):
             links = {self.key_of(row): getattr(row, relation.column) for row in rows}
         related: dict[Any, List[Any]] = defaultdict(list)
         if keys := [key for key in dict.fromkeys(links.values()) if key is not None]:
-            sql = related_statement(relation, self.resource, target.resource)
+            sql = lists.related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            most = MOST_RELATED * len(keys)
+            most = lists.MOST_RELATED * len(keys)
             results, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
             if more:
                 raise target.limits.too_large()
             for link, *values in results:
                 related[link].append(target._row(values, hidden))
-        if relation.kind in MANY:
+        if relation.kind in lists.MANY:
             return {key: related[link] for key, link in links.items()}
         return {key: next(iter(related[link]), None) for key, link in links.items()}
 

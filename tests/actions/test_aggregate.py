@@ -140,6 +140,13 @@ def test_groups_are_sorted_by_their_keys_and_null_is_one(shop: Bookshop) -> None
     assert total == [{"count": 0}], "without a group one result, also of no rows"
 
 
+def test_a_group_without_any_value_is_one(shop: Bookshop) -> None:
+    shop.add("books", {"id": uuid4(), "title": "a"})
+    with as_identity(NORTH):
+        query = AggregateQuery(ListQuery(), ("author_id",), ("max(price)",), ())
+        assert shop["books"].aggregate(query) == [{"author_id": None, "max(price)": None}]
+
+
 def test_a_moment_at_the_end_of_the_calendar_is_in_its_last_period(shop: Bookshop) -> None:
     for moment in ("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "infinity"):
         shop.add("books", {"id": uuid4(), "title": "x", "printed": moment})

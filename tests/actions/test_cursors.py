@@ -13,8 +13,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from forge_min.actions import ListQuery, cursors, reader
+from forge_min.actions import ListQuery, reader
 from forge_min.actions import query as listing
+from forge_min.actions.lists import cursors
+from forge_min.actions.order import Position
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest
 from hypothesis import HealthCheck, given, settings
@@ -234,7 +236,7 @@ def test_a_deep_page_reads_its_ranges_of_the_indexes_only(shop: Bookshop) -> Non
         for price in (Decimal(5000), None):
             deep = {"price": price, "title": "t300", "id": UUID(int=1 << 127)}
             order = listing.order_of(BOOKS, query)
-            at = listing.Position(tuple(deep[s.column.name] for s in order))
+            at = Position(tuple(deep[s.column.name] for s in order))
             sql, params = listing.statement(BOOKS, query, at)
             with as_identity(NORTH):
                 explain = "explain (analyze, buffers, format json) "

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from forge_min import db
 from forge_min.actions import ListQuery, Registry, Sort, to_text
-from forge_min.actions.cursors import Cursors
+from forge_min.actions.lists.cursors import Cursors
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
 from forge_min.errors import BadRequest, Invalid

@@ -11,7 +11,8 @@ from ...i18n import text
 from ...lazy import lazy_pattern
 from ..base import Rows
 from ..check import pointer
-from ..query import Filter, ListQuery, Params, count
+from ..order import Params
+from ..query import Filter, ListQuery, count
 from ..resource import Resource
 
 MAX_SCANNED = 100_000  # rows that `contains` may read one by one

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from ..errors import BadRequest
-from ..i18n import text
-from .query import RANK, ListQuery, Position, kind_of, order_of
-from .resource import Resource
-from .values import read_text, to_text
+from ...errors import BadRequest
+from ...i18n import text
+from ..order import RANK, Position
+from ..query import ListQuery, kind_of, order_of
+from ..resource import Resource
+from ..values import read_text, to_text
 
 LAST = "last"
 """The cursor of the last page."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ... import db
-from ..query import Filter, ListQuery, Params, order_of, plan, statement
+from ..order import Params
+from ..query import Filter, ListQuery, order_of, plan, statement
 from ..resource import Resource, Sort, quote
 from ..statement import sql_type
 

@@ -9,19 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from ... import db
-from ...actions import (
-    DEFAULT_LIMIT,
-    INDEXES,
-    MAX_WALKED,
-    Filter,
-    ListQuery,
-    Resource,
-    Sort,
-    explain_page,
-    explain_rows,
-    shape_of,
-)
+from ... import actions, db
 from ..finding import Finding, any_or_ok, new_finding
 from ..site import Site
 from .code import Declarations
@@ -50,27 +38,32 @@ def check_lists(site: Site, declared: Declarations, conn: db.Connection) -> Iter
     yield from any_or_ok("D515", wrong, f"large tables checked: {len(large)}")
 
 
-def _missing_indexes(conn: db.Connection, resource: Resource[Any], tenant: str) -> Iterator[str]:
+def _missing_indexes(
+    conn: db.Connection, resource: actions.Resource[Any], tenant: str
+) -> Iterator[str]:
     """Yield the index of each costly list; if a sort key lacks one, not those of conditions."""
     db.run(conn, SQL["tenant"], {"tenant": tenant})
-    indexes = db.run(conn, INDEXES, {"table": resource.table})
-    rows = _planned(conn, explain_rows(resource, (), tenant))["Plan Rows"]
+    indexes = db.run(conn, actions.INDEXES, {"table": resource.table})
+
+    def missing(sort: actions.Sort, *filters: actions.Filter) -> str:
+        shape = actions.shape_of(resource, actions.ListQuery(filters, (sort,)))
+        return shape.missing_index(indexes)
+
+    rows = _planned(conn, actions.explain_rows(resource, (), tenant))["Plan Rows"]
     slow = []
     for column in resource.columns:
         if column.filterable and not column.type.endswith("[]"):
-            equal = Filter(column, "eq", None)
-            matching = _planned(conn, explain_rows(resource, (equal,), tenant))["Plan Rows"]
+            equal = actions.Filter(column, "eq", None)
+            plan = _planned(conn, actions.explain_rows(resource, (equal,), tenant))
             # Too few are among the first rows of an order, and too many match to be sorted.
-            if MANY < matching < rows * DEFAULT_LIMIT / MAX_WALKED:
+            if MANY < plan["Plan Rows"] < rows * actions.DEFAULT_LIMIT / actions.MAX_WALKED:
                 slow.append(equal)
-    for sort in (Sort(c) for c in resource.columns if c.sortable or c is resource.key):
-        line = shape_of(resource, ListQuery(sorts=(sort,))).missing_index(indexes)
-        if line and _planned(conn, explain_page(resource, sort, tenant))["Total Cost"] >= COSTLY:
+    for sort in (actions.Sort(c) for c in resource.columns if c.sortable or c is resource.key):
+        plan = _planned(conn, actions.explain_page(resource, sort, tenant))
+        if (line := missing(sort)) and plan["Total Cost"] >= COSTLY:
             yield line
-            continue
-        for equal in slow:
-            if line := shape_of(resource, ListQuery((equal,), (sort,))).missing_index(indexes):
-                yield line
+        else:
+            yield from filter(None, (missing(sort, equal) for equal in slow))
 
 
 def _planned(conn: db.Connection, explain: tuple[str, dict[str, Any]]) -> dict[str, Any]:
