@@ -220,9 +220,9 @@ class BigTables:
         return result
 
     def work(self, kind: Kind) -> Result:
-        """Request a list once without a time-out, and set the rows and buffers."""
+        """Request a list once without a short time-out, and set the rows and buffers."""
         result = Result()
-        with as_identity(Identity("big", tenant=kind.tenant)):
+        with as_identity(Identity("big", tenant=kind.tenant)), reading(3600.0):
             cursor = self._cursor(kind)
             self._explain(True)
             try:

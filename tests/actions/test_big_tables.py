@@ -14,11 +14,12 @@ ROWS = 2_000_000
 # Lists that read more, by a regular expression: why. They end by database.read_timeout.
 EXPENSIVE = {
     r"(created|updated)_at": "timestamps have no index",
-    r"sort=status,-due_at|sort=-weight,amount": "an order of two fields needs schema.index",
+    r"sort=(status,-due_at|status,-id|-weight,amount)": "two sort keys need schema.index",
     r": q, (frequent|letter|digit|without)": "a search reads its index to the end",
-    r"archived=(True|False, last)|partner(_id=c4ca|.name=partner 1).*, sort=-weight": (
+    r"archived=|partner(_id=c4ca|.name=partner 1,|.size=large)": (
         "many rows match, none of them among the first 10,000 of the order"
     ),
+    r"deleted, sort=(-weight|weight last)|sort=-weight, back": "rows without a weight are first",
     r"page=100|counted": "up to 10,000 rows are counted, which other rows may precede",
 }
 
@@ -34,16 +35,13 @@ def test_a_list_of_two_million_rows_reads_few_of_them(tmp_path: Path) -> None:
             for kind in kinds(tables.registry, topic, tenant)
         ]
         expensive: dict[str, tuple[int, int]] = {}
-        slowest: list[tuple[float, str]] = []
         for kind in every:
-            timed = tables.run(kind, 12 if kind.usual else 1)
-            slowest.append((timed.median, kind.name))
+            if kind.usual:
+                tables.run(kind, 6)  # its plan may stay for the rare ones
             work = tables.work(kind)
             if not work.refused and (work.rows > MOST_ROWS or work.buffers > MOST_BUFFERS):
                 expensive[kind.name] = work.rows, work.buffers
         tables.close()
-    for milliseconds, name in sorted(slowest, reverse=True)[:10]:
-        print(f"{milliseconds:8.0f} ms  {name}")
     unknown = {n: w for n, w in expensive.items() if not any(re.search(e, n) for e in EXPENSIVE)}
     assert unknown == {}
     assert [e for e in EXPENSIVE if not any(re.search(e, name) for name in expensive)] == []
