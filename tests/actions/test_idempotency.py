@@ -169,7 +169,9 @@ class Deadlock:
     """
 
     def __init__(self, works: Workshop, url: str) -> None:
-        self.works, self.url, self.calls = works, url, 0
+        self.works, self.calls = works, 0
+        # Open already: the other transaction must wait before this one looks for a deadlock.
+        self.watching = db.connect(url)
         works.owner.execute("insert into units (code) values ('a'), ('b')")
         self.other = threading.Thread(target=self._lock_first)
 
@@ -189,9 +191,9 @@ class Deadlock:
             "select 1 from pg_locks join pg_stat_activity using (pid)"
             " where not granted and datname = current_database()"
         )
-        with db.connect(self.url) as watching:
+        with self.watching:
             until = time.monotonic() + 30
-            while not watching.execute(waiting).fetchall():
+            while not self.watching.execute(waiting).fetchall():
                 assert time.monotonic() < until
         self.works.owner.execute("update units set name = 'owner' where code = 'a'")
         self.works.owner.execute("commit")
