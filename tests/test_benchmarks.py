@@ -33,8 +33,8 @@ def test_a_benchmark_runs_to_its_end(script: str, said: str) -> None:
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    assert said in done.stdout
+    assert done.returncode in (0, 1), done.stderr  # 1: a goal is missed, as beside other tests
+    assert said in done.stdout and "Traceback" not in done.stderr, done.stderr
 
 
 def test_without_wrk_its_figures_are_skipped_loudly(tmp_path: Path) -> None:
