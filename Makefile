@@ -110,7 +110,7 @@ pictures: $(READY)  ## take the pictures of README.md from the example; needs ch
 bench: wrk $(READY) $(PEERS)/.made  ## compare speed with other frameworks in the same run
 	@$(PY) benchmarks/run.py
 
-bigtables: $(READY)  ## time every kind of list of a table with ROWS=20000000; needs 16 GB below TMPDIR
+bigtables: $(READY)  ## time every kind of list of a table with ROWS=20000000; needs 20 GB below TMPDIR
 	@PYTHONPATH=tests $(PY) tests/big_tables.py --rows $(ROWS)
 
 wrk:

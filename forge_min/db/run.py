@@ -158,8 +158,7 @@ def _run_directly(
         statement = text, converter.types or ()
         message = statement, values, converter.formats
         may_retry = conn.pgconn.transaction_status == IDLE and not begin
-        commits = sql == "commit" or (may_retry and _writes(conn, sql))
-        records = conn.records_position and commits
+        records = conn.records_position and (sql == "commit" or (may_retry and _writes(conn, sql)))
         while (result := _execute(conn, message, tenant, begin, records)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
             if not stale or not conn.prepared.forget(statement, SET_TENANT):
