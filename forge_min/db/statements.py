@@ -134,8 +134,9 @@ class PreparedStatements:
         Returns None if the statement is prepared already or was not used often enough, and for
         UNPREPARED and PLAN_ANEW.
         """
-        is_excluded = statement in UNPREPARED or PLAN_ANEW in statement[0]
-        if self._after is None or statement in self._names or is_excluded:
+        if self._after is None or statement in self._names:
+            return None
+        if statement in UNPREPARED or PLAN_ANEW in statement[0]:
             return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
         if len(self._counts) > CAPACITY:
