@@ -91,6 +91,7 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
         problem = text("Nothing was changed. Rows with an error: {count}.", count=total)
     elif job["state"] == "completed":
         notice = text("Done for {count} rows.", count=format_number(count))
+        db.record_position(actions.connection())  # so that the list of this browser shows them
     elif has_ended:
         problem = text("Nothing was changed. An administrator sees the reason: job {id}.", id=id)
     else:
@@ -103,7 +104,6 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
     context: dict[str, Any] = {"notice": notice, "problem": problem, "rows": rows, "back": url}
     context["trail"] = [Hyperlink(topic, url)]
     page = layout.page(request, outcome.render, title, **context)
-    db.record_position(actions.connection())  # the list shows the changes of the job
     if not has_ended:
         page.headers.append(("Refresh", str(_RELOAD)))
     return page
