@@ -18,7 +18,7 @@ from .queries import SQL, open_owner, read_only
 # The planned cost of a page. With 1 and 2 million rows in memory, lists of a lower cost took up to
 # 60 ms, most others 0.3 to 1.8 s: they read 20,000 rows and more.
 COSTLY = 3_000
-# To sort more rows that fulfil a condition takes more than 50 ms (make bigtables).
+# Rows that fulfil a condition: to sort more of them takes over 50 ms (make bigtables).
 MANY = 20_000
 
 
@@ -59,8 +59,8 @@ def _missing_indexes(
             if MANY < plan["Plan Rows"] < rows * actions.DEFAULT_LIMIT / actions.MAX_WALKED:
                 slow.append(equal)
     for sort in (actions.Sort(c) for c in resource.columns if c.sortable or c is resource.key):
-        plan = _planned(conn, actions.explain_page(resource, sort, tenant))
-        if (line := missing(sort)) and plan["Total Cost"] >= COSTLY:
+        line, page = missing(sort), actions.explain_page(resource, sort, tenant)
+        if line and _planned(conn, page)["Total Cost"] >= COSTLY:
             yield line
         else:
             yield from filter(None, (missing(sort, equal) for equal in slow))
