@@ -220,7 +220,7 @@ class BigTables:
         return result
 
     def work(self, kind: Kind) -> Result:
-        """Request a list once without a short time-out, and set the rows and buffers."""
+        """Request a list once, for up to an hour, and set the rows and buffers."""
         result = Result()
         with as_identity(Identity("big", tenant=kind.tenant)), reading(3600.0):
             cursor = self._cursor(kind)
@@ -261,10 +261,9 @@ class BigTables:
             return LAST if kind.cursor else None
         if kind.cursor in ("back", "end"):
             return self._neighbour(kind, actions)
-        number = rows_of(kind.topic, self.rows) // 20_000 * 10_000 + (
-            4 if kind.cursor == "null" else 2
-        )
-        number += 75 * (kind.tenant == SMALL)
+        number = rows_of(kind.topic, self.rows) // 20_000 * 10_000
+        number += 4 if kind.cursor == "null" else 2
+        number += 75 if kind.tenant == SMALL else 0
         row = actions.get(UUID(f"01900000-0000-7000-8000-{number:012x}"))
         values = [*(column.value_of(row) for column in actions.resource.columns), 0.5]
         cursors = Cursors(actions.resource, kind.query, kind.tenant, self.registry.secret)
@@ -387,6 +386,12 @@ WORDS |= {
 }
 
 
+def every_kind(registry: Registry) -> Iterator[Kind]:
+    """Return every kind of list of both resources."""
+    for topic, tenant in (("invoices", None), ("bills", LARGE), ("bills", SMALL)):
+        yield from kinds(registry, topic, tenant)
+
+
 def kinds(registry: Registry, topic: str, tenant: UUID | None) -> Iterator[Kind]:
     """Return every kind of list of a resource."""
     resource = registry.actions[topic].resource
@@ -482,8 +487,9 @@ def fill(server: EmbeddedServer, rows: int, *topics: str) -> None:
             if scoped:
                 names |= {"small": "n % 10000 = 77", "tenant_id": "tenant_id,"}
                 names["tenant"] = TENANT_OF.format(small=names["small"])
-            own = names | {"tenant": scoped and TENANT_OF.format(small="n = 0") or ""}
-            own |= {"first": int(not scoped), "partners": PARTNERS}
+            own = names | {"first": int(not scoped), "partners": PARTNERS}
+            if scoped:
+                own["tenant"] = TENANT_OF.format(small="n = 0")
             conn.execute(PARTNER_ROWS.format(table=partners, **own))
             with indexes_dropped(conn, topic):
                 conn.execute(ROWS.format(table=topic, **names))
@@ -528,13 +534,11 @@ def main() -> None:
             tables = BigTables(server.app_url, given.rows)
             stack.callback(tables.close)
             results = {}
-            for topic in topics:
-                for tenant in (LARGE, SMALL) if topic == "bills" else (None,):
-                    for kind in kinds(tables.registry, topic, tenant):
-                        if re.search(given.only, kind.name):
-                            result = tables.run(kind, 12 if kind.usual else given.runs)
-                            results[kind.name] = result
-                            print(line(kind.name, result), flush=True)
+            for kind in every_kind(tables.registry):
+                if kind.topic in topics and re.search(given.only, kind.name):
+                    result = tables.run(kind, 12 if kind.usual else given.runs)
+                    results[kind.name] = result
+                    print(line(kind.name, result), flush=True)
     if given.json:
         given.json.write_text(json.dumps({n: asdict(r) for n, r in results.items()}, indent=1))
 

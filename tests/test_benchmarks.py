@@ -33,7 +33,8 @@ def test_a_benchmark_runs_to_its_end(script: str, said: str) -> None:
         text=True,
         timeout=300,
     )
-    assert done.returncode in (0, 1), done.stderr  # 1: a goal is missed, as beside other tests
+    # 1: a goal is missed, which may happen beside other tests.
+    assert done.returncode in ((0, 1) if "goal" in said else (0,)), done.stderr
     assert said in done.stdout and "Traceback" not in done.stderr, done.stderr
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from big_tables import LARGE, MOST_BUFFERS, MOST_ROWS, SMALL, BigTables, fill, kinds, project
+from big_tables import MOST_BUFFERS, MOST_ROWS, BigTables, every_kind, fill, project
 from wide_project import importable
 
 ROWS = 2_000_000
@@ -29,13 +29,8 @@ def test_a_list_of_two_million_rows_reads_few_of_them(tmp_path: Path) -> None:
     with project(tmp_path) as (root, server), importable(root):
         fill(server, ROWS, "invoices", "bills")
         tables = BigTables(server.app_url, ROWS)
-        every = [
-            kind
-            for topic, tenant in (("invoices", None), ("bills", LARGE), ("bills", SMALL))
-            for kind in kinds(tables.registry, topic, tenant)
-        ]
         expensive: dict[str, tuple[int, int]] = {}
-        for kind in every:
+        for kind in every_kind(tables.registry):
             if kind.usual:
                 tables.run(kind, 6)  # its plan may stay for the rare ones
             work = tables.work(kind)
