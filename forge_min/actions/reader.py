@@ -352,7 +352,7 @@ class ReadActions(BaseActions[R]):
             # Whether other lists need an index depends on their rows.
             shape = lists.shape_of(self.resource, query)
             self._warn(shape, shape._replace(equal=()))
-        sql, params = queries.statement(self.resource, query, at, self._is_costly(query, conn))
+        sql, params = queries.statement(self.resource, query, at, self._is_large(query, conn))
         began = time.monotonic()
         try:
             page = self._run_page(conn, sql, params, query.limit)
@@ -379,8 +379,8 @@ class ReadActions(BaseActions[R]):
             log.warning("no index serves a list of %s; hint: %s", self.resource.topic, hint)
         return hint
 
-    def _is_costly(self, query: ListQuery, conn: Conn) -> bool:
-        """Whether the query has conditions on a large table, or concerns one of its tenants."""
+    def _is_large(self, query: ListQuery, conn: Conn) -> bool:
+        """Whether a list with conditions, or of a tenant, is that of a large table."""
         if not query.filters and not query.q and not self.resource.tenant_scoped:
             return False
         if (now := time.monotonic()) >= self._size_due:

@@ -224,7 +224,7 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
 
     A sortable column's index ends with the key, because keyset pages are ordered by both. A unique
     relation with soft deletion needs a second index: the partial one does not serve the foreign
-    key. Deleted rows are few, and listed by themselves.
+    key. Deleted rows have an index, because they have a list of their own.
     """
     for member in resource.other_members:
         column = member.column

@@ -79,7 +79,7 @@
     if (home) all(document.getElementById(home.id) || fresh)[place]?.focus({ preventScroll: true });
   }
 
-  async function read() {
+  async function read() { // from the primary: a standby may not have the change yet
     [readTimer, reading, again] = [0, true, false];
     try {
       const [here, headers] = [location.href, { Accept: "text/html", "Forge-Position": "primary" }];
