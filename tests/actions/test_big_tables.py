@@ -19,7 +19,10 @@ EXPENSIVE = {
     r"archived=|partner(_id=c4ca|.name=partner 1,|.size=large)": (
         "many rows match, none of them among the first 10,000 of the order"
     ),
-    r"deleted, sort=(-weight|weight last)|sort=-weight, back": "rows without a weight are first",
+    # The sample of ANALYZE may lack the ten deleted bills.
+    r"deleted, sort=(-weight|weight last)|sort=-weight, back|bills of tenant 1: deleted, sort=": (
+        "rows without a weight are first"
+    ),
     r"page=100|counted": "up to 10,000 rows are counted, which other rows may precede",
 }
 
