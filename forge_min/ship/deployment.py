@@ -72,14 +72,16 @@ def deploy(
     check: compare, and write nothing.
 
     Raises BuildError F360 if a file was edited, without writing anything; F361 if `check` finds a
-    missing or different file; F362 for an unusable vendor folder; F371 for a wheel in it that its
-    lock does not name; F345 if a file cannot be written; the errors of `wheel_for`.
+    missing or different file; F362 for an unusable vendor folder; F363 if a probe needs a setting
+    that forge.toml turns off; F371 for a wheel that the folder's lock does not name; F345 if a file
+    cannot be written; the errors of `wheel_for`.
     """
     base = base or ("alpine" if is_musl() else "debian")
     vendor = vendor or _default_vendor(root, base)
     wheel = None if vendor else wheel_for(_LIBC[base])
     pure = wheel is not None and wheel.file.endswith("-none-any.whl")
     source: Source = "vendor" if vendor else "pure" if pure else "wheel"
+    _check_probes(load(root, {}), also)
     values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel, source)
     contents = dict(_marked(values, also))
     if wheel is not None:
@@ -95,9 +97,16 @@ def deploy(
     for name in differing:
         replace_file(root / name, contents[name], "file_not_written")
     unchanged = tuple(sorted(contents.keys() - set(differing)))
-    return DeployResult(
-        tuple(differing), unchanged, source, values["vendor"] or values["forge_min"]
-    )
+    place = values["vendor"] or values["forge_min"]
+    return DeployResult(tuple(differing), unchanged, source, place)
+
+
+def _check_probes(config: Config, also: Collection[Also]) -> None:
+    """Raise BuildError F363 if a probe in these files needs a setting that is turned off."""
+    if not config.server.ready_path and {"haproxy", "kubernetes"} & {*also}:
+        raise build_error("no_probe", key="server.ready_path")
+    if not config.admin.enabled and "kubernetes" in also:
+        raise build_error("no_probe", key="admin.enabled")
 
 
 def _default_vendor(root: Path, base: Base) -> Path | None:

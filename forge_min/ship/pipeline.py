@@ -30,13 +30,7 @@ from .artifact.package import compiled_core, package_files, package_members, pac
 from .artifact.unused import unused_parts, without
 from .errors import build_error, first_of
 from .progress import Step, no_network, timed
-from .project import (
-    ProjectInfo,
-    check_files,
-    project_members,
-    read_project,
-    style_sources,
-)
+from .project import ProjectInfo, check_files, project_members, read_project, style_sources
 from .provenance import commit, source_date
 from .stylesheets import APP_CSS, asks_for_tailwind, check_stylesheets, make_stylesheet
 from .vendor.folder import check_scripts

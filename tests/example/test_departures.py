@@ -47,7 +47,7 @@ def test_generated_code_of_the_example_is_up_to_date() -> None:
 
 
 def test_generated_and_scaffolded_code_passes_ruff_and_mypy_strict() -> None:
-    # Other tests copy the example to small disks meanwhile, so no cache is written into it.
+    # No cache is written into the example, because other tests copy it to small disks.
     for command in (
         ["ruff", "check", "--isolated", "--no-cache"],
         ["mypy", "--cache-dir", os.devnull, "--strict", "--explicit-package-bases"],

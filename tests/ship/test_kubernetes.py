@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from forge_min.errors import BuildError
 from forge_min.ship import deploy
 
 VERSION = "1.30"
@@ -66,6 +67,24 @@ def test_a_copied_overlay_and_another_ready_path_are_used(project: Path) -> None
     assert 'namespace="other"' in trigger["metadata"]["query"]
     (container,) = objects["Deployment", "departures-web"]["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "also"),
+    [
+        ('[server]\nready_path = ""', "server.ready_path", "kubernetes"),
+        ('[server]\nready_path = ""', "server.ready_path", "haproxy"),
+        ("[admin]\nenabled = false", "admin.enabled", "kubernetes"),
+    ],
+)
+def test_probes_of_what_is_turned_off_are_refused(
+    project: Path, line: str, key: str, also: Literal["kubernetes", "haproxy"]
+) -> None:
+    with (project / "forge.toml").open("a") as file:
+        file.write(f"\n{line}\n")
+    with pytest.raises(BuildError, match=f"need {key}, which") as caught:
+        deploy(project, also=[also])
+    assert caught.value.code == "F363" and not (project / "Dockerfile").exists()
 
 
 def test_files_without_kustomize_fit_too(deployed: Path) -> None:
