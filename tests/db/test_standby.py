@@ -100,6 +100,7 @@ def test_a_repetition_is_answered_when_a_standby_has_its_row(own: EmbeddedServer
             with pytest.raises(Unavailable) as caught:
                 _once(each.connection(), request, save)
             assert caught.value.code == "F409"
+    wait_for(lambda: not other.standbys.are_missing)
     assert _once(other.connection(), request, save) == (201, [], b"{}", True)
     rows = other.connection().execute("select id from writes where id = 2").fetchall()
     assert rows == [(2,)]
