@@ -9,11 +9,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PEERS := .venv-peers
 SIZES := .venv-size
-# Tests wait for each other's processes a good deal: one worker more than there are processors.
 MINUTES ?= 3
 ROWS ?= 20000000
 EXAMPLE ?= departures
+# Tests wait for each other's processes a good deal: one worker more than there are processors.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# To collect all tests takes ten seconds.
+ALONE = $(shell grep -rl --include='test_*.py' mark.alone tests)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -61,11 +63,11 @@ types: $(READY)
 
 check: $(READY) $(MANUAL)
 	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not failover and not thorough"
-	@$(PY) -m pytest -m "alone and not thorough"
+	@$(PY) -m pytest -m "alone and not thorough" $(ALONE)
 
 thorough: system $(READY) $(MANUAL)  ## slow tests, and tests on older PostgreSQL: killed servers, whole sites, browsers
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image and not failover"
-	@$(PY) -m pytest -m "thorough and alone"
+	@$(PY) -m pytest -m "thorough and alone" $(ALONE)
 
 failover: $(READY)  ## kill, freeze and exchange the primary of a cluster under Patroni, under load
 	@tools/system.sh patroni python3-etcd python3-dnspython etcd-server postgresql

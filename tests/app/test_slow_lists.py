@@ -62,6 +62,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "forge_min.actions"]
 
 
+@pytest.mark.thorough
 def test_a_list_over_the_time_of_a_read_names_the_index_that_makes_it_fast(
     root: Path,
     server: EmbeddedServer,

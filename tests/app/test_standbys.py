@@ -143,6 +143,7 @@ def test_lists_and_their_csv_are_read_from_a_standby_that_has_the_position(
     assert site.shows(NEW, path, Forge_Position=now["Forge-Position"])
 
 
+@pytest.mark.thorough
 def test_a_write_with_an_unknown_result_is_looked_for_on_the_primary(
     site: Followed, pair: Pair
 ) -> None:
@@ -251,6 +252,7 @@ def batches(site: Followed, path: str, headers: dict[str, str]) -> Iterator[str]
     return (part.decode() for part in result)
 
 
+@pytest.mark.thorough
 def test_a_stream_continues_on_the_primary_when_its_standby_is_killed(site: Followed) -> None:
     with db.connect(site.running.database.url) as conn:
         conn.execute(
@@ -308,6 +310,7 @@ def test_a_promoted_standby_is_not_used_and_a_new_one_takes_its_place(
             assert site.shows("05:05:05", **EVENTUAL) and not site.shows("06:06:06", **EVENTUAL)
 
 
+@pytest.mark.thorough
 def test_a_standby_that_is_promoted_by_mistake_does_not_replace_the_primary(
     wide_code: Path, wide_migrations: Migrations, tmp_path: Path
 ) -> None:

@@ -166,7 +166,7 @@ def test_a_notice_after_a_form_is_shown_once(shop: Shop, browse: Callable[..., A
     assert not browser.execute_script(f"return {notice}")
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_a_form_keeps_its_entries_when_the_session_ends(
     shop: Shop, browse: Callable[..., Any], scripts: bool
 ) -> None:

@@ -150,6 +150,7 @@ def test_a_server_that_is_silent_on_one_connection_is_asked_on_another(
         database.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_statement_that_takes_long_is_left_alone(fresh_database: TestDatabase) -> None:
     database = db.Database(fresh_database.app_url, patience=3600.0)

@@ -86,6 +86,7 @@ def test_a_commit_that_waits_for_a_standby_loses_its_connection(own: EmbeddedSer
     database.close()
 
 
+@pytest.mark.thorough
 def test_a_repetition_is_answered_when_a_standby_has_its_row(own: EmbeddedServer) -> None:
     """The first request has an unknown result (F409); its row would be lost in a failover."""
     request = {"scope": "here", "key": "k", "hash": "h"}
@@ -108,6 +109,7 @@ def test_a_repetition_is_answered_when_a_standby_has_its_row(own: EmbeddedServer
         each.close()
 
 
+@pytest.mark.thorough
 def test_behind_a_pooler_commits_do_not_wait_either(
     own: EmbeddedServer, pooled: Callable[..., str]
 ) -> None:
@@ -130,6 +132,7 @@ def test_behind_a_pooler_commits_do_not_wait_either(
     database.close()
 
 
+@pytest.mark.thorough
 def test_a_slow_statement_does_not_count_as_a_wait_for_a_standby(own: EmbeddedServer) -> None:
     database = Database(own.app_url, patience=3600.0)
 
@@ -148,6 +151,7 @@ def test_a_slow_statement_does_not_count_as_a_wait_for_a_standby(own: EmbeddedSe
     database.close()
 
 
+@pytest.mark.thorough
 def test_threads_of_their_own_leave_no_session_that_waits(own: EmbeddedServer) -> None:
     nudger = notify.Nudger(lambda: db.connect(own.app_url))
     database = Database(own.app_url, patience=3600.0, nudger=nudger)

@@ -121,6 +121,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_every_command_of_the_tutorial_prints_what_is_written(
     terminal: Terminal, tmp_path: Path

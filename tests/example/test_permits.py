@@ -21,6 +21,7 @@ def test_its_generated_files_are_up_to_date(tmp_path: Path) -> None:
     assert len(list((tmp_path / "permits" / "migrations").iterdir())) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.db
 def test_its_artifact_keeps_every_promise_of_the_example(tmp_path: Path) -> None:

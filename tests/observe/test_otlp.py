@@ -172,6 +172,7 @@ def test_a_collector_that_is_not_there_is_a_failure_and_no_exception() -> None:
 BUSY = b"HTTP/1.1 %d Later\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_what_the_specification_calls_retryable_is_tried_again_when_the_collector_says(
     collector: Collector, status: int

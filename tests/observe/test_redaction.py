@@ -174,6 +174,7 @@ def test_no_more_is_masked_than_the_secret(text: str, told: str) -> None:
     assert redact(text) == told
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "text",
     [

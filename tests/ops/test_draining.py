@@ -22,6 +22,7 @@ pytestmark = pytest.mark.db
 LIST = "/api/v1/countries"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_the_port_stays_open_while_load_balancers_look_away(site: Site, processes: str) -> None:
     process = site.serve(

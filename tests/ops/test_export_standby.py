@@ -59,6 +59,7 @@ def titles(out: str) -> list[str]:
     return [json.loads(line)["title"] for line in out.splitlines()]
 
 
+@pytest.mark.thorough
 def test_an_export_waits_for_a_standby_to_have_what_was_committed_before(
     library: Followed,
 ) -> None:

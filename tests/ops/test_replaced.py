@@ -144,6 +144,7 @@ def is_bound(site: Site) -> bool:
     return False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("replace", [install, remove])
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_start_goes_on_with_the_file_that_it_began_with(

@@ -379,6 +379,7 @@ def test_progress_is_for_a_terminal(library: Library) -> None:
     assert library.run("import", "tags", str(file)).stderr == ""
 
 
+@pytest.mark.thorough
 def test_a_relation_is_named_by_a_unique_field(library: Library) -> None:
     library.load("shelves", library.file("shelves.jsonl", {"code": "a-1", "room": "R"}))
     tags = library.file(

@@ -329,6 +329,7 @@ def test_an_offline_build_reaches_for_nothing(project: Path) -> None:
     assert build(project, offline=True).path.is_file()
 
 
+@pytest.mark.thorough
 def test_an_offline_build_stops_what_reaches_for_the_network(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

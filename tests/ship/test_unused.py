@@ -57,6 +57,7 @@ def served(root: Path, server: EmbeddedServer) -> Iterator[Site]:
             site.stop()
 
 
+@pytest.mark.thorough
 @pytest.mark.db
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
@@ -186,6 +187,7 @@ def test_the_call_may_be_written_in_any_format(call: str) -> None:
     assert PAGES in unused_parts({"app.py": f"app = {call}\n".encode()})
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_artifact_has_the_manual_if_it_is_wanted(tmp_path: Path) -> None:
     scaffold_project(tmp_path, "shop")

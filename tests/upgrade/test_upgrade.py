@@ -37,6 +37,7 @@ def test_generated_code_of_an_earlier_version_imports_without_a_warning(ward: Pa
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.db
 @pytest.mark.slow
 def test_the_tests_of_the_project_pass_and_warn_of_the_old_names(ward: Path) -> None:

@@ -142,6 +142,7 @@ def test_a_mistake_is_told_without_a_traceback(
     assert f"error[{code}]" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_where_the_project_names_its_roles_no_other_is_given(site: Site) -> None:
     auth(site, "create-user", "dora@example.com")
     environ = {"FORGE_AUTH_ROLES": '["admin", "editor"]'}

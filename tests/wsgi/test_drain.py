@@ -150,6 +150,7 @@ def test_a_stop_under_load_loses_no_accepted_request(serve, threads):
     assert errors == []
 
 
+@pytest.mark.thorough
 def test_a_stop_resets_no_connection_that_was_made(serve):
     """Clients that connect anew for each request: they are answered, or refused."""
     app, _, _ = gated()

@@ -35,7 +35,7 @@ MEGABYTE = 1 << 20
 LONG = 30.0  # seconds: no deadline of the server ends a connection of these tests
 
 
-@pytest.fixture(params=["c", "python"])
+@pytest.fixture(params=["c", pytest.param("python", marks=pytest.mark.thorough)])
 def core(request):
     return request.param
 
@@ -164,6 +164,7 @@ def test_a_failed_allocation_of_the_core_ends_one_connection(start, allocator):
     assert after["memory"] < before["memory"] + 50 * MEGABYTE
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("core", ["c"])  # threading.Condition loses its lock without memory
 def test_a_worker_survives_a_failed_allocation_anywhere(start, allocator):
     """The only worker; each of its allocations during some requests fails once."""

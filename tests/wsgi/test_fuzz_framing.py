@@ -91,7 +91,7 @@ def test_an_example_of_a_difference_is_short():
     assert not difference(BODY.replace(b"%d", b"5"))
 
 
-@pytest.mark.parametrize("core", ["c", "python"])
+@pytest.mark.parametrize("core", ["c", pytest.param("python", marks=pytest.mark.thorough)])
 def test_random_streams_are_framed_as_the_reader_reads_them(core):
     if core == "c":
         pytest.importorskip("forge_min._fanout", reason="the compiled core is not built")

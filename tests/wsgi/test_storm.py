@@ -37,7 +37,7 @@ def run_storm(core, *command):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("core", ["c", "python"])
+@pytest.mark.parametrize("core", ["c", pytest.param("python", marks=pytest.mark.thorough)])
 def test_no_request_of_random_clients_is_stuck(core):
     if core == "c":
         pytest.importorskip("forge_min._fanout", reason="the compiled core is not built")
@@ -46,6 +46,7 @@ def test_no_request_of_random_clients_is_stuck(core):
     assert f"core {core}, seed " in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

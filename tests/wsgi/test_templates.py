@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import forge_min
+import pytest
 from forge_min.pages import compile_library_pages
 
 PACKAGE = Path(forge_min.__file__).parent
@@ -23,6 +24,7 @@ def test_every_template_is_compiled_from_its_file() -> None:
     assert modules == {*(f"{folder}/__init__.py" for folder in FOLDERS), *compiled}
 
 
+@pytest.mark.thorough
 def test_a_wheel_from_a_source_tree_without_compiled_templates_has_them(tmp_path: Path) -> None:
     tree = tmp_path / "source"
     listed = subprocess.run(
