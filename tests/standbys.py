@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,37 @@ class Standby:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             self._process.wait()
+
+
+@contextmanager
+def missing_standby(admin_url: str) -> Iterator[psycopg.Connection]:
+    """Commits wait for a synchronous standby that does not exist; gives a superuser's connection.
+
+    A process of the server publishes the setting some time after `pg_reload_conf`, so a thread
+    commits until one of its commits waits.
+    """
+    ended = threading.Event()
+
+    def commit(conn: psycopg.Connection) -> None:
+        while not ended.is_set():
+            conn.execute("select pg_logical_emit_message(true, '', '')")
+
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        admin, other = (
+            stack.enter_context(psycopg.connect(admin_url, autocommit=True)) for _ in range(2)
+        )
+        admin.execute("alter system set synchronous_standby_names = 'missing'")
+        admin.execute("select pg_reload_conf()")
+        committed = pool.submit(commit, other)
+        waits = "select 1 from pg_stat_activity where wait_event = 'SyncRep' and pid = %s"
+        try:
+            wait_for(lambda: admin.execute(waits, [other.info.backend_pid]).fetchall())
+            yield admin
+        finally:
+            ended.set()
+            admin.execute("alter system reset synchronous_standby_names")
+            admin.execute("select pg_reload_conf()")
+            committed.result(timeout=30)
 
 
 Pair = tuple[EmbeddedServer, Standby]

@@ -21,7 +21,7 @@ from forge_min.html.lists.many_rows import insert_operation
 from forge_min.testing import Client, TestDatabase, drain_jobs, fresh_database, running_app
 from psycopg.conninfo import make_conninfo
 
-from standbys import Pair, Standby, replicated
+from standbys import Pair, Standby, missing_standby, replicated
 from waiting import wait_for
 from wide_project import Migrations
 
@@ -150,15 +150,9 @@ def test_a_write_with_an_unknown_result_is_looked_for_on_the_primary(
     """It is saved, but not confirmed by a standby (F409)."""
     site.write(OLD)
     body = {"time": NEW, "length": "PT90M", "tags": ["a"], "float": 1.5}
-    with site.paused(), db.connect(pair[0].admin_url) as admin:
-        admin.execute("alter system set synchronous_standby_names = 'missing'")
-        admin.execute("select pg_reload_conf()")
-        wait_for(lambda: admin.execute("show synchronous_standby_names").fetchone() == ("missing",))
-        try:
+    with site.paused():
+        with missing_standby(pair[0].admin_url):
             response = site.client.post(API, json=body, headers=ADMIN | {"Cookie": "a=b"})
-        finally:
-            admin.execute("alter system reset synchronous_standby_names")
-            admin.execute("select pg_reload_conf()")
         assert (response.status, response.json["code"]) == (503, "F409")
         assert "repeat the request with its Idempotency-Key" in response.json["detail"]
         cookie = str(response.headers["Set-Cookie"]).partition(";")[0]

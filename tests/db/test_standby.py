@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 from forge_min import db, jobs, notify
 from forge_min.actions.idempotency import _once
 from forge_min.db import Database, EmbeddedServer
 from forge_min.errors import Unavailable
 
+from standbys import missing_standby
 from waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.alone]
@@ -42,17 +42,8 @@ def own() -> Iterator[EmbeddedServer]:
 @contextmanager
 def no_standby(own: EmbeddedServer) -> Iterator[Callable[[], tuple[float, int]]]:
     """The function returns the seconds of the longest wait for it, and the number of sessions."""
-    with psycopg.connect(own.admin_url, autocommit=True) as admin:
-        admin.execute("alter system set synchronous_standby_names = 'missing'")
-        admin.execute("select pg_reload_conf()")
-        with psycopg.connect(own.admin_url) as fresh:
-            while not fresh.execute("show synchronous_standby_names").fetchall()[0][0]:
-                time.sleep(0.05)
-        try:
-            yield lambda: admin.execute(WAITS).fetchall()[0]
-        finally:
-            admin.execute("alter system reset synchronous_standby_names")
-            admin.execute("select pg_reload_conf()")
+    with missing_standby(own.admin_url) as admin:
+        yield lambda: admin.execute(WAITS).fetchall()[0]
 
 
 INSERT = "insert into writes values (1)"
