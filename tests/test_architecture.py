@@ -616,6 +616,7 @@ def test_the_rate_of_dialect_stays_below_its_ceiling() -> None:
     assert dialect_rate(REPOSITORY) <= recorded()["dialect"], "see docs/CONTRIBUTING.md"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "planted"), PLANTED, ids=[f"{r.__name__}-{min(p)}" for r, p in PLANTED]
 )

@@ -65,6 +65,7 @@ def test_without_venv_root_installs_it(tmp_path: Path, moved: bool) -> None:
     assert done.returncode == 7
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_mypy_finds_the_package_from_a_project_of_its_own(tmp_path: Path) -> None:
     """As `make install` leaves it: an environment that is older than the script fails here."""

@@ -334,6 +334,7 @@ def test_keys_that_are_taken_meanwhile_are_conflicts_and_leave_no_transaction(
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_64_threads_and_killed_processes_never_break_the_rule(works: Workshop) -> None:
     for n in range(6):

@@ -56,6 +56,7 @@ def test_however_many_ask_for_what_hangs_the_probe_is_answered_soon(desk: Any) -
         assert {one.result().status for one in asked} == {200}
 
 
+@pytest.mark.thorough
 def test_a_profile_says_of_whom_it_is_not(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forge_min.ops.processes.parent_channel.PATIENCE", 1.0)
     told = desk.ask("/debug/pprof/profile?seconds=0.2&clock=wall")

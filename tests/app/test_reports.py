@@ -243,6 +243,7 @@ def test_the_manual_and_openapi_describe_reports(site: Runtime) -> None:
     assert "/api/v1/accounts/-/aggregate" not in paths
 
 
+@pytest.mark.thorough
 def test_an_aggregate_over_the_time_of_a_read_is_503_with_advice(
     wide_database: TestDatabase,
 ) -> None:

@@ -268,6 +268,7 @@ def test_a_stream_continues_on_the_primary_when_its_standby_is_killed(site: Foll
     assert changed == list(range(2000, 4500))
 
 
+@pytest.mark.thorough
 def test_a_promoted_standby_is_not_used_and_a_new_one_takes_its_place(
     wide_code: Path, wide_migrations: Migrations, tmp_path: Path
 ) -> None:

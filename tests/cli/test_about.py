@@ -134,6 +134,7 @@ _forge_min; printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", OFFERED)
 def test_bash_offers_what_fits(cli: Cli, tmp_path: Path, line: str) -> None:
     script = tmp_path / "script"

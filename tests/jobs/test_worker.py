@@ -404,6 +404,7 @@ def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any, ex
     assert last.startswith("Attempt 1, recorded at ")
 
 
+@pytest.mark.thorough
 def test_connections_that_end_between_jobs_cost_no_attempt(shop: Any) -> None:
     def work(job: Job) -> None:
         job.conn.execute("select 1")
@@ -422,6 +423,7 @@ def test_connections_that_end_between_jobs_cost_no_attempt(shop: Any) -> None:
     assert shop.states() == {"completed": 12}
 
 
+@pytest.mark.thorough
 def test_a_job_without_a_connection_is_handed_back(shop: Any) -> None:
     refused: list[int] = []
     ran: list[int] = []

@@ -235,6 +235,7 @@ print("forked")
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", [FORKS, INSIDE], ids=["beside", "inside of a span"])
 def test_a_fork_while_spans_end_and_metrics_count_leaves_no_lock_held(script: str) -> None:
     done = subprocess.run(

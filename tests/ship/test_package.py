@@ -113,6 +113,7 @@ def test_a_wheelhouse_without_forge_min_builds_nothing(tmp_path: Path) -> None:
     assert caught.value.code == "F341"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_build_takes_no_altered_installation(
     project: Path, installed: Path, monkeypatch: pytest.MonkeyPatch

@@ -88,6 +88,7 @@ def test_a_project_without_jobs_sign_in_and_pages_serves_without_their_code(
     assert not [name for name in members if name.startswith(files_of(*FILES))]
 
 
+@pytest.mark.thorough
 @pytest.mark.db
 @pytest.mark.slow
 def test_a_project_with_jobs_and_sign_in_has_their_pages(

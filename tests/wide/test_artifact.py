@@ -248,6 +248,7 @@ def test_what_a_role_may_not_see_is_in_no_export(site: Site, rows: dict[str, Any
     assert other.returncode == 0 and "fjord" not in other.stdout.lower()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_an_exported_list_time_and_duration_is_the_same_after_an_import(
     site: Site, tmp_path: Path, form: str

@@ -203,6 +203,7 @@ class Desk:
             self.forms[who] = None
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(steps=histories())
 def test_no_value_that_a_person_did_not_touch_ever_changes(

@@ -101,6 +101,7 @@ def test_a_server_that_refuses_the_head_twice_leaves_none() -> None:
     assert app.in_flight == 0
 
 
+@pytest.mark.thorough
 def test_a_thousand_at_once_are_a_thousand_and_then_none() -> None:
     inside, go = threading.Barrier(1001), threading.Event()
 
