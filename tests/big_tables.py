@@ -220,7 +220,7 @@ class BigTables:
         return result
 
     def work(self, kind: Kind) -> Result:
-        """Request a list once, for up to an hour, and set the rows and buffers."""
+        """Request a list once, with a time limit of an hour, and count its rows and buffers."""
         result = Result()
         with as_identity(Identity("big", tenant=kind.tenant)), reading(3600.0):
             cursor = self._cursor(kind)
@@ -387,7 +387,7 @@ WORDS |= {
 
 
 def every_kind(registry: Registry) -> Iterator[Kind]:
-    """Return every kind of list of both resources."""
+    """Yield every kind of list of both resources."""
     for topic, tenant in (("invoices", None), ("bills", LARGE), ("bills", SMALL)):
         yield from kinds(registry, topic, tenant)
 

@@ -19,12 +19,12 @@ EXPENSIVE = {
     r"archived=|partner(_id=c4ca|.name=partner 1,|.size=large)": (
         "many rows match, none of them among the first 10,000 of the order"
     ),
-    # The sample of ANALYZE may lack the ten deleted bills.
-    r"deleted, sort=(-weight|weight last)|sort=-weight, back|bills of tenant 1: deleted, sort=": (
-        "rows without a weight are first"
-    ),
+    r"deleted, sort=(-weight|weight last)|sort=-weight, back": "rows without a weight are first",
     r"page=100|counted": "up to 10,000 rows are counted, which other rows may precede",
 }
+# Expensive only if the sample of ANALYZE has a deleted bill, as about every second one has. Then
+# PostgreSQL reads by status: it estimates (status, id) > ('paid', ...) as status > 'paid': no row.
+BY_SAMPLE = "bills of tenant 1: deleted, sort=status middle"
 
 
 @pytest.mark.thorough
@@ -41,5 +41,6 @@ def test_a_list_of_two_million_rows_reads_few_of_them(tmp_path: Path) -> None:
                 expensive[kind.name] = work.rows, work.buffers
         tables.close()
     unknown = {n: w for n, w in expensive.items() if not any(re.search(e, n) for e in EXPENSIVE)}
+    unknown.pop(BY_SAMPLE, None)
     assert unknown == {}
     assert [e for e in EXPENSIVE if not any(re.search(e, name) for name in expensive)] == []
