@@ -275,7 +275,7 @@ def test_a_connection_too_many_replaces_the_longest_idle_one(bench):
 
 def test_a_connection_whose_request_waits_to_be_read_is_not_idle(bench):
     made = bench(answers(path_of), max_connections=1, run=False)
-    peers = [made.connect().get(f"/{number}") for number in range(6)]
+    peers = [made.connect().get(f"/{number}") for number in range(20)]
     made.thread.start()
     for number, peer in enumerate(peers):
         assert peer.answer().body == b"/%d" % number
