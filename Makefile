@@ -12,9 +12,9 @@ SIZES := .venv-size
 MINUTES ?= 3
 ROWS ?= 20000000
 EXAMPLE ?= departures
-# Tests wait for each other's processes a good deal: one worker more than there are processors.
+# One more than there are processors, because tests often wait for other processes.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-# To collect all tests takes ten seconds.
+# The files of tests that run alone: only they are collected, because all take ten seconds.
 ALONE = $(shell grep -rl --include='test_*.py' mark.alone tests)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore

@@ -103,8 +103,8 @@ class Standby:
 def missing_standby(admin_url: str) -> Iterator[psycopg.Connection]:
     """Commits wait for a synchronous standby that does not exist; gives a superuser's connection.
 
-    A process of the server publishes the setting some time after `pg_reload_conf`, so a thread
-    commits until one of its commits waits.
+    The checkpointer applies the setting some time after `pg_reload_conf`, so a thread commits until
+    one of its commits waits.
     """
     ended = threading.Event()
 
@@ -112,16 +112,17 @@ def missing_standby(admin_url: str) -> Iterator[psycopg.Connection]:
         while not ended.is_set():
             conn.execute("select pg_logical_emit_message(true, '', '')")
 
-    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
-        admin, other = (
-            stack.enter_context(psycopg.connect(admin_url, autocommit=True)) for _ in range(2)
-        )
+    with (
+        psycopg.connect(admin_url, autocommit=True) as admin,
+        psycopg.connect(admin_url, autocommit=True) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         admin.execute("alter system set synchronous_standby_names = 'missing'")
         admin.execute("select pg_reload_conf()")
         committed = pool.submit(commit, other)
-        waits = "select 1 from pg_stat_activity where wait_event = 'SyncRep' and pid = %s"
+        waiting = "select 1 from pg_stat_activity where wait_event = 'SyncRep' and pid = %s"
         try:
-            wait_for(lambda: admin.execute(waits, [other.info.backend_pid]).fetchall())
+            wait_for(lambda: admin.execute(waiting, [other.info.backend_pid]).fetchall())
             yield admin
         finally:
             ended.set()

@@ -288,7 +288,7 @@ class BaseActions(Generic[R]):
         total = f"select count(*), coalesce(sum({added}), 0) as forge_bytes from forge_page"
         fits = f"({total}) forge_sum left join forge_page on forge_bytes <= {most:d}"
         rows = self._run(conn, f"{page} forge_sum.*, forge_page.* from {fits}", params)
-        count, size = rows[0][:2]  # without any row of the page, one row of NULLs follows
+        count, size = rows[0][:2]  # if no row fits: one row, with NULLs
         if size <= most:
             return [row[2:] for row in rows[: min(count, limit)]], count > limit
         # PERF: lists that fit need no window function, so it is in a second statement.

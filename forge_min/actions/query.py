@@ -324,7 +324,7 @@ def statement(
     paging = f"\nlimit {query.limit + 1:d}" + (db.PLAN_ANEW if is_large else "")
     if query.page or query.counted:
         source = quote(resource.source or resource.table)
-        rows = _first("", source, where, MAX_COUNT + 1, query)
+        rows = _some("", source, where, MAX_COUNT + 1, query)
         more += f", (select count(*) from ({rows}) forge_counted) as forge_total"
     if query.page and query.page > 1:
         params["forge_offset"] = (query.page - 1) * query.limit
@@ -332,7 +332,7 @@ def statement(
     columns, _, source = resource.select.partition("\nfrom ")
     if order[0].column is RANK:
         # Ranking reads the text of each row: without a limit it takes seconds for a frequent word.
-        source = f"({_first('*', source, where, MAX_RANKED, query)}) forge_found"
+        source = f"({_some('*', source, where, MAX_RANKED, query)}) forge_found"
         where = []
     found, most = "", (query.page or 1) * query.limit + 1
     is_walked = is_large and most <= MAX_LIMIT + 1 and _has_index(query, order)
@@ -343,12 +343,12 @@ def statement(
     return found + _ordered(select, where, order, at, paging, params), params
 
 
-def _first(columns: str, source: str, where: list[str], most: int, query: ListQuery) -> str:
-    """The SQL of the first rows that match, in any order."""
+def _some(columns: str, source: str, where: list[str], most: int, query: ListQuery) -> str:
+    """Return the SQL of at most `most` of the matching rows, in no order."""
     rows = f"select {columns} from {source}{where_clause(where)}"
     if query.q:
         # PERF: the planner assumes that words are frequent, so for a few rows it would read the
-        # table. In a part of its own all rows are planned, with the index (make bigtables).
+        # table. A materialized CTE is planned for all of its rows, by the index (make bigtables).
         rows = f"with forge_all as materialized (\n{rows}\n)\nselect {columns} from forge_all"
     return f"{rows}\nlimit {most:d}"
 
@@ -413,7 +413,7 @@ def count(resource: Resource[Any], query: ListQuery, most: int) -> tuple[str, Pa
     """Return a statement that counts the rows of a list up to `most`."""
     params: Params = {}
     source, where = quote(resource.source or resource.table), conditions(resource, query, params)
-    return f"select count(*) from ({_first('', source, where, most, query)}) forge_counted", params
+    return f"select count(*) from ({_some('', source, where, most, query)}) forge_counted", params
 
 
 def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:

@@ -380,7 +380,7 @@ class ReadActions(BaseActions[R]):
         return hint
 
     def _is_large(self, query: ListQuery, conn: Conn) -> bool:
-        """Whether a list with conditions, or of a tenant, is that of a large table."""
+        """Return whether a list has conditions, or is of a tenant, and its table is large."""
         if not query.filters and not query.q and not self.resource.tenant_scoped:
             return False
         if (now := time.monotonic()) >= self._size_due:

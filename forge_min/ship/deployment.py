@@ -103,7 +103,7 @@ def deploy(
 
 def _check_probes(config: Config, also: Collection[Also]) -> None:
     """Raise BuildError F363 if a probe in these files needs a setting that is turned off."""
-    if not config.server.ready_path and {"haproxy", "kubernetes"} & {*also}:
+    if not config.server.ready_path and {"haproxy", "kubernetes"}.intersection(also):
         raise build_error("no_probe", key="server.ready_path")
     if not config.admin.enabled and "kubernetes" in also:
         raise build_error("no_probe", key="admin.enabled")

@@ -26,7 +26,7 @@ def copy_example() -> Callable[[Path], Path]:
     """Puts the example's own files into a folder, and gives it back."""
 
     def copy(folder: Path) -> Path:
-        made = shutil.ignore_patterns("dist", "gen", "_vendor", ".gen.*", "*cache*")
+        made = shutil.ignore_patterns("dist", "gen", "_vendor", ".gen.*", "__pycache__", ".*_cache")
         shutil.copytree(EXAMPLE, folder, ignore=made)
         return folder
 

@@ -59,8 +59,8 @@ def _missing_indexes(
             if MANY < plan["Plan Rows"] < rows * actions.DEFAULT_LIMIT / actions.MAX_WALKED:
                 slow.append(equal)
     for sort in (actions.Sort(c) for c in resource.columns if c.sortable or c is resource.key):
-        line, page = missing(sort), actions.explain_page(resource, sort, tenant)
-        if line and _planned(conn, page)["Total Cost"] >= COSTLY:
+        page = actions.explain_page(resource, sort, tenant)
+        if (line := missing(sort)) and _planned(conn, page)["Total Cost"] >= COSTLY:
             yield line
         else:
             yield from filter(None, (missing(sort, equal) for equal in slow))
