@@ -47,6 +47,7 @@ from forge_min._fanout_ring cimport *
 from forge_min._fanout_stream cimport *
 
 import math
+import os
 import threading
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
@@ -836,6 +837,7 @@ cdef void release(subscriptions, Lease lease) noexcept:
 include "_fanout_cells.pxi"
 include "_fanout_text.pxi"
 include "_fanout_http.pxi"
+include "_fanout_body.pxi"
 include "_fanout_queue.pxi"
 include "_fanout_processor.pxi"
 include "_fanout_io.pxi"

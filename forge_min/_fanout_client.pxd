@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove
 
 from forge_min._fanout_os cimport *
 from forge_min._fanout_ring cimport Node
@@ -12,11 +12,13 @@ from forge_min._fanout_ring cimport Node
 cdef enum:
     ADDRESS = 64  # bytes of a numeric address with its NUL
     EVICT_AFTER = 1  # seconds after which a slow connection may be closed for a new one
+    NETWORKS = 4096  # entries of the table of networks; those with one entry share their limits
 
 cdef enum:  # the reason why a connection waits
     WORKER  # to end the task
     REQUEST  # the peer: a whole request
     INPUT  # the peer: any bytes, which `wsgi.http1` reads
+    WHOLE_BODY  # the peer: a whole body after a head that `wsgi.http1` has read
     SENT  # the peer: to read the output, then a worker continues
     DETACH  # the same, then the socket leaves the thread
     CLOSE  # the same, then the connection ends
@@ -32,11 +34,30 @@ cdef enum:  # phases of a connection; each may last for a time of its own
     PHASES
 
 
+cdef struct Network:  # the connections of one IPv4 address, or of a /64 of IPv6
+    # For the thread only.
+    uint64_t connections
+    uint64_t holders  # connections that hold input
+    int exempt  # atomic: its connections have no limit
+    # LOCK: TaskQueue.lock
+    Client* first
+    Client* last
+    Network* next
+
+
+cdef struct Chunks:  # of a chunked body
+    int part  # what comes next
+    size_t size  # decoded bytes, at the beginning of the input
+    size_t left  # bytes of the chunk, or of further trailers
+    size_t count
+
+
 cdef struct Block:
     Block* next  # in the stack of the thread, then in the output of the connection
     Client* client  # one count
     PyObject* state  # one count, or NULL
     int then, phase
+    size_t body  # for WHOLE_BODY
     size_t size, sent
     # `size` bytes follow
 
@@ -45,16 +66,20 @@ cdef struct Client:
     Node node  # in the list of the open ones
     long refs  # the thread, each Task, the queue, each Block
     int fd
+    Network* network
     Client* next_task
     Client* next_closed
     PyObject* state  # of a worker, which gets it back with the next task
     # The thread's, except while `wait` is WORKER: then the worker reads the input.
     int wait, phase, kind
+    int refusal  # why its body is refused
     double since  # when the phase began
     bint readable, is_fresh  # is_fresh: nothing was received yet
     int hung_up, gone  # atomic: the peer sends no more; the connection is closed
     char* input
     size_t size, scanned, head, body, used
+    size_t held  # bytes of input that are counted in IoThread.held
+    Chunks chunks
     Block* first
     Block* last
     uint64_t unsent  # atomic: bytes
@@ -122,6 +147,20 @@ cdef inline Client* client_new(int fd, sockaddr_storage* address, unsigned int s
     return client
 
 
+cdef inline uint64_t network_hash(sockaddr_storage* address, uint64_t seed) noexcept nogil:
+    """Return the hash (FNV-1a) of the network of an address; an IPv4 address may be mapped."""
+    cdef const unsigned char* bytes = <const unsigned char*>address
+    cdef int at = 8, end = 16  # sin6_addr of ipv6(7)
+    if address.ss_family == AF_INET:
+        at, end = 4, 8  # sin_addr of ip(7)
+    elif memcmp(bytes + 8, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
+        at, end = 20, 24
+    while at < end:
+        seed = (seed ^ bytes[at]) * <uint64_t>1099511628211
+        at += 1
+    return seed ^ (seed >> 32)
+
+
 cdef inline void client_enter(Client* client, int phase, double now) noexcept nogil:
     """Begin a phase, unless it is the present one."""
     if phase != client.phase:
@@ -176,8 +215,8 @@ cdef inline bint client_has_progressed(Client* client, double now, double least)
     return before - client.in_kernel >= least
 
 
-cdef inline Client* clients_slowest(Node* clients, double now) noexcept nogil:
-    """Return the connection to close for a new one, or NULL.
+cdef inline Client* clients_slowest(Node* clients, Network* network, double now) noexcept nogil:
+    """Return the connection to close for a new one, or NULL. network: NULL for all.
 
     It is the longest idle one, else the one that has been slowest for more than a second: to begin
     its first request, to send a head or a body, or to read a response.
@@ -189,6 +228,8 @@ cdef inline Client* clients_slowest(Node* clients, double now) noexcept nogil:
         rank = client.since
         if client.phase == LINGER or (client.phase == IDLE and not client.is_fresh):
             rank -= now  # before all others
+        if network != NULL and client.network != network:
+            rank = now
         if rank < lowest and (client.wait != WORKER or client.phase == WRITE):
             slowest, lowest = client, rank
         client = <Client*>client.node.next

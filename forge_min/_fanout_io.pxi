@@ -23,8 +23,8 @@ cdef class IoThread:
 
     cdef dict base
     cdef int listener, epoll, wakeup
-    cdef size_t max_body
-    cdef uint64_t max_connections
+    cdef size_t max_body, max_pending
+    cdef uint64_t max_connections, max_per_network, seed
     cdef double limits[PHASES]  # seconds
     # atomic
     cdef void* blocks  # a stack
@@ -32,6 +32,9 @@ cdef class IoThread:
     cdef uint64_t count
     cdef TaskQueue tasks
     # For the thread only.
+    cdef Network* networks
+    cdef uint64_t holding  # networks with connections that hold input
+    cdef size_t held  # bytes of input of all connections
     cdef Node* clients
     cdef Client* closed
     cdef char* buffer
@@ -40,12 +43,15 @@ cdef class IoThread:
     cdef bint paused, spins
 
     def __cinit__(
-        self, int listener, dict base not None, *, size_t max_body, int max_connections,
+        self, int listener, dict base not None, *, size_t max_body, size_t max_pending,
+        int max_connections, int max_per_network,
         double idle, double head, double body, double write,
     ):
         pthread_mutex_init(&self.tasks.lock, NULL)
         self.listener, self.base = listener, base
-        self.max_body, self.max_connections = max_body, max_connections
+        self.max_body, self.max_pending = max_body, max_pending
+        self.max_connections, self.max_per_network = max_connections, max_per_network
+        self.seed = int.from_bytes(os.urandom(8), "little")
         self.limits[IDLE], self.limits[HEAD], self.limits[BODY] = idle, head, body
         self.limits[WRITE], self.limits[LINGER], self.limits[NO_PHASE] = write, LINGER_FOR, body
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -56,7 +62,8 @@ cdef class IoThread:
         ):
             PyErr_SetFromErrno(OSError)
         self.buffer = <char*>malloc(RECEIVED)
-        if self.buffer == NULL:
+        self.networks = <Network*>calloc(NETWORKS, sizeof(Network))
+        if self.buffer == NULL or self.networks == NULL:
             raise MemoryError
 
     def __dealloc__(self):
@@ -66,6 +73,7 @@ cdef class IoThread:
             Py_XDECREF(client.state)
             client_unref(client)
         free(self.buffer)
+        free(self.networks)
         for fd in (self.epoll, self.wakeup):
             if fd > 0:  # 0: __cinit__ did not begin
                 close(fd)
@@ -177,7 +185,12 @@ cdef class IoThread:
         cdef Client* client = block.client
         if block.then != WORKER:
             client.wait, client.state = block.then, block.state
+            if block.then == CLOSE:
+                client.used = client.size  # nothing of it is read any more
             client_consume(client)
+            self.count_input(client)
+            client.body = block.body
+            memset(&client.chunks, 0, sizeof(Chunks))
             client_enter(client, block.phase, self.now)
         if client.gone:
             block_free(block)
@@ -199,6 +212,9 @@ cdef class IoThread:
             return
         if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             forge_swap(&client.hung_up, 1)
+        if mask & EPOLLERR:  # a reset: no response reaches the peer
+            self.close_client(client)
+            return
         if mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             client.readable = True
         if mask & (EPOLLOUT | EPOLLHUP | EPOLLERR) or client.phase != WRITE:
@@ -254,17 +270,20 @@ cdef class IoThread:
     cdef void read(self, Client* client) noexcept nogil:
         """Read until a task is complete or nothing is left; discard input after the last response."""
         cdef ssize_t count
+        cdef size_t room
         while True:
             if client.size and client.wait != CLOSED and self.give_input(client):
                 return
-            if client.readable:
-                count = recv(client.fd, self.buffer, RECEIVED, MSG_DONTWAIT)
+            room = self.room_for(client)
+            if client.readable and room:
+                count = recv(client.fd, self.buffer, room, MSG_DONTWAIT)
                 if count > 0 and client.wait == CLOSED:
                     self.watch(client, EPOLL_CTL_MOD)  # an event for the rest, after others
                     return
                 if count > 0 and client_append(client, self.buffer, <size_t>count):
+                    self.count_input(client)
                     # epoll(7): the peer's end may have come with the same event.
-                    client.readable = count == RECEIVED or client.hung_up
+                    client.readable = <size_t>count == room or client.hung_up
                     continue
                 if count < 0 and is_temporary():
                     client.readable = False
@@ -275,16 +294,59 @@ cdef class IoThread:
                 client_enter(client, BODY if client.head else HEAD if client.size else IDLE, self.now)
             return
 
+    cdef size_t room_for(self, Client* client) noexcept nogil:
+        """Return how many bytes a connection may receive now; 0: `sweep` lets it continue.
+
+        Together all hold `max_pending` bytes. Above that each has a share: the networks have equal
+        ones, and so have the connections of a network.
+        """
+        cdef size_t share
+        if client.wait == CLOSED or self.held + RECEIVED <= self.max_pending:
+            return RECEIVED
+        share = self.max_pending // ((self.holding + 1) * (client.network.holders + 1))
+        share = max(share, MOST_BYTES + 1)
+        return min(RECEIVED, share - client.size) if client.size < share else 0
+
+    cdef void count_input(self, Client* client) noexcept nogil:
+        """Count the input that a connection holds."""
+        cdef Network* network = client.network
+        cdef size_t size = 0 if client.gone else client.size
+        if size and not client.held:
+            network.holders += 1
+            self.holding += network.holders == 1
+        elif client.held and not size:
+            network.holders -= 1
+            self.holding -= network.holders == 0
+        self.held += size - client.held
+        client.held = size
+
     cdef bint give_input(self, Client* client) noexcept nogil:
-        """Give the input to a worker if it is complete."""
-        cdef ssize_t size = UNUSUAL
+        """Give the input to a worker if it is complete, or late."""
+        cdef int kind = KIND_INPUT
+        cdef size_t used = client.size
+        cdef ssize_t framed
         if client.wait == REQUEST:
-            size = frame_request(client, self.max_body)
-        if size == INCOMPLETE:
-            return False
-        client.used = <size_t>size if size > 0 else client.size
-        self.give(client, KIND_REQUEST if size > 0 else KIND_INPUT)
+            framed = frame_request(client, self.max_body)
+            if framed == INCOMPLETE:
+                return False
+            if framed > 0:
+                kind, used = KIND_REQUEST, <size_t>framed
+        elif client.wait == WHOLE_BODY:
+            client.refusal = read_body(client, self.max_body)
+            self.count_input(client)
+            if client.refusal == BODY_INCOMPLETE:
+                return False
+            kind, used = KIND_REFUSED, 0
+            if client.refusal == BODY_COMPLETE:
+                kind, used = KIND_BODY, client.body
+        if kind == KIND_INPUT and client.phase == HEAD and self.is_late(client):
+            kind = KIND_LATE
+        client.used = used
+        self.give(client, kind)
         return True
+
+    cdef bint is_late(self, Client* client) noexcept nogil:
+        return self.now - client.since >= self.limits[client.phase]
 
     cdef bint watch(self, Client* client, int operation) noexcept nogil:
         """Let epoll report each change, and the present state at first (epoll_ctl(2))."""
@@ -321,7 +383,7 @@ cdef class IoThread:
         cdef sockaddr_storage address
         cdef unsigned int size = sizeof(address)
         cdef int fd
-        if self.count >= self.max_connections and not (forge_flag(&self.draining) or self.evict()):
+        if self.count >= self.max_connections and not (forge_flag(&self.draining) or self.make_room()):
             self.listen_for(0)
             return False
         fd = accept4(self.listener, <sockaddr*>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -330,7 +392,7 @@ cdef class IoThread:
             return True
         if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             forge_swap(&self.accept_errno, errno)
-            if not self.evict():
+            if not self.make_room():
                 self.listen_for(0)
             return False
         return errno == ECONNABORTED or errno == EINTR
@@ -342,23 +404,52 @@ cdef class IoThread:
             other = <Client*>other.node.next
         if other != NULL:
             self.close_client(other)  # another thread has closed its descriptor
-        if client == NULL or not self.watch(client, EPOLL_CTL_ADD):
+        cdef Network* network = self.networks
+        if address.ss_family == AF_UNIX:
+            network.exempt = 1
+        else:
+            network += network_hash(address, self.seed) % NETWORKS
+        if (
+            client == NULL
+            or not (self.may_connect(network) or self.evict(network))
+            or not self.watch(client, EPOLL_CTL_ADD)
+        ):
             free(client)
             close(fd)
             return
+        client.network = network
+        network.connections += 1
         client_enter(client, IDLE, self.now)
         list_add(&self.clients, &client.node)
         forge_add(&self.count, 1)
+
+    cdef bint may_connect(self, Network* network) noexcept nogil:
+        """Return whether a network may have one more connection."""
+        if forge_flag(&network.exempt) or forge_flag(&self.draining):
+            return True
+        return network.connections < self.max_per_network
 
     cdef void listen_for(self, uint32_t events) noexcept nogil:
         if forge_flag(&self.draining) < 2:
             epoll_set(self.epoll, EPOLL_CTL_MOD, self.listener, events, NULL)
         self.paused = events == 0
 
-    cdef bint evict(self) noexcept nogil:
-        """Close one connection for a new one; return False if none may be closed."""
+    cdef bint make_room(self) noexcept nogil:
+        """Close a connection of the largest network, else any; return False if none may be closed."""
+        cdef Network* largest = self.networks
+        cdef int n
+        for n in range(1, NETWORKS):
+            if self.networks[n].connections > largest.connections:
+                largest = &self.networks[n]
+        return self.evict(largest) or self.evict(NULL)
+
+    cdef bint evict(self, Network* network) noexcept nogil:
+        """Close one connection for a new one; return False if none may be closed.
+
+        network: of the connection, or NULL.
+        """
         cdef Client* client
-        while (client := clients_slowest(self.clients, self.now)) != NULL:
+        while (client := clients_slowest(self.clients, network, self.now)) != NULL:
             if client.phase == IDLE:
                 client.readable = True
                 self.read(client)  # its request may have just arrived
@@ -373,6 +464,8 @@ cdef class IoThread:
         """Remove an open connection from epoll and from the list."""
         list_remove(&self.clients, &client.node)
         forge_swap(&client.gone, 1)
+        client.network.connections -= 1
+        self.count_input(client)
         forge_add(&self.count, <uint64_t>-1)
         # SAFETY: an event of this round may still name it.
         client.next_closed, self.closed = self.closed, client
@@ -411,6 +504,7 @@ cdef class IoThread:
         """End connections past their deadline, accept again after a pause, begin a drain."""
         cdef Client* client
         cdef Client* next
+        cdef bint waits
         self.swept = self.now
         if forge_flag(&self.draining) == 1:
             self.begin_drain()
@@ -421,14 +515,19 @@ cdef class IoThread:
             next = <Client*>client.node.next
             if client.wait != WORKER or client.phase == WRITE:
                 self.check_phase(client)
+            waits = client.wait == REQUEST or client.wait == WHOLE_BODY
+            if waits and client.readable and not client.gone:
+                self.read(client)  # there was no room for its input
             client = next
 
     cdef void check_phase(self, Client* client) noexcept nogil:
         cdef bint ends = client.phase == IDLE and self.now >= self.idle_until > 0
-        if self.now - client.since < self.limits[client.phase] and not ends:
+        if not self.is_late(client) and not ends:
             return
         if client.phase == HEAD or client.phase == BODY:
-            client.used = client.size
+            client.used = client.size  # of a body nothing is copied
+            if client.phase == BODY:
+                client.used = client.head
             self.give(client, KIND_LATE)
         elif client.phase != WRITE or not client_has_progressed(
             client, self.now, MIN_RATE * self.limits[WRITE]

@@ -12,10 +12,11 @@ import sys
 import termios
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from typing import Any, final
 
+from ._fanout_body_py import BodyRefused, read_body
 from ._fanout_task_py import ClientState, ServerWorker, file_of, wake
 
 _RECEIVED = 65536  # bytes of one system call
@@ -24,6 +25,7 @@ _LINGER = 1.0  # seconds to wait for the peer's end after the last response (RFC
 _EVICT_AFTER = 1.0  # seconds after which a slow connection may be closed for a new one
 _MIN_RATE = 1024  # bytes a second that a peer must read
 _SENT_AT_ONCE = 1 << 20  # bytes of one connection, before others have their turn
+_LEAST_SHARE = 8191  # bytes that each connection may hold
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -40,10 +42,14 @@ class IoThread:
 
     listener: descriptor of a listening socket that does not block.
     base: the constant part of every environ.
-    max_body: bytes of a request's body that the thread reads itself.
+    max_body: bytes of a request's body.
+    max_pending: bytes of all requests that no worker has read. Above it each network with such
+        requests, and each connection of it, has an equal share, and those with more have to wait.
     max_connections: open connections. For a further one the longest idle one is closed, or one
         that has been slow for more than a second, also to begin its first request; if there is
-        none, it has to wait.
+        none, it has to wait. It is one of the network with most connections, if possible.
+    max_per_network: connections of one IPv4 address or one /64 of IPv6; beyond, one of them is
+        closed in the same way, or else the new one. See `Task.exempt_network`.
     idle, head, body: seconds until a request must begin, and until its head and body are complete.
     write: seconds within which the peer must read 1 KiB a second of the output.
     """
@@ -54,7 +60,9 @@ class IoThread:
         base: dict[str, Any],
         *,
         max_body: int,
+        max_pending: int,
         max_connections: int,
+        max_per_network: int,
         idle: float,
         head: float,
         body: float,
@@ -62,7 +70,14 @@ class IoThread:
     ) -> None:
         self._listener = socket.socket(fileno=os.dup(listener))
         self.base = base
+        self._max_body = max_body
+        self._max_pending = max_pending
         self._max_connections = max_connections
+        self._max_per_network = max_per_network
+        self._networks: Counter[str] = Counter()  # connections
+        self._holders: Counter[str] = Counter()  # connections with a part of a body
+        self._held = 0  # bytes of bodies
+        self.exempt = {""}  # networks without a limit
         self._limits = {"idle": idle, "head": head, "body": body, "write": write}
         self._limits |= {"linger": _LINGER, "": body}
         self.last = self.ended = self._stopped = self._drains = self._paused = False
@@ -77,10 +92,12 @@ class IoThread:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         # RLock: the collector may delete a Task while it is held.
-        self.lock = threading.RLock()  # LOCK: guards blocks, tasks, ended and `unsent` of clients
+        self.lock = threading.RLock()  # LOCK: guards blocks, turns, ended and `unsent` of clients
         self.has_task = threading.Condition(self.lock)
-        self.blocks: deque[tuple[ClientState, bytes, str, Any, str]] = deque()
-        self.tasks: deque[tuple[ClientState, str, Any]] = deque()
+        self.blocks: deque[tuple[ClientState, bytes, str, Any, str, int]] = deque()
+        # The tasks of each network that has some, in the order of their turns: each turn is one
+        # task, so that a client with a thousand connections delays others by one.
+        self.turns: dict[str, deque[tuple[ClientState, str, Any]]] = {}
 
     @property
     def connections(self) -> int:
@@ -139,10 +156,13 @@ class IoThread:
     def _take_blocks(self) -> None:
         """Take over what workers have submitted, in order."""
         while self.blocks:
-            client, data, then, state, phase = self.blocks.popleft()
+            client, data, then, state, phase, length = self.blocks.popleft()
             if then != "worker":
                 client.wait, client.state = then, state
                 self._set_phase(client, phase)
+            if then == "body":
+                client.received = bytearray()
+                client.reader = read_body(client.received, length, self._max_body)
             if client.gone:
                 self._notify_gone(client)
                 continue
@@ -198,24 +218,65 @@ class IoThread:
 
     def _read(self, client: ClientState) -> None:
         data, client.input = client.input, b""
+        room = self._room_for(client)
+        if not data and not room:
+            return
         try:
-            data = data or client.sock.recv(_RECEIVED)
+            data = data or client.sock.recv(room)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
             self._close(client)
+        elif client.wait == "body":
+            client.received += data
+            self._hold(client, client.held + len(data))
+            self._read_body(client)
         elif client.wait != "closed":
             client.is_fresh = False
-            self._give(client, "input", data)
+            is_late = client.phase == "head" and self._is_late(client)
+            self._give(client, "late" if is_late else "input", data)
+
+    def _read_body(self, client: ClientState) -> None:
+        """Give a body to a worker if it is complete or refused."""
+        assert client.reader is not None
+        try:
+            next(client.reader)
+        except StopIteration as end:
+            client.input = bytes(client.received)
+            self._give(client, "body", end.value)
+        except BodyRefused as refused:
+            self._give(client, "refused", refused.reason)
+
+    def _room_for(self, client: ClientState) -> int:
+        """Return how many bytes a connection may receive now."""
+        if client.wait != "body" or self._held + _RECEIVED <= self._max_pending:
+            return _RECEIVED
+        holders = self._holders[client.network] + 1
+        share = self._max_pending // ((len(self._holders) + 1) * holders)
+        return max(min(_RECEIVED, max(share, _LEAST_SHARE) - client.held), 0)
+
+    def _hold(self, client: ClientState, size: int) -> None:
+        """Count the bytes of a body that a connection holds."""
+        network = client.network
+        if size and not client.held:
+            self._holders[network] += 1
+        elif client.held and not size:
+            self._holders[network] -= 1
+            if not self._holders[network]:
+                del self._holders[network]
+        self._held += size - client.held
+        client.held = size
 
     def _listen(self, client: ClientState) -> None:
         """Let the selector report the events that the connection waits for."""
         interest = 0
         if client.phase == "write":
             interest = selectors.EVENT_WRITE
-        elif client.wait in ("request", "input", "closed"):
+        elif client.wait == "body" and not self._room_for(client):
+            interest = 0  # `_sweep` lets it continue
+        elif client.wait in ("request", "input", "body", "closed"):
             interest = selectors.EVENT_READ
             self._set_phase(client, client.phase or "idle")
         if interest != client.interest:
@@ -234,10 +295,21 @@ class IoThread:
 
     def _give(self, client: ClientState, kind: str, value: Any = None) -> None:
         """Put a task into the queue. From here on the connection waits for a worker."""
-        client.wait = "worker"
+        client.wait, client.reader = "worker", None
+        client.received = bytearray()
+        self._hold(client, 0)
         with self.lock:
-            self.tasks.append((client, kind, value))
+            self.turns.setdefault(client.network, deque()).append((client, kind, value))
             self.has_task.notify()
+
+    def take_turn(self) -> tuple[ClientState, str, Any]:
+        """Take a task of the network whose turn it is. The caller holds the lock."""
+        network = next(iter(self.turns))
+        tasks = self.turns.pop(network)
+        task = tasks.popleft()
+        if tasks:
+            self.turns[network] = tasks
+        return task
 
     def _notify_gone(self, client: ClientState) -> None:
         """Give the state of a closed connection back."""
@@ -247,7 +319,7 @@ class IoThread:
     def _accept(self) -> bool:
         """Accept one connection. Returns False if none waits, or none can be accepted."""
         full = len(self._clients) >= self._max_connections and not self._drains
-        if full and not self._evict():
+        if full and not self._make_room():
             self._pause(True)
             return False
         try:
@@ -257,7 +329,7 @@ class IoThread:
         except OSError as err:
             if err.errno in _EXHAUSTED:
                 self._accept_error = err.errno or 0
-                if not self._evict():
+                if not self._make_room():
                     self._pause(True)
                 return False
             return True
@@ -265,7 +337,11 @@ class IoThread:
         if sock.fileno() in self._clients:
             self._close(self._clients[sock.fileno()])  # another thread has closed its descriptor
         client = ClientState(sock, address, self._now)
+        if not self._may_connect(client.network) and not self._evict(client.network):
+            sock.close()
+            return True
         self._clients[sock.fileno()] = client
+        self._networks[client.network] += 1
         try:
             self._selector.register(sock, client.interest, client)
         except OSError:  # epoll_ctl(2): ENOMEM, ENOSPC
@@ -281,9 +357,23 @@ class IoThread:
             else:
                 self._selector.register(self._listener, selectors.EVENT_READ)
 
-    def _evict(self) -> bool:
-        """Close one connection for a new one; return False if none may be closed."""
-        clients = self._clients.values()
+    def _may_connect(self, network: str) -> bool:
+        """Return whether a network may have one more connection."""
+        if network in self.exempt or self._drains:
+            return True
+        return self._networks[network] < self._max_per_network
+
+    def _make_room(self) -> bool:
+        """Close a connection of the largest network, else any; return False if none may be closed."""
+        largest = max(self._networks, key=self._networks.__getitem__, default="")
+        return self._evict(largest) or self._evict()
+
+    def _evict(self, network: str | None = None) -> bool:
+        """Close one connection for a new one; return False if none may be closed.
+
+        network: of the connection; None: any.
+        """
+        clients = [c for c in self._clients.values() if network in (None, c.network)]
         ended = [
             c for c in clients if c.phase == "linger" or (c.phase == "idle" and not c.is_fresh)
         ]
@@ -306,6 +396,10 @@ class IoThread:
                 self._selector.unregister(client.sock)
         client.gone = True
         self._clients.pop(client.sock.fileno(), None)
+        self._networks[client.network] -= 1
+        if not self._networks[client.network]:
+            del self._networks[client.network]
+        self._hold(client, 0)
         self._pause(False)
 
     def _close(self, client: ClientState) -> None:
@@ -337,17 +431,22 @@ class IoThread:
         for client in list(self._clients.values()):
             if client.wait != "worker" or client.phase == "write":
                 self._check_phase(client)
+            if client.wait == "body" and not client.gone:
+                self._progress(client)  # there was no room for its input
 
     def _check_phase(self, client: ClientState) -> None:
         """End a phase that has taken too long, or an idle connection of a drain."""
         ends = client.phase == "idle" and self._now >= self._idle_until > 0
-        if self._now - client.since < self._limits[client.phase] and not ends:
+        if not self._is_late(client) and not ends:
             return
         if client.phase in ("head", "body"):
             self._give(client, "late", b"")
             self._listen(client)
         elif client.phase != "write" or not self._has_progressed(client):
             self._close(client)
+
+    def _is_late(self, client: ClientState) -> bool:
+        return self._now - client.since >= self._limits[client.phase]
 
     def _has_progressed(self, client: ClientState) -> bool:
         """Return whether the peer has read at least 1 KiB a second, and begin the phase again."""

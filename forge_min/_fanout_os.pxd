@@ -126,7 +126,7 @@ cdef extern from "<sys/socket.h>" nogil:
         size_t msg_iovlen
     enum:
         MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, SO_TYPE
-        SOCK_NONBLOCK, SOCK_CLOEXEC, AF_UNIX, SHUT_WR, SHUT_RDWR
+        SOCK_NONBLOCK, SOCK_CLOEXEC, AF_INET, AF_UNIX, SHUT_WR, SHUT_RDWR
     struct sockaddr:
         pass
     struct sockaddr_storage:

@@ -20,11 +20,13 @@ cdef struct WorkerState:
 
 
 cdef struct TaskQueue:
-    # LOCK: lock guards the rest, and `over` of each Task. While it is held, no Python object is
-    # created or dropped, and no thread waits for the GIL or a socket.
+    # LOCK: lock guards the rest, the tasks of each Network, and `over` of each Task. While it is
+    # held, no Python object is created or dropped, and no thread waits for the GIL or a socket.
     pthread_mutex_t lock
-    Client* first
-    Client* last
+    # The networks that have tasks, in the order of their turns: each turn is one task, so that a
+    # client with a thousand connections delays others by one.
+    Network* first
+    Network* last
     Node* workers
     double taken_at  # when a task was last taken, or a worker woken for one
     double next_check
@@ -33,26 +35,40 @@ cdef struct TaskQueue:
     bint ended
 
 
+cdef inline void tasks_add_turn(TaskQueue* tasks, Network* network) noexcept nogil:
+    """Let a network be the last to have its turn. The caller holds the lock."""
+    network.next = NULL
+    if tasks.first != NULL:
+        tasks.last.next = network
+    else:
+        tasks.first = network
+    tasks.last = network
+
+
 cdef inline void tasks_push(TaskQueue* tasks, Client* client) noexcept nogil:
     """Append a connection with a task, which gets a count."""
+    cdef Network* network = client.network
     forge_ref(&client.refs)
     client.next_task = NULL
     pthread_mutex_lock(&tasks.lock)
-    if tasks.last != NULL:
-        tasks.last.next_task = client
+    if network.first != NULL:
+        network.last.next_task = client
     else:
-        tasks.first = client
-    tasks.last = client
+        network.first = client
+        tasks_add_turn(tasks, network)
+    network.last = client
     pthread_mutex_unlock(&tasks.lock)
 
 
 cdef inline Client* tasks_pop(TaskQueue* tasks) noexcept nogil:
     """Take the next connection with a task; NULL for none. The caller holds the lock."""
-    cdef Client* client = tasks.first
-    if client != NULL:
-        tasks.first = client.next_task
-        if tasks.first == NULL:
-            tasks.last = NULL
+    cdef Network* network = tasks.first
+    if network == NULL:
+        return NULL
+    cdef Client* client = network.first
+    tasks.first, network.first = network.next, client.next_task
+    if network.first != NULL:
+        tasks_add_turn(tasks, network)
     return client
 
 

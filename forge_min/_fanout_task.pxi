@@ -3,13 +3,15 @@
 cdef enum:  # why a worker gets a task
     KIND_REQUEST
     KIND_INPUT
+    KIND_BODY
+    KIND_REFUSED
     KIND_LATE
     KIND_SENT
     KIND_DETACHED
     KIND_GONE
 
-cdef tuple KINDS = ("request", "input", "late", "sent", "detached", "gone")
-cdef dict PHASE_NAMES = {"idle": IDLE, "head": HEAD, "body": BODY}
+cdef tuple KINDS = ("request", "input", "body", "refused", "late", "sent", "detached", "gone")
+cdef dict PHASE_NAMES = {"idle": IDLE, "head": HEAD}
 
 
 @cython.final
@@ -89,7 +91,9 @@ cdef fill_task(Task task, IoThread io, Client* client):
         client.state = NULL
     if kind == KIND_REQUEST:
         task.value = environ_of(client, io.base)
-    elif kind == KIND_INPUT or kind == KIND_LATE:
+    elif kind == KIND_REFUSED:
+        task.value = REFUSALS[client.refusal - BODY_MALFORMED]
+    elif kind == KIND_INPUT or kind == KIND_BODY or kind == KIND_LATE:
         task.value = client.input[:client.used] if client.used else b""
         if client.phase == HEAD or client.phase == BODY:
             task.waited = forge_now() - client.since
@@ -138,6 +142,10 @@ cdef class Task:
         """See _fanout_task_py.Task.unsent."""
         return -1 if forge_flag(&self.client.gone) else forge_load(&self.client.unsent)
 
+    def exempt_network(self):
+        """See _fanout_task_py.Task.exempt_network."""
+        forge_swap(&self.client.network.exempt, 1)
+
     def put_back(self, size_t size):
         """See _fanout_task_py.Task.put_back."""
         self.client.used -= min(size, self.client.used)
@@ -164,17 +172,23 @@ cdef class Task:
         """See _fanout_task_py.Task.wait_input."""
         return self.submit(data, INPUT, PHASE_NAMES[phase], state, False)
 
+    def wait_body(self, ssize_t length, state not None, bytes data not None=b""):
+        """See _fanout_task_py.Task.wait_body."""
+        return self.submit(data, WHOLE_BODY, BODY, state, False, <size_t>length)
+
     def detach(self, bytes data not None, state not None):
         """See _fanout_task_py.Task.detach."""
         return self.submit(data, DETACH, NO_PHASE, state, False)
 
-    cdef bint submit(self, bytes data, int then, int phase, state, bint unless_begun) except -1:
+    cdef bint submit(
+        self, bytes data, int then, int phase, state, bint unless_begun, size_t body=0
+    ) except -1:
         """Give bytes to the thread. Returns False if this task is over."""
         cdef size_t size = <size_t>PyBytes_GET_SIZE(data)
         cdef Block* block = <Block*>malloc(sizeof(Block) + size)
         if block == NULL:
             raise MemoryError
-        block.client, block.then, block.phase = self.client, then, phase
+        block.client, block.then, block.phase, block.body = self.client, then, phase, body
         block.size, block.sent = size, 0
         block.state = NULL if state is None else <PyObject*>state
         memcpy(block_data(block), PyBytes_AS_STRING(data), size)

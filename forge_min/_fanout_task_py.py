@@ -10,6 +10,10 @@ from collections import deque
 from contextlib import suppress
 from typing import Any, final
 
+from ._fanout_body_py import BodyReader
+
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
+
 
 def file_of(sock: socket.socket) -> tuple[int, int]:
     """Return the identity of the open file of a socket's descriptor; zeros if it is closed."""
@@ -25,16 +29,29 @@ def wake(waker: socket.socket) -> None:
         waker.send(b"x")
 
 
+def network_of(address: str) -> str:
+    """Return the network of a peer: its IPv4 address, also a mapped one, or its /64 of IPv6."""
+    if ":" not in address:
+        return address
+    packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntoa(packed[12:])
+    return packed[:8].hex()
+
+
 class ClientState:
     """One connection.
 
-    wait: why it waits: "worker" to end its task; "request" or "input" of the peer; that the peer
-        reads the output, and then "sent", "detach" or "close"; "closed" for the peer's end.
+    wait: why it waits: "worker" to end its task; "request", "input" or "body" of the peer; that the
+        peer reads the output, and then "sent", "detach" or "close"; "closed" for the peer's end.
+    network: its IPv4 address, or its /64 of IPv6; "" for a Unix socket.
     phase, since: the part of the wait that has a limit, and its beginning (time.monotonic()).
     file: the identity of the socket; another thread may close its descriptor.
     output, unsent: bytes to send, and their number.
     state: of a worker, which gets it back with the next task.
     input: received bytes that a worker has put back.
+    reader, received: of a body, see `read_body`: it reads `received`.
+    held: bytes of its body that have arrived.
     is_fresh: whether nothing was received yet.
     """
 
@@ -42,13 +59,18 @@ class ClientState:
         self.sock = sock
         self.file = file_of(sock)
         self.remote: dict[str, Any] = {}
+        self.network = ""
         if sock.family != socket.AF_UNIX:
+            self.network = network_of(address[0])
             self.remote = {"REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
         self.wait, self.phase, self.since = "request", "idle", now
         self.output: deque[memoryview] = deque()
         self.unsent = self.in_kernel = 0
         self.state: Any = None
         self.input = b""
+        self.reader: BodyReader | None = None
+        self.received = bytearray()
+        self.held = 0
         self.gone, self.is_fresh = False, True
         self.interest = selectors.EVENT_READ
 
@@ -57,13 +79,16 @@ class ClientState:
 class Task:
     """A piece of work of a worker for one connection, which waits until the worker ends the task.
 
-    One of `respond`, `end`, `wait_sent`, `wait_input` and `detach` ends it. They send bytes first,
-    and return False, without effect, if the task is over: another thread has ended it, or the
-    server has stopped. A task that is forgotten closes its connection.
+    One of `respond`, `end`, `wait_sent`, `wait_input`, `wait_body` and `detach` ends it. They send
+    bytes first, and return False, without effect, if the task is over: another thread has ended it,
+    or the server has stopped. A task that is forgotten closes its connection.
 
     kind: "request": a whole request has arrived, and `value` is its environ.
         "input": bytes have arrived, `value`.
-        "late": the rest of a request has not arrived in time; `value` is the part that has.
+        "body": a whole body has arrived, `value`.
+        "refused": the body is not accepted; `value` is the reason, see `BodyRefused`.
+        "late": the rest of a request has not arrived in time; `value` is the part of its head that
+            has.
         "sent": the peer has read enough to continue.
         "detached": `value` is the descriptor of the connection, which the caller owns.
         "gone": the connection has ended. The task is over.
@@ -81,7 +106,7 @@ class Task:
         self._io_thread, self._client = io_thread, client
         self.kind, self.value, self.state = kind, value, state
         self._over, self._begun = kind in ("gone", "detached"), False
-        if client.phase in ("head", "body") and kind in ("input", "late"):
+        if client.phase in ("head", "body") and kind in ("input", "body", "late"):
             self.waited = time.monotonic() - client.since
 
     def __del__(self) -> None:
@@ -114,6 +139,10 @@ class Task:
         """Number of bytes that the kernel has not accepted yet; -1 if the connection has ended."""
         return -1 if self._client.gone else self._client.unsent
 
+    def exempt_network(self) -> None:
+        """Lift the limit of connections of this peer's network: it is a trusted proxy."""
+        self._io_thread.exempt.add(self._client.network)
+
     def put_back(self, size: int) -> None:
         """Leave the last bytes of `value` for the next task, as the beginning of its input."""
         self._client.input = self.value[len(self.value) - size :]
@@ -139,20 +168,31 @@ class Task:
         return self._submit(data, "sent", state)
 
     def wait_input(self, phase: str, state: object, data: bytes = b"") -> bool:
-        """Wait for the rest of a request. phase: "idle", "head" or "body", for the deadline."""
+        """Wait for the rest of a head. phase: "idle" or "head", for the deadline."""
         return self._submit(data, "input", state, phase)
+
+    def wait_body(self, length: int, state: object, data: bytes = b"") -> bool:
+        """Wait for a body, which the I/O thread reads.
+
+        The next task is "body", "refused" or "late", or "gone".
+
+        length: bytes, or CHUNKED. Bytes that are put back are its beginning.
+        """
+        return self._submit(data, "body", state, "body", length)
 
     def detach(self, data: bytes, state: object) -> bool:
         """Send the rest of a response; the socket then leaves the I/O thread."""
         return self._submit(data, "detach", state)
 
-    def _submit(self, data: bytes, then: str, state: object = None, phase: str = "") -> bool:
+    def _submit(
+        self, data: bytes, then: str, state: object = None, phase: str = "", length: int = 0
+    ) -> bool:
         with self._io_thread.lock:
             if self._over or self._io_thread.ended:
                 return False
             self._over, self._begun = then != "worker", True
             self._client.unsent += len(data)
-            self._io_thread.blocks.append((self._client, data, then, state, phase))
+            self._io_thread.blocks.append((self._client, data, then, state, phase, length))
         wake(self._io_thread.waker)
         return True
 
@@ -168,11 +208,11 @@ class ServerWorker:
         """Return the next task, for which this waits; None after `stop`, when none is left."""
         io_thread = self._io_thread
         with io_thread.lock:
-            while not io_thread.tasks:
+            while not io_thread.turns:
                 if io_thread.ended:
                     return None
                 io_thread.has_task.wait()
-            client, kind, value = io_thread.tasks.popleft()
+            client, kind, value = io_thread.take_turn()
         if client.gone and kind != "detached":
             kind, value = "gone", None
         state, client.state = client.state, None

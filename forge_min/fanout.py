@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ._fanout_body_py import CHUNKED, BodyRefused, read_body
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Histogram", "IoThread", "Lease", "Limiter", "StreamWriter",
-    "Subscription", "Task", "Topic", "begin_wait", "end_wait", "escape", "iso_utc", "make_rows",
-    "try_encode_json", "try_format_access_line", "try_format_head", "try_format_response",
-    "try_read_request", "uuid_text",
+    "CHUNKED", "IMPL", "BodyRefused", "Counter", "Histogram", "IoThread", "Lease", "Limiter",
+    "StreamWriter", "Subscription", "Task", "Topic", "begin_wait", "end_wait", "escape", "iso_utc",
+    "make_rows", "read_body", "try_encode_json", "try_format_access_line", "try_format_head",
+    "try_format_response", "try_read_request", "uuid_text",
 ]  # fmt: skip
 
 
@@ -49,4 +50,4 @@ if IMPL == "python":
 if TYPE_CHECKING:
     from ._fanout import *
 else:
-    globals().update({name: getattr(_core, name) for name in __all__ if name != "IMPL"})
+    globals().update({name: getattr(_core, name) for name in __all__ if name not in globals()})

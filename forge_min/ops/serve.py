@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forge_min")
 _SERVER = (  # settings that are parameters of Server under the same names
-    "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
-    "unix_socket", "trusted_proxies", "handler_timeout",
+    "threads", "max_body", "max_pending_bodies", "header_timeout", "body_timeout", "keepalive",
+    "max_connections", "unix_socket", "trusted_proxies", "handler_timeout",
 )  # fmt: skip
 _POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from forge_min import fanout
 from forge_min.wsgi import Server
-from forge_min.wsgi.http1 import Phase, ProtocolError, read_requests
+from forge_min.wsgi.http1 import ExpectedBody, Phase, ProtocolError, Reader, read_requests
 
 from wsgi.streams import MAX_BODY, Streams
 
@@ -60,10 +60,10 @@ class Difference(Exception):
 # -- in this process -------------------------------------------------------------------------------
 
 
-def advance(reader: Iterator[Environ | Phase]) -> Outcome:
+def advance(reader: Reader) -> Outcome:
     """Return what the reader makes of the bytes that it has."""
     try:
-        while (arrived := next(reader)) is Phase.EXPECT:
+        while isinstance(arrived := next(reader), ExpectedBody):
             pass
     except ProtocolError as err:
         return err.status
@@ -222,7 +222,7 @@ def expected(stream: bytes) -> tuple[list[tuple[Any, ...]], list[int]]:
                 found.append(key_of(arrived))
                 if persists(arrived):
                     continue
-            elif arrived is Phase.EXPECT:
+            elif isinstance(arrived, ExpectedBody):
                 continue
             break
     except ProtocolError as err:

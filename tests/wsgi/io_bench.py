@@ -16,11 +16,10 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from forge_min.wsgi.http1 import Phase, read_requests
+from forge_min.wsgi.http1 import ExpectedBody, Phase, read_requests
 
 from wsgi.conftest import DEADLINE, Peer
 
-WAITS = {Phase.IDLE: "idle", Phase.HEAD: "head", Phase.BODY: "body"}
 BIG = random.Random(1).randbytes(20 << 20)  # more than the buffers of the kernel hold
 
 
@@ -40,7 +39,8 @@ class Bench:
         self.listener.setblocking(False)
         self.server_port = self.listener.getsockname()[1]
         seconds = dict.fromkeys(("idle", "head", "body", "write"), 60.0)
-        settings = {"max_body": 1 << 20, "max_connections": 1000, **seconds, **options}
+        limits = {"max_body": 1 << 20, "max_pending": 64 << 20, "max_per_network": 1000}
+        settings = {**limits, "max_connections": 1000, **seconds, **options}
         self.io = core.IoThread(self.listener.fileno(), {"base": "kept"}, **settings)
         self.tasks, self.errors, self.peers = queue.Queue(), [], []
         self.perform = perform or self.tasks.put
@@ -97,15 +97,22 @@ def reads(handle):
     def perform(task):
         if task.kind == "request":
             handle(task.value, task, lambda task, data: task.respond(data))
-        elif task.kind in ("input", "sent"):
+        elif task.kind in ("input", "body", "sent"):
             if (reader := task.state) is None:
                 buffer = bytearray()
                 reader = buffer, read_requests(buffer, task.base_environ, 1 << 20)
             buffer, requests = reader
-            buffer += task.value or b""
-            arrived = next(requests)
+            if task.kind == "body":
+                arrived = requests.send(task.value)
+            else:
+                buffer += task.value or b""
+                arrived = next(requests)
             if isinstance(arrived, Phase):
-                task.wait_input(WAITS[arrived], reader)
+                task.wait_input(arrived.value, reader)
+            elif isinstance(arrived, ExpectedBody):
+                task.put_back(len(buffer))
+                buffer.clear()
+                task.wait_body(arrived.length, reader)
             elif buffer:
                 handle(arrived, task, lambda task, data: task.wait_sent(data, reader))
             else:

@@ -28,14 +28,14 @@ READER = "wsgi/http1"
 JUDGE = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
-from forge_min.wsgi.http1.reader import Phase, read_requests
+from forge_min.wsgi.http1.reader import ExpectedBody, Phase, read_requests
 from forge_min.wsgi.http1.refusal import ProtocolError
 
 def judged(raw):
     requests = read_requests(bytearray(raw), {}, 1 << 20)
     try:
         found = next(requests)
-        while found is Phase.EXPECT:
+        while isinstance(found, ExpectedBody):
             found = next(requests)
         return "waits" if isinstance(found, Phase) else "accepted"
     except ProtocolError as err:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 import pytest
-from forge_min import _fanout_io_py
+from forge_min import _fanout_io_py, fanout
 
 from wsgi import io_bench
 from wsgi.conftest import DEADLINE
@@ -91,19 +91,64 @@ def test_a_request_may_come_in_single_bytes_or_pieces(bench, size, piece):
     assert peer.answer().body == BIG[:size]
 
 
-def test_chunked_bytes_are_input_and_wait_input_continues(bench):
+def test_a_chunked_body_is_decoded_before_a_worker_gets_it(bench):
     made = bench()
-    peer = made.connect().send(CHUNKED)
+    peer = made.connect().send(CHUNKED + "1\r\na")
     task = made.next()
-    assert (task.kind, task.value, task.state) == ("input", CHUNKED.encode(), None)
-    assert task.wait_input("body", "first", b"continue")
+    assert (task.kind, task.state) == ("input", None)
+    assert task.value == (CHUNKED + "1\r\na").encode()
+    task.put_back(len("1\r\na"))
+    assert task.wait_body(fanout.CHUNKED, "first", b"continue")
     assert peer.exactly(8) == b"continue"
-    peer.send("1\r\na\r\n")
+    for byte in "\r\n00A;x=y\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n":
+        assert made.tasks.empty()
+        peer.send(byte)
     task = made.next()
-    assert (task.kind, task.value, task.state) == ("input", b"1\r\na\r\n", "first")
+    assert (task.kind, task.value, task.state) == ("body", b"a0123456789", "first")
     assert task.waited > 0
     assert task.respond(answer_of("done"))
     assert peer.answer().body == b"done"
+
+
+def test_bytes_after_a_body_are_the_next_request(bench):
+    made = bench(answers(body_of))
+    data = CHUNKED + "3\r\none\r\n0\r\n\r\n" + CHUNKED + "3\r\ntwo\r\n0\r\n\r\n"
+    sized = "POST /%20 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nthree"
+    peer = made.connect().send(data + sized + "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [peer.answer().body for _ in range(4)] == [b"one", b"two", b"three", b""]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("x\r\n", "malformed"),
+        ("1\r\naa\r\n", "malformed"),
+        ("0\r\nno field\r\n\r\n", "malformed"),
+        ("1;" + "x" * 1024, "malformed"),
+        ("65\r\n", "too large"),
+        ("FFFFFFFFFFFFFFFF\r\n", "too large"),
+    ],
+)
+def test_a_chunked_body_is_refused_by_the_same_rules(bench, body, reason):
+    made = bench(max_body=100)
+    peer = made.connect().send(CHUNKED)
+    assert made.next().wait_body(fanout.CHUNKED, "state")
+    peer.send(body)
+    task = made.next()
+    assert (task.kind, task.value, task.state) == ("refused", reason, "state")
+    assert task.end(b"refused")
+    assert whole(peer) == b"refused"
+
+
+def test_chunks_of_64_bytes_are_accepted_and_smaller_ones_are_not(bench):
+    made = bench()
+    for size, kind in ((64, "body"), (63, "refused")):
+        peer = made.connect().send(CHUNKED)
+        assert made.next().wait_body(fanout.CHUNKED, "state")
+        peer.send(f"{size:x}\r\n{'x' * size}\r\n" * 100 + "0\r\n\r\n")
+        task = made.next()
+        assert task.kind == kind
+        assert task.end(b"seen") and whole(peer) == b"seen"
 
 
 def test_bytes_that_are_put_back_are_the_next_request(bench):
@@ -219,7 +264,7 @@ def test_a_task_that_another_thread_has_ended_is_over(bench):
     finish(run(task.end, b"only this"))
     assert not task.send(b"x") and not task.respond(b"x") and not task.end(b"x")
     assert (
-        not task.wait_sent(b"x", 1) and not task.wait_input("body", 1) and not task.detach(b"", 1)
+        not task.wait_sent(b"x", 1) and not task.wait_body(9, 1) and not task.detach(b"", 1)
     )
     assert whole(peer) == b"only this"
 
@@ -239,14 +284,19 @@ def test_end_unless_begun_does_nothing_after_a_part(bench):
 @pytest.mark.parametrize(
     "part", ["GET / HT", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"]
 )
-def test_a_late_request_comes_with_what_has_arrived(bench, part):
+def test_a_late_request_comes_with_what_has_arrived_of_its_head(bench, part):
     made = bench(head=0.3, body=0.3)
     peer = made.connect().send(part)
     arrived = b""
     while (task := made.next()).kind == "input":
         arrived += task.value
-        assert task.wait_input("body" if "ab" in part else "head", "state")
-    assert (task.kind, arrived + task.value) == ("late", part.encode())
+        if arrived.endswith(b"ab"):
+            task.put_back(2)
+            assert task.wait_body(9, "state")
+            arrived = arrived[:-2]
+        else:
+            assert task.wait_input("head", "state")
+    assert (task.kind, arrived + task.value) == ("late", part.removesuffix("ab").encode())
     assert task.state == ("state" if arrived else None)
     assert task.waited >= 0.3
     assert task.end(b"late")
@@ -357,7 +407,7 @@ def test_stop_gives_every_state_back_once(bench):
     made = bench(perform, workers=3)
     for n, (_, task) in enumerate([made.asked() for _ in range(30)]):
         wait = [task.wait_input, task.wait_sent, task.wait_sent][n % 3]
-        assert wait(["body", BIG, b""][n % 3], n)
+        assert wait(["head", BIG, b""][n % 3], n)
     for _ in made.workers:
         assert held.acquire(timeout=DEADLINE)
     made.io.stop()
@@ -398,7 +448,7 @@ def test_no_deadline_of_requests_ends_a_long_response(bench, monkeypatch):
         if task.kind in ("late", "gone") and task.state != parts:
             cut.append(task.kind)
         if task.value == CHUNKED.encode():
-            task.wait_input("body", parts, b"x")
+            task.wait_body(fanout.CHUNKED, parts, b"x")
         elif task.kind != "gone":
             left = parts if task.state is None else task.state
             task.wait_sent(BIG, left - 1) if left else task.end(b"y")

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from forge_min.wsgi.http1.reader import Phase, read_requests
+from forge_min.fanout import CHUNKED as IN_CHUNKS
+from forge_min.wsgi.http1.reader import ExpectedBody, Phase, read_requests
 from forge_min.wsgi.http1.refusal import ProtocolError
 from forge_min.wsgi.http1.request_head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
 from hypothesis import given, settings
@@ -28,9 +29,10 @@ def read(parts: list[bytes], limit: int = 1 << 20) -> list[Any]:
     try:
         for part in parts:
             buffer += part
-            while isinstance(environ := next(requests), dict):
-                environ["wsgi.input"] = environ["wsgi.input"].read()
-                out.append(environ)
+            while not isinstance(arrived := next(requests), Phase):
+                if isinstance(arrived, dict):
+                    arrived["wsgi.input"] = arrived["wsgi.input"].read()
+                    out.append(arrived)
     except ProtocolError as err:
         out.append(err.status)
     return out
@@ -163,16 +165,33 @@ def test_phases_say_what_is_waited_for():
     buffer = bytearray()
     requests = read_requests(buffer, {}, 100)
     assert next(requests) is Phase.IDLE
-    for part, phase in ((POST[:5], Phase.HEAD), (POST[5:-1], Phase.BODY)):
-        buffer += part
-        assert next(requests) is phase
+    buffer += POST[:5]
+    assert next(requests) is Phase.HEAD
+    buffer += POST[5:-1]
+    assert next(requests) == ExpectedBody(3, expects=False)
+    assert next(requests) is Phase.BODY
+    buffer += POST[-1:]
+    assert isinstance(next(requests), dict)
+
+
+def test_a_body_may_be_collected_by_the_caller():
+    head, body = CHUNKED.split(b"\r\n\r\n", 1)
+    buffer = bytearray(head + b"\r\n\r\n" + body)
+    requests = read_requests(buffer, {}, 100)
+    assert next(requests) == ExpectedBody(IN_CHUNKS, expects=False)
+    assert buffer == body
+    buffer.clear()
+    environ = requests.send(b"collected")
+    assert isinstance(environ, dict)
+    assert environ["wsgi.input"].read() == b"collected"
+    assert environ["CONTENT_LENGTH"] == "9"
 
 
 def test_a_client_that_waits_to_send_its_body_is_waited_for_once():
     head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n"
     buffer = bytearray(head)
     requests = read_requests(buffer, {}, 100)
-    assert [next(requests) for _ in range(2)] == [Phase.EXPECT, Phase.BODY]
+    assert [next(requests) for _ in range(2)] == [ExpectedBody(2, expects=True), Phase.BODY]
     assert read([head + b"a", b"b"])[0]["wsgi.input"] == b"ab"
 
 

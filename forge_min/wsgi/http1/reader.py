@@ -5,41 +5,47 @@ from __future__ import annotations
 import enum
 import io
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NamedTuple
 
-from ...lazy import lazy_pattern
+from ...fanout import CHUNKED, BodyRefused, read_body
 from .refusal import ProtocolError
 from .request_head import MAX_LINE, check_partial, parse_head
 
-MAX_CHUNK_LINE = 1024
-"""Bytes of a chunk-size line with its extensions and end."""
-MAX_TRAILERS = 16384
-"""Bytes of all trailer lines; they are checked and discarded (RFC 9110 section 6.5.1)."""
-
-_SIZE = lazy_pattern(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
-_TRAILER = lazy_pattern(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
+_REFUSALS = {
+    "malformed": (400, "the chunked body is malformed"),
+    "too large": (413, "the body has more than {limit} bytes"),
+    "small chunks": (400, "the chunks of the body are too small: fewer than 64 bytes on average"),
+}
 
 
 class Phase(enum.Enum):
-    """The reason why a connection waits.
-
-    EXPECT: for a body of a client that waits for 100 Continue.
-    """
+    """The part of a request for which a connection waits."""
 
     IDLE = "idle"
     HEAD = "head"
     BODY = "body"
-    EXPECT = "expect"
+
+
+class ExpectedBody(NamedTuple):
+    """The body that follows a head.
+
+    length: bytes, or `fanout.CHUNKED`.
+    expects: whether the client waits for 100 Continue (RFC 9110 section 10.1.1).
+    """
+
+    length: int
+    expects: bool
 
 
 Environ = dict[str, Any]
-BodyReader = Generator[Phase, None, bytes]
+Reader = Generator[Environ | ExpectedBody | Phase, bytes | None, None]
 
 
-def read_requests(
-    data: bytearray, base: Environ, max_body: int
-) -> Generator[Environ | Phase, None, None]:
+def read_requests(data: bytearray, base: Environ, max_body: int) -> Reader:
     """Yield every request of a stream as an environ; a Phase if more of `data` is needed.
+
+    Before each body it yields an ExpectedBody. A caller that collects the body itself sends it to
+    the generator; without one it is read from `data`.
 
     data: filled by the caller, consumed here.
     base: the constant part of environ, copied for each request.
@@ -76,7 +82,9 @@ def _head(data: bytearray, environ: Environ) -> Generator[Phase, None, None]:
     del data[:end]
 
 
-def _body(data: bytearray, environ: Environ, limit: int) -> BodyReader:
+def _body(
+    data: bytearray, environ: Environ, limit: int
+) -> Generator[ExpectedBody | Phase, bytes | None, bytes]:
     """Read the body after a head, which may have none."""
     expected = environ.get("HTTP_EXPECT")
     if expected is not None and expected.lower() != "100-continue":
@@ -84,15 +92,38 @@ def _body(data: bytearray, environ: Environ, limit: int) -> BodyReader:
     if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
     length = body_length(environ, limit)
-    if expected and length != 0 and not data and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-        yield Phase.EXPECT  # RFC 9110 section 10.1.1
-    body = yield from _chunked(data, limit) if length is None else _sized(data, length)
+    body: bytes | None = b""
+    if length:
+        expects = bool(expected) and not data and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        body = yield ExpectedBody(length, expects)
+    if body is None:
+        body = yield from _body_of(data, length, limit)
     environ["CONTENT_LENGTH"] = str(len(body))
     return body
 
 
-def body_length(environ: Environ, limit: int) -> int | None:
-    """Return the declared length of a body, None for chunks (RFC 9112 section 6.3).
+def _body_of(data: bytearray, length: int, limit: int) -> Generator[Phase, bytes | None, bytes]:
+    """Read a body from `data`."""
+    reader = read_body(data, length, limit)
+    while True:
+        try:
+            next(reader)
+        except StopIteration as end:
+            body: bytes = end.value
+            return body
+        except BodyRefused as refused:
+            raise refused_body(refused.reason, limit) from None
+        yield Phase.BODY
+
+
+def refused_body(reason: str, limit: int) -> ProtocolError:
+    """Return the error for a body that `fanout.read_body` or the I/O thread has refused."""
+    status, detail = _REFUSALS[reason]
+    return ProtocolError(status, detail.format(limit=limit))
+
+
+def body_length(environ: Environ, limit: int) -> int:
+    """Return the declared length of a body, or CHUNKED (RFC 9112 section 6.3).
 
     Raises ProtocolError for every declaration that two programs could interpret differently, and
     above `limit` bytes.
@@ -103,7 +134,7 @@ def body_length(environ: Environ, limit: int) -> int | None:
         if length is None or not (length.isascii() and length.isdigit()):
             raise ProtocolError(400, "Content-Length is not one number")
         if len(length) > 19 or int(length) > limit:
-            raise _too_large(limit)
+            raise refused_body("too large", limit)
         return int(length)
     if length is not None:
         raise ProtocolError(400, "Content-Length and Transfer-Encoding exclude each other")
@@ -114,54 +145,4 @@ def body_length(environ: Environ, limit: int) -> int | None:
         raise ProtocolError(400, "Transfer-Encoding is malformed")
     if len(names) > 1:
         raise ProtocolError(501, "Transfer-Encoding supports only chunked")
-    return None
-
-
-def _too_large(limit: int) -> ProtocolError:
-    return ProtocolError(413, f"the body has more than {limit} bytes")
-
-
-def _sized(data: bytearray, length: int) -> BodyReader:
-    """Read a body of a known length (RFC 9112 section 6.2)."""
-    while len(data) < length:
-        yield Phase.BODY
-    body = bytes(data[:length])
-    del data[:length]
-    return body
-
-
-def _chunked(data: bytearray, limit: int) -> BodyReader:
-    """Decode a chunked body (RFC 9112 section 7.1). Raises ProtocolError 400 or 413."""
-    body = bytearray()
-    while True:
-        match = _SIZE.fullmatch((yield from _line(data, MAX_CHUNK_LINE)))
-        if match is None:
-            raise ProtocolError(400, "a chunk size is malformed")
-        size = int(match[1], 16)
-        if len(body) + size > limit:
-            raise _too_large(limit)
-        if not size:
-            break
-        while (end := data[size : size + 2]) != b"\r\n":
-            if not b"\r\n".startswith(end):
-                raise ProtocolError(400, "a chunk is longer than its size")
-            yield Phase.BODY
-        body += data[:size]
-        del data[: size + 2]
-    left = MAX_TRAILERS
-    while (line := (yield from _line(data, left))) != b"\r\n":
-        if not _TRAILER.fullmatch(line):
-            raise ProtocolError(400, "a trailer field is malformed")
-        left -= len(line)
-    return bytes(body)
-
-
-def _line(data: bytearray, limit: int) -> BodyReader:
-    """Read a line with its end. Raises ProtocolError if it has more than `limit` bytes."""
-    while not (end := data.find(b"\n", 0, limit) + 1):
-        if len(data) >= limit:
-            raise ProtocolError(400, "a line of the chunked framing is too long")
-        yield Phase.BODY
-    line = bytes(data[:end])
-    del data[:end]
-    return line
+    return CHUNKED

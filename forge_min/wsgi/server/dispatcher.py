@@ -14,8 +14,8 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from ...fanout import IoThread, Task
-from ..contract import OnServerResponse, Parked
-from ..http1 import Phase, ProtocolError, TrustedProxies, problem
+from ..contract import TRUSTED_PROXY, OnServerResponse, Parked
+from ..http1 import ExpectedBody, Phase, ProtocolError, TrustedProxies, problem
 from .exchange import (
     ClientDisconnected,
     Exchange,
@@ -124,28 +124,28 @@ class Dispatcher:
     def _read(self, task: Task, state: CurrentWork) -> None:
         """Read a request that is not plain, and run it if it is complete. Refuse a late one."""
         reader = task.state or RequestReader(task.base_environ, self._max_body)
-        reader.buffer += task.value or b""
         try:
-            arrived = next(reader.requests)
-            if task.kind == "late":
-                late = ProtocolError(408, "the request did not arrive in time")
-                reader.requests.throw(late)  # raises it, with its environ
+            arrived = reader.receive(task)
         except ProtocolError as err:
             self._refuse(task, err)
             return
         if isinstance(arrived, Phase):
-            if arrived is Phase.EXPECT:
-                task.wait_input("body", reader, _CONTINUE)
-            else:
-                task.wait_input(arrived.value, reader)
-        else:
+            task.wait_input(arrived.value, reader)
+            return
+        if reader.buffer:
             task.put_back(len(reader.buffer))
+            reader.buffer.clear()
+        if isinstance(arrived, ExpectedBody):
+            task.wait_body(arrived.length, reader, _CONTINUE if arrived.expects else b"")
+        else:
             self._respond(task, arrived, state)
 
     def _respond(self, task: Task, environ: dict[str, Any], state: CurrentWork) -> None:
         # PERF: most requests come directly (benchmarks/http, hello).
         if self._proxies.are_set or "HTTP_X_FORWARDED_FOR" in environ:
             self._proxies.apply(environ)
+            if environ[TRUSTED_PROXY]:
+                task.exempt_network()
         exchange = Exchange(task, environ)
         state.run = exchange, task, environ, time.perf_counter()
         try:

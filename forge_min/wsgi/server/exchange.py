@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from ...fanout import Task, try_format_response
 from ..contract import CONNECTED, RELEASE, REPORTED, ROUTE, STATUS, STREAM, Parked, request_id
-from ..http1 import FAILED, Fields, Head, checked_head, date_line, read_requests
+from ..http1 import (
+    FAILED,
+    ExpectedBody,
+    Fields,
+    Head,
+    Phase,
+    ProtocolError,
+    checked_head,
+    date_line,
+    read_requests,
+    refused_body,
+)
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -70,12 +81,28 @@ class RequestReader:
     """Reads a request that is not plain.
 
     buffer: received bytes that belong to no request yet.
-    requests: see `read_requests`.
     """
 
     def __init__(self, base: dict[str, Any], max_body: int) -> None:
         self.buffer = bytearray()
-        self.requests = read_requests(self.buffer, base, max_body)
+        self._max_body = max_body
+        self._requests = read_requests(self.buffer, base, max_body)
+
+    def receive(self, task: Task) -> dict[str, Any] | ExpectedBody | Phase:
+        """Return the environ of a complete request, or what it waits for.
+
+        task: "input", "body", "refused" or "late". Raises ProtocolError.
+        """
+        if task.kind == "body":
+            return self._requests.send(task.value)
+        if task.kind == "refused":
+            return self._requests.throw(refused_body(task.value, self._max_body))
+        self.buffer += task.value
+        arrived = next(self._requests)
+        if task.kind == "late":
+            late = ProtocolError(408, "the request did not arrive in time")
+            return self._requests.throw(late)  # raises it, with its environ
+        return arrived
 
 
 class Exchange:

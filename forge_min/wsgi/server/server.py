@@ -30,6 +30,8 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is dropped
 _TICK = 0.5  # seconds between two checks of deadlines
 _BACKLOG = 1024  # connections that wait to be accepted
+_MIN_PER_NETWORK = 64  # connections of one client address, however few all are
+_LONGEST_HEAD = 1 << 17  # bytes: one head, and what is received with it
 MAX_GIVEN_UP = 64
 """Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
@@ -45,9 +47,13 @@ class Server(AbstractContextManager["Server"]):
     app: the application; None: every response is 503 until `set_app`.
     threads: number of workers; they hold requests, never waiting clients.
     max_body: bytes of a request's body.
+    max_pending_bodies: bytes of all bodies that have not arrived as a whole; above it the largest
+        wait. One body of max_body bytes has room in any case.
     header_timeout, body_timeout: seconds for a head or a body to arrive as a whole.
     write_timeout, keepalive: seconds since the last progress; for a write that is 1 KiB a second.
-    max_connections: open connections, without those that were handed over by `forge.stream`.
+    max_connections: open connections, without those that were handed over by `forge.stream`. A
+        quarter of them, and at least 64, may be of one IPv4 address or one /64 of IPv6 that is
+        no trusted proxy.
     unix_socket: path to listen on instead of the address.
     trusted_proxies: the peers that may set Forwarded and X-Forwarded-*, see `TrustedProxies`.
     listener: a listening socket instead of both.
@@ -72,6 +78,7 @@ class Server(AbstractContextManager["Server"]):
         *,
         threads: int = 8,
         max_body: int = 1 << 20,
+        max_pending_bodies: int = 64 << 20,
         header_timeout: float = 5.0,
         body_timeout: float = 10.0,
         write_timeout: float = 10.0,
@@ -109,7 +116,9 @@ class Server(AbstractContextManager["Server"]):
             self.socket.fileno(),
             self._environ(multiprocess=reuse_port or not self._own),
             max_body=max_body,
+            max_pending=max(max_pending_bodies, max_body + _LONGEST_HEAD),
             max_connections=max_connections,
+            max_per_network=max(max_connections // 4, _MIN_PER_NETWORK),
             idle=keepalive,
             head=header_timeout,
             body=body_timeout,
