@@ -435,7 +435,7 @@ cdef class IoThread:
         self.paused = events == 0
 
     cdef bint make_room(self) noexcept nogil:
-        """Close a connection of the largest network, else any; return False if none may be closed."""
+        """Close a connection of the largest network, else any; return False for none."""
         cdef Network* largest = self.networks
         cdef int n
         for n in range(1, NETWORKS):

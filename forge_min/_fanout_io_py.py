@@ -364,7 +364,7 @@ class IoThread:
         return self._networks[network] < self._max_per_network
 
     def _make_room(self) -> bool:
-        """Close a connection of the largest network, else any; return False if none may be closed."""
+        """Close a connection of the largest network, else any; return False for none."""
         largest = max(self._networks, key=self._networks.__getitem__, default="")
         return self._evict(largest) or self._evict()
 

@@ -25,10 +25,10 @@ class Answer(NamedTuple):
 
 
 class Peer:
-    """A client that sends what it is told, byte for byte."""
+    """A client that sends what it is told, byte for byte. host: its own address."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), DEADLINE, (host, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.left = b""
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from forge_min.wsgi.http1 import ExpectedBody, Phase, read_requests
 
 from wsgi.conftest import DEADLINE, Peer
 
+MIB = bytes(1 << 20)
 BIG = random.Random(1).randbytes(20 << 20)  # more than the buffers of the kernel hold
 
 
@@ -58,8 +60,8 @@ class Bench:
                 self.errors.append(err)
             del task
 
-    def connect(self):
-        self.peers.append(Peer(self.server_port))
+    def connect(self, host="127.0.0.1"):
+        self.peers.append(Peer(self.server_port, host))
         return self.peers[-1]
 
     def next(self):
@@ -211,6 +213,39 @@ class Load:
                 if how in ("end", "drop"):
                     assert peer.left + whole(peer) == b""
                     return
+
+
+def resident():
+    """MiB of memory of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def hold_bodies(core):
+    """150 bodies of 1 MiB, of which the last byte is missing, and a whole one of another client."""
+    made = Bench(core, max_pending=8 << 20)
+    heads = {
+        "sized": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(MIB),
+        "chunked": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    }
+    made.perform = reads(lambda environ, task, rest: made.tasks.put((environ, task)))
+    before = resident()
+    for number in range(150):
+        peer = made.connect("127.0.0.2")
+        chunked = number % 2
+        data = heads["chunked" if chunked else "sized"]
+        data = memoryview(data + (b"%x\r\n" % len(MIB) if chunked else b"") + MIB[:-1])
+        peer.sock.setblocking(False)
+        with suppress(BlockingIOError):
+            while data:
+                data = data[peer.sock.send(data) :]
+    other = made.connect()
+    run(other.send, heads["sized"] + MIB)
+    environ, task = made.next()
+    assert environ["wsgi.input"].read() == MIB
+    assert resident() - before < 64
+    assert task.respond(answer_of("done")) and other.answer().body == b"done"
+    made.end()
 
 
 # -- what may crash or hang its process ------------------------------------------------------------

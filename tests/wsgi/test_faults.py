@@ -385,8 +385,10 @@ def test_one_byte_a_second_shuts_nobody_out(start, count, room):
     head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     socks = []
     try:
-        for _ in range(count):
-            socks.append(socket.create_connection(("127.0.0.1", server.server_port), DEADLINE))
+        for number in range(count):  # of several clients: one has a quarter of the connections
+            own = (f"127.0.0.{2 + number % 8}", 0)
+            address = ("127.0.0.1", server.server_port)
+            socks.append(socket.create_connection(address, DEADLINE, own))
         poll, open_ = select.epoll(), {}
         for sock in socks:
             open_[sock.fileno()] = sock

@@ -263,9 +263,7 @@ def test_a_task_that_another_thread_has_ended_is_over(bench):
     peer, task = made.asked()
     finish(run(task.end, b"only this"))
     assert not task.send(b"x") and not task.respond(b"x") and not task.end(b"x")
-    assert (
-        not task.wait_sent(b"x", 1) and not task.wait_body(9, 1) and not task.detach(b"", 1)
-    )
+    assert not task.wait_sent(b"x", 1) and not task.wait_body(9, 1) and not task.detach(b"", 1)
     assert whole(peer) == b"only this"
 
 

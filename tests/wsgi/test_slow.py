@@ -269,7 +269,7 @@ def test_above_the_cap_of_busy_connections_new_ones_wait(serve, connect, eventua
 
 
 def test_a_thousand_idle_connections_cost_no_thread(serve, connect, eventually):
-    server = serve(app, threads=2)
+    server = serve(app, threads=2, max_connections=4000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
     try:
