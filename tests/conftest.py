@@ -3,13 +3,14 @@ databases.
 
 Tests of packages that talk to PostgreSQL directly run on every server that this machine has; all
 others, and what is slow, on the best one. `make test` uses only the best one, `make thorough` the
-others.
+others. Servers are set up for speed, except that tests of jobs run on the others as they are
+installed: with JIT, fsync and 100 connections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ pytest_plugins = [
 ]
 
 ON_EVERY_SERVER = ("db", "notify", "jobs", "migrations")
-Starter = Callable[[Binaries], EmbeddedServer]
+AS_INSTALLED = ("jobs",)
+Starter = Callable[..., EmbeddedServer]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -40,21 +42,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     found = installed() or [find()]
     slow = metafunc.definition.get_closest_marker("slow")
     others = found[1:] if place in ON_EVERY_SERVER and not slow else []
-    chosen = [found[0], *(pytest.param(b, marks=pytest.mark.thorough) for b in others)]
-    names = [f"pg{b.major}" for b in (found[0], *others)]
+    quick = place not in AS_INSTALLED
+    chosen = [
+        (found[0], True),
+        *(pytest.param((b, quick), marks=pytest.mark.thorough) for b in others),
+    ]
+    names = [f"pg{found[0].major}"]
+    names += [f"pg{b.major}" if quick else f"pg{b.major}-as-installed" for b in others]
     metafunc.parametrize("server", chosen, indirect=True, scope="session", ids=names)
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Iterator[Starter]:
-    """Gives a running server of the session for some binaries; started when first asked for."""
-    running: dict[Binaries, EmbeddedServer] = {}
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Gives a running server of the session for some binaries; started when first asked for.
+
+    quick: set up for tests; else as PostgreSQL is installed.
+    """
+    running: dict[tuple[Binaries, bool], EmbeddedServer] = {}
     with ExitStack() as stack:
 
-        def start(binaries: Binaries) -> EmbeddedServer:
-            if binaries not in running:
-                running[binaries] = stack.enter_context(fast_server(bin=binaries.folder))
-            return running[binaries]
+        def start(binaries: Binaries, quick: bool = True) -> EmbeddedServer:
+            made: AbstractContextManager[EmbeddedServer]
+            if (binaries, quick) not in running:
+                if quick:
+                    made = fast_server(bin=binaries.folder)
+                else:
+                    data = tmp_path_factory.mktemp("installed") / "pg"
+                    made = EmbeddedServer(data, bin=binaries.folder)
+                running[binaries, quick] = stack.enter_context(made)
+            return running[binaries, quick]
 
         yield start
 
@@ -64,7 +80,7 @@ def server(request: pytest.FixtureRequest, start_server: Starter) -> EmbeddedSer
     """A running PostgreSQL; shared by the session, so use `fresh_database` for anything you
     write.
     """
-    return start_server(request.param)
+    return start_server(*request.param)
 
 
 @pytest.fixture

@@ -193,7 +193,8 @@ class PostgresHub:
         if is_new:
             self._listener.attach(conn)
             if not self._listener.polls:  # through a pooler a session's settings would reach others
-                conn.execute("set enable_seqscan = off")
+                # Before PostgreSQL 18, JIT would compile a plan that needs a disabled scan.
+                conn.execute("set enable_seqscan = off; set jit = off")
             self._reader.attach(conn)
         self._read_at, wake_up = time.monotonic(), self._wake_up_pending
         events = self._read(conn)  # also the heartbeat
@@ -222,7 +223,7 @@ class PostgresHub:
             return self._reader.read(conn)
         # READ COMMITTED: in a transaction too, the reading statement has its own snapshot.
         with conn.transaction():
-            conn.execute("set local enable_seqscan = off")
+            conn.execute("set local enable_seqscan = off; set local jit = off")
             return self._reader.read(conn)
 
     def _wait(self, conn: Connection) -> None:
