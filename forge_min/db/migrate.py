@@ -40,6 +40,11 @@ ALREADY_UNDONE = (
     psycopg.errors.DuplicateFunction,
 )
 NOT_OWNER = "database.migrate_url must name the role that owns the tables"
+# Statements that are not tried in a transaction first, because PostgreSQL would log an error.
+NEVER_IN_TRANSACTION = lazy_pattern(
+    r"(--[^\n]*\n|\s)*((create(\s+unique)?|drop)\s+index\s+concurrently|vacuum|alter\s+system)\b",
+    re.IGNORECASE,
+)
 # Repeated before the next statement: it removes the invalid index of an interrupted run.
 CLEAN_UP = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
@@ -222,14 +227,16 @@ def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
 
 
 def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
-    try:
-        _run_in_transaction(conn, file, [text], note)
-    except RUNS_ALONE:
-        if file.transactional:
-            raise
-        conn.execute(SQL["limit"], ["0"])
-        conn.execute(text, prepare=False)
-        conn.execute(*note)
+    if file.transactional or not NEVER_IN_TRANSACTION.match(text):
+        try:
+            _run_in_transaction(conn, file, [text], note)
+            return
+        except RUNS_ALONE:
+            if file.transactional:
+                raise
+    conn.execute(SQL["limit"], ["0"])
+    conn.execute(text, prepare=False)
+    conn.execute(*note)
 
 
 def _run_in_transaction(

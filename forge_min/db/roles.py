@@ -6,7 +6,8 @@ Run as the owner of the tables, after migrations. Every function is idempotent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from contextlib import suppress
+from typing import Any, Literal
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -44,8 +45,9 @@ def ensure_app_role(
     with migration_lock(conn):
         secret = {"password": _hashed(conn, role, password)}
         if _refused(conn, _statements(conn, "create", values | secret)):
-            missing = _statements(conn, "create", values | {"password": PLACEHOLDER})
-            missing += _statements(conn, "settings", values)
+            texts = _statements(conn, "create", values | {"password": PLACEHOLDER})
+            texts += _statements(conn, "settings", values)
+            missing = [statement for statement, _ in texts]
         else:
             create_migration_table(conn)
             missing = _refused(conn, _statements(conn, "grants", values))
@@ -90,16 +92,17 @@ def _hashed(conn: Connection, role: str, password: str | None) -> str:
     ).decode(encoding)
 
 
-def _statements(conn: Connection, name: str, values: Mapping[str, object]) -> list[str]:
-    return [row[0] for row in conn.execute(SQL[name], values).fetchall()]
+def _statements(conn: Connection, name: str, values: Mapping[str, object]) -> list[Any]:
+    return conn.execute(SQL[name], values).fetchall()
 
 
-def _refused(conn: Connection, statements: list[str]) -> list[str]:
+def _refused(conn: Connection, statements: list[Any]) -> list[str]:
     """Run the statements; return those that this role has no right to run."""
     refused = []
-    for statement in statements:
-        try:
-            conn.execute(statement)
-        except psycopg.errors.InsufficientPrivilege:
-            refused.append(statement)
+    for statement, is_allowed in statements:
+        if is_allowed:
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)
+                continue
+        refused.append(statement)
     return refused

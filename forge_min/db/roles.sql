@@ -1,8 +1,10 @@
--- The application's role. `create`, `grants` and `settings` return the statements to run, one per row.
+-- The application's role. `create`, `grants` and `settings` return the statements to run, one per row, and whether this
+-- role may run it: PostgreSQL would log a refused statement as an error.
 
 -- name: create
-select format('create role %%I login password %%L', %(role)s::text, %(password)s::text)
-where not exists (select from pg_roles where rolname = %(role)s)
+select format('create role %%I login password %%L', %(role)s::text, %(password)s::text), rolsuper or rolcreaterole
+from pg_roles
+where rolname = current_user and not exists (select from pg_roles where rolname = %(role)s)
 
 -- name: grants
 -- Without objects of other owners, such as extensions. A role that owns the tables needs no grants.
@@ -25,22 +27,23 @@ rights(kind, rights, names) as (
   where p.pronamespace = 'public'::regnamespace and pg_has_role(p.proowner, 'USAGE')
     and p.prokind = 'f' and not p.prosecdef
 )
-select statement from me, lateral (
-  select format('grant connect on database %%I to %%I', database, role) as statement
+select statement, allowed from me, lateral (
+  select format('grant connect on database %%I to %%I', database, role) as statement,
+    has_database_privilege(database, 'CONNECT WITH GRANT OPTION') as allowed
   where not has_database_privilege(role, database, 'CONNECT')
   union all
-  select format('grant usage on schema public to %%I', role)
+  select format('grant usage on schema public to %%I', role), has_schema_privilege('public', 'USAGE WITH GRANT OPTION')
   where not has_schema_privilege(role, 'public', 'USAGE')
   union all
-  select format('grant %%s on %%s %%s to %%I', rights, kind, names, role) from rights
+  select format('grant %%s on %%s %%s to %%I', rights, kind, names, role), true from rights
   where names is not null
   union all
-  select format('alter default privileges in schema public grant %%s on %%ss to %%I', rights, kind, role)
+  select format('alter default privileges in schema public grant %%s on %%ss to %%I', rights, kind, role), true
   from rights
   union all
-  select format('grant select on public.forge_migration to %%I', role)
+  select format('grant select on public.forge_migration to %%I', role), true
   union all
-  select format('revoke insert, update, delete on public.forge_migration from %%I', role)
+  select format('revoke insert, update, delete on public.forge_migration from %%I', role), true
 ) statements
 where role <> current_user
 
@@ -59,10 +62,19 @@ wanted as (
   from (values ('statement_timeout', '30s'), ('lock_timeout', '5s'), ('timezone', 'UTC')) preset(name, value)
   where name not in (select name from now)
     and name not in (select jsonb_object_keys(%(settings)s))
+),
+missing as (
+  select name, value from wanted w
+  where not exists (select from now n where n.name = lower(w.name) and n.value = w.value)
+),
+-- Since PostgreSQL 16, CREATEROLE alters only roles with the ADMIN option.
+me as (
+  select coalesce(bool_or(me.rolsuper or me.oid = r.oid or me.rolcreaterole and not r.rolsuper
+    and (current_setting('server_version_num')::int < 160000 or pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'))), false) as writes
+  from pg_roles me, pg_roles r where me.rolname = current_user and r.rolname = %(role)s
 )
-select format('alter role %%I set %%I = %%L', %(role)s::text, name, value)
-from wanted w
-where not exists (select from now n where n.name = lower(w.name) and n.value = w.value)
+select format('alter role %%I set %%I = %%L', %(role)s::text, name, value), writes
+from missing, me
 
 -- Reasons why row-level security does not apply to this role, one per row; none if every policy applies.
 -- name: unbound

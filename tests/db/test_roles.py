@@ -6,8 +6,17 @@ import os
 
 import psycopg
 import pytest
-from forge_min.db import check_bound_role, connect, ensure_app_role
+from forge_min.db import (
+    FORGE_MIGRATIONS,
+    EmbeddedServer,
+    MigrationFile,
+    check_bound_role,
+    connect,
+    ensure_app_role,
+    migrate,
+)
 from forge_min.errors import ConfigError
+from forge_min.testing.database import QUICK
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -154,6 +163,30 @@ def test_no_password_reaches_the_servers_log(admin, role, fresh_database, server
     log = (server.data / "server.log").read_text()
     assert role.replace('"', '""') in log
     assert "plainly-visible" not in log
+
+
+def test_a_migration_that_succeeds_leaves_no_error_in_the_servers_log(server, tmp_path):
+    """With and without CREATEROLE, and again when nothing is left to do."""
+    index = (
+        "-- forge: no transaction\n-- why\ncreate unique index concurrently i on forge_audit (id);"
+    )
+    files = [*FORGE_MIGRATIONS, MigrationFile("app", "0001_index.sql", index)]
+    with EmbeddedServer(tmp_path / "pg", settings=QUICK, bin=server.bin) as own:
+        with connect(own.admin_url) as admin:
+            admin.execute("create role plain login password 'pw'")
+            admin.execute("create database plain owner plain")
+            plain = make_conninfo(own.owner_url, user="plain", password="pw", dbname="plain")
+            for url, role in ((own.owner_url, "site_app"), (plain, "plain_app")):
+                for _ in range(2):
+                    with connect(url) as owner:
+                        migrate(owner, files)
+                        missing = ensure_app_role(owner, role, password="pw")
+                    assert (missing is None) == (role == "site_app")
+            admin.execute(missing)
+            with connect(plain) as owner:
+                assert ensure_app_role(owner, "plain_app", password=None) is None
+        text = (tmp_path / "pg" / "server.log").read_text()
+        assert "ERROR" not in text and "FATAL" not in text, text
 
 
 def test_a_role_that_policies_bind_is_fit_for_tenants(conn, admin, role, fresh_database):
