@@ -49,7 +49,8 @@ where role <> current_user
 
 -- name: settings
 -- Writes defaults for missing settings of the role, and the given settings if they differ. The application
--- relies on UTC: it reads times in it.
+-- relies on UTC: it reads times in it. If only jit is missing and this role may not write it, it is left to doctor (D509):
+-- the sessions that need it set it themselves.
 with now as (
   select lower(split_part(entry, '=', 1)) as name, substr(entry, strpos(entry, '=') + 1) as value
   from pg_db_role_setting s join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) entry
@@ -59,7 +60,7 @@ wanted as (
   select name, value from jsonb_each_text(%(settings)s) given(name, value)
   union all
   select name, value
-  from (values ('statement_timeout', '30s'), ('lock_timeout', '5s'), ('timezone', 'UTC')) preset(name, value)
+  from (values ('statement_timeout', '30s'), ('lock_timeout', '5s'), ('timezone', 'UTC'), ('jit', 'off')) preset(name, value)
   where name not in (select name from now)
     and name not in (select jsonb_object_keys(%(settings)s))
 ),
@@ -75,6 +76,7 @@ me as (
 )
 select format('alter role %%I set %%I = %%L', %(role)s::text, name, value), writes
 from missing, me
+where writes or exists (select from missing where name <> 'jit')
 
 -- Reasons why row-level security does not apply to this role, one per row; none if every policy applies.
 -- name: unbound

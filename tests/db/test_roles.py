@@ -60,6 +60,7 @@ def test_a_missing_role_is_created_with_its_rights_and_settings(conn, role, fres
         row = app.execute("select twice(4), name, current_setting('statement_timeout') from seen")
         assert row.fetchone() == (8, "b", "30s")
         assert app.execute("show timezone").fetchone() == ("UTC",)
+        assert app.execute("show jit").fetchone() == ("off",)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,26 @@ def test_a_migration_that_succeeds_leaves_no_error_in_the_servers_log(server, tm
                 assert ensure_app_role(owner, "plain_app", password=None) is None
         text = (tmp_path / "pg" / "server.log").read_text()
         assert "ERROR" not in text and "FATAL" not in text, text
+
+
+def test_an_owner_who_may_not_alter_the_role_is_not_stopped_by_jit_alone(server, fresh_database):
+    """As after an upgrade from a release without it, where another team owns the roles."""
+    plain, app = "owner_" + os.urandom(4).hex(), "app_" + os.urandom(4).hex()
+    with connect(server.admin_url) as admin:
+        admin.execute(f"create role {plain} login password 'pw'; create role {app}")
+        admin.execute(f"create database {plain} owner {plain}")
+        admin.execute(f"alter role {app} set timezone = 'UTC'")
+        admin.execute(f"alter role {app} set lock_timeout = '5s'")
+        url = make_conninfo(fresh_database.owner_url, user=plain, password="pw", dbname=plain)
+        try:
+            with connect(url) as owner:
+                missing = ensure_app_role(owner, app, password=None) or ""
+                assert "statement_timeout" in missing and "jit" in missing
+                admin.execute(f"alter role {app} set statement_timeout = '30s'")
+                assert ensure_app_role(owner, app, password=None) is None
+        finally:
+            admin.execute(f"drop database {plain} with (force)")
+            admin.execute(f"drop role {app}; drop role {plain}")
 
 
 def test_a_role_that_policies_bind_is_fit_for_tenants(conn, admin, role, fresh_database):

@@ -619,7 +619,7 @@ def test_other_time_limits_than_configured_are_told(
     assert one.state == "warning" and "statement_timeout is 30000 ms" in one.message
     url = make_conninfo(fresh_database.app_url, options="-c timezone=Europe/Vienna")
     one = of(check_services(make_site(url, code=code())), "D509")
-    assert "the time zone is Europe/Vienna" in one.message
+    assert "TimeZone is Europe/Vienna, not UTC" in one.message
     assert "options= in database.url" in one.message and one.next == "forge-min config --sources"
 
 
@@ -638,6 +638,7 @@ def test_what_migrate_would_not_mend_is_mended_by_the_command_that_is_told(
                 (f"role {role}", "timezone = 'Asia/Tokyo'"),
                 (here, "statement_timeout = '1s'"),
                 (here, "lock_timeout = '1s'"),
+                (here, "jit = on"),
             ):
                 conn.execute(f"alter {where} set {setting}".encode())
                 one = look()

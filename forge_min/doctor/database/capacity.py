@@ -14,6 +14,8 @@ from .queries import SQL, psql, quoted, read_only, role_in_database
 OWN, WORKER, ADMIN = 10, 4, 5
 STANDBY = 2  # of a serving process to each standby, except those for requests
 LIMITS = ("statement_timeout", "lock_timeout")
+# `migrate up` keeps other values that the role itself has.
+PRESETS = {"TimeZone": "UTC", "jit": "off"}
 _ADDRESS = "forge-min config --sources"  # shows the origin of the address, and its options= win
 
 
@@ -62,7 +64,7 @@ def direct_connections(site: Site) -> int:
 
 
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """Check the time-outs, the time zone and the search path of the role's new sessions."""
+    """Check the time-outs, presets and search path of the role's new sessions."""
     with read_only(conn):
         now = {name: (value, beyond) for name, value, beyond in db.run(conn, SQL["session"])}
         ((path, finds),) = db.run(conn, SQL["search_path"])
@@ -80,10 +82,11 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
         if int(value) != wanted:
             wrong.append(f"{name} is {value} ms, configured are {wanted} ms")
             by_hand += [f"{here} reset {name}"] if beyond else []
-    zone = now["TimeZone"][0]
-    if zone not in ("UTC", "Etc/UTC"):
-        wrong.append(f"the time zone is {zone}, not UTC")
-        by_hand.append(f"{here} set timezone to 'UTC'")  # migrate keeps the role's own zone
+    for name, preset in PRESETS.items():
+        setting = now[name][0].removeprefix("Etc/")
+        if setting != preset:
+            wrong.append(f"{name} is {setting}, not {preset}")
+            by_hand.append(f"{here} set {name} to '{preset}'")
     step = psql(*by_hand) if by_hand else ""
     if wrong and any(name.lower() in options for name in now):
         wrong.append("options= in database.url overrides the role's settings")

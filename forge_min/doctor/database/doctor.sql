@@ -19,7 +19,7 @@ select name, reset_val, exists (
       and s.setdatabase = (select oid from pg_database where datname = current_database())
       and lower(split_part(entry, '=', 1)) = lower(name)
   ) as beyond
-from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
+from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone', 'jit')
 
 -- name: search_path
 select current_setting('search_path'), 'public' = any(current_schemas(false))
