@@ -61,7 +61,7 @@ class HealthSource(Protocol):
         """Return the members of /healthz beside its status."""
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
-        """Return whether this process can serve, and the reasons if it cannot."""
+        """Return whether this process can serve, and the reasons of its faults."""
 
     def metrics(self, accept: str) -> tuple[str, bytes]:
         """Return content type and body of /metrics for an Accept header."""

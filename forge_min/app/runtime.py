@@ -77,6 +77,7 @@ class Runtime:
             inserted=self.metrics.jobs_inserted,
         )
         self.draining = False
+        self._has_events = False  # the hub has read the event log
         self._readiness = observe.SingleFlight(self.ready)
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
@@ -161,13 +162,16 @@ class Runtime:
         return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
-        """Return whether requests can be answered, and the reason of each part that cannot.
+        """Return whether requests can be answered, and the reason of each part that has a fault.
 
-        A missing standby has a reason, too, but reads are answered.
+        A missing standby is a fault, but reads are answered. Without the hub, after its first read,
+        all requests are answered.
         """
-        parts = {"hub": self.hub} if self.hub is not None else {"worker": self._worker}
-        states = {name: part.ready for name, part in parts.items() if part is not None}
-        reasons = {name: reason for name, (good, reason) in states.items() if not good}
+        reasons: dict[str, str] = {}
+        if self._worker is not None and self.hub is None:
+            fetches, reason = self._worker.ready
+            if not fetches:
+                reasons["worker"] = reason
         try:
             with db.errors_translated():
                 rows = db.migration_status(self.database.verified(), self._migrations)
@@ -180,6 +184,13 @@ class Runtime:
             if behind:
                 reasons["migrations"] = "not applied: " + ", ".join(behind)
         good = not reasons
+        if self.hub is not None:
+            reads, reason = self.hub.ready
+            if reads or reason.startswith("F451"):  # on a standby nothing can be saved
+                self._has_events = reads
+            if not reads:
+                reasons["hub"] = reason
+                good = good and self._has_events
         if self.database.standbys.are_missing:  # it still reads
             reasons["standby"] = "F419: writes are refused until a synchronous standby returns"
         return good, reasons

@@ -195,3 +195,4 @@ class Metrics:
         self.watch("forge_sse_refreshes_total", refreshes)
         self.watch("forge_notify_lag_seconds", lambda: hub.lag_seconds)
         self.watch("forge_notify_reconnects_total", lambda: hub.reconnects)
+        self.watch("forge_notify_hubs_down", lambda: not hub.ready[0])

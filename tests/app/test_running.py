@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from forge_min import db, i18n
 from forge_min.app import Runtime
 from forge_min.errors import ConfigError, ForgeError, Unavailable
+from forge_min.observe import render_metrics
 from forge_min.observe.metrics import meter
 from forge_min.observe.metrics.registry import base_name
 from forge_min.testing import Client, TestDatabase, running_app
@@ -21,6 +23,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from catalogues import catalogues, write_catalogue
+from round_trips import counting_proxy
+from waiting import wait_for
 
 pytestmark = pytest.mark.db
 OTHERS = (
@@ -119,6 +123,34 @@ def test_an_idempotency_key_of_nobody_is_of_the_address_that_sends_it(site: Runt
 def test_it_is_ready_with_its_migrations_applied(site: Runtime) -> None:
     ready, reasons = site.ready()
     assert "migrations" not in reasons and "database" not in reasons, (ready, reasons)
+
+
+def test_it_is_ready_from_its_first_read_of_events_on_also_without_the_hub(
+    wide_database: TestDatabase,
+) -> None:
+    """A probe decides about requests: they are answered while the hub has lost its connection."""
+    with counting_proxy(wide_database.app_url) as proxy, ExitStack() as stack:
+        with proxy.held():
+            started = running_app(wide_database, FORGE_DATABASE_DIRECT_URL=proxy.url)
+            running = stack.enter_context(started)
+            ready, reasons = running.ready()
+            assert not ready and set(reasons) == {"hub"}
+        wait_for(lambda: running.ready() == (True, {}))
+        assert shown(running, "forge_notify_hubs_down") == 0
+        proxy.close()
+        wait_for(lambda: "hub" in running.ready()[1])
+        ready, reasons = running.ready()
+        assert ready and reasons["hub"].startswith("F4")
+        assert shown(running, "forge_notify_hubs_down") == 1
+        assert Client(running).get("/readyz").status == 200
+        assert Client(running).get("/api/v1/lines").status == 200
+
+
+def shown(running: Runtime, name: str) -> float:
+    """The value of a gauge in /metrics."""
+    lines = render_metrics(running.metrics.registry).decode().splitlines()
+    (value,) = (line.split()[1] for line in lines if line.startswith(f"{name} "))
+    return float(value)
 
 
 def test_a_reader_of_opentelemetry_sees_every_series_while_it_runs(

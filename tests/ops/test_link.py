@@ -86,6 +86,14 @@ def test_who_asks_beside_others_hears_that_all_are_ready_however_slow_they_are(
     assert asked(health, 4) == [(True, {})] * 4
 
 
+def test_a_fault_that_leaves_a_process_ready_is_named_and_leaves_the_site_ready(
+    health_of: Any,
+) -> None:
+    hub = {"hub": "F452: the hub is not connected to the database"}
+    health = health_of([late(0), lambda asker: told(asker, (True, hub))])
+    assert health.ready() == (True, {"process 2: hub": hub["hub"]})
+
+
 @pytest.mark.thorough
 def test_a_process_that_hangs_is_named_to_all_who_ask_and_is_heard_again(health_of: Any) -> None:
     hangs = threading.Event()

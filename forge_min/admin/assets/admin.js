@@ -31,7 +31,8 @@
     try {
       const state = await (await fetch("/readyz")).json();
       const why = Object.entries(state.reasons).map(([part, reason]) => `${part}: ${reason}`);
-      ready.textContent = state.ready ? "ready" : `not ready (${why.join("; ")})`;
+      const faults = why.length ? ` (${why.join("; ")})` : "";
+      ready.textContent = `${state.ready ? "ready" : "not ready"}${faults}`;
       ready.className = state.ready ? "good" : "bad";
     } catch {
       ready.textContent = "no response";

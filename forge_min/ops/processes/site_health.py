@@ -78,13 +78,16 @@ class SiteHealth(Health):
         self._latest = {name: counters_only(taken) for name, taken in latest.items()}
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
-        """Return whether every process is ready, and the reasons of those that are not."""
-        result = dict(super().ready()[1])
+        """Return whether every process is ready, and the reasons of all faults."""
+        good, reasons = super().ready()
         states = self._states.result() or {}
         for name in self._children.serving():
-            why = states[name].result[0][1] if name in states else {"process": "does not answer"}
-            result |= {f"process {name}: {what}": reason for what, reason in why.items()}
-        return not result, result
+            is_ready, why = False, {"process": "does not answer"}
+            if name in states:
+                is_ready, why = states[name].result[0]
+            good = good and is_ready
+            reasons = {**reasons, **{f"process {name}: {what}": why[what] for what in why}}
+        return good, reasons
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Return the metrics of all processes, including those that have ended."""
