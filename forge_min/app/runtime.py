@@ -190,7 +190,7 @@ class Runtime:
                 self._has_events = reads
             if not reads:
                 reasons["hub"] = reason
-                good = good and self._has_events
+                good &= self._has_events
         if self.database.standbys.are_missing:  # it still reads
             reasons["standby"] = "F419: writes are refused until a synchronous standby returns"
         return good, reasons

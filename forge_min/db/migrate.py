@@ -8,7 +8,6 @@ the next run continues after the last; a statement that PostgreSQL does not allo
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -42,11 +41,10 @@ ALREADY_UNDONE = (
 NOT_OWNER = "database.migrate_url must name the role that owns the tables"
 # Statements that are not tried in a transaction first, because PostgreSQL would log an error.
 NEVER_IN_TRANSACTION = lazy_pattern(
-    r"(--[^\n]*\n|\s)*((create(\s+unique)?|drop)\s+index\s+concurrently|vacuum|alter\s+system)\b",
-    re.IGNORECASE,
+    r"(?i)(--.*\n|\s)*((create(\s+unique)?|drop)\s+index\s+concurrently|vacuum|alter\s+system)\b"
 )
 # Repeated before the next statement: it removes the invalid index of an interrupted run.
-CLEAN_UP = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
+CLEAN_UP = lazy_pattern(r"(?i)(--.*\n|\s)*drop index concurrently if exists\b")
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]

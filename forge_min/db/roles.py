@@ -40,14 +40,17 @@ def ensure_app_role(
     call; it holds a placeholder, never the password. Raises psycopg.Error if the connection is
     lost.
     """
-    chosen = Jsonb(dict(settings or {}))
-    values = {"role": role, "database": conn.info.dbname, "settings": chosen}
+    values = {
+        "role": role,
+        "password": _hashed(conn, role, password),
+        "database": conn.info.dbname,
+        "settings": Jsonb(dict(settings or {})),
+    }
     with migration_lock(conn):
-        secret = {"password": _hashed(conn, role, password)}
-        if _refused(conn, _statements(conn, "create", values | secret)):
-            texts = _statements(conn, "create", values | {"password": PLACEHOLDER})
-            texts += _statements(conn, "settings", values)
-            missing = [statement for statement, _ in texts]
+        if _refused(conn, _statements(conn, "create", values)):
+            values["password"] = PLACEHOLDER
+            refused = _statements(conn, "create", values) + _statements(conn, "settings", values)
+            missing = [statement for statement, _ in refused]
         else:
             create_migration_table(conn)
             missing = _refused(conn, _statements(conn, "grants", values))

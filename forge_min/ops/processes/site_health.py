@@ -85,7 +85,7 @@ class SiteHealth(Health):
             is_ready, why = False, {"process": "does not answer"}
             if name in states:
                 is_ready, why = states[name].result[0]
-            good = good and is_ready
+            good &= is_ready
             reasons = {**reasons, **{f"process {name}: {what}": why[what] for what in why}}
         return good, reasons
 
