@@ -208,9 +208,11 @@ class Unavailable(ForgeError):
     """A required service does not respond now.
 
     retry_after: seconds to wait before the next attempt.
+    attempts: how often a process that starts may try again, once per second.
     """
 
     default_code = "F400"
+    attempts = 0.0
 
     def __init__(self, message: str, *, retry_after: int = 1, **about: Unpack[_About]) -> None:
         super().__init__(message, **about)

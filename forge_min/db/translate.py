@@ -85,4 +85,6 @@ def connection_error(text: str, values: Mapping[str, Any]) -> ForgeError:
     user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
     row = next(row for part, row in TABLE["refused"].items() if part in text)
     message = row["message"].format(at=server, user=user, name=name)
-    return Unavailable(message, code="F401", hint=row["hint"])
+    error = Unavailable(message, code="F401", hint=row["hint"])
+    error.attempts = row.get("attempts", 0.0)
+    return error

@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
-from ..errors import ForgeError, UsageError
+from ..errors import ForgeError, Unavailable, UsageError
 from ..observe import line_writer, new_handler
 from ..wsgi import Server, inherited_listener
 from .console import DONE, STUCK
@@ -42,6 +42,7 @@ _SERVER = (  # settings that are parameters of Server under the same names
     "threads", "max_body", "max_pending_bodies", "header_timeout", "body_timeout", "keepalive",
     "max_connections", "unix_socket", "trusted_proxies", "handler_timeout",
 )  # fmt: skip
+_ATTEMPT_INTERVAL = 1.0  # seconds between two attempts to start while the database starts
 _POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 
 
@@ -52,11 +53,11 @@ class StopSignal:
         # SAFETY: no threading.Event: a signal handler could wait for its lock while the main
         # thread holds it. `put` is reentrant (Python manual, queue.SimpleQueue).
         self._calls: SimpleQueue[None] = SimpleQueue()
-        self._is_set = self._stuck = False
+        self.is_set = self._stuck = False
 
     def set(self) -> None:
         """Ask the process to end; a second call ends its delay. A signal handler may call this."""
-        self._is_set = True
+        self.is_set = True
         self._calls.put(None)
 
     def set_without_delay(self) -> None:
@@ -78,7 +79,7 @@ class StopSignal:
         """End the process after handing back jobs, so that the supervisor starts another one."""
         log.error("jobs do not end after their time-out; the process exits to be started again")
         self._stuck = True
-        if not self._is_set:  # a process that is already draining keeps its delay
+        if not self.is_set:  # a process that is already draining keeps its delay
             self.set()
 
     def exit_code(self) -> int:
@@ -113,10 +114,11 @@ class _Process:
             stack.callback(lines.stop)
             yield stack, ended
 
-    def start(self, stack: ExitStack, *, serving: bool) -> Runtime:
+    def start(self, stack: ExitStack, ended: StopSignal, *, serving: bool) -> Runtime:
         """Start the admin server, if the process has one, and then the application.
 
-        The admin server stops last: probes see the start and the end of the application.
+        The admin server stops last: probes see the start and the end of the application. Raises
+        SystemExit if `ended` is set while the start waits for the database.
         """
         health = self.health
         gc.disable()  # PERF: a tenth of the start; the loaded objects are frozen below.
@@ -125,7 +127,7 @@ class _Process:
                 server = self._admin_server()
                 server.start()
                 stack.callback(server.stop)
-            running = self.project.start(serving=serving)
+            running = self._start_application(ended, serving)
         finally:
             gc.enable()
         gc.freeze()
@@ -135,6 +137,21 @@ class _Process:
         stack.callback(running.drain)
         health.running = running
         return running
+
+    def _start_application(self, ended: StopSignal, serving: bool) -> Runtime:
+        attempts = 0
+        while True:
+            try:
+                return self.project.start(serving=serving)
+            except Unavailable as err:
+                if attempts >= err.attempts:
+                    raise
+                if not attempts:
+                    log.warning("%s; the start waits for it", err.message)
+            attempts += 1
+            ended.wait(_ATTEMPT_INTERVAL)
+            if ended.is_set:
+                raise SystemExit(DONE)
 
     def _admin_server(self) -> admin_server.AdminServer:
         from ..admin import server as admin_server
@@ -146,13 +163,14 @@ class _Process:
 
     def serve(self, settings: Mapping[str, Any], *, jobs: bool) -> int:
         """Serve requests, and run jobs, until a signal arrives; return the exit code."""
-        config, delay = self.project.config, self.project.config.server.drain_delay
+        config = self.project.config
+        delay = config.server.drain_delay
         with self.until_ended(delays=delay > 0) as (stack, ended):
             server = stack.enter_context(Server(**settings))
             if self.channel is not None:
                 self.channel.start(self.health, ended.set_without_delay)
             # The ports are bound first, so that a probe gets "starting" during the slow imports.
-            running = self.start(stack, serving=True)
+            running = self.start(stack, ended, serving=True)
             running.metrics.watch("forge_http_connections", lambda: server.connections)
             server.set_app(running.application, running.on_server_response)
             server.start()
@@ -229,7 +247,7 @@ def work_jobs(project: Project, args: argparse.Namespace) -> int:
     chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
     process = _Process(project, Health(project.build), has_admin(config, worker=True))
     with process.until_ended() as (stack, ended):
-        running = process.start(stack, serving=False)
+        running = process.start(stack, ended, serving=False)
         running.new_worker(chosen, ended.set_stuck).start()
         _warn_of_unserved(running, chosen)
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
@@ -258,7 +276,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
         process = _Process(project, health, True, channel=channel)
         with process.until_ended() as (stack, ended):
             channel.start(health, ended.set)
-            process.start(stack, serving=False)
+            process.start(stack, ended, serving=False)
             channel.report_started()
             ended.wait()
         return DONE
