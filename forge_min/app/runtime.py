@@ -88,6 +88,9 @@ class Runtime:
             dropped = observe.line_writer(sys.stderr).dropped
             self.metrics.watch_dropped("forge_log_dropped_total", dropped)
             self._connect(traced=telemetry is not None)
+            # If the database is away, fail before the rest is built and registered: the process may
+            # try again for hours.
+            own = self.database.connection()
             limits = Limits(
                 config.server.max_body, config.api.max_response, config.api.max_conditions
             )
@@ -109,8 +112,6 @@ class Runtime:
                 self._serve(routes)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
                 self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
-            # If the database is away, fail before the stop hooks are registered.
-            own = self.database.connection()
             self._stack.callback(self._call, app.stop_hooks)
             # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)

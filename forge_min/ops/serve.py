@@ -42,12 +42,15 @@ _SERVER = (  # settings that are parameters of Server under the same names
     "threads", "max_body", "max_pending_bodies", "header_timeout", "body_timeout", "keepalive",
     "max_connections", "unix_socket", "trusted_proxies", "handler_timeout",
 )  # fmt: skip
-_ATTEMPT_INTERVAL = 1.0  # seconds between two attempts to start while the database starts
+_ATTEMPT_INTERVAL = 1.0  # seconds between two attempts to start while the database starts, too
 _POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 
 
 class StopSignal:
-    """Asks the process to end: after a signal, or because threads do not return from jobs."""
+    """Asks the process to end: after a signal, or because threads do not return from jobs.
+
+    is_set: whether it has been asked to end.
+    """
 
     def __init__(self) -> None:
         # SAFETY: no threading.Event: a signal handler could wait for its lock while the main
@@ -122,14 +125,11 @@ class _Process:
         """
         health = self.health
         gc.disable()  # PERF: a tenth of the start; the loaded objects are frozen below.
-        try:
-            if self.admin:
-                server = self._admin_server()
-                server.start()
-                stack.callback(server.stop)
-            running = self._start_application(ended, serving)
-        finally:
-            gc.enable()
+        if self.admin:
+            server = self._admin_server()
+            server.start()
+            stack.callback(server.stop)
+        running = self._start_application(ended, serving)
         gc.freeze()
         stack.callback(running.stop)
         if self.admin:
@@ -148,6 +148,8 @@ class _Process:
                     raise
                 if not attempts:
                     log.warning("%s; the start waits for it", err.message)
+            finally:
+                gc.enable()  # also because each failed attempt leaves cycles
             attempts += 1
             ended.wait(_ATTEMPT_INTERVAL)
             if ended.is_set:
