@@ -98,7 +98,8 @@ def check_files(site: Site) -> Iterator[Finding]:
 def enough_files(site: Site, soft: int, hard: int) -> Finding:
     """Return the finding for the limits of open files of a process, soft and hard."""
     s = site.settings
-    needed = s["server.max_connections"] + s["sse.max_connections"] + s["server.threads"] + SPARE
+    needed = s["sse.max_connections"] + s["server.threads"] + SPARE
+    needed += 2 * s["server.max_connections"]  # a slow reader: its socket, and the file it reads
     message = f"a process may open {soft} files; the configured connections need {needed}"
     if soft == INFINITE or soft >= needed:
         return new_finding("D402", "ok", message)
