@@ -27,8 +27,9 @@ def ensure_app_role(
     """Create the role if it is missing, and grant its rights in schema public.
 
     The role may select, insert, update and delete in every present and future table of the
-    connected owner, use sequences and call functions. It may only read forge_migration. If the role
-    is the owner itself, only the settings are written.
+    connected owner, use sequences and call functions. It may only read forge_migration, and neither
+    update nor delete rows of the history, forge_audit. If the role is the owner itself, only the
+    settings are written.
 
     conn: connected as the owner of the tables.
     role: its name.

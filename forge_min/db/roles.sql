@@ -13,7 +13,7 @@ own as (
   select c.relkind = 'S' as sequence, 'public.' || quote_ident(c.relname) as name
   from pg_class c
   where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-    and pg_has_role(c.relowner, 'USAGE') and c.relname <> 'forge_migration'
+    and pg_has_role(c.relowner, 'USAGE') and c.relname not in ('forge_migration', 'forge_audit')
 ),
 rights(kind, rights, names) as (
   select 'table', 'select, insert, update, delete', string_agg(name, ', ' order by name)
@@ -44,6 +44,11 @@ select statement, allowed from me, lateral (
   select format('grant select on public.forge_migration to %%I', role), true
   union all
   select format('revoke insert, update, delete on public.forge_migration from %%I', role), true
+  union all  -- the default privileges above gave it all rights when a migration created it
+  select format(statement, role), true
+  from (values ('grant select, insert on public.forge_audit to %%I'),
+    ('revoke update, delete on public.forge_audit from %%I')) history(statement)
+  where to_regclass('public.forge_audit') is not null
 ) statements
 where role <> current_user
 
@@ -100,6 +105,7 @@ wanted(relname, word, given) as (
   select relname, word, has_table_privilege(oid, word)
   from own, unnest(array['select', 'insert', 'update', 'delete']) word
   where relkind <> 'S' and (relname <> 'forge_migration' or word = 'select')
+    and (relname <> 'forge_audit' or word in ('select', 'insert'))
   union all
   select relname, word, has_sequence_privilege(oid, word) from own, unnest(array['usage', 'select']) word
   where relkind = 'S'
@@ -128,6 +134,9 @@ select 'replicate' from me where rolreplication
 union all
 select 'change forge_migration' from me
 where has_table_privilege(to_regclass('public.forge_migration')::oid, 'insert, update, delete')
+union all
+select 'change forge_audit' from me, to_regclass('public.forge_audit') history
+where has_table_privilege(history::oid, 'delete') or has_any_column_privilege(history::oid, 'update')
 union all
 select 'truncate ' || string_agg(relname, ', ' order by relname) from me, pg_class c
 where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and has_table_privilege(c.oid, 'truncate')

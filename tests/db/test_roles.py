@@ -14,6 +14,7 @@ from forge_min.db import (
     connect,
     ensure_app_role,
     migrate,
+    role_findings,
 )
 from forge_min.errors import ConfigError
 from forge_min.testing.database import QUICK
@@ -72,6 +73,8 @@ def test_a_missing_role_is_created_with_its_rights_and_settings(conn, role, fres
         "truncate forge_event",
         "insert into forge_migration values ('app', 'x', 'y')",
         "update forge_migration set checksum = ''",
+        "update forge_audit set actor = ''",
+        "delete from forge_audit",
         "create role friend",
         "create database another",
         "set role owner",
@@ -81,6 +84,24 @@ def test_the_app_role_may_not(fresh_database, statement):
     with connect(fresh_database.app_url) as app:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             app.execute(statement)
+
+
+def test_a_role_of_the_previous_release_loses_the_right_to_change_the_history(
+    conn, role, fresh_database
+):
+    ensure_app_role(conn, role, password="pw")
+    name = sql.Identifier(role)
+    conn.execute(sql.SQL("grant update, delete on forge_audit to {}").format(name))
+    with as_role(fresh_database, role, "pw") as app:
+        assert "change forge_audit" in role_findings(app, "excess")
+        assert ensure_app_role(conn, role, password=None) is None
+        assert "change forge_audit" not in role_findings(app, "excess")
+        assert role_findings(app, "lacking") == []
+        insert = "insert into forge_audit (topic, resource_id, operation, version, changes)"
+        app.execute(insert + " values ('items', '1', 'create', 1, '{}')")
+        for statement in ("update forge_audit set actor = 'x'", "delete from forge_audit"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute(statement)
 
 
 def test_the_app_role_owns_nothing(fresh_database):

@@ -495,6 +495,7 @@ def test_rights_that_are_missing_and_too_many_are_named(
     assert "forge_job_claim" in lacking.message
     assert excess.state == "warning" and "truncate forge_job" in excess.message
     assert "create schemas" in excess.message
+    assert "forge_audit" not in lacking.message + excess.message
 
 
 def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
@@ -509,6 +510,7 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
             f'create table "It\'s" (id int);'
             f'grant truncate on "It\'s", forge_job to "{role}", public;'
             f'grant insert on forge_migration to "{role}";'
+            f'grant update (actor) on forge_audit to "{role}";'
             f'grant create on schema public to "{role}", public;'
             f'grant create on database {name} to "{role}";'
             f'create role "{role}+" bypassrls; grant "{role}+", pg_read_server_files to "{role}"'
@@ -519,7 +521,7 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
             excess = of(found, "D603")
             psql, option, statements = shlex.split(excess.next)
             assert (excess.state, psql, option) == ("warning", "psql", "-c")
-            assert len(excess.message.split(", ")) == 10  # eight rights; two tables, two roles
+            assert len(excess.message.split(", ")) == 11  # nine rights; two tables, two roles
             assert f"act as {role}+, pg_read_server_files" in excess.message
             for statement in statements.split("; "):
                 admin.execute(statement)

@@ -29,6 +29,7 @@ _REVOKE = {
     "change forge_migration": (
         "revoke insert, update, delete on forge_migration from public, {role}"
     ),
+    "change forge_audit": "revoke update, delete on forge_audit from public, {role}",
 }
 """Excess privileges of `role_findings`, except on tables and roles → the statement to revoke."""
 
