@@ -147,6 +147,17 @@ class FormBase(NamedTuple):
     undecided: Sequence[str] = ()
 
 
+class Notice(NamedTuple):
+    """The notice of a change on the next page, which its URL contains.
+
+    change: "created", "updated", "deleted" or "restored".
+    undo: key of the row that can be restored.
+    """
+
+    change: str = ""
+    undo: str = ""
+
+
 class Merge(NamedTuple):
     """The result of a merge.
 
@@ -217,19 +228,25 @@ def lost_changes(base: FormBase, fields: Fields, sent: Texts) -> list[str]:
     ]
 
 
-def seal(request: Request, base: FormBase, owner: Sequence[str]) -> str:
-    """Return the base as signed text. owner: identifies the form and the user that may send it."""
-    data = zlib.compress(json.dumps([owner, base]).encode())
+def seal(request: Request, content: FormBase | Notice, owner: Sequence[str]) -> str:
+    """Return the content as signed text, which a URL may contain.
+
+    owner: identifies the user that may send it, and the form if it is the base of one.
+    """
+    data = zlib.compress(json.dumps([owner, content]).encode())
     return base64.urlsafe_b64encode(sign_form(request, data) + data).decode()
 
 
-def unseal(request: Request, sealed: str, owner: Sequence[str]) -> FormBase | None:
-    """Return the base that `seal` signed for this owner; None for any other text."""
+def unseal(request: Request, sealed: str, owner: Sequence[str], kind: Any) -> Any:
+    """Return the content that `seal` signed for this owner; None for any other text.
+
+    kind: the class of the content.
+    """
     with suppress(ValueError, TypeError):  # altered, or of a release with another format
         raw = base64.b64decode(sealed.encode("ascii"), b"-_", validate=True)
         if hmac.compare_digest(raw[:_MAC], sign_form(request, raw[_MAC:])):
-            owned, base = json.loads(zlib.decompress(raw[_MAC:]))
-            return FormBase(*base) if owned == list(owner) else None
+            owned, content = json.loads(zlib.decompress(raw[_MAC:]))
+            return kind(*content) if owned == list(owner) else None
     return None
 
 

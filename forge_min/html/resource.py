@@ -178,7 +178,7 @@ class ResourcePages(RowPages):
         """Write the fields that the client changed, merged with changes of other users."""
         self._actions.allow("update")
         pairs = sent_form(request)
-        base = form.unseal(request, first(pairs, _BASE), self._owner(request))
+        base = form.unseal(request, first(pairs, _BASE), self._owner(request), FormBase)
         identity = current_identity()
         zone = base.zone if base else str(user_zone())
         with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone

@@ -8,6 +8,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
 
+from ..auth import current_identity
 from ..errors import BadRequest, DomainError, Forbidden, Invalid, NotFound
 from ..i18n import gettext_noop, text
 from ..wsgi import (
@@ -27,7 +28,7 @@ from ..wsgi import (
 from . import inputs
 from .cells import PagePaths, row_url
 from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
-from .form import WRITE_ERRORS, Texts
+from .form import WRITE_ERRORS, Notice, Texts, seal, unseal
 from .inputs import SEARCH, Options, RelationChoices
 from .layout import Hyperlink, Layout, Render, messages_of
 from .lists import ListPage, Selection, export
@@ -79,7 +80,7 @@ class RowPages:
         self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
         self._input_fields = input_fields(actions.resource)
         self._display_fields = display_fields(actions.resource)
-        self._selection = Selection(actions, path, layout, verbs)
+        self._selection = Selection(actions, path, layout, verbs, self._done)
         self._verbs = verbs
 
     def list(self, request: Request) -> Response:
@@ -93,8 +94,7 @@ class RowPages:
         may_restore = self._actions.resource.soft_delete and self._actions.may("restore")
         context["trash"] = f"{request.root}{self._path}/-/trash" if may_restore else ""
         new = f"{request.root}{self._path}/new" if self._actions.may("create") else ""
-        title, undo = self._plural(), self._undo(request)
-        return self._live_page(request, "list", title, status, new=new, undo=undo, **context)
+        return self._live_page(request, "list", self._plural(), status, new=new, **context)
 
     def trash(self, request: Request) -> Response:
         """Show the deleted rows, which can be restored."""
@@ -270,11 +270,10 @@ class RowPages:
         url = request.root + self._path
         if row is not None and self._actions.may("read"):
             url = self._row_url(request, row)
-        notice = {"_done": change, "_undo": undo} if undo else {"_done": change}
-        return redirect(f"{url}?{urlencode(notice)}")
+        notice = seal(request, Notice(change, undo), [current_identity().user])
+        return redirect(f"{url}?_done={notice}")
 
-    def _undo(self, request: Request) -> Raw:
-        key = first(request.query, "_undo")
+    def _undo(self, request: Request, key: str) -> Raw:
         if not key or not self._actions.resource.soft_delete or not self._actions.may("restore"):
             return Raw()
         action = row_url(request.root + self._path, key, "restore")
@@ -286,9 +285,12 @@ class RowPages:
     ) -> Response:
         """Return a page that reloads when a row changes, with a notice of the last change."""
         event, topic = self._actions.resource.event, self._actions.resource.topic
+        sealed = first(request.query, "_done")
+        notice = unseal(request, sealed, [current_identity().user], Notice) or Notice()
         context["live"] = f"{request.root}/events?topic={topic}"
         context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
-        context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
+        context["notice"] = text(_NOTICES.get(notice.change, ""))
+        context.setdefault("undo", self._undo(request, notice.undo))
         return self._layout.page(request, self._templates[name], title, status, **context)
 
     def _key(self, request: Request) -> Any:

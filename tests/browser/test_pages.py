@@ -111,7 +111,7 @@ def test_a_form_is_sent_without_a_reload_and_says_what_is_wrong(
         browser.execute_script(script, name, f"2030-01-01T{hour}:00")
     browser.find_element(By.XPATH, "//form//p/button[text()='Save']").click()
     browser.until("document.body.textContent.includes('Created.')")
-    assert browser.current_url.endswith("?_done=created")
+    assert "?_done=" in browser.current_url
     assert [one for one in browser.said if "422" not in one] == []
 
 

@@ -51,7 +51,7 @@ def new_flight(person: Person, number: str = "LH 1", **values: Any) -> Page:
 def test_a_row_is_made_shown_changed_and_deleted_with_forms_alone(person: Person) -> None:
     page = new_flight(person)
     assert page.status == 200 and "Created." in page.text and "2030-01-01 10:00" in page.text
-    assert person.at.endswith("?_done=created")
+    assert "?_done=" in person.at
     person.click("Edit")
     assert dict(person.page.form.fields)["departs_at"] == "2030-01-01T10:00"
     page = person.send({"gate": "A 7", "status": "boarding"})

@@ -19,7 +19,8 @@ COLUMNS, FROM, FILTERS = "_columns", "_from", "_filters"
 filter form, which needs further queries.
 """
 POSITION = ("cursor", "limit")  # parameters that select a page of rows
-# No column starts with "_". Lists of the API have numbered pages, those of pages do not.
+# No column starts with "_". Lists of the API have numbered pages, those of pages do not. During an
+# upgrade, redirects of the previous release have _undo.
 _RESERVED = ("_done", "_undo", "_search", COLUMNS, FROM, FILTERS, "page", "per_page")
 _RANGED = ("int", "bigint", "decimal", "float", "date", "datetime", "time", "duration")
 

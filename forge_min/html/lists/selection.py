@@ -33,10 +33,19 @@ class Selection:
 
     path: of the list.
     verbs: name → function of (key, request).
+    done: redirects to the list with the notice of a change.
     """
 
-    def __init__(self, actions: AnyActions, path: str, layout: Layout, verbs: Verbs) -> None:
+    def __init__(
+        self,
+        actions: AnyActions,
+        path: str,
+        layout: Layout,
+        verbs: Verbs,
+        done: Callable[..., Response],
+    ) -> None:
         self._actions, self._path, self._layout, self._verbs = actions, path, layout, verbs
+        self._done = done
 
     def operations(self, *, deleted: bool = False) -> list[Item]:
         """Return the operations that the user may perform on selected rows.
@@ -74,7 +83,7 @@ class Selection:
             keys, operation, reason=reason, verb=verb and (lambda key: verb(key, request))
         )
         if not any(outcomes.values()):
-            return redirect(f"{request.root}{self._path}?_done={_DONE.get(operation, 'updated')}")
+            return self._done(request, _DONE.get(operation, "updated"))
         return self._page(request, operation, keys, outcomes)
 
     def _query(self, request: Request, pairs: Texts, *, deleted: bool) -> ListQuery:
