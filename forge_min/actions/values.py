@@ -15,12 +15,11 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from functools import partial
-from time import time_ns
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from .. import temporal
+from .. import db, temporal
 from ..fanout import iso_utc
 from ..i18n import gettext_noop, shortest_number, text
 from ..lazy import lazy_pattern
@@ -190,9 +189,10 @@ def uuid7() -> UUID:
     """Return a new UUID of version 7 (RFC 9562 section 5.7).
 
     So the id of a row is known before its insert. The UUID has 48 bits of Unix milliseconds and 74
-    random bits. Safe from any thread and after a fork.
+    random bits. Hosts with different clocks agree on the order, because the time is that of the
+    database. Safe from any thread and after a fork.
     """
-    millis = time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
+    millis = int(db.primary_time() * 1000) & 0xFFFFFFFFFFFF
     random = int.from_bytes(_random()) & ~(0xF << 76 | 0x3 << 62)
     return UUID(int=millis << 80 | 0x7 << 76 | 0x2 << 62 | random)
 

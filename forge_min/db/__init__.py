@@ -35,6 +35,7 @@ from .replicas import (
 )
 from .roles import check_bound_role, ensure_app_role, role_findings
 from .run import is_idle, read, read_timeout, record_position, run
+from .servers import primary_time
 from .statements import PLAN_ANEW, literal, sql_array
 from .thread import (
     DATABASE_ERRORS,
@@ -74,7 +75,7 @@ __all__ = [
     "WalPosition", "after_commit", "candidates", "check_bound_role", "connect", "consistency",
     "ensure_app_role", "errors_translated", "is_idle", "is_pooled", "literal", "load_sql",
     "migrate", "migrate_down", "migration_lock", "migration_status", "notifies_in_transaction",
-    "nudge", "query", "read", "read_from_primary", "read_migrations", "read_timeout",
-    "record_position", "role_findings", "run", "run_checked", "scratch_database", "sql_array",
-    "standby_url", "transaction", "translate", "write_private",
+    "nudge", "primary_time", "query", "read", "read_from_primary", "read_migrations",
+    "read_timeout", "record_position", "role_findings", "run", "run_checked", "scratch_database",
+    "sql_array", "standby_url", "transaction", "translate", "write_private",
 ]  # fmt: skip

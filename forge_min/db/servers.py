@@ -2,7 +2,8 @@
 
 A standby that is promoted begins a new timeline of the cluster (PostgreSQL manual, section 25.3.5).
 Writes on a server of an older timeline would be lost, so this process refuses such a server once it
-has seen a newer timeline. This is shared by all connections of the process.
+has seen a newer timeline. This is shared by all connections of the process, and so is the time of
+the primary.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from ..errors import Unavailable
 
 _IDENTIFY = """
 select (select system_identifier::text from pg_control_system()),
-  case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end
+  case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end,
+  extract(epoch from clock_timestamp())::float8
 """
-_lock = threading.Lock()  # LOCK: guards _newest
+_lock = threading.Lock()  # LOCK: guards _newest and _ahead
 _newest: dict[str, str] = {}  # system identifier of a cluster → its newest timeline, hexadecimal
+_ahead = 0.0  # seconds by which the clock of the primary is ahead of the clock of this host
 _worked: dict[Address, float] = {}  # time of the last success, by time.monotonic(); -1: it failed
 
 
@@ -73,18 +76,29 @@ def has_failed(address: Address) -> None:
 def timeline_of(conn: psycopg.Connection[Any], address: Address) -> tuple[str, str]:
     """Return the cluster and the timeline of a new connection, "" on a standby.
 
+    The time of the primary is adjusted as little as its response requires. So it follows the clock
+    of this host exactly, unless the two differ by more than the time that a response takes.
+
     Raises Unavailable F416 for a server of an older timeline than another one that was used.
     """
-    ((cluster, timeline),) = conn.execute(_IDENTIFY).fetchall()
+    global _ahead
+    sent = time.time()
+    ((cluster, timeline, clock),) = conn.execute(_IDENTIFY).fetchall()
     if timeline is None:
         return cluster, ""
     with _lock:
+        _ahead = min(max(_ahead, clock - time.time()), clock - sent)
         newest = _newest[cluster] = max(timeline, _newest.get(cluster, ""))
     if timeline < newest:
         has_failed(address)
         message = f"the server at {address.host}:{address.port} was replaced by another one"
         raise Unavailable(message, code="F416", hint="end it, or let it follow the new primary")
     return cluster, timeline
+
+
+def primary_time() -> float:
+    """Return the time of the primary, in seconds since 1970; before a connection, of this host."""
+    return time.time() + _ahead
 
 
 def is_outdated(cluster: str, timeline: str) -> bool:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -476,6 +481,46 @@ def test_ids_are_ordered_by_time() -> None:
     assert all(isinstance(i, UUID) and i.variant == "specified in RFC 4122" for i in ids)
     stamps = [i.int >> 80 for i in ids]
     assert stamps == sorted(stamps)
+
+
+SLOW_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t id, struct timespec *now) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  int result = real(id, now);
+  if (id == CLOCK_REALTIME) now->tv_sec -= 3600;
+  return result;
+}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_ids_of_a_host_with_a_slow_clock_are_in_the_order_of_the_database(
+    fresh_database: TestDatabase, tmp_path: Path
+) -> None:
+    from forge_min.actions import uuid7
+
+    source, library = tmp_path / "clock.c", tmp_path / "clock.so"
+    source.write_text(SLOW_CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    code = """
+        import sys, time
+        from forge_min import actions, db
+        with db.connect(sys.argv[1]):
+            print(time.time(), actions.uuid7())
+    """
+    command = [sys.executable, "-c", dedent(code), fresh_database.app_url]
+    environ = os.environ | {"LD_PRELOAD": str(library)}
+    with db.connect(fresh_database.app_url):
+        before = uuid7()
+        output = subprocess.check_output(command, env=environ, text=True, timeout=60)
+        after = uuid7()
+    its_time, its_id = output.split()
+    assert float(its_time) * 1000 < before.int >> 80, "the clock of the process is slow"
+    assert before < UUID(its_id) < after
 
 
 def test_no_two_threads_nor_processes_draw_the_same_id() -> None:
