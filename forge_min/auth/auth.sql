@@ -88,6 +88,18 @@ where revoked_at is null and (id = %(id)s::uuid or hint = %(hint)s)
     select from forge_membership m where m.user_id = t.user_id and m.tenant_id = t.tenant_id and m.tenant_id = %(tenant)s))
 returning user_id, hint, (select slug from forge_tenant n where n.id = t.tenant_id)
 
+-- Revokes the keys of a user, as the user. The history has each, as in record_change.
+-- name: revoke_all_keys
+with revoked as (
+  update forge_token set revoked_at = now() where user_id = %(user)s and revoked_at is null
+  returning hint, tenant_id
+)
+insert into forge_audit (topic, resource_id, operation, version, actor, changes)
+select 'forge_user', %(user)s::text, 'update', 0, %(user)s::text,
+  jsonb_build_object(concat_ws(':', 'key', n.slug), jsonb_build_array(r.hint, ''))
+from revoked r left join forge_tenant n on n.id = r.tenant_id
+returning id
+
 -- The identity of a key: its id, the user, an empty name, the user's roles, the roles of the key (null: all), and the
 -- requested tenant, or that of the key, with the roles of the membership there (null: not a member). Then whether
 -- seen_at is due: it is written once a minute at most.

@@ -137,10 +137,15 @@ def revoke_keys(
     Returns the user, the hint and the tenant of each. Raises NotFound F635 if no valid key matches.
     """
     params = {"hint": hint_or_id.replace("\0", ""), "id": as_id(hint_or_id), "tenant": tenant}
-    revoked = [(user, hint, slug) for user, hint, slug in db.run(conn, SQL["revoke_key"], params)]
+    revoked = db.run(conn, SQL["revoke_key"], params)
     if not revoked:
         raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
     return revoked
+
+
+def revoke_all_keys(conn: Connection, user: UUID) -> None:
+    """Revoke all keys of a user, as the user, which the history of the user shows."""
+    db.run(conn, SQL["revoke_all_keys"], {"user": user})
 
 
 def start_session(conn: Connection, user: UUID, lifetime: float, browser: Browser) -> str:

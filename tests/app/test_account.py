@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from forge_min import db
-from forge_min.auth import accounts, signing
+from forge_min.auth import SYSTEM, accounts, administration, as_identity, credentials, signing
 from forge_min.testing import Client, TestDatabase, running_app
 
 pytestmark = pytest.mark.db
@@ -91,6 +92,53 @@ def test_a_browser_that_knew_the_password_is_a_known_device(
         assert other.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
         browser.get("/account/sign-in")
         assert browser.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 429
+
+
+def test_a_new_password_also_revokes_the_keys_of_the_account_if_the_user_asks_for_it(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    offer = "Also revoke the API keys of this account"
+    with site(wide_database) as (client, conn):
+        anna, bob = accounts.find_user(conn, EMAIL).id, accounts.create_user(conn, "bob@x.de")
+        north = accounts.create_tenant(conn, "north")
+        accounts.grant(conn, anna, [], north)
+
+        def valid(user: UUID) -> list[str]:
+            keys = credentials.list_keys(conn, user)
+            return [key.name for key in keys if key.revoked_at is None]
+
+        browser = Browser(client)
+        browser.get("/account/sign-in")
+        assert browser.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+        browser.get("/account/password")
+        assert offer not in browser.text, "there are none"
+        for name, lifetime, tenant in (
+            ("till", None, north),
+            ("script", 600.0, None),
+            ("old", -1.0, None),
+        ):
+            credentials.create_key(conn, anna, name=name, lifetime=lifetime, tenant=tenant)
+        credentials.create_key(conn, bob, name="bob's")
+        browser.get("/account/password")
+        assert f"{offer}: 3" in browser.text
+        fresh = "another horse battery"
+        sent = {"password": fresh, "again": fresh}
+        assert browser.send("/account/password", current=PASSWORD, **sent) == 303
+        assert valid(anna) == ["till", "script", "old"], "they stay unless the user decides"
+        browser.get("/account/password")
+        assert browser.send("/account/password", current="wrong", keys="all", **sent) == 403
+        assert len(valid(anna)) == 3 and offer in browser.text
+        browser.get(f"/account/reset?key={signing.create_reset(conn, anna)}")
+        assert f"{offer}: 3" in browser.text
+        assert browser.send("/account/reset", keys="all", password="x", again="x") == 422
+        assert len(valid(anna)) == 3
+        assert browser.send("/account/reset", keys="all", **sent) == 303
+        assert valid(anna) == [] and valid(bob) == ["bob's"]
+        with as_identity(SYSTEM):
+            changes = administration.Administrator(conn).history(anna)
+        names = [name for change in changes for name in change.changes]
+        assert sorted(names) == ["key", "key", "key:north"]
+        assert {change.actor for change in changes} == {str(anna)}
 
 
 def test_without_https_the_page_and_the_log_say_so(

@@ -287,10 +287,13 @@ class AccountPages:
 
     def ask_password(self, request: wsgi.Request) -> wsgi.Response:
         """Show the form for a new password."""
-        return self._password(request, self._user_and_session()[0].email)
+        return self._password(request, self._user_and_session()[0])
 
     def change_password(self, request: wsgi.Request) -> wsgi.Response:
-        """Set a new password, which ends all sessions; this browser gets a new one."""
+        """Set a new password, which ends all sessions; this browser gets a new one.
+
+        All keys of the user are revoked if the form asks for it.
+        """
         pairs, (user, _) = wsgi.sent_form(request), self._user_and_session()
         conn = self.database.connection()
         try:
@@ -298,7 +301,9 @@ class AccountPages:
                 conn, user, wsgi.first(pairs, "current"), _twice(pairs), self.min_length
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
-            return self._password(request, user.email, err)
+            return self._password(request, user, err)
+        if pairs.get("keys"):
+            credentials.revoke_all_keys(conn, user.id)
         secret = credentials.start_session(conn, user.id, self.lifetime, _browser(request))
         response = wsgi.redirect(f"{request.root}{PREFIX}")
         return self._signed_in(request, response, secret, user.email)
@@ -336,16 +341,18 @@ class AccountPages:
         """Show the form of a reset link. The link stays valid: mail programs open links too."""
         key = wsgi.first(request.query, "key")
         user = signing.find_reset(self.database.connection(), key)
-        return self._password(request, user.email, key=key)
+        return self._password(request, user, key=key)
 
     def reset(self, request: wsgi.Request) -> wsgi.Response:
-        """Set the new password with the secret of a reset link."""
+        """Set the new password with the secret of a reset link, and revoke keys as above."""
         pairs, conn = wsgi.sent_form(request), self.database.connection()
         key = wsgi.first(pairs, "key")
         try:
             user = signing.use_reset(conn, key, _twice(pairs), self.min_length)
         except Invalid as err:
-            return self._password(request, signing.find_reset(conn, key).email, err, key=key)
+            return self._password(request, signing.find_reset(conn, key), err, key=key)
+        if pairs.get("keys"):
+            credentials.revoke_all_keys(conn, user.id)
         response = wsgi.redirect(f"{request.root}{SIGN_IN}")
         wsgi.flash(response, text("The password is changed. Sign in with it."))
         return self._remember(request, response, user.email)
@@ -418,10 +425,16 @@ class AccountPages:
         )
 
     def _password(
-        self, request: wsgi.Request, email: str, error: DomainError | None = None, key: str = ""
+        self,
+        request: wsgi.Request,
+        user: accounts.User,
+        error: DomainError | None = None,
+        key: str = "",
     ) -> wsgi.Response:
         rule = text("At least {min} characters.", min=self.min_length)
-        context: dict[str, Any] = {"email": email, "current": not key, "rule": rule}
+        context: dict[str, Any] = {"email": user.email, "current": not key, "rule": rule}
+        keys = credentials.list_keys(self.database.connection(), user.id)
+        context["keys"] = sum(not key.revoked_at for key in keys)
         path, hidden = _RESET if key else _PASSWORD, {"key": [key]}
         title = text("Choose a password") if key else WORDS.change
         response = self._page(request, "account_password", title, path, error, hidden, **context)
