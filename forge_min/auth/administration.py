@@ -26,7 +26,7 @@ from .credentials import ApiKey, Session
 from .identity import SESSION, current_identity, require_one_of
 
 Roles = Sequence[str]
-SendLink = Callable[[Connection, str, bool], object]
+SendLink = Callable[..., object]
 Changes = Mapping[str, tuple[Any, Any]]
 """Name → value before and after."""
 PERMISSION = "people"
@@ -67,8 +67,8 @@ class Administrator:
 
     roles: of administrators. The system needs none.
     send: sends the owner of an email a link that sets the password (connection, email, whether it
-        is an invitation). Without it the links are returned, so that the administrator may know
-        the password.
+        is an invitation, and `joins` of `signing.create_reset`). Without it the links are returned,
+        so that the administrator may know the password.
     """
 
     def __init__(
@@ -163,25 +163,36 @@ class Administrator:
     ) -> tuple[UUID, bool, str]:
         """Create an account, or add a member of another tenant that the caller administers.
 
+        An administrator of one tenant must not learn which emails have accounts elsewhere. So with
+        `send` the owner of any other email joins the tenant by the link, also that of an account
+        that exists. Without `send`, the error reveals it: no link may be shown for such an account.
+
         roles: in the tenant; without one, everywhere.
 
-        Returns the id, whether the account is new, and the secret of the link that sets its
-        password, valid for INVITATION; "" if it was sent.
+        Returns the id, whether the account is new for the caller, and the secret of the link that
+        sets its password, valid for INVITATION; "" if it was sent.
 
         Raises Conflict for an account that exists, and as `accounts.create_user` and
         `change_roles`.
         """
         accounts.check_email(email)
+        accounts.check_name(name)  # also if the account exists
         secret = ""
         with self._changing(tenant):
             try:
                 id, is_new = accounts.find_user(self._conn, email).id, False
                 apart = self._administered().isdisjoint(self._load(id).tenants)
-                if tenant is None or (apart and self.limit() is not None):
+                is_hidden = apart and self.limit() is not None
+                if tenant is None or (is_hidden and not self._send):
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
                 id, is_new = accounts.create_user(self._conn, email, name=name), True
+                is_hidden = self.limit() is not None
                 self._record(id, "create", {})
+            if tenant and is_hidden and self._send:
+                self._check_held(roles, tenant)
+                self._send(self._conn, email, True, f"{tenant.id} {' '.join(roles)}")
+                return id, True, ""
             self._grant(id, roles, tenant)
             if is_new and self._send:
                 self._send(self._conn, email, True)

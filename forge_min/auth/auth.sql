@@ -139,17 +139,18 @@ update forge_user
 set password = %(password)s, password_at = now(), reset_key = null, reset_until = null
 where id = %(user)s returning id
 
--- The row of the user is locked first, as in by_reset, to avoid deadlocks.
+-- The row of the user is locked first, as in by_reset, to avoid deadlocks. An invitation by the administrator of a tenant
+-- counts as asked: it must not end the links of operators.
 -- name: create_reset
 with owner as (select id from forge_user where id = %(user)s for update),
 over as (
   delete from forge_reset r using owner
   where r.user_id = owner.id and (r.expires_at <= now() or r.key in (
-    select key from forge_reset where user_id = %(user)s and not asked and not %(asked)s
+    select key from forge_reset where user_id = %(user)s and not asked and not %(asked)s and %(joins)s = ''
     order by expires_at desc, key offset %(others)s))
 )
-insert into forge_reset (key, user_id, asked, expires_at)
-select %(key)s, id, %(asked)s, now() + %(seconds)s::float8 * interval '1 second' from owner
+insert into forge_reset (key, user_id, asked, joins, expires_at)
+select %(key)s, id, %(asked)s or %(joins)s <> '', %(joins)s, now() + %(seconds)s::float8 * interval '1 second' from owner
 returning user_id
 
 -- If another transaction has used the link, the row does not exist any more when it can be locked.
@@ -158,6 +159,26 @@ select u.id, u.email, u.name, u.roles, u.time_zone, u.language, u.disabled_at is
 from forge_reset r join forge_user u on u.id = r.user_id
 where r.key = %(key)s and r.expires_at > now() and u.disabled_at is null
 for update of u, r
+
+-- Makes the owner of a link a member of the tenant that it joins, if any, which the history has as in record_change.
+-- name: join
+with link as (
+  select r.user_id, t.id as tenant_id, t.slug, array(
+    select distinct role from unnest((string_to_array(r.joins, ' '))[2:]) role where role <> '' order by role) as roles
+  from forge_reset r join forge_tenant t on t.id = nullif(split_part(r.joins, ' ', 1), '')::uuid
+  where r.key = %(key)s
+),
+joined as (
+  insert into forge_membership as m (user_id, tenant_id, roles) select user_id, tenant_id, roles from link
+  on conflict (user_id, tenant_id) do update
+  set roles = array(select distinct role from unnest(m.roles || excluded.roles) role order by role)
+  returning roles
+)
+insert into forge_audit (topic, resource_id, operation, version, actor, changes)
+select 'forge_user', user_id::text, 'update', 0, user_id::text,
+  jsonb_build_object('roles:' || slug, jsonb_build_array(null, joined.roles))
+from link, joined
+returning id
 
 -- name: end_resets
 delete from forge_reset where user_id = %(user)s returning key

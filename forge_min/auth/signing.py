@@ -145,18 +145,24 @@ def set_disabled(conn: Connection, user: UUID, disabled: bool) -> None:
 
 
 def create_reset(
-    conn: Connection, user: UUID, *, requested: bool = False, lifetime: float = RESET
+    conn: Connection,
+    user: UUID,
+    *,
+    requested: bool = False,
+    joins: str = "",
+    lifetime: float = RESET,
 ) -> str:
     """Create a link that sets a new password once. Returns its secret.
 
     requested: by a client, as `count_reset` permits: all such links are valid until one is used, so
         the requests of a stranger do not end the link of the owner. Of the others, which operators
         create, the newest LINKS are valid.
+    joins: the id of a tenant and roles, separated by spaces, which the user gets with the password.
     lifetime: seconds that it is valid.
     """
     secret = secrets.token_urlsafe(32)
     params = {
-        "user": user, "key": digest(secret), "seconds": lifetime,
+        "user": user, "key": digest(secret), "seconds": lifetime, "joins": joins,
         "asked": requested, "others": LINKS - 1,
     }  # fmt: skip
     db.run(conn, SQL["create_reset"], params)
@@ -174,12 +180,15 @@ def find_reset(conn: Connection, secret: str) -> User:
 def use_reset(conn: Connection, secret: str, password: object, min_length: int) -> User:
     """Set a new password by a link, and end all links of the user. Returns the user.
 
+    By the link of an invitation the user becomes a member of its tenant.
+
     Raises as `find_reset`, and Invalid F630, after which the link is still valid.
     """
     user = find_reset(conn, secret)
     hashed = hash_password(check_password(password, min_length=min_length, beside=user.email))
     with db.transaction(conn):
         find_reset(conn, secret)  # again, because another request may have used it
+        db.run(conn, SQL["join"], {"key": digest(secret)})
         _set(conn, user.id, hashed)
     return user
 

@@ -163,6 +163,54 @@ def test_a_link_is_sent_by_mail_with_the_address_of_the_project(
         server.stop()
 
 
+@pytest.mark.usefixtures("wide_code")
+def test_an_invitation_has_the_same_answer_for_an_account_elsewhere_as_for_a_new_one(
+    wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, conn = Post(), database.connection()
+    north, south = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
+    nora = accounts.create_user(conn, "nora@example.com")
+    accounts.grant(conn, nora, ["admin", "member"], north)
+    anna = accounts.find_user(conn, EMAILS[0])
+    accounts.grant(conn, anna.id, ["member"], south)
+    secret = credentials.start_session(conn, nora, 600, credentials.Browser())
+    with started(wide_database, monkeypatch, post, FORGE_TENANCY_STRATEGY="path") as app:
+        client, headers = Client(app), {"Cookie": f"forge_session={secret}"}
+
+        def invited(email: str) -> tuple[int, str, str]:
+            page = client.get("/t/north/-/people/new", headers=headers)
+            fields = dict(re.findall(r'name="(_csrf_token)" value="([^"]+)"', page.text))
+            pairs = {**fields, "email": email, "tenant": "north", "role": "member"}
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            body = urlencode(pairs).encode()
+            answer = client.post("/t/north/-/people", body=body, headers=headers | kind)
+            url, flash = str(answer.headers["Location"]), str(answer.headers["Set-Cookie"])
+            flash = flash.partition(";")[0]
+            page = client.get(url, headers={"Cookie": f"{headers['Cookie']}; {flash}"})
+            assert f"An invitation was sent to {email}." in page.text
+            text = page.text.replace(email, "email")
+            return answer.status, url, re.sub(r'name="_csrf_token" value="[^"]*"', "", text)
+
+        assert invited(anna.email) == invited("new@example.com")
+        work(app, database)
+        assert sorted(email for email, _ in post.sent) == [anna.email, "new@example.com"]
+        for _, path in post.sent:
+            page = client.get(path)
+            fields = dict(re.findall(r'name="(_csrf_token|key)" value="([^"]+)"', page.text))
+            pairs = {
+                **fields,
+                "password": "a fresh horse battery",
+                "again": "a fresh horse battery",
+            }
+            cookie = str(page.headers["Set-Cookie"]).partition(";")[0]
+            kind = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie}
+            answer = client.post("/account/reset", body=urlencode(pairs).encode(), headers=kind)
+            assert answer.status == 303
+    users = {user.email: tenants for user, tenants in accounts.list_users(conn)}
+    assert users[anna.email] == {"north": ["member"], "south": ["member"]}
+    assert users["new@example.com"] == {"north": ["member"]}
+
+
 @pytest.mark.usefixtures("wide_code", "database")
 def test_without_mail_no_page_offers_a_link(
     wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch

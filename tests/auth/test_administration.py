@@ -168,11 +168,57 @@ def test_with_mail_links_are_sent_and_no_administrator_sees_them(hospital: Hospi
         assert conn is hospital.conn
         sent.append((email, invites))
 
-    with hospital.acting(hospital.nora, hospital.north, send) as nora:
-        _, is_new, secret = nora.invite("new@example.com", "", ["nurse"], hospital.north)
-        assert is_new and secret == nora.create_reset(hospital.nick) == ""
+    with hospital.acting(hospital.anna, send=send) as anna:
+        _, is_new, secret = anna.invite("new@example.com", "", ["nurse"], hospital.north)
+        assert is_new and secret == anna.create_reset(hospital.nick) == ""
     assert sent == [("new@example.com", True), ("nick@example.com", False)]
     assert not db.run(hospital.conn, "select key from forge_reset")
+
+
+def test_an_administrator_of_one_tenant_does_not_learn_who_has_an_account(
+    hospital: Hospital,
+) -> None:
+    """The owner of an email joins by the link; until then an account elsewhere is as a new one."""
+    sid = hospital.member("sid@example.com", ["nurse"], hospital.south)
+    emails_of = ("new@example.com", "sid@example.com", "anna@example.com", "SID@example.com")
+    sent: list[str] = []
+
+    def send(conn: object, email: str, invites: bool, joins: str) -> None:
+        assert invites
+        sent.append(joins)
+
+    def outcome(email: str, name: str, roles: list[str]) -> object:
+        try:
+            return nora.invite(email, name, roles, hospital.north)[1:]
+        except (Forbidden, Invalid) as err:
+            return type(err), str(err)
+
+    with hospital.acting(hospital.nora, hospital.north, send) as nora:
+        before = nora.people()
+        for name, roles in (("Sid", ["nurse"]), ("x" * 201, ["nurse"]), ("", ["finance"])):
+            assert len({outcome(email, name, roles) for email in emails_of}) == 1
+        assert len(set(sent)) == 1 and len(sent) == len(emails_of)
+        assert nora.people() == before
+        with pytest.raises(NotFound):
+            nora.person(sid)
+    south = {"south": ["nurse"]}
+    ((_, tenants),) = accounts.list_users(hospital.conn, id=sid)
+    assert tenants == south, "its owner has not agreed"
+    printed = signing.create_reset(hospital.conn, sid)
+    links = [signing.create_reset(hospital.conn, sid, joins=sent[0]) for _ in range(7)]
+    assert signing.find_reset(hospital.conn, printed).id == sid, "they end no link of an operator"
+    signing.use_reset(hospital.conn, printed, PASSWORD, 12)
+    ((_, tenants),) = accounts.list_users(hospital.conn, id=sid)
+    assert tenants == south, "that was no invitation"
+    with pytest.raises(Unauthenticated):
+        signing.use_reset(hospital.conn, links[0], PASSWORD, 12)
+    for joins in (sent[0], f"{hospital.north.id} ", f"{UUID(int=7)} nurse"):
+        link = signing.create_reset(hospital.conn, sid, joins=joins)
+        signing.use_reset(hospital.conn, link, PASSWORD, 12)
+    with hospital.acting(hospital.nora, hospital.north, send) as nora:
+        assert nora.person(sid).tenants == {"north": ["nurse"]}
+        (change, *_) = reversed(nora.history(sid))
+        assert change.changes == {"roles:north": [None, ["nurse"]]}
 
 
 def test_an_administrator_of_two_tenants_adds_a_member_of_one_to_the_other(
@@ -182,9 +228,9 @@ def test_an_administrator_of_two_tenants_adds_a_member_of_one_to_the_other(
     accounts.create_tenant(hospital.conn, "east")
     east = accounts.find_tenant(hospital.conn, "east")
     accounts.grant(hospital.conn, hospital.nora, ["admin", "nurse"], east.id)
+    with hospital.acting(hospital.nora, east) as nora, pytest.raises(Conflict):
+        nora.invite("sid@example.com", "", ["nurse"], east)
     with hospital.acting(hospital.nora, east, lambda *_: None) as nora:
-        with pytest.raises(Conflict):
-            nora.invite("sid@example.com", "", ["nurse"], east)
         with pytest.raises(Forbidden):
             nora.invite("nick@example.com", "", ["finance"], east)
         assert nora.invite("nick@example.com", "", ["nurse"], east) == (hospital.nick, False, "")

@@ -84,6 +84,8 @@ def test_an_administrator_invites_a_user_who_signs_in_and_is_deactivated(site: S
     stream.request("GET", "/t/south/events?topic=accounts", headers={"Cookie": cookie})
     response = stream.getresponse()
     assert response.status == 200
+    anna.get("/-/people?q=berta")
+    anna.click("Berta")
     page = submit(anna, "/disable")
     assert "Deactivated" in page.text and "deactivated" in page.text
     started = time.monotonic()

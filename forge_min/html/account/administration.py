@@ -34,7 +34,7 @@ class Done(NamedTuple):
     notice: for the page of the user.
     link: the secret of a link, or
     key: a key, which is shown once.
-    is_removed: whether the user may have become invisible to the administrator.
+    is_removed: whether the user may be invisible to the administrator.
     """
 
     notice: str
@@ -179,7 +179,7 @@ class AdministrationPages:
             notice = text("Send this link to {email}. It sets the password, once.", email=email)
         elif not is_new:
             notice = text("{email} had an account already, and is a member now.", email=email)
-        return self._done(request, Done(notice, link), id)
+        return self._done(request, Done(notice, link, is_removed=is_new), id)
 
     def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
         """Return the form of the roles in a tenant, or everywhere.

@@ -37,16 +37,19 @@ class AccountLinks:
         """Whether links can be sent."""
         return self._own is not None or self._mailer.is_configured
 
-    def request(self, root: str, conn: accounts.Connection, email: str, invites: bool) -> None:
+    def request(
+        self, root: str, conn: accounts.Connection, email: str, invites: bool, joins: str = ""
+    ) -> None:
         """Insert the job that sends a link if the email has an account.
 
         root: of the pages, "/t/acme".
         invites: whether it is an invitation, else for a new password.
+        joins: as in `signing.create_reset`.
 
         Raises Invalid F631 for an invitation to an address to which no mail can be sent.
         """
-        args: dict[str, Any] = {"id": str(uuid4()), "root": root, "invites": invites}
-        args |= {"email": signing.plain_email(email), "language": current_language()}
+        args: dict[str, Any] = {"id": str(uuid4()), "root": root, "language": current_language()}
+        args |= {"email": signing.plain_email(email), "invites": invites, "joins": joins}
         if invites:
             Message("", email, "", "").build("sender@example.com")
         jobs.insert_tx(conn, SendAccountLinks, args)
@@ -61,7 +64,13 @@ class AccountLinks:
             return
         invites = args["invites"]
         lifetime = administration.INVITATION if invites else signing.RESET
-        secret = signing.create_reset(conn, user.id, requested=not invites, lifetime=lifetime)
+        secret = signing.create_reset(
+            conn,
+            user.id,
+            requested=not invites,
+            joins=args.get("joins", ""),  # jobs of the previous release have none
+            lifetime=lifetime,
+        )
         path = reset_path(secret)
         if self._own is not None:
             self._own(user, path)
@@ -72,7 +81,7 @@ class AccountLinks:
             valid = text("The link is valid once, within an hour.")
             if invites:
                 subject = text("Your account at {project}", project=self._project)
-                reason = text("An administrator created an account for {email}.", email=user.email)
+                reason = text("An administrator invites {email}.", email=user.email)
                 valid = text("The link is valid once, within 7 days.")
             context = {
                 "title": subject,
