@@ -34,7 +34,8 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
     Raises as `open_actions`, BadRequest for a wrong query, and ForgeError F612 if the file cannot
     be written.
     """
-    started, output = time.monotonic(), args.output
+    started = time.monotonic()
+    output = args.output
     format = "jsonl" if args.json else args.format or (output or Path()).suffix[1:].lower()
     query: dict[str, list[str]] = {"sort": [args.sort]} if args.sort else {}
     for name, value in args.where:
@@ -70,11 +71,10 @@ def _items(actions: AnyActions, rows: Iterator[Any], replaced: Mapping[str, Refe
 
     replaced: the unique fields of related rows to write instead of their keys.
     """
-    relations = actions.lists_of_keys()
     while batch := list(islice(rows, BATCH)):
         items = actions.to_json_many(batch)
         keys = [actions.key_of(row) for row in batch]
-        for relation in relations:
+        for relation in actions.lists_of_keys():
             ids = _ids(actions, relation, keys)
             for key, item in zip(keys, items):
                 item[relation.field] = ids.get(key, [])
@@ -100,21 +100,21 @@ def _replace_keys(items: Sequence[dict[str, Any]], replaced: Mapping[str, Refere
 def _ids(actions: AnyActions, relation: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
     """Map the key of each row to the keys of its related living rows, as JSON values."""
     target = actions.registry.actions[relation.target].resource
-    names = (relation.column, relation.target_column, target.key.name)
-    this, other, key = (quote(name) for name in names)
-    where = " and ".join([f"j.{this} = any(%(keys)s)", *scope(target, "t")])
+    this, other, key = map(quote, (relation.column, relation.target_column, target.key.name))
+    scopes = scope(target, "t") + scope(actions.resource, "j", live=False)
+    where = "".join(f" and {condition}" for condition in scopes)
     sql = f"""select j.{this} as key, jsonb_agg(j.{other} order by j.{other}) as ids
 from {quote(relation.join)} j join {quote(target.source or target.table)} t on t.{key} = j.{other}
-where {where} group by j.{this}"""
+where j.{this} = any(%(keys)s){where} group by j.{this}"""
     params = {"keys": keys, "forge_tenant": actions.tenant()}
     return {row["key"]: row["ids"] for row in actions.run_sql(sql, params, into=dict)}
 
 
 @contextmanager
 def _writing(output: Path | None) -> Iterator[IO[str]]:
-    file, closing = output or sys.stdout.fileno(), output is not None
+    file = output or sys.stdout.fileno()
     try:
-        with open(file, "w", encoding="utf-8", newline="", closefd=closing) as stream:
+        with open(file, "w", encoding="utf-8", newline="", closefd=bool(output)) as stream:
             yield stream
     except OSError as err:
         if output is None:
