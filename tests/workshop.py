@@ -24,7 +24,7 @@ BOB = Identity(user="bob", roles=frozenset(["boss"]), tenant=SOUTH)
 OPEN = dict.fromkeys(("read", "create", "update", "delete", "restore"), ("anybody",))
 TENANT = "nullif(current_setting('forge.tenant_id', true), '')::uuid"
 SQL = {"string": "text", "slug": "text", "int": "integer", "decimal": "numeric", "json": "jsonb"}
-SQL |= {"datetime": "timestamptz"}
+SQL |= {"datetime": "timestamptz", "enum": "text"}
 
 TABLES = """
 create table makers (
