@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -163,56 +162,45 @@ def test_a_key_in_progress_is_a_conflict(works: Workshop) -> None:
     assert seen == ["F622"]
 
 
-class Deadlock:
-    """The project's code, which locks two units in the other order than the owner's session does.
-    PostgreSQL ends the transaction that began to wait first, and that is this one.
+class Renaming:
+    """The project's code, which locks two units. Its first call meets another at `both_locked`,
+    where each has its first unit and needs that of the other.
     """
 
-    def __init__(self, works: Workshop, url: str) -> None:
-        self.works, self.calls = works, 0
-        # Open already: the other transaction must wait before this one looks for a deadlock.
-        self.watching = db.connect(url)
-        works.owner.execute("insert into units (code) values ('a'), ('b')")
-        self.other = threading.Thread(target=self._lock_first)
+    def __init__(self, works: Workshop, codes: str, both_locked: threading.Barrier) -> None:
+        self.units, self.codes, self.both_locked = works["units"], codes, both_locked
+        self.calls = 0
 
-    def run(self, conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
-        """The first call deadlocks."""
+    def __call__(self, conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
         self.calls += 1
-        db.run(conn, "update units set name = 'ours' where code = 'a'")
+        first, second = self.codes
+        sql = "update units set name = %s where code = %s"
+        db.run(conn, sql, [self.codes, first])
         if self.calls == 1:
-            self.works.owner.execute("begin")
-            self.works.owner.execute("select 1 from units where code = 'b' for update")
-            self.other.start()
-            db.run(conn, "update units set name = 'ours' where code = 'b'")
+            self.both_locked.wait(30)
+        db.run(conn, sql, [self.codes, second])
         return 200, [], b"done"
 
-    def _lock_first(self) -> None:
-        waiting = (
-            "select 1 from pg_locks join pg_stat_activity using (pid)"
-            " where not granted and datname = current_database()"
-        )
-        with self.watching:
-            until = time.monotonic() + 30
-            while not self.watching.execute(waiting).fetchall():
-                assert time.monotonic() < until
-        self.works.owner.execute("update units set name = 'owner' where code = 'a'")
-        self.works.owner.execute("commit")
+    def send(self) -> bool:
+        """The request; whether its answer is a repetition."""
+        with as_identity(ANN):
+            return bool(self.units.once(self.codes, "hash", self, operation="rename")[3])
 
 
-def test_code_of_the_project_runs_once_and_a_deadlock_is_unavailable(
-    works: Workshop, fresh_database: TestDatabase
-) -> None:
-    deadlock = Deadlock(works, fresh_database.owner_url)
-    with as_identity(ANN):
-        with pytest.raises(Unavailable) as caught:
-            works["units"].once("key", "hash", deadlock.run, operation="rename")
-        assert (caught.value.code, deadlock.calls) == ("F406", 1)
-        deadlock.other.join(30)
-        assert works.sql("select name from units where code = 'a'") == [("owner",)]
-        answer = works["units"].once("key", "hash", deadlock.run, operation="rename")
-        assert (answer[3], deadlock.calls) == (False, 2)
-        assert works["units"].once("key", "hash", deadlock.run, operation="rename")[3] is True
-    assert deadlock.calls == 2
+def test_code_of_the_project_runs_once_and_a_deadlock_is_unavailable(works: Workshop) -> None:
+    """PostgreSQL ends the one that looks first for a deadlock, which may be either."""
+    works.owner.execute("insert into units (code) values ('a'), ('b')")
+    both_locked = threading.Barrier(2)
+    requests = [Renaming(works, codes, both_locked) for codes in ("ab", "ba")]
+    (error,) = together(*(request.send for request in requests))
+    assert isinstance(error, Unavailable) and error.code == "F406"
+    assert [request.calls for request in requests] == [1, 1]
+    ((name,),) = works.sql("select distinct name from units")
+    done, undone = sorted(requests, key=lambda request: request.codes != name)
+    assert done.send() is True
+    assert undone.send() is False, "the key of the refused request is free"
+    assert undone.send() is True
+    assert (done.calls, undone.calls) == (1, 2)
 
 
 def test_a_create_is_tried_again_as_a_whole(works: Workshop) -> None:
