@@ -60,6 +60,22 @@ def test_one_of_several_roles_is_enough(works: Workshop) -> None:
             works["people"].upsert_many([{"name": "x", "id": made.id}], key="id")
 
 
+@pytest.mark.parametrize("missing", ["create", "update"])
+def test_an_upsert_needs_the_permissions_of_both_its_effects(works: Workshop, missing: str) -> None:
+    base = type(works["people"])
+    permissions = {"create": ("creator",), "update": ("updater",)}
+    guarded = {"resource": base.resource._replace(permissions=permissions)}
+    people = type("Guarded", (base,), guarded)(works.database)
+    people.registry = works.registry
+    roles = {"create": ["updater"], "update": ["creator"]}
+    with as_identity(Identity(user="ed", roles=frozenset(roles[missing]))):
+        with pytest.raises(Forbidden):
+            people.upsert_many([{"name": "x", "id": str(uuid4())}], key="id")
+    assert works.one("select count(*) from people") == 0
+    with as_identity(Identity(user="ed", roles=frozenset(["creator", "updater"]))):
+        assert people.upsert_many([{"name": "x", "id": str(uuid4())}], key="id").inserted == 1
+
+
 def test_what_names_anybody_is_open_and_so_is_a_resource_without_permissions(
     works: Workshop,
 ) -> None:
