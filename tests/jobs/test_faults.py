@@ -489,3 +489,28 @@ def test_answers_of_two_runs_of_one_job_are_written_in_one_go(shop: Any) -> None
     results = [Result(fourth, "completed", "completed"), Result(fifth, "completed", "completed")]
     assert record_results(shop.conn, me, [], results) == results[:1]
     assert shop.row(id, "state") == ("completed",)
+
+
+@pytest.mark.parametrize(
+    "state", ["completed", "retryable", "scheduled", "available", "discarded", "cancelled"]
+)
+def test_only_the_run_that_has_a_job_ends_it(shop: Any, state: str) -> None:
+    """A result of an earlier run of the same worker, or of another worker, changes nothing."""
+    id, me = shop.insert(), uuid.uuid4()
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
+        " claim = 2, worker_id = %s where id = %s",
+        [me, id],
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    stored = shop.row(id, "to_jsonb(forge_job)")
+    for claim, worker in ((1, me), (2, uuid.uuid4())):
+        job = Job(id, "a", "default", {}, 1, 25, claim, {}, now, now)
+        stale = Result(job, state, state, delay=60.0, error='{"error": "no"}')
+        assert record_results(shop.conn, worker, ["a"], [stale]) == [stale]
+        assert shop.row(id, "to_jsonb(forge_job)") == stored
+        assert shop.states() == {"running": 1}
+    job = Job(id, "a", "default", {}, 1, 25, 2, {}, now, now)
+    valid = Result(job, state, state, delay=60.0, error='{"error": "no"}')
+    assert record_results(shop.conn, me, [], [valid]) == []
+    assert shop.row(id, "state") == (state,)
