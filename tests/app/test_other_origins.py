@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from forge_min import db
 from forge_min.auth import accounts, credentials
@@ -46,3 +48,42 @@ def test_a_write_of_another_site_passes_where_it_is_allowed_and_acts_as_nobody_o
                 for more in (cookie, {**cookie, **bearer}):
                     assert write(client, origin, **more) == (403, "F527")
         assert write(client, OTHER, **cookie) == (403, "F527")
+
+
+def test_a_session_writes_with_proof_that_a_page_of_ours_asks(wide_database: TestDatabase) -> None:
+    """A browser says where a write comes from; a client that does not must send the token."""
+    with db.connect(wide_database.app_url) as conn:
+        anna = accounts.create_user(conn, "anna@example.com")
+        session = credentials.start_session(conn, anna, 3600.0, credentials.Browser())
+        other = credentials.start_session(conn, anna, 3600.0, credentials.Browser())
+    with running_app(wide_database) as running:
+        client = Client(running)
+
+        def token(session: str) -> str:
+            page = client.get("/account/password", headers={"Cookie": f"forge_session={session}"})
+            return re.findall(r'name="_csrf_token" value="([^"]+)"', page.text)[0]
+
+        cookie = {"Cookie": f"forge_session={session}"}
+        ours, theirs = token(session), token(other)
+        proofs: dict[str, tuple[dict[str, str], bool]] = {
+            "nothing": ({}, False),
+            "the token": ({"X-CSRF-Token": ours}, True),
+            "the token of another session": ({"X-CSRF-Token": theirs}, False),
+            "a malformed token": ({"X-CSRF-Token": "x"}, False),
+            "an empty token": ({"X-CSRF-Token": ""}, False),
+            "this site": ({"Sec-Fetch-Site": "same-origin"}, True),
+            "another site of the domain": ({"Sec-Fetch-Site": "same-site"}, False),
+            "this site, a token of another session": (
+                {"Sec-Fetch-Site": "same-origin", "X-CSRF-Token": theirs}, False,
+            ),
+            "another site, and the token": (
+                {"Sec-Fetch-Site": "cross-site", "X-CSRF-Token": ours}, False,
+            ),
+            "no origin": ({"Origin": "null"}, False),
+        }  # fmt: skip
+        for n, (name, (headers, is_proof)) in enumerate(proofs.items()):
+            row = {"code": f"D{n}", "class": f"D{n}"}
+            for method, path in (("POST", CLASSES), ("PATCH", f"{CLASSES}/D{n}")):
+                answer = client.request(method, path, json=row, headers={**cookie, **headers})
+                assert (answer.status < 300) is is_proof, (name, method, answer.status)
+                assert is_proof or answer.json["code"] == "F527"
