@@ -427,6 +427,27 @@ def test_a_verb_is_called_on_all_selected_rows_or_on_none(site: Runtime) -> None
     assert submit(site, "/admissions/-/selected", DOCTOR, **chosen).status == 303
 
 
+def test_a_transition_needs_one_of_its_roles(site: Runtime) -> None:
+    """The roles of the schema; without any, those of an update. On pages as in the API."""
+    key = admit(site)
+    client, path = Client(site), f"/api/v1/admissions/{key}"
+    assert client.post(f"{path}/admit", json={}, headers=DOCTOR).status == 403
+    assert client.post(f"{path}/admit", json={}, headers=NURSE).status == 200
+    for headers, status in ((NURSE, 403), ({}, 401)):
+        for row in (key, "none"):  # neither the row nor the body is looked at
+            for body in ({"reason": "well"}, {"reason": 1}):
+                discharge = f"/api/v1/admissions/{row}/discharge"
+                sent = headers | {"Idempotency-Key": "k"}
+                assert client.post(discharge, json=body, headers=headers).status == status
+                assert client.post(discharge, json=body, headers=sent).status == status
+    assert submit(site, f"/admissions/{key}/transitions/discharge", NURSE).status == 403
+    chosen = {"operation": "discharge", "key": key, "reason": "well", "confirmed": 1}
+    assert submit(site, "/admissions/-/selected", NURSE, **chosen).status == 400
+    assert client.get(path, headers=NURSE).json["status"] == "admitted"
+    answer = client.post(f"{path}/discharge", json={"reason": "well"}, headers=DOCTOR)
+    assert answer.json["status"] == "discharged"
+
+
 def test_verbs_are_buttons_and_their_errors_are_shown(site: Runtime) -> None:
     key = admit(site)
     shown = page(site, f"/admissions/{key}", DOCTOR)
