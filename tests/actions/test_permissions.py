@@ -136,6 +136,16 @@ def test_a_verb_asks_by_its_own_name(works: Workshop) -> None:
                         works["products"].allow(verb)
 
 
+def test_a_verb_on_many_rows_needs_its_permission(works: Workshop) -> None:
+    key, called = works.product("A").id, []
+    with as_identity(ANN), pytest.raises(Forbidden):
+        works["products"].perform_each([key], "close", verb=called.append)
+    assert called == []
+    with as_identity(BOSS):
+        assert works["products"].perform_each([key], "close", verb=called.append) == {key: None}
+    assert called == [key]
+
+
 def test_a_hidden_column_is_none_and_absent_in_json(works: Workshop) -> None:
     made = works.product("A", who=BOSS, cost="5")
     assert made.cost == Decimal("5.00")

@@ -15,7 +15,14 @@ from forge_min.app import Runtime
 from forge_min.app.encoder import Encoder
 from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.notify import Event
-from forge_min.testing import Factory, TestDatabase, event_position, read_events, running_app
+from forge_min.testing import (
+    Client,
+    Factory,
+    TestDatabase,
+    event_position,
+    read_events,
+    running_app,
+)
 
 pytestmark = pytest.mark.db
 
@@ -170,6 +177,20 @@ def test_another_tenants_row_is_never_read(site: Runtime, encoder: Encoder, tena
         row: Any = Factory.of(site, "accounts").create(name="Fjord")
     event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=tenant)
     assert b"Fjord" not in encoder.begin([event])(event, "html")
+
+
+def test_a_stream_needs_the_permission_to_read_and_a_tenant(site: Runtime) -> None:
+    tenant = {"X-Test-Tenant": str(OURS.tenant)}
+    for headers, status in (
+        ({}, 401),
+        ({"X-Test-User": "sam", **tenant}, 403),
+        ({"X-Test-User": "sam", "X-Test-Roles": "admin", **tenant}, 403),
+        ({"X-Test-User": "ann", "X-Test-Roles": "member"}, 403),
+        ({"X-Test-User": "ann", "X-Test-Roles": "member", **tenant}, 200),
+    ):
+        for topics in ("topic=accounts", "topic=lines&topic=accounts"):
+            answer = Client(site).request("HEAD", f"/events?{topics}", headers=headers)
+            assert answer.status == status, (headers, topics)
 
 
 def stream(site: Runtime, who: Identity, last: str | None = None) -> Iterator[bytes]:

@@ -36,7 +36,7 @@ STATUS = {Unauthenticated: "401", Forbidden: "403", NotFound: "404", Conflict: "
 TARGETS = {
     "self": "the actor, if it has an account",
     "own": "only in the north",
-    "two": "in the north and in the south",
+    "two": "in the north, and in the south without a role there",
     "more": "in the north, with a role there that no administrator holds",
     "peer": "an administrator of the north",
     "chief": "an administrator of all tenants, and a member of the north",
@@ -282,7 +282,7 @@ class World:
         self.north, self.south = (accounts.find_tenant(conn, slug) for slug in ("north", "south"))
         self.targets = {
             "own": self.account("own", north=["nurse"]),
-            "two": self.account("two", north=["nurse"], south=["nurse"]),
+            "two": self.account("two", north=["nurse"], south=[]),
             "more": self.account("more", north=["nurse", "finance"]),
             "peer": self.account("peer", north=["admin", "nurse"]),
             "chief": self.account("chief", ["admin", "nurse"], north=["nurse"]),
