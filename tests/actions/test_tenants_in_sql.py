@@ -294,6 +294,12 @@ def of_north(archive: Archive) -> ListQuery:
     return ListQuery(limit=1, cursor=cursor)
 
 
+def history_of_north(archive: Archive) -> str:
+    """The same for the history of a paper."""
+    with as_identity(IN_NORTH):
+        return str(archive["papers"].audit_log("a", limit=1).next)
+
+
 def refused(call: Callable[[], object]) -> str:
     with pytest.raises(BadRequest):
         call()
@@ -372,6 +378,10 @@ READS: dict[str, tuple[Callable[[Archive], Any], Any]] = {
     "audit_log of the north": (lambda a: missing(lambda: a["papers"].audit_log("z")), "not found"),
     "recent_changes": (lambda a: len(a["papers"].recent_changes(99)), 5),
     "cursor of the north": (lambda a: refused(lambda: page(a, of_north(a))), "refused"),
+    "cursor of the north in a history": (
+        lambda a: refused(lambda: a["papers"].audit_log("a", cursor=history_of_north(a))),
+        "refused",
+    ),
     "export": (
         lambda a: [(i["title"], i["tag_ids"]) for i in exported(a, "papers")],
         [("south b", []), ("south a2", ["red"])],

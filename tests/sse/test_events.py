@@ -376,23 +376,26 @@ def away(identity: Identity) -> Identity | None:
     raise OSError("the database is away")
 
 
+# The reason of the last frame, and what has changed.
 ENDS: dict[str, tuple[str, Any]] = {
     "expired": ("renew", lambda identity: None),
     "forbidden": ("admit", refuse),
-    "changed": ("renew", lambda identity: Identity("ann", roles=frozenset({"other"}))),
+    "changed roles": ("renew", lambda identity: Identity("ann", roles=frozenset({"other"}))),
+    "changed tenant": ("admit", lambda topic: UUID(int=7)),
 }
 
 
-@pytest.mark.parametrize("reason", ENDS)
+@pytest.mark.parametrize("end", ENDS)
 def test_a_stream_ends_at_a_heartbeat_when_its_viewer_may_have_it_no_longer(
-    site: Site, reason: str
+    site: Site, end: str
 ) -> None:
     sock = site.ask("/events?topic=flights")
     read_until(sock, b"retry: ")
     site.publish("flights", "flight.updated")
     read_until(sock, b"flight.updated")
     wait_for(lambda: site.limiter.active == 1)
-    name, change = ENDS[reason]
+    reason = end.split()[0]
+    name, change = ENDS[end]
     setattr(site, name, change)
     read_until(sock, b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode())
     assert sock.recv(1000) == b""
@@ -422,13 +425,14 @@ def test_a_database_that_is_away_ends_no_stream_and_a_defect_does(site: Site) ->
     read_until(sock, b'"forbidden"')
 
 
-@pytest.mark.parametrize("reason", ENDS)
-def test_it_ends_under_another_server_too_however_many_events_come(site: Site, reason: str) -> None:
+@pytest.mark.parametrize("end", ENDS)
+def test_it_ends_under_another_server_too_however_many_events_come(site: Site, end: str) -> None:
     environ: dict[str, Any] = {"QUERY_STRING": "topic=flights", "PATH_INFO": "/events"}
     setup_testing_defaults(environ)
     body = iter(site.app(environ, lambda *_: lambda data: None))
     next(body)
-    name, change = ENDS[reason]
+    reason = end.split()[0]
+    name, change = ENDS[end]
     setattr(site, name, change)
     limit = time.monotonic() + DEADLINE
     frames = []
