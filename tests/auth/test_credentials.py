@@ -179,6 +179,27 @@ def test_a_key_that_has_ended_stands_for_nobody(conn: db.Connection, anna: UUID,
     assert credentials.renewed(conn, identity) is None
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        "delete from forge_session",
+        "update forge_session set expires_at = now() - interval '1 ms'",
+        # Without `set_disabled`, which deletes the sessions too.
+        "update forge_user set disabled_at = now()",
+        "delete from forge_user",
+    ],
+)
+def test_a_session_that_has_ended_stands_for_nobody(
+    conn: db.Connection, anna: UUID, how: str
+) -> None:
+    secret = credentials.start_session(conn, anna, 3600.0, credentials.Browser())
+    identity = credentials.identify_session(conn, secret)
+    assert identity is not None and credentials.renewed(conn, identity) == identity
+    conn.execute(how)
+    assert credentials.identify_session(conn, secret) is None
+    assert credentials.renewed(conn, identity) is None
+
+
 def test_an_identity_is_renewed_with_what_it_is_by_now(conn: db.Connection, anna: UUID) -> None:
     acme = accounts.create_tenant(conn, "acme")
     accounts.grant(conn, anna, ["owner"], acme)
