@@ -12,13 +12,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from forge_min import db, jobs
 from forge_min.errors import ForgeError
 from forge_min.jobs import Catalogue, Cron, Interval, Job, Kind, Periodic, Retention
-from forge_min.jobs.maintenance.periodic import insert_due, register_periodic
+from forge_min.jobs.maintenance.loop import RESCUE, store_counts
+from forge_min.jobs.maintenance.periodic import SQL, insert_due, register_periodic
 from forge_min.notify import PostgresHub
+from psycopg import Rollback
 
 pytestmark = pytest.mark.db
 
@@ -124,6 +127,70 @@ def test_without_the_lead_nothing_is_made_due_rescued_or_deleted(shop: Any) -> N
     shop.conn.execute("select pg_sleep(0.6)")
     assert not worker._heartbeat.leading
     assert shop.row(due, "state") == ("scheduled",) and shop.row(lost, "state") == ("running",)
+
+
+LEASES = {
+    "no leader": "delete from forge_leader",
+    "another leader": "update forge_leader set worker_id = gen_random_uuid()",
+    "an expired lease": "update forge_leader set expires_at = now()",
+}
+KEPT = "forge_job", "forge_worker", "forge_periodic", "forge_queue", "forge_job_minute"
+HOURLY = Periodic("hourly", Interval(3600), "b")
+
+
+def stored(shop: Any) -> dict[str, list[Any]]:
+    """All that the leader changes."""
+    sql = "select to_jsonb(t) from {} t order by 1"
+    return {table: shop.conn.execute(sql.format(table)).fetchall() for table in KEPT}
+
+
+def statements(shop: Any, me: UUID) -> dict[str, Callable[[], object]]:
+    """Each action of the leader, as the worker `me`."""
+    params = {"worker": me, "discarded_kinds": [], "batch": 100, "why": "silent"}
+    params |= Retention(0.0, 0.0, 0.0)._asdict() | {"queues": ["default"], "kinds": ["b"]}
+    return {
+        "poll": lambda: db.run(shop.conn, jobs.job.SQL["poll"], params),
+        "rescue": lambda: db.run(shop.conn, RESCUE["silent"], params),
+        "sweep": lambda: db.run(shop.conn, SQL["sweep"], params),
+        "insert_due": lambda: insert_due(shop.conn, me, [HOURLY]),
+        "store_counts": lambda: store_counts(shop.conn, me),
+    }
+
+
+def test_each_statement_of_the_leader_checks_its_lease(shop: Any) -> None:
+    """A worker that has lost its lease may not know it yet: a pause may be before any statement."""
+    me = uuid4()
+    for sql in (
+        "insert into forge_job (kind, state, scheduled_at)"
+        " values ('b', 'scheduled', now() - interval '1 s')",
+        "insert into forge_job (kind, state, attempt, claim, attempted_at, worker_id)"
+        " values ('b', 'running', 1, 1, now(), gen_random_uuid())",
+        "insert into forge_job (kind, state, finalized_at)"
+        " values ('b', 'completed', now() - interval '1 hour'),"
+        " ('b', 'discarded', now() - interval '1 hour')",
+        "insert into forge_worker (id, host, pid, queues, expires_at)"
+        " values (gen_random_uuid(), 'h', 1, '{}', now() - interval '1 hour')",
+        "insert into forge_periodic values ('hourly', '', now() - interval '1 min')",
+        "insert into forge_queue (name) values ('empty')",
+        "insert into forge_job_minute (queue, minute) values ('a', now() - interval '1 day')",
+        f"insert into forge_leader (name, worker_id, expires_at) values ('jobs', '{me}', now())",
+    ):
+        shop.conn.execute(sql)
+    for name, call in statements(shop, me).items():
+        for lease, sql in LEASES.items():
+            with db.transaction(shop.conn):
+                shop.conn.execute("update forge_leader set expires_at = now() + interval '1 hour'")
+                before = stored(shop)
+                shop.conn.execute(sql)
+                call()
+                assert stored(shop) == before, (name, lease)
+                raise Rollback
+        with db.transaction(shop.conn):
+            shop.conn.execute("update forge_leader set expires_at = now() + interval '1 hour'")
+            call()
+            changed = stored(shop)
+            raise Rollback
+        assert changed != stored(shop), name
 
 
 def test_ended_jobs_are_kept_as_long_as_retention_says_and_no_longer(shop: Any) -> None:

@@ -94,7 +94,9 @@ def site() -> Iterator[Site]:
 
 def read_until(sock: socket.socket, mark: bytes) -> bytes:
     data = b""
+    end = time.monotonic() + DEADLINE
     while mark not in data:
+        assert time.monotonic() < end, data  # heartbeats may come for ever
         got = sock.recv(65536)
         assert got, data
         data += got
