@@ -24,6 +24,7 @@ from forge_min.db import EmbeddedServer
 from forge_min.errors import ForgeError
 from forge_min.jobs import Job, Kind, NewJob, Snooze
 from forge_min.jobs.job import Result
+from forge_min.jobs.maintenance.loop import RESCUE
 from forge_min.jobs.worker.completer import record_results
 
 pytestmark = pytest.mark.db
@@ -491,17 +492,23 @@ def test_answers_of_two_runs_of_one_job_are_written_in_one_go(shop: Any) -> None
     assert shop.row(id, "state") == ("completed",)
 
 
+def running(shop: Any) -> tuple[int, uuid.UUID]:
+    """A job that runs with the claim 2, and its worker."""
+    id, worker = shop.insert(), uuid.uuid4()
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
+        " claim = 2, worker_id = %s where id = %s",
+        [worker, id],
+    )
+    return id, worker
+
+
 @pytest.mark.parametrize(
     "state", ["completed", "retryable", "scheduled", "available", "discarded", "cancelled"]
 )
 def test_only_the_run_that_has_a_job_ends_it(shop: Any, state: str) -> None:
     """A result of an earlier run of the same worker, or of another worker, changes nothing."""
-    id, me = shop.insert(), uuid.uuid4()
-    shop.conn.execute(
-        "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
-        " claim = 2, worker_id = %s where id = %s",
-        [me, id],
-    )
+    id, me = running(shop)
     now = datetime.datetime.now(datetime.UTC)
     stored = shop.row(id, "to_jsonb(forge_job)")
     for claim, worker in ((1, me), (2, uuid.uuid4())):
@@ -514,3 +521,17 @@ def test_only_the_run_that_has_a_job_ends_it(shop: Any, state: str) -> None:
     valid = Result(job, state, state, delay=60.0, error='{"error": "no"}')
     assert record_results(shop.conn, me, [], [valid]) == []
     assert shop.row(id, "state") == (state,)
+
+
+@pytest.mark.parametrize("statement", ["release", "strays", "complete_tx"])
+def test_only_the_claim_of_a_run_gives_it_back(shop: Any, statement: str) -> None:
+    """A fetch without a response, a run that its worker does not know, and one's own completion."""
+    id, me = running(shop)
+    sql = RESCUE["strays"] if statement == "strays" else jobs.job.SQL[statement]
+    others = [(1, me)] if statement == "complete_tx" else [(1, me), (2, uuid.uuid4())]
+    stored = shop.row(id, "to_jsonb(forge_job)")
+    for claim, worker in (*others, (2, me)):
+        assert shop.row(id, "to_jsonb(forge_job)") == stored
+        params = {"id": id, "ids": [id], "claim": claim, "claims": [claim], "worker": worker}
+        db.run(shop.conn, sql, params | {"why": "", "discarded_kinds": [], "output": "{}"})
+    assert shop.row(id, "state") != ("running",)
