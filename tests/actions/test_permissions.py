@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from forge_min.auth import ANONYMOUS, SYSTEM, Identity, as_identity
-from forge_min.errors import Forbidden, Invalid, Unauthenticated
+from forge_min.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from forge_min.testing import TestDatabase
 
 from workshop import ANN, BOSS, NORTH, WRITER, Workshop, workshop
@@ -252,3 +252,62 @@ def test_a_reference_to_nothing_is_named_to_who_gave_it_though_he_may_not_see_it
     with as_identity(ANN), pytest.raises(Invalid) as caught:
         products.create({"code": "A", "maker_id": str(uuid4())})
     assert [e.pointer for e in caught.value.errors] == ["/maker_id"]
+
+
+def units_with(works: Workshop, **options: Any) -> Any:
+    """The actions of units with other options of `symbol`, which few may see."""
+    base = type(works["units"])
+    columns = tuple(
+        column._replace(visible_to=("boss",), **options) if column.name == "symbol" else column
+        for column in base.resource.columns
+    )
+    guarded = {"resource": base.resource._replace(columns=columns)}
+    units = type("Guarded", (base,), guarded)(works.database)
+    units.registry = works.registry
+    return units
+
+
+def test_a_conflict_does_not_name_a_hidden_field(works: Workshop) -> None:
+    """It would reveal the hidden value of another row to a client that guesses it."""
+    units = units_with(works)
+    with as_identity(BOSS):
+        units.create({"code": "a", "symbol": "x"})
+        units.create({"code": "b"})
+    calls: list[Any] = [
+        lambda: units.create({"code": "c", "symbol": "x"}),
+        lambda: units.create_many([{"code": "c", "symbol": "x"}]),
+        lambda: units.update("b", {"symbol": "x"}, version=1),
+        lambda: units.replace("b", {"code": "b", "symbol": "x"}, version=1),
+        lambda: units.upsert_many([{"code": "b", "symbol": "x"}], key="code"),
+    ]
+    for identity, pointers in ((ANN, []), (BOSS, ["/symbol"])):
+        for call in calls:
+            with as_identity(identity), pytest.raises(Conflict) as caught:
+                call()
+            assert [error.pointer for error in caught.value.errors] == pointers
+            assert ("symbol" in caught.value.message) is bool(pointers)
+
+
+def test_a_guess_of_a_hidden_immutable_value_gets_the_same_answer(works: Workshop) -> None:
+    units = units_with(works, immutable=True)
+    with as_identity(BOSS):
+        units.create({"code": "a", "symbol": "x"})
+
+    def errors(symbol: str, call: str) -> list[tuple[str, str]]:
+        item = {"code": "a", "symbol": symbol}
+        try:
+            if call == "upsert_many":
+                units.upsert_many([item], key="code")
+            else:
+                getattr(units, call)("a", item, version=1)
+        except Invalid as err:
+            return [(error.pointer.rpartition("/")[2], error.code) for error in err.errors]
+        return []
+
+    for call in ("update", "replace", "upsert_many"):
+        with as_identity(ANN):
+            assert errors("x", call) == errors("y", call), call
+        with as_identity(BOSS):
+            assert errors("x", call) == []
+            assert errors("y", call) == [("symbol", "immutable")]
+    assert works.sql("select symbol, version from units") == [("x", 1)]
