@@ -8,8 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from forge_min.auth import SYSTEM, Identity, as_identity
-from forge_min.errors import BadRequest, Forbidden, NotFound
+from forge_min.auth import ANONYMOUS, SYSTEM, Identity, as_identity
+from forge_min.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from forge_min.testing import TestDatabase
 
 from workshop import ANN, BOB, BOSS, WRITER, Workshop, workshop
@@ -69,12 +69,23 @@ def test_a_log_is_of_one_tenant_and_outlives_its_row(works: Workshop) -> None:
         log(works, SYSTEM, made.id, "makers")
 
 
-def test_a_log_needs_the_permission_to_read(works: Workshop) -> None:
+def test_a_log_needs_the_permission_to_read_or_a_declared_one(works: Workshop) -> None:
+    people = works["people"]
     with as_identity(WRITER):
-        made = works["people"].create({"name": "one"})
-    assert len(log(works, WRITER, made.id, "people").rows) == 1
-    with pytest.raises(Forbidden):
-        log(works, ANN, made.id, "people")
+        made = people.create({"name": "one"})
+    permissions = {**people.resource.permissions, "audit": ("auditor",)}
+    resource = people.resource._replace(permissions=permissions)
+    declared = type("Declared", (type(people),), {"resource": resource})(works.database)
+    declared.registry = works.registry
+    auditor = Identity(user="eve", roles=frozenset(["auditor"]))
+    for actions, reader, stranger in ((people, WRITER, ANN), (declared, auditor, WRITER)):
+        with as_identity(reader):
+            assert len(actions.audit_log(made.id).rows) == 1
+            assert len(actions.recent_changes(9)) == 1
+        for identity in (stranger, ANONYMOUS):
+            for call, argument in ((actions.audit_log, made.id), (actions.recent_changes, 9)):
+                with as_identity(identity), pytest.raises((Forbidden, Unauthenticated)):
+                    call(argument)
 
 
 def test_a_row_that_nothing_was_logged_of_has_an_empty_log(works: Workshop) -> None:
