@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -425,6 +428,21 @@ def test_resuming_from_before_the_window_is_a_refresh(factory: Any, kit: Any) ->
     for window, reason in ((60.0, b"|json"), (0.0, b'"resume"')):
         other = factory.hub(poll_interval=0.02, resume_window=window)
         assert reason in other.subscribe(kit.key(), listener.ids[0]).first
+
+
+def test_events_that_a_subscriber_missed_are_those_of_its_tenant(factory: Any, kit: Any) -> None:
+    """They are read from the table, by a process that has not seen them."""
+    mine, yours = uuid.uuid4(), uuid.uuid4()
+    conn = factory.conn()
+    listener = kit.Listener(factory.hub(poll_interval=0.02).subscribe(kit.key(tenant=mine))[0])
+    notify.publish_tx(conn, replace(event(1), tenant_id=mine))
+    listener.count(1)
+    for n, tenant in ((7001, yours), (7002, None), (7003, mine)):
+        notify.publish_tx(conn, replace(event(n), tenant_id=tenant))
+    other = factory.hub(poll_interval=0.02)
+    first = other.subscribe(kit.key(tenant=mine), listener.ids[0]).first
+    found = {*re.findall(rb"data: (\d+)\|json", first)}
+    assert b"7003" in found and not {b"7001", b"7002"} & found
 
 
 @pytest.mark.slow
