@@ -53,7 +53,9 @@ def test_another_request_with_the_same_key_is_refused(works: Workshop) -> None:
     assert works.sql("select code from products") == [("A",)]
 
 
-def test_the_key_of_another_user_tenant_resource_or_operation_is_another(works: Workshop) -> None:
+def test_the_key_of_another_user_tenant_resource_operation_or_row_is_another(
+    works: Workshop,
+) -> None:
     done = []
 
     def run(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -66,8 +68,10 @@ def test_the_key_of_another_user_tenant_resource_or_operation_is_another(works: 
     with as_identity(ANN):
         works["tags"].once("key", "hash", run)
         works["products"].once("key", "hash", run, operation="update")
+        for row in ("/a", "/b", "/a"):
+            works["products"].once("key", "hash", run, operation="update", path=row)
         works["products"].once("key", "hash", run)
-    assert len(done) == 6
+    assert len(done) == 8
 
 
 def test_who_has_no_user_is_known_by_the_client(works: Workshop) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from forge_min.actions import AggregateQuery
 from forge_min.auth import ANONYMOUS, SYSTEM, Identity, as_identity
 from forge_min.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from forge_min.testing import TestDatabase
@@ -27,6 +28,12 @@ def works(fresh_database: TestDatabase) -> Iterator[Workshop]:
 CALLS: dict[str, Any] = {
     "get": lambda a, id: a.get(id),
     "list": lambda a, id: a.list(),
+    "stream": lambda a, id: list(a.stream()),
+    "aggregate": lambda a, id: a.aggregate(AggregateQuery()),
+    "related": lambda a, id: a.related([a.resource.row(id, "one", 1, 1)], ["friends"]),
+    "linked": lambda a, id: a.linked(id, a.resource.relations[0]),
+    "audit_log": lambda a, id: a.audit_log(id),
+    "recent_changes": lambda a, id: a.recent_changes(9),
     "create": lambda a, id: a.create({"name": "x"}),
     "create_many": lambda a, id: a.create_many([{"name": "x"}]),
     "update": lambda a, id: a.update(id, {"name": "x"}),

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from forge_min import db
 from forge_min.app import Runtime
+from forge_min.auth.credentials import KEY
 from forge_min.errors import Unavailable
 from forge_min.testing import Client, TestDatabase, running_app
 from forge_min.wsgi import Server
@@ -47,6 +48,16 @@ def test_a_list_takes_twenty_conditions_and_identical_ones_count_once(
     assert status == 400 and "at most 20 conditions" in text
     if path != "/documents":  # which shows the list's page with it
         assert '"code": "F643"' in text and '"pointer": "/int[gte]"' in text
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_guesses_of_keys_are_limited_on_every_path(wide_database: TestDatabase, path: str) -> None:
+    with running_app(wide_database, FORGE_API_RATE_LIMIT='{default="3/1h"}') as running:
+        guesses = [
+            Client(running).get(path, headers={"Authorization": f"Bearer {KEY}{n}"})
+            for n in range(5)
+        ]
+    assert [answer.status for answer in guesses] == [401, 401, 401, 429, 429]
 
 
 def test_the_number_of_conditions_is_configured(wide_database: TestDatabase) -> None:

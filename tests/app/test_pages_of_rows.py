@@ -24,7 +24,7 @@ from forge_min.auth import (
     require,
 )
 from forge_min.db import EmbeddedServer
-from forge_min.errors import ConfigError, Unauthenticated
+from forge_min.errors import ConfigError, Forbidden, Unauthenticated
 from forge_min.generate import generate
 from forge_min.html.lists.many_rows import insert_operation
 from forge_min.jobs.control import show_job
@@ -413,6 +413,8 @@ def test_a_job_acts_with_the_roles_of_its_user(
     assert "the session of the user has ended" in str(show_job(conn, job)["errors"])
     with as_identity(ANONYMOUS), pytest.raises(Unauthenticated):
         insert_operation(site.registry.actions["admissions"], keys, "admit", pairs)
+    with as_identity(Identity("nina", frozenset({"nurse"}))), pytest.raises(Forbidden):
+        insert_operation(site.registry.actions["admissions"], keys, "discharge", pairs)
 
 
 def test_a_verb_is_called_on_all_selected_rows_or_on_none(site: Runtime) -> None:

@@ -19,11 +19,13 @@ from forge_min.wsgi import (
     Identify,
     RateLimits,
     Raw,
+    Request,
     Response,
     Router,
     json_only,
     json_response,
 )
+from forge_min.wsgi.middleware.cookies import cookie, cookies_of
 
 ORIGIN = "https://shop.example"
 LONG = {"rows": ["some text"] * 1000}
@@ -226,6 +228,18 @@ def test_beyond_the_limit_an_answer_is_429_and_says_when_to_come_again():
     assert 1 <= int(refused.of("Retry-After")[0]) <= 20  # a third of the time, for one request
     assert refused.of("RateLimit-Policy") == ['"default";q=3;w=60']
     assert ask("/page").status == 200, "only what lies below the prefix is limited"
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_no_script_reads_a_cookie_and_over_https_no_other_host_sets_it(secure):
+    _, line = cookie("forge_session", "s", secure=secure)
+    pair, *attributes = line.split("; ")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= {*attributes}
+    assert ("Secure" in attributes) is secure
+    other = "forge_session" if secure else "__Host-forge_session"
+    environ = {"HTTP_COOKIE": f"{other}=another; {pair}"}
+    setup_testing_defaults(environ)
+    assert cookies_of(Request(environ), secure=secure) == {"forge_session": "s"}
 
 
 def test_callers_are_told_apart_by_address_and_by_who_they_are():
