@@ -26,7 +26,7 @@ PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 MANUAL := forge_min/_manual/index.html
 
-.PHONY: help run notes test failover thorough system lint types check docs pictures install bench bigtables wrk size fuzz storm mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run notes test failover thorough system lint types check docs pictures install bench bigtables wrk size fuzz storm mutate mutate-checks soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
@@ -83,6 +83,9 @@ storm: $(READY)  ## send 10 million random requests to the server: none is stuck
 
 mutate: $(READY)  ## remove checks of the request parser one by one: a hostile request must detect each
 	@$(PY) tests/wsgi/mutate.py
+
+mutate-checks: $(READY)  ## remove permissions, tenants, claims and limits one by one: a test must notice each
+	@$(PY) tests/remove_checks.py
 
 soak: $(READY)  ## kill workers and servers at random for MINUTES=3: no job is lost or run twice without a reason
 	@$(PY) tests/jobs/soak.py $(MINUTES)
