@@ -318,7 +318,7 @@ class BaseActions(Generic[R]):
             try:
                 return work(own, *args)
             except (Unavailable, DatabaseError) as err:
-                if replica is not None and err.code not in ("F407", "F642"):
+                if replica is not None and err.code not in ("F407", "F642", "F656"):
                     if isinstance(err, Unavailable):
                         replica.suspend(err)
                     db.read_from_primary()

@@ -30,9 +30,13 @@ from .declaration import ProjectCode, declared_queues
 from .encoder import Encoder
 from .routes import UNCOUNTED, brand_of, build_router
 from .telemetry import JobSpan, Metrics, RequestSpan, new_telemetry
+from .waits import limit_waits
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until PostgreSQL counts as dead
+# Seconds that a write of a request waits for a lock. More than PostgreSQL's default of
+# deadlock_timeout, so that a deadlock is found before, and the write repeated.
+_LOCK_WAIT = 1.1
 _FIRST_PAGE = 0.1  # seconds after the start that are reserved for the first request
 SHEET = "/static/css/app.css"  # the project's stylesheet, which the built-in pages use, too
 
@@ -64,6 +68,7 @@ class Runtime:
     ) -> None:
         app, config, root = code.app, code.config, code.root
         self._code, self._config = code, config
+        self._lock_wait = min(_LOCK_WAIT, config.database.lock_timeout or _LOCK_WAIT)
         self._tenant_tables: set[str] = set()
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
@@ -356,7 +361,7 @@ class Runtime:
             wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED),
             wsgi.CSRF(self.registry.secret, api.cors_origins, secure=in_production),
             limits,
-            wsgi.limit_time(db.read_timeout, config.database.read_timeout),
+            limit_waits(config.database.read_timeout, self._lock_wait, server.threads // 2),
         ]
 
     def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
@@ -379,6 +384,8 @@ class Runtime:
         # Nothing interrupts a thread of our server (docs/understand/architecture.md, Threads); a
         # job's thread is interrupted by the job's time-out.
         conn.may_block = isinstance(threading.current_thread(), wsgi.ServerThread)
+        if conn.may_block:
+            db.limit_lock_waits(conn, self._lock_wait)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"
         if traced:

@@ -34,7 +34,15 @@ from .replicas import (
     standby_url,
 )
 from .roles import check_bound_role, ensure_app_role, role_findings
-from .run import is_idle, read, read_timeout, record_position, run
+from .run import (
+    is_idle,
+    limit_lock_waits,
+    lock_timeout,
+    read,
+    read_timeout,
+    record_position,
+    run,
+)
 from .servers import primary_time
 from .statements import PLAN_ANEW, literal, sql_array
 from .thread import (
@@ -73,9 +81,9 @@ __all__ = [
     "DatabaseThread", "EmbeddedServer", "FORGE_MIGRATIONS", "IDLE", "MigrationFile", "NoResponse",
     "PLAN_ANEW", "Replaced", "Replica", "Replicas", "ThreadConnection", "UNKNOWN_POSITION",
     "WalPosition", "after_commit", "candidates", "check_bound_role", "connect", "consistency",
-    "ensure_app_role", "errors_translated", "is_idle", "is_pooled", "literal", "load_sql",
-    "migrate", "migrate_down", "migration_lock", "migration_status", "notifies_in_transaction",
-    "nudge", "primary_time", "query", "read", "read_from_primary", "read_migrations",
-    "read_timeout", "record_position", "role_findings", "run", "run_checked", "scratch_database",
-    "sql_array", "standby_url", "transaction", "translate", "write_private",
+    "ensure_app_role", "errors_translated", "is_idle", "is_pooled", "limit_lock_waits", "literal",
+    "load_sql", "lock_timeout", "migrate", "migrate_down", "migration_lock", "migration_status",
+    "notifies_in_transaction", "nudge", "primary_time", "query", "read", "read_from_primary",
+    "read_migrations", "read_timeout", "record_position", "role_findings", "run", "run_checked",
+    "scratch_database", "sql_array", "standby_url", "transaction", "translate", "write_private",
 ]  # fmt: skip

@@ -93,6 +93,7 @@ class Connection(psycopg.Connection[TupleRow]):
     last_used: time of the last response or check.
     checked_at: time at which the thread last began to check the connection.
     losses: number of lost connections to its server when this one was opened or checked.
+    lock_timeout: seconds for which the session waits for a lock; 0.0: the role's.
     tenant_tables: tables and views with the rows of tenants.
     checks_tenant: a cursor rejects statements on tenant_tables unless a tenant is set.
     """
@@ -110,7 +111,7 @@ class Connection(psycopg.Connection[TupleRow]):
     cluster = timeline = ""
     standbys = servers.Standbys()
     is_unreplicated = is_reading = records_position = False
-    last_used = checked_at = 0.0
+    last_used = checked_at = lock_timeout = 0.0
     losses = 0
     # Deadline of the current read, 0.0 without one; and the deadline of the read last cancelled.
     deadline = cancelled = 0.0

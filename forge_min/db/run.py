@@ -54,9 +54,16 @@ FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 SET_TENANT: Statement = (number_placeholders(TENANT)[0], (25,))  # 25: text
+SET_LOCK_TIMEOUT: Statement = ("select set_config('lock_timeout', $1, true)", (25,))
+# Without effect behind a pooler, which reports another backend number.
+SESSION_LOCK_TIMEOUT = """
+select set_config('lock_timeout', %s, false) where pg_backend_pid() = %s
+"""
 Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
 """Seconds that a read in this context, such as a request, may take; 0: no limit."""
+lock_timeout: ContextVar[float] = ContextVar("forge_lock_timeout", default=0.0)
+"""Seconds that a write in this context, such as a request, may wait for a lock; 0: the role's."""
 Rows = list[tuple[Any, ...]]
 
 
@@ -129,6 +136,16 @@ def read(
             conn.close()
 
 
+def limit_lock_waits(conn: Connection, seconds: float) -> None:
+    """Let all statements of a new session wait at most `seconds` for a lock.
+
+    It has no effect behind a pooler, where the session is shared with other clients: there `run`
+    sends `lock_timeout` with each write. Raises the errors of `db.translate`.
+    """
+    if run(conn, SESSION_LOCK_TIMEOUT, (str(int(seconds * 1000)), conn.info.backend_pid)):
+        conn.lock_timeout = seconds
+
+
 def _run_with_cursor(
     conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID | None
 ) -> Rows:
@@ -157,11 +174,12 @@ def _run_directly(
         values = converter.dump_sequence(arguments, [_AUTO] * len(arguments))
         statement = text, converter.types or ()
         message = statement, values, converter.formats
+        before = _settings(conn, tenant, begin)
         may_retry = conn.pgconn.transaction_status == IDLE and not begin
         records = conn.records_position and (sql == "commit" or (may_retry and _writes(conn, sql)))
-        while (result := _execute(conn, message, tenant, begin, records)).status == FAILED:
+        while (result := _execute(conn, before, message, records)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
-            if not stale or not conn.prepared.forget(statement, SET_TENANT):
+            if not stale or not conn.prepared.forget(statement, SET_TENANT, SET_LOCK_TIMEOUT):
                 raise error_from_result(result, encoding=converter.encoding)
             if not may_retry:  # as after a deadlock, the caller may retry the whole transaction
                 raise SerializationFailure("a prepared statement was out of date")
@@ -207,11 +225,24 @@ def _writes(conn: Connection, sql: str) -> bool:
     return not conn.is_reading and sql != "rollback" and _operation(sql) != "select"
 
 
-def _execute(
-    conn: Connection, message: Message, tenant: UUID | None, begin: bool, records: bool
-) -> PGresult:
+def _settings(conn: Connection, tenant: UUID | None, begin: bool) -> list[Message]:
+    """Return the statements that are sent before one, in the same pipeline."""
+    messages: list[Message] = []
+    if begin:
+        messages.append((BEGIN, [], None))
+    seconds = lock_timeout.get()
+    # PERF: the session of a thread of the HTTP server has the usual value (benchmarks/http).
+    if seconds and seconds != conn.lock_timeout and not conn.is_reading:
+        messages.append((SET_LOCK_TIMEOUT, [b"%d" % (seconds * 1000)], None))
+    if tenant is not None:
+        messages.append((SET_TENANT, [str(tenant).encode()], None))
+    return messages
+
+
+def _execute(conn: Connection, before: list[Message], message: Message, records: bool) -> PGresult:
     """Send a statement; return its result, or the first error of its round trip.
 
+    before: statements that are sent in the same pipeline.
     records: note the position of the WAL after it.
     """
     pg = conn.pgconn
@@ -222,10 +253,9 @@ def _execute(
             if statement in UNPREPARED and not records:
                 pg.send_query(statement[0].encode())
                 return _first_failure(conn.wait(generators.execute(pg)))
-            is_plain = tenant is None and not begin and not records
-            name = conn.prepared.name(statement) if is_plain else None
+            name = None if before or records else conn.prepared.name(statement)
             if name is None:
-                return _pipeline(conn, message, tenant, begin, records)
+                return _pipeline(conn, [*before, message], records)
             if conn.may_block:
                 # PERF: this call releases the GIL once, the steps below four times, and each time
                 # another thread may take it (benchmarks/http, row).
@@ -247,20 +277,13 @@ def _first_failure(results: Sequence[PGresult]) -> PGresult:
     return next((result for result in results if result.status == FAILED), results[-1])
 
 
-def _pipeline(
-    conn: Connection, message: Message, tenant: UUID | None, begin: bool, records: bool
-) -> PGresult:
-    """Prepare statements if due, begin, set the tenant and execute, all in one pipeline.
+def _pipeline(conn: Connection, messages: list[Message], records: bool) -> PGresult:
+    """Prepare statements if due, and execute them, all in one pipeline.
 
     records: then, after the commit, read the position of the WAL in the same round trip.
     """
     pg = conn.pgconn
     pg.enter_pipeline_mode()
-    messages = [message]
-    if tenant is not None:
-        messages.insert(0, (SET_TENANT, [str(tenant).encode()], None))
-    if begin:
-        messages.insert(0, (BEGIN, [], None))
     sent: list[Statement | None] = []  # per message of libpq: the statement that it prepares
     for statement, _, _ in messages:
         sent += _prepare(conn, statement)

@@ -34,7 +34,7 @@ def translate(err: psycopg.Error, *, commits: bool = False) -> ForgeError:
     unique → Conflict(constraint, table);
     foreign key, check, not null, exclusion, a value too long for an index → ConstraintViolation;
     serialization, deadlock, time-outs, lost or rejected connections, a read-only server →
-    Unavailable (F401, F405 to F407, F409);
+    Unavailable (F401, F405 to F407, F409, F656);
     all others, and every violation of a forge_ table → DatabaseError F410.
     """
     state = err.sqlstate or ""

@@ -53,7 +53,7 @@ from .middleware.identify import (
     tenant_by_subdomain,
     tenant_in_path,
 )
-from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, client_network, limit_time
+from .middleware.limits import ConcurrencyLimit, RateLimiter, RateLimits, client_network
 from .middleware.negotiation import Compress, json_only, preferred
 from .problem import HTTPProblem, MethodNotAllowed, error_response, problem_response, status_of
 from .request import Request, first
@@ -80,8 +80,8 @@ __all__ = [
     "bearer", "check_csrf", "check_root", "check_url", "client_network", "content_type", "cookie",
     "cookies_of", "csrf_field", "entries_of", "environ_key", "error_response", "escape", "first",
     "flash", "flashed", "hidden_inputs", "html_response", "https_message", "inherited_listener",
-    "join", "json_only", "json_response", "lacks_https", "limit_time", "local_path", "local_time",
-    "no_content", "preferred", "problem_response", "raw", "redirect", "root_of_tenant", "sent_form",
+    "join", "json_only", "json_response", "lacks_https", "local_path", "local_time", "no_content",
+    "preferred", "problem_response", "raw", "redirect", "root_of_tenant", "sent_form",
     "set_default_zone", "show_date", "show_time", "sign_form", "status_of", "tag",
     "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response",
     "time_tag", "to_json", "user_zone", "void", "with_csrf_cookie", "without_flash",

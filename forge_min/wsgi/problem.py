@@ -77,10 +77,12 @@ def status_of(error: BaseException) -> int:
 
 def _detail(error: BaseException, status: int) -> str:
     """Return the text for the client; internal causes are only logged."""
+    code = getattr(error, "code", "")
     # After F409 the client must know how to repeat its write.
-    is_unknown = getattr(error, "code", "") == "F409"
-    if isinstance(error, DomainError | HTTPProblem) or status == 429 or is_unknown:
+    if isinstance(error, DomainError | HTTPProblem) or status == 429 or code == "F409":
         return text(str(error))  # translates a message of `gettext_noop`
+    if code == "F656":
+        return text("another change of the same data has not ended: try again")
     if isinstance(error, errors.ReadTimeout):
         return text("this took too long: try again with fewer conditions or a narrower range")
     if status == 503:

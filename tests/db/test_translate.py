@@ -119,7 +119,7 @@ def test_a_lock_that_is_not_given_is_unavailable(conn, fresh_database):
     with connect(fresh_database.owner_url) as other, other.transaction():
         other.execute("select * from item for update")
         err = refused(conn, "select * from item for update nowait")
-    assert (type(err), err.code) == (Unavailable, "F407")
+    assert (type(err), err.code) == (Unavailable, "F656")
 
 
 def test_a_killed_session_is_unavailable(conn, fresh_database):

@@ -1,4 +1,4 @@
-"""Limits: requests of a client in a period, its concurrent requests, the time of a request.
+"""Limits: requests of a client in a period, and its concurrent requests.
 
 Header fields follow draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the memory of this
 process. A concurrent request over the limit waits up to a second: forge_min's server parks it
@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextvars import ContextVar
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from itertools import islice
@@ -25,7 +24,7 @@ from ..contract import PARKS, RELEASE, Parked
 from ..problem import HTTPProblem, problem_response
 from ..request import Request
 from ..response import Response
-from ..router import Handler, Middleware
+from ..router import Handler
 
 DEFAULT = "default"
 _MAX_BUCKETS = 65536  # buckets of one limiter
@@ -237,19 +236,3 @@ class ConcurrencyLimit:
                     break
             if not parked:
                 self._parked.pop(key, None)
-
-
-# -- the time of a request -------------------------------------------------------------------------
-
-
-def limit_time(seconds: ContextVar[float], limit: float) -> Middleware:
-    """Return middleware that sets a context variable, such as `db.read_timeout`, to a limit."""
-
-    def limited(request: Request, handler: Handler) -> Response:
-        token = seconds.set(limit)
-        try:
-            return handler(request)
-        finally:
-            seconds.reset(token)
-
-    return limited
