@@ -187,6 +187,15 @@ class Job(Generic[A]):
             raise ForgeError("a job has a connection only while a worker runs it", code="F712")
         return self.connect()
 
+    def save_tx(self, conn: Conn, output: Any) -> None:
+        """Save the progress of the job in the caller's transaction, so no run repeats its effects.
+
+        output: a JSON value. The next run of the job finds it in its metadata as "output".
+
+        Raises StaleClaim F713 as `complete_tx`.
+        """
+        self._record(conn, "save_tx", output)
+
     def complete_tx(self, conn: Conn, output: Any = None) -> None:
         """Complete the job in the caller's transaction, so its effects happen exactly once.
 
@@ -195,15 +204,18 @@ class Job(Generic[A]):
         Raises StaleClaim F713 if the job was taken from this run: do not catch it inside the
         transaction, which must roll back.
         """
-        kept = json.dumps({} if output is None else {"output": output})
-        params = {"id": self.id, "claim": self.claim, "output": kept}
-        if not db.run(conn, SQL["complete_tx"], params):
-            raise StaleClaim(f"job {self.id} was taken from this run")
+        self._record(conn, "complete_tx", output)
         self.completed = True
         if isinstance(conn, Connection) and (conn.hooks is not None or db.is_idle(conn)):
             db.after_commit(conn, self._commit)
         else:  # no hook runs on this connection
             self._commit()
+
+    def _record(self, conn: Conn, statement: str, output: Any) -> None:
+        kept = json.dumps({} if output is None else {"output": output})
+        params = {"id": self.id, "claim": self.claim, "output": kept}
+        if not db.run(conn, SQL[statement], params):
+            raise StaleClaim(f"job {self.id} was taken from this run")
 
     def _commit(self) -> None:
         self.committed = True

@@ -282,6 +282,11 @@ update forge_job set state = 'completed', finalized_at = now(), claim = null, me
 where id = %(id)s and claim = %(claim)s and state = 'running'
 returning id;
 
+-- name: save_tx
+update forge_job set metadata = metadata || %(output)s::jsonb
+where id = %(id)s and claim = %(claim)s and state = 'running'
+returning id;
+
 -- name: heartbeat
 insert into forge_worker (id, host, pid, queues, kinds, told, expires_at)
 values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[], %(discarded_kinds)s::text[],
