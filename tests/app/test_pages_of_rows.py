@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +29,7 @@ from forge_min.auth import (
     require,
 )
 from forge_min.db import EmbeddedServer
-from forge_min.errors import ConfigError, Forbidden, Unauthenticated
+from forge_min.errors import ConfigError, Forbidden, Unauthenticated, Unavailable
 from forge_min.generate import generate
 from forge_min.html.lists.many_rows import insert_operation
 from forge_min.jobs.control import show_job
@@ -41,6 +46,7 @@ from forge_min.testing import (
 )
 
 from catalogues import catalogues
+from waiting import wait_for
 from wide_project import importable
 
 pytestmark = pytest.mark.db
@@ -582,3 +588,206 @@ def test_a_form_of_unknown_fields_is_refused_at_the_start(
     code = own._replace(app=app)
     with pytest.raises(ConfigError, match=message):
         declared_router(code)
+
+
+def planned(site: Runtime, count: int) -> list[Any]:
+    """The keys of so many planned admissions, in the order of their list."""
+    with as_identity(SYSTEM):
+        patients, admissions = (site.registry.actions[n] for n in ("patients", "admissions"))
+        ward = site.registry.actions["wards"].create({"name": "North"})
+        patients.create_many([{"name": f"p{n}"} for n in range(count)])
+        rows = [{"patient_id": row.id, "ward_id": ward.id} for row in patients.stream()]
+        admissions.create_many(rows)
+        return [row.id for row in admissions.stream()]
+
+
+def start_admitting(site: Runtime, keys: list[Any]) -> int:
+    """The job that admits these patients."""
+    with as_identity(Identity("nina", frozenset({"nurse"}))):
+        return insert_operation(site.registry.actions["admissions"], keys, "admit", {})
+
+
+def before_each(
+    site: Runtime, monkeypatch: pytest.MonkeyPatch, call: Callable[[int], object]
+) -> None:
+    """Call a function with 1, 2, ... before each transition of an admission."""
+    kind = type(site.registry.actions["admissions"])
+    original, numbers = kind.transition, count(1)
+
+    def transition(self: Any, *args: Any, **options: Any) -> object:
+        call(next(numbers))
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(kind, "transition", transition)
+
+
+def states(conn: db.Connection) -> dict[str, int]:
+    return dict(conn.execute("select status, count(*) from admissions group by 1"))
+
+
+def test_a_job_on_rows_locks_few_of_them_and_stops_at_one_that_has_changed(
+    site: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 250 rows are checked. Then each transaction changes ten of them."""
+    keys = planned(site, 250)
+    free = "select count(*) from (select from admissions for update skip locked) free"
+    seen: list[tuple[int, dict[str, int]]] = []
+    with db.connect(site.registry.database.url) as other:
+
+        def look(number: int) -> None:
+            if number % 50 == 0:
+                ((unlocked,),) = other.execute(free)
+                seen.append((unlocked, states(other)))
+            if number == 250 + 101:
+                change = "update admissions set status = 'discharged' where id = %s"
+                other.execute(change, [keys[105]])
+
+        before_each(site, monkeypatch, look)
+        job = start_admitting(site, keys)
+        drain_jobs(site)
+        assert all(unlocked >= 240 for unlocked, _ in seen)
+        assert [found for _, found in seen] == [
+            *[{"planned": 250}] * 5,
+            {"planned": 210, "admitted": 40},
+            {"planned": 160, "admitted": 90},
+        ]
+        shown = page(site, f"/admissions/-/selected/{job}")
+        assert "Done for 100 rows, then stopped. Rows with an error: 1." in texts(shown)
+        assert shown.count("the state is discharged") == 1 and "Refresh" not in shown
+        assert states(other) == {"planned": 149, "admitted": 100, "discharged": 1}
+
+
+def test_a_job_on_rows_continues_after_its_last_transaction(
+    site: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = planned(site, 250)
+    called: list[int] = []
+    conn = site.registry.database.connection()
+
+    def fail(number: int) -> None:
+        called.append(number)
+        if number in (150, 150 + 250 + 105):
+            raise Unavailable("the database is away", code="F405")
+
+    before_each(site, monkeypatch, fail)
+    job = start_admitting(site, keys)
+    for tries, done in ((1, {"planned": 250}), (2, {"planned": 150, "admitted": 100})):
+        drain_jobs(site, failures=True)
+        assert states(conn) == done and show_job(conn, job)["attempt"] == tries
+        assert "Working on 250 rows" in page(site, f"/admissions/-/selected/{job}")
+        conn.execute("update forge_job set state = 'available', scheduled_at = now()")
+    drain_jobs(site)
+    assert "Done for 250 rows." in page(site, f"/admissions/-/selected/{job}")
+    assert len(called) == 150 + 250 + 105 + 150, "no row of the first hundred is done again"
+
+
+def test_a_job_on_rows_with_a_rule_is_one_transaction(
+    site: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule about several rows, such as a capacity, can refuse one because of those before it."""
+    keys = planned(site, 250)
+    kind = type(site.registry.actions["admissions"])
+    admitted = "select count(*) from admissions where status = 'admitted'"
+
+    def rule(self: Any, changes: Any, conn: db.Connection) -> None:
+        ((number,),) = conn.execute(admitted)
+        if number > 240:
+            changes[0].error("status", "full", "the ward is full")
+
+    monkeypatch.setattr(kind, "rule", rule)
+    actions = site.registry.actions["admissions"]
+    monkeypatch.setitem(vars(actions), "resource", actions.resource._replace(has_rule=True))
+    called: list[int] = []
+    before_each(site, monkeypatch, called.append)
+    job = start_admitting(site, keys)
+    drain_jobs(site)
+    shown = texts(page(site, f"/admissions/-/selected/{job}"))
+    assert "Nothing was changed. Rows with an error: 10." in shown and "the ward is full" in shown
+    assert states(actions.connection()) == {"planned": 250} and len(called) == 250
+
+
+WORKER = """
+import os, signal, sys
+from itertools import count
+from forge_min.ops import load_project
+
+last = int(sys.argv[1])
+running = load_project().start(serving=False)
+kind = type(running.registry.actions["admissions"])
+original, numbers = kind.transition, count(1)
+
+def transition(self, *args, **options):
+    if next(numbers) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, *args, **options)
+
+kind.transition = transition
+running.new_worker({"default": 1}).start()
+sys.stdin.read()
+running.stop()
+"""
+
+
+@pytest.fixture
+def spawn(site: Runtime, clinic: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
+    """Starts a worker process, which is killed before its transition of this number."""
+    environ = os.environ | {
+        "FORGE_DATABASE_URL": site.registry.database.url,
+        "FORGE_JOBS_HEARTBEAT": "200ms",
+        "FORGE_JOBS_RESCUE_AFTER": "1s",
+        "FORGE_ENV": "test",
+        "PYTHONPATH": os.pathsep.join([str(clinic), *sys.path]),
+    }
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(last: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", WORKER, str(last)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environ, cwd=clinic)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("last", [120, 351, 355], ids=["check", "between", "inside"])
+def test_a_killed_worker_leaves_a_job_on_rows_that_does_each_of_them_once(
+    site: Runtime, spawn: Callable[[int], subprocess.Popen[bytes]], last: int
+) -> None:
+    keys = planned(site, 250)
+    job = start_admitting(site, keys)
+    assert spawn(last).wait(60) == -signal.SIGKILL
+    conn = site.registry.database.connection()
+    assert states(conn).get("admitted", 0) == (100 if last > 350 else 0)
+    spawn(0)
+    wait_for(lambda: show_job(conn, job)["state"] == "completed", 60)
+    assert states(conn) == {"admitted": 250} and show_job(conn, job)["attempt"] == 2
+    updates = "select count(*), count(distinct resource_id) from forge_audit where operation = %s"
+    assert conn.execute(updates, ["update"]).fetchone() == (250, 250)
+
+
+@pytest.mark.thorough
+def test_writers_of_the_rows_of_a_job_do_not_wait_for_the_job(site: Runtime) -> None:
+    """A real job on 2,000 rows and four writers of them: none of the writes is refused."""
+    keys = planned(site, 2000)
+    job = start_admitting(site, keys)
+    conn = site.registry.database.connection()
+
+    def write(start: int) -> list[int]:
+        client, statuses = Client(site), list[int]()
+        for key in keys[start::4]:
+            headers = NURSE | {"X-Test-User": f"nurse {start}", "If-Match": "*", "Accept": "*/*"}
+            path = f"/api/v1/admissions/{key}"
+            statuses.append(client.patch(path, json={"note": "seen"}, headers=headers).status)
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, start) for start in range(4)]
+        drain_jobs(site, timeout=120)
+        for writer in writers:
+            assert writer.result() == [200] * 500
+    assert states(conn) == {"admitted": 2000}
+    assert "Done for 2,000 rows." in page(site, f"/admissions/-/selected/{job}")

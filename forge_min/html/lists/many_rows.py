@@ -8,6 +8,8 @@ from dataclasses import replace
 from types import SimpleNamespace as Item
 from typing import Any
 
+from psycopg import Rollback
+
 from ... import db, jobs
 from ...auth import as_identity, credentials, current_identity, to_metadata
 from ...errors import NotFound, Unauthenticated
@@ -21,15 +23,22 @@ from ..templates import outcome
 from ..titles import MISSING, titles_of_keys
 
 _MOST_SHOWN = 100  # rows with an error that are kept and shown
+_SIZE = 10  # rows of one transaction: also on a busy machine, a write of a request can wait for it
+_LOCK_WAIT = 1.0  # seconds that it waits for a lock while others wait for its rows
 _RELOAD = 3  # seconds until the page of a job that has not ended is loaded again
 
 
 class PerformOnRows:
-    """Performs an operation on rows: on all or, if one has an error, on none."""
+    """Performs an operation on rows, on none if one has an error before the first is changed.
+
+    All rows are checked first. Then each transaction changes some of them and saves how many are
+    done, so that no row is locked for long and the next run continues there. It stops at a row with
+    an error. A rule of the project may depend on all rows, so then there is one transaction.
+    """
 
     kind = "forge_perform"
     timeout = 3600.0
-    max_attempts = 3
+    max_attempts = 5
 
     def __init__(self, forge_actions: Mapping[str, AnyActions]) -> None:
         self._actions = forge_actions
@@ -43,11 +52,41 @@ class PerformOnRows:
         user = replace(current_identity(), system=False, roles=roles, credential=credential)
         if (present := credentials.renewed(job.conn, user)) is None:
             raise jobs.Discard("the session of the user has ended")
-        with as_identity(present), in_language(args["language"]), db.transaction(job.conn):
-            outcomes = actions.perform_each(keys, args["operation"], reason=args["reason"])
-            failed = [(str(key), messages_of(err)) for key, err in outcomes.items() if err]
-            output = {"failed": dict(failed[:_MOST_SHOWN]), "count": len(failed)}
-            job.complete_tx(job.conn, output)
+        token = db.lock_timeout.set(_LOCK_WAIT)
+        try:
+            with as_identity(present), in_language(args["language"]):
+                _perform(job, actions, keys)
+        finally:
+            db.lock_timeout.reset(token)
+
+
+def _perform(job: jobs.Job, actions: AnyActions, keys: Sequence[Any]) -> None:
+    args = job.raw_args
+    size = len(keys) if actions.resource.has_rule else _SIZE
+    done = job.metadata.get("output", {}).get("done", 0)
+    failed: list[tuple[str, str]] = []
+
+    def perform(start: int) -> None:
+        some = slice(start, start + size)
+        versions = {name: args[name][some] for name in args if name == "versions"}
+        outcomes = actions.perform_each(
+            keys[some], args["operation"], reason=args["reason"], **versions
+        )
+        failed.extend((str(key), messages_of(err)) for key, err in outcomes.items() if err)
+
+    if done == 0 and size < len(keys):
+        for start in range(0, len(keys), size):
+            with db.transaction(job.conn):
+                perform(start)
+                raise Rollback
+    while done < len(keys) and not failed:
+        with db.transaction(job.conn):
+            perform(done)
+            if not failed:
+                done += size
+                job.save_tx(job.conn, {"done": done})
+    output = {"done": done, "failed": dict(failed[:_MOST_SHOWN]), "count": len(failed)}
+    job.complete_tx(job.conn, output)
 
 
 def insert_operation(actions: AnyActions, keys: Sequence[Any], operation: str, pairs: Texts) -> int:
@@ -84,18 +123,25 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
     is_shown = job.get("kind") == PerformOnRows.kind and args["topic"] == actions.resource.topic
     if not is_shown or owner != to_metadata(current_identity()):
         raise NotFound(text("nothing is at this address"))
-    count, failed = len(args["keys"]), metadata.get("output", {}).get("failed", {})
-    notice, problem, has_ended = "", "", job["finalized_at"] is not None
-    if failed:
-        total = format_number(metadata["output"]["count"])
-        problem = text("Nothing was changed. Rows with an error: {count}.", count=total)
-    elif job["state"] == "completed":
-        notice = text("Done for {count} rows.", count=format_number(count))
-        db.record_position(actions.connection())  # so that the list of this browser shows them
-    elif has_ended:
-        problem = text("Nothing was changed. An administrator sees the reason: job {id}.", id=id)
+    count, has_ended = format_number(len(args["keys"])), job["finalized_at"] is not None
+    output = metadata.get("output", {})
+    failed = output.get("failed", {})
+    notice = problem = ""
+    if not has_ended:
+        notice = text("Working on {count} rows …", count=count)
+    elif job["state"] == "completed" and not failed:
+        notice = text("Done for {count} rows.", count=count)
     else:
-        notice = text("Working on {count} rows …", count=format_number(count))
+        problem = text("Nothing was changed.")
+        if done := output.get("done"):
+            problem = text("Done for {count} rows, then stopped.", count=format_number(done))
+        reason = text("An administrator sees the reason: job {id}.", id=id)
+        if failed:
+            total = format_number(output["count"])
+            reason = text("Rows with an error: {count}.", count=total)
+        problem = f"{problem} {reason}"
+    if has_ended:
+        db.record_position(actions.connection())  # so that the list of this browser shows them
     keys = [actions.read_key(key) for key in failed]
     names = titles_of_keys(actions, keys, deleted=args["operation"] == "restore")
     rows = [Item(title=names.get(key, MISSING), problem=failed[str(key)]) for key in keys]

@@ -135,7 +135,11 @@ class Selection:
 def _question(count: int, failed: bool) -> str:
     if count > MOST:
         shown = format_number(count)
-        return text("Do it for {count} rows? A job does it for all rows or for none.", count=shown)
+        return text(
+            "Do it for {count} rows? A job does it if no row has an error. It stops at a row that"
+            " gets one meanwhile.",
+            count=shown,
+        )
     return text("Do it for the other rows?") if failed else text("Do it for these rows?")
 
 
