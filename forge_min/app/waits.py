@@ -1,4 +1,11 @@
-"""How long the statements of a request may take or wait for a lock."""
+"""How long the statements of a request may take, and wait for a lock.
+
+Each write that waits for a lock occupies a thread of the server, and another program may hold the
+lock for minutes. So the time is short, and for half of the threads very short: the other half
+remains for requests that need no lock. Which writes will wait is not known before they do.
+
+`db.run` sends the time with a statement, unless its session has it (`db.limit_lock_waits`).
+"""
 
 import threading
 
@@ -10,11 +17,12 @@ HURRIED = 0.2  # seconds that a write waits for a lock while others may wait lon
 def limit_waits(read: float, lock: float, threads: int) -> wsgi.Middleware:
     """Return middleware that sets `db.read_timeout` and `db.lock_timeout` for a request.
 
-    Writes that wait for a lock must leave threads to other requests. Which of them will wait is not
-    known, so only `threads` requests at once, and not those with GET or HEAD, have the limit
-    `lock`. All others have HURRIED.
+    read: seconds that a read may take.
+    lock: seconds that a write may wait for a lock in one of `threads` requests at a time, except
+        those with GET and HEAD. All other requests have HURRIED, if that is shorter.
+    threads: number of such requests.
 
-    read, lock: seconds.
+    The middleware is called by several threads at once.
     """
     free = threading.Semaphore(threads)
 

@@ -139,8 +139,8 @@ def read(
 def limit_lock_waits(conn: Connection, seconds: float) -> None:
     """Let all statements of a new session wait at most `seconds` for a lock.
 
-    It has no effect behind a pooler, where the session is shared with other clients: there `run`
-    sends `lock_timeout` with each write. Raises the errors of `db.translate`.
+    It has no effect behind a pooler, because other clients share the session: then `run` sends
+    `lock_timeout` with each write. Raises the errors of `db.translate`.
     """
     if run(conn, SESSION_LOCK_TIMEOUT, (str(int(seconds * 1000)), conn.info.backend_pid)):
         conn.lock_timeout = seconds

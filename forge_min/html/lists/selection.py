@@ -136,8 +136,8 @@ def _question(count: int, failed: bool) -> str:
     if count > MOST:
         shown = format_number(count)
         return text(
-            "Do it for {count} rows? A job does it if no row has an error. It stops at a row that"
-            " gets one meanwhile.",
+            "Do it for {count} rows? A job does it, unless a row has an error. If a row changes"
+            " later, the job stops there.",
             count=shown,
         )
     return text("Do it for the other rows?") if failed else text("Do it for these rows?")
