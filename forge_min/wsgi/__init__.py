@@ -28,7 +28,6 @@ from .middleware.cookies import (
     cookie,
     cookies_of,
     flash,
-    flashed,
     lacks_https,
     without_flash,
 )
@@ -38,6 +37,7 @@ from .middleware.csrf import (
     check_csrf,
     csrf_field,
     entries_of,
+    flashed,
     https_message,
     sent_form,
     sign_form,

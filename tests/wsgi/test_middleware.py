@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from uuid import UUID
 from wsgiref.util import setup_testing_defaults
@@ -14,6 +15,7 @@ from forge_min.errors import NotFound, Unauthenticated
 from forge_min.html import Brand, Layout, ProblemPages
 from forge_min.wsgi import (
     CORS,
+    CSRF,
     Application,
     Compress,
     Identify,
@@ -22,6 +24,8 @@ from forge_min.wsgi import (
     Request,
     Response,
     Router,
+    flash,
+    flashed,
     json_only,
     json_response,
 )
@@ -240,6 +244,25 @@ def test_no_script_reads_a_cookie_and_over_https_no_other_host_sets_it(secure):
     environ = {"HTTP_COOKIE": f"{other}=another; {pair}"}
     setup_testing_defaults(environ)
     assert cookies_of(Request(environ), secure=secure) == {"forge_session": "s"}
+
+
+@pytest.mark.parametrize(
+    ("altered", "shown"),
+    [(lambda pair: pair, "Saved."), (lambda pair: pair.replace("Saved", "Click"), ""),
+     (lambda pair: "forge_flash=Saved.", ""), (lambda pair: "forge_flash=\xe9.x", "")],
+)  # fmt: skip
+def test_the_message_after_a_form_is_shown_only_as_this_site_has_signed_it(altered, shown):
+    router = Router()
+    fields = [("Location", "/"), ("Content-Type", "text/plain")]
+    router.add("POST", "/save", lambda request: flash(Response(303, b"", fields), "Saved."))
+    router.add("GET", "/", lambda request: json_response(flashed(request)))
+    app = Application(router, middleware=[CSRF(b"k" * 32, secure=False)])
+    own = {"HTTP_SEC_FETCH_SITE": "same-origin", "wsgi.input": io.BytesIO(b"")}
+    saved = Answer(app, "POST", "/save", own)
+    assert saved.status == 303 and saved.of("Forge-Flash") == []
+    (line,) = saved.of("Set-Cookie")
+    page = Answer(app, "GET", "/", {"HTTP_COOKIE": altered(line.partition(";")[0])})
+    assert json.loads(page.body) == shown
 
 
 def test_callers_are_told_apart_by_address_and_by_who_they_are():

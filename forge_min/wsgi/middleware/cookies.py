@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from urllib.parse import quote, unquote
 
 from ..request import Request
@@ -10,6 +11,7 @@ from ..response import Response
 SESSION_COOKIE = "forge_session"
 DEVICE_COOKIE = "forge_device"
 _FLASH_COOKIE = "forge_flash"
+_FLASH_HEADER = "Forge-Flash"  # of a response before `sign_flash`
 PREFIX = "__Host-"
 """Browsers reject a cookie with this prefix if it is not Secure or another host sets it."""
 
@@ -50,12 +52,21 @@ def flash(response: Response, message: str) -> Response:
 
     message: in the language of the user; at most 300 characters are shown.
     """
-    value = quote(message[:300], safe="")
-    response.headers.append(cookie(_FLASH_COOKIE, value, secure=False, lifetime=60))
+    response.headers.append((_FLASH_HEADER, quote(message[:300], safe="")))
     return response
 
 
-def flashed(request: Request) -> str:
+def sign_flash(response: Response, key: bytes) -> None:
+    """Set the cookie of `flash`. It is signed: another host could set one with its own message."""
+    for header in response.headers:
+        if header[0] == _FLASH_HEADER:
+            response.headers.remove(header)
+            value = f"{_flash_mac(key, header[1])}.{header[1]}"
+            response.headers.append(cookie(_FLASH_COOKIE, value, secure=False, lifetime=60))
+            break
+
+
+def read_flash(request: Request, key: bytes) -> str:
     """Return the message of `flash`, "" without one. The page that shows it deletes it.
 
     `forms.js` fetches the page of a redirect before the browser opens it. Only the second request
@@ -63,7 +74,13 @@ def flashed(request: Request) -> str:
     """
     if request.header("X-Requested-With"):
         return ""
-    return unquote(cookies_of(request, secure=False).get(_FLASH_COOKIE, ""))
+    mac, _, value = cookies_of(request, secure=False).get(_FLASH_COOKIE, "").partition(".")
+    is_ours = hmac.compare_digest(mac.encode(), _flash_mac(key, value).encode())
+    return unquote(value) if is_ours else ""
+
+
+def _flash_mac(key: bytes, value: str) -> str:
+    return hmac.digest(key, b"flash " + value.encode(), "sha256").hex()
 
 
 def without_flash(response: Response) -> Response:

@@ -22,7 +22,7 @@ from ..problem import HTTPProblem
 from ..request import FORM, Request, first
 from ..response import Response
 from ..router import Handler
-from .cookies import SESSION_COOKIE, cookie, cookies_of, lacks_https
+from .cookies import SESSION_COOKIE, cookie, cookies_of, lacks_https, read_flash, sign_flash
 from .cors import ANY
 
 FIELD = "_csrf_token"  # column names do not begin with "_"
@@ -54,9 +54,12 @@ class CSRF:
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Call the handler. Raises HTTPProblem 403, F527, for a request of another site."""
         request.environ[_KEY] = self
-        if request.method not in _SAFE:
-            self._check(request)
-        return with_csrf_cookie(request, handler(request))
+        if request.method in _SAFE:
+            return with_csrf_cookie(request, handler(request))
+        self._check(request)
+        response = handler(request)
+        sign_flash(response, self.signing)
+        return with_csrf_cookie(request, response)
 
     def is_valid(self, request: Request, token: str) -> bool:
         """Return whether the token was made for the sender of this request."""
@@ -120,6 +123,12 @@ def sign_form(request: Request, data: bytes) -> bytes:
     """
     # A client can compute the content of its tokens, so the key is another one.
     return hmac.digest(_middleware(request).signing, data, "sha256")
+
+
+def flashed(request: Request) -> str:
+    """Return the message of `flash` for this request, "" without one."""
+    middleware = request.environ.get(_KEY)
+    return read_flash(request, middleware.signing) if middleware else ""
 
 
 def with_csrf_cookie(request: Request, response: Response) -> Response:
