@@ -23,6 +23,15 @@ STATEMENT_NAME = lazy_pattern(r"^-- name: *(\S.*?) *$", re.MULTILINE)
 FILE_NAME = lazy_pattern(r"\d{4}_[a-z0-9_]+\.sql")
 HEAD = lazy_pattern(r"([ \t]*--.*\n?)*")
 DOWN_LINE = lazy_pattern(r"^-- forge: down[ \t]*$", re.MULTILINE)
+# Statements, one a line, after which a table or a column is gone or has another name, or a column
+# has another type or needs a value.
+BREAKING = lazy_pattern(
+    r"\b(?:drop table|alter table [^;]*?(?:rename (?!constraint )|drop column|set not null"
+    r"|alter (?:column )?(?!column )\S+ (?:set data )?type "
+    r"|add column (?!(?:[^,;(]|\([^;)]*\))* (?:default|generated) )"
+    r"(?:[^,;(]|\([^;)]*\))*not null))[^;]*",
+    re.IGNORECASE,
+)
 # Tokens that may contain a semicolon: strings, quoted names, dollar quotes, comments (nested ones:
 # _skip_comment).
 TOKEN = lazy_pattern(
@@ -85,6 +94,11 @@ class MigrationFile:
     def statements(self) -> list[str]:
         """The statements of the up part."""
         return statements(self.up)
+
+    @property
+    def breaking(self) -> list[str]:
+        """The statements of the up part that code of the running release may not survive."""
+        return BREAKING.findall(" ".join(re.sub("--.*", "", self.up).split()))
 
     @property
     def down(self) -> str:

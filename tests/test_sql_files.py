@@ -161,3 +161,47 @@ def test_any_text_is_taken_apart_without_loss(text):
     joined = "".join(statements(text))
     assert len(joined) <= len(text)
     assert all(part in text for part in statements(text))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "drop table a, b",
+        "alter table a rename to b",
+        "alter table a rename column b to c",
+        "alter table a\n  drop column b",
+        "alter table a\n  alter column b set not null",
+        "alter table a\n  alter column b drop default,\n  alter column b type text[]",
+        "ALTER TABLE a ADD COLUMN b numeric(6,2) NOT NULL",
+        "alter table a add column b int default 1, add column c int not null",
+    ],
+)
+def test_a_statement_that_running_code_may_not_survive_is_found_anywhere(statement):
+    """Also in a block, as a file of single steps begins with; on one line, without comments."""
+    line = " ".join(statement.split())
+    text = f"-- drop table x\n{statement};\n\n-- forge: down\ndrop table y;\n"
+    assert MigrationFile("app", "0001_x.sql", text).breaking == [line]
+    text = f"do $forge$ begin\n{statement};\nend $forge$;\n"
+    assert MigrationFile("app", "0001_x.sql", text).breaking == [line]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table a (type text not null)",
+        "create index concurrently a_idx on a (type)",
+        "alter table a add column type text",
+        "alter table a add column b numeric(6,2) not null default (1)",
+        "alter table a add column b tsvector generated always as (c) stored not null",
+        "alter table a add constraint b check (type is not null) not valid",
+        "alter table a rename constraint b to c",
+        "alter table a drop constraint b",
+        "alter table a alter column type set default 1, alter column b drop not null",
+        "alter index a rename to b",
+        "alter policy a on b rename to c",
+        "drop view a;\ncreate view a as select b from c",
+        "update a set b = 1 where type is not null",
+    ],
+)
+def test_running_code_survives_all_else(statement):
+    assert MigrationFile("app", "0001_x.sql", f"{statement};").breaking == []

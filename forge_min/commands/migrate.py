@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .. import db, migrations
-from ..ops import print_result, with_database
+from ..ops import migrate, print_result, with_database
 from ..parse import ResourceIR
 from .project import find_root, read_resources, use_code
 
@@ -24,6 +24,7 @@ def diff(args: argparse.Namespace) -> None:
     if migration:
         path, changes, risks = migration.write(), migration.changes, migration.risks
         output = {"path": str(path), "changes": changes, "risks": [*map(asdict, risks)]}
+        migrate.warn_if_breaking(db.MigrationFile("app", path.name, migration.sql))
         lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
         then = "" if risks else " (`dev` applies it)"
         lines.append(f"wrote {path}: review it, then run: forge-min migrate up{then}")

@@ -8,7 +8,8 @@ import sys
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import db
-from .console import print_result
+from ..errors import ForgeError
+from .console import print_result, warn
 from .project import Project
 
 
@@ -26,6 +27,7 @@ def connect_owner(project: Project) -> db.Connection:
 def migrate_up(project: Project, args: argparse.Namespace) -> int:
     """Apply the pending files, then grant the app role its privileges. Prints one line per file."""
     with connect_owner(project) as conn:
+        _read_status(project, conn)
         done = db.migrate(conn, files_of(project), progress=None if args.json else print)
         missing = grant(project, conn)
     # Each file was printed when it was applied.
@@ -35,6 +37,24 @@ def migrate_up(project: Project, args: argparse.Namespace) -> int:
         print("-- this role lacks a privilege; run this as a superuser:", file=sys.stderr)
         print(f"{missing}-- then run again: migrate up", file=sys.stderr)
     return 1 if missing else 0
+
+
+def warn_if_breaking(file: db.MigrationFile) -> None:
+    """Warn of the statements that the running release may not survive."""
+    if file.breaking:
+        message = f"{file.label} may break the running release: {'; '.join(file.breaking)}"
+        hint = "split it over two releases, see develop/migrations in the manual"
+        warn(ForgeError(message, code="F427", hint=hint))
+
+
+def _read_status(project: Project, conn: db.Connection) -> list[db.MigrationStatus]:
+    """Return the state of each file. Warns of pending ones, except in an empty database."""
+    files = files_of(project)
+    rows = db.migration_status(conn, files)
+    for file, row in zip(files, rows):
+        if row.state == "pending" and row.source == "app" and rows[0].state == "applied":
+            warn_if_breaking(file)
+    return rows
 
 
 def migrate_down(project: Project, args: argparse.Namespace) -> int:
@@ -52,7 +72,7 @@ def migration_status(project: Project, args: argparse.Namespace) -> int:
     Returns 1 unless all are applied.
     """
     with connect_owner(project) as conn:
-        rows = db.migration_status(conn, files_of(project))
+        rows = _read_status(project, conn)
     states = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
     lines = (f"{row['state']:12}  {row['file']}" for row in states)
     print_result(states, lines, as_json=args.json)

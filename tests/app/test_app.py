@@ -214,6 +214,31 @@ def test_a_field_is_added_as_the_tutorial_says(shop: Project) -> None:
 
 
 @pytest.mark.thorough
+def test_a_change_that_the_running_release_cannot_survive_is_announced(shop: Project) -> None:
+    """By diff, by status and by up, before the requests fail; exit codes stay as they are."""
+    first = shop.run("migrate", "up")
+    assert first.returncode == 0 and "F427" not in first.stderr
+    shop.serve()
+    item = shop.create("items", {"title": "One"})
+    schema = shop.folder / "shop" / "resources" / "item" / "schema.py"
+    schema.write_text(schema.read_text().replace('"title"', '"name"'))
+    done = shop.run("migrate", "diff", "--rename", "items.title=name")
+    assert done.returncode == 0 and "rename column" in done.stdout
+    warning = "0002_rename_column_title_of_items_to_name.sql may break the running release: "
+    warning += "alter table items rename column title to name\nhint: "
+    assert f"warning[F427]: {warning}" in done.stderr and "develop/migrations" in done.stderr
+    status = shop.run("migrate", "status", "--json")
+    assert status.returncode == 1 and json.loads(status.stdout)[-1]["state"] == "pending"
+    assert warning in status.stderr
+    assert shop.ask("GET", f"/api/v1/items/{item['id']}")[0] == 200
+    done = shop.run("migrate", "up")
+    assert done.returncode == 0 and warning in done.stderr
+    assert shop.ask("GET", f"/api/v1/items/{item['id']}")[0] == 500
+    again = shop.run("migrate", "up")
+    assert again.stdout == "nothing to apply\n" and again.stderr == ""
+
+
+@pytest.mark.thorough
 def test_a_broken_schema_writes_nothing(shop: Project) -> None:
     folder = shop.folder / "shop"
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
