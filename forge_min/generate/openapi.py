@@ -62,7 +62,7 @@ def value_schema(column: ColumnIR) -> Json:
     if column.type == "decimal":  # a string in JSON
         schema["pattern"] = _digits(column)
     else:
-        # JSON Schema has no limits of texts such as dates: they are in the description.
+        # JSON Schema has no limits of strings such as dates: they are in the description.
         rules = ((n, rule) for n, rule in column.rules.items() if not isinstance(rule, str))
         schema |= {_RULES[rule]: value for rule, value in rules if rule in _RULES}
     if column.primary_key and column.type == "string":
@@ -72,12 +72,14 @@ def value_schema(column: ColumnIR) -> Json:
 
 
 def _digits(field: ColumnIR) -> str:
-    """Return the pattern of a decimal with at most the digits of its precision."""
+    """Return the pattern of a decimal with its sign and at most the digits of its precision."""
+    sign = "-?" if field.rules.get("min", -1) < 0 else ""
     if field.precision is None:
-        return r"^-?[0-9]+(\.[0-9]+)?$"
+        return rf"^{sign}[0-9]+(\.[0-9]+)?$"
     digits, after = field.precision
     before = f"[0-9]{{1,{digits - after}}}" if digits > after else "0"
-    return f"^-?{before}(\\.[0-9]{{1,{after}}})?$" if after else f"^-?{before}$"
+    fraction = f"(\\.[0-9]{{1,{after}}})?" if after else ""
+    return f"^{sign}{before}{fraction}$"
 
 
 def row_schema(shape: Shape) -> Json:
@@ -159,7 +161,9 @@ def _property(column: ColumnIR) -> Json:
     if column.placeholder and schema.get("type") in ("string", ["string", "null"]):
         schema["examples"] = [column.placeholder]
     about = [column.help, "(not for everybody)" * bool(column.visible_to)]
-    about += [f"({n} {r})" for n, r in column.rules.items() if n in _RULES and isinstance(r, str)]
+    for name, limit in column.rules.items():
+        if name in _RULES and (isinstance(limit, str) or column.type == "decimal"):
+            about.append(f"({name} {limit})")
     texts = {"title": column.label, "description": " ".join(filter(None, about))}
     return schema | {name: text for name, text in texts.items() if text}
 

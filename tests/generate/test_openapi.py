@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_times_floats_and_lists_say_their_type_and_limits() -> None:
     # JSON Schema has no limits of texts.
     assert "minimum" not in course["starts_on"]
     assert course["starts_on"]["description"] == "(min 1900-01-01) (max today+2y)"
+    assert course["opens_at"]["description"] == "(min 06:00:00) (max 22:30:00)"
     found = parameters(PATHS["/courses"]["get"])
     assert found["rooms[contains]"]["schema"] == {"type": "integer", "format": "int32"}
     assert found.keys().isdisjoint({"tags", "rooms", "days"})
@@ -267,3 +269,28 @@ def test_an_example_keeps_the_rules_of_its_field_or_is_none() -> None:
     with pytest.raises(jsonschema.ValidationError):  # numeric(2, 2) ends below 1
         jsonschema.validate({"part": "1"}, schemas["UnitInput"])
     jsonschema.validate({"part": "-0.25"}, schemas["UnitInput"])
+
+
+def test_a_decimal_has_a_sign_only_if_it_may_be_negative_and_its_limits_in_words() -> None:
+    fields = (
+        'schema.decimal("price", precision=(6, 2), min=0)',
+        'schema.decimal("count", min=0.5)',
+        'schema.decimal("share", precision=(2, 2), min=0, max=0.5)',
+        'schema.decimal("depth", precision=(4, 0), min=-90, max=9)',
+        'schema.decimal("balance")',
+    )
+    parsed = parse(unit=f'{IMPORT}x = schema.define("Unit", {", ".join(fields)})\n')
+    assert parsed.diagnostics == ()
+    schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
+    fields_of = schemas["UnitInput"]["properties"]
+    cases: list[tuple[str, str | None, str, str]] = [
+        ("price", "(min 0)", "9.5", "-9.5"),
+        ("count", "(min 0.5)", "10.25", "-1"),
+        ("share", "(min 0) (max 0.5)", "0.25", "-0.25"),
+        ("depth", "(min -90) (max 9)", "-90", "--90"),
+        ("balance", None, "-0.001", "-"),
+    ]
+    for name, description, valid, invalid in cases:
+        assert fields_of[name].get("description") == description
+        assert re.search(fields_of[name]["pattern"], valid)
+        assert not re.search(fields_of[name]["pattern"], invalid)
