@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -50,12 +51,9 @@ class SMTPTransport:
             hint = "use smtp+starttls://"
             raise ConfigError("mail.url: a password is sent with TLS only", hint=hint)
 
-    def send(self, mail: EmailMessage) -> None:
-        """Send a message.
-
-        Raises Rejected if the server rejects it for good (5xx); OSError and the errors of smtplib
-        otherwise: it was not sent, or whether it was sent is unknown.
-        """
+    @contextmanager
+    def connected(self) -> Iterator[smtplib.SMTP]:
+        """Connect and sign in. Raises OSError and the errors of smtplib."""
         import smtplib  # PERF: loaded by the first message
         import ssl
 
@@ -70,6 +68,17 @@ class SMTPTransport:
                 client.starttls(context=context)
             if url.username:
                 client.login(unquote(url.username), unquote(url.password or ""))
+            yield client
+
+    def send(self, mail: EmailMessage) -> None:
+        """Send a message.
+
+        Raises Rejected if the server rejects it for good (5xx); OSError and the errors of smtplib
+        otherwise: it was not sent, or whether it was sent is unknown.
+        """
+        import smtplib
+
+        with self.connected() as client:
             try:
                 client.send_message(mail)
             except smtplib.SMTPRecipientsRefused as err:

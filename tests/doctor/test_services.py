@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -22,12 +24,15 @@ import pytest
 from forge_min import db, jobs
 from forge_min.app import App, ProjectCode
 from forge_min.db import EmbeddedServer
+from forge_min.doctor import Finding
 from forge_min.doctor.database import check_services
 from forge_min.doctor.database import server as server_checks
 from forge_min.doctor.database.capacity import most_connections
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 from psycopg.conninfo import make_conninfo
+
+from mail_server import PASSWORD, MailServer, authenticate, write_certificate
 
 from .conftest import MakeSite, loaded, of, states
 
@@ -71,6 +76,33 @@ def test_without_a_database_one_thing_failed_and_the_rest_is_skipped(make_site: 
     one = of(found, "D501")
     assert "127.0.0.1:1" in one.message and one.next == "pg_isready -h 127.0.0.1 -p 1"
     assert "hush" not in str(found)
+
+
+def test_the_mail_server_is_checked_as_a_message_would_use_it(
+    make_site: MakeSite, tmp_path: Path
+) -> None:
+    """With TLS and the password; nothing is sent, and no password is shown."""
+
+    def check(url: str) -> Finding:
+        return of(check_services(make_site("", {"mail.url": url}, code=code())), "D309")
+
+    assert check("").state == "skipped"
+    certificate = write_certificate(tmp_path / "localhost.pem")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    server = MailServer(tls=tls, authenticator=authenticate, auth_require_tls=False)
+    address = f"localhost:{server.port}?ca={certificate}"
+    try:
+        assert check(f"smtps://shop:{quote(PASSWORD, safe='')}@{address}").state == "ok"
+        wrong = check(f"smtps://shop:hush-hush@{address}")
+        untrusted = check(f"smtps://localhost:{server.port}")
+        assert server.inbox.received == []
+    finally:
+        server.stop()
+    assert wrong.state == "failed" and "535" in wrong.message and "hush" not in str(wrong)
+    assert untrusted.state == "failed" and "CERTIFICATE_VERIFY_FAILED" in untrusted.message
+    away = check(f"smtp://localhost:{server.port}")
+    assert away.state == "failed" and "Connection refused" in away.message and away.next
 
 
 @pytest.mark.thorough

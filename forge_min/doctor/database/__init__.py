@@ -17,7 +17,7 @@ from ..site import Site
 from ..time_limit import run_check
 from . import server
 from .capacity import check_connections, check_limits
-from .code import Declarations, check_code, check_core, check_driver
+from .code import Declarations, check_code, check_core, check_driver, check_mail
 from .jobs import check_jobs
 from .lists import check_lists
 from .queries import host_and_port, open_connection
@@ -39,6 +39,7 @@ def check_services(site: Site) -> list[Finding]:
     results += run_check("D103", partial(check_driver, site))
     results += run_check("D105", partial(check_code, site, declared))
     results += run_check("D305", partial(server.check_passwords, site))
+    results += run_check("D309", partial(check_mail, site))
     conns: list[db.Connection] = []
     results += run_check("D501", partial(_connect, site, conns))
     checks: dict[str, Check] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from ... import fanout
+from ... import fanout, mail
 from ...actions import Resource
 from ...app import ProjectCode, declared_queues
 from ...errors import ForgeError
@@ -55,6 +55,16 @@ def check_driver(site: Site) -> Iterator[Finding]:
     version = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
     pure = psycopg.pq.__impl__ == "python"
     yield new_finding("D103", "warning" if pure else "ok", version)
+
+
+def check_mail(site: Site) -> Iterator[Finding]:
+    """Connect to the mail server and sign in, as for a message."""
+    url = site.settings["mail.url"]
+    if not url:
+        yield new_finding("D309", "skipped", "mail.url is not set: no message can be sent")
+        return
+    with mail.SMTPTransport(url).connected():
+        yield new_finding("D309", "ok", "accepts connections")
 
 
 def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
