@@ -34,7 +34,7 @@ help:  ## this list
 
 ##@ Use
 
-install: $(READY)  ## create the virtual environment .venv, with the compiled core if there is a compiler
+install: $(READY) $(MANUAL)  ## create the virtual environment .venv, with the compiled core if there is a compiler, and render the manual
 
 run: $(READY)  ## build an example, serve it and load its data; EXAMPLE=permits: the other one; SMOKE=1: check it and exit
 	@$(PY) examples/$(EXAMPLE)/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)

@@ -65,6 +65,17 @@ def test_without_venv_root_installs_it(tmp_path: Path, moved: bool) -> None:
     assert done.returncode == 7
 
 
+def test_an_installation_renders_the_manual_that_vendor_packs() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--what-if=docs/conf.py", "install"],
+        cwd=SCRIPT.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "-m sphinx" in done.stdout and "forge_min/_manual" in done.stdout
+
+
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_mypy_finds_the_package_from_a_project_of_its_own(tmp_path: Path) -> None:

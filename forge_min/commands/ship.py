@@ -11,6 +11,7 @@ from functools import partial
 from .. import ship
 from ..errors import UsageError
 from ..ops import print_result, warn
+from ..resources import manual
 from .project import find_root, read_resources
 
 _SOURCES = {
@@ -99,8 +100,11 @@ def vendor(args: argparse.Namespace) -> None:
         offline=args.offline,
         step=partial(_show_step, args),
     )
-    licences = vendored.licences.items()
-    lines = [f"{name:40} {licence or 'licence unknown'}" for name, licence in licences]
+    if manual() is None:
+        warn("vendor/manual is missing: this forge_min has no rendered manual (help F355)")
+    lines = [
+        f"{name:40} {licence or 'licence unknown'}" for name, licence in vendored.licences.items()
+    ]
     lines += [f"wrote static/{name}: commit it" for name in vendored.scripts]
     lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
     lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")

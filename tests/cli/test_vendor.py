@@ -6,9 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from forge_min.cli import main
 
 from .conftest import Cli, environment
 from .test_commands import on_a_terminal
@@ -24,6 +26,19 @@ def test_the_answer_is_data(cli: Cli, project: Path) -> None:
     assert answer["path"] == str(project / "vendor")
     assert answer["licences"]["forge-min"] == "MIT"
     assert sorted(answer["wheels"]) == sorted(p.name for p in project.glob("vendor/*/*.whl"))
+
+
+@pytest.mark.thorough
+def test_a_copy_without_its_manual_is_announced(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of an installed checkout, which has the sources of the manual only."""
+    for name in ("commands.ship", "ship.vendor.folder"):
+        monkeypatch.setattr(import_module(f"forge_min.{name}"), "manual", lambda: None)
+    assert main(["--project", str(project), "vendor", "--offline"]) == 0
+    warning = "warning: vendor/manual is missing: this forge_min has no rendered manual"
+    assert capsys.readouterr().err.startswith(warning)
+    assert not (project / "vendor" / "manual").exists()
 
 
 def test_platforms_and_what_is_installed_exclude_each_other(cli: Cli, project: Path) -> None:
