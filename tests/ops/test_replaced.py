@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
+import textwrap
 import threading
 import time
 import zipfile
@@ -17,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from artifact_runner import PYTHON, Process, Site
+from artifact_runner import DEADLINE, PYTHON, Process, Site, free_port
 
 pytestmark = pytest.mark.db
 Replace = Callable[[Path, Path], None]
@@ -135,6 +139,55 @@ def test_every_answer_stays_that_of_the_file_it_was_started_from(
     assert installed.status(installed.admin, "/metrics") == 200
     assert process.stop() == 0, process.log
     assert "Error" not in process.log and "Traceback" not in process.log
+
+
+UPGRADE = Path(__file__).parents[2] / "docs" / "operate" / "upgrade.md"
+
+
+def commands_of(section: str, *, port: int = 0, admin: int = 0) -> str:
+    """The commands of a section of the manual that start the new release, with these ports."""
+    text = UPGRADE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    (script,) = [textwrap.dedent(block) for block in blocks if "new.pyz" in block]
+    return script.replace("8001", str(port)).replace("9091", str(admin))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("section", ["With a short interruption", "One machine, without systemd"])
+def test_the_manuals_upgrades_without_systemd_work(
+    installed: Site, next_release: Path, section: str
+) -> None:
+    """On one machine: a second process on the port of the first ends with F503."""
+    old = installed.serve()
+    refused = installed.run("serve")
+    assert refused.returncode == 1 and "error[F503]" in refused.stderr
+    folder = installed.folder
+    shutil.copy(next_release, folder / "new.pyz")
+    (folder / "shop.pid").write_text(str(old.popen.pid))
+    port, admin = installed.port, installed.admin
+    if section.startswith("One"):
+        port, admin = free_port(), free_port()
+    for name, program in {"python3": f'exec {shlex.join(PYTHON)} "$@"', "nginx": "exit 0"}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{program}\n")
+        (folder / name).chmod(0o755)
+    environ = installed.environ | {"PATH": f"{folder}:{installed.environ['PATH']}"}
+    script = commands_of(section, port=port, admin=admin)
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(old.popen.wait)  # so that `kill -0` does not find a zombie
+        upgrade = subprocess.run(
+            ["sh", "-e", "-c", script], cwd=folder, env=environ, timeout=DEADLINE, check=False
+        )
+        try:
+            assert upgrade.returncode == 0 and ended.result(DEADLINE) == 0, old.log
+            deadline = time.monotonic() + DEADLINE
+            while installed.status(admin, "/readyz") != 200:
+                assert time.monotonic() < deadline, (folder / "shop.log").read_text()
+                time.sleep(0.02)
+            for path, data in static_files(next_release).items():
+                assert installed.ask("GET", path, port=port)[2] == data
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int((folder / "shop.pid").read_text()), signal.SIGTERM)
 
 
 def is_bound(site: Site) -> bool:
