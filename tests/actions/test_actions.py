@@ -374,6 +374,8 @@ def test_hooks_are_told_the_operation_and_the_row_before_it(works: Workshop) -> 
     assert deleted["before"]["details"] == {"a": 1} and deleted["before"]["deleted_at"] is None
     assert gone["before"] == {"id": str(maker.id), "name": "m", "version": 1}
     assert not {"forge_search", "tenant_id"} & set(deleted["before"])
+    restored = "select kind from forge_job where args->>'operation' = 'restore'"
+    assert works.sql(restored) == [("Changed",)]  # of after_update
 
 
 def test_a_unique_job_waits_once_for_a_row(works: Workshop) -> None:
