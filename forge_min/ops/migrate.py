@@ -34,8 +34,8 @@ def migrate_up(project: Project, args: argparse.Namespace) -> int:
     lines = [] if done else ["nothing to apply"]
     print_result({"applied": done, "role_sql": missing}, lines, as_json=args.json)
     if missing and not args.json:
-        print("-- this role lacks a privilege; run this as a superuser:", file=sys.stderr)
-        print(f"{missing}-- then run again: migrate up", file=sys.stderr)
+        reason = "-- this role lacks a privilege; run this as a superuser:"
+        print(f"{reason}\n{missing}-- then run again: migrate up", file=sys.stderr)
     return 1 if missing else 0
 
 
