@@ -26,6 +26,7 @@ from .resource import R, Relation, Transition, quote
 from .rule import Pending, apply_rules
 from .writer import ANY_VERSION, Item, WriteActions
 
+T = TypeVar("T")
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 MAX_REASON = 1000  # characters of the reason of a transition
@@ -175,6 +176,28 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
         self._retry(None, work)
         return {key: outcomes[key] for key in keys}
+
+    def run_verb(self, id: Any, version: int | None, verb: Callable[..., T], *args: Any) -> T:
+        """Return the result of a verb of the project, `verb(id, *args)`.
+
+        version: the version that the row must have; None or ANY_VERSION means any. With a version,
+            the row is locked, and the writes of the verb on this thread's own connection are in the
+            same transaction.
+
+        Raises NotFound and StaleVersion before the verb is called, and the errors of the verb.
+        """
+        if not version:
+            return verb(id, *args)
+        conn = self.connection()
+        row = f"{quote(self.resource.table)} where {this_row(self.resource)}"
+        sql = f'select "version" from {row} for no key update'
+        with db.transaction(conn):
+            rows = self._run(conn, sql, _key(id), write=True)
+            if not rows:
+                raise self._not_found(id)
+            if rows != [(version,)]:
+                raise self._stale()
+            return verb(id, *args)
 
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""

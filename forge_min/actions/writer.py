@@ -398,13 +398,16 @@ class WriteActions(IdempotentActions[R]):
             if again:
                 continue
             if stale:
-                raise StaleVersion(text("this was changed after you read it; read it again"))
+                raise self._stale()
             return WrittenRow(again is None, differing, values[: len(self.resource.columns)])
         raise self._contention()
 
     def _created(self, rows: Rows) -> dict[str, int]:
         """The number of rows of a create of many."""
         return {"create": len(rows) if self.resource.has_rule else sum(count for (count,) in rows)}
+
+    def _stale(self) -> StaleVersion:
+        return StaleVersion(text("this was changed after you read it; read it again"))
 
     def _contention(self) -> Unavailable:
         return Unavailable(text("other requests keep changing these rows; try again"), code="F406")

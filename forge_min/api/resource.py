@@ -198,9 +198,9 @@ class ResourceAPI:
         def handler(request: wsgi.Request) -> wsgi.Response:
             self._actions.allow(operation)
             key = self._key(request)
-            return self._once(
-                request, operation, lambda _: self._row_response(function(key, request))
-            )
+            version = self._version(request, key)
+            run = partial(self._actions.run_verb, key, version, function, request)
+            return self._once(request, operation, lambda _: self._row_response(run()))
 
         handler.__doc__ = doc
         return handler

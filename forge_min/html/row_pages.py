@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import SimpleNamespace as Item
@@ -54,7 +55,6 @@ _NOTICES = {
     "deleted": gettext_noop("Deleted."),
     "restored": gettext_noop("Restored."),
 }
-_OVERTAKEN = gettext_noop("Another user has changed this. Submit again to delete it anyway.")
 
 
 class RowPages:
@@ -118,7 +118,7 @@ class RowPages:
         self._actions.allow("read")
         row = self._actions.get(self._key(request))
         may, url = self._actions.may, request.root + self._path
-        context = {"row": row, "problem": problem, "hidden": csrf_field(request)}
+        context = {"row": row, "problem": problem, "hidden": _hidden(request, row)}
         context["trail"] = [self._list_link(request)]
         context["states"] = f"{url}/-/states" if self._actions.resource.transitions else ""
         name = title_of(self._actions, row)
@@ -164,14 +164,13 @@ class RowPages:
         """Ask for confirmation, again after a problem."""
         self._actions.allow("delete")
         row = self._actions.get(self._key(request))
-        version = hidden_inputs({"version": [row.version]})
         question = text("It disappears from all lists. You can restore it.")
         if not self._actions.resource.soft_delete:
             question = text("This cannot be undone.")
         context = {"question": question, "problem": problem, "row": row}
         context["action"] = self._row_url(request, row, "delete")
         context["cancel"] = self._row_url(request, row)
-        context["hidden"] = join([csrf_field(request), version])
+        context["hidden"] = _hidden(request, row)
         what = title_of(self._actions, row)
         context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
         title, status = text("Delete: {what}", what=what), 409 if problem else 200
@@ -181,28 +180,29 @@ class RowPages:
         """Delete the row, then redirect to the list."""
         self._actions.allow("delete")
         key = self._key(request)
-        row, pairs = self._actions.get(key), sent_form(request)
-        if pairs.get("version") != [str(row.version)]:
-            return self.ask_delete(request, text(_OVERTAKEN))
         try:
-            self._actions.delete(key, version=row.version)
+            self._actions.delete(key, version=_shown_version(request))
         except WRITE_ERRORS as err:
             return self.ask_delete(request, messages_of(err))
         soft = self._actions.resource.soft_delete
         return self._done(request, "deleted", undo=str(key) if soft else "")
 
     def transition(self, name: str, request: Request) -> Response:
-        """Change the state of the row, then redirect to it."""
+        """Change the state of the row as shown, then redirect to it."""
         self._actions.allow(name)
-        key, reason = self._key(request), first(sent_form(request), "reason")
-        return self._perform(request, lambda: self._actions.transition(key, name, reason=reason))
+        key, version = self._key(request), _shown_version(request)
+        reason = first(request.form(), "reason")
+        return self._perform(
+            request,
+            lambda: self._actions.transition(key, name, reason=reason, version=version),
+        )
 
     def verb(self, name: str, request: Request) -> Response:
-        """Call a verb of the project on the row, then redirect to it."""
+        """Call a verb of the project on the row as shown, then redirect to it."""
         self._actions.allow(name)
-        check_csrf(request)
-        key = self._key(request)
-        return self._perform(request, lambda: self._verbs[name](key, request))
+        key, version = self._key(request), _shown_version(request)
+        verb = self._verbs[name]
+        return self._perform(request, lambda: self._actions.run_verb(key, version, verb, request))
 
     def _perform(self, request: Request, work: Callable[[], Any]) -> Response:
         """Redirect to the row that `work` returns, or show its error on the page of the row."""
@@ -295,3 +295,17 @@ class RowPages:
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params.get("id", "new"))
+
+
+def _hidden(request: Request, row: Any) -> Raw:
+    """Return the hidden inputs of a form about a row: a token, and the version that is shown."""
+    return join([csrf_field(request), hidden_inputs({"version": [row.version]})])
+
+
+def _shown_version(request: Request) -> int:
+    """Check the token of a form, and return the version of the row that its page showed.
+
+    Returns -1, which no row has, for a form without a version.
+    """
+    sent = first(sent_form(request), "version")
+    return int(sent) if re.fullmatch("[1-9][0-9]{0,17}", sent) else -1

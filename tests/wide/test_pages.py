@@ -213,7 +213,7 @@ def test_a_row_is_deleted_by_the_version_that_was_looked_at(boss: Person) -> Non
     for version in ("", "0", "99999999999999999999999", "-1", "x", "\u0663"):
         boss.get(account + "/delete")
         page = boss.send({"version": version})
-        assert page.status == 409 and "Another user has changed this" in page.text, version
+        assert page.status == 409 and "read it again" in page.text, version
     assert "Deleted." in boss.send().text
 
 
