@@ -137,29 +137,39 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         return self._row(written.values)
 
     def perform_each(
-        self, keys: Sequence[Any], operation: str, *, reason: str = "", verb: Verb | None = None
+        self,
+        keys: Sequence[Any],
+        operation: str,
+        *,
+        reason: str = "",
+        verb: Verb | None = None,
+        versions: Sequence[int] | None = None,
     ) -> dict[Any, DomainError | None]:
         """Perform an operation on each of these rows, in one transaction: on all or on none.
 
         operation: "delete", "restore", or the name of a transition or a verb.
         reason: of a transition.
         verb: the function of a verb, called with a key.
+        versions: those of the rows that the caller has read; None means any. The error of a row
+            that has changed since is StaleVersion.
 
         Returns the error of each row, None for one on which the operation is possible. If one row
         has an error, nothing is changed.
         """
         self.allow(operation)
         outcomes: dict[Any, DomainError | None] = {}
+        expected = dict(zip(keys, versions or ()))
 
         def perform(key: Any, conn: db.Connection) -> None:
+            version = expected.get(key, ANY_VERSION)
             if verb is not None:
-                verb(key)
+                self.run_verb(key, version, verb)
             elif operation == "delete":
-                self.delete(key, version=ANY_VERSION, conn=conn)
+                self.delete(key, version=version, conn=conn)
             elif operation == "restore":
-                self.restore(key, version=ANY_VERSION, conn=conn)
+                self.restore(key, version=version, conn=conn)
             else:
-                self.transition(key, operation, reason=reason, conn=conn)
+                self.transition(key, operation, reason=reason, version=version, conn=conn)
 
         def work(conn: db.Connection) -> None:
             outcomes.clear()

@@ -167,8 +167,8 @@ def test_the_list_shows_what_a_job_on_its_rows_has_done(site: Followed) -> None:
     with site.paused():
         courses = site.running.registry.actions["courses"]
         with as_identity(ann):
-            keys = [row.id for row in courses.stream()]
-            job = insert_operation(courses, keys, "delete", {"_once": ["a token"]})
+            rows = {row.id: row.version for row in courses.stream()}
+            job = insert_operation(courses, rows, "delete", {"_once": ["a token"]})
         drain_jobs(site.running)
         done = site.client.get(f"/courses/-/selected/{job}", headers=ADMIN | {"Cookie": old})
         assert "Done for" in done.text and site.shows(OLD, Cookie=old)

@@ -64,13 +64,16 @@ def _perform(job: jobs.Job, actions: AnyActions, keys: Sequence[Any]) -> None:
     args = job.raw_args
     size = len(keys) if actions.resource.has_rule else _SIZE
     done = job.metadata.get("output", {}).get("done", 0)
+    versions = args.get("versions")  # not of a job that an earlier release inserted
     failed: list[tuple[str, str]] = []
 
     def perform(start: int) -> None:
         some = slice(start, start + size)
-        versions = {name: args[name][some] for name in args if name == "versions"}
         outcomes = actions.perform_each(
-            keys[some], args["operation"], reason=args["reason"], **versions
+            keys[some],
+            args["operation"],
+            reason=args["reason"],
+            versions=versions and versions[some],
         )
         failed.extend((str(key), messages_of(err)) for key, err in outcomes.items() if err)
 
@@ -89,9 +92,12 @@ def _perform(job: jobs.Job, actions: AnyActions, keys: Sequence[Any]) -> None:
     job.complete_tx(job.conn, output)
 
 
-def insert_operation(actions: AnyActions, keys: Sequence[Any], operation: str, pairs: Texts) -> int:
+def insert_operation(
+    actions: AnyActions, versions: Mapping[Any, int], operation: str, pairs: Texts
+) -> int:
     """Insert the job of an operation, which acts as the current user. Returns its id.
 
+    versions: key of each row → the version that the user has confirmed.
     pairs: of the form; the job is inserted once for its token.
 
     Raises Unauthenticated, Forbidden.
@@ -102,7 +108,8 @@ def insert_operation(actions: AnyActions, keys: Sequence[Any], operation: str, p
     args: dict[str, Any] = {
         "topic": actions.resource.topic,
         "operation": operation,
-        "keys": [str(key) for key in keys],
+        "keys": [str(key) for key in versions],
+        "versions": [*versions.values()],
         "reason": first(pairs, "reason"),
         "token": first(pairs, "_once"),
         "roles": sorted(identity.roles),

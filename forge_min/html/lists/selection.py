@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace as Item
@@ -10,9 +10,20 @@ from typing import Any
 from uuid import uuid4
 
 from ...actions import Filter, ListQuery
+from ...auth import current_identity
 from ...errors import BadRequest, DomainError
 from ...i18n import format_number, text
-from ...wsgi import Request, Response, csrf_field, first, hidden_inputs, join, redirect, sent_form
+from ...wsgi import (
+    Request,
+    Response,
+    csrf_field,
+    first,
+    hidden_inputs,
+    join,
+    redirect,
+    sent_form,
+    sign_form,
+)
 from ..fields import AnyActions, label_of
 from ..form import Texts
 from ..layout import Hyperlink, Layout, messages_of
@@ -25,6 +36,8 @@ MOST = 100  # rows that a request changes: those of the longest page of a list
 MOST_OF_JOB = 10_000  # rows that a job changes
 _CSV = "csv"
 Outcomes = Mapping[Any, DomainError | None]
+Versions = Mapping[Any, int]
+"""Key of a row → its version."""
 Verbs = Mapping[str, Callable[[Any, Request], Any]]
 
 
@@ -68,23 +81,40 @@ class Selection:
         if operation == _CSV:
             return export(self._actions, query)
         most = MOST_OF_JOB if pairs.get("all") and operation not in self._verbs else MOST
-        keys = list(map(self._actions.key_of, islice(self._actions.stream(query), most + 1)))
-        if not keys:
+        rows = islice(self._actions.stream(query), most + 1)
+        versions = {self._actions.key_of(row): row.version for row in rows}
+        if not versions:
             return redirect(f"{request.root}{self._path}")
-        if len(keys) > most:
+        if len(versions) > most:
             raise BadRequest(text("select at most {max} rows", max=most))
-        if first(pairs, "confirmed") != str(len(keys)):
-            return self._page(request, operation, keys, {})
-        if len(keys) > MOST:
-            job = insert_operation(self._actions, keys, operation, pairs)
+        confirmed = first(pairs, "confirmed")
+        if confirmed != self._signature(request, operation, versions):
+            problem = text("The rows have changed. Check them again.") if confirmed else ""
+            return self._page(request, operation, versions, problem, {})
+        if len(versions) > MOST:
+            job = insert_operation(self._actions, versions, operation, pairs)
             return redirect(f"{request.root}{self._path}/-/selected/{job}")
         reason, verb = first(pairs, "reason"), self._verbs.get(operation)
         outcomes = self._actions.perform_each(
-            keys, operation, reason=reason, verb=verb and (lambda key: verb(key, request))
+            [*versions],
+            operation,
+            reason=reason,
+            verb=verb and (lambda key: verb(key, request)),
+            versions=[*versions.values()],
         )
         if not any(outcomes.values()):
             return self._done(request, _DONE.get(operation, "updated"))
-        return self._page(request, operation, keys, outcomes)
+        return self._page(request, operation, versions, text("Nothing was changed."), outcomes)
+
+    def _signature(self, request: Request, operation: str, versions: Versions) -> str:
+        """Return the signature of an operation of this user on rows of these versions.
+
+        The form of the confirmation has it, so the operation is performed on the rows as they were
+        when the user was asked, and on no others.
+        """
+        rows = sorted(versions.items(), key=str)
+        parts = [self._actions.resource.topic, operation, current_identity().user, rows]
+        return sign_form(request, repr(parts).encode()).hex()
 
     def _query(self, request: Request, pairs: Texts, *, deleted: bool) -> ListQuery:
         """Return the query of the selected rows, or of all rows of the list.
@@ -98,14 +128,20 @@ class Selection:
         return replace(query, deleted=deleted)
 
     def _page(
-        self, request: Request, operation: str, keys: Sequence[Any], outcomes: Outcomes
+        self,
+        request: Request,
+        operation: str,
+        versions: Versions,
+        problem: str,
+        outcomes: Outcomes,
     ) -> Response:
         """Ask for confirmation; with outcomes, of the rows on which the operation is possible."""
-        is_job = len(keys) > MOST
-        shown = [] if is_job else keys
+        is_job = len(versions) > MOST
+        shown = [] if is_job else [*versions]
         names = titles_of_keys(self._actions, shown, deleted=operation == "restore")
-        remaining = [key for key in keys if not outcomes.get(key)]
-        hidden: dict[str, Sequence[Any]] = {"confirmed": [len(remaining)], "operation": [operation]}
+        remaining = {key: versions[key] for key in versions if not outcomes.get(key)}
+        signature = self._signature(request, operation, remaining)
+        hidden: dict[str, Iterable[Any]] = {"confirmed": [signature], "operation": [operation]}
         hidden |= {"all": ["1"], "_once": [uuid4()]} if is_job else {"key": remaining}
         needs = {t.name for t in self._actions.resource.transitions if t.needs_reason}
         url = f"{request.root}{self._path}"
@@ -115,7 +151,7 @@ class Selection:
                 Item(title=names.get(key, MISSING), problem=messages_of(outcomes.get(key)))
                 for key in shown
             ],
-            "problem": text("Nothing was changed.") if outcomes else "",
+            "problem": problem,
             "question": _question(len(remaining), bool(outcomes)),
             "possible": bool(remaining),
             "button": _item(operation).label,
@@ -128,7 +164,7 @@ class Selection:
             "trail": [Hyperlink(label, url)],
         }
         title = text("{operation}: {what}", operation=_item(operation).label, what=label)
-        status = 409 if outcomes else 200
+        status = 409 if problem else 200
         return self._layout.page(request, selection.render, title, status, **context)
 
 
