@@ -289,11 +289,18 @@ class Administrator:
         roles, lifetime: as in `credentials.create_key`; roles: None only for the system.
         tenant: the only tenant in which the key acts, if any.
 
-        Raises Forbidden for a user with roles that the administrator does not hold, and NotFound
-        F634 for a user outside the tenant.
+        Raises Forbidden for a user with roles that the administrator does not hold, and for another
+        one with a password; NotFound F634 for a user outside the tenant.
         """
         with self._changing(tenant), self._changing_account(id) as person:
             self._check_account_held(person)
+            identity = current_identity()
+            # SAFETY: with a key of another person, an administrator could approve an own request.
+            # The lock makes the first password wait, which ends the keys of administrators.
+            ((has_password,),) = db.run(self._conn, SQL["has_password"], {"user": id})
+            if has_password and not identity.system and identity.user != str(id):
+                command = f"auth create-key {person.user.email}"
+                raise Forbidden(text("only an operator may do this: {command}", command=command))
             if tenant and tenant.slug not in person.tenants:
                 raise NotFound(text("the user is not a member of this tenant"), code="F634")
             if roles is None:

@@ -134,7 +134,18 @@ select id, password from forge_user where email = lower(%(email)s) and disabled_
 -- name: hold_password
 select id from forge_user where id = %(user)s and password = %(kept)s and disabled_at is null for no key update
 
+-- name: has_password
+select password is not null from forge_user where id = %(user)s for no key update
+
+-- The first password of an account ends the keys that administrators created for it: they know them.
 -- name: set_password
+with first as (select id::text from forge_user where id = %(user)s and password is null),
+ended as (
+  update forge_token t set revoked_at = now()
+  from first, forge_audit a, jsonb_each(a.changes) change
+  where t.user_id = %(user)s and t.revoked_at is null and a.topic = 'forge_user' and a.resource_id = first.id
+    and a.actor not in ('', 'system', first.id) and split_part(change.key, ':', 1) = 'key' and change.value ->> 1 = t.hint
+)
 update forge_user
 set password = %(password)s, password_at = now(), reset_key = null, reset_until = null
 where id = %(user)s returning id

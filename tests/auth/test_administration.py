@@ -312,6 +312,37 @@ def test_keys_and_deactivation_need_the_roles_of_the_account(hospital: Hospital)
         anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.south)
 
 
+def test_an_administrator_never_knows_a_key_of_another_person(hospital: Hospital) -> None:
+    """With it, one person could both make and approve a request."""
+
+    def is_valid(key: str) -> bool:
+        try:
+            return bool(credentials.identify_key(hospital.conn, key))
+        except Unauthenticated:
+            return False
+
+    with hospital.acting(hospital.anna) as anna:
+        early = anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.north)
+        own = anna.create_key(hospital.anna, roles=["nurse"])
+        with as_identity(SYSTEM):
+            of_operator = Administrator(hospital.conn).create_key(hospital.nick, roles=None)
+        assert is_valid(early)
+        secret = signing.create_reset(hospital.conn, hospital.nick)
+        signing.use_reset(hospital.conn, secret, PASSWORD, 12)
+        assert not is_valid(early), "the account is a person now"
+        assert is_valid(of_operator) and is_valid(own)
+        for disabled in (False, True):
+            signing.set_disabled(hospital.conn, hospital.nick, disabled)
+            with pytest.raises(Forbidden, match="auth create-key nick@example.com"):
+                anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.north)
+        signing.set_disabled(hospital.conn, hospital.nick, False)
+        user = accounts.find_user(hospital.conn, "nick@example.com")
+        signing.set_password(hospital.conn, user, PASSWORD + "!", 12)
+        assert is_valid(of_operator), "only the first password ends keys"
+        with as_identity(SYSTEM):
+            assert Administrator(hospital.conn).create_key(hospital.nick, roles=None)
+
+
 def test_texts_that_no_page_can_show_are_refused(hospital: Hospital) -> None:
     with hospital.acting(hospital.anna) as anna:
         for name in ("a\0b", "x" * 201):

@@ -125,11 +125,19 @@ def test_an_administrator_of_a_tenant_sees_no_other(site: Site) -> None:
     assert nora.ask("POST", form.action, body).status == 403, "without a CSRF token"
 
 
-def test_a_key_is_shown_once_and_revoked(site: Site) -> None:
+def test_a_key_of_a_service_account_is_shown_once_and_revoked(site: Site) -> None:
+    with db.connect(site.environ["FORGE_DATABASE_URL"]) as conn:
+        robot = accounts.create_user(conn, "robot@example.com", name="Robot")
+        accounts.grant(conn, robot, ["member"], accounts.find_tenant(conn, "north").id)
     anna = signed_in(site, "anna")
+    options: dict[str, object] = {"tenant": "north", "role": ["member"], "name": "scanner"}
     anna.get("/-/people?q=nick")
     anna.click("Nick")
-    page = submit(anna, "/create-key", tenant="north", role=["member"], name="scanner", days="90")
+    refused = submit(anna, "/create-key", **options)
+    assert refused.status == 403 and "auth create-key nick@example.com" in refused.text
+    anna.get("/-/people?q=robot")
+    anna.click("Robot")
+    page = submit(anna, "/create-key", days="90", **options)
     key = next(word for word in page.text.split() if word.startswith(credentials.KEY))
     anna.click("Done")
     assert "A link for a new password was sent to the user." in submit(anna, "/link").text
