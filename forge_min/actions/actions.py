@@ -24,6 +24,7 @@ from .check import Check, KeyChanges, Operation
 from .reader import ReadActions
 from .resource import R, Relation, Transition, quote
 from .rule import Pending, apply_rules
+from .values import is_visible
 from .writer import ANY_VERSION, Item, WriteActions
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         change = self.resource.transition(name)
         if change.not_by:
             require()
-        check = Check({"reason": reason if reason.strip() else None})
+        check = Check({"reason": reason if is_visible(reason) else None})
         check.text("reason", required=change.needs_reason, max_len=MAX_REASON)
         params = _key(id, version) | {"forge_reason": check.result()["reason"] or ""}
         sql = self._sql(statement.transition, name)

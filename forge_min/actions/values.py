@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from functools import partial
 from typing import Any, NamedTuple
+from unicodedata import category
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from ..lazy import lazy_pattern
 
 EXACT = Context(prec=200_000)  # more digits than a numeric of PostgreSQL has
 JSON_DEPTH = 64  # of arrays and objects inside each other
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that show nothing
 
 _INT = lazy_pattern(r"-?[0-9]{1,20}")
 _DATE = lazy_pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # RFC 3339 section 5.6
@@ -53,6 +55,11 @@ _URL = lazy_pattern(
     re.IGNORECASE,
 )
 _NOT_A_URL = gettext_noop("must be a web address that begins with http:// or https://")
+
+
+def is_visible(value: str) -> bool:
+    """Return whether a text has a visible letter, number, mark of punctuation or symbol."""
+    return any(category(sign)[0] in "LNPS" and sign not in _BLANK for sign in value)
 
 
 def _string(value: object) -> str:
