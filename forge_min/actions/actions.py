@@ -19,7 +19,7 @@ from ..auth import current_identity, require
 from ..errors import Conflict, DomainError, FieldError, Forbidden, Invalid
 from ..i18n import text
 from . import statement
-from .base import Conn, scope, this_row
+from .base import Conn, Rows, scope, this_row
 from .check import Check, KeyChanges, Operation
 from .reader import ReadActions
 from .resource import R, Relation, Transition, quote
@@ -123,7 +123,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         Raises NotFound, StaleVersion, Invalid for a missing reason, Conflict F647 if no such
         transition leads from the current state, Forbidden F648 if `not_by` excludes the user.
         """
-        identity = self.allow(name)
+        self.allow(name)
         change = self.resource.transition(name)
         if change.not_by:
             require()
@@ -133,8 +133,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         sql = self._sql(statement.transition, name)
         written = self._write_row(conn, sql, params, "update")
         if not written.is_written:
-            names = (column.name for column in self.resource.columns)
-            raise _refusal(change, dict(zip(names, written.values)), identity.user)
+            row = dict(zip(self.resource.by_name, written.values))
+            raise _refusal(change, row[change.column])
         return self._row(written.values)
 
     def perform_each(
@@ -212,14 +212,23 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""
-        user = current_identity().user
-        columns = {column.name: column for column in self.resource.columns}
+        columns = self.resource.by_name
+        excluded: Rows = []
+        if any(each.not_by for each in self.resource.transitions):
+            params = _key(self.key_of(row)) | {"forge_actor": current_identity().user}
+            excluded = self._run(None, self._sql(statement.excluded), params)
         return [
             each
             for each in self.resource.transitions
             if columns[each.column].value_of(row) in each.steps and self.may(each.name)
-            if not each.not_by or user != str(columns[each.not_by].value_of(row))
+            if (each.name,) not in excluded
         ]
+
+    def locked(self, row: R) -> set[str]:
+        """Return the names of the fields that no update changes in the present state of a row."""
+        values = self.resource.to_json(row)
+        by_column = self.resource.locked.items()
+        return {name for column, states in by_column for name in states.get(values[column], ())}
 
     def is_inherited(self, *names: str) -> bool:
         """Whether the project overrides none of these methods."""
@@ -263,7 +272,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
             for (actions, key), column in cleared:
                 sql = actions._sql(statement.update, (column,), (), ())
                 values = {column: None, **_key(key)}
-                actions._write_row(conn, sql, values, "update", pending)
+                if actions._write_row(conn, sql, values, "update", pending).differing:
+                    raise Conflict(text("other rows still refer to this one"))
             for actions, key in reversed(doomed):
                 sql = actions._sql(statement.cascade_effects)
                 actions._write_row(conn, sql, _key(key), "delete", pending)
@@ -311,7 +321,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         values = check.result()
         locked, hidden = [name for name in values if name in self._frozen], self.hidden()
         # The error must not reveal whether a hidden value equals the new one.
-        errors += _immutable(name for name in locked if name in hidden)
+        errors += [self._unchangeable(name) for name in locked if name in hidden]
         frozen = tuple(name for name in locked if name not in hidden)
         if errors:  # compare frozen columns too, to report all errors together
             if not frozen:
@@ -323,7 +333,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         sql = self._sql(statement.update, changed, frozen, fields, tuple(merged))
         params = values | _key(id, version) | {f"forge_seen_{n}": s for n, s in merged.items()}
         written = self._write_row(conn, sql, params, "update")
-        if errors := errors + _immutable(written.differing):
+        if errors := errors + [self._unchangeable(name) for name in written.differing]:
             raise Invalid(errors, text("some values are not valid"))
         return self._row(written.values)
 
@@ -332,14 +342,9 @@ def _key(id: Any, version: int | None = None) -> dict[str, Any]:
     return {"forge_key": id, "forge_version": None if version == ANY_VERSION else version}
 
 
-def _immutable(names: Iterable[str]) -> list[FieldError]:
-    return [FieldError("/" + name, "immutable", text("cannot be changed")) for name in names]
-
-
-def _refusal(change: Transition, row: Mapping[str, Any], user: str) -> DomainError:
-    """The error of a transition that was not possible."""
-    state = row[change.column]
-    if change.not_by and state in change.steps and user == str(row[change.not_by]):
+def _refusal(change: Transition, state: str) -> DomainError:
+    """The error of a transition that was not possible from this state."""
+    if state in change.steps:
         message = text("another user than the one of {field} must do this", field=change.not_by)
         return Forbidden(message, code="F648")
     message = text("the state is {state}, from which this is not possible", state=state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -113,7 +113,8 @@ class Transition(NamedTuple):
     column: with the state.
     steps: state → next state.
     needs_reason: whether the caller must give a reason.
-    not_by: the column with a user that is excluded; "" for none.
+    not_by: whose users are excluded: a column with a user, operations that they have performed on
+        the row, or several, as "create, update"; "" for none.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Resource(NamedTuple, Generic[R]):
     rules: name of a PostgreSQL constraint → the rule that it enforces, about several fields.
     permissions: operation → roles.
     authored: the column created_by has the author of the row.
+    locked: column with states → state → the columns that no update changes in this state.
     reports: the reports by name.
     title: the template of the title of a row, "{patient.name}, {day}"; see html/titles.py.
     versioned: a change must name the version on which it is based.
@@ -174,6 +176,7 @@ class Resource(NamedTuple, Generic[R]):
     after_create: tuple[JobHook, ...] = ()
     after_update: tuple[JobHook, ...] = ()
     after_delete: tuple[JobHook, ...] = ()
+    locked: Mapping[str, Mapping[str, Sequence[str]]] = _NONE
 
     @property
     def hooks(self) -> tuple[JobHook, ...]:
@@ -189,6 +192,11 @@ class Resource(NamedTuple, Generic[R]):
     def key(self) -> Column:
         """The primary key."""
         return self.columns[0]
+
+    @property
+    def by_name(self) -> dict[str, Column]:
+        """The columns by their names."""
+        return {column.name: column for column in self.columns}
 
     def transition(self, name: str) -> Transition:
         """Return the transition of this name. Raises KeyError."""

@@ -7,6 +7,7 @@ Values are placeholders. A pipeline of BEGIN, four statements and COMMIT costs t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def update(
         resource,
         "update",
         fields,
-        frozen,
+        _prevents(resource, changed, frozen, PRIOR, GIVEN),
         sets=[f"{quote(name)} = %({name})s" for name in changed] + _stamps(resource),
         given=given,
         when=_differs([*changed, *fields], PRIOR, GIVEN),
@@ -101,21 +102,17 @@ def restore(resource: Resource[Any]) -> str:
 
 
 def transition(resource: Resource[Any], name: str) -> str:
-    """Set the state of a row to the next one, if its state has one and the user may.
+    """Set the state of a row to the next one, if its state has one and the user is not excluded.
 
     The reason is %(forge_reason)s. The result is that of `_change`.
     """
     change = resource.transition(name)
     column = quote(change.column)
-    steps = " ".join(
-        f"when {db.literal(state)} then {db.literal(following)}"
-        for state, following in change.steps.items()
-    )
-    following = f"case {PRIOR}.{column} {steps} end"
+    steps = db.literal(json.dumps(change.steps))
+    following = f"({steps}::jsonb ->> {PRIOR}.{column})"
     when = f"{following} is not null"
     if change.not_by:
-        user = f"{PRIOR}.{quote(change.not_by)}::text"
-        when += f" and {user} is distinct from %(forge_actor)s::text"
+        when += f" and '{name}' not in ({_excluded(resource)})"
     return _change(
         resource,
         "update",
@@ -125,6 +122,17 @@ def transition(resource: Resource[Any], name: str) -> str:
         names=f"array['{change.column}']",
         reason=True,
     )
+
+
+def excluded(resource: Resource[Any]) -> str:
+    """Select the transitions of a row from which the user %(forge_actor)s is excluded."""
+    prior = f"select * from {quote(resource.table)} where {this_row(resource)}"
+    return f"with {PRIOR} as ({prior}) {_excluded(resource)}"
+
+
+def _excluded(resource: Resource[Any]) -> str:
+    transitions = db.literal(json.dumps([each._asdict() for each in resource.transitions]))
+    return _fill("excluded", resource, topic=f"'{resource.topic}'", transitions=transitions)
 
 
 def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column) -> str:
@@ -157,13 +165,12 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
         live=' where "deleted_at" is null' if resource.soft_delete and not is_key else "",
         sets=[f"{quote(name)} = excluded.{quote(name)}" for name in changed] + _stamps(resource),
         differs=_differs(changed, "forge_t", "excluded"),
-        locked=_differs(frozen, "forge_t", "excluded"),
+        locked=_prevents(resource, changed, frozen, "forge_t", "excluded"),
         deleted=_marked("forge_t") if marks else "false",
         before=_before(resource, "update", {}),
         changed=_shown_changes(resource, changed, ROW),
         was_deleted=_marked(PRIOR) if marks else "false",
-        was_locked=_differs(frozen, PRIOR, GIVEN),
-        frozen=_differing(frozen, PRIOR, GIVEN),
+        frozen=_prevents(resource, changed, frozen, PRIOR, GIVEN),
         author_name=', "created_by"' if resource.authored else "",
         author_value=", nullif(%(forge_actor)s::text, '')" if resource.authored else "",
         both=both if resource.has_rule else "",
@@ -176,7 +183,7 @@ def _change(
     resource: Resource[Any],
     operation: str,
     fields: Names,
-    frozen: Names = (),
+    frozen: str = "'{}'::text[]",
     *,
     sets: Names,
     given: Names = (),
@@ -187,16 +194,16 @@ def _change(
     """Change one row if `when` is true; without `sets` delete it.
 
     fields: the many_to_many fields that an update writes, or that the audit shows.
-    frozen: the columns that must not differ.
+    frozen: SQL of the names of the columns that prevent the change.
     sets: SQL of the assignments.
     given: SQL of the new values.
     names: SQL of the names of changed columns.
     reason: the audit entry has %(forge_reason)s.
 
-    The result is (again, stale, names of frozen columns that differ, *columns). The columns are
-    those of the new row, or of the old one if nothing was written. again: null if the row was
-    written; true if its join rows changed while the statement waited for the lock, so it must be
-    sent again; false if it was not written for another reason. stale: the version is not
+    The result is (again, stale, names of columns that prevent the change, *columns). The columns
+    are those of the new row, or of the old one if nothing was written. again: null if the row was
+    written; true if it changed while the statement waited for the lock, so it must be sent
+    again; false if it was not written for another reason. stale: the version is not
     %(forge_version)s. For a resource with a rule, the columns of the old row follow.
     """
     table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
@@ -217,12 +224,12 @@ def _change(
         given=given or ["0 as forge_none"],
         write=change if sets else f"delete from {table} forge_t\nusing",
         differs=when,
-        again=again if fields else "false",
-        locked=_differs(frozen, PRIOR, GIVEN),
+        # A transition may depend on the history, which comes from the snapshot, too.
+        again=again if fields or reason else "false",
         before=_before(resource, operation, dict.fromkeys(fields, PRIOR)),
         changed=names,
         also=joins + effects,
-        frozen=_differing(frozen, PRIOR, GIVEN),
+        frozen=frozen,
         written=[_columns(resource, ROW), *[prior] * resource.has_rule],
         source=f"{ROW}, {PRIOR}" if resource.has_rule else ROW,
         unwritten=[prior, *[prior] * resource.has_rule],
@@ -287,7 +294,7 @@ def _columns(resource: Resource[Any], source: str) -> str:
 
 def sql_type(resource: Resource[Any], name: str) -> str:
     """Return the SQL type of a column, or of the keys in a many_to_many field."""
-    column = next((c for c in resource.columns if c.name == name), None)
+    column = resource.by_name.get(name)
     kind = (column or links(resource)[name]).type
     return _SQL_TYPES.get(kind, kind)
 
@@ -302,6 +309,21 @@ def _differing(names: Sequence[str], before: str, after: str) -> str:
     """SQL of the names of the columns that differ, as text[]."""
     cases = (f"case when {_differs([n], before, after)} then '{n}' end" for n in names)
     return f"array_remove(array[{', '.join(cases)}], null)" if names else "'{}'::text[]"
+
+
+def _prevents(
+    resource: Resource[Any], changed: Names, frozen: Names, before: str, after: str
+) -> str:
+    """SQL of the names of the columns that prevent a write, as text[].
+
+    They are frozen columns that differ, and changed ones that are locked in the row's state.
+    """
+    names = _differing(frozen, before, after)
+    if not resource.locked:
+        return names
+    parts = {"differing": _differing(changed, before, after), "source": before}
+    locked = _fill("locked", resource, states=db.literal(json.dumps(resource.locked)), **parts)
+    return f"{names} || {locked}"
 
 
 def links(resource: Resource[Any]) -> dict[str, Relation]:

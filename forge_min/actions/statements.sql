@@ -22,7 +22,7 @@ select $given
 $write forge_prior, forge_given
 where forge_t.$key = forge_prior.$key$tenant_t and ($differs)
   and (%(forge_version)s::bigint is null or forge_prior."version" = %(forge_version)s::bigint)
-  and not ($again) and not ($locked)
+  and not ($again) and cardinality($frozen) = 0
 returning forge_t.*, $before as forge_before, $changed as forge_names
 )$also
 select null, false, '{}'::text[], $written from $source
@@ -50,7 +50,7 @@ insert into $table as forge_t ($names$tenant_name$author_name)
 select $names$tenant_value$author_value from forge_given
 where (select count(*) from forge_prior) >= 0 order by $on
 on conflict ($target)$live do update set $sets
-where ($differs) and not ($locked) and not ($deleted)
+where ($differs) and cardinality($locked) = 0 and not ($deleted)
   and exists (select 1 from forge_prior where forge_prior.$on = forge_t.$on)
 returning forge_t.*
 ), forge_made as (
@@ -65,12 +65,39 @@ select case
   when forge_row.$on is not null then 'updated'
   when forge_prior.$on is null then 'missed'
   when $was_deleted then 'deleted'
-  when $was_locked then 'immutable'
-  else 'unchanged' end, case when $was_deleted then array[$on_name] else $frozen end$both
+  when cardinality($frozen) > 0 then 'immutable'
+  else 'unchanged' end, case
+  when forge_row.$on is not null or forge_prior.$on is null then '{}'
+  when $was_deleted then array[$on_name]
+  else $frozen end$both
 from forge_given
 left join forge_prior on forge_prior.$on = forge_given.$on
 left join forge_row on forge_row.$on = forge_given.$on
 order by forge_given.forge_n
+
+-- The columns that differ and that the state of the row locks. $states: column with states → state → columns.
+-- name: locked
+array(select forge_name from jsonb_each($states::jsonb) forge_c (forge_column, forge_by_state),
+    jsonb_array_elements_text(coalesce(forge_by_state -> (to_jsonb($source) ->> forge_column), '[]')) forge_n (forge_name)
+  where forge_name = any($differing))
+
+-- The transitions of the row from which the user is excluded: not_by names a column with the user, or an operation that
+-- the user has performed on the row, as the history shows. There, an update of a column with states is a transition.
+-- name: excluded
+select forge_m ->> 'name'
+from forge_prior, jsonb_array_elements($transitions::jsonb) forge_m,
+  unnest(string_to_array(forge_m ->> 'not_by', ', ')) forge_by
+where to_jsonb(forge_prior) ->> forge_by = %(forge_actor)s::text or not to_jsonb(forge_prior) ? forge_by and exists (
+  select from forge_audit forge_a
+  where forge_a.topic = $topic and forge_a.resource_id = forge_prior.$key::text
+    and forge_a.tenant_id is not distinct from $tenant::uuid and forge_a.actor = nullif(%(forge_actor)s::text, '')
+    and case when forge_a.operation = 'update' and exists (
+      select from jsonb_array_elements($transitions::jsonb) forge_o where forge_a.changes ? (forge_o ->> 'column'))
+    then exists (
+      select from jsonb_array_elements($transitions::jsonb) forge_o
+      where forge_o ->> 'name' = forge_by and forge_o -> 'steps' ->> (forge_a.changes -> (forge_o ->> 'column') ->> 0)
+        = forge_a.changes -> (forge_o ->> 'column') ->> 1)
+    else forge_a.operation = forge_by end)
 
 -- Inserts the join rows of new rows. The parameters are two arrays: the keys of the owner and of the target of each.
 -- name: link

@@ -228,8 +228,6 @@ class WriteActions(IdempotentActions[R]):
         visible = self._frozen - self.hidden()
         frozen = tuple(name for name in others if name in visible)
         sql = self._sql(statement.upsert, tuple(rows[0][1]), changed, frozen, on)
-        messages = {"immutable": text("cannot be changed")}
-        messages["deleted"] = text("belongs to a deleted entry")
         count: Counter[str] = Counter()
         for tried in range(AGAIN):
             try:
@@ -243,11 +241,13 @@ class WriteActions(IdempotentActions[R]):
                 if tried:
                     raise
                 continue
+            deleted = text("belongs to a deleted entry")
             wrong = [
-                FieldError(f"/{index}/{name}", state, messages[state])
+                self._unchangeable(name, f"/{index}")
+                if state == "immutable"
+                else FieldError(f"/{index}/{name}", state, deleted)
                 for (index, _), (state, names, *_) in zip(rows, results, strict=True)
                 for name in names
-                if state in messages
             ]
             wrong += [
                 FieldError(f"/{index}/{name}", "not_a_choice", _begins_as(initial))
@@ -405,6 +405,13 @@ class WriteActions(IdempotentActions[R]):
     def _created(self, rows: Rows) -> dict[str, int]:
         """The number of rows of a create of many."""
         return {"create": len(rows) if self.resource.has_rule else sum(count for (count,) in rows)}
+
+    def _unchangeable(self, name: str, item: str = "") -> FieldError:
+        """The error of a column that is immutable, or locked in the state of its row."""
+        if name in self._frozen:
+            return FieldError(f"{item}/{name}", "immutable", text("cannot be changed"))
+        message = text("cannot be changed in the present state")
+        return FieldError(f"{item}/{name}", "locked", message)
 
     def _stale(self) -> StaleVersion:
         return StaleVersion(text("this was changed after you read it; read it again"))

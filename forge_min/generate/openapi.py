@@ -95,6 +95,8 @@ def row_schema(shape: Shape) -> Json:
         properties[link.name] = shown | {"description": f"only with include={link.name}"}
     for states in shape.resource.states:
         properties[states.name]["x-transitions"] = states.transitions
+        if states.locked:
+            properties[states.name]["x-locked"] = states.locked
     required = [column.column for column in shape.columns if not column.visible_to]
     return {"type": "object", "properties": properties, "required": required}
 

@@ -79,9 +79,11 @@ def _resource(shape: Shape) -> dict[str, str]:
     if shape.title:
         options.append(f"title={shape.title!r}")
     permissions = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
+    locked = (f'"{states.name}": {dict(states.locked)!r}' for states in r.states if states.locked)
     blocks = [
         ("Relation", "relations=({})", map(_relation, shape.links)),
         ("Resource", "permissions={{{}}}", permissions),
+        ("Resource", "locked={{{}}}", locked),
         ("DeclaredReport", "reports={{{}}}", map(_report, r.reports)),
         ("Rule", "rules={{{}}}", _rules(r)),
         ("Transition", "transitions=({})", _transitions(r)),
@@ -157,7 +159,8 @@ def _transitions(r: ResourceIR) -> Iterator[str]:
     for states in r.states:
         for verb in states.verbs:
             steps = {s: verbs[verb] for s, verbs in states.transitions.items() if verb in verbs}
-            options = {"needs_reason": verb in states.reason, "not_by": states.excluded.get(verb)}
+            excluded = ", ".join(states.excluded.get(verb, ()))
+            options = {"needs_reason": verb in states.reason, "not_by": excluded}
             yield _call("Transition", [verb, states.name], [repr(steps)], **options)
 
 

@@ -90,7 +90,7 @@ def label_of(name: str) -> str:
 def input_fields(resource: Resource[Any]) -> tuple[FormField, ...]:
     """Return the fields that a create accepts, in the order of the schema, without states."""
     states = {transition.column for transition in resource.transitions}
-    columns = {c.name: c for c in resource.columns}
+    columns = resource.by_name
     relations = {r.column if r.kind == "belongs_to" else r.field: r for r in resource.relations}
     fields = []
     for name, (kind, rules) in rules_of(resource.check).items():

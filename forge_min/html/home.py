@@ -89,21 +89,22 @@ def _waiting(actions: AnyActions, url: str) -> Item | None:
     url: of the list.
     """
     resource, user = actions.resource, current_identity().user
-    columns = {column.name: column for column in resource.columns}
-    forward: dict[str, list[Transition]] = {}  # by state
+    columns = resource.by_name
+    own: list[Transition] = []
+    waiting: set[str] = set()
     for each in resource.transitions:
         order = columns[each.column].choices.index
         special = resource.roles(each.name) != resource.roles("update")
         for state, following in each.steps.items() if special else ():
             if order(following) > order(state) and actions.may(each.name):
-                forward.setdefault(state, []).append(each)
-    if not forward:
+                own.append(each)
+                waiting.add(state)
+    if not own:
         return None
-    own = [each for transitions in forward.values() for each in transitions]
-    column, states = columns[own[0].column], sorted(forward)
+    column, states = columns[own[0].column], sorted(waiting)
     conditions = [Filter(column, "in", states)]
     author, *more = {each.not_by for each in own}
-    if author and not more:
+    if author in columns and not more:
         other = f"({{}} or {quote(author)} is null)"
         conditions.append(Filter(columns[author], "ne", user, other))
     page = actions.list(ListQuery(tuple(conditions), limit=MAX_WAITING, counted=True))

@@ -65,8 +65,7 @@ def _related(actions: AnyActions, row: Any, paths: PagePaths, root: str) -> list
 
 def _section(relation: Relation, key: Any, target: AnyActions, paths: PagePaths, root: str) -> Item:
     """Return the first rows that refer to a key by the column of a relation."""
-    columns = {c.name: c for c in target.resource.columns}
-    same = (Filter(columns[relation.column], "eq", key),)
+    same = (Filter(target.resource.by_name[relation.column], "eq", key),)
     page = target.list(ListQuery(same, limit=MAX_ROWS, counted=True))
     fields = [f for f in list_columns(target) if f.name != relation.column][:MAX_COLUMNS]
     cells, path = Cells(target, page.rows, fields, paths, root), root + paths[relation.target]

@@ -31,6 +31,7 @@ from ..wsgi import (
     hidden_inputs,
     join,
     sent_form,
+    tag,
     user_zone,
 )
 from . import form, inputs, states
@@ -336,6 +337,8 @@ class ResourcePages(RowPages):
         marker = inputs.empty_marker(field, choices)
         control = inputs.control(field, texts, options=choices, wrong=bool(messages))
         html = join([marker, control, self._choice(field, opened)])
+        if opened.row is not None and field.name in self._actions.locked(opened.row):
+            html = tag("fieldset", html, disabled=True, class_="field")
         shown = {name: getattr(field, name) for name in _ATTRIBUTES}
         shown["group"] = inputs.is_group(field, choices)
         return Item(**shown, input=html, errors=messages)

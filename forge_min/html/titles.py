@@ -80,7 +80,7 @@ def _value(actions: AnyActions, row: Any, related: Related, relation: str, name:
         actions = actions.registry.actions[link.target]
     if row is None:
         return ""
-    column = next(c for c in actions.resource.columns if c.name == name)
+    column = actions.resource.by_name[name]
     return plain_text(column.type, column.value_of(row))
 
 

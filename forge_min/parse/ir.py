@@ -124,7 +124,7 @@ class ResourceIR:
     @property
     def authored(self) -> bool:
         """Whether a row has its author."""
-        return any("created_by" in states.excluded.values() for states in self.states)
+        return any(states.authored for states in self.states)
 
     @property
     def searchable(self) -> tuple[ColumnIR, ...]:

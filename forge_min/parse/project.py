@@ -136,16 +136,25 @@ def _check_fields(definition: Definition, resource: ResourceIR) -> None:
 def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
     if states.reason and not resource.auditable:
         yield "reason", problem("reason_without_history")
+    lockable = [c.column for c in resource.members if not (c.immutable or c.visible_to)]
+    for state, fields in states.locked.items():
+        for name in fields:
+            if name not in lockable:
+                yield f"locked.{state}", unknown("not_lockable", name, lockable)
     columns = {column.column: column for column in resource.columns}
-    for verb, name in states.excluded.items():
+    operations = ("create", "update", *states.verbs)
+    for verb, names in states.excluded.items():
         option = "not_by" if isinstance(states.not_by, str) else f"not_by.{verb}"
-        if name not in columns:
-            yield option, unknown("no_field", name, columns)
-            continue
-        column = columns[name]
-        is_user = column.type in ("uuid", "string", "text") and not column.target
-        if not is_user or not (column.immutable or name == "created_by"):
-            yield option, problem("not_a_user", name=quote(name))
+        for name in names:
+            column = columns.get(name)
+            if column is not None:
+                is_user = column.type in ("uuid", "string", "text") and not column.target
+                if not is_user or not (column.immutable or name == "created_by"):
+                    yield option, problem("not_a_user", name=quote(name))
+            elif name not in operations:
+                yield option, unknown("no_field", name, (*columns, *operations))
+            elif not resource.auditable:
+                yield option, problem("not_by_without_history")
 
 
 def _check_condition(
@@ -197,7 +206,7 @@ def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     if isinstance(part, schema.Trait | schema.WithHooks):
         return (f"{getattr(part, 'name', 'with_hooks')}()",)
     if isinstance(part, schema.States):
-        author = ['"created_by"'] * ("created_by" in part.excluded.values())
+        author = ['"created_by"'] * part.authored
         verbs = (f'permission("{verb}")' for verb in part.verbs)
         return (f'"{part.name}"', f'"{attribute_of(part.name)}"', *author, *verbs)
     name = part.name if isinstance(part, schema.Field) else name_of(part)

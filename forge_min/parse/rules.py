@@ -117,6 +117,9 @@ def _states(states: schema.States) -> Problems:
             if verb not in states.verbs:
                 unknown = names.unknown("unknown_transition", verb, states.verbs)
                 yield f"{option}.{verb}", unknown
+    for state in states.locked:
+        if state not in graph:
+            yield f"locked.{state}", names.unknown("unknown_state", state, graph)
     for verb, roles in states.roles.items():
         yield f"roles.{verb}", _roles("roles", roles)
 

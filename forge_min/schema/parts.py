@@ -161,6 +161,9 @@ class States:
     reason: the transitions that need a reason, which is kept in the history.
     not_by: {transition: field with a user}: this user must not perform it. One field for all
         transitions: "created_by", which is also added as the author of the row, or another name.
+        {transition: operations}: "create", "update" and transitions; users who have performed one
+        of them on the row, as its history shows, must not perform it.
+    locked: {state: fields}: no update changes them while the row is in this state.
     label, help: as of every field.
     """
 
@@ -169,7 +172,8 @@ class States:
     transitions: Mapping[str, Mapping[str, str]]
     roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reason: Sequence[str] = ()
-    not_by: Mapping[str, str] | str = field(default_factory=dict)
+    not_by: Mapping[str, str | Sequence[str]] | str = field(default_factory=dict)
+    locked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     label: str = ""
     help: str = ""
 
@@ -179,10 +183,17 @@ class States:
         return tuple(dict.fromkeys(verb for verbs in self.transitions.values() for verb in verbs))
 
     @property
-    def excluded(self) -> Mapping[str, str]:
-        """`not_by` as a mapping: transition → field."""
+    def excluded(self) -> Mapping[str, Sequence[str]]:
+        """`not_by` as a mapping: transition → a field and operations."""
         by_verb = self.not_by
-        return dict.fromkeys(self.verbs, by_verb) if isinstance(by_verb, str) else by_verb
+        if isinstance(by_verb, str):
+            by_verb = dict.fromkeys(self.verbs, by_verb)
+        return {verb: [who] if isinstance(who, str) else who for verb, who in by_verb.items()}
+
+    @property
+    def authored(self) -> bool:
+        """Whether a row has its author."""
+        return any("created_by" in names for names in self.excluded.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import make_dataclass
 from functools import partial
 from typing import Any
 
 import pytest
+from forge_min import db
 from forge_min.actions import Actions, Column, Transition
 from forge_min.auth import ANONYMOUS, Identity, as_identity
 from forge_min.errors import Conflict, DomainError, Forbidden, Invalid, StaleVersion
@@ -15,6 +17,7 @@ from forge_min.testing import TestDatabase
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from waiting import wait_for
 from workshop import ID, VERSION, Workshop, resource, together, workshop
 
 pytestmark = pytest.mark.db
@@ -193,6 +196,121 @@ def test_of_racing_transitions_one_wins_and_the_others_get_the_new_state(works: 
         assert len(errors) == 5
         assert all(isinstance(e, Conflict) and "approved" in e.message for e in errors), errors
         assert works.one("select version from permits where id = %s", row.id) == 3
+
+
+def change(works: Workshop, **changes: Any) -> Any:
+    """The actions of permits with other declarations."""
+    variant = PERMITS._replace(**changes)
+    return works.registry.add(type("PermitActions", (Actions,), {"resource": variant}))
+
+
+def test_no_way_of_writing_changes_a_field_that_the_state_of_the_row_locks(
+    works: Workshop,
+) -> None:
+    permits = change(works, locked={"status": {"submitted": ["title"], "approved": ["title"]}})
+    with as_identity(CLERK):
+        row = permits.create({"title": "a"})
+        permits.update(row.id, {"title": "b"})
+        permits.transition(row.id, "submit")
+        key = str(row.id)
+        for call, pointer in (
+            (lambda: permits.update(row.id, {"title": "c"}), "/title"),
+            (lambda: permits.update(row.id, {"title": None, "status": "submitted"}), "/title"),
+            (lambda: permits.replace(row.id, {"title": "c"}), "/title"),
+            (lambda: permits.replace(row.id, {}), "/title"),
+            (lambda: permits.upsert_many([{"id": key, "title": "c"}], key="id"), "/0/title"),
+        ):
+            with pytest.raises(Invalid) as caught:
+                call()
+            (error,) = caught.value.errors
+            assert (error.pointer, error.code) == (pointer, "locked"), call
+        same = {"title": "b", "status": "submitted"}
+        assert permits.update(row.id, same).version == 3
+        assert permits.replace(row.id, same).version == 3
+        assert permits.upsert_many([same], key="title") == (0, 0, 1)
+        new = [{"title": "d"}, {"title": "b"}]
+        assert permits.upsert_many(new, key="title") == (1, 0, 1), "new rows are not locked"
+        assert permits.locked(permits.get(row.id)) == {"title"}
+    with as_identity(OFFICER):
+        permits.transition(row.id, "reject", reason="a page is missing")
+        assert permits.update(row.id, {"title": "e"}).title == "e"
+
+
+def test_users_who_performed_an_operation_are_excluded_from_another(works: Workshop) -> None:
+    approve = Transition("approve", "status", GRAPH["approve"], False, "create, submit, update")
+    permits = change(works, transitions=(PERMITS.transitions[0], approve, PERMITS.transitions[2]))
+    author, editor, submitter, boss = (
+        Identity(user=name, roles=frozenset(["officer"])) for name in ("a", "e", "s", "b")
+    )
+    with as_identity(author):
+        row = permits.create({"title": "a"})
+    with as_identity(submitter):
+        permits.transition(row.id, "submit")
+    with as_identity(editor):
+        permits.update(row.id, {"title": "b"})
+    for who in (author, submitter, editor):
+        with as_identity(who):
+            names = {each.name for each in permits.possible_transitions(permits.get(row.id))}
+            assert names == {"reject"}
+            with pytest.raises(Forbidden) as caught:
+                permits.transition(row.id, "approve")
+            assert caught.value.code == "F648" and "create, submit, update" in caught.value.message
+    with as_identity(boss):
+        names = {each.name for each in permits.possible_transitions(permits.get(row.id))}
+        assert names == {"approve", "reject"}
+        permits.transition(row.id, "reject", reason="a page is missing")
+        permits.transition(row.id, "submit")  # of another state, but the same transition
+        with pytest.raises(Forbidden):
+            permits.transition(row.id, "approve")
+    with as_identity(Identity(user="c", roles=frozenset(["officer"]))):
+        assert permits.transition(row.id, "approve").status == "approved"
+
+
+def test_a_transition_that_waited_for_a_change_of_its_user_sees_it(works: Workshop) -> None:
+    """The history is read again: the statement began before the change was committed."""
+    approve = Transition("approve", "status", GRAPH["approve"], False, "update")
+    permits = change(works, transitions=(PERMITS.transitions[0], approve))
+    with as_identity(CLERK):
+        row = permits.create({"title": "a"})
+        permits.transition(row.id, "submit")
+    errors: list[BaseException] = []
+
+    def perform() -> None:
+        with as_identity(OFFICER):
+            try:
+                permits.transition(row.id, "approve")
+            except DomainError as err:
+                errors.append(err)
+
+    thread = threading.Thread(target=perform)
+    conn = permits.connection()
+    with as_identity(OFFICER), db.transaction(conn):
+        permits.update(row.id, {"title": "mine"}, conn=conn)
+        thread.start()
+        waiting = "select count(*) from pg_locks where not granted"
+        wait_for(lambda: works.one(waiting))
+    thread.join(30)
+    assert [getattr(err, "code", "") for err in errors] == ["F648"]
+    assert permits.get(row.id).status == "submitted"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["", " \t\u00a0", "\u200b\u200d", "\u2060\ufeff", "\u3164\u115f", "\u2800", "\ue000\x07"],
+)
+def test_a_reason_has_visible_characters(works: Workshop, reason: str) -> None:
+    permits = works["permits"]
+    with as_identity(OFFICER):
+        row = permits.create({})
+        permits.transition(row.id, "submit", reason=reason)
+        assert permits.audit_log(row.id).rows[0].reason == ""
+        with pytest.raises(Invalid) as wrong:
+            permits.transition(row.id, "reject", reason=reason)
+        assert [e.pointer for e in wrong.value.errors] == ["/reason"]
+        (error,) = permits.perform_each([row.id], "reject", reason=reason).values()
+        assert isinstance(error, Invalid)
+        shown = permits.transition(row.id, "reject", reason="\u200bנדחה")
+    assert shown.status == "rejected"
 
 
 def test_no_other_way_of_writing_changes_a_state(works: Workshop) -> None:

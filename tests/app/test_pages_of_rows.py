@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shutil
@@ -521,6 +522,45 @@ def test_if_match_of_a_verb_is_the_version_that_the_row_must_have(site: Runtime)
         answer = Client(site).post(f"/api/v1/admissions/{key}/round", json={}, headers=headers)
         assert answer.status == status, tag
     assert Client(site).post(f"/api/v1/admissions/{key}/round", headers=DOCTOR).status == 200
+
+
+def test_no_form_and_no_request_changes_what_a_state_locks(site: Runtime) -> None:
+    key = admit(site, note="old", due="2026-01-05")
+    submit(site, f"/admissions/{key}/transitions/admit", NURSE)
+    submit(site, f"/admissions/{key}/transitions/discharge", DOCTOR, reason="well")
+    shown = page(site, f"/admissions/{key}/edit")
+    locked = "".join(re.findall(r"<fieldset [^>]*disabled[^>]*>.*?</fieldset>", shown, re.S))
+    assert "old</textarea>" in locked and 'name="ward_id"' in locked and "due" not in locked
+    url = f"/api/v1/admissions/{key}"
+    row = Client(site).get(url, headers=NURSE).json
+    for method, body in (("PATCH", {"note": "new"}), ("PUT", row | {"note": None})):
+        sent = NURSE | {"Content-Type": "application/json"}
+        refused = Client(site).request(method, url, body=json.dumps(body).encode(), headers=sent)
+        assert refused.status == 422, refused.text
+        assert [e["pointer"] for e in refused.json["errors"]] == ["/note"]
+        assert "in the present state" in refused.text
+    same = Client(site).patch(url, json={"note": "old", "due": "2026-01-06"}, headers=NURSE)
+    assert same.status == 200 and same.json["due"] == "2026-01-06"
+    base = re.search(r'name="_base" value="([^"]+)"', page(site, f"/admissions/{key}/edit"))
+    assert base
+    sent = {"_base": base[1], "note": "new", "due": "2026-01-07"}
+    refused = submit(site, f"/admissions/{key}/edit", NURSE, **sent)
+    assert refused.status == 422 and "cannot be changed in the present state" in refused.text
+
+
+def test_who_performed_an_operation_on_a_row_has_no_button_for_the_next(site: Runtime) -> None:
+    key = admit(site)
+    submit(site, f"/admissions/{key}/transitions/admit", NURSE)
+    submit(site, f"/admissions/{key}/transitions/discharge", DOCTOR, reason="well")
+    other = DOCTOR | {"X-Test-User": "dan"}
+    assert "transitions/readmit" not in page(site, f"/admissions/{key}", DOCTOR)
+    assert "transitions/readmit" in page(site, f"/admissions/{key}", other)
+    refused = submit(site, f"/admissions/{key}/transitions/readmit", DOCTOR)
+    assert (
+        refused.status == 409 and "another user than the one of create, discharge" in refused.text
+    )
+    assert "not by: Create, discharge" in texts(page(site, "/admissions/-/states"))
+    assert submit(site, f"/admissions/{key}/transitions/readmit", other).status == 303
 
 
 def test_a_confirmation_is_for_the_rows_as_they_were_for_one_user_and_operation(

@@ -13,7 +13,7 @@ from forge_min import db
 from forge_min.actions import uuid7
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
-from forge_min.errors import StaleVersion
+from forge_min.errors import Conflict, StaleVersion
 from forge_min.generate import generate, scaffold_resource
 from forge_min.migrations import diff
 from forge_min.parse import parse_project
@@ -39,6 +39,7 @@ PROJECT = {
     "guest": (
         "Guest",
         'schema.belongs_to("Bed", on_delete="set_null"),'
+        ' schema.states("state", "in", {"in": {"leave": "out"}, "out": {}}, locked={"out": ["bed_id"]}),'
         ' schema.belongs_to("Guest", name="friend", on_delete="set_null"),',
     ),
     "node": ("Node", 'schema.belongs_to("Node", name="up", on_delete="cascade"),'),
@@ -106,6 +107,17 @@ def test_a_deletion_that_is_refused_leaves_those_that_follow_alone(site: Any) ->
             with pytest.raises(Exception, match="changed after|not found"):
                 beds.delete(id, version=version)
         assert (guests.get(guest.id).bed_id, guests.get(guest.id).version) == (bed.id, 1)
+
+
+def test_a_deletion_does_not_clear_a_reference_that_a_state_locks(site: Any) -> None:
+    bed = Factory.of(site, "beds").create()
+    guest = Factory.of(site, "guests").create(bed_id=bed.id)
+    beds, guests = site.registry.actions["beds"], site.registry.actions["guests"]
+    with as_identity(Identity("ann")):
+        guests.transition(guest.id, "leave")
+        with pytest.raises(Conflict, match="still refer"):
+            beds.delete(bed.id)
+        assert guests.get(guest.id).bed_id == bed.id
 
 
 def test_references_in_a_circle_end(site: Any) -> None:

@@ -14,6 +14,8 @@ admission = schema.define(
         },
         roles={"discharge": ["doctor"], "readmit": ["doctor"]},
         reason=["discharge"],
+        not_by={"readmit": ["create", "discharge"]},
+        locked={"discharged": ["note", "ward_id"]},
     ),
     schema.date("due", filterable=True, sortable=True),
     schema.text("note", max_len=500),
