@@ -269,7 +269,7 @@ def test_what_code_prints_is_on_stderr(
 
     found = check_services(make_site(code=load))
     assert of(found, "D105").state == "ok"
-    assert of(found, "D107").message == "they fit; kinds: 4"
+    assert of(found, "D107").message == "they fit; kinds: 4" and of(found, "D108").state == "ok"
     out, err = capsys.readouterr()
     assert err == "printed\n" and out == ""
 
@@ -440,6 +440,7 @@ def test_a_tenants_table_without_row_level_security_is_known_by_the_code(
         site = make_site(database.app_url, code=load, root=wide_code)
         well = check_services(site)
         assert states(well)["D604"] == states(well)["D601"] == states(well)["D107"] == "ok", well
+        assert of(well, "D108").message == "tickets"
         with db.connect(database.owner_url) as conn:
             conn.execute("alter table accounts disable row level security")
         found = check_services(site)

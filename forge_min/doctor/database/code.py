@@ -17,7 +17,7 @@ from ...actions import Resource
 from ...app import ProjectCode, declared_queues
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, format_error, new_finding, verdict
+from ..finding import Finding, format_error, join_names, new_finding, verdict
 from ..site import Site
 from ..time_limit import CheckTimeout
 
@@ -85,6 +85,9 @@ def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
     pages = ", ".join(page.path for page in code.app.pages if page.unsafe_eval)
     yield verdict("D106", "warning", pages and f"on {pages}", "on no page")
     yield from _declare(code, declared)
+    limited = [r for r in declared.resources if any(t.not_by for t in r.transitions)]
+    topics = join_names(r.topic for r in limited if not r.locked)
+    yield verdict("D108", "warning", topics, "none")
 
 
 def _declare(project: ProjectCode, declared: Declarations) -> Iterator[Finding]:
