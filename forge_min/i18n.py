@@ -28,6 +28,7 @@ _WEIGHT = lazy_pattern(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _PLACEHOLDER = lazy_pattern(r"\{([^{}]*)\}")
 _NUMBER = lazy_pattern(r"1(\D?)234(\D)5")
 _LONG = 10**21
+_MAX_HEADER = 1024  # characters of Accept, Accept-Encoding or Accept-Language; browsers send 150
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
 
@@ -166,7 +167,7 @@ def negotiate(accepted: str) -> str:
     Each range is looked up as in RFC 4647 section 3.4 ("de-CH" matches "de"), then as a prefix
     ("pt" matches "pt-br"). Malformed ranges are ignored.
     """
-    for wanted in _ranges(accepted) if LANGUAGES else ():
+    for wanted in _ranges(shortened(accepted)) if LANGUAGES else ():
         language = wanted
         while language and language not in LANGUAGES:
             if language == "en":
@@ -186,6 +187,16 @@ def _ranges(accepted: str) -> tuple[str, ...]:
     first = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
     ranges = [(-weight, name) for name, params, weight in first if weight and not params]
     return tuple(name for _, name in sorted(ranges, key=lambda item: item[0]))
+
+
+def shortened(header: str) -> str:
+    """Return the items of such a header that end within its first kilobyte.
+
+    Each item costs time, and caches keep the text.
+    """
+    if len(header) <= _MAX_HEADER:
+        return header
+    return header[: _MAX_HEADER + 1].rpartition(",")[0]
 
 
 def preferences(header: str) -> Iterator[tuple[str, Mapping[str, str], float]]:

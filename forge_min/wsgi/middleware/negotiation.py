@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, wraps
 
-from ...i18n import preferences, text
+from ...i18n import preferences, shortened, text
 from ...lazy import lazy_pattern
 from ..problem import HTTPProblem
 from ..request import Request
@@ -84,9 +84,13 @@ def _weight(header: str, names: tuple[str, ...]) -> float:
     return next((weights[name] for name in names if name in weights), 0.0)
 
 
+def _header(request: Request, name: str) -> str:
+    return shortened(request.header(name) or "")
+
+
 def accepts_gzip(request: Request) -> bool:
     """Return whether the client accepts gzip (Accept-Encoding)."""
-    return _weight(request.header("Accept-Encoding") or "", ("gzip", "x-gzip", "*")) > 0
+    return _weight(_header(request, "Accept-Encoding"), ("gzip", "x-gzip", "*")) > 0
 
 
 def preferred(request: Request, kinds: Sequence[str]) -> str:
@@ -94,7 +98,7 @@ def preferred(request: Request, kinds: Sequence[str]) -> str:
 
     Of equal ones, and if none is accepted, the first.
     """
-    header = request.header("Accept") or "*/*"
+    header = _header(request, "Accept") or "*/*"
     return max(
         kinds, key=lambda kind: _weight(header, (kind, f"{kind.partition('/')[0]}/*", "*/*"))
     )
@@ -105,7 +109,7 @@ def json_only(handler: Handler) -> Handler:
 
     @wraps(handler)
     def accepting(request: Request) -> Response:
-        header = request.header("Accept")
+        header = _header(request, "Accept")
         if header and not _weight(header, _RANGES):
             message = text("responses are application/json; accept that type")
             raise HTTPProblem(406, message, code="F526")
