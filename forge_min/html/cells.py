@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from ..actions import Relation, to_text
 from ..errors import DomainError
-from ..wsgi import Raw, check_url, show_date, tag, time_tag
+from ..i18n import text
+from ..wsgi import Raw, check_url, join, show_date, tag, time_tag
 from .fields import AnyActions, Fields, FormField
 from .titles import plain_text, titles
 
@@ -22,6 +23,7 @@ NUMBERS = ("int", "bigint", "decimal", "float")
 _EMPTY = Raw('<span class="none">–</span>')
 # OWASP, CSV Injection. The last four are the full-width forms of the first four.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_MAX_JSON = 10_000  # characters
 _TEXTS = ("string", "text", "slug", "email", "url", "enum")
 
 
@@ -109,7 +111,7 @@ def format_html(kind: str, value: object) -> Raw:
     if isinstance(value, date):
         return tag("time", show_date(value), datetime=value.isoformat())
     if kind == "json":
-        return tag("pre", json.dumps(value, ensure_ascii=False, indent=2))
+        return _json(value)
     value_text = plain_text(kind, value)
     if not value_text:  # an empty list
         return _EMPTY
@@ -122,6 +124,17 @@ def format_html(kind: str, value: object) -> Raw:
     if kind == "text":
         return tag("div", value_text, class_="text")
     return tag("span", value_text)
+
+
+def _json(value: object) -> Raw:
+    """Return a value of JSON, or the beginning of a long one."""
+    written = ""
+    for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+        written += part
+        if len(written) > _MAX_JSON:
+            note = tag("p", text("The value continues; this is its beginning."), class_="help")
+            return join([tag("pre", written[:_MAX_JSON]), note])
+    return tag("pre", written)
 
 
 def csv_head(fields: Fields) -> list[str]:
