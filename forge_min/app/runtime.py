@@ -350,15 +350,17 @@ class Runtime:
     def _middleware(self, authentication: Authentication, layout: Layout) -> list[wsgi.Middleware]:
         config, api, server = self._config, self._config.api, self._config.server
         rates = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in api.rate_limit.items()}
-        pages = [path + page for path in layout.resources for page in html.LISTING]
-        limits = wsgi.RateLimits(rates, api.prefix, [*pages, html.REPORTS + "/{name}"])
+        paths = layout.resources
+        exports = [f"{path}.csv" for path in paths]
+        limits = wsgi.RateLimits(rates, api.prefix, *paths, *exports, html.REPORTS)
+        costly = [path + page for path in paths for page in html.ROW_PAGES]
         most = server.max_per_client or max(1, server.threads // 2)
         in_production = config.env == "production"
         consistency = ReadYourWrites(self.registry.secret, secure=in_production)
         return [
             *([consistency] if config.database.replica_urls else []),
             wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
-            wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED),
+            wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED, costly),
             wsgi.CSRF(self.registry.secret, api.cors_origins, secure=in_production),
             limits,
             limit_waits(config.database.read_timeout, self._lock_wait, server.threads // 2),

@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from .home import show_home
     from .lists import PerformOnRows
     from .report import list_reports, show_report
-    from .resource import LISTING, ResourcePages
+    from .resource import ROW_PAGES, ResourcePages
 
 __getattr__ = lazy_exports(
     __name__,
     {"account.pages": ["AccountPages"], "report": ["list_reports", "show_report"]}
     | {"account.administration": ["AdministrationPages"]}
-    | {"resource": ["LISTING", "ResourcePages"], "home": ["show_home"]}
+    | {"resource": ["ROW_PAGES", "ResourcePages"], "home": ["show_home"]}
     | {"lists": ["PerformOnRows"], "form_page": ["FormPage"]},
 )
 
 __all__ = [
     "Account", "AccountLinks", "AccountPages", "AdministrationPages", "AnyActions",
     "BRAND_STYLESHEET", "Brand", "DeclaredForm", "DeclaredPage", "FormField", "FormPage", "HELP",
-    "Home", "KEYS", "LISTING", "Layout", "PEOPLE", "PerformOnRows", "ProblemPages", "REPORTS",
+    "Home", "KEYS", "Layout", "PEOPLE", "PerformOnRows", "ProblemPages", "REPORTS", "ROW_PAGES",
     "Render", "ResourcePages", "SendAccountLinks", "TENANTS", "display_fields", "input_fields",
     "label_of", "list_reports", "manual_file", "manual_page", "reset_path", "show_home",
     "show_report",

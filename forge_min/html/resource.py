@@ -45,8 +45,8 @@ from .report import aggregate_csv
 from .row_pages import RowPages
 from .titles import title_of
 
-LISTING = ("", ".csv", "/-/aggregate.csv", "/new", "/new/choices", "/{id}/edit", "/-/selected")
-"""The pages that list or search rows, below a resource's path: rate limits count them."""
+ROW_PAGES = ("/{id}", "/{id}/edit", "/{id}/delete", "/new/")
+"""The pages of one row, below a resource's path."""
 
 _CONFLICT = gettext_noop("Another user has changed the same fields. Choose which values to save.")
 _DIFFERS = gettext_noop("differs from the saved value; choose one of the two")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from html import unescape
 from http.client import HTTPConnection
 from urllib.parse import urlencode
 
@@ -91,7 +93,7 @@ def test_a_read_of_a_request_is_cancelled_in_time_and_nothing_else_is(
         assert [client.get(path).status for path in LISTS] == [200] * 3
 
 
-def test_pages_that_list_or_search_count_for_the_rate_limit(wide_database: TestDatabase) -> None:
+def test_all_pages_of_a_resource_count_for_the_rate_limit(wide_database: TestDatabase) -> None:
     limit = '{default = "2/1h", session = "1000/1h"}'
     with running_app(wide_database, FORGE_API_RATE_LIMIT=limit) as running:
         client = Client(running)
@@ -99,15 +101,54 @@ def test_pages_that_list_or_search_count_for_the_rate_limit(wide_database: TestD
             *LISTS,
             "/documents/new/choices?field=x",
             "/documents/new",
+            f"/documents/{ID}",
             f"/documents/{ID}/edit",
+            f"/documents/{ID}/delete",
         ]
         assert client.get("/documents").headers["RateLimit"].startswith('"default";r=1')
         client.get("/documents.csv")
         for path in paths:
             answer = client.get(path, headers={"Accept": "text/html"} if path != LISTS[0] else {})
             assert answer.status == 429 and "F525" in answer.text and answer.headers["Retry-After"]
-        for path in (f"/documents/{ID}", "/", "/static/forge/forge.css"):
+        assert client.post(f"/documents/{ID}/edit").status == 429
+        for path in ("/", "/static/forge/forge.css"):
             assert client.get(path).status != 429 and client.get(path).headers["RateLimit"] is None
+
+
+@pytest.mark.thorough
+def test_large_json_is_shortened_on_the_page_and_whole_in_the_form_and_the_api(
+    wide_database: TestDatabase,
+) -> None:
+    value = {"a": "<&>", "b": ["word"] * 100_000, "z": 1}
+    with running_app(wide_database) as running, ExitStack() as stack:
+        server = Server(("127.0.0.1", 0), running.application, threads=4)
+        server.start()
+        stack.callback(server.stop, 2.0)
+        conn = HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        stack.callback(conn.close)
+
+        def ask(path: str, method: str = "GET", body: str | None = None) -> str:
+            headers = {"X-Test-User": "ann", "X-Test-Roles": "anybody,admin"}
+            headers |= (
+                {"Content-Type": "application/json"} if body else {"Accept": "*/*," + "x," * 7000}
+            )
+            conn.request(method, path, body, headers)
+            response = conn.getresponse()
+            text = response.read().decode()
+            assert response.status in (200, 201) and response.headers["RateLimit"], text
+            return text
+
+        document = DOCUMENT | {"json": value}
+        id = json.loads(ask("/api/v1/documents", "POST", json.dumps(document)))["id"]
+        page = ask(f"/documents/{id}")
+        assert "&lt;&amp;&gt;" in page and "this is its beginning" in page
+        assert len(page) < 30_000 and '"z": 1' not in unescape(page)
+        form = unescape(ask(f"/documents/{id}/edit"))
+        assert form.count('"word"') == 100_000 and '"z": 1' in form
+        assert json.loads(ask(f"/api/v1/documents/{id}"))["json"] == value
+        small = json.dumps(DOCUMENT | {"json": {"word": 1}})
+        id = json.loads(ask("/api/v1/documents", "POST", small))["id"]
+        assert "this is its beginning" not in ask(f"/documents/{id}")
 
 
 def test_others_are_answered_while_one_clients_lists_are_slow(

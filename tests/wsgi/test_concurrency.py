@@ -20,6 +20,7 @@ from forge_min.wsgi import (
     Server,
     tenant_in_path,
 )
+from forge_min.wsgi.middleware import limits
 
 from waiting import wait_for
 from wsgi.conftest import Connect, Peer, Serve
@@ -44,7 +45,8 @@ class Site(NamedTuple):
 
     @property
     def taken(self) -> int:
-        return self.limit._clients.active
+        limit = self.limit
+        return limit._clients.active + limit._costly.active + limit._large.active
 
 
 @pytest.fixture
@@ -72,8 +74,9 @@ def new_site() -> Iterator[Callable[..., Site]]:
                 router.add(method, path, handler)
         router.add("GET", "/quick", lambda request: Response(200, b"quick", PLAIN))
         router.add("GET", "/hold.csv", hold)
+        router.add("GET", "/rows/{id}", hold)
         router.add("GET", "/free", lambda request: Response(200, b"free", PLAIN))
-        limit = ConcurrencyLimit(most, of_address, ["/free"])
+        limit = ConcurrencyLimit(most, of_address, ["/free"], ["/rows/{id}"])
         application = Application(
             router, middleware=[identify, limit], outer=[tenant_in_path], **options
         )
@@ -183,6 +186,58 @@ def test_one_csv_of_a_client_at_a_time_is_made(
     assert ask(connect(server), "/hold.csv").answer().status == 200
 
 
+LARGE_BODY = b"Host: a\r\nContent-Length: 65537\r\n\r\n" + bytes(65537)
+CHUNKED_BODY = (
+    b"Host: a\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n" + bytes(65537) + b"\r\n0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("costly", "most"),
+    [
+        (b"POST /hold HTTP/1.1\r\n" + LARGE_BODY, 1),
+        (b"POST /hold HTTP/1.1\r\n" + CHUNKED_BODY, 1),
+        (b"GET /rows/7 HTTP/1.1\r\nHost: a\r\n\r\n", 2),
+    ],
+    ids=["body", "chunks", "route"],
+)
+def test_large_bodies_and_costly_routes_leave_most_of_a_clients_share(
+    new_site: Callable[..., Site],
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    costly: bytes,
+    most: int,
+) -> None:
+    monkeypatch.setattr(limits, "WAIT", 20.0)
+    site = new_site(4)
+    server = serve(site.application, threads=8)
+    flood = [connect(server).send(costly) for _ in range(most)]
+    for _ in flood:
+        assert site.running.acquire(timeout=10)
+    flood += [connect(server).send(costly) for _ in range(3)]
+    wait_for(lambda: waiting(site) == 3)
+    # The rest is left to its small requests, also to a body of 64 KiB.
+    body = f"Host: a\r\nContent-Length: 65536\r\n\r\n{'-' * 65536}"
+    small = [connect(server).get("/hold"), connect(server).send(f"POST /hold HTTP/1.1\r\n{body}")]
+    for _ in small:
+        assert site.running.acquire(timeout=10)
+    site.go.set()
+    assert {peer.answer().status for peer in (*flood, *small)} == {200}
+    wait_for(lambda: site.taken == site.limit._addresses.active == waiting(site) == 0)
+
+
+def test_a_client_with_one_request_at_once_may_send_a_large_one(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(1)
+    server = serve(site.application, threads=2)
+    site.go.set()
+    peer = connect(server)
+    for _ in range(3):
+        assert peer.send(b"POST /hold HTTP/1.1\r\n" + LARGE_BODY).answer().status == 200
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_who_waits_goes_on_when_another_ends_with_its_body_and_in_its_tenant(
     new_site: Callable[..., Site], serve: Serve, connect: Connect, threads: int
@@ -249,20 +304,24 @@ def test_another_server_refuses_a_request_over_the_cap_at_once(
     site = new_site(2)
     statuses: list[int] = []
 
-    def call(path: str) -> None:
-        environ: dict[str, Any] = {"PATH_INFO": path}
+    def call(path: str, **more: str) -> None:
+        environ: dict[str, Any] = {"PATH_INFO": path, **more}
         setup_testing_defaults(environ)
         start = lambda status, headers, exc_info=None: statuses.append(int(status[:3]))  # noqa: E731
         site.application(environ, start)  # type: ignore[arg-type]
 
-    held = [threading.Thread(target=call, args=("/hold",)) for _ in range(2)]
-    for thread in held:
-        thread.start()
-    for _ in held:
-        assert site.running.acquire(timeout=20)
-    call("/quick")
+    # A body of unknown length counts as a large one, of which there is one here.
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked"}
+    held = [threading.Thread(target=call, args=("/hold",), kwargs=e) for e in (chunked, {})]
+    held[0].start()
+    assert site.running.acquire(timeout=20)
+    call("/quick", **chunked)
     assert statuses == [429]
+    held[1].start()
+    assert site.running.acquire(timeout=20)
+    call("/quick")
+    assert statuses == [429] * 2
     site.go.set()
     for thread in held:
         thread.join()
-    assert sorted(statuses) == [200, 200, 429] and site.taken == 0
+    assert sorted(statuses) == [200, 200, 429, 429] and site.taken == 0

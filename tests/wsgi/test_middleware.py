@@ -216,6 +216,23 @@ def test_accept_encoding_is_read_as_rfc_9110_has_it(header, takes):
     assert answer.of("Content-Encoding") == (["gzip"] if takes else [])
 
 
+@pytest.mark.parametrize("first", [900, 2000])
+def test_only_the_first_kilobyte_of_an_accept_header_is_read(first):
+    """An item that does not end within it is ignored, and so are those behind it."""
+    router = Router()
+    router.add("GET", "/api/rows", json_only(lambda request: json_response(LONG)))
+    app = Application(router, outer=[Compress()])
+    ignored = "x/" + "x" * (first - 2)
+    headers = {"HTTP_ACCEPT": f"text/html,{ignored},application/json,{ignored}"}
+    headers["HTTP_ACCEPT_ENCODING"] = f"br,{ignored},gzip,{ignored}"
+    answer = Answer(app, "GET", "/api/rows", headers)
+    is_read = first < 1024
+    assert answer.status == (200 if is_read else 406)
+    assert answer.of("Content-Encoding") == (["gzip"] if is_read else [])
+    # A client whose header has nothing that can be read has no preference.
+    assert Answer(app, "GET", "/api/rows", {"HTTP_ACCEPT": "x" * 15_000}).status == 200
+
+
 # -- rate limits -----------------------------------------------------------------------------------
 
 
@@ -232,6 +249,12 @@ def test_beyond_the_limit_an_answer_is_429_and_says_when_to_come_again():
     assert 1 <= int(refused.of("Retry-After")[0]) <= 20  # a third of the time, for one request
     assert refused.of("RateLimit-Policy") == ['"default";q=3;w=60']
     assert ask("/page").status == 200, "only what lies below the prefix is limited"
+
+
+def test_paths_and_what_lies_below_them_are_limited():
+    ask = made(middleware=[RateLimits({"default": (1, 60.0)}, "/api", "/pag", "/page")])
+    assert [ask("/page").status for _ in range(2)] == [200, 429]
+    assert ask("/page/of/nothing").status == 429 and ask("/pages").status == 404
 
 
 @pytest.mark.parametrize("secure", [False, True])

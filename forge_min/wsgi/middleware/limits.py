@@ -72,28 +72,25 @@ class RateLimiter:
 
 
 class RateLimits:
-    """Middleware that limits requests below a prefix, and of certain routes.
+    """Middleware that limits requests of certain paths.
 
     limits: how users are identified (`Identity.via`): (requests, seconds). "default" is for ways
         without an entry, and for anonymous users, which count by address.
-    prefix: of the limited paths.
-    routes: patterns of further limited routes.
+    paths: that are limited, with all paths below them.
 
     A response above the limit is 429 with Retry-After.
     """
 
-    def __init__(
-        self, limits: Mapping[str, tuple[int, float]], prefix: str, routes: Collection[str] = ()
-    ) -> None:
+    def __init__(self, limits: Mapping[str, tuple[int, float]], *paths: str) -> None:
         self._limits = {
             kind: (RateLimiter(count, seconds), f'"{kind}";q={count};w={ceil(seconds)}')
             for kind, (count, seconds) in limits.items()
         }
-        self._prefix, self._routes = prefix + "/", frozenset(routes)
+        self._paths = tuple(f"{path}/" for path in paths)
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Return the handler's response, or 429, with the state of the limit."""
-        if not request.path.startswith(self._prefix) and request.route not in self._routes:
+        if not f"{request.path}/".startswith(self._paths):
             return handler(request)
         fields, refused = self._take(request)
         response = handler(request) if refused is None else problem_response(refused, request.id)
@@ -146,6 +143,7 @@ def _network(address: str) -> str:
 
 
 WAIT = 1.0  # seconds
+LARGE = 65536  # bytes of a body
 EXPORTS = 1  # concurrent CSVs of one client: they hold the GIL, which all threads need
 MAX_PARKED = 256  # requests of one client that are parked
 _NO_TOTAL = 2**31 - 1
@@ -157,19 +155,30 @@ class ConcurrencyLimit:
     max_per_client: concurrent requests of one client.
     max_per_address: concurrent requests of all users of one address.
     exempt: routes that are not counted.
+    costly: routes of which a client may have half as many.
 
-    A request counts until its body ends: then `Application` or our server calls
+    Of requests with a body of more than 64 KiB it may have a quarter as many, but always one.
+
+    A request counts until its response ends: then `Application` or our server calls
     `environ["forge.release"]`. Routes that end with ".csv" have a lower limit of their own. A
     request that waits too long raises HTTPProblem 429, F644, with Retry-After.
     """
 
     def __init__(
-        self, max_per_client: int, max_per_address: int, exempt: Collection[str] = ()
+        self,
+        max_per_client: int,
+        max_per_address: int,
+        exempt: Collection[str] = (),
+        costly: Collection[str] = (),
     ) -> None:
         self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_client)
+        self._costly = Limiter(max_total=_NO_TOTAL, max_per_user=max(1, max_per_client // 2))
+        # PERF: decoding JSON holds the GIL; with half instead of a quarter, rows of other clients
+        # took 3.5 times as long (benchmarks/http/attacks.py, bodies).
+        self._large = Limiter(max_total=_NO_TOTAL, max_per_user=max(1, max_per_client // 4))
         self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
         self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_address)
-        self._exempt = frozenset(exempt)
+        self._exempt, self._costly_routes = frozenset(exempt), frozenset(costly)
         # Functions that resume the parked requests of a client or address, in order of arrival.
         self._parked: dict[str, dict[int, Callable[[], bool]]] = {}
         self._lock = threading.Lock()  # LOCK: guards changes of _parked
@@ -181,18 +190,22 @@ class ConcurrencyLimit:
         environ, user = request.environ, current_identity().user
         address = client_network(request)
         client = f"user {user}" if user else f"anonymous {address}"
-        clients = self._clients
+        limits = [(self._clients, client), (self._addresses, address)]
         if request.route.endswith(".csv"):
-            clients, client = self._exports, f"csv {client}"
-        try:
-            lease = clients.acquire(client)
-        except TooManyConnections:
-            raise self._park_or_refuse(clients, client, environ) from None
-        try:
-            environ[RELEASE] = partial(self._release, lease, self._addresses.acquire(address))
-        except TooManyConnections:
-            self._release(lease)
-            raise self._park_or_refuse(self._addresses, address, environ) from None
+            limits[0] = self._exports, f"csv {client}"
+        # After the client's own limit: a request that fails here wakes the next one there.
+        if _is_large(environ):
+            limits.insert(1, (self._large, f"large {client}"))
+        elif request.route in self._costly_routes:
+            limits.insert(1, (self._costly, f"costly {client}"))
+        leases: list[Lease] = []
+        for limiter, key in limits:
+            try:
+                leases.append(limiter.acquire(key))
+            except TooManyConnections:
+                self._release(*leases)
+                raise self._park_or_refuse(limiter, key, environ) from None
+        environ[RELEASE] = partial(self._release, *leases)
         return handler(request)
 
     def _release(self, *leases: Lease) -> None:
@@ -236,3 +249,10 @@ class ConcurrencyLimit:
                     break
             if not parked:
                 self._parked.pop(key, None)
+
+
+def _is_large(environ: Mapping[str, Any]) -> bool:
+    length: str = environ.get("CONTENT_LENGTH") or ""
+    if length.isdecimal():
+        return int(length) > LARGE
+    return "HTTP_TRANSFER_ENCODING" in environ  # of unknown length, as some servers pass it on
