@@ -8,7 +8,7 @@
 http: the built artifact of http/shop beside Flask, Django, FastAPI, Litestar and a bare
 application on granian, all on one embedded PostgreSQL; a second process, PostgreSQL's own limit,
 the start and slow handlers; a million requests and a thousand idle connections; a page beside
-Jinja2; a list from two standbys beside the same from the primary.
+Jinja2; a list from two standbys beside the same from the primary; a row beside ten attacks.
 live: the stream beside Go's net/http, sse-starlette and plain C; what a publish costs on both
 twins, and an event its commit. (live/retention.py, which takes an hour, is run by itself.)
 jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
@@ -63,7 +63,7 @@ CASES: dict[str, Any] = {
 
 SCRIPTS = (
     "http/bench.py", "http/limits.py", "http/endurance.py", "http/render.py",
-    "http/replicas.py",
+    "http/replicas.py", "http/attacks.py",
     "live/topics.py", "live/bench.py", "live/commits.py",
     "jobs/bench.py", "jobs/backlog.py",
     "observe/traces.py", "observe/metrics.py",

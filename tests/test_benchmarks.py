@@ -23,6 +23,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("http/replicas.py --runs 1", "share of the busier standby"),
         ("http/limits.py --seconds 1 --runs 1", "row, 2 processes beside 1, 64 connections"),
         ("http/endurance.py --seconds 1 --runs 1 --requests 20000", "memory of 1000 idle"),
+        ("http/attacks.py --seconds 1 --only Accept", "row p99 beside Accept of 15 kB"),
     ],
 )
 def test_a_benchmark_runs_to_its_end(script: str, said: str) -> None:

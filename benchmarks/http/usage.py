@@ -71,6 +71,16 @@ def rss_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def peak_mib(pid: int) -> float:
+    """Return the largest resident memory that the processes of the tree have had, in all."""
+    peaks = 0
+    for item in tree(pid):
+        with suppress(OSError):
+            status = Path(f"/proc/{item}/status").read_text()
+            peaks += int(status.partition("VmHWM:")[2].split()[0])
+    return peaks / 1024
+
+
 def processor_times() -> list[tuple[int, int]]:
     """Return (idle, total) ticks of each processor that this process may use."""
     times = []
