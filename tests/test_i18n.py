@@ -316,6 +316,8 @@ def three(tmp_path: Path) -> Iterator[None]:
         (" de ; q=0.5 ,, ; , pt-BR;q=2", "de"),
         ("de;level=1, pt", "pt-br"),
         (",".join(["fr"] * 30 + ["de"]), ""),
+        ("f" * 1021 + ",de,it", "de"),  # only its first 1,024 characters are read
+        ("f" * 1022 + ",de", ""),
     ],
 )
 def test_the_language_that_is_wanted_most_is_chosen(
