@@ -146,6 +146,7 @@ WAIT = 1.0  # seconds
 LARGE = 65536  # bytes of a body
 EXPORTS = 1  # concurrent CSVs of one client: they hold the GIL, which all threads need
 MAX_PARKED = 256  # requests of one client that are parked
+MAX_LARGE_PARKED = 8  # of those with a large body, which holds memory
 _NO_TOTAL = 2**31 - 1
 
 
@@ -222,10 +223,11 @@ class ConcurrencyLimit:
         with self._lock:
             self._parked.get(key, {}).pop(request, None)
         until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
+        most = MAX_LARGE_PARKED if _is_large(environ) else MAX_PARKED
         if (
             PARKS not in environ
             or time.monotonic() >= until
-            or len(self._parked.get(key, ())) >= MAX_PARKED
+            or len(self._parked.get(key, ())) >= most
         ):
             message = text(
                 "too many concurrent requests of one client; try again in {seconds} s", seconds=1
