@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..lazy import lazy_pattern
-from ..observe import Inspection, Profile, Wait, flame_graph, format_collapsed, merge_profiles
+from ..observe import Inspection, Profile, Wait, format_collapsed, merge_profiles
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
 from .inspection import ProcessInspector, Replies
 
@@ -64,7 +64,7 @@ class Profiles:
         names = self._selected(query)
         options = {"seconds": seconds, "hz": int(hz), "clock": clock}
         replies = self._inspect_alone(names, Inspection("profile", options))
-        return _profile_response(names, replies, request)
+        return _profile_response(names, replies)
 
     def _heap(self, request: Request) -> Response:
         query = request.query
@@ -139,17 +139,13 @@ def _top(query: Query) -> int:
     return int(_number(query, "top", 30, 1, 1000))
 
 
-def _profile_response(names: Sequence[str], replies: Replies, request: Request) -> Response:
-    """Return collapsed stacks, or a flame graph if the client prefers images or HTML."""
+def _profile_response(names: Sequence[str], replies: Replies) -> Response:
+    """Return collapsed stacks."""
     profiles: dict[str, Profile] = {name: reply.result for name, reply in replies.items()}
     profile = merge_profiles(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
     profiled = [f"process {name}; pid={reply.pid}" for name, reply in replies.items()]
     headers = [("X-Profiled", ", ".join([*profiled, *missing_lines(names, replies)]))]
-    if preferred(request, ("text/plain", "image/svg+xml", "text/html")) == "text/plain":
-        return text_response(format_collapsed(profile), headers=headers)
-    title = " and ".join(_head(name, reply.pid) for name, reply in replies.items())
-    headers.append(("Content-Type", "image/svg+xml"))
-    return Response(200, flame_graph(profile, title).encode(), headers)
+    return text_response(format_collapsed(profile), headers=headers)
 
 
 def _unavailable(message: str, seconds: int) -> HTTPProblem:

@@ -33,7 +33,6 @@ from .wsgi import http_attributes, record_response, trace_wsgi
 if TYPE_CHECKING:
     from .metrics.meter import MeterBridge
     from .otlp.exporter import OTLPExporter, new_exporter
-    from .profiles.flame import flame_graph
     from .profiles.inspector import Inspection, Inspector
     from .profiles.sampling import Profile, Wait, format_collapsed, merge_profiles
     from .recent_traces import Branch, Tree
@@ -44,9 +43,9 @@ __all__ = [
     "AccessLog", "Branch", "CONTENT_TYPE", "Inspection", "Inspector", "LineWriter", "MeterBridge",
     "MetricRegistry", "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "SingleFlight", "Snapshot",
     "Span", "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
-    "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
-    "format_collapsed", "http_attributes", "is_recording", "is_text",
-    "line_writer", "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler",
+    "aggregate", "counters_only", "current", "current_traceparent", "format_collapsed",
+    "http_attributes", "is_recording", "is_text", "line_writer", "log_context", "log_fields",
+    "merge_profiles", "new_exporter", "new_handler",
     "new_root", "record_response", "render_metrics", "scrape", "setup", "snapshot",
     "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
@@ -56,7 +55,6 @@ __getattr__ = lazy_exports(
     {
         "metrics.meter": ["MeterBridge"],
         "otlp.exporter": ["OTLPExporter", "new_exporter"],
-        "profiles.flame": ["flame_graph"],
         "profiles.inspector": ["Inspection", "Inspector"],
         "profiles.sampling": ["Profile", "Wait", "format_collapsed", "merge_profiles"],
         "recent_traces": ["Branch", "Tree"],

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ...lazy import lazy_pattern
 
@@ -26,6 +26,9 @@ Stack = tuple[str, ...]
 
 Position = tuple[CodeType, int]
 """The current instruction of a thread's innermost frame."""
+
+Profile = Mapping[Stack, int]
+"""Samples by stack."""
 
 # In the collapsed format ";" separates frames, a space the count, and a line end the stacks.
 _SEPARATORS = lazy_pattern(r"[\s;\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -41,25 +44,12 @@ _STARTS = frozenset(
 _MOST = 20_000  # stacks; a further one counts as the stack "..." of its thread
 
 
-class Profile(NamedTuple):
-    """The samples of a profile.
-
-    counts: samples by stack.
-    seconds: the duration.
-    clock: "cpu" counts a stack per 1/hz s of its thread's processor time, "wall" per 1/hz s.
-    """
-
-    counts: Mapping[Stack, int]
-    seconds: float
-    hz: int
-    clock: Clock
-
-
 def sample(seconds: float, hz: int, clock: Clock, wait: Wait) -> Profile:
     """Profile this process for the given seconds, or until `wait` returns true.
 
     hz: samples per second.
-    clock: "cpu" becomes "wall" on systems without processor time per thread (not Linux).
+    clock: "cpu" counts a stack per 1/hz s of its thread's processor time, "wall" per 1/hz s. "cpu"
+        becomes "wall" on systems without processor time per thread (not Linux).
     """
     cpu = clock == "cpu" and _processor_time(threading.current_thread()) is not None
     counter = _CPUCounter(hz) if cpu else _WallCounter(hz)
@@ -79,13 +69,11 @@ def sample(seconds: float, hz: int, clock: Clock, wait: Wait) -> Profile:
     finally:
         sys.setswitchinterval(interval)
     counter.finish()
-    return Profile(counter.counts, time.monotonic() - started, hz, counter.name)
+    return counter.counts
 
 
 class _WallCounter:
     """Counts every thread at every tick."""
-
-    name: Clock = "wall"
 
     def __init__(self, hz: int) -> None:
         self.counts: dict[Stack, int] = {}
@@ -137,8 +125,6 @@ class _CPUCounter(_WallCounter):
 
     At a position where threads are idle, the time is counted at the thread's next position.
     """
-
-    name: Clock = "cpu"
 
     def __init__(self, hz: int) -> None:
         super().__init__(hz)
@@ -221,13 +207,11 @@ def _processor_time(thread: threading.Thread) -> float | None:
 
 def merge_profiles(profiles: Mapping[str, Profile]) -> Profile:
     """Merge profiles of several processes, each stack below the name of its process."""
-    counts = {
+    return {
         (safe(f"process {name}"), *stack): count
         for name, profile in profiles.items()
-        for stack, count in profile.counts.items()
+        for stack, count in profile.items()
     }
-    first = next(iter(profiles.values()))
-    return first._replace(counts=counts, seconds=max(p.seconds for p in profiles.values()))
 
 
 def format_collapsed(profile: Profile) -> str:
@@ -235,7 +219,7 @@ def format_collapsed(profile: Profile) -> str:
 
     Source: stackcollapse (https://github.com/brendangregg/FlameGraph#2-fold-stacks).
     """
-    return "".join(f"{';'.join(s)} {n}\n" for s, n in sorted(profile.counts.items()))
+    return "".join(f"{';'.join(s)} {n}\n" for s, n in sorted(profile.items()))
 
 
 def safe(name: str) -> str:
