@@ -121,7 +121,7 @@ def test_memory_is_traced_between_start_and_stop_and_told_as_text_or_json(desk_o
         assert told.headers["content-type"] == "application/json"
         (one,) = json.loads(told.body)["processes"]
         assert one["process"] == "1" and one["tracing"] is True and len(one["top"]) == 2
-        assert re.fullmatch(r".+:\d+", one["top"][0]["where"]) and "changed" in one
+        assert re.fullmatch(r".+:\d+", one["top"][0]["where"])
         text = desk.ask(f"{PPROF}heap").text
         assert re.search(r"\ntop: bytes, blocks, where\n +[0-9,]+ +[0-9,]+  .+:\d+\n", text)
     finally:

@@ -29,7 +29,6 @@ class Heap:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # LOCK: `watch` calls the others
-        self._before: tuple[float, Sizes] | None = None  # the last reading
         self._since = 0.0
 
     def start(self) -> None:
@@ -37,18 +36,17 @@ class Heap:
         with self._lock:
             if not tracemalloc.is_tracing():
                 tracemalloc.start()
-                self._before, self._since = None, time.monotonic()
+                self._since = time.monotonic()
 
     def stop(self) -> None:
         """Stop tracing and forget all allocations. Idempotent."""
         with self._lock:
             tracemalloc.stop()
-            self._before = None
 
     def watch(self, seconds: float, top: int, wait: Wait) -> dict[str, Any]:
-        """Return the allocations of these seconds that are still held, as `read` does.
+        """Trace for these seconds, then return the same as `read`. 0 seconds: only `read`.
 
-        Traces for that time, unless tracing is on already. 0 seconds: the same as `read`.
+        If tracing is on already, it stays on, and earlier allocations are included.
         """
         if not seconds:
             return self.read(top)
@@ -56,7 +54,6 @@ class Heap:
             off = not tracemalloc.is_tracing()
             self.start()
             try:
-                self._before = time.monotonic(), _sizes()
                 wait(seconds)
                 return self.read(top)
             finally:
@@ -64,7 +61,7 @@ class Heap:
                     self.stop()
 
     def read(self, top: int) -> dict[str, Any]:
-        """Return the memory held now, and the change since the last call, `top` lines each."""
+        """Return the traced memory that is held now, as the `top` largest lines."""
         with self._lock:
             result: dict[str, Any] = {
                 "tracing": tracemalloc.is_tracing(),
@@ -73,19 +70,15 @@ class Heap:
             if not result["tracing"]:
                 hint = "give seconds, or start tracing, for the memory by line of code"
                 return result | {"hint": hint}
-            now, sizes, before = time.monotonic(), _sizes(), self._before
-            self._before = now, sizes
+            traced = time.monotonic() - self._since
             held, peak = tracemalloc.get_traced_memory()
-            result |= {
-                "traced_seconds": round(now - self._since, 1) if self._since else None,
+            return result | {
+                "traced_seconds": round(traced, 1) if self._since else None,
                 "traced_bytes": held,
                 "traced_peak_bytes": peak,
                 "tracing_costs_bytes": tracemalloc.get_tracemalloc_memory(),
+                "top": _rows(_sizes(), top),
             }
-            if before is not None:
-                result["changed_in_seconds"] = round(now - before[0], 1)
-                result["changed"] = _rows(_changes(before[1], sizes), top)
-            return result | {"top": _rows(sizes, top)}
 
 
 def _sizes() -> Sizes:
@@ -101,17 +94,9 @@ def _sizes() -> Sizes:
     return {line: held for line, held in sizes.items() if not line[0].startswith(_EXCLUDED)}
 
 
-def _changes(before: Sizes, after: Sizes) -> Sizes:
-    changes = {}
-    for line in before.keys() | after.keys():
-        old, new = before.get(line, (0, 0)), after.get(line, (0, 0))
-        changes[line] = new[0] - old[0], new[1] - old[1]
-    return {line: change for line, change in changes.items() if any(change)}
-
-
 def _rows(sizes: Sizes, top: int) -> list[dict[str, Any]]:
-    """Return the `top` lines, largest absolute size first."""
-    ordered = sorted(sizes.items(), key=lambda item: (-abs(item[1][0]), item[0]))
+    """Return the `top` lines, largest size first."""
+    ordered = sorted(sizes.items(), key=lambda item: (-item[1][0], item[0]))
     return [
         {"bytes": size, "blocks": blocks, "where": f"{file_name(file)}:{line}"}
         for (file, line), (size, blocks) in ordered[:top]

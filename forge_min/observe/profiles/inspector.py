@@ -33,7 +33,7 @@ class Inspection(NamedTuple):
 
 
 class Inspector:
-    """Inspects this process. Starts no thread, and stores only the last reading of the heap."""
+    """Inspects this process. Starts no thread, and stores no results."""
 
     def __init__(self) -> None:
         self._heap = Heap()
