@@ -19,7 +19,6 @@ class Source(SimpleNamespace):
             "alive": lambda: {"version": "1.2", "commit": "abc", "impl": "c"},
             "ready": lambda: (True, {}),
             "jobs": lambda: None,
-            "figures": lambda: ([], None),
             "inspector": ProcessInspector(),
         }
         super().__init__(**values | options)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol
 
 from ..observe import Inspection, Inspector, Wait
 from ..wsgi import Handler
-from .history import Figures
 
 
 class Reply(NamedTuple):
@@ -49,8 +48,7 @@ class ProcessInspector:
 class HealthSource(Protocol):
     """The values that the admin server shows.
 
-    `figures` is called on the thread `admin-history`, the others on the threads `admin-N`;
-    `inspector` is also read when the AdminServer is built.
+    It is called on the threads `admin-N`; `inspector` is also read when the AdminServer is built.
     """
 
     @property
@@ -68,6 +66,3 @@ class HealthSource(Protocol):
 
     def jobs(self) -> Handler | None:
         """Return the handler of the jobs page; None until the application has started."""
-
-    def figures(self) -> Figures:
-        """Return the values of the plots, read every 2 s."""

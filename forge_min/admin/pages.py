@@ -8,22 +8,18 @@ from types import SimpleNamespace as Item
 
 from ..resources import files
 from ..wsgi import Raw, Request, Response, html_response
-from .history import History
 from .inspection import HealthSource, ProcessInspector
-from .plots import plots
 from .templates import overview, profiles
 
-# Without scripts the page reloads; with scripts only its plots do.
+# Without scripts the page reloads; with scripts only its facts do.
 _FRESH = Raw(
     '<noscript><meta http-equiv="refresh" content="10"></noscript>\n'
     '<script src="/static/admin/admin.js" defer></script>'
 )
 
 
-def show_overview(
-    health: HealthSource, history: History, project: str, started: float, request: Request
-) -> Response:
-    """Return the page with the facts of the site and its plots. Uses no database.
+def show_overview(health: HealthSource, project: str, started: float, request: Request) -> Response:
+    """Return the page with the facts of the site. Uses no database.
 
     project: the project's name.
     started: time.monotonic() at the start of the process.
@@ -41,7 +37,6 @@ def show_overview(
         title="Overview",
         head=_FRESH,
         facts=[Item(name=name, value=value) for name, value in facts.items()],
-        plots=plots(history.points()),
     )
     return html_response(page)
 

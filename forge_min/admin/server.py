@@ -17,7 +17,6 @@ from .. import wsgi
 from ..errors import ServerError
 from ..resources import files, manual
 from .access import Access
-from .history import History
 from .inspection import HealthSource
 from .pages import show_icon, show_overview, show_profiles
 from .profiles import PATH, Profiles
@@ -63,14 +62,13 @@ class AdminServer:
             )
         self._health = health
         self._stopping = threading.Event()
-        self._history = History(health.figures)
         access = Access(token, host)
         inspected = health.inspector, self._stopping.wait
         started = time.monotonic()
         routes: dict[str, wsgi.Handler] = {
             **access.routes(),
             **Profiles(*inspected).routes(),
-            "GET /": partial(show_overview, health, self._history, project, started),
+            "GET /": partial(show_overview, health, project, started),
             "GET /favicon.ico": show_icon,
             f"GET {PATH}": partial(show_profiles, health.inspector, project),
             "GET /debug/traces": partial(show_traces, *inspected, project),
@@ -110,13 +108,11 @@ class AdminServer:
     def start(self) -> None:
         """Start serving. Idempotent."""
         self._server.start()
-        self._history.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Stop profiles, wait at most `timeout` seconds for responses, then close. Idempotent."""
         self._stopping.set()
         self._server.stop(timeout)
-        self._history.stop()
 
     def _metrics(self, request: wsgi.Request) -> wsgi.Response:
         kind, body = self._health.metrics(request.header("Accept") or "")

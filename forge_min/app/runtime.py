@@ -240,8 +240,8 @@ class Runtime:
             self._stack.callback(replicas.stop)
         # Each thread of the admin server has its own connection.
         database = self._admin_database = self._new_database(c.url, " admin")
-        self.job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: self.job_counts.result() or {})
+        job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
+        self.metrics.watch("forge_jobs", lambda: job_counts.result() or {})
 
     def _new_database(self, url: str, suffix: str = "", **options: Any) -> db.Database:
         """Return a database; `stop` closes its connections. suffix: of their name."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..observe import MetricRegistry, Snapshot, scrape, snapshot
+from ..observe import MetricRegistry, scrape
 
 if TYPE_CHECKING:
-    from ..admin import history, inspection
+    from ..admin import inspection
     from ..app import Runtime
     from ..config import Config
-
-_JOBS_INTERVAL = 14.0  # seconds between two queries; the leader counts jobs every 15
 
 
 def has_admin(config: Config, *, worker: bool) -> bool:
@@ -38,8 +35,6 @@ class Health:
     def __init__(self, build: Mapping[str, Any]) -> None:
         self.build = build
         self.running: Runtime | None = None
-        self._jobs: history.JobCounts = None
-        self._jobs_until = 0.0
 
     @cached_property
     def inspector(self) -> inspection.ProcessInspector:
@@ -68,20 +63,3 @@ class Health:
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Return content type and body of /metrics, in the format that `accept` prefers."""
         return scrape(self.running.metrics.registry if self.running else MetricRegistry(), accept)
-
-    def counted(self) -> Snapshot:
-        """Return the series of the plots of this process, without a query to the database."""
-        from ..admin import history
-
-        return snapshot(self.running.metrics.registry, history.SERIES) if self.running else []
-
-    def figures(self) -> history.Figures:
-        """Return the data of the plots, read on a thread with its own connection."""
-        now = time.monotonic()
-        if now >= self._jobs_until and self.running is not None and not self.running.draining:
-            try:
-                self._jobs = self.running.job_counts.result()
-            except Exception:  # the database is away, which /readyz reports
-                self._jobs = None
-            self._jobs_until = now + _JOBS_INTERVAL
-        return self.counted(), self._jobs

@@ -98,7 +98,7 @@ def test_four_threads_answer_and_end_with_stop() -> None:
     server.start()
     mine = [t for t in threading.enumerate() if t not in before]
     assert sorted(t.name for t in mine) == [
-        *(f"admin-{n}" for n in range(1, 5)), "admin-history", "admin-io", "admin-timeouts",
+        *(f"admin-{n}" for n in range(1, 5)), "admin-io", "admin-timeouts",
     ]  # fmt: skip
     server.stop()
     server.stop()

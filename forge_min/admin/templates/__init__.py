@@ -1,3 +1,3 @@
 """The pages of the admin server; setup.py compiles each to the module of its name."""
 
-__all__ = ["job", "jobs", "overview", "plots", "profiles", "queues", "sign_in", "traces"]
+__all__ = ["job", "jobs", "overview", "profiles", "queues", "sign_in", "traces"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from operator import add
 from typing import NamedTuple
@@ -30,12 +30,11 @@ class MetricSnapshot(NamedTuple):
 Snapshot = list[MetricSnapshot]
 
 
-def snapshot(registry: MetricRegistry, names: Collection[str] = ()) -> Snapshot:
-    """Return all metrics now, or those with the given names. The result can be pickled."""
+def snapshot(registry: MetricRegistry) -> Snapshot:
+    """Return all metrics now. The result can be pickled."""
     return [
         MetricSnapshot(m.name, m.help, m.kind, m.label_names, m.bounds, m.across, _rows(m))
         for m in registry.collect()
-        if not names or m.name in names
     ]
 
 

@@ -25,8 +25,6 @@ from ..health import Health
 ADMIN = "admin"
 STATE = Inspection("state")
 """Whether the process is ready, the reasons if it is not, and all its metrics."""
-COUNTED = Inspection("counted")
-"""The series of the plots. Sends no query to the database."""
 
 PATIENCE = 2.0  # seconds to wait for a response that needs no work
 _POLL_INTERVAL = 0.1  # seconds between two checks whether the response is still wanted
@@ -56,8 +54,6 @@ def _respond(health: Health, inspector: Inspector, question: Inspection, reply: 
             running = health.running
             answer: Any = snapshot(running.metrics.registry) if running else []
             answer = (health.ready(), answer)
-        elif question == COUNTED:
-            answer = health.counted()
         else:
             answer = inspector.inspect(question, reply.poll)
         reply.send((os.getpid(), answer))

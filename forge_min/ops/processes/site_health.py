@@ -15,7 +15,7 @@ from zlib import crc32
 from ...admin import inspection
 from ...observe import SingleFlight, Snapshot, aggregate, counters_only, scrape, snapshot
 from ..health import Health
-from .parent_channel import COUNTED, PATIENCE, STATE, ChildInspector
+from .parent_channel import PATIENCE, STATE, ChildInspector
 
 _HEAD = Struct("<QI")  # bytes, and their checksum
 
@@ -100,11 +100,6 @@ class SiteHealth(Health):
             ended = aggregate([counters_only(own), self._ended])
             self._memory.save(Counters(ended, self._pids, self._latest))
             return scrape(aggregate([own, self._ended, *self._latest.values()]), accept)
-
-    def counted(self) -> Snapshot:
-        """Return the series of the plots, of all processes that respond now."""
-        responses = self._children.inspect(self._children.serving(), COUNTED)
-        return aggregate([super().counted(), *(of.result for of in responses.values())])
 
     def _ask(self) -> inspection.Replies:
         """Request the state of all processes, and store their metrics."""
