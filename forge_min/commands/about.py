@@ -1,11 +1,11 @@
-"""help, and completion in bash."""
+"""The command `help`: commands, error codes and the manual."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,13 +14,6 @@ from ..ops import print_result
 from ..resources import manual, manual_url, table
 
 CODES = table(__package__.rpartition(".")[0], "codes.toml")
-_BASH = """\
-_forge_min() {
-    local IFS=$'\\n'
-    COMPREPLY=($("${COMP_WORDS[0]}" completion bash -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-}
-complete -o default -F _forge_min forge-min
-"""
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
@@ -69,47 +62,3 @@ def _write_manual(folder: Path, *, as_json: bool) -> None:
     shutil.copytree(source, folder, dirs_exist_ok=True)
     lines = [f"wrote {folder / 'index.html'}: open it in a browser"]
     print_result({"path": str(folder)}, lines, as_json=as_json)
-
-
-def completion(args: argparse.Namespace) -> None:
-    """Print the script for bash, or with a line the completions of its last word."""
-    if args.line:
-        print(*completions(args.parser, args.line), sep="\n")
-    else:
-        print(_BASH, end="")
-
-
-def completions(parser: argparse.ArgumentParser, line: Sequence[str]) -> list[str]:
-    """Return the completions of the last word.
-
-    Names of files are left to the shell.
-
-    line: the words after forge-min. --option=value is one word, or three if "=" is in bash's
-        COMP_WORDBREAKS.
-    """
-    *before, last = line
-    prefix, assigned = "", True
-    if last == "=":
-        last = ""
-    elif before[-1:] == ["="]:
-        before.pop()
-    elif last.startswith("--") and "=" in last:
-        option, _, last = last.partition("=")
-        before, prefix = [*before, option], f"{option}="
-    else:
-        assigned = False
-    command = parser
-    for word in before:
-        command = subcommands(command).get(word, command)
-    options = {name: action for action in command._actions for name in action.option_strings}
-    option_before = options.get(before[-1]) if before else None
-    offered: list[str] = []
-    if option_before is not None and option_before.nargs != 0:
-        offered += option_before.choices or ()
-    elif not assigned:
-        for action in command._actions:
-            offered += action.choices or () if not action.option_strings else ()
-        if command.get_default("words") == "help":  # "words" is the name of the command
-            offered += [*subcommands(parser), *CODES]
-        offered += [name for name in options if name.startswith("--")]
-    return [prefix + word for word in offered if word.startswith(last)]

@@ -1,4 +1,4 @@
-"""The command line about itself: examples, and completion in a real bash."""
+"""The command line about itself: help, examples and the manual."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import argparse
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +13,9 @@ import forge_min
 import pytest
 from forge_min.cli import main, new_parser
 from forge_min.commands import about
-from forge_min.commands.about import completions, subcommands
+from forge_min.commands.about import subcommands
 
-from .conftest import Cli, environment
+from .conftest import Cli
 
 
 def commands(
@@ -36,26 +34,6 @@ def examples(words: str) -> list[str]:
     """The lines of a command's examples."""
     command = ALL[words]
     return ((command.epilog or "") % {"prog": command.prog}).splitlines()
-
-
-# what stands on the line, the word under the cursor last → some that is offered, some that is not
-OFFERED = {
-    "": ({"init", "dev", "migrate", "jobs"}, {"diff", "--force"}),
-    "mi": ({"migrate"}, {"init"}),
-    "migrate ": ({"diff", "up", "status"}, {"init"}),
-    "migrate diff --al": ({"--allow-destructive"}, {"--rename"}),
-    "migrate down --": ({"--steps"}, {"--rename"}),
-    "--json migrate d": ({"diff", "down"}, {"deploy", "dev"}),
-    "build --format ": ({"zipapp", "dir"}, {"init"}),
-    "build --output ": (set(), {"zipapp", "--format", "init"}),  # a file: the shell's to offer
-    "--project ": (set(), {"init", "--json"}),
-    "serve --": ({"--processes", "--no-jobs"}, {"--queues"}),
-    "jobs re": ({"retry", "resume"}, {"list"}),
-    "help ": ({"build", "jobs", "F203", "D201"}, {"up"}),
-    "help F3": ({"F345", "F380"}, {"F203", "build", "--json"}),
-    "help build ": (set(), {"--format", "zipapp"}),
-    "completion ": ({"bash"}, {"diff"}),
-}
 
 
 @pytest.mark.parametrize("words", ALL)
@@ -108,81 +86,6 @@ def test_a_new_project_has_what_the_example_of_generate_resource_names(
     (example,) = examples("generate resource")
     done = cli(*example.removeprefix("example: forge-min ").split(), cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("words", ["", *ALL])
-def test_completion_knows_every_command_and_every_long_option(words: str) -> None:
-    parser, line = new_parser(), words.split()
-    *above, name = ["", *line]
-    assert name == "" or name in completions(parser, [*above[1:], ""])
-    offered = completions(parser, [*line, "--"])
-    for action in (ALL[words] if words else parser)._actions:
-        assert not action.option_strings or action.option_strings[-1] in offered
-
-
-def test_completion_is_for_bash(cli: Cli) -> None:
-    assert cli("completion", "bash").returncode == 0
-    assert cli("completion", "tcsh").returncode == 2 == cli("completion").returncode
-
-
-IN_BASH = ["bash", "--norc", "-c"]
-BASH = """
-forge-min() {{ "{python}" -m forge_min "$@"; }}
-source {script}
-COMP_WORDS=(forge-min {words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-_forge_min; printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("line", OFFERED)
-def test_bash_offers_what_fits(cli: Cli, tmp_path: Path, line: str) -> None:
-    script = tmp_path / "script"
-    script.write_text(cli("completion", "bash").stdout)
-    *before, last = line.split(" ")
-    words = " ".join([*before, f"'{last}'"])
-    done = subprocess.run(
-        [*IN_BASH, BASH.format(python=sys.executable, script=script, words=words)],
-        capture_output=True,
-        text=True,
-        env=environment(HOME=str(tmp_path)),
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    offered = set(done.stdout.split())
-    there, missing = OFFERED[line]
-    assert there <= offered and not missing & offered, offered
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("deploy --base=", {"alpine", "debian"}),
-        ("deploy --base=a", {"alpine"}),
-        ("build -q --format=z", {"zipapp"}),
-        ("build --json --format=", {"zipapp", "dir"}),
-        ("build --output=", set()),  # then bash offers files
-        ("build --output=b", set()),
-        ("jobs list --state=", set()),
-    ],
-)
-@pytest.mark.parametrize("breaks", [True, False], ids=["three words", "one word"])
-def test_bash_offers_values_behind_an_equals_sign(
-    cli: Cli, tmp_path: Path, line: str, offered: set[str], breaks: bool
-) -> None:
-    """By default = is of COMP_WORDBREAKS: bash gives three words, and replaces the last one."""
-    script = tmp_path / "script"
-    script.write_text(cli("completion", "bash").stdout)
-    before, _, value = line.partition("=")
-    words = f"{before} = {value}".rstrip() if breaks else line
-    done = subprocess.run(
-        [*IN_BASH, BASH.format(python=sys.executable, script=script, words=words)],
-        capture_output=True,
-        text=True,
-        env=environment(),
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    start = "" if breaks else f"{before.split()[-1]}="
-    assert set(done.stdout.split()) == {f"{start}{value}" for value in offered}
 
 
 def test_help_writes_the_manual(cli: Cli, tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from .conftest import PACKAGE, Cli, environment
 
 COMMANDS = ["init", "generate", "migrate", "db", "dev", "serve", "worker", "jobs", "auth", "import",
             "export", "config", "manual", "doctor", "version", "build", "verify", "vendor",
-            "deploy", "routes", "openapi", "completion",
-            "help"]  # fmt: skip
+            "deploy", "routes", "openapi", "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 
 
@@ -213,7 +212,7 @@ def test_a_checkout_runs_from_its_own_folder(tmp_path: Path) -> None:
     copy = Path(shutil.copytree(PACKAGE, tmp_path / "forge_min", ignore=unwanted))
     (copy / "__init__.py").write_text('__version__ = "0.0.1234"\n')
     outside = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
-    for arguments in (["--version"], ["help", "F001"], ["completion", "bash"], ["build", "--help"]):
+    for arguments in (["--version"], ["help", "F001"], ["build", "--help"]):
         done = subprocess.run(
             [sys.executable, "-m", "forge_min", *arguments],
             cwd=tmp_path,
