@@ -15,6 +15,7 @@ from .. import db
 from ..errors import Conflict, FieldError, Invalid, NotFound
 from ..i18n import text
 from ..lazy import lazy_pattern
+from .identity import current_identity
 
 Connection = psycopg.Connection[Any]
 SQL = db.load_sql("forge_min.auth", "auth.sql")
@@ -175,6 +176,19 @@ def find_tenant(conn: Connection, slug_or_id: str) -> Tenant:
         hint = "auth list-tenants shows all"
         raise NotFound(f"tenant {slug_or_id!r} not found", code="F634", hint=hint)
     return Tenant(*rows[0])
+
+
+def record_export(conn: Connection, topic: str) -> None:
+    """Add an export of rows to the history of the current user. Not for anonymous users.
+
+    topic: of the resource.
+    """
+    params = {"user": current_identity().user, "topic": topic}
+    token = db.consistency.set(None)  # after a write of the request, no standby reads the rows
+    try:
+        db.run(conn, SQL["record_export"], params)
+    finally:
+        db.consistency.reset(token)
 
 
 def as_id(text: str) -> UUID | None:

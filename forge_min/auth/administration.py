@@ -3,7 +3,8 @@
 A user with one of the administrators' roles everywhere administers all tenants. A member of a
 tenant with such a role there sees its members only, and changes only their roles and keys there.
 Administrators grant only roles that they hold, and take over no account with other roles. One of
-them always remains. Every change is in the history of the user (`history`).
+them always remains. Every change is in the history of the user (`history`), with the uses of the
+account: sign-ins, ended sessions and exports.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class Administrator:
         return credentials.list_sessions(self._conn, id) if manageable else []
 
     def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
-        """Return the latest changes of one user or tenant, or of all; the newest first.
+        """Return the latest changes and uses of one user or tenant, or of all; the newest first.
 
         An administrator of tenants sees changes of roles and keys there, and those of a manageable
         account itself. Authors that are not members are not named.

@@ -199,6 +199,10 @@ delete from forge_reset where user_id = %(user)s returning key
 with ended as (
   delete from forge_session where key = %(before)s or key in (
     select key from forge_session where expires_at < now() limit 100 for update skip locked)
+), recorded as (
+  insert into forge_audit (topic, resource_id, operation, version, actor, changes)
+  values ('forge_user', %(user)s::text, 'update', 0, %(user)s::text,
+    jsonb_build_object('sign_in', jsonb_build_array('', %(address)s::text)))
 )
 insert into forge_session (key, user_id, address, agent, expires_at)
 values (%(key)s, %(user)s, %(address)s, %(agent)s, now() + %(seconds)s::float8 * interval '1 second')
@@ -239,9 +243,17 @@ select id, address, agent, created_at, seen_at, expires_at
 from forge_session where user_id = %(user)s and expires_at > now() order by created_at desc, id
 
 -- name: end_sessions
-delete from forge_session
-where user_id = %(user)s and (%(id)s::uuid is null or id = %(id)s) and (%(but)s::uuid is null or id <> %(but)s)
-returning id
+with ended as (
+  delete from forge_session
+  where user_id = %(user)s and (%(id)s::uuid is null or id = %(id)s) and (%(but)s::uuid is null or id <> %(but)s)
+  returning id, address
+), recorded as (
+  insert into forge_audit (topic, resource_id, operation, version, actor, changes)
+  select 'forge_user', %(user)s::text, 'update', 0, %(actor)s,
+    jsonb_build_object('sign_out', jsonb_build_array(address, ''))
+  from ended
+)
+select id from ended
 
 -- Counts an attempt if the bucket has capacity. A bucket is stored as the time when it is unused again: an attempt adds
 -- `every`.
@@ -309,18 +321,44 @@ insert into forge_audit (topic, resource_id, operation, version, actor, request_
 values (%(topic)s, %(id)s, %(operation)s, 0, %(actor)s, %(request)s, %(changes)s)
 returning id
 
--- The latest changes of one row or of all; with slugs, only those of these tenants and, with account, of the account itself.
+-- name: record_export
+insert into forge_audit (topic, resource_id, operation, version, actor, changes)
+select 'forge_user', %(user)s, 'update', 0, %(user)s, jsonb_build_object('export', jsonb_build_array('', %(topic)s::text))
+where %(user)s <> ''
+returning id
+
+-- A failed sign-in; its author is unknown. At most 30 at once and one a minute are recorded for each account, because
+-- guesses may come from any number of networks. It is counted without an account, too: otherwise the time that the
+-- write takes would reveal whether there is one.
+-- name: record_failure
+with counted as (
+  insert into forge_throttle as t (key, until, burst)
+  values (%(key)s, now() + interval '1 minute', interval '29 minutes')
+  on conflict (key) do update set until = greatest(t.until, now()) + interval '1 minute'
+  where t.until <= now() + interval '29 minutes'
+  returning key
+)
+insert into forge_audit (topic, resource_id, operation, version, changes)
+select 'forge_user', id::text, 'update', 0, jsonb_build_object('failed_sign_in', jsonb_build_array('', %(address)s::text))
+from forge_user, counted where email = lower(%(email)s)
+returning id
+
+-- The latest changes of one row or of all, and as many uses: sign-ins, ended sessions and exports. With slugs, only those of these tenants and, with account, of the account itself.
 -- With a tenant, only its members are named as authors.
 -- name: changes
 select a.created_at, case when %(tenant)s::uuid is null then a.actor else '' end, coalesce(u.name, ''),
   coalesce(u.email, ''), a.changes
-from forge_audit a
+from (values (false), (true)) kinds (is_use)
+cross join lateral (
+  select * from forge_audit
+  where topic = %(topic)s and (%(id)s::text is null or resource_id = %(id)s)
+    and (%(slugs)s::text[] is null or coalesce((
+      select bool_and(case when name like '%%:%%' then split_part(name, ':', 2) = any(%(slugs)s) else %(account)s end)
+      from jsonb_object_keys(changes) name), %(account)s))
+    and (changes ?| array['sign_in', 'failed_sign_in', 'sign_out', 'export']) = is_use
+  order by id desc limit 20) a
 left join forge_user u
   on u.id = case when actor ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then actor::uuid end
   and (%(tenant)s::uuid is null
     or exists (select from forge_membership m where m.user_id = u.id and m.tenant_id = %(tenant)s))
-where topic = %(topic)s and (%(id)s::text is null or resource_id = %(id)s)
-  and (%(slugs)s::text[] is null or coalesce((
-    select bool_and(case when name like '%%:%%' then split_part(name, ':', 2) = any(%(slugs)s) else %(account)s end)
-    from jsonb_object_keys(changes) name), %(account)s))
-order by a.id desc limit 20
+order by a.id desc

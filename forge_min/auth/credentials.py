@@ -21,7 +21,7 @@ from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from ..i18n import text
 from .accounts import SQL, Connection, as_id, check_name, checked_roles
-from .identity import SESSION, Identity
+from .identity import SESSION, Identity, current_identity
 
 KEY = "fmk_"
 """The prefix of every API key, by which scanners find a key committed to a repository."""
@@ -149,7 +149,7 @@ def revoke_all_keys(conn: Connection, user: UUID) -> None:
 
 
 def start_session(conn: Connection, user: UUID, lifetime: float, browser: Browser) -> str:
-    """Start a session of `lifetime` seconds. Returns its secret."""
+    """Start a session of `lifetime` seconds, and add that to the history. Returns its secret."""
     secret = secrets.token_urlsafe(32)
     params = {
         "key": digest(secret), "user": user, "seconds": lifetime, "address": browser.address[:100],
@@ -167,12 +167,13 @@ def list_sessions(conn: Connection, user: UUID) -> list[Session]:
 def end_sessions(
     conn: Connection, user: UUID, id: UUID | None = None, *, but: UUID | None = None
 ) -> int:
-    """End sessions of a user. Returns their number.
+    """End sessions of a user, and add that to the history. Returns their number.
 
     id: the session to end; None for all.
     but: a session that does not end.
     """
-    return len(db.run(conn, SQL["end_sessions"], {"user": user, "id": id, "but": but}))
+    params = {"user": user, "id": id, "but": but, "actor": current_identity().user}
+    return len(db.run(conn, SQL["end_sessions"], params))
 
 
 def session_id(identity: Identity) -> UUID | None:

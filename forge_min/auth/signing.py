@@ -79,11 +79,14 @@ def sign_in(
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
     try:
         with network_slot() if limited & taken.keys() else nullcontext():
-            if not verify_password(password, stored) or stored is None:
-                raise wrong
+            is_correct = verify_password(password, stored)
     except Unavailable:
         _uncount(conn, taken)
         raise
+    if stored is None or not is_correct:
+        params = {"key": f"failed {account}", "email": email, "address": address}
+        db.run(conn, SQL["record_failure"], params)
+        raise wrong
     replacement = hash_password(password) if is_outdated(stored) else ""
     with db.transaction(conn):
         # SAFETY: no session may start with a password that has been replaced since it was read.

@@ -1,4 +1,4 @@
-"""Changes in the history as sentences, and those of users, tenants and keys."""
+"""Entries of the history as sentences: changes of rows, and those of users, tenants and keys."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ _SENTENCES = {
     "sessions": gettext_noop("{user} ended sessions, {when}"),
     "locked": gettext_noop("{user} unlocked the account, {when}"),
     "key": gettext_noop("{user} created the key {after}, {when}"),
+    "sign_in": gettext_noop("{user} signed in from {after}, {when}"),
+    "failed_sign_in": gettext_noop("Failed sign-in from {after}, {when}"),
+    "sign_out": gettext_noop("{user} ended the session from {before}, {when}"),
+    "export": gettext_noop("{user} exported {after}, {when}"),
 }
 _IN_TENANT = gettext_noop("{user} changed the roles in {tenant} from {before} to {after}, {when}")
 _STATES = {False: gettext_noop("active"), True: gettext_noop("deactivated")}

@@ -212,6 +212,33 @@ def test_a_user_sets_a_time_zone_and_a_language(
         assert accounts.find_user(conn, EMAIL).time_zone == "Europe/Berlin"
 
 
+def test_a_user_sees_what_was_done_with_the_account(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    """The page of the account has sign-ins, also failed ones, ended sessions and exports."""
+    with site(wide_database) as (client, _):
+        browser, other = Browser(client), Browser(client)
+        browser.get("/account/sign-in")
+        browser.send("/account/sign-in", email=EMAIL, password="wrong")
+        for one in (browser, other):
+            one.get("/account/sign-in")
+            assert one.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+        assert other.get("/documents.csv") == 200
+        other.get("/")
+        assert other.send("/account/sign-out") == 303
+        browser.get("/account")
+        history = browser.text.partition("<h2>History</h2>")[2]
+        plain = re.sub("<[^>]+>", "", history)
+        entries = [line for line in plain.splitlines() if "just now" in line]
+        assert [entry.replace(EMAIL, "anna") for entry in entries] == [
+            "anna ended the session from 127.0.0.1, just now",
+            "anna exported documents, just now",
+            "anna signed in from 127.0.0.1, just now",
+            "anna signed in from 127.0.0.1, just now",
+            "Failed sign-in from 127.0.0.1, just now",
+        ]
+
+
 def test_only_forms_of_our_pages_are_kept_while_one_signs_in(
     wide_code: Path, wide_database: TestDatabase
 ) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.auth import accounts, credentials, passwords, signing
+from forge_min.auth import SYSTEM, accounts, as_identity, credentials, passwords, signing
 from forge_min.auth.accounts import User
+from forge_min.auth.administration import Administrator
 from forge_min.auth.credentials import Browser, digest
 from forge_min.auth.signing import Bucket
 from forge_min.errors import (
@@ -242,13 +243,59 @@ def test_tries_that_are_over_leave_no_row(conn: db.Connection, anna: User) -> No
     for n in range(5):
         with pytest.raises(Unauthenticated):
             signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, Browser(f"10.0.0.{n}"))
-    assert count(conn, "forge_throttle") == 16
+    assert count(conn, "forge_throttle") == 16 + 5, "failures are counted without an account, too"
     conn.execute("update forge_throttle set until = now() - interval '1 second'")
     for address in ("10.0.0.8", "10.0.0.9"):  # the second one sweeps what the first gave back
         signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser(address))
     rows = conn.execute("select key from forge_throttle where until > now()").fetchall()
     assert {str(key).split()[0] for (key,) in rows} == {"known", "correct"} and len(rows) == 3
     assert count(conn, "forge_throttle") <= 2 + 5
+
+
+def uses(conn: db.Connection, user: User) -> list[tuple[str, str, str, str]]:
+    """The author, kind, and values before and after of each entry; the newest first."""
+    with as_identity(SYSTEM):
+        entries = Administrator(conn).history(user.id)
+    return [(e.actor, k, *change) for e in entries for k, change in e.changes.items()]
+
+
+def test_the_history_has_sign_ins_ended_sessions_and_bounded_failures(
+    conn: db.Connection, anna: User
+) -> None:
+    """It names the network of each. A failure has no author, and unknown emails leave nothing."""
+    id, somewhere = str(anna.id), Browser("10.0.0.1")
+    for email in (anna.email, "nobody@example.com"):
+        with pytest.raises(Unauthenticated):
+            signing.sign_in(conn, email, "wrong", HOUR, Browser("10.0.0.9"))
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR, somewhere)
+    identity = credentials.identify_session(conn, secret)
+    assert identity
+    with as_identity(identity):
+        credentials.end_sessions(conn, anna.id, credentials.session_id(identity))
+        accounts.record_export(conn, "patients")
+    accounts.record_export(conn, "by nobody")
+    expected = [
+        (id, "export", "", "patients"),
+        (id, "sign_out", "10.0.0.1", ""),
+        (id, "sign_in", "", "10.0.0.1"),
+        ("", "failed_sign_in", "", "10.0.0.9"),
+    ]
+    assert uses(conn, anna) == expected
+    assert count(conn, "forge_audit") == len(expected)
+    signing.set_disabled(conn, anna.id, True)
+    for n in range(40):
+        with pytest.raises(Unauthenticated):
+            signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser(f"10.0.1.{n}"))
+    assert count(conn, "forge_audit") == len(expected) + 29, "30 at once, of any networks"
+
+
+def test_sign_ins_displace_no_change_of_the_account(conn: db.Connection, anna: User) -> None:
+    with as_identity(SYSTEM):
+        Administrator(conn).change_roles(anna.id, None, grant=["auditor"])
+    for _ in range(25):
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
+    kinds = [kind for _, kind, *_ in uses(conn, anna)]
+    assert kinds == ["sign_in"] * 20 + ["roles"]
 
 
 def use_up(conn: db.Connection, *keys: str) -> None:

@@ -299,6 +299,8 @@ def test_an_export_shows_what_its_roles_may_see(library: Library) -> None:
     library.sql("delete from books")
     assert library.run("export", "books", "--format", "csv").stdout.splitlines() == [header]
     assert library.run("export", "books").stdout == ""
+    recorded = "select actor, changes from forge_audit where topic = 'forge_user' group by 1, 2"
+    assert library.sql(recorded) == [("operator", {"export": ["", "books"]})]
 
 
 @pytest.mark.thorough

@@ -18,8 +18,10 @@ from zoneinfo import available_timezones
 from ... import wsgi
 from ...auth import (
     SESSION,
+    SYSTEM,
     Identity,
     accounts,
+    administration,
     as_identity,
     credentials,
     current_identity,
@@ -36,6 +38,7 @@ from ...errors import (
 )
 from ...i18n import LANGUAGES, text
 from ..fields import label_of
+from ..history import account_sentence
 from ..layout import Hyperlink, Layout, Render
 from ..templates import WORDS, account, index, password, resume
 from ..templates import sign_in as sign_in_page
@@ -236,7 +239,7 @@ class AccountPages:
     # -- the user's own account --------------------------------------------------------------------
 
     def show(self, request: wsgi.Request) -> wsgi.Response:
-        """Show the user's name, email, roles and sessions."""
+        """Show the user's name, email, roles, sessions and history."""
         user, current = self._user_and_session()
         context: dict[str, Any] = {"heading": user.name or user.email, "email": user.email}
         context["notice"] = ""  # copies of account.html in projects may show it
@@ -263,6 +266,9 @@ class AccountPages:
             )
             for session in credentials.list_sessions(self.database.connection(), user.id)
         ]
+        with as_identity(SYSTEM):
+            changes = administration.Administrator(self.database.connection()).history(user.id)
+        context["history"] = [account_sentence(change) for change in changes]
         return self._page(request, "account", text("Account"), _SESSIONS, **context)
 
     def end(self, request: wsgi.Request) -> wsgi.Response:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ...actions import DEFAULT_LIMIT, LAST, ListQuery, Page
+from ...auth import accounts
 from ...errors import BadRequest
 from ...i18n import format_number, text
 from ...wsgi import Raw, Request, Response, first, hidden_inputs, tag
@@ -174,7 +175,11 @@ def export(actions: AnyActions, query: ListQuery) -> Response:
 def csv_response(
     actions: AnyActions, name: str, fields: Fields, batches: Iterator[list[Any]]
 ) -> Response:
-    """Return batches of rows as CSV. name: of the file, without its suffix."""
+    """Return batches of rows as CSV, and add that to the history of the user.
+
+    name: of the file, without its suffix.
+    """
+    accounts.record_export(actions.connection(), actions.resource.topic)
     headers = [
         ("Content-Type", "text/csv; charset=utf-8; header=present"),
         ("Content-Disposition", f'attachment; filename="{name}.csv"'),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...actions import TYPES, ListQuery, Relation, Sort, quote, scope, to_text
+from ...auth import accounts
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
 from ..project import Project
@@ -26,7 +27,7 @@ _PLAIN = lazy_pattern(r'[^",\r\n]+')
 
 
 def export_rows(project: Project, args: argparse.Namespace) -> int:
-    """Write every row of `resource` that matches the filters `where`.
+    """Write every row of `resource` that matches the filters `where`, and record the export.
 
     output: the file, default: stdout.
     format: "jsonl" or "csv"; "" is the format that the file's name ends with, else "jsonl".
@@ -49,6 +50,7 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
         sorts = parsed.sorts or (Sort(actions.resource.key),)
         rows = actions.stream(replace(parsed, sorts=sorts))
         replaced = references_named(actions, args.related)
+        accounts.record_export(actions.connection(), args.resource)
         with _writing(output) as stream:
             types = _columns(actions, replaced) if format == "csv" else None
             count = _write(stream, _items(actions, rows, replaced), types)
