@@ -367,10 +367,17 @@ def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> 
 
 
 def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
-    """SQL of the row before the change, as one jsonb for the jobs; null without jobs."""
+    """SQL of the row before the change, as one jsonb for the jobs; null without jobs.
+
+    It has no personal fields: operators see the arguments of jobs, and each job keeps a copy.
+    """
     if not resource.hooks_of(operation):
         return "null::jsonb"
-    shown = (f"{sql} as {quote(name)}" for name, sql in _values(resource, PRIOR, joined).items())
+    values = _values(resource, PRIOR, joined)
+    for column in resource.columns:
+        if column.personal:
+            del values[column.name]
+    shown = (f"{sql} as {quote(name)}" for name, sql in values.items())
     return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
 
 

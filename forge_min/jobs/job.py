@@ -103,7 +103,8 @@ class Change(NamedTuple):
     id: the key of the row in its JSON form; a uuid is text.
     operation: create, update, delete or restore.
     version: of the row after the write.
-    before: the columns of the row before an update or a delete, in their JSON form.
+    before: the columns of the row before an update or a delete, in their JSON form, without
+        personal fields.
     """
 
     resource: str

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 from forge_min import db
-from forge_min.actions import Actions, Check
+from forge_min.actions import Actions, Check, Registry
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest, Conflict, Invalid, Unavailable
 from forge_min.testing import TestDatabase
 
-from workshop import ANN, BOSS, PRODUCTS, Workshop, together, workshop
+from workshop import ANN, BOSS, MAKERS, PRODUCTS, TAGS, Workshop, together, workshop
 
 pytestmark = pytest.mark.db
 
@@ -69,6 +69,26 @@ def test_an_upsert_inserts_updates_and_leaves_alone(works: Workshop) -> None:
         " where kind = 'Changed'"
     )
     assert "forge_search" not in before_keys and "tenant_id" not in before_keys
+
+
+def test_arguments_of_jobs_hold_no_personal_values(works: Workshop) -> None:
+    """Operators see arguments, and jobs outlive rows: a job reads personal fields from its row."""
+    columns = [c._replace(personal=c.name in ("code", "name")) for c in PRODUCTS.columns]
+    resource = PRODUCTS._replace(columns=tuple(columns))
+    registry = Registry(works.database, {}, secret=b"of another registry")
+    for each in (resource, MAKERS, TAGS):
+        registry.add(type(each.name + "Actions", (Actions,), {"resource": each}))
+    products: Any = registry.actions["products"]
+    with as_identity(BOSS):
+        made = products.create({"code": "Ada", "name": "Ada", "price": "1"})
+        products.update(made.id, {"name": "Eva"})
+        products.upsert_many([{"code": "Ada", "name": "Ida"}], key="code")
+        products.delete(made.id)
+    rows = works.sql("select args from forge_job order by id")
+    assert not any(name in str(rows) for name in ("Ada", "Eva", "Ida"))
+    before = [args["before"] for (args,) in rows if "before" in args]
+    assert [row["price"] for row in before] == ["1.00"] * 3
+    assert not {"code", "name"} & {*before[0], *before[-1]}
 
 
 def test_an_upsert_writes_only_what_an_item_gives(works: Workshop) -> None:
