@@ -40,6 +40,7 @@ class Authentication:
                 layout=layout,
                 database=registry.database,
                 lifetime=config.auth.session_lifetime,
+                idle_timeout=config.auth.idle_timeout,
                 min_length=config.auth.password_min_length,
                 secure=config.env == "production",
                 secret=registry.secret,

@@ -213,23 +213,30 @@ returning id
 update forge_token set seen_at = now()
 where id = %(id)s and set_config('synchronous_commit', 'off', true) = 'off'
 
+-- With an idle timeout, expires_at is moved whenever seen_at is written, so that all other statements need no further
+-- condition. The minute between two writes is added, so that no session ends early.
 -- The same columns as by_key: the session, its user, and the requested tenant with the roles of the membership there
 -- (null: not a member).
 -- name: by_session
 with found as (
-  select s.id, s.seen_at, u.id as user_id, coalesce(nullif(u.name, ''), u.email) as name, u.roles, u.time_zone,
+  select s.id, s.seen_at, s.expires_at, u.id as user_id, coalesce(nullif(u.name, ''), u.email) as name, u.roles, u.time_zone,
     u.language
   from forge_session s join forge_user u on u.id = s.user_id
   where s.key = %(key)s and s.expires_at > now() and u.disabled_at is null
+    and (%(idle_timeout)s::float8 = 0 or s.seen_at > now() - (60 + %(idle_timeout)s) * interval '1 second')
 )
 select f.id, f.user_id, f.name, f.roles, null, f.time_zone, f.language, null, n.id, m.roles,
-  f.seen_at < now() - interval '1 minute'
+  (f.seen_at < now() - interval '1 minute' and not %(is_background)s::boolean)
+    or (%(idle_timeout)s > 0 and f.expires_at > now() + (60 + %(idle_timeout)s) * interval '1 second')
 from found f
 left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = %(id)s::uuid
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
 
 -- name: session_seen
-update forge_session set seen_at = now()
+update forge_session set seen_at = now(), expires_at = case
+  when %(idle_timeout)s::float8 = 0 then expires_at
+  else least(created_at + %(lifetime)s::float8 * interval '1 second',
+    now() + (60 + %(idle_timeout)s) * interval '1 second') end
 where id = %(id)s and set_config('synchronous_commit', 'off', true) = 'off'
 
 -- name: session_by_now

@@ -1,7 +1,8 @@
 """Credentials: API keys and sessions, the secrets that identify a user.
 
 A secret is shown once. Its SHA-256 is stored, which is enough for 256 random bits. Each sign-in
-starts a session; a cookie holds its secret. The session ends when it expires, when its user signs
+starts a session; a cookie holds its secret. The session ends when it expires, after
+`auth.idle_timeout` without a request, when its user signs
 out there or everywhere, at another sign-in in the same browser, with a new password, or when the
 account is disabled.
 """
@@ -61,6 +62,20 @@ class Session(NamedTuple):
     created_at: datetime
     seen_at: datetime
     expires_at: datetime
+
+
+class SessionUse(NamedTuple):
+    """How a request uses its session.
+
+    lifetime: of sessions, in seconds.
+    idle_timeout: seconds without a request after which a session ends, at most a minute late; 0:
+        none.
+    is_background: whether a script sent the request without its user, so that it does not count.
+    """
+
+    lifetime: float = 0.0
+    idle_timeout: float = 0.0
+    is_background: bool = False
 
 
 class Browser(NamedTuple):
@@ -197,15 +212,20 @@ def identify_key(conn: Connection, secret: str, tenant: str | None = None) -> Id
 
 
 def identify_session(
-    conn: Connection, secret: str, tenant: str | None = None, allow_non_member: bool = False
+    conn: Connection,
+    secret: str,
+    tenant: str | None = None,
+    allow_non_member: bool = False,
+    use: SessionUse | None = None,
 ) -> Identity | None:
     """Return the identity of a session, None if the session has ended.
 
     tenant: as in `identify_key`.
     allow_non_member: if the user is not a member of the tenant, return an identity without a tenant
         instead of raising Forbidden F605.
+    use: None if sessions have no idle timeout.
     """
-    return _identify(conn, "session", secret, tenant, allow_non_member)
+    return _identify(conn, "session", secret, tenant, allow_non_member, use)
 
 
 def renewed(conn: Connection, identity: Identity) -> Identity | None:
@@ -226,16 +246,22 @@ def renewed(conn: Connection, identity: Identity) -> Identity | None:
 
 
 def _identify(
-    conn: Connection, kind: str, secret: str, tenant: str | None, allow_non_member: bool = False
+    conn: Connection,
+    kind: str,
+    secret: str,
+    tenant: str | None,
+    allow_non_member: bool = False,
+    use: SessionUse | None = None,
 ) -> Identity | None:
+    limits = (use or SessionUse())._asdict()
     params = {"key": digest(secret), "slug": tenant or "", "id": as_id(tenant or "")}
-    rows = db.read(conn, SQL[f"by_{kind}"], params)
+    rows = db.read(conn, SQL[f"by_{kind}"], params | limits)
     if not rows:
         return None
     id, user, name, roles, scope, time_zone, language, bound, acts_in, member, is_due = rows[0]
     if is_due:
         with suppress(Unavailable):  # such as on a read-only server
-            db.run(conn, SQL[f"{kind}_seen"], {"id": id})
+            db.run(conn, SQL[f"{kind}_seen"], {"id": id} | limits)
     # If the request or the key names a tenant, the user must be its member, and both must agree.
     refused = (tenant or bound) and (member is None or bound not in (None, acts_in))
     if refused and not allow_non_member:

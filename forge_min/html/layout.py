@@ -40,7 +40,7 @@ _KINDS = ("application/problem+json", "application/json", "text/html")  # of a p
 HELP = "/-/help"
 REPORTS = "/-/reports"
 PEOPLE, TENANTS, KEYS = "/-/people", "/-/tenants", "/-/keys"
-SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
+SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js", "/static/forge/idle.js")
 
 _RIGHT_TO_LEFT = ("ar", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi")
 

@@ -239,6 +239,29 @@ def test_a_user_sees_what_was_done_with_the_account(
         ]
 
 
+def test_pages_warn_of_the_end_of_an_idle_session_that_only_a_user_prolongs(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    with site(wide_database, FORGE_AUTH_IDLE_TIMEOUT="15m") as (client, conn):
+        browser, script = Browser(client), Browser(client, Forge_Background="1")
+        browser.get("/account/sign-in")
+        assert "data-idle" not in browser.text
+        assert browser.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+        assert browser.get("/account") == 200 and 'data-idle="900.0"' in browser.text
+        script.cookies = browser.cookies
+        for one, path, counts in (
+            (browser, "/account", True),
+            (script, "/account", False),
+            (browser, "/events?topic=documents", False),
+        ):
+            conn.execute("update forge_session set seen_at = now() - interval '5 minutes'")
+            one.get(path)
+            seen = "select seen_at > now() - interval '1 minute' from forge_session"
+            assert conn.execute(seen).fetchall() == [(counts,)], path
+        conn.execute("update forge_session set seen_at = now() - interval '17 minutes'")
+        assert browser.get("/account") == 401
+
+
 def test_only_forms_of_our_pages_are_kept_while_one_signs_in(
     wide_code: Path, wide_database: TestDatabase
 ) -> None:

@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.auth import SYSTEM, accounts, as_identity, credentials, passwords, signing
+from forge_min.auth import (
+    SYSTEM,
+    Identity,
+    accounts,
+    as_identity,
+    credentials,
+    passwords,
+    signing,
+)
 from forge_min.auth.accounts import User
 from forge_min.auth.administration import Administrator
-from forge_min.auth.credentials import Browser, digest
+from forge_min.auth.credentials import Browser, SessionUse, digest
 from forge_min.auth.signing import Bucket
 from forge_min.errors import (
     Conflict,
@@ -116,6 +124,53 @@ def test_a_session_ends_at_its_time_with_its_user_and_when_it_is_told_to(
     assert credentials.identify_session(conn, fresh) is None
     with pytest.raises(Unauthenticated):
         signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
+
+
+def pass_time(conn: db.Connection, seconds: float) -> None:
+    """As if all that is known of sessions were older."""
+    conn.execute(
+        "update forge_session set created_at = created_at - t, seen_at = seen_at - t,"
+        " expires_at = expires_at - t from (select %s * interval '1 second' as t) t",
+        [seconds],
+    )
+
+
+def test_a_session_ends_without_requests_of_its_user(conn: db.Connection, anna: User) -> None:
+    """Not before the timeout, at most a minute after it; requests of scripts do not count."""
+    secret = signing.sign_in(conn, anna.email, PASSWORD, 24 * HOUR, Browser())
+    used = SessionUse(24 * HOUR, 900)
+    away = used._replace(is_background=True)
+
+    def identity(use: SessionUse) -> Identity | None:
+        return credentials.identify_session(conn, secret, use=use)
+
+    kept = identity(away)
+    assert kept
+    for seconds, use in ((59, used), (890, used), (890, away), (60, away)):
+        pass_time(conn, seconds)
+        assert identity(use) and credentials.renewed(conn, kept) == kept
+    pass_time(conn, 15)
+    assert identity(used) is None, "965 s after the last request"
+    assert credentials.renewed(conn, kept) is None, "its streams end"
+    assert credentials.list_sessions(conn, anna.id) == []
+
+
+def test_use_extends_no_session_beyond_its_lifetime(conn: db.Connection, anna: User) -> None:
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
+    use = SessionUse(HOUR, 900)
+    for _ in range(4):
+        assert credentials.identify_session(conn, secret, use=use)
+        pass_time(conn, 899)
+    assert credentials.identify_session(conn, secret, use=use)
+    pass_time(conn, 5)
+    assert credentials.identify_session(conn, secret, use=use) is None
+
+
+def test_a_new_idle_timeout_ends_sessions_that_are_older(conn: db.Connection, anna: User) -> None:
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR, Browser())
+    pass_time(conn, 1000)
+    assert credentials.identify_session(conn, secret, use=SessionUse(HOUR, 900)) is None
+    assert credentials.identify_session(conn, secret)
 
 
 def test_nobody_ends_anothers_session(conn: db.Connection, anna: User) -> None:

@@ -166,6 +166,30 @@ def test_a_notice_after_a_form_is_shown_once(shop: Shop, browse: Callable[..., A
     assert not browser.execute_script(f"return {notice}")
 
 
+def test_a_page_warns_before_an_idle_session_ends(
+    tmp_path: Path, browse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In all tabs; a request of one of them hides the notice, and entries stay."""
+    monkeypatch.setenv("FORGE_AUTH_IDLE_TIMEOUT", "8s")
+    shop, browser = Shop(tmp_path), browse()
+    shown = "!document.querySelector('.idle').hidden"
+    try:
+        browser.get(f"http://127.0.0.1:{shop.port}/items/new")
+        browser.find_element(By.ID, "email").send_keys("admin@example.com")
+        browser.find_element(By.ID, "password").send_keys(shop.password + Keys.ENTER)
+        browser.until("document.querySelector('[name=title]')")
+        browser.find_element(By.NAME, "title").send_keys("A text")
+        browser.until(shown)
+        browser.find_element(By.CSS_SELECTOR, ".idle a").click()
+        browser.until("document.querySelector('.idle').hidden")
+        browser.until(f"{shown} && document.querySelector('.idle a').hidden")
+        notice = browser.find_element(By.CSS_SELECTOR, ".idle").text
+        assert notice.startswith("You were signed out.")
+        assert browser.find_element(By.NAME, "title").get_attribute("value") == "A text"
+    finally:
+        assert shop.process.stop() == 0
+
+
 @pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_a_form_keeps_its_entries_when_the_session_ends(
     shop: Shop, browse: Callable[..., Any], scripts: bool

@@ -44,6 +44,7 @@ def site(
         made = Site(wide_artifact, database, tmp_path)
         made.environ["FORGE_TENANCY_STRATEGY"] = "path"
         made.environ["FORGE_SSE_HEARTBEAT"] = "200ms"
+        made.environ["FORGE_AUTH_IDLE_TIMEOUT"] = "1h"
         try:
             with db.connect(database.app_url) as conn:
                 anna = accounts.create_user(conn, EMAIL, name="Anna")
@@ -206,10 +207,12 @@ def test_a_session_is_seen_and_ended_from_another_place(site: Site) -> None:
     here, there = signed_in(site), signed_in(site)
     assert there.get("/t/north/accounts").status == 200
     page = here.get("/account")
-    assert page.text.count("127.0.0.1") == 2 and EMAIL in page.text
+    sessions, _, history = page.text.partition("History")
+    assert sessions.count("127.0.0.1") == history.count("127.0.0.1") == 2 and EMAIL in page.text
     (form, *_) = [f for f in page.forms if any(v for n, v in f.fields if n == "session")]
     page = here.send(form=form)
-    assert "Signed out there." in page.text and page.text.count("127.0.0.1") == 1
+    sessions = page.text.partition("History")[0]
+    assert "Signed out there." in page.text and sessions.count("127.0.0.1") == 1
     assert "Sign in" in there.get("/classes").links
     there = signed_in(site)
     here.get("/account")
@@ -246,14 +249,19 @@ def test_who_is_signed_in_reads_a_page_when_the_database_is_gone(
 
 
 @pytest.mark.thorough
-def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
+@pytest.mark.parametrize("how", ["signed out", "idle"])
+def test_a_stream_ends_with_the_session_that_opened_it(site: Site, how: str) -> None:
     person = signed_in(site)
     conn = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
     conn.request("GET", "/t/north/events?topic=accounts", headers={"Cookie": cookies(person)})
     stream = conn.getresponse()
     assert stream.status == 200
-    person.get("/account")
-    person.send(form=next(f for f in person.page.forms if f.action.endswith("/sign-out")))
+    if how == "idle":
+        with db.connect(site.environ["FORGE_DATABASE_URL"]) as database:
+            database.execute("update forge_session set expires_at = expires_at - interval '61 min'")
+    else:
+        person.get("/account")
+        person.send(form=next(f for f in person.page.forms if f.action.endswith("/sign-out")))
     assert b'"expired"' in stream.read()
     conn.close()
 

@@ -40,7 +40,7 @@ from ...i18n import LANGUAGES, text
 from ..fields import label_of
 from ..history import account_sentence
 from ..layout import Hyperlink, Layout, Render
-from ..templates import WORDS, account, index, password, resume
+from ..templates import WORDS, account, idle, index, password, resume
 from ..templates import sign_in as sign_in_page
 from .links import PREFIX, AccountLinks
 
@@ -66,6 +66,7 @@ class AccountPages:
     `identify` is a method of the middleware Identify; `head` is the account part of the layout.
 
     lifetime: of a session, in seconds.
+    idle_timeout: seconds without a request after which a session ends; 0: none.
     min_length: of a password, in characters.
     secure: whether cookies are sent over HTTPS only.
     secret: signs the cookies of known devices; the same in all processes.
@@ -78,6 +79,7 @@ class AccountPages:
     layout: Layout
     database: Database
     lifetime: float
+    idle_timeout: float
     min_length: int
     secure: bool
     secret: bytes
@@ -118,8 +120,12 @@ class AccountPages:
         prefixes = (f"{PREFIX}/", "/static/", "/favicon.ico")
         public = request.path == PREFIX or request.path.startswith(prefixes)
         tenant = self.tenant(request)
+        # Streams reconnect, and pages that are open reload regions, while their user is away.
+        background = request.path == "/events" or request.header("Forge-Background") is not None
+        use = credentials.SessionUse(self.lifetime, self.idle_timeout, background)
         try:
-            return credentials.identify_session(self.database.connection(), secret, tenant, public)
+            conn = self.database.connection()
+            return credentials.identify_session(conn, secret, tenant, public, use)
         except Unavailable:
             if request.path.startswith("/static/"):
                 return None  # the error page needs its stylesheet
@@ -138,6 +144,8 @@ class AccountPages:
         if self.tenant_root and (slug := self.tenant(request)):
             title, label = text("Change the tenant"), text("Tenant: {name}", name=slug)
             links.insert(0, wsgi.tag("a", label, href=f"{root}{_TENANTS}", title=title))
+        if self.idle_timeout:
+            links.append(wsgi.Raw(idle.render(words=WORDS, root=root, seconds=self.idle_timeout)))
         return wsgi.tag("div", wsgi.join(links), class_="account")
 
     # -- sign in and out ---------------------------------------------------------------------------

@@ -8,6 +8,13 @@
   "use strict";
   const main = () => document.getElementById("main");
 
+  // A request of the user, who is still signed in: see idle.js.
+  async function request(url, options) {
+    const response = await fetch(url, options);
+    if (response.status !== 401) dispatchEvent(new Event("forge-request"));
+    return response;
+  }
+
   async function send(form, button) {
     const body = new URLSearchParams(new FormData(form));
     if (button?.name) body.append(button.name, button.value);
@@ -18,7 +25,7 @@
       for (const [name, value] of [...body]) if (!value) body.delete(name, value);
       url.search = String(body);
     }
-    const response = await fetch(url, {
+    const response = await request(url, {
       method: asks ? "GET" : "POST",
       headers: { Accept: "text/html", ...(asks ? {} : { "X-Requested-With": "fetch" }) },
       ...(asks ? {} : { body }),
@@ -81,7 +88,7 @@
 
   async function open(url, link) {
     try {
-      const response = await fetch(url, { headers: { Accept: "text/html" } });
+      const response = await request(url, { headers: { Accept: "text/html" } });
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const fresh = page.getElementById("main");
       if (!response.ok || !fresh) throw new Error(String(response.status));
@@ -136,7 +143,7 @@
       try {
         const url = `${box.dataset.pick}&q=${encodeURIComponent(words)}`;
         const headers = { Accept: "application/json" }; // of an error
-        const response = await fetch(url, { signal: controller.signal, headers });
+        const response = await request(url, { signal: controller.signal, headers });
         if (response.status === 400) {
           status.textContent = (await response.json()).detail;
           return;

@@ -82,7 +82,7 @@
   async function read() { // from the primary: a standby may not have the change yet
     [readTimer, reading, again] = [0, true, false];
     try {
-      const [here, headers] = [location.href, { Accept: "text/html", "Forge-Position": "primary" }];
+      const [here, headers] = [location.href, { Accept: "text/html", "Forge-Position": "primary", "Forge-Background": "1" }];
       const response = await fetch(here, { cache: "no-store", headers, signal: AbortSignal.timeout(20000) });
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
