@@ -113,8 +113,8 @@ class Transition(NamedTuple):
     column: with the state.
     steps: state → next state.
     needs_reason: whether the caller must give a reason.
-    not_by: whose users are excluded: a column with a user, operations that they have performed on
-        the row, or several, as "create, update"; "" for none.
+    not_by: excludes users: a column with a user, operations that they have performed on the row,
+        or several, as "create, update"; "" for none.
     """
 
     name: str

@@ -161,7 +161,7 @@ class States:
     reason: the transitions that need a reason, which is kept in the history.
     not_by: {transition: field with a user}: this user must not perform it. One field for all
         transitions: "created_by", which is also added as the author of the row, or another name.
-        {transition: operations}: "create", "update" and transitions; users who have performed one
+        {transition: operations}: "create", "update" and transitions; users that performed one
         of them on the row, as its history shows, must not perform it.
     locked: {state: fields}: no update changes them while the row is in this state.
     label, help: as of every field.
@@ -188,7 +188,8 @@ class States:
         by_verb = self.not_by
         if isinstance(by_verb, str):
             by_verb = dict.fromkeys(self.verbs, by_verb)
-        return {verb: [who] if isinstance(who, str) else who for verb, who in by_verb.items()}
+        pairs = by_verb.items()
+        return {verb: [names] if isinstance(names, str) else names for verb, names in pairs}
 
     @property
     def authored(self) -> bool:
