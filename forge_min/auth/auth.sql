@@ -350,8 +350,8 @@ select 'forge_user', id::text, 'update', 0, jsonb_build_object('failed_sign_in',
 from forge_user, counted where email = lower(%(email)s)
 returning id
 
--- The latest changes of one row or of all, and as many uses: sign-ins, ended sessions and exports. With slugs, only those of these tenants and, with account, of the account itself.
--- With a tenant, only its members are named as authors.
+-- The latest changes of one row or of all, and as many uses: sign-ins, ended sessions and exports. With slugs, only
+-- those of these tenants and, with account, of the account itself. With a tenant, only its members are named as authors.
 -- name: changes
 select a.created_at, case when %(tenant)s::uuid is null then a.actor else '' end, coalesce(u.name, ''),
   coalesce(u.email, ''), a.changes

@@ -2,9 +2,8 @@
 
 A secret is shown once. Its SHA-256 is stored, which is enough for 256 random bits. Each sign-in
 starts a session; a cookie holds its secret. The session ends when it expires, after
-`auth.idle_timeout` without a request, when its user signs
-out there or everywhere, at another sign-in in the same browser, with a new password, or when the
-account is disabled.
+`auth.idle_timeout` without a request, when its user signs out there or everywhere, at another
+sign-in in the same browser, with a new password, or when the account is disabled.
 """
 
 from __future__ import annotations

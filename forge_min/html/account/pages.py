@@ -276,7 +276,9 @@ class AccountPages:
         ]
         with as_identity(SYSTEM):
             changes = administration.Administrator(self.database.connection()).history(user.id)
-        context["history"] = [account_sentence(change) for change in changes]
+        # Administrators are not named to users.
+        own = [change for change in changes if change.actor in ("", str(user.id))]
+        context["history"] = [account_sentence(change) for change in own]
         return self._page(request, "account", text("Account"), _SESSIONS, **context)
 
     def end(self, request: wsgi.Request) -> wsgi.Response:
