@@ -94,7 +94,7 @@ cdef int read_chunk_line(
 
 
 cdef int read_chunks(Client* client, size_t limit) noexcept nogil:
-    """Decode what has arrived of a chunked body, and move the rest of the input behind it."""
+    """Decode the received part of a chunked body, and move the rest of the input behind it."""
     cdef Chunks* chunks = &client.chunks
     cdef char* at = client.input + chunks.size
     cdef char* end = client.input + client.size
@@ -132,7 +132,7 @@ cdef int read_chunks(Client* client, size_t limit) noexcept nogil:
 
 
 cdef int read_body(Client* client, size_t limit) noexcept nogil:
-    """Read what has arrived of a body. If it is complete, `body` is its length in the input."""
+    """Read the received part of a body. If it is complete, `body` is its length in the input."""
     cdef int result
     if client.body == CHUNKED:
         result = read_chunks(client, limit)
@@ -140,3 +140,26 @@ cdef int read_body(Client* client, size_t limit) noexcept nogil:
             client.body = client.chunks.size
         return result
     return BODY_COMPLETE if client.size >= client.body else BODY_INCOMPLETE
+
+
+cdef int next_kind(Client* client, size_t max_body) noexcept nogil:
+    """Return the kind of the task for which the input suffices, or KIND_NONE; sets `used`."""
+    cdef ssize_t framed
+    client.used = client.size
+    if client.wait == REQUEST:
+        framed = frame_request(client, max_body)
+        if framed > 0:
+            client.used = <size_t>framed
+            return KIND_REQUEST
+        if framed == INCOMPLETE:
+            return KIND_NONE
+    elif client.wait == WHOLE_BODY:
+        client.refusal = read_body(client, max_body)
+        client.used = 0
+        if client.refusal == BODY_INCOMPLETE:
+            return KIND_NONE
+        if client.refusal != BODY_COMPLETE:
+            return KIND_REFUSED
+        client.used = client.body
+        return KIND_BODY
+    return KIND_INPUT

@@ -12,6 +12,7 @@ from forge_min._fanout_ring cimport Node
 cdef enum:
     ADDRESS = 64  # bytes of a numeric address with its NUL
     EVICT_AFTER = 1  # seconds after which a slow connection may be closed for a new one
+    LEAST_SHARE = 8191  # bytes of input that each connection may hold: a head
     NETWORKS = 4096  # entries of the table of networks; those with one entry share their limits
 
 cdef enum:  # the reason why a connection waits
@@ -45,8 +46,14 @@ cdef struct Network:  # the connections of one IPv4 address, or of a /64 of IPv6
     Network* next
 
 
+cdef struct InputBudget:  # for the thread only
+    size_t most  # bytes that the input of all connections may have
+    size_t held
+    uint64_t networks  # those with connections that hold input
+
+
 cdef struct Chunks:  # of a chunked body
-    int part  # what comes next
+    int part  # the next part: see CHUNK_SIZE
     size_t size  # decoded bytes, at the beginning of the input
     size_t left  # bytes of the chunk, or of further trailers
     size_t count
@@ -78,7 +85,7 @@ cdef struct Client:
     int hung_up, gone  # atomic: the peer sends no more; the connection is closed
     char* input
     size_t size, scanned, head, body, used
-    size_t held  # bytes of input that are counted in IoThread.held
+    size_t held  # bytes of input that are counted in the budget
     Chunks chunks
     Block* first
     Block* last
@@ -147,10 +154,15 @@ cdef inline Client* client_new(int fd, sockaddr_storage* address, unsigned int s
     return client
 
 
-cdef inline uint64_t network_hash(sockaddr_storage* address, uint64_t seed) noexcept nogil:
-    """Return the hash (FNV-1a) of the network of an address; an IPv4 address may be mapped."""
+cdef inline Network* network_of(
+    Network* networks, sockaddr_storage* address, uint64_t seed
+) noexcept nogil:
+    """Return the network of an address by its hash (FNV-1a). An IPv4 address may be mapped."""
     cdef const unsigned char* bytes = <const unsigned char*>address
     cdef int at = 8, end = 16  # sin6_addr of ipv6(7)
+    if address.ss_family == AF_UNIX:
+        networks.exempt = 1
+        return networks
     if address.ss_family == AF_INET:
         at, end = 4, 8  # sin_addr of ip(7)
     elif memcmp(bytes + 8, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
@@ -158,7 +170,12 @@ cdef inline uint64_t network_hash(sockaddr_storage* address, uint64_t seed) noex
     while at < end:
         seed = (seed ^ bytes[at]) * <uint64_t>1099511628211
         at += 1
-    return seed ^ (seed >> 32)
+    return networks + (seed ^ (seed >> 32)) % NETWORKS
+
+
+cdef inline bint network_has_room(Network* network, uint64_t most) noexcept nogil:
+    """Return whether a network may have one more connection."""
+    return network.connections < most or forge_flag(&network.exempt)
 
 
 cdef inline void client_enter(Client* client, int phase, double now) noexcept nogil:
@@ -194,6 +211,50 @@ cdef inline void client_consume(Client* client) noexcept nogil:
     elif client.used:
         memmove(client.input, client.input + client.used, client.size + 1)
     client.used = client.scanned = client.head = client.body = 0
+
+
+cdef inline void budget_count(InputBudget* budget, Client* client) noexcept nogil:
+    """Count the input that a connection holds."""
+    cdef Network* network = client.network
+    cdef size_t size = 0 if client.gone else client.size
+    if size and not client.held:
+        network.holders += 1
+        budget.networks += network.holders == 1
+    elif client.held and not size:
+        network.holders -= 1
+        budget.networks -= network.holders == 0
+    budget.held += size - client.held
+    client.held = size
+
+
+cdef inline size_t budget_room(InputBudget* budget, Client* client, size_t most) noexcept nogil:
+    """Return how many bytes a connection may receive now, `most` at once; 0: it has to wait.
+
+    If together all would hold more than the budget, each has a share: networks have equal ones,
+    and so have the connections of a network.
+    """
+    cdef size_t share
+    if client.wait == CLOSED or budget.held + most <= budget.most:
+        return most
+    share = budget.most // ((budget.networks + 1) * (client.network.holders + 1))
+    share = max(share, LEAST_SHARE)
+    return min(most, share - client.size) if client.size < share else 0
+
+
+cdef inline bint client_waits_for_room(Client* client) noexcept nogil:
+    """Return whether a connection has input that it had no room for."""
+    cdef bint waits = client.wait == REQUEST or client.wait == WHOLE_BODY
+    return waits and client.readable and not client.gone
+
+
+cdef inline Network* networks_largest(Network* networks) noexcept nogil:
+    """Return the network with most connections."""
+    cdef Network* largest = networks
+    cdef int n
+    for n in range(1, NETWORKS):
+        if networks[n].connections > largest.connections:
+            largest = &networks[n]
+    return largest
 
 
 cdef inline void client_measure(Client* client) noexcept nogil:

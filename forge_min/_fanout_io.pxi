@@ -23,7 +23,7 @@ cdef class IoThread:
 
     cdef dict base
     cdef int listener, epoll, wakeup
-    cdef size_t max_body, max_pending
+    cdef size_t max_body
     cdef uint64_t max_connections, max_per_network, seed
     cdef double limits[PHASES]  # seconds
     # atomic
@@ -33,8 +33,7 @@ cdef class IoThread:
     cdef TaskQueue tasks
     # For the thread only.
     cdef Network* networks
-    cdef uint64_t holding  # networks with connections that hold input
-    cdef size_t held  # bytes of input of all connections
+    cdef InputBudget budget
     cdef Node* clients
     cdef Client* closed
     cdef char* buffer
@@ -49,7 +48,7 @@ cdef class IoThread:
     ):
         pthread_mutex_init(&self.tasks.lock, NULL)
         self.listener, self.base = listener, base
-        self.max_body, self.max_pending = max_body, max_pending
+        self.max_body, self.budget.most = max_body, max_pending
         self.max_connections, self.max_per_network = max_connections, max_per_network
         self.seed = int.from_bytes(os.urandom(8), "little")
         self.limits[IDLE], self.limits[HEAD], self.limits[BODY] = idle, head, body
@@ -188,7 +187,7 @@ cdef class IoThread:
             if block.then == CLOSE:
                 client.used = client.size  # nothing of it is read any more
             client_consume(client)
-            self.count_input(client)
+            budget_count(&self.budget, client)
             client.body = block.body
             memset(&client.chunks, 0, sizeof(Chunks))
             client_enter(client, block.phase, self.now)
@@ -274,14 +273,14 @@ cdef class IoThread:
         while True:
             if client.size and client.wait != CLOSED and self.give_input(client):
                 return
-            room = self.room_for(client)
+            room = budget_room(&self.budget, client, RECEIVED)
             if client.readable and room:
                 count = recv(client.fd, self.buffer, room, MSG_DONTWAIT)
                 if count > 0 and client.wait == CLOSED:
                     self.watch(client, EPOLL_CTL_MOD)  # an event for the rest, after others
                     return
                 if count > 0 and client_append(client, self.buffer, <size_t>count):
-                    self.count_input(client)
+                    budget_count(&self.budget, client)
                     # epoll(7): the peer's end may have come with the same event.
                     client.readable = <size_t>count == room or client.hung_up
                     continue
@@ -294,54 +293,14 @@ cdef class IoThread:
                 client_enter(client, BODY if client.head else HEAD if client.size else IDLE, self.now)
             return
 
-    cdef size_t room_for(self, Client* client) noexcept nogil:
-        """Return how many bytes a connection may receive now; 0: `sweep` lets it continue.
-
-        Together all hold `max_pending` bytes. Above that each has a share: the networks have equal
-        ones, and so have the connections of a network.
-        """
-        cdef size_t share
-        if client.wait == CLOSED or self.held + RECEIVED <= self.max_pending:
-            return RECEIVED
-        share = self.max_pending // ((self.holding + 1) * (client.network.holders + 1))
-        share = max(share, MOST_BYTES + 1)
-        return min(RECEIVED, share - client.size) if client.size < share else 0
-
-    cdef void count_input(self, Client* client) noexcept nogil:
-        """Count the input that a connection holds."""
-        cdef Network* network = client.network
-        cdef size_t size = 0 if client.gone else client.size
-        if size and not client.held:
-            network.holders += 1
-            self.holding += network.holders == 1
-        elif client.held and not size:
-            network.holders -= 1
-            self.holding -= network.holders == 0
-        self.held += size - client.held
-        client.held = size
-
     cdef bint give_input(self, Client* client) noexcept nogil:
         """Give the input to a worker if it is complete, or late."""
-        cdef int kind = KIND_INPUT
-        cdef size_t used = client.size
-        cdef ssize_t framed
-        if client.wait == REQUEST:
-            framed = frame_request(client, self.max_body)
-            if framed == INCOMPLETE:
-                return False
-            if framed > 0:
-                kind, used = KIND_REQUEST, <size_t>framed
-        elif client.wait == WHOLE_BODY:
-            client.refusal = read_body(client, self.max_body)
-            self.count_input(client)
-            if client.refusal == BODY_INCOMPLETE:
-                return False
-            kind, used = KIND_REFUSED, 0
-            if client.refusal == BODY_COMPLETE:
-                kind, used = KIND_BODY, client.body
+        cdef int kind = next_kind(client, self.max_body)
+        budget_count(&self.budget, client)
+        if kind == KIND_NONE:
+            return False
         if kind == KIND_INPUT and client.phase == HEAD and self.is_late(client):
             kind = KIND_LATE
-        client.used = used
         self.give(client, kind)
         return True
 
@@ -404,14 +363,11 @@ cdef class IoThread:
             other = <Client*>other.node.next
         if other != NULL:
             self.close_client(other)  # another thread has closed its descriptor
-        cdef Network* network = self.networks
-        if address.ss_family == AF_UNIX:
-            network.exempt = 1
-        else:
-            network += network_hash(address, self.seed) % NETWORKS
+        cdef Network* network = network_of(self.networks, address, self.seed)
+        cdef uint64_t most = <uint64_t>-1 if forge_flag(&self.draining) else self.max_per_network
         if (
             client == NULL
-            or not (self.may_connect(network) or self.evict(network))
+            or not (network_has_room(network, most) or self.evict(network))
             or not self.watch(client, EPOLL_CTL_ADD)
         ):
             free(client)
@@ -423,12 +379,6 @@ cdef class IoThread:
         list_add(&self.clients, &client.node)
         forge_add(&self.count, 1)
 
-    cdef bint may_connect(self, Network* network) noexcept nogil:
-        """Return whether a network may have one more connection."""
-        if forge_flag(&network.exempt) or forge_flag(&self.draining):
-            return True
-        return network.connections < self.max_per_network
-
     cdef void listen_for(self, uint32_t events) noexcept nogil:
         if forge_flag(&self.draining) < 2:
             epoll_set(self.epoll, EPOLL_CTL_MOD, self.listener, events, NULL)
@@ -436,12 +386,7 @@ cdef class IoThread:
 
     cdef bint make_room(self) noexcept nogil:
         """Close a connection of the largest network, else any; return False for none."""
-        cdef Network* largest = self.networks
-        cdef int n
-        for n in range(1, NETWORKS):
-            if self.networks[n].connections > largest.connections:
-                largest = &self.networks[n]
-        return self.evict(largest) or self.evict(NULL)
+        return self.evict(networks_largest(self.networks)) or self.evict(NULL)
 
     cdef bint evict(self, Network* network) noexcept nogil:
         """Close one connection for a new one; return False if none may be closed.
@@ -465,7 +410,7 @@ cdef class IoThread:
         list_remove(&self.clients, &client.node)
         forge_swap(&client.gone, 1)
         client.network.connections -= 1
-        self.count_input(client)
+        budget_count(&self.budget, client)
         forge_add(&self.count, <uint64_t>-1)
         # SAFETY: an event of this round may still name it.
         client.next_closed, self.closed = self.closed, client
@@ -502,22 +447,19 @@ cdef class IoThread:
 
     cdef void sweep(self) noexcept nogil:
         """End connections past their deadline, accept again after a pause, begin a drain."""
-        cdef Client* client
         cdef Client* next
-        cdef bint waits
+        cdef Client* client = <Client*>self.clients
         self.swept = self.now
         if forge_flag(&self.draining) == 1:
             self.begin_drain()
         elif self.paused:
             self.listen_for(EPOLLIN)
-        client = <Client*>self.clients
         while client != NULL:
             next = <Client*>client.node.next
             if client.wait != WORKER or client.phase == WRITE:
                 self.check_phase(client)
-            waits = client.wait == REQUEST or client.wait == WHOLE_BODY
-            if waits and client.readable and not client.gone:
-                self.read(client)  # there was no room for its input
+            if client_waits_for_room(client):
+                self.read(client)
             client = next
 
     cdef void check_phase(self, Client* client) noexcept nogil:

@@ -302,8 +302,8 @@ class IoThread:
             self.turns.setdefault(client.network, deque()).append((client, kind, value))
             self.has_task.notify()
 
-    def take_turn(self) -> tuple[ClientState, str, Any]:
-        """Take a task of the network whose turn it is. The caller holds the lock."""
+    def pop_task(self) -> tuple[ClientState, str, Any]:
+        """Take a task of the first network in turn. The caller holds the lock."""
         network = next(iter(self.turns))
         tasks = self.turns.pop(network)
         task = tasks.popleft()
@@ -432,7 +432,7 @@ class IoThread:
             if client.wait != "worker" or client.phase == "write":
                 self._check_phase(client)
             if client.wait == "body" and not client.gone:
-                self._progress(client)  # there was no room for its input
+                self._progress(client)  # it has waited for room
 
     def _check_phase(self, client: ClientState) -> None:
         """End a phase that has taken too long, or an idle connection of a drain."""

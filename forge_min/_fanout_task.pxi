@@ -9,6 +9,7 @@ cdef enum:  # why a worker gets a task
     KIND_SENT
     KIND_DETACHED
     KIND_GONE
+    KIND_NONE  # no task yet
 
 cdef tuple KINDS = ("request", "input", "body", "refused", "late", "sent", "detached", "gone")
 cdef dict PHASE_NAMES = {"idle": IDLE, "head": HEAD}

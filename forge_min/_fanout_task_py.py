@@ -212,7 +212,7 @@ class ServerWorker:
                 if io_thread.ended:
                     return None
                 io_thread.has_task.wait()
-            client, kind, value = io_thread.take_turn()
+            client, kind, value = io_thread.pop_task()
         if client.gone and kind != "detached":
             kind, value = "gone", None
         state, client.state = client.state, None

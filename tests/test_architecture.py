@@ -51,12 +51,13 @@ GROUND = {
     "sql_files": 2,
     "redaction": 2,
     "_fanout": 2,
-    "_fanout_task_py": 1,
-    "_fanout_io_py": 2,
-    "_fanout_py": 3,
+    "_fanout_body_py": 2,
+    "_fanout_task_py": 3,
+    "_fanout_io_py": 4,
+    "_fanout_py": 5,
     "config": 3,
     "manifest": 3,
-    "fanout": 4,
+    "fanout": 6,
 }
 RUN_ORDER = (
     "observe",
@@ -78,7 +79,7 @@ PROTOCOL_MAY_IMPORT = ("contract", "http1", "server")
 FRAMEWORK_KNOWS_NOT = ("db", "notify", "jobs", "sse")
 CONFIG_READERS = {"app", "ops", "entry", "ship", *TOP_ORDER}
 # The twins and what chooses between them have one ceiling.
-NATIVE = "_fanout _fanout_io_py _fanout_py _fanout_task_py fanout"
+NATIVE = "_fanout _fanout_body_py _fanout_io_py _fanout_py _fanout_task_py fanout"
 
 
 def _ranks(order: tuple[str, ...]) -> dict[str, int]:

@@ -157,6 +157,11 @@ def revoke_keys(
     return revoked
 
 
+def count_keys(conn: Connection, user: UUID) -> int:
+    """Return the number of keys of a user that are not revoked."""
+    return sum(not key.revoked_at for key in list_keys(conn, user))
+
+
 def revoke_all_keys(conn: Connection, user: UUID) -> None:
     """Revoke all keys of a user, as the user, which the history of the user shows."""
     db.run(conn, SQL["revoke_all_keys"], {"user": user})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from ..auth import administration
+from ..auth import SYSTEM, accounts, administration, as_identity
 from ..i18n import gettext_noop, text
 from ..lazy import lazy_pattern
 from ..wsgi import Raw, escape, join, show_time, tag
@@ -75,6 +76,13 @@ def account_sentence(change: administration.AccountChange) -> Raw:
             message = _REVOKED
         parts |= {"before": tag("del", _shown(before)), "after": tag("ins", _shown(after))}
     return sentence(message, parts)
+
+
+def own_sentences(conn: accounts.Connection, user: UUID) -> list[Raw]:
+    """Return the history of a user's own account. Administrators are not named to users."""
+    with as_identity(SYSTEM):
+        changes = administration.Administrator(conn).history(user)
+    return [account_sentence(change) for change in changes if change.actor in ("", str(user))]
 
 
 def _shown(value: object) -> str:

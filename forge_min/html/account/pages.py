@@ -18,10 +18,8 @@ from zoneinfo import available_timezones
 from ... import wsgi
 from ...auth import (
     SESSION,
-    SYSTEM,
     Identity,
     accounts,
-    administration,
     as_identity,
     credentials,
     current_identity,
@@ -38,7 +36,7 @@ from ...errors import (
 )
 from ...i18n import LANGUAGES, text
 from ..fields import label_of
-from ..history import account_sentence
+from ..history import own_sentences
 from ..layout import Hyperlink, Layout, Render
 from ..templates import WORDS, account, idle, index, password, resume
 from ..templates import sign_in as sign_in_page
@@ -274,11 +272,7 @@ class AccountPages:
             )
             for session in credentials.list_sessions(self.database.connection(), user.id)
         ]
-        with as_identity(SYSTEM):
-            changes = administration.Administrator(self.database.connection()).history(user.id)
-        # Administrators are not named to users.
-        own = [change for change in changes if change.actor in ("", str(user.id))]
-        context["history"] = [account_sentence(change) for change in own]
+        context["history"] = own_sentences(self.database.connection(), user.id)
         return self._page(request, "account", text("Account"), _SESSIONS, **context)
 
     def end(self, request: wsgi.Request) -> wsgi.Response:
@@ -332,9 +326,8 @@ class AccountPages:
         """Show the form that asks for a password-reset link."""
         context: dict[str, Any] = {"email": "", "password": False, "notice": notice, "kept": False}
         context["button"] = WORDS.send
-        return self._page(
-            request, "account_sign_in", WORDS.forgot, _FORGOT, error, forgot="", **context
-        )
+        context["forgot"] = ""
+        return self._page(request, "account_sign_in", WORDS.forgot, _FORGOT, error, **context)
 
     def forgot(self, request: wsgi.Request) -> wsgi.Response:
         """Have a password-reset link sent if the email has an account.
@@ -349,9 +342,8 @@ class AccountPages:
             return self.ask_forgot(request, err)
         if wanted:
             self.links.request(request.root, conn, email, False)
-        return self.ask_forgot(
-            request, notice=text("If this email has an account, a link is on its way.")
-        )
+        notice = text("If this email has an account, a link is on its way.")
+        return self.ask_forgot(request, notice=notice)
 
     def ask_reset(self, request: wsgi.Request) -> wsgi.Response:
         """Show the form of a reset link. The link stays valid: mail programs open links too."""
@@ -428,17 +420,16 @@ class AccountPages:
             error = Unauthenticated(
                 text("Your session has ended. Sign in again; your entries are kept.")
             )
-        lacks_https = wsgi.lacks_https(request, secure=self.secure)
-        notice = wsgi.https_message() if lacks_https else ""
-        context: dict[str, Any] = {"email": email, "password": True, "notice": notice}
-        context["kept"] = bool(kept)
+        context: dict[str, Any] = {"email": email, "password": True, "kept": bool(kept)}
+        context["notice"] = ""
+        if wsgi.lacks_https(request, secure=self.secure):
+            context["notice"] = wsgi.https_message()
         context["button"] = WORDS.sign_in
         context["forgot"] = f"{request.root}{_FORGOT}" if self.links.is_configured else ""
         hidden = {"next": [wsgi.local_path(url)]}
         hidden |= {_KEPT + name: [*values] for name, values in kept.items()}
-        return self._page(
-            request, "account_sign_in", WORDS.sign_in, SIGN_IN, error, hidden, **context
-        )
+        page = "account_sign_in"
+        return self._page(request, page, WORDS.sign_in, SIGN_IN, error, hidden, **context)
 
     def _password(
         self,
@@ -449,8 +440,7 @@ class AccountPages:
     ) -> wsgi.Response:
         rule = text("At least {min} characters.", min=self.min_length)
         context: dict[str, Any] = {"email": user.email, "current": not key, "rule": rule}
-        keys = credentials.list_keys(self.database.connection(), user.id)
-        context["keys"] = sum(not key.revoked_at for key in keys)
+        context["keys"] = credentials.count_keys(self.database.connection(), user.id)
         path, hidden = _RESET if key else _PASSWORD, {"key": [key]}
         title = text("Choose a password") if key else WORDS.change
         response = self._page(request, "account_password", title, path, error, hidden, **context)

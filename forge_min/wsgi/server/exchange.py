@@ -89,7 +89,7 @@ class RequestReader:
         self._requests = read_requests(self.buffer, base, max_body)
 
     def receive(self, task: Task) -> dict[str, Any] | ExpectedBody | Phase:
-        """Return the environ of a complete request, or what it waits for.
+        """Return the environ of a complete request, or the missing part.
 
         task: "input", "body", "refused" or "late". Raises ProtocolError.
         """

@@ -31,7 +31,7 @@ _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is 
 _TICK = 0.5  # seconds between two checks of deadlines
 _BACKLOG = 1024  # connections that wait to be accepted
 _MIN_PER_NETWORK = 64  # connections of one client address, however few all are
-_LONGEST_HEAD = 1 << 17  # bytes: one head, and what is received with it
+_LONGEST_HEAD = 1 << 17  # bytes: one head, with the input that is received together with it
 MAX_GIVEN_UP = 64
 """Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
