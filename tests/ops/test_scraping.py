@@ -36,6 +36,7 @@ CONTRACT = {
     "forge_sse_refreshes": ("counter", {"reason"}),
     "forge_sse_rejected": ("counter", {"cap"}),
     "forge_notify_lag_seconds": ("gauge", set()),
+    "forge_notify_hubs_down": ("gauge", set()),
     "forge_notify_reconnects": ("counter", set()),
     # Beyond the contract, for the alerts:
     "forge_http_connections": ("gauge", set()),

@@ -8,7 +8,7 @@
   "use strict";
   const main = () => document.getElementById("main");
 
-  // A request of the user, who is still signed in: see idle.js.
+  // A request of the user prolongs the session: see idle.js.
   async function request(url, options) {
     const response = await fetch(url, options);
     if (response.status !== 401) dispatchEvent(new Event("forge-request"));
