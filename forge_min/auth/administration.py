@@ -68,8 +68,9 @@ class Administrator:
 
     roles: of administrators. The system needs none.
     send: sends the owner of an email a link that sets the password (connection, email, whether it
-        is an invitation, and `joins` of `signing.create_reset`). Without it the links are returned,
-        so that the administrator may know the password.
+        is an invitation, and `joins` of `signing.create_reset`), or a new key (`key`: the options
+        of `credentials.create_key`). Without it the links are returned, so that the administrator
+        may know the password.
     """
 
     def __init__(
@@ -285,13 +286,13 @@ class Administrator:
         tenant: Tenant | None = None,
         lifetime: float | None = None,
     ) -> str:
-        """Create a key of a user. Returns its secret.
+        """Create a key of a user. Returns its secret; "" if it was sent to another user.
 
         roles, lifetime: as in `credentials.create_key`; roles: None only for the system.
         tenant: the only tenant in which the key acts, if any.
 
-        Raises Forbidden for a user with roles that the administrator does not hold, and for another
-        one with a password; NotFound F634 for a user outside the tenant.
+        Raises Forbidden for a user with roles that the administrator does not hold, and without
+        mail for another one with a password; NotFound F634 for a user outside the tenant.
         """
         with self._changing(tenant), self._changing_account(id) as person:
             self._check_account_held(person)
@@ -299,7 +300,8 @@ class Administrator:
             # SAFETY: with a key of another person, an administrator could approve an own request.
             # The lock makes the first password wait, which ends the keys of administrators.
             ((has_password,),) = db.run(self._conn, SQL["has_password"], {"user": id})
-            if has_password and not identity.system and identity.user != str(id):
+            is_sent = has_password and not identity.system and identity.user != str(id)
+            if is_sent and self._send is None:
                 command = f"auth create-key {person.user.email}"
                 raise Forbidden(text("only an operator may do this: {command}", command=command))
             if tenant and tenant.slug not in person.tenants:
@@ -307,11 +309,15 @@ class Administrator:
             if roles is None:
                 require_one_of(())
             self._check_held(roles or (), tenant)
-            where = tenant and tenant.id
-            secret = credentials.create_key(
-                self._conn, id, name=name, roles=roles, tenant=where, lifetime=lifetime
-            )
-            hint = secret[: credentials.HINT]
+            options: dict[str, Any] = {"name": name, "roles": roles, "lifetime": lifetime}
+            secret, hint = "", name or "–"
+            if is_sent and self._send:
+                options["tenant"] = tenant and str(tenant.id)
+                self._send(self._conn, person.user.email, False, key=options)
+            else:
+                where = tenant and tenant.id
+                secret = credentials.create_key(self._conn, id, tenant=where, **options)
+                hint = secret[: credentials.HINT]
             self._record(id, "update", {_key_name(tenant and tenant.slug): ("", hint)})
         return secret
 

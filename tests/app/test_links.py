@@ -164,6 +164,45 @@ def test_a_link_is_sent_by_mail_with_the_address_of_the_project(
 
 
 @pytest.mark.usefixtures("wide_code")
+def test_a_key_of_another_person_goes_to_its_owner_by_mail(
+    wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = database.connection()
+    ada = accounts.create_user(conn, "ada@example.com")
+    anna = accounts.find_user(conn, EMAILS[0])
+    for user in (ada, anna.id):
+        accounts.grant(conn, user, ["admin"] if user == ada else [])
+        secret = signing.create_reset(conn, user)
+        signing.use_reset(conn, secret, "a password that nobody has", 12)
+    secret = credentials.start_session(conn, ada, 600, credentials.Browser())
+    server = MailServer()
+    try:
+        with started(
+            wide_database, monkeypatch, None, FORGE_MAIL_URL=server.url,
+            FORGE_MAIL_FROM="noreply@wide.example", FORGE_PROJECT_URL="https://wide.example",
+        ) as app:  # fmt: skip
+            client, headers = Client(app), {"Cookie": f"forge_session={secret}"}
+            page = client.get(f"/-/people/{anna.id}", headers=headers)
+            (token,) = set(re.findall(r'name="_csrf_token" value="([^"]+)"', page.text)[:1])
+            pairs = {"_csrf_token": token, "name": "ship"}
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            body = urlencode(pairs).encode()
+            done = client.post(f"/-/people/{anna.id}/create-key", body=body, headers=headers | kind)
+            assert done.status == 303 and "fmk_" not in done.text
+            assert not credentials.list_keys(conn, anna.id), "the job creates it"
+            work(app, database)
+            (mail,) = server.inbox.messages()
+            assert mail["To"] == EMAILS[0]
+            (key,) = re.findall(r"fmk_\S+", mail.get_body(["plain"]).get_content())
+            assert credentials.identify_key(conn, key).user == str(anna.id)
+            assert not db.run(conn, "select from forge_job where args::text like '%fmk_%'")
+            seen = client.get(f"/-/people/{anna.id}", headers=headers).text
+            assert key not in seen and "ship" in seen
+    finally:
+        server.stop()
+
+
+@pytest.mark.usefixtures("wide_code")
 def test_an_invitation_has_the_same_answer_for_an_account_elsewhere_as_for_a_new_one(
     wide_database: TestDatabase, database: db.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

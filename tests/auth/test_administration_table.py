@@ -234,14 +234,14 @@ TABLE = {
     """,
     "create_key": """
         system                       ok
-        all                          404  ok   ok   403  ok   ok   ok
-        north                        ok   ok   403  403  ok   403  ok
+        all                          404  403  403  403  403  403  ok
+        north                        ok   403  403  403  403  403  ok
         south,member,disabled,key    403
         anonymous                    401
     """,
     "create_key for all tenants": """
         system                       ok
-        all                          ok   ok   ok   403  ok   ok   ok
+        all                          ok   403  403  403  403  403  ok
         north,south,member,disabled,key 403
         anonymous                    401
     """,

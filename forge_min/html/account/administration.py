@@ -314,6 +314,8 @@ def _create_key(admin: Administrator, id: UUID, tenant: Tenant | None, form: For
         raise BadRequest(text("the number of days must be from 1 to 3650"))
     lifetime, name = int(days) * 86_400.0 if days else None, wsgi.first(form, "name")
     key = admin.create_key(id, name, roles=roles, tenant=tenant, lifetime=lifetime)
+    if not key:
+        return Done(text("The key was sent to the user."))
     return Done(text("Send it as: Authorization: Bearer <key>"), key=key)
 
 

@@ -1,4 +1,4 @@
-"""Links of accounts by mail: for a new password, and of invitations.
+"""Mails of accounts: links for a new password, invitations, and keys.
 
 They are sent by a job, so a request for a link takes the same time whether an account exists or
 not. Only the job knows the secret; forge_job does not contain it.
@@ -6,14 +6,14 @@ not. Only the job knows the secret; forge_job does not contain it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from ... import jobs
-from ...auth import accounts, administration, signing
-from ...errors import NotFound
+from ... import db, jobs
+from ...auth import accounts, administration, credentials, signing
+from ...errors import Forbidden, NotFound
 from ...i18n import current_language, in_language, text
 from ...mail import Mailer, Message
 from ..templates import WORDS, mail, mail_text
@@ -38,18 +38,30 @@ class AccountLinks:
         return self._own is not None or self._mailer.is_configured
 
     def request(
-        self, root: str, conn: accounts.Connection, email: str, invites: bool, joins: str = ""
+        self,
+        root: str,
+        conn: accounts.Connection,
+        email: str,
+        invites: bool,
+        joins: str = "",
+        key: Mapping[str, object] | None = None,
     ) -> None:
-        """Insert the job that sends a link if the email has an account.
+        """Insert the job that sends a link, or a new key, if the email has an account.
 
         root: of the pages, "/t/acme".
         invites: whether it is an invitation, else for a new password.
         joins: as in `signing.create_reset`.
+        key: the options of `credentials.create_key`; the job creates the key.
 
-        Raises Invalid F631 for an invitation to an address to which no mail can be sent.
+        Raises Invalid F631 for an invitation to an address to which no mail can be sent, Forbidden
+        for a key without mail.
         """
         args: dict[str, Any] = {"id": str(uuid4()), "root": root, "language": current_language()}
         args |= {"email": signing.plain_email(email), "invites": invites, "joins": joins}
+        if key is not None:
+            args["key"] = key
+            if not self._mailer.is_configured:
+                raise Forbidden(text("a key of another user is sent by mail; set mail.url"))
         if invites:
             Message("", email, "", "").build("sender@example.com")
         jobs.insert_tx(conn, SendAccountLinks, args)
@@ -61,6 +73,9 @@ class AccountLinks:
         except NotFound:
             return
         if user.disabled:
+            return
+        if "key" in args:
+            self._send_key(conn, user, args)
             return
         invites = args["invites"]
         lifetime = administration.INVITATION if invites else signing.RESET
@@ -92,6 +107,21 @@ class AccountLinks:
             }
             body, document = mail_text.render(**context), mail.render(**context)
             self._mailer.send(Message(args["id"], user.email, subject, body, document))
+
+    def _send_key(
+        self, conn: accounts.Connection, user: accounts.User, args: dict[str, Any]
+    ) -> None:
+        """Create a key and send it; without the mail there is no key."""
+        with db.transaction(conn), in_language(user.language or args["language"]):
+            key = credentials.create_key(conn, user.id, **args["key"])
+            subject = text("A new API key for {project}", project=self._project)
+            body = text(
+                "An administrator created this key for {email}:\n\n{key}\n\n"
+                "Keep it secret: it acts for your account, which lists and revokes it.",
+                email=user.email,
+                key=key,
+            )
+            self._mailer.send(Message(args["id"], user.email, subject, body))
 
 
 class SendAccountLinks:
