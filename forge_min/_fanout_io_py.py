@@ -302,15 +302,6 @@ class IoThread:
             self.turns.setdefault(client.network, deque()).append((client, kind, value))
             self.has_task.notify()
 
-    def pop_task(self) -> tuple[ClientState, str, Any]:
-        """Take a task of the first network in turn. The caller holds the lock."""
-        network = next(iter(self.turns))
-        tasks = self.turns.pop(network)
-        task = tasks.popleft()
-        if tasks:
-            self.turns[network] = tasks
-        return task
-
     def _notify_gone(self, client: ClientState) -> None:
         """Give the state of a closed connection back."""
         if client.wait != "worker" and client.state is not None:

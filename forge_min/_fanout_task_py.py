@@ -197,6 +197,16 @@ class Task:
         return True
 
 
+def _pop_task(turns: dict[str, deque[Any]]) -> Any:
+    """Take a task of the first network in turn. The caller holds the lock."""
+    network = next(iter(turns))
+    tasks = turns.pop(network)
+    task = tasks.popleft()
+    if tasks:
+        turns[network] = tasks
+    return task
+
+
 @final
 class ServerWorker:
     """A thread that takes tasks, see `IoThread.worker`."""
@@ -212,7 +222,7 @@ class ServerWorker:
                 if io_thread.ended:
                     return None
                 io_thread.has_task.wait()
-            client, kind, value = io_thread.pop_task()
+            client, kind, value = _pop_task(io_thread.turns)
         if client.gone and kind != "detached":
             kind, value = "gone", None
         state, client.state = client.state, None

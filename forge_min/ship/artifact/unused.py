@@ -12,7 +12,7 @@ from collections.abc import Mapping
 FILES = {
     "account pages": {
         "html/account": "administration pages",
-        "html/templates": "account invite keys password people person resume secret sign_in"
+        "html/templates": "account idle invite keys password people person resume secret sign_in"
         " tenants",
     },
     "jobs page": {"admin": "jobs assets/jobs", "admin/templates": "job jobs queues"},
