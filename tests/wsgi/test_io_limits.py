@@ -99,9 +99,8 @@ def test_a_head_in_single_bytes_is_late_even_if_the_next_byte_is_always_there(be
     assert task.end(b"late")
 
 
-def test_what_a_reset_connection_has_left_is_not_served(core, bench, eventually):
-    if core.__name__.endswith("_py"):
-        pytest.skip("the twin notices a reset only when it sends")
+@pytest.mark.parametrize("core", ["_fanout"], indirect=True)  # the twin notices it when it sends
+def test_what_a_reset_connection_has_left_is_not_served(bench, eventually):
     entered, gate, kinds = threading.Event(), threading.Event(), []
 
     def perform(task):
