@@ -251,6 +251,14 @@ def test_beyond_the_limit_an_answer_is_429_and_says_when_to_come_again():
     assert ask("/page").status == 200, "only what lies below the prefix is limited"
 
 
+@pytest.mark.parametrize(("size", "remaining"), [(0, 9), (65535, 9), (65536, 8), (1 << 20, 0)])
+def test_a_large_body_counts_as_several_requests_and_never_more_than_the_limit(size, remaining):
+    ask = made(middleware=[RateLimits({"default": (10, 60.0)}, "/api")])
+    body = {"CONTENT_LENGTH": str(size), "wsgi.input": io.BytesIO(bytes(size))}
+    answer = ask("/api/short", **body)
+    assert answer.status == 200 and f"r={remaining};" in answer.of("RateLimit")[0]
+
+
 def test_paths_and_what_lies_below_them_are_limited():
     ask = made(middleware=[RateLimits({"default": (1, 60.0)}, "/api", "/pag", "/page")])
     assert [ask("/page").status for _ in range(2)] == [200, 429]

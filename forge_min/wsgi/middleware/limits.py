@@ -53,7 +53,8 @@ class RateLimiter:
         """
         with self._lock:
             now, full_at = time.monotonic(), self._times.get(key)
-            used = max((full_at or now) - now, 0.0) + tokens * self._interval
+            cost = min(tokens * self._interval, self._period)  # so that it is possible at all
+            used = max((full_at or now) - now, 0.0) + cost
             if used > self._period + _TICK:
                 return False, 0, used - self._period
             if full_at is None:
@@ -78,7 +79,8 @@ class RateLimits:
         without an entry, and for anonymous users, which count by address.
     paths: that are limited, with all paths below them.
 
-    A response above the limit is 429 with Retry-After.
+    A body counts as one more request for each 64 KiB. A response above the limit is 429 with
+    Retry-After.
     """
 
     def __init__(self, limits: Mapping[str, tuple[int, float]], *paths: str) -> None:
@@ -112,7 +114,8 @@ class RateLimits:
             return [], None
         key = identity.user or client_network(request)
         limiter, policy = self._limits[kind]
-        allowed, remaining, seconds = limiter.take(f"{kind} {key}")
+        tokens = 1 + _body_length(request.environ) // LARGE
+        allowed, remaining, seconds = limiter.take(f"{kind} {key}", tokens)
         wait = ceil(seconds)
         fields = [("RateLimit-Policy", policy), ("RateLimit", f'"{kind}";r={remaining};t={wait}')]
         if allowed:
@@ -254,7 +257,12 @@ class ConcurrencyLimit:
 
 
 def _is_large(environ: Mapping[str, Any]) -> bool:
+    return _body_length(environ) > LARGE
+
+
+def _body_length(environ: Mapping[str, Any]) -> int:
+    """Return the bytes of a body; an unknown length, as some servers pass it on, is large."""
     length: str = environ.get("CONTENT_LENGTH") or ""
     if length.isdecimal():
-        return int(length) > LARGE
-    return "HTTP_TRANSFER_ENCODING" in environ  # of unknown length, as some servers pass it on
+        return int(length)
+    return LARGE + 1 if "HTTP_TRANSFER_ENCODING" in environ else 0
