@@ -42,10 +42,6 @@ _SERVER = (  # settings that are parameters of Server under the same names
     "threads", "max_body", "max_pending_bodies", "header_timeout", "body_timeout", "keepalive",
     "max_connections", "unix_socket", "trusted_proxies", "handler_timeout",
 )  # fmt: skip
-# Seconds after which a thread that computes leaves the interpreter to another one. PERF: with
-# Python's 5 ms a row takes 58 ms beside a client that has 2,000 requests refused per second
-# (benchmarks/http/attacks.py, accept).
-_SWITCH_INTERVAL = 0.0005
 _ATTEMPT_INTERVAL = 1.0  # seconds between two attempts to start while the database starts, too
 _POLL_INTERVAL = 0.5  # seconds between two checks for a signal that no wait noticed
 
@@ -128,7 +124,6 @@ class _Process:
         SystemExit if `ended` is set while the start waits for the database.
         """
         health = self.health
-        sys.setswitchinterval(_SWITCH_INTERVAL)
         gc.disable()  # PERF: a tenth of the start; the loaded objects are frozen below.
         if self.admin:
             server = self._admin_server()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sys
+import time
 from uuid import UUID
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -29,6 +31,7 @@ from forge_min.wsgi import (
     json_only,
     json_response,
 )
+from forge_min.wsgi.middleware import limits
 from forge_min.wsgi.middleware.cookies import cookie, cookies_of
 
 ORIGIN = "https://shop.example"
@@ -257,6 +260,22 @@ def test_a_large_body_counts_as_several_requests_and_never_more_than_the_limit(s
     body = {"CONTENT_LENGTH": str(size), "wsgi.input": io.BytesIO(bytes(size))}
     answer = ask("/api/short", **body)
     assert answer.status == 200 and f"r={remaining};" in answer.of("RateLimit")[0]
+
+
+def test_threads_leave_the_interpreter_sooner_while_requests_are_refused(monkeypatch):
+    """Other clients' responses wait for those of a client with many refused requests."""
+    usual = sys.getswitchinterval()
+    ask = limited(default=(1, 60.0), session=(9, 60.0))
+    monkeypatch.setattr(limits, "_HURRY", 0.2)
+    try:
+        statuses = [ask("/api/short").status for _ in range(2)]
+        assert statuses == [200, 429] and sys.getswitchinterval() < usual
+        with as_identity(Identity(user="u1")):
+            assert ask("/api/short").status == 200 and sys.getswitchinterval() < usual
+            time.sleep(0.3)
+            assert ask("/api/short").status == 200 and sys.getswitchinterval() == usual
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_paths_and_what_lies_below_them_are_limited():

@@ -61,7 +61,8 @@ class AccountLinks:
         if key is not None:
             args["key"] = key
             if not self._mailer.is_configured:
-                raise Forbidden(text("a key of another user is sent by mail; set mail.url"))
+                command = f"auth create-key {email}"
+                raise Forbidden(text("only an operator may do this: {command}", command=command))
         if invites:
             Message("", email, "", "").build("sender@example.com")
         jobs.insert_tx(conn, SendAccountLinks, args)
