@@ -308,8 +308,11 @@ def test_keys_and_deactivation_need_the_roles_of_the_account(hospital: Hospital)
                 call()
         with pytest.raises(Forbidden):
             nora.create_key(hospital.nick, roles=["owner"], tenant=hospital.north)
-    with hospital.acting(hospital.anna) as anna, pytest.raises(NotFound):
-        anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.south)
+    with hospital.acting(hospital.anna) as anna:
+        with pytest.raises(NotFound):
+            anna.create_key(hospital.nick, roles=["nurse"], tenant=hospital.south)
+        with pytest.raises(Forbidden):
+            anna.create_key(owner, roles=["nurse"], tenant=hospital.north)
 
 
 def test_an_administrator_never_knows_a_key_of_another_person(hospital: Hospital) -> None:
