@@ -161,32 +161,36 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         outcomes: dict[Any, DomainError | None] = {}
         expected = dict(zip(keys, versions or ()))
 
+        def check(key: Any, _: db.Connection) -> None:
+            self.run_verb(key, expected.get(key), str)  # locks the row, and changes nothing
+
         def perform(key: Any, conn: db.Connection) -> None:
-            version = expected.get(key, ANY_VERSION)
-            if verb is not None:
-                self.run_verb(key, version, verb)
-            elif operation == "delete":
-                self.delete(key, version=version, conn=conn)
-            elif operation == "restore":
-                self.restore(key, version=version, conn=conn)
-            else:
-                self.transition(key, operation, reason=reason, version=version, conn=conn)
+            with db.transaction(conn):  # a savepoint for each row
+                if verb is not None:
+                    verb(key)
+                elif operation == "delete":
+                    self.delete(key, version=ANY_VERSION, conn=conn)
+                elif operation == "restore":
+                    self.restore(key, version=ANY_VERSION, conn=conn)
+                else:
+                    self.transition(key, operation, reason=reason, conn=conn)
 
         def work(conn: db.Connection) -> None:
             outcomes.clear()
             with db.transaction(conn):
-                for key in sorted(keys, key=str):  # in one order, so that two cannot deadlock
-                    outcomes[key] = None
-                    try:
-                        with db.transaction(conn):  # a savepoint for each row
-                            perform(key, conn)
-                    except DomainError as err:
-                        outcomes[key] = err
+                # All versions first: a delete or a verb may change others of the rows.
+                for step in check, perform:
+                    for key in sorted(keys, key=str):  # in one order, so that two cannot deadlock
+                        try:
+                            if not outcomes.setdefault(key):
+                                step(key, conn)
+                        except DomainError as err:
+                            outcomes[key] = err
                 if any(outcomes.values()):
                     raise Rollback
 
         self._retry(None, work)
-        return {key: outcomes[key] for key in keys}
+        return outcomes
 
     def run_verb(self, id: Any, version: int | None, verb: Callable[..., T], *args: Any) -> T:
         """Return the result of a verb of the project, `verb(id, *args)`.
@@ -200,7 +204,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         if not version:
             return verb(id, *args)
         conn = self.connection()
-        row = f"{quote(self.resource.table)} where {this_row(self.resource)}"
+        row = f"{quote(self.resource.table)} where {this_row(self.resource, live=False)}"
         sql = f'select "version" from {row} for no key update'
         with db.transaction(conn):
             rows = self._run(conn, sql, _key(id), write=True)

@@ -14,7 +14,7 @@ from forge_min import db
 from forge_min.actions import Registry
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
-from forge_min.errors import NotFound
+from forge_min.errors import NotFound, StaleVersion
 from forge_min.testing import Factory, fresh_database
 
 from wide_project import Migrations
@@ -59,3 +59,21 @@ def write_everything(registry: Registry, topic: str) -> None:
         actions.get(key)
     if resource.soft_delete:
         assert actions.restore(key).version == version + 2
+
+
+def test_rows_that_refer_to_each_other_are_deleted_together(
+    wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
+) -> None:
+    """Deleting the first row changes the second, which is no change by another user."""
+    with fresh_database(server, wide_migrations) as database, as_identity(OPERATOR):
+        registry = Registry(db.Database(database.app_url), {})
+        importlib.import_module("gen.registry").register(registry, "/api/v1")
+        stations: Any = registry.actions["stations"]
+        stations.create({"number": 1, "name": "one"})
+        stations.create({"number": 2, "name": "two", "next_id": 1})
+        stale = stations.perform_each([1, 2], "delete", versions=[1, 2])
+        assert stale[1] is None and isinstance(stale[2], StaleVersion)
+        assert stations.get(2).next_id == 1, "nothing was deleted"
+        assert stations.perform_each([1, 2], "delete", versions=[1, 1]) == {1: None, 2: None}
+        assert stations.list().rows == []
+        registry.database.close()

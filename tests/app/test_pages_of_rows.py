@@ -777,7 +777,7 @@ def test_a_job_on_rows_locks_few_of_them_and_stops_at_one_that_has_changed(
             if number % 50 == 0:
                 ((unlocked,),) = other.execute(free)
                 seen.append((unlocked, states(other)))
-            if number == 250 + 101:
+            if number == 250 + 100:
                 change = "update admissions set status = 'discharged' where id = %s"
                 other.execute(change, [keys[105]])
 
