@@ -264,7 +264,8 @@ def test_a_large_body_counts_as_several_requests_and_never_more_than_the_limit(s
 
 def test_threads_leave_the_interpreter_sooner_while_requests_are_refused(monkeypatch):
     """Other clients' responses wait for those of a client with many refused requests."""
-    usual = sys.getswitchinterval()
+    usual = limits._USUAL_INTERVAL
+    sys.setswitchinterval(usual)
     ask = limited(default=(1, 60.0), session=(9, 60.0))
     monkeypatch.setattr(limits, "_HURRY", 0.2)
     try:

@@ -34,6 +34,7 @@ _TICK = 1e-9  # seconds: rounding errors of sums of doubles
 # are refused. PERF: with Python's 5 ms a row takes 58 ms beside a client with 2,000 refused
 # requests a second (benchmarks/http/attacks.py, Accept); with less, other responses cost 5 % more.
 _SWITCH_INTERVAL = 0.0005
+_USUAL_INTERVAL = sys.getswitchinterval()
 _HURRY = 1.0  # seconds since the last refused request
 
 
@@ -95,7 +96,6 @@ class RateLimits:
             for kind, (count, seconds) in limits.items()
         }
         self._paths = tuple(f"{path}/" for path in paths)
-        self._usual_interval = sys.getswitchinterval()
         self._hurries_until = 0.0
 
     def __call__(self, request: Request, handler: Handler) -> Response:
@@ -129,7 +129,7 @@ class RateLimits:
         if allowed:
             if self._hurries_until and time.monotonic() > self._hurries_until:
                 self._hurries_until = 0.0
-                sys.setswitchinterval(self._usual_interval)
+                sys.setswitchinterval(_USUAL_INTERVAL)
             return fields, None
         self._hurries_until = time.monotonic() + _HURRY
         sys.setswitchinterval(_SWITCH_INTERVAL)
