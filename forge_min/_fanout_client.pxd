@@ -50,6 +50,8 @@ cdef struct InputBudget:  # for the thread only
     size_t most  # bytes that the input of all connections may have
     size_t held
     uint64_t networks  # those with connections that hold input
+    Client* favored  # one without a limit: if all waited, all would be late
+    bint is_free  # another one may be favored
 
 
 cdef struct Chunks:  # of a chunked body
@@ -223,6 +225,8 @@ cdef inline void budget_count(InputBudget* budget, Client* client) noexcept nogi
     elif client.held and not size:
         network.holders -= 1
         budget.networks -= network.holders == 0
+        if client == budget.favored:
+            budget.favored, budget.is_free = NULL, True
     budget.held += size - client.held
     client.held = size
 
@@ -231,14 +235,18 @@ cdef inline size_t budget_room(InputBudget* budget, Client* client, size_t most)
     """Return how many bytes a connection may receive now, `most` at once; 0: it has to wait.
 
     If together all would hold more than the budget, each has a share: networks have equal ones,
-    and so have the connections of a network.
+    and so have the connections of a network. The first one with more is favored.
     """
     cdef size_t share
     if client.wait == CLOSED or budget.held + most <= budget.most:
         return most
     share = budget.most // ((budget.networks + 1) * (client.network.holders + 1))
     share = max(share, LEAST_SHARE)
-    return min(most, share - client.size) if client.size < share else 0
+    if client.size < share:
+        return min(most, share - client.size)
+    if budget.favored == NULL:
+        budget.favored = client
+    return most if client == budget.favored else 0
 
 
 cdef inline bint client_waits_for_room(Client* client) noexcept nogil:

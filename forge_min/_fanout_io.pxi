@@ -143,7 +143,7 @@ cdef class IoThread:
                 self.worked_at = self.now
             elif not pause:
                 sched_yield()
-            if self.now - self.swept >= TICK or forge_flag(&self.draining) == 1:
+            if self.now - self.swept >= TICK or self.budget.is_free or forge_flag(&self.draining) == 1:
                 self.sweep()
             self.release_closed()
 
@@ -273,8 +273,8 @@ cdef class IoThread:
         while True:
             if client.size and client.wait != CLOSED and self.give_input(client):
                 return
-            room = budget_room(&self.budget, client, RECEIVED)
-            if client.readable and room:
+            room = budget_room(&self.budget, client, RECEIVED) if client.readable else 0
+            if room:
                 count = recv(client.fd, self.buffer, room, MSG_DONTWAIT)
                 if count > 0 and client.wait == CLOSED:
                     self.watch(client, EPOLL_CTL_MOD)  # an event for the rest, after others
@@ -449,7 +449,10 @@ cdef class IoThread:
         """End connections past their deadline, accept again after a pause, begin a drain."""
         cdef Client* next
         cdef Client* client = <Client*>self.clients
-        self.swept = self.now
+        self.swept, self.budget.is_free = self.now, False
+        # A body in the queue is still in memory.
+        if self.budget.favored != NULL and self.budget.favored.wait != WORKER:
+            self.budget.favored = NULL  # its peer may have stopped
         if forge_flag(&self.draining) == 1:
             self.begin_drain()
         elif self.paused:

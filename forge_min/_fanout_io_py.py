@@ -44,7 +44,8 @@ class IoThread:
     base: the constant part of every environ.
     max_body: bytes of a request's body.
     max_pending: bytes of all requests that no worker has read. Above it each network with such
-        requests, and each connection of it, has an equal share, and those with more have to wait.
+        requests, and each connection of it, has an equal share, and those with more have to wait,
+        except one.
     max_connections: open connections. For a further one the longest idle one is closed, or one
         that has been slow for more than a second, also to begin its first request; if there is
         none, it has to wait. It is one of the network with most connections, if possible.
@@ -77,6 +78,9 @@ class IoThread:
         self._networks: Counter[str] = Counter()  # connections
         self._holders: Counter[str] = Counter()  # connections with a part of a body
         self._held = 0  # bytes of bodies
+        self._favored: ClientState | None = (
+            None  # without a limit: if all waited, all would be late
+        )
         self.exempt = {""}  # networks without a limit
         self._limits = {"idle": idle, "head": head, "body": body, "write": write}
         self._limits |= {"linger": _LINGER, "": body}
@@ -219,11 +223,15 @@ class IoThread:
     def _read(self, client: ClientState) -> None:
         data, client.input = client.input, b""
         room = self._room_for(client)
+        if not room and self._favored is None:
+            self._favored, room = client, _RECEIVED
         if not data and not room:
             return
         try:
             data = data or client.sock.recv(room)
         except BlockingIOError:
+            if client is self._favored:
+                self._favored = None
             return
         except OSError:
             data = b""
@@ -251,7 +259,8 @@ class IoThread:
 
     def _room_for(self, client: ClientState) -> int:
         """Return how many bytes a connection may receive now."""
-        if client.wait != "body" or self._held + _RECEIVED <= self._max_pending:
+        has_room = client is self._favored or self._held + _RECEIVED <= self._max_pending
+        if client.wait != "body" or has_room:
             return _RECEIVED
         holders = self._holders[client.network] + 1
         share = self._max_pending // ((len(self._holders) + 1) * holders)
@@ -268,6 +277,8 @@ class IoThread:
                 del self._holders[network]
         self._held += size - client.held
         client.held = size
+        if not size and client is self._favored:
+            self._favored, self._swept = None, 0.0  # another one has its turn at once
 
     def _listen(self, client: ClientState) -> None:
         """Let the selector report the events that the connection waits for."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from forge_min import fanout
 
 from wsgi import io_bench
 from wsgi.conftest import DEADLINE
-from wsgi.io_bench import answer_of, answers, reset, whole
+from wsgi.io_bench import answer_of, answers, reads, reset, whole
 from wsgi.test_io_thread import CHUNKED, bench, core, path_of
 
 __all__ = ["bench", "core"]  # fixtures
@@ -88,6 +89,22 @@ def test_a_full_server_closes_a_connection_of_the_largest_network(bench):
 
 def test_unfinished_bodies_hold_little_memory_and_a_small_client_is_served(core):
     io_bench.alone(core, io_bench.hold_bodies)
+
+
+def test_bodies_that_together_exceed_the_budget_are_served_one_after_the_other(bench):
+    """Each has more than its share: if all waited, all would be late."""
+    made = bench(
+        reads(lambda environ, task, rest: task.respond(answer_of("read"))), max_pending=1 << 18
+    )
+    peers = [made.connect() for _ in range(9)]
+    for peer in peers:
+        peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n")
+    for part in (100_000, 200_000):
+        for peer in peers:
+            peer.send("x" * part)
+        time.sleep(0.1)
+    for peer in peers:
+        assert peer.answer().body == b"read"
 
 
 def test_a_head_in_single_bytes_is_late_even_if_the_next_byte_is_always_there(bench):

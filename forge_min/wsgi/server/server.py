@@ -31,7 +31,6 @@ _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 the whole packet is 
 _TICK = 0.5  # seconds between two checks of deadlines
 _BACKLOG = 1024  # connections that wait to be accepted
 _MIN_PER_NETWORK = 64  # connections of one client address, however few all are
-_LONGEST_HEAD = 1 << 17  # bytes: one head, with the input that is received together with it
 MAX_GIVEN_UP = 64
 """Given-up workers that have not returned, up to which each one is replaced by a new worker."""
 
@@ -48,7 +47,7 @@ class Server(AbstractContextManager["Server"]):
     threads: number of workers; they hold requests, never waiting clients.
     max_body: bytes of a request's body.
     max_pending_bodies: bytes of all bodies that have not arrived as a whole; above it the largest
-        wait. One body of max_body bytes has room in any case.
+        wait, except one.
     header_timeout, body_timeout: seconds for a head or a body to arrive as a whole.
     write_timeout, keepalive: seconds since the last progress; for a write that is 1 KiB a second.
     max_connections: open connections, without those that were handed over by `forge.stream`. A
@@ -116,7 +115,7 @@ class Server(AbstractContextManager["Server"]):
             self.socket.fileno(),
             self._environ(multiprocess=reuse_port or not self._own),
             max_body=max_body,
-            max_pending=max(max_pending_bodies, max_body + _LONGEST_HEAD),
+            max_pending=max_pending_bodies,
             max_connections=max_connections,
             max_per_network=max(max_connections // 4, _MIN_PER_NETWORK),
             idle=keepalive,
