@@ -316,6 +316,19 @@ def test_the_message_after_a_form_is_shown_only_as_this_site_has_signed_it(alter
     assert json.loads(page.body) == shown
 
 
+def test_a_message_may_follow_a_get_such_as_the_return_from_a_sign_in_elsewhere():
+    router = Router()
+    fields = [("Location", "/"), ("Content-Type", "text/plain")]
+    router.add("GET", "/back", lambda request: flash(Response(303, b"", fields), "Welcome."))
+    router.add("GET", "/", lambda request: json_response(flashed(request)))
+    app = Application(router, middleware=[CSRF(b"k" * 32, secure=False)])
+    back = Answer(app, "GET", "/back", {})
+    assert back.of("Forge-Flash") == []
+    (line,) = back.of("Set-Cookie")
+    page = Answer(app, "GET", "/", {"HTTP_COOKIE": line.partition(";")[0]})
+    assert json.loads(page.body) == "Welcome."
+
+
 def test_callers_are_told_apart_by_address_and_by_who_they_are():
     ask = limited(default=(1, 60.0), session=(2, 60.0))
     asked = {"REMOTE_ADDR": "192.0.2.1"}

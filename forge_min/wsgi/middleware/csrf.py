@@ -54,9 +54,8 @@ class CSRF:
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Call the handler. Raises HTTPProblem 403, F527, for a request of another site."""
         request.environ[_KEY] = self
-        if request.method in _SAFE:
-            return with_csrf_cookie(request, handler(request))
-        self._check(request)
+        if request.method not in _SAFE:
+            self._check(request)
         response = handler(request)
         sign_flash(response, self.signing)
         return with_csrf_cookie(request, response)
