@@ -193,7 +193,8 @@ class Administrator:
                 self._record(id, "create", {})
             if tenant and is_hidden and self._send:
                 self._check_held(roles, tenant)
-                self._send(self._conn, email, True, f"{tenant.id} {' '.join(roles)}")
+                joins = " ".join([str(tenant.id), current_identity().user, *roles])
+                self._send(self._conn, email, True, joins)
                 return id, True, ""
             self._grant(id, roles, tenant)
             if is_new and self._send:

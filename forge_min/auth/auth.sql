@@ -171,11 +171,12 @@ from forge_reset r join forge_user u on u.id = r.user_id
 where r.key = %(key)s and r.expires_at > now() and u.disabled_at is null
 for update of u, r
 
--- Makes the owner of a link a member of the tenant that it joins, if any, which the history has as in record_change.
+-- Makes the owner of a link a member of the tenant that it joins, if any, which the history has as in record_change: the
+-- author is the administrator, who has chosen the roles.
 -- name: join
 with link as (
-  select r.user_id, t.id as tenant_id, t.slug, array(
-    select distinct role from unnest((string_to_array(r.joins, ' '))[2:]) role where role <> '' order by role) as roles
+  select r.user_id, t.id as tenant_id, t.slug, split_part(r.joins, ' ', 2) as author, array(
+    select distinct role from unnest((string_to_array(r.joins, ' '))[3:]) role where role <> '' order by role) as roles
   from forge_reset r join forge_tenant t on t.id = nullif(split_part(r.joins, ' ', 1), '')::uuid
   where r.key = %(key)s
 ),
@@ -186,7 +187,7 @@ joined as (
   returning roles
 )
 insert into forge_audit (topic, resource_id, operation, version, actor, changes)
-select 'forge_user', user_id::text, 'update', 0, user_id::text,
+select 'forge_user', user_id::text, 'update', 0, author,
   jsonb_build_object('roles:' || slug, jsonb_build_array(null, joined.roles))
 from link, joined
 returning id

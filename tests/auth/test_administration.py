@@ -212,13 +212,14 @@ def test_an_administrator_of_one_tenant_does_not_learn_who_has_an_account(
     assert tenants == south, "that was no invitation"
     with pytest.raises(Unauthenticated):
         signing.use_reset(hospital.conn, links[0], PASSWORD, 12)
-    for joins in (sent[0], f"{hospital.north.id} ", f"{UUID(int=7)} nurse"):
+    for joins in (sent[0], f"{hospital.north.id} {hospital.anna}", f"{UUID(int=7)} x nurse"):
         link = signing.create_reset(hospital.conn, sid, joins=joins)
         signing.use_reset(hospital.conn, link, PASSWORD, 12)
     with hospital.acting(hospital.nora, hospital.north, send) as nora:
         assert nora.person(sid).tenants == {"north": ["nurse"]}
         (change, *_) = reversed(nora.history(sid))
         assert change.changes == {"roles:north": [None, ["nurse"]]}
+        assert change.actor_email == "nora@example.com", "not the user, who did not choose them"
 
 
 def test_an_administrator_of_two_tenants_adds_a_member_of_one_to_the_other(
