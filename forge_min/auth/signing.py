@@ -160,8 +160,8 @@ def create_reset(
     requested: by a client, as `count_reset` permits: all such links are valid until one is used, so
         the requests of a stranger do not end the link of the owner. Of the others, which operators
         create, the newest LINKS are valid.
-    joins: the id of a tenant, the author of the invitation, and roles, separated by spaces. The user
-        gets the roles in the tenant with the password.
+    joins: the id of a tenant, the author of the invitation, and roles, separated by spaces. With
+        the password the user gets the roles in the tenant.
     lifetime: seconds that it is valid.
     """
     secret = secrets.token_urlsafe(32)
