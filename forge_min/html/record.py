@@ -13,7 +13,7 @@ from ..actions import Filter, ListQuery, Relation
 from ..errors import Forbidden, Unauthenticated
 from ..i18n import gettext_noop
 from ..wsgi import show_date, show_time, tag
-from .cells import Cells, PagePaths, row_url
+from .cells import Cells, PagePaths, beginning_of_json, row_url
 from .columns import list_columns
 from .fields import AnyActions, Fields, label_of
 from .history import actor_of, ago, sentence
@@ -109,8 +109,10 @@ class _Shown:
         self._fields = {field.name: field for field in fields}
         self._titles: dict[tuple[str, str], str] = {}
         for name, field in self._fields.items():
+            if field.relation is None or field.kind == "many":
+                continue
             keys = {str(key) for e in entries for key in e.changes.get(name, ()) if key is not None}
-            if field.relation is not None and field.kind != "many" and keys:
+            if keys:
                 with suppress(Unauthenticated, Forbidden):
                     target = actions.registry.actions[field.relation.target]
                     for value, label in choices_of_keys(target, keys):
@@ -127,7 +129,10 @@ class _Shown:
             with suppress(ValueError):
                 day = datetime.fromisoformat(str(value))
                 return show_time(day) if kind == "datetime" else show_date(day)
-        shown = self._titles.get((name, str(value))) or plain_text(kind, value)
+        if kind == "json":
+            shown = beginning_of_json(value, _MAX_VALUE)
+        else:
+            shown = self._titles.get((name, str(value))) or plain_text(kind, value)
         return shown if len(shown) <= _MAX_VALUE else shown[: _MAX_VALUE - 1] + "…"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
+from forge_min.html import record
 from forge_min.wsgi import Raw, check_url, escape
 from forge_min.wsgi.markup import raw
 from hypothesis import given
@@ -94,3 +96,16 @@ def test_urls_that_run_or_read_something_are_replaced(url):
 
 def test_no_value_is_no_url():
     assert check_url(None) == ""
+
+
+def test_the_history_writes_only_the_beginning_of_a_large_json():
+    class Large(dict):
+        def __repr__(self):
+            raise AssertionError("all of it was written")
+
+    value = Large(name="x" * 20, more=[*range(1000)])
+    field = SimpleNamespace(name="doc", label="Doc", kind="json", relation=None)
+    shown = record._Shown(None, [field], [SimpleNamespace(changes={"doc": (None, value)})])
+    written = shown.value("doc", value)
+    assert written.startswith('{\n  "name": "xx') and len(written) == 60 and written[-1] == "…"
+    assert shown.value("doc", {"a": None}) == '{\n  "a": null\n}'
