@@ -375,13 +375,13 @@ class IoThread:
 
         network: of the connection; None: any.
         """
-        clients = [c for c in self._clients.values() if network in (None, c.network)]
+        clients = [c for c in self._clients.values() if c.wait != "worker" or c.phase == "write"]
+        if network is not None:
+            clients = [c for c in clients if c.network == network]
         ended = [
             c for c in clients if c.phase == "linger" or (c.phase == "idle" and not c.is_fresh)
         ]
-        idle = [c for c in ended if c.wait != "worker"]
-        slow = [c for c in clients if c.wait != "worker" or c.phase == "write"]
-        found = idle or [c for c in slow if c.since < self._now - _EVICT_AFTER]
+        found = ended or [c for c in clients if c.since < self._now - _EVICT_AFTER]
         for client in sorted(found, key=lambda client: client.since):
             if client.phase == "idle":
                 self._progress(client)  # its request may have just arrived
