@@ -231,6 +231,13 @@ cdef inline void budget_count(InputBudget* budget, Client* client) noexcept nogi
     client.held = size
 
 
+cdef inline void budget_release(InputBudget* budget) noexcept nogil:
+    """Favor no connection any more: its peer may have stopped."""
+    # A body in the queue is still in memory.
+    if budget.favored != NULL and budget.favored.wait != WORKER:
+        budget.favored = NULL
+
+
 cdef inline size_t budget_room(InputBudget* budget, Client* client, size_t most) noexcept nogil:
     """Return how many bytes a connection may receive now, `most` at once; 0: it has to wait.
 

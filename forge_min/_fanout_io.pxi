@@ -1,8 +1,7 @@
 # The I/O thread of an HTTP server. Part of _fanout.pyx.
 #
-# PERF: send(2) runs up to the peer's socket and wakes the reader there; with recv(2) it takes 5 to
-# 12 us. This thread does both without the GIL, and a worker that ends a task takes the next one
-# without releasing the GIL (docs/understand/architecture.md, "The server").
+# PERF: send(2) wakes the reader; with recv(2) it takes 5 to 12 us. This thread does both without the
+# GIL, and a worker that ends a task takes the next without releasing it (architecture.md).
 
 cdef enum:
     AT_ONCE = 64  # events of one system call
@@ -450,9 +449,7 @@ cdef class IoThread:
         cdef Client* next
         cdef Client* client = <Client*>self.clients
         self.swept, self.budget.is_free = self.now, False
-        # A body in the queue is still in memory.
-        if self.budget.favored != NULL and self.budget.favored.wait != WORKER:
-            self.budget.favored = NULL  # its peer may have stopped
+        budget_release(&self.budget)
         if forge_flag(&self.draining) == 1:
             self.begin_drain()
         elif self.paused:

@@ -172,7 +172,7 @@ where r.key = %(key)s and r.expires_at > now() and u.disabled_at is null
 for update of u, r
 
 -- Makes the owner of a link a member of the tenant that it joins, if any, which the history has as in record_change: the
--- author is the administrator, who has chosen the roles.
+-- author is the administrator that has chosen the roles.
 -- name: join
 with link as (
   select r.user_id, t.id as tenant_id, t.slug, split_part(r.joins, ' ', 2) as author, array(

@@ -28,7 +28,7 @@ from .tracing import (
     span,
     trace_headers,
 )
-from .wsgi import http_attributes, record_response, trace_wsgi
+from .wsgi import http_attributes, record_response
 
 if TYPE_CHECKING:
     from .metrics.meter import MeterBridge
@@ -47,7 +47,7 @@ __all__ = [
     "http_attributes", "is_recording", "is_text", "line_writer", "log_context", "log_fields",
     "merge_profiles", "new_exporter", "new_handler",
     "new_root", "record_response", "render_metrics", "scrape", "setup", "snapshot",
-    "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
+    "span", "span_fields", "trace_connection", "trace_headers",
 ]  # fmt: skip
 
 __getattr__ = lazy_exports(

@@ -1,43 +1,36 @@
-"""trace_wsgi on applications of every PEP 3333 kind."""
+"""The server span of a request: its name, attributes and status."""
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
-from io import BytesIO, StringIO
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from wsgiref.handlers import SimpleHandler
 from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
 
 import pytest
-from forge_min.observe import current_traceparent, span, trace_wsgi
+from forge_min.observe import http_attributes, record_response, span
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+from opentelemetry.trace import SpanKind, StatusCode
 
 Spans = Callable[[], Sequence[ReadableSpan]]
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def call(app: Any, **environ: Any) -> tuple[str, list[bytes]]:
+def call(app: Any, **environ: Any) -> None:
+    """Call an application within the span of its request, as the framework does."""
     setup_testing_defaults(environ)
     environ.setdefault("QUERY_STRING", "")
     environ.setdefault("SCRIPT_NAME", "")
-    answered: list[str] = []
+    statuses: list[str] = []
 
     def start_response(status: str, headers: object, exc_info: object = None) -> Any:
-        answered.append(status)
+        statuses.append(status)
         return lambda data: None
 
-    body = app(environ, start_response)
-    try:
-        parts = list(body)
-    finally:
-        if hasattr(body, "close"):
-            body.close()
-    return answered[-1], parts
+    parent = environ.get("HTTP_TRACEPARENT", "")
+    attributes = http_attributes(environ)
+    with span("HTTP", kind="server", attributes=attributes, parent=parent) as active:
+        app(environ, start_response)
+        record_response(environ, active, int(statuses[-1][:3]))
 
 
 def hello(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -47,10 +40,7 @@ def hello(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 def test_a_request_is_one_server_span(spans: Spans) -> None:
-    assert call(trace_wsgi(hello), PATH_INFO="/hello/x", HTTP_TRACEPARENT=SAMPLED) == (
-        "200 OK",
-        [b"hello"],
-    )
+    call(hello, PATH_INFO="/hello/x", HTTP_TRACEPARENT=SAMPLED)
     (made,) = spans()
     assert made.kind is SpanKind.SERVER
     assert made.name == "GET /hello/{name}"
@@ -84,14 +74,14 @@ def test_a_request_is_one_server_span(spans: Spans) -> None:
 def test_the_server_is_the_one_that_the_client_named(
     spans: Spans, environ: dict[str, str], address: str, port: int | None
 ) -> None:
-    call(trace_wsgi(hello), PATH_INFO="/x", **environ)
+    call(hello, PATH_INFO="/x", **environ)
     (made,) = spans()
     told = made.attributes or {}
     assert (told["server.address"], told.get("server.port")) == (address, port)
 
 
 def test_a_long_path_is_cut_behind_what_is_masked(spans: Spans) -> None:
-    call(trace_wsgi(hello), PATH_INFO="/" + "a" * 1000 + "/token=" + "s3cret" * 1000)
+    call(hello, PATH_INFO="/" + "a" * 1000 + "/token=" + "s3cret" * 1000)
     (made,) = spans()
     path = str((made.attributes or {})["url.path"])
     assert len(path) <= 1024 and "s3cret" not in path and path.startswith("/aaa")
@@ -106,74 +96,9 @@ def test_a_long_path_is_cut_behind_what_is_masked(spans: Spans) -> None:
     ],
 )
 def test_a_path_is_told_as_a_person_reads_it(spans: Spans, came: str, told: str) -> None:
-    call(trace_wsgi(hello), PATH_INFO=came)
+    call(hello, PATH_INFO=came)
     (made,) = spans()
     assert (made.attributes or {})["url.path"] == told
-
-
-def test_between_the_pieces_of_a_body_the_thread_is_in_no_span(spans: Spans) -> None:
-    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
-        start_response("200 OK", [])
-        for _ in range(2):
-            with span("a piece"):
-                yield b"a"
-
-    setup_testing_defaults(environ := {"QUERY_STRING": "", "SCRIPT_NAME": ""})
-    body: Any = trace_wsgi(app)(environ, lambda *told: lambda data: None)
-    between = []
-    for _ in body:
-        between.append((current_traceparent(), get_current_span().get_span_context().is_valid))
-    body.close()
-    assert between == [(None, False)] * 2
-    *pieces, outer = spans()
-    assert [made.name for made in pieces] == ["a piece"] * 2
-    assert {made.parent.span_id for made in pieces if made.parent} == {outer.context.span_id}
-
-
-def test_the_wrapper_keeps_to_the_protocol(spans: Spans) -> None:
-    status, parts = call(validator(trace_wsgi(validator(hello))), PATH_INFO="/hello/x")
-    assert (status, parts) == ("200 OK", [b"hello"])
-
-
-def test_the_span_lasts_until_the_body_is_closed(spans: Spans) -> None:
-    seen: list[str | None] = []
-
-    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
-        start_response("200 OK", [])
-        seen.append(current_traceparent())
-        yield b"a"
-        seen.append(current_traceparent())
-        yield b"b"
-
-    assert call(trace_wsgi(app)) == ("200 OK", [b"a", b"b"])
-    (made,) = spans()
-    assert {f"{made.context.span_id:016x}"} == {(value or "")[36:52] for value in seen}
-    assert current_traceparent() is None
-
-
-@pytest.mark.parametrize("where", ["call", "body", "close"])
-def test_an_exception_is_recorded_and_goes_on(spans: Spans, where: str) -> None:
-    class Body:
-        def __iter__(self) -> Iterator[bytes]:
-            if where == "body":
-                raise RuntimeError(where)
-            yield b"x"
-
-        def close(self) -> None:
-            if where == "close":
-                raise RuntimeError(where)
-
-    def app(environ: dict[str, Any], start_response: Any) -> Body:
-        if where == "call":
-            raise RuntimeError(where)
-        start_response("200 OK", [])
-        return Body()
-
-    with pytest.raises(RuntimeError, match=where):
-        call(trace_wsgi(app))
-    (made,) = spans()
-    assert made.status.status_code is StatusCode.ERROR and len(made.events) == 1
-    assert current_traceparent() is None
 
 
 def test_a_500_is_a_failed_span_and_a_404_is_not(spans: Spans) -> None:
@@ -181,8 +106,8 @@ def test_a_500_is_a_failed_span_and_a_404_is_not(spans: Spans) -> None:
         start_response(environ["PATH_INFO"][1:] + " X", [])
         return []
 
-    call(trace_wsgi(app), PATH_INFO="/503")
-    call(trace_wsgi(app), PATH_INFO="/404")
+    call(app, PATH_INFO="/503")
+    call(app, PATH_INFO="/404")
     bad, missing = spans()
     assert bad.status.status_code is StatusCode.ERROR
     assert (bad.attributes or {})["error.type"] == "503"
@@ -190,54 +115,9 @@ def test_a_500_is_a_failed_span_and_a_404_is_not(spans: Spans) -> None:
 
 
 def test_an_unknown_method_is_other_and_hostile_headers_do_no_harm(spans: Spans) -> None:
-    call(trace_wsgi(hello), REQUEST_METHOD="BREW" * 50, HTTP_TRACEPARENT="\x00nonsense")
+    call(hello, REQUEST_METHOD="BREW" * 50, HTTP_TRACEPARENT="\x00nonsense")
     (made,) = spans()
     attributes = made.attributes or {}
     assert attributes["http.request.method"] == "_OTHER"
     assert len(str(attributes["http.request.method_original"])) == 32
     assert made.name == "HTTP /hello/{name}" and made.parent is None
-
-
-def test_a_body_that_another_thread_closes_ends_its_span(spans: Spans) -> None:
-    def serve() -> None:
-        environ: dict[str, Any] = {}
-        setup_testing_defaults(environ)
-        bodies.append(trace_wsgi(hello)(environ, lambda status, headers: lambda data: None))
-
-    bodies: list[Any] = []
-    thread = threading.Thread(target=serve)
-    thread.start()
-    thread.join()
-    bodies[0].close()
-    assert [made.name for made in spans()] == ["GET /hello/{name}"]
-    assert current_traceparent() is None
-
-
-def test_a_hand_over_of_the_socket_is_left_alone(spans: Spans) -> None:
-    taken: list[object] = []
-
-    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        environ["forge.stream"](taken.append)
-        start_response("200 OK", [])
-        return []
-
-    call(trace_wsgi(app), **{"forge.stream": lambda adopt: adopt(7)})
-    assert taken == [7] and len(spans()) == 1
-
-
-@pytest.mark.parametrize("pieces", [[], [b"hello"], (b"a", b"b"), iter([b"hello"])])
-def test_a_server_answers_as_it_does_without_it(spans: Spans, pieces: Any) -> None:
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        made: Iterable[bytes] = copy(pieces)
-        return made
-
-    def answer(app: Any) -> bytes:
-        environ: dict[str, Any] = {}
-        setup_testing_defaults(environ)
-        sent = BytesIO()
-        SimpleHandler(BytesIO(), sent, StringIO(), environ).run(app)
-        return re.sub(rb"Date: .*", b"", sent.getvalue())
-
-    assert answer(trace_wsgi(app)) == answer(app)
-    assert len(spans()) == 1
