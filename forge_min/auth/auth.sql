@@ -151,12 +151,13 @@ set password = %(password)s, password_at = now(), reset_key = null, reset_until 
 where id = %(user)s returning id
 
 -- The row of the user is locked first, as in by_reset, to avoid deadlocks. An invitation by the administrator of a tenant
--- counts as asked: it must not end the links of operators.
+-- counts as asked: it must not end the links of operators. It ends earlier ones to the tenant: their roles may be wrong.
 -- name: create_reset
 with owner as (select id from forge_user where id = %(user)s for update),
 over as (
   delete from forge_reset r using owner
-  where r.user_id = owner.id and (r.expires_at <= now() or r.key in (
+  where r.user_id = owner.id and (r.expires_at <= now()
+    or r.joins <> '' and split_part(r.joins, ' ', 1) = split_part(%(joins)s, ' ', 1) or r.key in (
     select key from forge_reset where user_id = %(user)s and not asked and not %(asked)s and %(joins)s = ''
     order by expires_at desc, key offset %(others)s))
 )

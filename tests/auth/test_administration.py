@@ -222,6 +222,21 @@ def test_an_administrator_of_one_tenant_does_not_learn_who_has_an_account(
         assert change.actor_email == "nora@example.com", "not the user, who did not choose them"
 
 
+def test_an_invitation_ends_earlier_ones_to_the_same_tenant(hospital: Hospital) -> None:
+    """So an administrator corrects roles that were wrong."""
+    sid = hospital.member("sid@example.com", ["nurse"], hospital.south)
+    wrong, other, right = (
+        signing.create_reset(hospital.conn, sid, joins=joins)
+        for joins in (f"{hospital.north.id} admin", f"{UUID(int=7)} ", f"{hospital.north.id} nurse")
+    )
+    with pytest.raises(Unauthenticated):
+        signing.use_reset(hospital.conn, wrong, PASSWORD, 12)
+    assert signing.find_reset(hospital.conn, other).id == sid
+    signing.use_reset(hospital.conn, right, PASSWORD, 12)
+    ((_, tenants),) = accounts.list_users(hospital.conn, id=sid)
+    assert tenants == {"north": ["nurse"], "south": ["nurse"]}
+
+
 def test_an_administrator_of_two_tenants_adds_a_member_of_one_to_the_other(
     hospital: Hospital,
 ) -> None:
@@ -359,6 +374,8 @@ def test_texts_that_no_page_can_show_are_refused(hospital: Hospital) -> None:
             ):
                 with pytest.raises(Invalid):
                     call()
+            with hospital.acting(hospital.anna, send=pytest.fail) as sender, pytest.raises(Invalid):
+                sender.create_key(hospital.nora, name, roles=["nurse"], tenant=hospital.north)
         with pytest.raises(Invalid):
             anna.invite("\u0130" * 240 + "@x.de", "", (), None)
         assert anna.people("\0", after="\0") == anna.people()
