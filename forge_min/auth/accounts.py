@@ -183,10 +183,12 @@ def record_export(conn: Connection, topic: str) -> None:
 
     topic: of the resource.
     """
-    params = {"user": current_identity().user, "topic": topic}
+    user = current_identity().user
+    if not user:
+        return  # also on a read-only server
     token = db.consistency.set(None)  # after a write of the request, no standby reads the rows
     try:
-        db.run(conn, SQL["record_export"], params)
+        db.run(conn, SQL["record_export"], {"user": user, "topic": topic})
     finally:
         db.consistency.reset(token)
 

@@ -333,7 +333,6 @@ returning id
 -- name: record_export
 insert into forge_audit (topic, resource_id, operation, version, actor, changes)
 select 'forge_user', %(user)s, 'update', 0, %(user)s, jsonb_build_object('export', jsonb_build_array('', %(topic)s::text))
-where %(user)s <> ''
 returning id
 
 -- A failed sign-in; its author is unknown. At most 30 at once and one a minute are recorded for each account, because

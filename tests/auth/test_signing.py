@@ -624,3 +624,12 @@ def test_a_link_ends_at_its_time_and_with_a_new_password(conn: db.Connection, an
         signing.find_reset(conn, link)
     with pytest.raises(Unauthenticated):
         signing.change_password(conn, anna, PASSWORD, "a third horse battery", 12)
+
+
+def test_an_export_of_an_anonymous_user_needs_no_server_that_accepts_writes(
+    conn: db.Connection,
+) -> None:
+    conn.execute("set default_transaction_read_only = on")
+    accounts.record_export(conn, "documents")
+    with as_identity(Identity("anna")), pytest.raises(Unavailable):
+        accounts.record_export(conn, "documents")
