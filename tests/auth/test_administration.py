@@ -227,7 +227,11 @@ def test_an_invitation_ends_earlier_ones_to_the_same_tenant(hospital: Hospital) 
     sid = hospital.member("sid@example.com", ["nurse"], hospital.south)
     wrong, other, right = (
         signing.create_reset(hospital.conn, sid, joins=joins)
-        for joins in (f"{hospital.north.id} admin", f"{UUID(int=7)} ", f"{hospital.north.id} nurse")
+        for joins in (
+            f"{hospital.north.id} {hospital.nora} admin",
+            f"{UUID(int=7)} {hospital.nora} ",
+            f"{hospital.north.id} {hospital.nora} nurse",
+        )
     )
     with pytest.raises(Unauthenticated):
         signing.use_reset(hospital.conn, wrong, PASSWORD, 12)
