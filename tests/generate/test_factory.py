@@ -11,6 +11,7 @@ import pytest
 from forge_min.actions import Check
 from forge_min.errors import Invalid
 from forge_min.parse import ResourceIR
+from forge_min.temporal import is_relative
 from hypothesis import given, settings
 
 from ..parse.helpers import parse, resource
@@ -47,6 +48,7 @@ def wrong(thing: ResourceIR, numbers: range = range(1, 40)) -> list[str]:
     maker = object.__new__(factory)
     maker.related = lambda topic: ROW
     given_by_hand = {f.name for f in thing.fields if f.pattern is not None}
+    given_by_hand |= {f.name for f in thing.fields if is_relative(f.min or f.max)}
     given_by_hand |= {r.column for r in thing.relations if r.target == thing.name}
     found: list[str] = []
     seen: dict[str, set[object]] = {}
