@@ -226,13 +226,15 @@ cdef inline void budget_count(InputBudget* budget, Client* client) noexcept nogi
         network.holders -= 1
         budget.networks -= network.holders == 0
         if client == budget.favored:
-            budget.favored, budget.is_free = NULL, True
+            budget.favored = NULL
+            budget.is_free = True
     budget.held += size - client.held
     client.held = size
 
 
 cdef inline void budget_release(InputBudget* budget) noexcept nogil:
     """Favor no connection any more: its peer may have stopped."""
+    budget.is_free = False
     # A body in the queue is still in memory.
     if budget.favored != NULL and budget.favored.wait != WORKER:
         budget.favored = NULL

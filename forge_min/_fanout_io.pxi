@@ -1,7 +1,7 @@
 # The I/O thread of an HTTP server. Part of _fanout.pyx.
 #
 # PERF: send(2) wakes the reader; with recv(2) it takes 5 to 12 us. This thread does both without the
-# GIL, and a worker that ends a task takes the next without releasing it (architecture.md).
+# GIL, and no worker releases it between two tasks (docs/understand/architecture.md, "The server").
 
 cdef enum:
     AT_ONCE = 64  # events of one system call
@@ -448,7 +448,7 @@ cdef class IoThread:
         """End connections past their deadline, accept again after a pause, begin a drain."""
         cdef Client* next
         cdef Client* client = <Client*>self.clients
-        self.swept, self.budget.is_free = self.now, False
+        self.swept = self.now
         budget_release(&self.budget)
         if forge_flag(&self.draining) == 1:
             self.begin_drain()

@@ -78,9 +78,8 @@ class IoThread:
         self._networks: Counter[str] = Counter()  # connections
         self._holders: Counter[str] = Counter()  # connections with a part of a body
         self._held = 0  # bytes of bodies
-        self._favored: ClientState | None = (
-            None  # without a limit: if all waited, all would be late
-        )
+        # A connection without a limit: if all waited, all would be late.
+        self._favored: ClientState | None = None
         self.exempt = {""}  # networks without a limit
         self._limits = {"idle": idle, "head": head, "body": body, "write": write}
         self._limits |= {"linger": _LINGER, "": body}
@@ -224,7 +223,8 @@ class IoThread:
         data, client.input = client.input, b""
         room = self._room_for(client)
         if not room and self._favored is None:
-            self._favored, room = client, _RECEIVED
+            self._favored = client
+            room = _RECEIVED
         if not data and not room:
             return
         try:
@@ -278,7 +278,8 @@ class IoThread:
         self._held += size - client.held
         client.held = size
         if not size and client is self._favored:
-            self._favored, self._swept = None, 0.0  # another one has its turn at once
+            self._favored = None
+            self._swept = 0.0  # another one has its turn at once
 
     def _listen(self, client: ClientState) -> None:
         """Let the selector report the events that the connection waits for."""

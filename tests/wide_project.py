@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from forge_min import db
+from forge_min.actions import Registry
+from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer, MigrationFile
 from forge_min.generate import generate
 from forge_min.migrations import diff
@@ -19,6 +23,7 @@ from forge_min.testing import fresh_database
 from artifact_runner import Site, built_once
 
 WIDE = Path(__file__).parent / "wide"
+OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
 OWN = ("gen", "resources", "app")
 Migrations = tuple[MigrationFile, ...]
 
@@ -66,6 +71,18 @@ def importable(root: Path) -> Iterator[None]:
         for name in [name for name in sys.modules if name.split(".")[0] in OWN]:
             del sys.modules[name]
         sys.modules.update(before)
+
+
+@contextmanager
+def wide_registry(server: EmbeddedServer, migrations: Migrations) -> Iterator[Registry]:
+    """The actions of the project, whose code is importable, on a database of its own."""
+    with fresh_database(server, migrations) as database, as_identity(OPERATOR):
+        registry = Registry(db.Database(database.app_url), {})
+        importlib.import_module("gen.registry").register(registry, "/api/v1")
+        try:
+            yield registry
+        finally:
+            registry.database.close()
 
 
 @pytest.fixture(scope="session")

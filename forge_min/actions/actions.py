@@ -161,8 +161,10 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         outcomes: dict[Any, DomainError | None] = {}
         expected = dict(zip(keys, versions or ()))
 
-        def check(key: Any, _: db.Connection) -> None:
-            self.run_verb(key, expected.get(key), str)  # locks the row, and changes nothing
+        def check(key: Any, conn: db.Connection) -> None:
+            version = expected.get(key)
+            if version:
+                self._lock_version(conn, key, version, live=operation != "restore")
 
         def perform(key: Any, conn: db.Connection) -> None:
             with db.transaction(conn):  # a savepoint for each row
@@ -204,15 +206,24 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         if not version:
             return verb(id, *args)
         conn = self.connection()
-        row = f"{quote(self.resource.table)} where {this_row(self.resource, live=False)}"
-        sql = f'select "version" from {row} for no key update'
         with db.transaction(conn):
-            rows = self._run(conn, sql, _key(id), write=True)
-            if not rows:
-                raise self._not_found(id)
-            if rows != [(version,)]:
-                raise self._stale()
+            self._lock_version(conn, id, version)
             return verb(id, *args)
+
+    def _lock_version(
+        self, conn: db.Connection, id: Any, version: int, *, live: bool = True
+    ) -> None:
+        """Lock a row of this version until the transaction ends. Raises NotFound, StaleVersion.
+
+        live: not if it is deleted.
+        """
+        row = f"{quote(self.resource.table)} where {this_row(self.resource, live=live)}"
+        sql = f'select "version" from {row} for no key update'
+        rows = self._run(conn, sql, _key(id), write=True)
+        if not rows:
+            raise self._not_found(id)
+        if rows != [(version,)]:
+            raise self._stale()
 
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""

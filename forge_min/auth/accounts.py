@@ -185,7 +185,7 @@ def record_export(conn: Connection, topic: str) -> None:
     """
     user = current_identity().user
     if not user:
-        return  # also on a read-only server
+        return  # nothing is written, so it works on a read-only server too
     token = db.consistency.set(None)  # after a write of the request, no standby reads the rows
     try:
         db.run(conn, SQL["record_export"], {"user": user, "topic": topic})

@@ -156,10 +156,12 @@ where id = %(user)s returning id
 with owner as (select id from forge_user where id = %(user)s for update),
 over as (
   delete from forge_reset r using owner
-  where r.user_id = owner.id and (r.expires_at <= now()
-    or r.joins <> '' and split_part(r.joins, ' ', 1) = split_part(%(joins)s, ' ', 1) or r.key in (
-    select key from forge_reset where user_id = %(user)s and not asked and not %(asked)s and %(joins)s = ''
-    order by expires_at desc, key offset %(others)s))
+  where r.user_id = owner.id and (
+    r.expires_at <= now()
+    or (r.joins <> '' and split_part(r.joins, ' ', 1) = split_part(%(joins)s, ' ', 1))
+    or r.key in (
+      select key from forge_reset where user_id = %(user)s and not asked and not %(asked)s and %(joins)s = ''
+      order by expires_at desc, key offset %(others)s))
 )
 insert into forge_reset (key, user_id, asked, joins, expires_at)
 select %(key)s, id, %(asked)s or %(joins)s <> '', %(joins)s, now() + %(seconds)s::float8 * interval '1 second' from owner

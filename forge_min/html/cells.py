@@ -136,9 +136,9 @@ def _json(value: object) -> Raw:
 
 
 def beginning_of_json(value: object, size: int) -> str:
-    """Return a value as JSON; if it is longer than `size`, one part more than that.
+    """Return a value as JSON, of a longer one the beginning: more than `size` characters.
 
-    PERF: to write the rest would hold the GIL, for 0.1 s in each megabyte.
+    PERF: to write the rest would hold the GIL, for 0.1 s a megabyte.
     """
     written = ""
     for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):

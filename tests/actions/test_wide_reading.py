@@ -6,33 +6,26 @@ import importlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from forge_min import db
-from forge_min.actions import ListQuery, Registry
-from forge_min.auth import Identity, as_identity
+from forge_min.actions import ListQuery
 from forge_min.db import EmbeddedServer
 from forge_min.errors import NotFound
-from forge_min.testing import fresh_database
 
-from wide_project import Migrations
+from wide_project import Migrations, wide_registry
 
 pytestmark = pytest.mark.db
 
 VALUES = {"uuid": uuid4(), "int": 1, "bigint": 1}
-OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
 
 
 def test_whatever_a_wide_schema_offers_can_be_asked(
     wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
 ) -> None:
-    with fresh_database(server, wide_migrations) as database, as_identity(OPERATOR):
-        registry = Registry(db.Database(database.app_url), {})
-        importlib.import_module("gen.registry").register(registry, "/api/v1")
+    with wide_registry(server, wide_migrations) as registry:
         for actions in registry.actions.values():
             ask_everything(actions)
-        registry.database.close()
 
 
 def ask_everything(actions: Any) -> None:

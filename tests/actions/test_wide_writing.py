@@ -4,24 +4,19 @@ and a row that is written over with its own values leaves no trace.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
-from forge_min import db
 from forge_min.actions import Registry
-from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
 from forge_min.errors import NotFound, StaleVersion
-from forge_min.testing import Factory, fresh_database
+from forge_min.testing import Factory
 
-from wide_project import Migrations
+from wide_project import Migrations, wide_registry
 
 pytestmark = pytest.mark.db
 
-OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
 OURS = ("version", "created_at", "updated_at", "deleted_at", "created_by")
 NEEDED = {"classes": {"code": "AB"}}  # required with a pattern: the factory leaves it to us
 
@@ -29,12 +24,9 @@ NEEDED = {"classes": {"code": "AB"}}  # required with a pattern: the factory lea
 def test_every_resource_of_a_wide_schema_is_written(
     wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
 ) -> None:
-    with fresh_database(server, wide_migrations) as database, as_identity(OPERATOR):
-        registry = Registry(db.Database(database.app_url), {})
-        importlib.import_module("gen.registry").register(registry, "/api/v1")
+    with wide_registry(server, wide_migrations) as registry:
         for topic in registry.actions:
             write_everything(registry, topic)
-        registry.database.close()
 
 
 def write_everything(registry: Registry, topic: str) -> None:
@@ -65,9 +57,7 @@ def test_rows_that_refer_to_each_other_are_deleted_together(
     wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
 ) -> None:
     """Deleting the first row changes the second, which is no change by another user."""
-    with fresh_database(server, wide_migrations) as database, as_identity(OPERATOR):
-        registry = Registry(db.Database(database.app_url), {})
-        importlib.import_module("gen.registry").register(registry, "/api/v1")
+    with wide_registry(server, wide_migrations) as registry:
         stations: Any = registry.actions["stations"]
         stations.create({"number": 1, "name": "one"})
         stations.create({"number": 2, "name": "two", "next_id": 1})
@@ -76,4 +66,3 @@ def test_rows_that_refer_to_each_other_are_deleted_together(
         assert stations.get(2).next_id == 1, "nothing was deleted"
         assert stations.perform_each([1, 2], "delete", versions=[1, 1]) == {1: None, 2: None}
         assert stations.list().rows == []
-        registry.database.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from forge_min import fanout
@@ -31,8 +30,10 @@ def test_each_client_address_has_a_task_in_its_turn(bench, eventually):
     many = [made.connect().get() for _ in range(20)]
     assert entered.wait(DEADLINE)
     others = [made.connect(OTHER).get() for _ in range(2)]
+    last = made.connect(THIRD)
+    eventually(lambda: made.io.connections == 23)
+    last.close()
     # The thread reads in the order of arrival: once it has closed the last one, the tasks wait.
-    made.connect(THIRD).close()
     eventually(lambda: made.io.connections == 22)
     gate.set()
     for peer in (*others, *many):
@@ -102,7 +103,6 @@ def test_bodies_that_together_exceed_the_budget_are_served_one_after_the_other(b
     for part in (100_000, 200_000):
         for peer in peers:
             peer.send("x" * part)
-        time.sleep(0.1)
     for peer in peers:
         assert peer.answer().body == b"read"
 
