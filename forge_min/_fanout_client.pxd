@@ -50,7 +50,7 @@ cdef struct InputBudget:  # for the thread only
     size_t most  # bytes that the input of all connections may have
     size_t held
     uint64_t networks  # those with connections that hold input
-    Client* favored  # one without a limit: if all waited, all would be late
+    Client* favored  # it is read above the budget: if all waited, all would be late
     bint is_free  # another one may be favored
 
 

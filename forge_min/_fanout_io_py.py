@@ -78,7 +78,7 @@ class IoThread:
         self._networks: Counter[str] = Counter()  # connections
         self._holders: Counter[str] = Counter()  # connections with a part of a body
         self._held = 0  # bytes of bodies
-        # A connection without a limit: if all waited, all would be late.
+        # The connection that is read above the budget: if all waited, all would be late.
         self._favored: ClientState | None = None
         self.exempt = {""}  # networks without a limit
         self._limits = {"idle": idle, "head": head, "body": body, "write": write}

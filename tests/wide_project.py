@@ -75,7 +75,7 @@ def importable(root: Path) -> Iterator[None]:
 
 @contextmanager
 def wide_registry(server: EmbeddedServer, migrations: Migrations) -> Iterator[Registry]:
-    """The actions of the project, whose code is importable, on a database of its own."""
+    """The actions of the project on a database of its own. Its code must be importable."""
     with fresh_database(server, migrations) as database, as_identity(OPERATOR):
         registry = Registry(db.Database(database.app_url), {})
         importlib.import_module("gen.registry").register(registry, "/api/v1")

@@ -215,7 +215,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
     ) -> None:
         """Lock a row of this version until the transaction ends. Raises NotFound, StaleVersion.
 
-        live: not if it is deleted.
+        live: whether a deleted row is refused as not found.
         """
         row = f"{quote(self.resource.table)} where {this_row(self.resource, live=live)}"
         sql = f'select "version" from {row} for no key update'

@@ -295,7 +295,7 @@ class Administrator:
         Raises Forbidden for a user with roles that the administrator does not hold, and without
         mail for another one with a password; NotFound F634 for a user outside the tenant.
         """
-        accounts.check_name(name)  # here, because a job may create the key
+        accounts.check_name(name)  # an error of the job that may create the key would come too late
         with self._changing(tenant), self._changing_account(id) as person:
             self._check_account_held(person)
             identity = current_identity()

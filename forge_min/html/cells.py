@@ -136,7 +136,7 @@ def _json(value: object) -> Raw:
 
 
 def beginning_of_json(value: object, size: int) -> str:
-    """Return a value as JSON, of a longer one the beginning: more than `size` characters.
+    """Return a value as JSON. What follows the first `size` characters may be missing.
 
     PERF: to write the rest would hold the GIL, for 0.1 s a megabyte.
     """

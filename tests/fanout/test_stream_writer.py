@@ -255,7 +255,7 @@ def test_a_client_whose_network_vanished_keeps_no_place(core: ModuleType, bench:
         command = ["ip", "netns", "exec", name, sys.executable, "-c"]
         client = subprocess.Popen([*command, f"{read}\nwhile c.recv(4096): pass"])
         try:
-            listener.settimeout(60)  # a new interpreter, and what a link loses at first
+            listener.settimeout(60)  # an interpreter starts, and a new link may lose packets
             server, _ = listener.accept()
             limiter = core.Limiter(max_total=5, max_per_user=5)
             writer = bench.writer(heartbeat=0.1, write_timeout=1.0)
