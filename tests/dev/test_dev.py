@@ -45,19 +45,21 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
 
 
 def test_a_saved_page_is_served_at_once_without_one_refused_request(dev: Dev) -> None:
-    took = []
+    code = "import forge_min.app, forge_min.parse"
+    loading = [sys.executable, "-c", code]
+    rounds = []
     for number in range(5):
         began = time.monotonic()
         dev.save(HOME, replaced("<h1>shop", "<h1>shop!"))
         while "<h1>shop" + "!" * (number + 1) not in (page := dev.get()).body.decode():
             assert page.status == 200, page.body
             assert time.monotonic() < began + 30
-        took.append(time.monotonic() - began)
-    began = time.monotonic()
-    code = "import forge_min.app, forge_min.parse"
-    subprocess.run([sys.executable, "-c", code], check=True, env=clean_environment())
-    # 0.3 s on a machine that is not busy with other tests: a process that loads the framework.
-    assert min(took) < time.monotonic() - began, took
+        saved = time.monotonic()
+        subprocess.run(loading, check=True, env=clean_environment())
+        rounds.append((saved - began, time.monotonic() - saved))
+    # 0.3 s on a machine that is not busy with other tests: a process that loads the framework. Each
+    # is measured beside a save, because other tests make both slower.
+    assert any(save < load for save, load in rounds), rounds
     assert "reloaded in" in dev.log and HOME in dev.log
 
 
