@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._compat import REMOVED_KEYS
 from ..errors import ConfigError, ErrorGroup, printable
@@ -22,7 +22,8 @@ _ENVIRONMENTS = ("development", "test", "production")
 _PRODUCTION = {"observe.sample_ratio": 0.01, "server.drain_delay": 5.0}  # other defaults there
 _SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
 _NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
-_EVERYWHERE, _LOOPBACK = {"", "0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}
+_EVERYWHERE = {"", "0.0.0.0", "::"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_ABI3", "FORGE_CONFIG", "FORGE_ENV")
 _REMOVED_VARIABLES = {key: f"FORGE_{key.replace('.', '_').upper()}" for key in REMOVED_KEYS}
 
@@ -57,7 +58,8 @@ def inspect(
     """
     loading = _Loading(environ)
     try:
-        loading.read_file(*_source(root, environ))
+        file, text = _source(root, environ)
+        loading.read_file(file, text)
     except ConfigError as err:
         loading.errors.append(err)
     loading.read_variables()
@@ -68,9 +70,12 @@ def _source(root: Traversable | None, environ: Mapping[str, str]) -> tuple[str, 
     """Return the file's name for messages, and its text: "" without a file."""
     variable = environ.get("FORGE_CONFIG")
     name = variable or _DEFAULT_FILE
-    path = Path(variable) if variable else root and root / name
+    folder = Path() if variable else root
+    if folder is None:
+        return name, ""
     try:
-        return name, path.read_text("utf-8") if path else ""
+        # Some editors write a byte order mark, which TOML 1.1 permits.
+        return name, (folder / name).read_text("utf-8-sig")
     except Exception as err:  # a damaged zip raises many types of errors
         if isinstance(err, FileNotFoundError) and not variable:
             return name, ""
@@ -88,8 +93,8 @@ class _Loading:
         self._sources = {key.name: "default" for key in TABLE}
         self._env = environ.get("FORGE_ENV") or "development"
         if self._env not in _ENVIRONMENTS:
-            known = ", ".join(_ENVIRONMENTS)
-            self._refuse(f"FORGE_ENV must be one of {known}, not {self._env!r}", "F200")
+            choices = ", ".join(_ENVIRONMENTS)
+            self._refuse(f"FORGE_ENV must be one of {choices}, not {self._env!r}", "F200")
         if self._env == "production":
             self._values |= _PRODUCTION
             self._sources |= dict.fromkeys(_PRODUCTION, "production")
@@ -115,98 +120,108 @@ class _Loading:
         """Read the values of a file. Raises ConfigError F202 if it cannot be parsed."""
         if not text:
             return
-        import tomllib  # PERF: saves 4 ms without a file
+        known_sections = sorted({name.partition(".")[0] for name in KEYS})
+        for section, content in _parse(file, text).items():
+            position = f"{file}:{_line_of(text, section)}"
+            if section not in known_sections:
+                hint = _suggestion(section, known_sections)
+                self._refuse(f"{position}: {section!r} is not a section", "F201", hint)
+            elif not isinstance(content, dict):
+                hint = f"write [{section}], and its keys on the lines below"
+                self._refuse(f"{position}: {section!r} must be a section", "F201", hint)
+            else:
+                for name, raw in content.items():
+                    self._read_key(section, name, raw, f"{file}:{_line_of(text, section, name)}")
 
-        text = text.removeprefix("\ufeff")  # the byte order mark of some editors (TOML 1.1)
-        try:
-            sections = tomllib.loads(text)
-        except (ValueError, RecursionError) as err:  # also for more digits than int() takes
-            match = re.search(r"\(at line (\d+)", str(err))
-            line = match[1] if match else text.count("\n") + 1
-            raise ConfigError(f"{file}:{line}: {err}", code="F202") from err
-        known = sorted({name.partition(".")[0] for name in KEYS})
-        for section, content in sections.items():
-            if section not in known or not isinstance(content, dict):
-                what, hint = "is not a section", _suggestion(section, known)
-                if section in known:
-                    what = "must be a section"
-                    hint = f"write [{section}], and its keys on the lines below"
-                self._refuse(f"{file}:{_line_of(text, section)}: {section!r} {what}", "F201", hint)
-                continue
-            keys = [n.partition(".")[2] for n in KEYS if n.startswith(section + ".")]
-            for name, raw in content.items():
-                where = f"{file}:{_line_of(text, section, name)}"
-                if name in keys:
-                    self._put(KEYS[f"{section}.{name}"], raw, where)
-                elif f"{section}.{name}" in REMOVED_KEYS:
-                    self._warn_of_removed(f"{section}.{name}", where)
-                else:
-                    message = f"{where}: {section!r} has no key {name!r}"
-                    self._refuse(message, "F201", _suggestion(name, keys))
+    def _read_key(self, section: str, name: str, raw: object, position: str) -> None:
+        full_name = f"{section}.{name}"
+        prefix = f"{section}."
+        keys = [key.removeprefix(prefix) for key in KEYS if key.startswith(prefix)]
+        if name in keys:
+            self._put(KEYS[full_name], raw, position)
+        elif full_name in REMOVED_KEYS:
+            self._warn_of_removed(full_name, position)
+        else:
+            message = f"{position}: {section!r} has no key {name!r}"
+            self._refuse(message, "F201", _suggestion(name, keys))
 
     def read_variables(self) -> None:
         """Read the environment variables, which override the file."""
-        for old, variable in _REMOVED_VARIABLES.items():
+        for key, variable in _REMOVED_VARIABLES.items():
             if variable in self._environ:
-                self._warn_of_removed(old, variable)
-        for key in TABLE:
-            for variable in (key.variable, *key.aliases):
+                self._warn_of_removed(key, variable)
+        for row in TABLE:
+            for variable in (row.variable, *row.aliases):
                 if variable in self._environ:
-                    self._put(key, as_toml(key.type, self._environ[variable]), variable)
+                    value = as_toml(row.type, self._environ[variable])
+                    self._put(row, value, variable)
                     break
 
-    def _warn_of_removed(self, old: str, where: str) -> None:
-        self._warnings.append(f"{where}: {old} has no effect any more; remove it")
+    def _warn_of_removed(self, key: str, source: str) -> None:
+        self._warnings.append(f"{source}: {key} has no effect any more; remove it")
 
-    def _put(self, key: ConfigKey, raw: object, where: str) -> None:
+    def _put(self, key: ConfigKey, raw: object, source: str) -> None:
         try:
             self._values[key.name] = key.accept(raw)
-            self._sources[key.name] = where
+            self._sources[key.name] = source
         except ValueError as err:
             value = "this value" if key.secret else preview(raw)
             hint = f"the default is {json.dumps(key.default)}"
-            self._refuse(f"{where}: {key.name} must be {err}, not {value}", "F200", hint)
+            self._refuse(f"{source}: {key.name} must be {err}, not {value}", "F200", hint)
 
     def _derive(self) -> None:
         """Set the values that default to another value."""
-        values, url = self._values, str(self._values["database.url"])
-        direct = "database.direct_url" if values["database.direct_url"] else "database.url"
-        role_of = "database.url" if _user(url) else "project.name"
-        for name, origin, value in (
-            ("database.direct_url", "database.url", url),
-            ("database.migrate_url", direct, values[direct]),
-            ("database.app_role", role_of, _user(url) or _role(str(values["project.name"]))),
-            ("observe.service_name", "project.name", values["project.name"]),
-        ):
-            if not values[name]:
-                values[name] = value
-                if self._sources[name] == "default":
-                    self._sources[name] = self._sources[origin]
+        values = self._values
+        url = values["database.url"]
+        migrate_origin = "database.url"
+        if values["database.direct_url"]:
+            migrate_origin = "database.direct_url"
+        self._set_default("database.direct_url", "database.url", url)
+        self._set_default("database.migrate_url", migrate_origin, values[migrate_origin])
+        user = _user(url)
+        project = values["project.name"]
+        if user:
+            self._set_default("database.app_role", "database.url", user)
+        else:
+            self._set_default("database.app_role", "project.name", _role(project))
+        self._set_default("observe.service_name", "project.name", project)
+
+    def _set_default(self, name: str, origin: str, value: object) -> None:
+        """Set a value that is empty. origin: the key from which the value is derived."""
+        if self._values[name]:
+            return
+        self._values[name] = value
+        if self._sources[name] == "default":
+            self._sources[name] = self._sources[origin]
 
     def _check(self) -> None:
         """Check values against each other."""
-        values, url = self._values, str(self._values["database.url"])
+        values = self._values
+        url = values["database.url"]
         if _user(url) not in ("", values["database.app_role"]):
             hint = "leave app_role out, or correct the URL"
             self._refuse_value("database.app_role", "must be the user of database.url", hint)
         self._check_ports()
-        beat, after = values["jobs.heartbeat"], values["jobs.rescue_after"]
-        if after <= beat:  # a living worker would count as dead between two heartbeats
-            is_default = self._sources["jobs.rescue_after"] == "default"
-            where = self._sources["jobs.heartbeat" if is_default else "jobs.rescue_after"]
-            message = f"{where}: jobs.rescue_after must be longer than jobs.heartbeat, {beat:g} s"
+        heartbeat = values["jobs.heartbeat"]
+        rescue_after = values["jobs.rescue_after"]
+        if rescue_after <= heartbeat:  # a living worker would count as dead between two heartbeats
+            source = self._sources["jobs.rescue_after"]
+            if source == "default":
+                source = self._sources["jobs.heartbeat"]
+            message = f"{source}: jobs.rescue_after must be longer than jobs.heartbeat"
             hint = "else jobs of living workers would run twice; set it several times as long"
-            self._refuse(f"{message}, not {after:g} s", "F200", hint)
+            self._refuse(f"{message}, {heartbeat:g} s, not {rescue_after:g} s", "F200", hint)
         if self._env == "production":
             self._check_production(url)
 
     def _check_ports(self) -> None:
-        values, port = self._values, self._values["server.port"]
-        hosts = {values["server.host"], values["admin.host"]}
-        shared = len(hosts) == 1 or hosts & _EVERYWHERE or hosts <= _LOOPBACK
-        if not values["admin.enabled"] or values["server.unix_socket"] or not shared or not port:
+        values = self._values
+        if not values["admin.enabled"] or values["server.unix_socket"]:
             return
-        if port == values["admin.port"]:
+        hosts = {values["server.host"], values["admin.host"]}
+        is_shared = len(hosts) == 1 or hosts & _EVERYWHERE or hosts <= _LOOPBACK
+        port = values["server.port"]
+        if is_shared and port and port == values["admin.port"]:
             hint = "give one of them another number, or 0 for any"
             why = f"must differ from server.port, which is {port}, too"
             self._refuse_value("admin.port", why, hint)
@@ -232,45 +247,69 @@ class _Loading:
             self._refuse("tenancy.domain is required in production", "F203", hint)
 
 
-def _line_of(text: str, section: str, name: str | None = None) -> int:
-    """Return the line that sets a key, else the first of its section. For messages only."""
-    wanted = [section] if name is None else [section, name]
-    current: list[str] = []
-    first = 0
+def _parse(file: str, text: str) -> dict[str, Any]:
+    import tomllib  # PERF: saves 4 ms without a file
+
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as err:  # also for more digits than int() takes
+        match = re.search(r"\(at line (\d+)", str(err))
+        line = match[1] if match else text.count("\n") + 1
+        raise ConfigError(f"{file}:{line}: {err}", code="F202") from err
+
+
+def _line_of(text: str, *target: str) -> int:
+    """Return the line that sets a key, else the first of its section. For messages only.
+
+    target: a section, or a section and a key.
+    """
+    table: list[str] = []
+    section_line = None
     for number, line in enumerate(text.split("\n"), 1):  # no other character ends a line in TOML
         code = line.partition("#")[0]
         header = re.match(r"\s*\[+([^\]]*)\]", code)
-        if not header and "=" not in code:
+        if header:
+            table = path = _words(header[1])
+        elif "=" in code:
+            path = table + _words(code.partition("=")[0])
+        else:
             continue
-        words = re.findall(r"[\w-]+", header[1] if header else code.partition("=")[0])
-        path = words if header else current + words
-        if path[: len(wanted)] == wanted:
+        if path[: len(target)] == [*target]:
             return number
-        current = words if header else current
-        first = first or number * (path[:1] == [section])
-    return first or 1
+        if section_line is None and path[:1] == [target[0]]:
+            section_line = number
+    return section_line or 1
 
 
-def _closest(name: str, known: list[str]) -> list[str]:
+def _words(code: str) -> list[str]:
+    return re.findall(r"[\w-]+", code)
+
+
+def _closest(name: str, choices: list[str]) -> list[str]:
     import difflib
 
-    return difflib.get_close_matches(name, known, 1)
+    return difflib.get_close_matches(name, choices, 1)
 
 
-def _suggestion(name: str, known: list[str]) -> str | None:
-    close = _closest(name, known)
-    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
+def _suggestion(name: str, choices: list[str]) -> str:
+    close = _closest(name, choices)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"use one of {', '.join(choices)}"
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    known = [v for key in TABLE for v in (key.variable, *key.aliases)] + [*_OTHER_VARIABLES]
-    known += _REMOVED_VARIABLES.values()
-    ours = [name for name in sorted(environ) if name.startswith("FORGE_")]
-    for name in ours:
-        if name not in known and not name.startswith("FORGE_REQUIRE_"):
-            close = _closest(name[6:], [v.removeprefix("FORGE_") for v in known])
-            meant = f": did you mean FORGE_{close[0]}?" if close else ""
-            yield f"{printable(name)} is not known{meant}"
+    known = [*_OTHER_VARIABLES, *_REMOVED_VARIABLES.values()]
+    for key in TABLE:
+        known += [key.variable, *key.aliases]
+    for name in sorted(environ):
+        if not name.startswith("FORGE_") or name.startswith("FORGE_REQUIRE_") or name in known:
+            continue
+        message = f"{printable(name)} is not known"
+        close = _closest(name[6:], [variable.removeprefix("FORGE_") for variable in known])
+        if close:
+            message += f": did you mean FORGE_{close[0]}?"
+        yield message
 
 
 def _user(url: str) -> str:
@@ -279,15 +318,20 @@ def _user(url: str) -> str:
     The user is before the @, or in user= (PostgreSQL manual, section 34.1.1).
     """
     if not re.match(r"postgres(ql)?://", url):
-        parts = dict(re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", url))
-        user = parts.get("user", "")
-        return re.sub(r"\\(.)", r"\1", user[1:-1] if user.startswith("'") else user)
+        keywords = dict(re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", url))
+        user = keywords.get("user", "")
+        if user.startswith("'"):
+            user = user[1:-1]
+        return re.sub(r"\\(.)", r"\1", user)
     match = re.search(r"[?&]user=([^&]+)", url) or re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
-    if not match or "%" not in match[1]:
-        return match[1] if match else ""
+    if not match:
+        return ""
+    user = match[1]
+    if "%" not in user:
+        return user
     from urllib.parse import unquote  # PERF: saves 3 ms in most processes
 
-    return unquote(match[1])
+    return unquote(user)
 
 
 def _role(project: str) -> str:

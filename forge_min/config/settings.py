@@ -47,9 +47,10 @@ class Config:
         self.values = MappingProxyType(dict(values))
         sections: dict[str, dict[str, object]] = {}
         for name, value in values.items():
-            section, _, rest = name.partition(".")
-            sections.setdefault(section, {})[rest] = value
-        self.__dict__.update((name, Section(**part)) for name, part in sections.items())
+            section, _, key = name.partition(".")
+            sections.setdefault(section, {})[key] = value
+        for name, section_values in sections.items():
+            setattr(self, name, Section(**section_values))
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -76,12 +77,14 @@ class Config:
 
 
 def _mask(key: ConfigKey, value: Any) -> object:
-    if isinstance(value, tuple):
-        return list(map(mask_address, value)) if key.secret else list(value)
     if isinstance(value, Mapping):
-        return {name: "***" if key.secret else item for name, item in value.items()}
+        return dict.fromkeys(value, "***") if key.secret else dict(value)
+    if isinstance(value, tuple):
+        value = list(value)
     if not key.secret or not value:
         return value
+    if isinstance(value, list):
+        return [mask_address(address) for address in value]
     if key.secret == "all":
         return "***"
     return mask_address(value)

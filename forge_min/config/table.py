@@ -47,23 +47,36 @@ class ConfigKey(NamedTuple):
         if value is None or (self.choices and value not in self.choices):
             raise ValueError(expected)
         if isinstance(value, int | float):
-            time = self.type == "duration"
-            high, unit = (min(self.high, LONGEST), " s") if time else (self.high, "")
-            if not self.low <= value <= high:
-                limit = "" if high == math.inf else f" and at most {high:.10g}{unit}"
-                raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
-        if limit := wrong_content(value):
-            raise ValueError(expected + limit)
+            self._check_range(value, expected)
+        violated = wrong_content(value)
+        if violated:
+            raise ValueError(expected + violated)
         if not self._is_valid(value):
             raise ValueError(self.expected)
         return value
+
+    def _check_range(self, number: float, expected: str) -> None:
+        high = self.high
+        unit = ""
+        if self.type == "duration":
+            high = min(high, LONGEST)
+            unit = " s"
+        if self.low <= number <= high:
+            return
+        message = f"{expected}, at least {self.low:.10g}{unit}"
+        if high < math.inf:
+            message += f" and at most {high:.10g}{unit}"
+        raise ValueError(message)
 
     def _is_valid(self, value: Any) -> bool:
         """Check the pattern, and the rule in `_CHECKS`."""
         if self.pattern and not re.fullmatch(self.pattern, value):
             return False
+        check = _CHECKS.get(self.name)
+        if check is None:
+            return True
         try:
-            return self.name not in _CHECKS or _CHECKS[self.name](value)
+            return check(value)
         except (ValueError, OSError, KeyError):
             return False
 
@@ -87,17 +100,18 @@ def _http(value: str) -> bool:
 
 def _headers(value: Mapping[str, object]) -> bool:
     """Check names and values of headers (RFC 9110 section 5): a value is a line of Latin-1."""
-    return all(
-        re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII)
-        and isinstance(text, str)
-        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", text)
-        for name, text in value.items()
-    )
+    for name, text in value.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII) or not isinstance(text, str):
+            return False
+        if not re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", text):
+            return False
+    return True
 
 
 def _host(value: str) -> bool:
-    # A name beyond ASCII must have an IDNA form; a lone surrogate cannot be encoded.
-    return value.isprintable() and (value.isascii() or bool(value.encode("idna")))
+    if not value.isascii():
+        value.encode("idna")  # raises UnicodeError without an IDNA form, and for a lone surrogate
+    return value.isprintable()
 
 
 def _networks(value: Sequence[str]) -> bool:
@@ -124,26 +138,36 @@ def _addresses(value: Sequence[str]) -> bool:
 
 
 def _queues(value: Mapping[str, object]) -> bool:
-    names = all(name and name.isprintable() for name in value)  # no NUL: PostgreSQL
-    threads = all(type(n) is int and 0 < n <= _MOST_THREADS for n in value.values())
-    return bool(value) and names and threads
+    for name, threads in value.items():
+        if not name or not name.isprintable():  # no NUL: PostgreSQL
+            return False
+        if type(threads) is not int or not 0 < threads <= _MOST_THREADS:
+            return False
+    return bool(value)
 
 
 def _rates(value: Mapping[str, object]) -> bool:
-    rates = [parse_rate(str(rate)) or (0, 0.0) for rate in value.values()]
-    return all(count < 2**31 and 0 < seconds <= 1_000_000 for count, seconds in rates)
+    for text in value.values():
+        rate = parse_rate(str(text))
+        if rate is None:
+            return False
+        count, seconds = rate
+        if count >= 2**31 or not 0 < seconds <= 1_000_000:
+            return False
+    return True
 
 
 def _scripts(value: Mapping[str, object]) -> bool:
-    parts = {"wheel": r"[\w.-]+==[\w.!+-]+", "member": r"\S.*", "sha256": r"[0-9a-f]{64}"}
-    inside = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*"
-    return all(
-        re.fullmatch(inside, name, re.ASCII)
-        and isinstance(row, dict)
-        and row.keys() == parts.keys()
-        and all(re.fullmatch(parts[key], str(part), re.ASCII) for key, part in row.items())
-        for name, row in value.items()
-    )
+    patterns = {"wheel": r"[\w.-]+==[\w.!+-]+", "member": r"\S.*", "sha256": r"[0-9a-f]{64}"}
+    for path, row in value.items():
+        if not re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", path, re.ASCII):
+            return False
+        if not isinstance(row, dict) or row.keys() != patterns.keys():
+            return False
+        for key, pattern in patterns.items():
+            if not re.fullmatch(pattern, str(row[key]), re.ASCII):
+                return False
+    return True
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {

@@ -43,32 +43,48 @@ def parse_rate(text: str) -> tuple[int, float] | None:
     match = re.fullmatch(r"(\d{1,15})/(.+)", text)
     if match is None or not int(match[1]):
         return None
-    seconds = parse_duration(match[2] if match[2][0].isdigit() else f"1{match[2]}")
-    return None if seconds is None else (int(match[1]), seconds)
+    count, period = match.groups()
+    if not period[0].isdigit():
+        period = f"1{period}"
+    seconds = parse_duration(period)
+    if seconds is None:
+        return None
+    return int(count), seconds
 
 
 def parse_size(text: str) -> int | None:
     """Return the bytes in "1048576", "64KiB", "1MiB" or "2MB", else None."""
     match = re.fullmatch(r"(\d{1,15})\s*([KMG]i?B|B)?", text, re.ASCII | re.IGNORECASE)
-    return int(match[1]) * _BYTES[(match[2] or "B").upper()] if match else None
+    if match is None:
+        return None
+    number, unit = match.groups("B")
+    return int(number) * _BYTES[unit.upper()]
 
 
 def convert(type_: Type, raw: Any) -> Any:
     """Return a TOML value as services take it, read-only; None for another type."""
-    kind = type(raw)
-    if type_ == "duration":
-        return parse_duration(raw) if kind is str else 0.0 if kind is int and raw == 0 else None
-    if type_ == "size":
-        return raw if kind is int else parse_size(raw) if kind is str else None
-    if type_ == "float":
-        known = math.isfinite(raw) if kind is float else kind is int and not wrong_content(raw)
-        return float(raw) if known else None
-    if type_ == "list":
-        return tuple(raw) if kind is list and all(type(item) is str for item in raw) else None
-    if type_ == "table":
-        return MappingProxyType(dict(raw)) if kind is dict else None
-    kinds = {"text": str, "int": int, "bool": bool}
-    return raw if kind is kinds[type_] else None
+    match type_, raw:
+        case "bool", bool():
+            return raw
+        case _, bool():  # an int, too
+            return None
+        case ("text", str()) | ("int" | "size", int()):
+            return raw
+        case "duration", str():
+            return parse_duration(raw)
+        case "duration", int() if raw == 0:
+            return 0.0
+        case "size", str():
+            return parse_size(raw)
+        case "float", float() if math.isfinite(raw):
+            return raw
+        case "float", int() if not wrong_content(raw):
+            return float(raw)
+        case "list", list() if all(type(item) is str for item in raw):
+            return tuple(raw)
+        case "table", dict():
+            return MappingProxyType(dict(raw))
+    return None
 
 
 def wrong_content(value: Any) -> str:
@@ -83,10 +99,15 @@ def wrong_content(value: Any) -> str:
         except UnicodeEncodeError:
             return " in UTF-8"
     elif isinstance(value, int):
-        return "" if -_MOST <= value < _MOST else " of 64 bits at most"
-    elif isinstance(value, list | tuple | Mapping):
-        parts = [*value, *value.values()] if isinstance(value, Mapping) else value
-        return next(filter(None, map(wrong_content, parts)), "")
+        if not -_MOST <= value < _MOST:
+            return " of 64 bits at most"
+    elif isinstance(value, Mapping):
+        return wrong_content([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            condition = wrong_content(item)
+            if condition:
+                return condition
     return ""
 
 
@@ -110,4 +131,6 @@ def as_toml(type_: Type, raw: str) -> object:
         parsed = tomllib.loads("value = " + raw)
     except (ValueError, RecursionError):  # a ValueError also for more digits than int() takes
         return raw
-    return parsed["value"] if len(parsed) == 1 else raw
+    if len(parsed) > 1:  # a line break and another key
+        return raw
+    return parsed["value"]
