@@ -34,7 +34,8 @@ class ConditionError(Exception):
 
     def __init__(self, problem: SchemaProblem, node: ast.expr | None = None) -> None:
         super().__init__(problem.message)
-        self.problem, self.node = problem, node
+        self.problem = problem
+        self.node = node
 
 
 def parse_condition(text: str) -> ast.expr:
@@ -52,11 +53,17 @@ def parse_condition(text: str) -> ast.expr:
 
 def condition_fields(text: str) -> tuple[str, ...]:
     """Return the names of the fields in a condition, in the order of their first use."""
-    nodes = list(ast.walk(parse_condition(text)))
-    functions = {node.func for node in nodes if isinstance(node, ast.Call)}
-    names = [node for node in nodes if isinstance(node, ast.Name) and node not in functions]
-    names.sort(key=lambda name: (name.lineno, name.col_offset))
-    return tuple(dict.fromkeys(name.id for name in names))
+    names = []
+    functions = []
+    for node in ast.walk(parse_condition(text)):
+        match node:
+            case ast.Call():
+                functions.append(node.func)
+            case ast.Name():
+                names.append(node)
+    fields = [name for name in names if name not in functions]
+    fields.sort(key=lambda field: (field.lineno, field.col_offset))
+    return tuple(dict.fromkeys(field.id for field in fields))
 
 
 def check_condition(text: str, columns: Mapping[str, ColumnIR], *, of_index: bool = False) -> None:
@@ -72,9 +79,15 @@ def check_condition(text: str, columns: Mapping[str, ColumnIR], *, of_index: boo
     fields = condition_fields(text)
     if not fields:
         raise ConditionError(problem("condition_constant"))
-    if len({frozenset(columns[name].visible_to or ()) for name in fields}) > 1:
+    audiences = {frozenset(columns[name].visible_to or ()) for name in fields}
+    if len(audiences) > 1:
         raise ConditionError(problem("condition_leak"))
-    for node in ast.walk(condition) if of_index else ():
+    if of_index:
+        _refuse_arithmetic(condition)
+
+
+def _refuse_arithmetic(condition: ast.expr) -> None:
+    for node in ast.walk(condition):
         match node:
             case ast.BinOp() | ast.UnaryOp(ast.USub(), ast.Name()):
                 raise ConditionError(problem("index_arithmetic"), node)
@@ -84,7 +97,8 @@ class _Types:
     """The type of each part of a condition: number, text, bool, or that of a field."""
 
     def __init__(self, text: str, columns: Mapping[str, ColumnIR]) -> None:
-        self._text, self._columns = text, columns
+        self._text = text
+        self._columns = columns
 
     def of(self, node: ast.expr) -> str:
         match node:
@@ -119,8 +133,10 @@ class _Types:
                 for operand in others[:-1]:
                     if not isinstance(operand, ast.Name | ast.Constant):
                         raise ConditionError(problem("condition_chain"), operand)
-                for sign, one, other in zip(signs, (first, *others), others):
-                    self._compare(node, one, sign, other)
+                left = first
+                for sign, right in zip(signs, others):
+                    self._compare(node, left, sign, right)
+                    left = right
                 return "bool"
         raise ConditionError(problem("condition_part"), node)
 
@@ -134,8 +150,9 @@ class _Types:
 
     def _need(self, kind: str, *nodes: ast.expr) -> str:
         for node in nodes:
-            if (found := self.of(node)) != kind:
-                raise ConditionError(problem("condition_type", kind=kind, found=found), node)
+            actual = self.of(node)
+            if actual != kind:
+                raise ConditionError(problem("condition_type", kind=kind, found=actual), node)
         return kind
 
     def _compare(
@@ -148,16 +165,17 @@ class _Types:
             case _ if kind.endswith("[]"):
                 raise ConditionError(problem("condition_array"), node)
             case ast.In() | ast.NotIn(), ast.List([_, *_] as items) | ast.Tuple([_, *_] as items):
-                others = items
+                values = items
             case operator, _ if isinstance(operator, _EQUALITY | _ORDER):
-                others = [right]
+                values = [right]
             case _:
                 raise ConditionError(problem("condition_part"), node)
-        for other in others:
-            if (found := self.of(other)) != kind:
-                raise ConditionError(problem("condition_types", left=kind, right=found), node)
-            self._check_choice(left, other)
-            self._check_choice(other, left)
+        for value in values:
+            value_kind = self.of(value)
+            if value_kind != kind:
+                raise ConditionError(problem("condition_types", left=kind, right=value_kind), node)
+            self._check_choice(left, value)
+            self._check_choice(value, left)
         if isinstance(operator, _ORDER) and kind not in _ORDERED:
             raise ConditionError(problem("condition_order", kind=kind), node)
 

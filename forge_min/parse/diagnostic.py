@@ -17,7 +17,7 @@ from ..errors import printable
 from ..resources import table
 
 _MESSAGES = table(__package__, "messages.toml")
-_RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
+_COLORS = ("\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m")  # red, blue, bold, reset
 
 
 class SchemaProblem(NamedTuple):
@@ -62,7 +62,7 @@ class Diagnostic(SourceSpan):
 
     def format(self, color: bool = False) -> str:
         """Return several lines of text, without final newline and without control characters."""
-        red, blue, bold, reset = (_RED, _BLUE, _BOLD, _RESET) if color else ("", "", "", "")
+        red, blue, bold, reset = _COLORS if color else ("", "", "", "")
         gutter = " " * len(str(self.line))
         lines = [
             f"{red}error[{self.code}]{reset}{bold}: {printable(self.message)}{reset}",
@@ -70,12 +70,15 @@ class Diagnostic(SourceSpan):
         ]
         if self.source_line.strip():
             line = self.source_line.expandtabs(1)
-            start, end = self.col - 1, self.end_col - 1
-            before, marked = len(printable(line[:start])), len(printable(line[start:end]))
+            start = self.col - 1
+            before = printable(line[:start])
+            marked = printable(line[start : self.end_col - 1])
+            indent = " " * len(before)
+            carets = "^" * max(1, len(marked))
             lines += [
                 f"{gutter} {blue}|{reset}",
                 f"{blue}{self.line} |{reset} {printable(line)}",
-                f"{gutter} {blue}|{reset} {' ' * before}{red}{'^' * max(1, marked)}{reset}",
+                f"{gutter} {blue}|{reset} {indent}{red}{carets}{reset}",
             ]
         if self.hint:
             lines.append(f"{gutter} {blue}={reset} hint: {printable(self.hint)}")
@@ -88,8 +91,9 @@ class Diagnostic(SourceSpan):
 
 def quote(text: str) -> str:
     """Quote a text of the file for a message: shortened, control characters escaped."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return json.dumps(short, ensure_ascii=not short.isprintable())
+    if len(text) > 60:
+        text = text[:57] + "..."
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def is_storable(text: str) -> bool:
@@ -114,15 +118,19 @@ class Source:
 
     def report(self, span: SourceSpan, problem: SchemaProblem) -> None:
         """Add one diagnostic; duplicates are ignored."""
-        line = self.lines[span.line - 1] if span.line <= len(self.lines) else ""
-        position = (span.file, span.line, span.col, span.end_col)
+        line = ""
+        if span.line <= len(self.lines):
+            line = self.lines[span.line - 1]
         code, message, hint = problem
-        self.diagnostics[Diagnostic(*position, code, message, line, hint)] = None
+        position = (span.file, span.line, span.col, span.end_col)
+        diagnostic = Diagnostic(*position, code, message, line, hint)
+        self.diagnostics[diagnostic] = None
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> SourceSpan:
         """Return the range of a node on its first line."""
         line = self.lines[node.lineno - 1]
-        start, end = _column(line, node.col_offset), len(line.rstrip())
+        start = _column(line, node.col_offset)
+        end = len(line.rstrip())
         if node.end_lineno == node.lineno and node.end_col_offset is not None:
             end = _column(line, node.end_col_offset)
         return SourceSpan(self.file, node.lineno, start + 1, max(end, start + 1) + 1)
@@ -163,13 +171,19 @@ class Source:
 
 def _column(line: str, offset: int) -> int:
     """Return the number of characters in the first `offset` bytes of a line."""
-    return offset if line.isascii() else len(line.encode()[:offset].decode("utf-8", "ignore"))
+    if line.isascii():
+        return offset
+    before = line.encode()[:offset]
+    return len(before.decode("utf-8", "ignore"))
 
 
 def _syntax_span(file: str, err: SyntaxError) -> SourceSpan:
-    line, col = max(err.lineno or 1, 1), max(err.offset or 1, 1)
-    end = err.end_offset if err.end_lineno == err.lineno else None
-    return SourceSpan(file, line, col, max(end or 0, col + 1))
+    line = max(err.lineno or 1, 1)
+    col = max(err.offset or 1, 1)
+    end_col = col + 1
+    if err.end_lineno == err.lineno:
+        end_col = max(end_col, err.end_offset or 0)
+    return SourceSpan(file, line, col, end_col)
 
 
 def read_source(path: Path, file: str) -> Source:

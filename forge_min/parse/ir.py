@@ -37,7 +37,9 @@ class ColumnIR(schema.Field):
     @property
     def column(self) -> str:
         """The column's name in PostgreSQL, and the field's in JSON."""
-        return f"{self.name}_id" if self.target else self.name
+        if self.target:
+            return f"{self.name}_id"
+        return self.name
 
     @property
     def attribute(self) -> str:
@@ -71,9 +73,12 @@ class ColumnIR(schema.Field):
 
         PostgreSQL checks a condition also when it restores a dump, which may be years later.
         """
-        others = {"pattern", "precision", *["max_len"] * ("sized" in TYPES[self.type])}
-        rules = self.rules.items()
-        return {rule: n for rule, n in rules if not (rule in others or is_relative(n))}
+        limits = self.rules
+        limits.pop("pattern", None)
+        limits.pop("precision", None)
+        if "sized" in TYPES[self.type]:
+            limits.pop("max_len", None)
+        return {name: limit for name, limit in limits.items() if not is_relative(limit)}
 
     @property
     def optional(self) -> bool:
@@ -139,8 +144,10 @@ class ResourceIR:
     @property
     def key(self) -> ColumnIR:
         """The primary key: the declared one, or id."""
-        declared = (field for field in self.fields if field.primary_key)
-        return next(declared, None) or _undeclared(
+        for field in self.fields:
+            if field.primary_key:
+                return field
+        return _undeclared(
             "id", "uuid", primary_key=True, unique=True, filterable=True, sortable=True
         )
 
@@ -156,9 +163,10 @@ class ResourceIR:
         tenant_id is not included: its value is always that of the current tenant.
         """
         columns = [self.key, *self.other_members, _undeclared("version", "bigint", default=1)]
-        options = {"sortable": True, "filterable": True, "aggregatable": self.aggregatable}
-        for name in ("created_at", "updated_at") if self.timestamps else ():
-            columns.append(_undeclared(name, "datetime", **options))
+        if self.timestamps:
+            options = {"sortable": True, "filterable": True, "aggregatable": self.aggregatable}
+            columns.append(_undeclared("created_at", "datetime", **options))
+            columns.append(_undeclared("updated_at", "datetime", **options))
         if self.soft_delete:
             columns.append(_undeclared("deleted_at", "datetime", required=False))
         if self.authored:
@@ -173,4 +181,6 @@ def _undeclared(name: str, type: schema.FieldType, **options: Any) -> ColumnIR:
 
 def attribute_of(name: str) -> str:
     """Return a valid Python name: keywords get an underscore."""
-    return name + "_" if keyword.iskeyword(name) else name
+    if keyword.iskeyword(name):
+        return name + "_"
+    return name

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .. import schema
 from .condition import condition_fields
 from .ir import ColumnIR, ResourceIR
 from .names import constraint_name, kebab, name_of, plural, snake, table_of
+
+_T = TypeVar("_T")
 
 
 def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
@@ -23,9 +25,9 @@ def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
     source: its file, relative to the project.
     """
     parts = resource.parts
-    traits: dict[str, Any] = {p.name: True for p in parts if isinstance(p, schema.Trait)}
-    states = tuple(part for part in parts if isinstance(part, schema.States))
-    hooks = (part.hooks for part in parts if isinstance(part, schema.WithHooks))
+    traits: dict[str, Any] = {trait.name: True for trait in _of_type(schema.Trait, parts)}
+    states = _of_type(schema.States, parts)
+    hooks = [part.hooks for part in _of_type(schema.WithHooks, parts)]
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -34,54 +36,57 @@ def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
         path=kebab(table),
         source=source,
         members=tuple(_member(part) for part in parts if isinstance(part, schema.Member)),
-        many=tuple(part for part in parts if isinstance(part, schema.Many)),
+        many=_of_type(schema.Many, parts),
         permissions=_permissions(parts, states),
-        uniques=tuple(part for part in parts if isinstance(part, schema.UniqueFields)),
-        indexes=tuple(part for part in parts if isinstance(part, schema.FieldsIndex)),
-        checks=tuple(part for part in parts if isinstance(part, schema.RowCheck)),
+        uniques=_of_type(schema.UniqueFields, parts),
+        indexes=_of_type(schema.FieldsIndex, parts),
+        checks=_of_type(schema.RowCheck, parts),
         states=states,
-        reports=tuple(part for part in parts if isinstance(part, schema.Report)),
+        reports=_of_type(schema.Report, parts),
         title=resource.title,
-        hooks=next(hooks, schema.Hooks()),
+        hooks=hooks[0] if hooks else schema.Hooks(),
         versioned=traits.pop("version", False),
         **traits,
     )
 
 
+def _of_type(type_: type[_T], parts: Iterable[object]) -> tuple[_T, ...]:
+    return tuple(part for part in parts if isinstance(part, type_))
+
+
 def resolve(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
     """Set the type of each belongs_to, and make it unique if it is the inverse of a has_one."""
     by_name = {resource.name: resource for resource in resources}
-    unique = {
-        (many.target, back.name)
-        for owner in by_name.values()
-        for many in owner.many
-        if many.kind == "has_one" and many.target in by_name
-        for back in inverse_relations(owner, many, by_name[many.target])
-    }
-
-    def resolved(owner: ResourceIR, member: ColumnIR) -> ColumnIR:
-        if member.target not in by_name:
-            return member
-        key = by_name[member.target].key
-        rule = member.unique or (owner.name, member.name) in unique
-        return replace(member, type=key.type, max_len=key.longest, unique=rule)
-
-    return tuple(
-        replace(r, members=tuple(resolved(r, m) for m in r.members)) for r in by_name.values()
-    )
+    inverses = set()
+    for owner in by_name.values():
+        for many in owner.many:
+            if many.kind == "has_one" and many.target in by_name:
+                for relation in inverse_relations(owner, many, by_name[many.target]):
+                    inverses.add((many.target, relation.name))
+    resolved = []
+    for resource in by_name.values():
+        members = []
+        for member in resource.members:
+            if member.target in by_name:
+                key = by_name[member.target].key
+                unique = member.unique or (resource.name, member.name) in inverses
+                member = replace(member, type=key.type, max_len=key.longest, unique=unique)
+            members.append(member)
+        resolved.append(replace(resource, members=tuple(members)))
+    return tuple(resolved)
 
 
 def _permissions(
     parts: Sequence[schema.Part], states: Sequence[schema.States]
 ) -> tuple[schema.Permission, ...]:
     """The permissions, also of the transitions: without one of their own it is that of "update"."""
-    declared = [part for part in parts if isinstance(part, schema.Permission)]
-    roles = {part.operation: tuple(part.roles) for part in declared}
-    for each in states:
-        for verb in each.verbs:
-            allowed = each.roles.get(verb, roles.get("update"))
-            if allowed is not None:
-                roles[verb] = tuple(allowed)
+    declared = _of_type(schema.Permission, parts)
+    roles = {permission.operation: tuple(permission.roles) for permission in declared}
+    for part in states:
+        for verb in part.verbs:
+            verb_roles = part.roles.get(verb, roles.get("update"))
+            if verb_roles is not None:
+                roles[verb] = tuple(verb_roles)
     return tuple(schema.Permission(operation, names) for operation, names in roles.items())
 
 
@@ -90,12 +95,18 @@ _ALWAYS: dict[str, Any] = dict.fromkeys(("required", "immutable", "filterable", 
 
 
 def _member(part: schema.Member) -> ColumnIR:
-    values: dict[str, Any]
     if isinstance(part, schema.States):
-        values = {"choices": tuple(part.transitions), "default": part.initial, "aggregatable": True}
-        values |= {"label": part.label, "help": part.help}
-        return ColumnIR(part.name, "enum", **_ALWAYS, **values)
-    values = {field.name: getattr(part, field.name) for field in fields(part)}
+        return ColumnIR(
+            part.name,
+            "enum",
+            choices=tuple(part.transitions),
+            default=part.initial,
+            aggregatable=True,
+            label=part.label,
+            help=part.help,
+            **_ALWAYS,
+        )
+    values: dict[str, Any] = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())
     if isinstance(part, schema.BelongsTo):
@@ -110,8 +121,10 @@ def check_names(resource: ResourceIR) -> dict[str, schema.RowCheck]:
     names: dict[str, schema.RowCheck] = {}
     for check in resource.checks:
         fields = "_".join(condition_fields(check.condition))
-        first = constraint_name(resource.table, fields, "rule")
-        names[first if first not in names else f"{first[:57]}_{len(names)}"] = check
+        name = constraint_name(resource.table, fields, "rule")
+        if name in names:
+            name = f"{name[:57]}_{len(names)}"
+        names[name] = check
     return names
 
 
@@ -149,8 +162,8 @@ def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple
         if many.kind == "many_to_many":
             edges.append(many_to_many_edge(resource, many, target))
         else:
-            (back, *_) = inverse_relations(resource, many, target)
-            edges.append(RelationEdge(resource, name_of(many), many.kind, target, back.column))
+            column = inverse_relations(resource, many, target)[0].column
+            edges.append(RelationEdge(resource, name_of(many), many.kind, target, column))
     return tuple(edges)
 
 
@@ -161,8 +174,10 @@ def inverse_relations(
 
     A valid schema has exactly one.
     """
-    back = [r for r in target.relations if r.target == resource.name]
-    return [r for r in back if not many.via or r.name == many.via]
+    inverses = [relation for relation in target.relations if relation.target == resource.name]
+    if many.via:
+        return [relation for relation in inverses if relation.name == many.via]
+    return inverses
 
 
 def join_edges(resources: Iterable[ResourceIR]) -> tuple[RelationEdge, ...]:
@@ -176,16 +191,26 @@ def join_edges(resources: Iterable[ResourceIR]) -> tuple[RelationEdge, ...]:
 def ids_field(target: str, name: str) -> str:
     """Return the JSON field with the target keys of a many_to_many: tags → tag_ids."""
     word = snake(target)
-    if name != plural(word):
-        word = name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
-    return f"{word}_ids"
+    if name == plural(word):
+        return f"{word}_ids"
+    if name.endswith("ies"):
+        return f"{name[:-3]}y_ids"
+    return f"{name.removesuffix('s')}_ids"
 
 
 def many_to_many_edge(owner: ResourceIR, many: schema.Many, target: ResourceIR) -> RelationEdge:
     """Return the edge of a many_to_many."""
-    name, word = name_of(many), snake(target.name)
-    column = snake(owner.name) + "_id"
-    other = word + "_id" if target is not owner else f"other_{word}_id"
-    table = many.table or f"{owner.table}_{name}"
-    ids = ids_field(target.name, name)
-    return RelationEdge(owner, name, "many_to_many", target, column, table, other, ids)
+    name = name_of(many)
+    target_column = f"{snake(target.name)}_id"
+    if target is owner:
+        target_column = f"other_{target_column}"
+    return RelationEdge(
+        owner,
+        name,
+        "many_to_many",
+        target,
+        column=f"{snake(owner.name)}_id",
+        join=many.table or f"{owner.table}_{name}",
+        target_column=target_column,
+        field=ids_field(target.name, name),
+    )

@@ -38,7 +38,9 @@ def plural(word: str) -> str:
     """country → countries, day → days, bus → buses, airport → airports."""
     if word.endswith("y") and word[-2:-1] not in tuple("aeiou"):
         return word[:-1] + "ies"
-    return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return word + "es"
+    return word + "s"
 
 
 def table_of(resource: schema.ResourceSchema) -> str:
@@ -48,10 +50,12 @@ def table_of(resource: schema.ResourceSchema) -> str:
 
 def name_of(part: schema.BelongsTo | schema.Many) -> str:
     """Return the relation's name: the declared one, or the one by rule."""
-    word = snake(part.target)
     if part.name is not None:
         return part.name
-    return word if isinstance(part, schema.BelongsTo) or part.kind == "has_one" else plural(word)
+    word = snake(part.target)
+    if isinstance(part, schema.Many) and part.kind != "has_one":
+        return plural(word)
+    return word
 
 
 def folder_of(name: str) -> str:
@@ -87,10 +91,12 @@ def constraint_name(table: str, column: str, kind: str) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint with the most similar of `known`, or with all if no one is similar."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(word[:100], names, n=1)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return "known: " + ", ".join(names) if names else ""
+    if not names:
+        return ""
+    close = difflib.get_close_matches(word[:100], names, n=1)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return "known: " + ", ".join(names)
 
 
 def unknown(entry: str, name: str, known: Iterable[str]) -> SchemaProblem:
@@ -107,10 +113,15 @@ def word_problem(name: str, what: str, reserved: str = "forge_") -> SchemaProble
     what: the thing that it names, for the message.
     reserved: a prefix that is not allowed, besides "forge_".
     """
-    entry = "not_yours" if name.startswith(("forge_", reserved)) else ""
-    entry = "too_long" if len(name) > MAX_NAME else entry
-    entry = entry if _SNAKE.fullmatch(name) else "not_lower"
-    return problem(entry, what=what, name=quote(name), most=MAX_NAME) if entry else None
+    if not _SNAKE.fullmatch(name):
+        entry = "not_lower"
+    elif len(name) > MAX_NAME:
+        entry = "too_long"
+    elif name.startswith(("forge_", reserved)):
+        entry = "not_yours"
+    else:
+        return None
+    return problem(entry, what=what, name=quote(name), most=MAX_NAME)
 
 
 def table_problem(table: str, what: str = "the table name") -> SchemaProblem | None:
@@ -139,17 +150,21 @@ def class_problem(name: str, code: str, what: str) -> SchemaProblem | None:
     code: the error code.
     what: the thing that it names, for the message.
     """
-    taken = keyword.iskeyword(name) or name == "WORKERS"
-    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not taken:
+    is_taken = keyword.iskeyword(name) or name == "WORKERS"
+    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not is_taken:
         return None
     return problem("not_class", code=code, what=what, name=quote(name), most=MAX_NAME)
 
 
 def resource_problem(name: str) -> SchemaProblem | None:
     """Return the problem of a resource's name, None if it is valid."""
-    invalid, folder = class_problem(name, "F112", "the resource name"), snake(name)
-    taken = folder in RESERVED_FOLDERS or folder.startswith("forge_")
-    return problem("reserved_resource", name=name) if taken and not invalid else invalid
+    invalid = class_problem(name, "F112", "the resource name")
+    if invalid:
+        return invalid
+    folder = snake(name)
+    if folder in RESERVED_FOLDERS or folder.startswith("forge_"):
+        return problem("reserved_resource", name=name)
+    return None
 
 
 def label_problem(name: str, code: str, what: str) -> SchemaProblem | None:
