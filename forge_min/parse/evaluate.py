@@ -68,8 +68,10 @@ def accepts(hint: Hint, value: object) -> bool:
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(accepts(args[0], item) for item in value)
     if origin is Mapping:
-        items = value.items() if isinstance(value, dict) else [("", None)]
-        return all(accepts(args[0], key) and accepts(args[1], item) for key, item in items)
+        key_hint, item_hint = args
+        return isinstance(value, dict) and all(
+            accepts(key_hint, key) and accepts(item_hint, item) for key, item in value.items()
+        )
     if origin is dict:  # of its values, each has a check of its own
         return isinstance(value, dict) and all(isinstance(key, str) for key in value)
     if origin is tuple:
@@ -77,9 +79,9 @@ def accepts(hint: Hint, value: object) -> bool:
     return type(value) is hint
 
 
-_WORDS = {
-    get_type_hints(known.function).get("return", known.function): f"schema.{word}(...)"
-    for word, known in FUNCTIONS.items()
+_WORDS: dict[Hint, str] = {
+    get_type_hints(signature.function).get("return", signature.function): f"schema.{word}(...)"
+    for word, signature in FUNCTIONS.items()
 }
 _WORDS |= {schema.Field: "a field", str: "a text", int: "a whole number", bool: "True or False"}
 _WORDS |= {float: "a number with a fraction"}
@@ -138,9 +140,17 @@ def _by_index(nodes: Sequence[Node | None]) -> dict[str, Node]:
 
 def report_all(source: Source, node: Node, checks: Problems) -> None:
     """Report the problems of `checks`, each at its option of `node`."""
-    for option, found in checks:
-        if found:
-            source.report(node.span_of(option), found)
+    for option, invalid in checks:
+        if invalid:
+            source.report(node.span_of(option), invalid)
+
+
+def _option_hint(option: str, hints: Mapping[str, Hint]) -> str:
+    hint = did_you_mean(option, filter(None, hints))
+    functions = [word for word, signature in FUNCTIONS.items() if option in signature.hints]
+    if functions:
+        hint += f"; {', '.join(sorted(functions))} have it"
+    return hint
 
 
 class Evaluator:
@@ -152,11 +162,17 @@ class Evaluator:
 
     def bind_import(self, statement: ast.Import | ast.ImportFrom) -> None:
         """Record the names that refer to the schema language after this import."""
-        level, module = getattr(statement, "level", 1), getattr(statement, "module", None)
+        is_package = (
+            isinstance(statement, ast.ImportFrom)
+            and statement.level == 0
+            and statement.module == "forge_min"
+        )
         for alias in statement.names:
             local = alias.asname or alias.name.partition(".")[0]
-            is_schema = (level, module, alias.name) == (0, "forge_min", "schema")
-            (self._modules.add if is_schema else self._modules.discard)(local)
+            if is_package and alias.name == "schema":
+                self._modules.add(local)
+            else:
+                self._modules.discard(local)
 
     def call(self, node: ast.Call) -> Node | None:
         """Return the call, checked against its signature and rules.
@@ -172,53 +188,58 @@ class Evaluator:
         return self._dynamic(node)
 
     def _arguments(self, function: str, node: ast.Call) -> Node | None:
-        known, parts = FUNCTIONS[function], list[Node]()
-        args: dict[str, Node | None] = {}
+        signature = FUNCTIONS[function]
+        parts: list[Node] = []
+        names: set[str] = set()
+        args: dict[str, Node] = {}
         for name, expression in self._pairs(function, node):
-            argument = self._typed(expression, known.hints[name], name)
-            if not name:
-                parts.extend([argument] if argument else [])
-            elif name in args:
+            argument = self._typed(expression, signature.hints[name], name)
+            if name in names:
                 self._report(expression, "given_twice", option=quote(name))
-            else:
-                args[name] = argument
-        for missing in [name for name in known.required if name not in args]:
-            entry = f"missing_{missing}" if missing in ("kind", "choices") else "missing"
-            self._report(node.func, entry, function=function, option=missing)
-        good = {name: argument for name, argument in args.items() if argument}
-        if not good.keys() >= set(known.required):
+            elif name:
+                names.add(name)
+                if argument:
+                    args[name] = argument
+            elif argument:
+                parts.append(argument)
+        for name in signature.required:
+            if name not in names:
+                entry = f"missing_{name}" if name in ("kind", "choices") else "missing"
+                self._report(node.func, entry, function=function, option=name)
+        if not args.keys() >= set(signature.required):
             return None
-        options = {name: argument.value for name, argument in good.items()}
-        first = [options.pop(name) for name in known.required]
-        value = known.function(*first, *(part.value for part in parts), **options)
-        is_complete = len(good) + len(parts) == len(node.args) + len(node.keywords)
+        options = {name: argument.value for name, argument in args.items()}
+        values = [options.pop(name) for name in signature.required]
+        values += [part.value for part in parts]
+        value = signature.function(*values, **options)
+        is_complete = len(args) + len(parts) == len(node.args) + len(node.keywords)
         span = self._source.span(node.func)
-        call = Node(value, span, good | _by_index(parts), parts, is_complete)
+        call = Node(value, span, args | _by_index(parts), parts, is_complete)
         report_all(self._source, call, problems(value))
         return call
 
     def _pairs(self, function: str, node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
         """Yield (parameter, expression) of each argument; the parameter of *parts is ""."""
-        known = FUNCTIONS[function]
-        count = len(known.positional)
-        yield from zip(known.positional, node.args)
-        for more in node.args[count:]:
-            if "" not in known.hints:
-                options = ", ".join(sorted(known.hints))
-                self._report(more, "too_many", function=function, count=count, options=options)
+        signature = FUNCTIONS[function]
+        hints = signature.hints
+        count = len(signature.positional)
+        yield from zip(signature.positional, node.args)
+        for part in node.args[count:]:
+            if "" in hints:
+                yield "", part
             else:
-                yield "", more
+                options = ", ".join(sorted(hints))
+                self._report(part, "too_many", function=function, count=count, options=options)
         for keyword in node.keywords:
-            if keyword.arg is None:
+            option = keyword.arg
+            if option is None:
                 self._dynamic(keyword.value)
-            elif keyword.arg not in known.hints:
-                functions = [word for word, f in FUNCTIONS.items() if keyword.arg in f.hints]
-                hint = did_you_mean(keyword.arg, filter(None, known.hints))
-                hint += f"; {', '.join(sorted(functions))} have it" if functions else ""
-                words = {"function": function, "word": quote(keyword.arg), "hint": hint}
-                self._report(keyword, "unknown_option", **words)
+            elif option in hints:
+                yield option, keyword.value
             else:
-                yield keyword.arg, keyword.value
+                hint = _option_hint(option, hints)
+                word = quote(option)
+                self._report(keyword, "unknown_option", function=function, word=word, hint=hint)
 
     def _typed(self, node: ast.expr, hint: Hint, name: str) -> Node | None:
         value = self._value(node)
@@ -232,10 +253,11 @@ class Evaluator:
         span = self._source.span(node)
         if isinstance(node, ast.List | ast.Tuple):
             items = [self._value(item) for item in node.elts]
-            values = [item.value for item in items if item]
-            if len(values) < len(items):
+            value: Any = [item.value for item in items if item]
+            if len(value) < len(items):
                 return None
-            value = values if isinstance(node, ast.List) else tuple(values)
+            if isinstance(node, ast.Tuple):
+                value = tuple(value)
             return Node(value, span, _by_index(items))
         if isinstance(node, ast.Dict):
             return self._dict(node, span)
@@ -254,17 +276,21 @@ class Evaluator:
                 return self._dynamic(node)
             name = self._typed(key, str, "a key")
             item = self._value(expression)
-            if name is not None and name.value in items:
+            if name is None:
+                items[""] = None
+                continue
+            if name.value in items:
                 self._report(key, "given_twice", option=quote(name.value))
-            items[name.value if name else ""] = name and item
-        good = {name: item for name, item in items.items() if item}
-        if len(good) < len(items):
+            items[name.value] = item
+        args = {name: item for name, item in items.items() if item}
+        if len(args) < len(items):
             return None
-        return Node({name: item.value for name, item in good.items()}, span, good)
+        return Node({name: item.value for name, item in args.items()}, span, args)
 
     def _dynamic(self, node: ast.expr) -> Node | None:
-        unknown = isinstance(node, ast.Call) and not self._modules
-        return self._report(node, "no_import" if unknown else "dynamic")
+        if isinstance(node, ast.Call) and not self._modules:
+            return self._report(node, "no_import")
+        return self._report(node, "dynamic")
 
     def _report(self, node: ast.expr | ast.keyword, entry: str, /, **words: object) -> Node | None:
         self._source.report(self._source.span(node), problem(entry, **words))

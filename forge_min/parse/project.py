@@ -46,8 +46,8 @@ class Definition:
     def is_reliable(self) -> bool:
         """Whether its name, table and relations are certain, so other files can be checked."""
         relations = (part for part in self.call.parts if isinstance(part.value, RELATIONS))
-        valid = not any(found for _, found in problems(self.call.value))
-        return valid and all(node.is_complete for node in (self.call, *relations))
+        is_valid = not any(invalid for _, invalid in problems(self.call.value))
+        return is_valid and all(node.is_complete for node in (self.call, *relations))
 
     def resource(self) -> ResourceIR:
         """Return the IR. For a file with diagnostics only its relations are usable."""
@@ -67,9 +67,10 @@ def read_definition(source: Source) -> Definition | None:
             source.report(source.top, problem("no_resource", example=_EXAMPLE))
         return None
     definition = Definition(source, calls[0])
-    folder, right = source.folder, folder_of(definition.name)
-    if folder != right:
-        wrong = problem("wrong_folder", name=definition.name, folder=folder, right=right)
+    name = definition.name
+    folder = folder_of(name)
+    if source.folder != folder:
+        wrong = problem("wrong_folder", name=name, folder=source.folder, right=folder)
         source.report(calls[0].span_of("name"), wrong)
     _check_parts(source, calls[0].parts)
     return definition
@@ -78,8 +79,10 @@ def read_definition(source: Source) -> Definition | None:
 def _define_calls(source: Source, tree: ast.Module) -> list[Node]:
     evaluator = Evaluator(source)
     calls: list[Node] = []
-    documented = ast.get_docstring(tree, clean=False) is not None
-    for statement in tree.body[documented:]:
+    statements = tree.body
+    if ast.get_docstring(tree, clean=False) is not None:
+        statements = statements[1:]
+    for statement in statements:
         match statement:
             case ast.Import() | ast.ImportFrom():
                 evaluator.bind_import(statement)
@@ -103,34 +106,36 @@ def _misplaced(source: Source, statement: ast.stmt) -> None:
 
 
 def _check_parts(source: Source, parts: list[Node]) -> None:
-    seen: dict[str, Node] = {}
+    parts_by_name: dict[str, Node] = {}
     for part in parts:
         for name in _claimed_names(part.value):
-            first = seen.setdefault(name, part)
+            first = parts_by_name.setdefault(name, part)
             if first is not part:
                 code = "F124" if name[0] == '"' else "F142"
                 twice = problem("twice", code=code, name=name, line=first.span.line)
                 source.report(part.span_of("name"), twice)
                 break
-    for second in [part for part in parts if getattr(part.value, "primary_key", False)][1:]:
+    keys = [part for part in parts if getattr(part.value, "primary_key", False)]
+    for second in keys[1:]:
         source.report(second.span_of("primary_key"), problem("second_key"))
 
 
 def _check_fields(definition: Definition, resource: ResourceIR) -> None:
     """Check the fields that rules and indexes name. resource: of the definition, as resolved."""
+    source = definition.source
     columns = {column.column: column for column in resource.columns}
     for part in definition.call.parts:
         match part.value:
             case schema.RowCheck():
-                _check_condition(definition.source, part, "condition", columns)
+                _check_condition(source, part, "condition", columns)
             case schema.States() as states:
-                report_all(definition.source, part, _state_problems(states, resource))
+                report_all(source, part, _state_problems(states, resource))
             case schema.Report() as report:
-                report_all(definition.source, part, report_problems(report, resource))
-            case schema.UniqueFields() | schema.FieldsIndex() if part.is_complete:
-                report_all(definition.source, part, _field_problems(part.value, columns))
-                if getattr(part.value, "where", ""):
-                    _check_condition(definition.source, part, "where", columns)
+                report_all(source, part, report_problems(report, resource))
+            case schema.UniqueFields() | schema.FieldsIndex() as index if part.is_complete:
+                report_all(source, part, _field_problems(index, columns))
+                if isinstance(index, schema.FieldsIndex) and index.where:
+                    _check_condition(source, part, "where", columns)
 
 
 def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
@@ -144,17 +149,24 @@ def _state_problems(states: schema.States, resource: ResourceIR) -> Problems:
     columns = {column.column: column for column in resource.columns}
     operations = ("create", "update", *states.verbs)
     for verb, names in states.excluded.items():
-        option = "not_by" if isinstance(states.not_by, str) else f"not_by.{verb}"
+        option = f"not_by.{verb}"
+        if isinstance(states.not_by, str):
+            option = "not_by"
         for name in names:
-            column = columns.get(name)
-            if column is not None:
-                is_user = column.type in ("uuid", "string", "text") and not column.target
-                if not is_user or not (column.immutable or name == "created_by"):
+            if name in columns:
+                if not _is_user(columns[name]):
                     yield option, problem("not_a_user", name=quote(name))
             elif name not in operations:
                 yield option, unknown("no_field", name, (*columns, *operations))
             elif not resource.auditable:
                 yield option, problem("not_by_without_history")
+
+
+def _is_user(column: ColumnIR) -> bool:
+    """Return whether a column names the same user for ever."""
+    if column.target or column.type not in ("uuid", "string", "text"):
+        return False
+    return column.immutable or column.column == "created_by"
 
 
 def _check_condition(
@@ -164,58 +176,70 @@ def _check_condition(
     try:
         check_condition(condition, columns, of_index=option == "where")
     except ConditionError as err:
-        span, node = part.span_of(option), err.node
-        written = source.lines[span.line - 1][span.col : span.end_col - 2]
+        node = err.node
+        span = part.span_of(option)
+        literal = source.lines[span.line - 1][span.col : span.end_col - 2]
         # A text with escapes, or of several literals, has no such columns.
-        if node is not None and written == condition and written.isascii():
-            first = span.col + 1  # behind the quotation mark
-            start, end = first + node.col_offset, first + (node.end_col_offset or 0)
-            span = replace(span, col=start, end_col=end)
+        if node is not None and literal == condition and literal.isascii():
+            start = span.col + 1  # behind the quotation mark
+            end_col = start + (node.end_col_offset or 0)
+            span = replace(span, col=start + node.col_offset, end_col=end_col)
         source.report(span, err.problem)
 
 
 def _field_problems(
     part: schema.UniqueFields | schema.FieldsIndex, columns: Mapping[str, ColumnIR]
 ) -> Problems:
-    sign = "-" if isinstance(part, schema.FieldsIndex) else ""
-    names = [name.removeprefix(sign) for name in part.fields]
-    few = len(names) < (1 if getattr(part, "where", "") else 2)
-    if few or len(set(names)) < len(names):
-        yield "", problem("few_fields" if few else "field_twice")
+    names = list(part.fields)
+    least = 2
+    if isinstance(part, schema.FieldsIndex):
+        names = [name.removeprefix("-") for name in names]
+        if part.where:
+            least = 1
+    if len(names) < least:
+        yield "", problem("few_fields")
+        return
+    if len(set(names)) < len(names):
+        yield "", problem("field_twice")
         return
     for index, name in enumerate(names):
         if name not in columns:
             yield str(index), unknown("no_field", name, columns)
-        elif (kind := columns[name].type).endswith(("json", "[]")):
-            yield str(index), problem("not_indexable", type=kind)
+        elif columns[name].type.endswith(("json", "[]")):
+            yield str(index), problem("not_indexable", type=columns[name].type)
 
 
 def _claimed_names(part: schema.Part) -> tuple[str, ...]:
     """Return the names that no second part may use: columns, attributes, JSON fields, or itself."""
-    if isinstance(part, schema.Permission):
-        return (f'permission("{part.operation}")',)
-    if isinstance(part, schema.Report):
-        return (f'report("{part.name}")',)
-    if isinstance(part, schema.RowCheck):
-        return (f"check({part.condition!r})",)
-    if isinstance(part, schema.UniqueFields):
-        return (f"unique({', '.join(map(quote, part.fields))})",)
-    if isinstance(part, schema.FieldsIndex):
-        where = f", where={part.where!r}" if part.where else ""
-        return (f"index({', '.join(map(quote, part.fields))}{where})",)
-    if isinstance(part, schema.Trait | schema.WithHooks):
-        return (f"{getattr(part, 'name', 'with_hooks')}()",)
-    if isinstance(part, schema.States):
-        author = ['"created_by"'] * part.authored
-        verbs = (f'permission("{verb}")' for verb in part.verbs)
-        return (f'"{part.name}"', f'"{attribute_of(part.name)}"', *author, *verbs)
-    name = part.name if isinstance(part, schema.Field) else name_of(part)
-    other = attribute_of(name)
+    match part:
+        case schema.Permission():
+            return (f'permission("{part.operation}")',)
+        case schema.Report():
+            return (f'report("{part.name}")',)
+        case schema.RowCheck():
+            return (f"check({part.condition!r})",)
+        case schema.UniqueFields():
+            return (f"unique({', '.join(map(quote, part.fields))})",)
+        case schema.FieldsIndex():
+            where = f", where={part.where!r}" if part.where else ""
+            return (f"index({', '.join(map(quote, part.fields))}{where})",)
+        case schema.Trait():
+            return (f"{part.name}()",)
+        case schema.WithHooks():
+            return ("with_hooks()",)
+        case schema.States():
+            names = [f'"{part.name}"', f'"{attribute_of(part.name)}"']
+            if part.authored:
+                names.append('"created_by"')
+            return (*names, *(f'permission("{verb}")' for verb in part.verbs))
+        case schema.Field():
+            return (f'"{part.name}"', f'"{attribute_of(part.name)}"')
+    name = name_of(part)
     if isinstance(part, schema.BelongsTo):
-        other = name + "_id"
-    elif isinstance(part, schema.Many) and part.kind == "many_to_many":
-        other = ids_field(part.target, name)
-    return (f'"{name}"', f'"{other}"')
+        return (f'"{name}"', f'"{name}_id"')
+    if part.kind == "many_to_many":
+        return (f'"{name}"', f'"{ids_field(part.target, name)}"')
+    return (f'"{name}"', f'"{attribute_of(name)}"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +267,13 @@ def parse_project(root: Path, roles: Sequence[str] = ()) -> Parsed:
 def parse_sources(sources: list[Source], roles: Sequence[str] = ()) -> Parsed:
     """Parse files that are already read. roles: as of `parse_project`."""
     readable = [source for source in sources if not source.diagnostics]
-    definitions = [d for d in map(read_definition, readable) if d]
+    definitions = [definition for definition in map(read_definition, readable) if definition]
     cross_check(definitions, {source.folder for source in sources}, roles)
     diagnostics = [diagnostic for source in sources for diagnostic in source.diagnostics]
-    return Parsed(
-        resolve(d.resource() for d in definitions if not d.source.diagnostics),
-        tuple(sorted(diagnostics, key=attrgetter("file", "line", "col", "code", "message"))),
-    )
+    diagnostics.sort(key=attrgetter("file", "line", "col", "code", "message"))
+    valid = [definition for definition in definitions if not definition.source.diagnostics]
+    resources = resolve(definition.resource() for definition in valid)
+    return Parsed(resources, tuple(diagnostics))
 
 
 _ROLES = ("roles", "visible_to", "writable_by")
@@ -262,46 +286,50 @@ def cross_check(definitions: Sequence[Definition], folders: set[str], roles: Seq
     roles: of auth.roles; () allows all roles.
     """
     _check_unique(definitions)
-    for definition in definitions if roles else ():
-        for part in definition.call.parts:
-            _check_roles(definition, part, {*roles, ANYBODY})
+    if roles:
+        for definition in definitions:
+            for part in definition.call.parts:
+                _check_roles(definition, part, {*roles, ANYBODY})
     checks = _RelationChecks(definitions, folders)
     for definition in definitions:
         for part in definition.call.parts:
             if isinstance(part.value, RELATIONS):
                 report_all(definition.source, part, checks.problems(definition.name, part.value))
-    resources = {r.name: r for r in resolve(d.resource() for d in definitions if d.is_reliable)}
-    for resource in resources.values():
-        for definition in definitions:
-            if definition.source.file == resource.source and definition.is_complete:
-                _check_fields(definition, resource)
-                if resources.keys() >= {member.target for member in resource.relations}:
-                    problems_of_title = title_problems(resource.title, resource, resources)
-                    report_all(definition.source, definition.call, problems_of_title)
+    reliable = [definition for definition in definitions if definition.is_reliable]
+    resources = {r.name: r for r in resolve(definition.resource() for definition in reliable)}
+    by_file = {resource.source: resource for resource in resources.values()}
+    for definition in definitions:
+        resource = by_file.get(definition.source.file)
+        if resource and definition.is_complete:
+            _check_fields(definition, resource)
+            if resources.keys() >= {member.target for member in resource.relations}:
+                problems_of_title = title_problems(resource.title, resource, resources)
+                report_all(definition.source, definition.call, problems_of_title)
 
 
 def _check_unique(definitions: Sequence[Definition]) -> None:
-    seen: dict[tuple[str, str], Definition] = {}
-    for second in definitions:
-        table = table_of(second.call.value)
-        parts = [part for part in second.call.parts if isinstance(part.value, schema.Report)]
-        names = [(part, "report_taken", part.value.name) for part in parts]
-        names += [(second.call, "name_taken", second.name), (second.call, "table_taken", table)]
+    owners: dict[tuple[str, str], Definition] = {}
+    for definition in definitions:
+        call = definition.call
+        reports = [part for part in call.parts if isinstance(part.value, schema.Report)]
+        names = [(report, "report_taken", report.value.name) for report in reports]
+        names.append((call, "name_taken", definition.name))
+        names.append((call, "table_taken", table_of(call.value)))
         for node, entry, name in names:
-            first = seen.setdefault((entry, name), second)
-            if first is not second:
-                taken = problem(entry, name=quote(name), file=first.source.file)
-                second.source.report(node.span_of("name"), taken)
+            owner = owners.setdefault((entry, name), definition)
+            if owner is not definition:
+                taken = problem(entry, name=quote(name), file=owner.source.file)
+                definition.source.report(node.span_of("name"), taken)
                 if entry == "name_taken":
                     break
 
 
-def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:
+def _check_roles(definition: Definition, part: Node, roles: set[str]) -> None:
     nodes = [part.args[option] for option in _ROLES if option in part.args]
     for node in nodes:  # grows in the loop: a list of roles, or a dict of lists
         nodes += node.args.values()
-        if isinstance(node.value, str) and node.value not in known:
-            definition.source.report(node.span, unknown("unknown_role", node.value, known))
+        if isinstance(node.value, str) and node.value not in roles:
+            definition.source.report(node.span, unknown("unknown_role", node.value, roles))
 
 
 class _RelationChecks:
@@ -317,25 +345,31 @@ class _RelationChecks:
 
     def problems(self, owner: str, part: schema.BelongsTo | schema.Many) -> Problems:
         """Yield the problems of a relation; unreliable files are assumed to be right."""
-        invalid = {option for option, found in problems(part) if found}
-        known = part.target in self._names or folder_of(part.target) in self._unreliable
-        if not known and "target" not in invalid:
+        invalid = {option for option, wrong in problems(part) if wrong}
+        is_known = part.target in self._names or folder_of(part.target) in self._unreliable
+        if not is_known and "target" not in invalid:
             yield "target", unknown("no_target", part.target, self._names)
-        if owner not in self._resources or part.target not in self._resources:
+        resource = self._resources.get(owner)
+        target = self._resources.get(part.target)
+        if resource is None or target is None:
             return
-        here, there = self._resources[owner], self._resources[part.target]
-        join = isinstance(part, schema.Many) and part.kind == "many_to_many"
-        differ = here.tenant_scoped != there.tenant_scoped
-        if differ and (join or (isinstance(part, schema.BelongsTo) and there.tenant_scoped)):
-            without = owner if there.tenant_scoped else part.target
-            yield "target", problem("crosses_tenants", without=without)
-        if isinstance(part, schema.Many) and not (join and invalid):
-            checks = self._join_problems if join else _inverse_problems
-            yield from checks(here, part, there)
+        is_join = isinstance(part, schema.Many) and part.kind == "many_to_many"
+        if target.tenant_scoped and not resource.tenant_scoped:
+            if is_join or isinstance(part, schema.BelongsTo):
+                yield "target", problem("crosses_tenants", without=owner)
+        elif is_join and resource.tenant_scoped and not target.tenant_scoped:
+            yield "target", problem("crosses_tenants", without=part.target)
+        if isinstance(part, schema.Many):
+            if not is_join:
+                yield from _inverse_problems(resource, part, target)
+            elif not invalid:
+                yield from self._join_problems(resource, part, target)
 
     def _join_problems(self, owner: ResourceIR, many: schema.Many, target: ResourceIR) -> Problems:
-        edge, option = many_to_many_edge(owner, many, target), "table" if many.table else "name"
-        join, ends = edge.join, self._joined.setdefault(edge.join, [])
+        edge = many_to_many_edge(owner, many, target)
+        join = edge.join
+        ends = self._joined.setdefault(join, [])
+        option = "table" if many.table else "name"
         yield option, table_problem(join, "the join table")
         for column in {edge.column, edge.target_column}:
             yield "target", field_problem(column.removesuffix("_id"), "_id")
@@ -348,12 +382,18 @@ class _RelationChecks:
 
 def _inverse_problems(owner: ResourceIR, many: schema.Many, target: ResourceIR) -> Problems:
     matches = inverse_relations(owner, many, target)
-    if len(matches) != 1:
-        back = [relation.name for relation in target.relations if relation.target == owner.name]
-        named = f" named {quote(many.via)}" if many.via else ""
-        words = {"target": target.name, "owner": owner.name, "count": len(matches) or "no"}
-        hint = "choose one: " + " or ".join(f'via="{name}"' for name in back)
-        if many.via or not back:
-            hint = did_you_mean(many.via or "", back) or f"add it to {target.source}"
-        missing = problem("no_way_back", **words, named=named, hint=hint)
-        yield "via" if many.via else "target", missing
+    if len(matches) == 1:
+        return
+    inverses = [relation.name for relation in target.relations if relation.target == owner.name]
+    option = "target"
+    named = ""
+    if many.via:
+        option = "via"
+        named = f" named {quote(many.via)}"
+    if many.via or not inverses:
+        hint = did_you_mean(many.via or "", inverses) or f"add it to {target.source}"
+    else:
+        hint = "choose one: " + " or ".join(f'via="{name}"' for name in inverses)
+    count = len(matches) or "no"
+    words = {"target": target.name, "owner": owner.name, "count": count, "named": named}
+    yield option, problem("no_way_back", **words, hint=hint)
