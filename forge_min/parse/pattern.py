@@ -38,25 +38,30 @@ def pattern_problem(pattern: str) -> SchemaProblem | None:
     """Return the problem of a pattern, None if it is valid."""
     if not 0 < len(pattern) <= MAX_PATTERN:
         return problem("pattern_length", most=MAX_PATTERN)
-    at, tokens = 0, []
-    while match := _TOKEN.match(pattern, at):
+    tokens = []
+    position = 0
+    while match := _TOKEN.match(pattern, position):
         tokens.append(match[0])
-        at = match.end()
-    if at < len(pattern):
-        return problem("pattern_token", word=quote(pattern[at : at + 3]), at=at + 1)
+        position = match.end()
+    if position < len(pattern):
+        word = quote(pattern[position : position + 3])
+        return problem("pattern_token", word=word, at=position + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # its meaning changes in a later Python
             re.compile(pattern, re.ASCII)
     except (re.error, FutureWarning, OverflowError, RecursionError) as err:
         return problem("pattern_syntax", why=err)
-    return problem("pattern_exponential") if takes_too_long(tokens) else None
+    if takes_too_long(tokens):
+        return problem("pattern_exponential")
+    return None
 
 
 COPIES = 6  # a part with more repetitions, or with a varying number of them, is treated as a loop
 LOOP = 32  # paths that an unambiguous loop counts as
 MAX_PATHS = 100_000  # of an ambiguous pattern: some ms
 _LATIN = "".join(map(chr, range(256)))
+_ANCHORS = ("^", "$", r"\b", r"\B")
 
 
 class _Part(NamedTuple):
@@ -88,68 +93,90 @@ class Automaton:
         pool = _LATIN + "".join(tokens)
         self._chars: list[set[str]] = []  # the characters that a position matches
         self._follow: list[list[int]] = []  # the next positions, one entry per path
-        groups: list[list[list[_Part]]] = [[[]]]  # the branches of each open group
+        groups: list[list[list[_Part]]] = []  # the branches of each enclosing group
+        branches: list[list[_Part]] = [[]]
         for token in tokens:
+            branch = branches[-1]
             if token[0] == "(":
-                groups.append([[]])
+                groups.append(branches)
+                branches = [[]]
             elif token == "|":
-                groups[-1].append([])
+                branches.append([])
             elif token == ")":
-                part = self._choose(groups.pop())
-                groups[-1][-1].append(part)
+                part = self._choose(branches)
+                branches = groups.pop()
+                branches[-1].append(part)
             elif token[0] in "*+?{":
-                part = groups[-1][-1].pop()
-                groups[-1][-1].append(self._repeat(part, token))
-            elif token not in ("^", "$", r"\b", r"\B"):
-                here = [len(self._chars)]
-                groups[-1][-1].append(_Part(here, here, nullable=False))
-                self._chars.append({*re.findall(token, pool, re.ASCII)})
+                branch[-1] = self._repeat(branch[-1], token)
+            elif token not in _ANCHORS:
+                position = [len(self._chars)]
+                branch.append(_Part(position, position, nullable=False))
+                self._chars.append(set(re.findall(token, pool, re.ASCII)))
                 self._follow.append([])
-        self.paths = self._choose(groups.pop()).paths
+        self.paths = self._choose(branches).paths
 
     def is_exponential(self) -> bool:
         """Whether a loop can match the same text on two paths."""
-        ahead = [{*following} for following in self._follow]
-        for through, following in product(range(len(ahead)), ahead):
-            if through in following:
-                following |= ahead[through]
-        loops = [[q for q in after if p in ahead[q]] for p, after in enumerate(self._follow)]
-        todo = [(p, p) for p in range(len(loops))]
-        seen = set(todo)
-        while todo:
-            one, other = todo.pop()
-            for x, y in product(loops[one], loops[other]):
-                if x == y and one != other:
+        loops = self._loops()
+        pairs = [(position, position) for position in range(len(loops))]
+        visited = set(pairs)
+        while pairs:
+            left, right = pairs.pop()
+            for pair in product(loops[left], loops[right]):
+                next_left, next_right = pair
+                if next_left == next_right and left != right:
                     return True
-                if (x, y) not in seen and self._chars[x] & self._chars[y]:
-                    seen.add((x, y))
-                    todo.append((x, y))
-        return any(len(following) > len({*following}) for following in loops)
+                if pair not in visited and self._chars[next_left] & self._chars[next_right]:
+                    visited.add(pair)
+                    pairs.append(pair)
+        return any(len(following) > len(set(following)) for following in loops)
+
+    def _loops(self) -> list[list[int]]:
+        """Return the next positions of each position from which a path leads back to it."""
+        reachable = [set(following) for following in self._follow]
+        for through, positions in product(range(len(reachable)), reachable):
+            if through in positions:
+                positions |= reachable[through]
+        loops = []
+        for position, following in enumerate(self._follow):
+            loops.append([after for after in following if position in reachable[after]])
+        return loops
 
     def _choose(self, branches: Iterable[Iterable[_Part]]) -> _Part:
         parts = [reduce(self._join, branch, _Part([], [], nullable=True)) for branch in branches]
-        first = [p for part in parts for p in part.first]
-        last = [p for part in parts for p in part.last]
-        paths = sum(part.paths for part in parts)
-        return _Part(first, last, any(part.nullable for part in parts), paths)
+        first = [position for part in parts for position in part.first]
+        last = [position for part in parts for position in part.last]
+        nullable = any(part.nullable for part in parts)
+        return _Part(first, last, nullable, sum(part.paths for part in parts))
 
-    def _join(self, one: _Part, other: _Part) -> _Part:
-        for before in one.last:
-            self._follow[before] += other.first
-        first = one.first + other.first if one.nullable else one.first
-        last = one.last + other.last if other.nullable else other.last
-        return _Part(first, last, one.nullable and other.nullable, one.paths * other.paths)
+    def _join(self, part: _Part, following: _Part) -> _Part:
+        for position in part.last:
+            self._follow[position] += following.first
+        first = part.first
+        if part.nullable:
+            first = first + following.first
+        last = following.last
+        if following.nullable:
+            last = part.last + last
+        nullable = part.nullable and following.nullable
+        return _Part(first, last, nullable, part.paths * following.paths)
 
     def _repeat(self, part: _Part, token: str) -> _Part:
-        numbers = [int(number) for number in re.findall("[0-9]+", token)] or [int(token[0] == "+")]
-        least = numbers[0]
-        paths = part.paths ** min(least, COPIES) + part.paths * (token[0] == "?")
+        sign = token[0]
+        numbers = [int(digits) for digits in re.findall("[0-9]+", token)]
+        least = 1 if sign == "+" else 0
+        if numbers:
+            least = numbers[0]
+        paths = part.paths ** min(least, COPIES)
+        if sign == "?":
+            paths += part.paths
         paths = min(paths, MAX_PATHS + 1)
-        repeats = token[0] in "*+" or "," in token or least > COPIES
-        if repeats or (least > 1 and part.paths > self._once):
+        is_loop = sign in "*+" or "," in token or least > COPIES
+        if is_loop or (least > 1 and part.paths > self._once):
             self._join(part, part)
-            unbounded = part.nullable or token[0] != "{" or ",}" in token
-            paths = LOOP if unbounded else min(LOOP, numbers[-1] - least + 1)
+            paths = LOOP
+            if sign == "{" and ",}" not in token and not part.nullable:
+                paths = min(LOOP, numbers[-1] - least + 1)
         if part.nullable and least > 1:  # `re` tries every choice of empty repetitions
             self._join(part, part)
         return part._replace(nullable=part.nullable or not least, paths=paths)

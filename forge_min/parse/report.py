@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .. import schema
 from ..resources import table
@@ -22,13 +22,15 @@ def aggregate_names(columns: Mapping[str, ColumnIR]) -> tuple[list[str], list[st
 
     columns: by the names of their fields.
     """
-    groups, measures = [], ["count"]
+    groups = []
+    measures = ["count"]
     for name, column in columns.items():
         if column.aggregatable:
-            periods = _FUNCTIONS["periods"].get(column.type, ())
-            functions = _FUNCTIONS["measures"].get(column.type, ())
-            groups += [name, *(f"{period}({name})" for period in periods)]
-            measures += [f"{function}({name})" for function in functions]
+            groups.append(name)
+            for period in _FUNCTIONS["periods"].get(column.type, ()):
+                groups.append(f"{period}({name})")
+            for function in _FUNCTIONS["measures"].get(column.type, ()):
+                measures.append(f"{function}({name})")
     return groups, measures
 
 
@@ -37,22 +39,31 @@ def report_problems(report: schema.Report, resource: ResourceIR) -> Problems:
     columns = {column.column: column for column in resource.columns}
     if any(report.name in states.verbs for states in resource.states):
         yield "name", problem("report_operation", name=quote(report.name))
-    if not 1 <= len(report.group) <= 2 or not report.measures:
-        yield "group" if report.measures else "measures", problem("report_size")
+    if not report.measures:
+        yield "measures", problem("report_size")
+    elif not 1 <= len(report.group) <= 2:
+        yield "group", problem("report_size")
     groups, measures = aggregate_names(columns)
-    for option, known in {"group": groups, "measures": measures}.items():
-        for index, name in enumerate(getattr(report, option)):
-            if name in known:
-                known.remove(name)  # each at most once
-            else:
-                yield f"{option}.{index}", unknown("no_aggregate", name, known)
-    filters = {name: c for name, c in columns.items() if c.filterable and not c.visible_to}
+    yield from _name_problems("group", report.group, groups)
+    yield from _name_problems("measures", report.measures, measures)
+    filters = {}
+    for name, column in columns.items():
+        if column.filterable and not column.visible_to:
+            filters[name] = column
     for key, value in (report.filters or {}).items():
         name = key.partition("[")[0]
         if name not in filters:
             yield "filters", unknown("no_filter", name, filters)
         elif not _fits(filters[name], key.removeprefix(name), value):
             yield "filters", problem("filter_value", key=quote(key), type=filters[name].type)
+
+
+def _name_problems(option: str, names: Sequence[str], choices: list[str]) -> Problems:
+    for index, name in enumerate(names):
+        if name in choices:
+            choices.remove(name)  # each at most once
+        else:
+            yield f"{option}.{index}", unknown("no_aggregate", name, choices)
 
 
 def _fits(column: ColumnIR, operator: str, value: object) -> bool:
@@ -74,8 +85,9 @@ def _fits(column: ColumnIR, operator: str, value: object) -> bool:
 def _is_value(column: ColumnIR, value: object) -> bool:
     """Whether a filter may have the value; of an array, an entry. A text may match no row."""
     kind = column.type.removesuffix("[]")
-    kinds = TYPES[kind].get("python", ["str"])
-    if type(value).__name__ not in kinds or isinstance(value, str) and not is_storable(value):
+    if type(value).__name__ not in TYPES[kind].get("python", ["str"]):
+        return False
+    if isinstance(value, str) and not is_storable(value):
         return False
     if column.choices:
         return value in column.choices

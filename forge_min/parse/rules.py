@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -57,8 +57,10 @@ def problems(value: object) -> Problems:
             yield "operation", _operation(operation)
             yield "roles", _roles("the permission", roles)
         case schema.Report(name):
-            taken = problem("report_operation", name=quote(name))
-            yield "name", taken if name in (*_OPERATIONS, "audit") else _operation(name)
+            invalid = _operation(name)
+            if name in (*_OPERATIONS, "audit"):
+                invalid = problem("report_operation", name=quote(name))
+            yield "name", invalid
         case schema.JobRef(kind, queue):
             yield "kind", names.class_problem(kind, "F131", "the job kind")
             yield "queue", names.label_problem(queue, "F132", "the queue name")
@@ -66,8 +68,11 @@ def problems(value: object) -> Problems:
         case schema.ResourceSchema(name, plural=plural):
             invalid = names.resource_problem(name)
             yield "name", invalid
-            if plural is not None or not invalid:
-                yield "name" if plural is None else "plural", _table(names.table_of(value))
+            table = names.table_of(value)
+            if plural is not None:
+                yield "plural", _table(table)
+            elif not invalid:
+                yield "name", _table(table)
 
 
 def _table(table: str) -> SchemaProblem | None:
@@ -103,20 +108,19 @@ def _states(states: schema.States) -> Problems:
         place = f"transitions.{state}"
         yield place, names.word_problem(state, "the state")
         for verb, target in verbs.items():
-            taken = problem("reserved_verb", name=quote(verb)) if verb in _RESERVED_VERBS else None
-            yield place, taken or names.word_problem(verb, "the transition")
+            if verb in _RESERVED_VERBS:
+                yield place, problem("reserved_verb", name=quote(verb))
+            else:
+                yield place, names.word_problem(verb, "the transition")
             if target not in graph:
                 yield f"{place}.{verb}", names.unknown("unknown_state", target, graph)
             elif target == state:
                 yield f"{place}.{verb}", problem("state_loop", state=quote(state))
         if states.initial in graph and state not in _reachable(states):
             yield place, problem("unreachable_state", state=quote(state))
-    named = {"roles": states.roles, "reason": states.reason, "not_by": states.excluded}
-    for option, known in named.items():
-        for verb in known:
-            if verb not in states.verbs:
-                unknown = names.unknown("unknown_transition", verb, states.verbs)
-                yield f"{option}.{verb}", unknown
+    yield from _unknown_verbs(states, "roles", states.roles)
+    yield from _unknown_verbs(states, "reason", states.reason)
+    yield from _unknown_verbs(states, "not_by", states.excluded)
     for state in states.locked:
         if state not in graph:
             yield f"locked.{state}", names.unknown("unknown_state", state, graph)
@@ -124,19 +128,27 @@ def _states(states: schema.States) -> Problems:
         yield f"roles.{verb}", _roles("roles", roles)
 
 
-def _reachable(states: schema.States) -> set[str]:
-    """The states that a new row can get to."""
-    found = [states.initial]
-    for state in found:  # grows in the loop
-        following = states.transitions.get(state, {}).values()
-        found += [target for target in following if target not in found]
-    return set(found)
+def _unknown_verbs(states: schema.States, option: str, verbs: Iterable[str]) -> Problems:
+    for verb in verbs:
+        if verb not in states.verbs:
+            yield f"{option}.{verb}", names.unknown("unknown_transition", verb, states.verbs)
+
+
+def _reachable(states: schema.States) -> list[str]:
+    """Return the states that a new row can get to."""
+    reachable = [states.initial]
+    for state in reachable:  # grows in the loop
+        for target in states.transitions.get(state, {}).values():
+            if target not in reachable:
+                reachable.append(target)
+    return reachable
 
 
 def _operation(operation: str) -> SchemaProblem | None:
     """Return the problem of a verb with a name like that of a protected operation."""
-    near = difflib.get_close_matches(operation[:100], _OPERATIONS, n=1, cutoff=0.8)
-    meant = _OTHER_WORDS.get(operation) or (near[0] if near else operation)
+    close = difflib.get_close_matches(operation[:100], _OPERATIONS, n=1, cutoff=0.8)
+    close = close or [operation]
+    meant = _OTHER_WORDS.get(operation, close[0])
     if meant != operation:
         return problem("operation", word=quote(operation), meant=meant)
     return names.word_problem(operation, "the operation")
@@ -145,18 +157,23 @@ def _operation(operation: str) -> SchemaProblem | None:
 def _member(part: schema.Field | schema.BelongsTo) -> Problems:
     for option in ("visible_to", "writable_by"):
         yield option, _roles(option, getattr(part, option))
-    for entry, option, excluded in _CONFLICTS:
-        for other in excluded if getattr(part, option, None) else ():
-            if getattr(part, other, None) is not None and getattr(part, other) is not False:
-                yield other, problem(entry, option=other)
+    for entry, option, conflicts in _CONFLICTS:
+        if getattr(part, option, None):
+            for conflict in conflicts:
+                value = getattr(part, conflict, None)
+                if value is not None and value is not False:
+                    yield conflict, problem(entry, option=conflict)
 
 
 def _roles(option: str, roles: Sequence[str] | None) -> SchemaProblem | None:
     """Return the problem of a list of roles; None means all users."""
     if roles is not None and not roles:
         return problem("no_role", option=option)
-    invalid = (names.label_problem(role, "F149", "the role") for role in roles or ())
-    return next(filter(None, invalid), None)
+    for role in roles or ():
+        invalid = names.label_problem(role, "F149", "the role")
+        if invalid:
+            return invalid
+    return None
 
 
 def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]], code: str) -> Problems:
@@ -168,9 +185,12 @@ def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]], code: str
 
 def _field(field: schema.Field) -> Problems:
     yield "name", names.field_problem(field.name, free="id" if field.primary_key else "")
-    if (field.filterable or field.primary_key) and field.name in names.LIST_PARAMETERS:
-        option = "filterable" if field.filterable else "name"
-        yield option, problem("list_parameter", name=field.name)
+    if field.name in names.LIST_PARAMETERS:
+        taken = problem("list_parameter", name=field.name)
+        if field.filterable:
+            yield "filterable", taken
+        elif field.primary_key:
+            yield "name", taken
     yield from _member(field)
     if field.searchable == "substring" and not field.filterable:
         yield "searchable", problem("substring")
@@ -179,10 +199,14 @@ def _field(field: schema.Field) -> Problems:
     elif field.choices:
         yield "choices", problem("choices_of")
     yield from _limits(field)
-    invalid = None if field.pattern is None else pattern_problem(field.pattern)
-    yield "pattern", invalid
+    pattern = field.pattern
+    if pattern is not None:
+        invalid = pattern_problem(pattern)
+        yield "pattern", invalid
+        if invalid:
+            pattern = None
     if field.default is not None:
-        yield "default", _default(field, None if invalid else field.pattern)
+        yield "default", _default(field, pattern)
 
 
 def _limits(field: schema.Field) -> Problems:
@@ -205,9 +229,13 @@ def _bounds(field: schema.Field) -> tuple[str, Any, Any]:
     """Return (the lower limit's option, lower limit, upper limit); None for a relative limit."""
     if _has_length(field):
         return "min_len", field.min_len, field.max_len or TYPES[field.type].get("longest")
-    limits = (field.min, field.max)
-    least, most = (value_of(field.type, n) if isinstance(n, str) else n for n in limits)
-    return "min", least, most
+    return "min", _limit(field.type, field.min), _limit(field.type, field.max)
+
+
+def _limit(kind: str, limit: Any) -> Any:
+    if isinstance(limit, str):
+        return value_of(kind, limit)
+    return limit
 
 
 def _has_length(field: schema.Field) -> bool:
@@ -235,29 +263,32 @@ def _precision(field: schema.Field, precision: tuple[int, int]) -> Problems:
 
 def _fits(number: Decimal, precision: tuple[int, int]) -> bool:
     digits, places = precision
-    short = -int(number.as_tuple().exponent) <= places
-    return short and number.copy_abs() < 10 ** max(digits - places, 0)
+    is_short = -int(number.as_tuple().exponent) <= places
+    return is_short and number.copy_abs() < 10 ** max(digits - places, 0)
 
 
 def _default(field: schema.Field, pattern: str | None) -> SchemaProblem | None:
     """Return the problem of the field's default. pattern: None if it is not set or invalid."""
     value: Any = field.default
-    size: Any = value_of(field.type, value)
-    if size is None:
+    number = value_of(field.type, value)
+    if number is None:
         hint = TYPES[field.type].get("hint", "")
         return problem("default_type", type=field.type, hint=hint)
     if field.type == "enum" and value not in field.choices:
         return names.unknown("default_choice", value, field.choices)
-    size = len(value) if _has_length(field) else size
+    size = number
+    if _has_length(field):
+        size = len(value)
     _, least, most = _bounds(field)
-    wrong = ""
     if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
         wrong = "does not match the pattern"
     elif (least is not None and size < least) or (most is not None and size > most):
         wrong = "is not between the limits"
-    elif field.precision and not _fits(size, field.precision):
+    elif field.precision and not _fits(number, field.precision):
         wrong = f"does not fit precision={field.precision}"
-    return problem("default_wrong", wrong=wrong) if wrong else None
+    else:
+        return None
+    return problem("default_wrong", wrong=wrong)
 
 
 def value_of(kind: str, written: Any) -> Any:
@@ -265,10 +296,14 @@ def value_of(kind: str, written: Any) -> Any:
     rule = TYPES[kind]
     if kind in ("int", "bigint", "float"):
         least, most = rule["limits"]["min"]
-        return written if least <= written <= most else None
+        if least <= written <= most:
+            return written
+        return None
     try:
         if "written" in rule and not re.fullmatch(rule["written"], str(written), re.ASCII):
             return None
-        return _READERS[kind](written) if kind in _READERS else written
+        if kind in _READERS:
+            return _READERS[kind](written)
     except (ValueError, OverflowError):
         return None
+    return written

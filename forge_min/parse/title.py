@@ -43,7 +43,8 @@ def _columns(
     """Return the columns of a resource, or of the target of its relation; {} if it has none."""
     if relation:
         targets = {member.name: member.target for member in resource.relations}
-        if (target := resources.get(targets.get(relation, ""))) is None:
+        target = resources.get(targets.get(relation, ""))
+        if target is None:
             return {}
         resource = target
     return {column.column: column for column in resource.columns}
@@ -59,15 +60,24 @@ def title_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
         return resource.title
     parts = []
     for member in resource.relations:
-        target = resources.get(member.target)
-        name = _naming_field(target) if target and not member.visible_to else ""
-        parts += [f"{{{member.name}.{name}}}"] if name else []
-    days = [field.column for field in resource.fields if field.type in _DAYS and field.required]
-    parts += [f"{{{day}}}" for day in days[:1]]
+        if member.target in resources and not member.visible_to:
+            name = _naming_field(resources[member.target])
+            if name:
+                parts.append(f"{{{member.name}.{name}}}")
+    for field in resource.fields:
+        if field.type in _DAYS and field.required:
+            parts.append(f"{{{field.column}}}")
+            break
     return ", ".join(parts[:3])
 
 
 def _naming_field(resource: ResourceIR) -> str:
     lines = [f for f in resource.fields if f.type in _LINE and not f.visible_to]
-    usual = [name for name in _USUAL if name in {field.column for field in lines}]
-    return next(iter([*usual, *(field.column for field in lines if field.required)]), "")
+    names = [field.column for field in lines]
+    for name in _USUAL:
+        if name in names:
+            return name
+    for field in lines:
+        if field.required:
+            return field.column
+    return ""
