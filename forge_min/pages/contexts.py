@@ -8,7 +8,6 @@ as this module does.
 from __future__ import annotations
 
 import bisect
-import itertools
 import re
 from typing import NoReturn
 
@@ -70,7 +69,8 @@ _BROKEN = re.compile(rf"<[!?/]?(?:{_NAME})?|{_GAP}(?:{_ATTRIBUTE_NAME})?(?P<equa
 _TEXT_ONLY = {"iframe", "noembed", "noframes", "noscript", "plaintext", "script", "style", "xmp"}
 _TEXT_WITH_VALUES = {"textarea", "title"}
 # Unpaired surrogates represent tokens, because text from UTF-8 cannot contain them.
-_VALUE, _MARKER = "\ud800", "\ud801"
+_VALUE = "\ud800"
+_MARKER = "\ud801"
 _TOKEN = re.compile(f"[{_VALUE}{_MARKER}]")
 _ELSEWHERE = "put the value in an element or a data- attribute and read it from there"
 
@@ -79,39 +79,46 @@ class ContextParser:
     """Parses the page as one text, with a character for each placeholder and marker."""
 
     def __init__(self, tokens: list[Token]) -> None:
-        characters = {"text": None, "value": _VALUE}
-        pieces = [characters.get(token.kind, _MARKER) or token.text for token in tokens]
-        self._page = "".join(pieces)
-        self._starts = list(itertools.accumulate(map(len, pieces), initial=0))[:-1]
-        self._tokens = dict(zip(self._starts, tokens, strict=True))
+        page = ""
+        self._tokens: dict[int, Token] = {}  # by offset
+        for token in tokens:
+            self._tokens[len(page)] = token
+            if token.kind == "text":
+                page += token.text
+            elif token.kind == "value":
+                page += _VALUE
+            else:
+                page += _MARKER
+        self._page = page
+        self._starts = list(self._tokens)
 
     def parse(self) -> list[Token]:
         """Return the tokens with their `context` and `check`.
 
         Raises BuildError F310 to F313, F315 and F317 for the first mistake.
         """
-        at = 0
-        while at < len(self._page):
-            match = _PIECE.match(self._page, at)
+        offset = 0
+        while offset < len(self._page):
+            match = _PIECE.match(self._page, offset)
             if match is None:
-                self._broken(at)
-            at = match.end()
+                self._broken(offset)
+            offset = match.end()
             if match["comment"]:
                 self._text(*match.span("comment"), "a comment", values=False)
             elif match["tag"]:
-                at = self._tag(match["tag"].lower(), at)
+                offset = self._tag(match["tag"].lower(), offset)
         return list(self._tokens.values())
 
     def _tag(self, tag: str, start: int) -> int:
-        at = start
-        while match := _ATTRIBUTE.match(self._page, at):
-            self._put(at, match.start("name"), start)
+        offset = start
+        while match := _ATTRIBUTE.match(self._page, offset):
+            self._put(offset, match.start("name"), start)
             self._attribute(tag, match["name"].lower(), *match.span("value"))
-            at = match.end()
-        end = _TAG_END.match(self._page, at)
+            offset = match.end()
+        end = _TAG_END.match(self._page, offset)
         if end is None:
-            self._broken(at)
-        self._put(at, end.end(), start)
+            self._broken(offset)
+        self._put(offset, end.end(), start)
         return self._content(tag, end.end())
 
     def _content(self, tag: str, start: int) -> int:
@@ -133,9 +140,10 @@ class ContextParser:
             if name in URLS and token.kind != "value":
                 self._fail(at, "F315", "a marker cannot be in a URL", "repeat the attribute")
             if token.raw or (token.kind == "value" and not takes_values(tag, name)):
-                what = f"a {'raw value' if token.raw else 'placeholder'} cannot be safe in"
+                kind = "raw value" if token.raw else "placeholder"
+                message = f'a {kind} cannot be safe in "{name}" of <{tag}>'
                 hint = "put it in an element, or escaped in a data- attribute; or choose a class"
-                self._fail(at, "F312", f'{what} "{name}" of <{tag}>', hint)
+                self._fail(at, "F312", message, hint)
             if name in URLS:
                 self._tokens[at] = token._replace(check=self._url(at, start, end))
 
@@ -150,39 +158,48 @@ class ContextParser:
         else:
             settled = SETTLED.match(self._page, start, at)
         if settled is None:
+            message = "the placeholder could choose the scheme or host"
             hint = (
                 "a value begins the URL, before nothing, /name, ? or #; or comes after one of these"
             )
-            self._fail(at, "F313", "the placeholder could choose the scheme or host", hint)
+            self._fail(at, "F313", message, hint)
         if at > start:
             return ""
-        return "check_root" if self._page.startswith("/", at + 1, end) else "check_url"
+        if self._page.startswith("/", at + 1, end):
+            return "check_root"
+        return "check_url"
 
     def _put(self, start: int, end: int, context: int) -> list[tuple[int, Token]]:
         """Set the context of the tokens between two offsets, and return the tokens."""
-        offsets = [match.start() for match in _TOKEN.finditer(self._page, start, end)]
-        tokens = {at: self._tokens[at]._replace(context=context) for at in offsets}
-        self._tokens |= tokens
-        return list(tokens.items())
+        tokens = []
+        for match in _TOKEN.finditer(self._page, start, end):
+            offset = match.start()
+            token = self._tokens[offset]._replace(context=context)
+            self._tokens[offset] = token
+            tokens.append((offset, token))
+        return tokens
 
     def _text(self, start: int, end: int, where: str, values: bool) -> None:
-        for at, token in self._put(start, end, start):
+        for offset, token in self._put(start, end, start):
             if token.raw or not values:
-                message = f"a {'raw value' if values else 'placeholder'} cannot be safe in {where}"
-                self._fail(at, "F310", message, _ELSEWHERE)
+                kind = "raw value" if values else "placeholder"
+                self._fail(offset, "F310", f"a {kind} cannot be safe in {where}", _ELSEWHERE)
 
     def _broken(self, at: int) -> NoReturn:
         match = _BROKEN.match(self._page, at)
         assert match
-        at, here = match.end(), self._page[match.end() : match.end() + 1]
-        if match["equals"] and here not in "\"'":
-            self._fail(at, "F311", "an attribute's value needs quotes", 'as in title="${x}"')
-        if here == _VALUE:
-            self._fail(at, "F310", "a placeholder cannot be safe in a tag's names", _ELSEWHERE)
-        if here == _MARKER:
-            self._fail(at, "F315", "a marker cannot be here", "in a tag, put a space before it")
-        what = f"{here!r} cannot be here" if here else "the page ends inside a tag or comment"
-        self._fail(at, "F317", what, 'write &lt; for a "<" that does not begin a tag')
+        end = match.end()
+        character = self._page[end : end + 1]
+        if match["equals"] and character not in "\"'":
+            self._fail(end, "F311", "an attribute's value needs quotes", 'as in title="${x}"')
+        if character == _VALUE:
+            self._fail(end, "F310", "a placeholder cannot be safe in a tag's names", _ELSEWHERE)
+        if character == _MARKER:
+            self._fail(end, "F315", "a marker cannot be here", "in a tag, put a space before it")
+        message = "the page ends inside a tag or comment"
+        if character:
+            message = f"{character!r} cannot be here"
+        self._fail(end, "F317", message, 'write &lt; for a "<" that does not begin a tag')
 
     def _fail(self, at: int, code: str, message: str, hint: str) -> NoReturn:
         start = self._starts[bisect.bisect_right(self._starts, at) - 1]

@@ -67,7 +67,7 @@ _MARKERS = {
     "body": "",
 }
 _KNOWN = "for x in xs, if x, if not x, else, end, include a.html, layout b.html, body, block name"
-_DEPTH = {"for": 1, "if": 1, "block": 1, "end": -1}
+DEPTH = {"for": 1, "if": 1, "block": 1, "end": -1}
 _BODY = ""  # the name of the body among the blocks, as in the token of its marker
 
 
@@ -87,44 +87,50 @@ def tokenize(source: PageSource) -> list[Token]:
     Raises BuildError F314 for an invalid placeholder, F315 for an invalid marker, F318 for a
     keyword of Python.
     """
-    tokens, at = [], 0
+    tokens = []
+    offset = 0
     for match in _PIECE.finditer(source.text):
-        if match.start() > at:
-            tokens.append(_at(source, at, "text", text=source.text[at : match.start()]))
-        read = _value if match["marker"] is None else _marker
-        tokens.append(read(source, match))
-        at = match.end()
-    if at < len(source.text):
-        tokens.append(_at(source, at, "text", text=source.text[at:]))
+        if match.start() > offset:
+            tokens.append(_at(source, offset, "text", text=source.text[offset : match.start()]))
+        if match["marker"] is None:
+            tokens.append(_value(source, match))
+        else:
+            tokens.append(_marker(source, match))
+        offset = match.end()
+    if offset < len(source.text):
+        tokens.append(_at(source, offset, "text", text=source.text[offset:]))
     return tokens
 
 
 def _value(source: PageSource, match: re.Match[str]) -> Token:
-    path = match["name"] or match["path"]
+    start = match.start()
     if match["dollar"]:
-        return _at(source, match.start(), "text", text="$")
+        return _at(source, start, "text", text="$")
+    path = match["name"] or match["path"]
     if path is None:
         hint = "write $$ for a dollar sign, ${name} or ${name.attribute} for a value"
-        fail(_at(source, match.start(), "value"), "F314", '"$" does not begin a placeholder', hint)
-    return _at(source, match.start(), "value", text=path, raw=match["raw"] or "")
+        fail(_at(source, start, "value"), "F314", '"$" does not begin a placeholder', hint)
+    return _at(source, start, "value", text=path, raw=match["raw"] or "")
 
 
 def _marker(source: PageSource, match: re.Match[str]) -> Token:
     start = match.start("marker") - len("<!--$")
-    kind, rest = (*match["marker"].split(None, 1), "", "")[:2]
-    words = re.fullmatch(_MARKERS.get(kind, "(?!)"), rest.strip())
+    kind, *arguments = match["marker"].split(None, 1) or [""]
+    words = re.fullmatch(_MARKERS.get(kind, "(?!)"), "".join(arguments).strip())
     if words is None or match["unclosed"] is not None:
         hint = f"known, each closed with -->: {_KNOWN}"
         fail(_at(source, start, kind), "F315", "the marker cannot be understood", hint)
     return _at(source, start, kind, **words.groupdict(""))
 
 
-def _at(source: PageSource, at: int, kind: str, **parts: Any) -> Token:
-    line, col = source.text.count("\n", 0, at) + 1, at - source.text.rfind("\n", 0, at)
+def _at(source: PageSource, offset: int, kind: str, **parts: Any) -> Token:
+    line = source.text.count("\n", 0, offset) + 1
+    col = offset - source.text.rfind("\n", 0, offset)
     token = Token(kind, source.file, line, col, **parts)
-    for word in [token.variable, *token.text.split(".")]:
-        if kind in ("value", "for", "if") and keyword.iskeyword(word):
-            fail(token, "F318", f'"{word}" is a keyword of Python', "choose another name")
+    if kind in ("value", "for", "if"):
+        for word in (token.variable, *token.text.split(".")):
+            if keyword.iskeyword(word):
+                fail(token, "F318", f'"{word}" is a keyword of Python', "choose another name")
     return token
 
 
@@ -144,10 +150,14 @@ def assemble(page: PageSource, load: Load) -> list[Token]:
         del tokens[0]
     blocks: dict[str, list[Token]] = {}
     if tokens and tokens[0].kind == "layout":
-        marker, *rest = tokens
-        parts = list(_with_inner(rest))
-        blocks = {token.text: inner for token, inner in parts if token.kind == "block"}
-        blocks[_BODY] = [token for token, _ in parts if token.kind != "block"]
+        marker = tokens.pop(0)
+        body = []
+        for token, inner in _with_inner(tokens):
+            if token.kind == "block":
+                blocks[token.text] = inner
+            else:
+                body.append(token)
+        blocks[_BODY] = body
         tokens = tokenize(_load(marker, load))
         _check_layout(marker, tokens, blocks)
     return list(_expand(tokens, blocks, load, (page.file,)))
@@ -155,25 +165,30 @@ def assemble(page: PageSource, load: Load) -> list[Token]:
 
 def _check_layout(marker: Token, layout: list[Token], blocks: Mapping[str, list[Token]]) -> None:
     """Check that the layout shows each block of the page, and the body if there is one."""
-    known = [token.text for token in layout if token.kind == "block"]
-    for name in [name for name in blocks if name not in (_BODY, *known)]:
-        hint = f"its blocks are {', '.join(known)}" if known else "it has no blocks"
-        fail(marker, "F316", f'"{marker.text}" has no block "{name}"', hint)
+    names = [token.text for token in layout if token.kind == "block"]
+    for name in blocks:
+        if name not in (_BODY, *names):
+            hint = f"its blocks are {', '.join(names)}" if names else "it has no blocks"
+            fail(marker, "F316", f'"{marker.text}" has no block "{name}"', hint)
     bodies = sum(token.kind == "body" for token in layout)
-    optional = known and not any(token.text.strip() for token in blocks[_BODY])
-    if bodies > 1 or not (bodies or optional):
+    is_optional = names and not any(token.text.strip() for token in blocks[_BODY])
+    if bodies > 1 or not (bodies or is_optional):
         fail(marker, "F316", f'the layout "{marker.text}" needs <!--$body--> exactly once')
 
 
 def _with_inner(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
     """Yield each token, and with a block the tokens inside it."""
-    rest = iter(tokens)
-    for token in rest:
-        inner, depth = list[Token](), int(token.kind == "block")
+    remaining = iter(tokens)
+    for token in remaining:
+        inner: list[Token] = []
+        depth = 0
+        if token.kind == "block":
+            depth = 1
         while depth:
-            if (following := next(rest, None)) is None:
+            following = next(remaining, None)
+            if following is None:
                 fail(token, "F315", "the block has no <!--$end-->")
-            depth += _DEPTH.get(following.kind, 0)
+            depth += DEPTH.get(following.kind, 0)
             inner.append(following)
         yield token, inner[:-1]
 
