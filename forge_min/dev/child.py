@@ -63,7 +63,8 @@ class DevelopmentProject(Project):
 
     def __init__(self, root: Path, config: Config, secret: bytes, overlay: Overlay) -> None:
         super().__init__(root, config)
-        self._secret, self._overlay = config.auth.secret.encode() or secret, overlay
+        self._secret = config.auth.secret.encode() or secret
+        self._overlay = overlay
 
     def start(self, *, serving: bool) -> Runtime:
         """Start with the overlay around the application. Raises as `Project.start`."""
@@ -77,15 +78,20 @@ def serve(
     project: Project, secret: bytes, listeners: Listeners, state: State, states: int, report_to: int
 ) -> int:
     """Serve the project and run its jobs. Runs user code. Returns the exit code."""
-    root, config = Path(str(project.root)), project.config
+    root = Path(str(project.root))
     overlay = Overlay(explanation, root, state)
     channel = StateChannel(states, report_to, overlay.update)
-    admin = listeners.admin if health.has_admin(config, worker=False) else None
+    admin = None
+    if health.has_admin(project.config, worker=False):
+        admin = listeners.admin
     try:
         importlib.invalidate_caches()
-        developed = DevelopmentProject(root, config, secret, overlay)
         return serving.serve_processes(
-            developed, processes=1, listener=listeners.site, admin_listener=admin, channel=channel
+            DevelopmentProject(root, project.config, secret, overlay),
+            processes=1,
+            listener=listeners.site,
+            admin_listener=admin,
+            channel=channel,
         )
     except KeyboardInterrupt:
         return DONE
@@ -99,7 +105,8 @@ def explain(
     root: Path, config: Config, listeners: Listeners, state: State, states: int, report_to: int
 ) -> int:
     """Serve the errors of a project that cannot start. Returns the exit code."""
-    overlay, ended = Overlay(explanation, root, state), serving.StopSignal()
+    overlay = Overlay(explanation, root, state)
+    ended = serving.StopSignal()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     address = (config.server.host, config.server.port)

@@ -21,7 +21,7 @@ from importlib import invalidate_caches
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from ..config import load
+from ..config import Config, load
 from ..doctor import join_names
 from ..errors import UsageError
 
@@ -56,20 +56,25 @@ class Development:
     def __init__(
         self, root: Path, environ: Mapping[str, str], log: Callable[[str], None], *, color: bool
     ) -> None:
-        self._root, self._environ, self._log, self._color = root, dict(environ), log, color
-        self._config = load(root, environ)
-        if self._config.env != "development":
-            message = f"dev needs FORGE_ENV=development, but it is {self._config.env}"
+        self._root = root
+        self._environ = dict(environ)
+        self._log = log
+        self._color = color
+        self._config = config = load(root, environ)
+        if config.env != "development":
+            message = f"dev needs FORGE_ENV=development, but it is {config.env}"
             raise UsageError(message, code="F533", hint="run: forge-min serve")
-        self._addresses = [self._config[key] for key in _ADDRESS_KEYS]  # fixed until it ends
-        config = self._config
+        self._addresses = _addresses(config)  # fixed until it ends
         patience = config.server.shutdown_timeout + config.jobs.shutdown_timeout + processes.MARGIN
         self._children = processes.ChildProcesses(patience)
         self._secret = secrets.token_bytes(32)
         self._problems: dict[str, Problems] = {}  # by step, in the order shown
         self._reported: set[Problem] = set()
         self._numbers = itertools.count(1)
-        self._page = self._assets = self._styles = 0  # numbers of the served versions
+        # Numbers of the served versions.
+        self._page = 0
+        self._assets = 0
+        self._styles = 0
         self._database = False  # whether it is available
         self._outdated = True  # whether the served code is not the newest
         self._current: processes.Child | None = None  # the serving process
@@ -100,26 +105,33 @@ class Development:
             except KeyboardInterrupt:
                 return DONE
             finally:
-                for child in (self._next, *self._workers.values()):
-                    if child is not None:
-                        self._children.kill(child)  # its result is no longer needed
+                for child in self._unfinished():
+                    self._children.kill(child)  # its result is no longer needed
                 self._children.end_all()
 
+    def _unfinished(self) -> list[processes.Child]:
+        """Return the processes that will report: the starting one, and those of slow steps."""
+        children = [*self._workers.values()]
+        if self._next is not None:
+            children.insert(0, self._next)
+        return children
+
     def _open(self, stack: ExitStack) -> Listeners:
-        c = self._config
-        front = Server((c.server.host, c.server.port), unix_socket=c.server.unix_socket)
-        stack.enter_context(front)
-        self._log(f"dev: {front.url} (Ctrl-C ends it)")
-        if not health.has_admin(c, worker=False):
-            return Listeners(front.socket, None)
-        admin = stack.enter_context(Server((c.admin.host, c.admin.port)))
-        return Listeners(front.socket, admin.socket)
+        server = self._config.server
+        site = Server((server.host, server.port), unix_socket=server.unix_socket)
+        stack.enter_context(site)
+        self._log(f"dev: {site.url} (Ctrl-C ends it)")
+        if not health.has_admin(self._config, worker=False):
+            return Listeners(site.socket, None)
+        address = (self._config.admin.host, self._config.admin.port)
+        admin = stack.enter_context(Server(address))
+        return Listeners(site.socket, admin.socket)
 
     # -- rounds ------------------------------------------------------------------------------------
 
     def _round(self, stack: ExitStack) -> None:
         """Handle reports of the processes and changes of files, once."""
-        children = {c.from_child: c for c in (self._next, *self._workers.values()) if c is not None}
+        children = {child.from_child: child for child in self._unfinished()}
         ready, _, _ = select.select([*children], [], [], self._watcher.interval)
         for fd in ready:
             child = children[fd]
@@ -129,7 +141,8 @@ class Development:
             elif ended:
                 self._on_end(child)
         now = time.monotonic()
-        if names := self._watcher.changed():
+        names = self._watcher.changed()
+        if names:
             required = required_by(names)
             if required.gen or required.code:  # others need no new process
                 self._changed_at = now
@@ -138,7 +151,8 @@ class Development:
             self._next_tick = now + _TICK
             self._retry_migrations()
             if self._current is None and self._next is None:
-                self._changed_at, self._outdated = 0.0, True
+                self._changed_at = 0.0
+                self._outdated = True
                 self._start()
         self._check_children()
 
@@ -165,8 +179,10 @@ class Development:
             self._problems["gen"] = attempt(self._root, write_gen, self._root, self._log)
             # Files that it has written, and files saved after it had read them.
             since = self._watcher.changed()
-            stale, names = required_by(since).gen, {*names, *since}
-            required = required if required is _ALL else required_by(names)
+            stale = required_by(since).gen
+            names = {*names, *since}
+            if required is not _ALL:
+                required = required_by(names)
         if required.config:
             self._problems["config"] = attempt(self._root, self._configure)
         for name in names:
@@ -180,8 +196,7 @@ class Development:
                 self._connect(stack)
                 required = required._replace(migrations=True)
             if required.migrations:
-                left = attempt(self._root, apply_migrations, self._project(), self._log)
-                self._problems["migrations"] = left
+                self._apply_migrations()
             if required.schemas or required.migrations:
                 self._todo["schemas"] = partial(compare_schemas, self._project())
         if required.style_sources:
@@ -199,28 +214,34 @@ class Development:
         `migrate up` applies a file that waits for a review; `db reset` solves a changed applied
         file (F320).
         """
-        waiting = self._problems.get("migrations", [])
-        outside = all(problem.notice or problem.code == "F320" for problem in waiting)
-        if waiting and outside and not self._blocked():
-            left = attempt(self._root, apply_migrations, self._project(), self._log)
-            self._problems["migrations"] = left
-            if not left:
+        problems = self._problems.get("migrations", [])
+        if not problems or self._blocked():
+            return
+        if all(problem.notice or problem.code == "F320" for problem in problems):
+            self._apply_migrations()
+            if not self._problems["migrations"]:
                 self._todo["schemas"] = partial(compare_schemas, self._project())
                 self._announce()
+
+    def _apply_migrations(self) -> None:
+        problems = attempt(self._root, apply_migrations, self._project(), self._log)
+        self._problems["migrations"] = problems
 
     # -- the serving process -----------------------------------------------------------------------
 
     def _configure(self) -> Problems:
         self._config = load(self._root, self._environ)
-        moved = self._addresses != [self._config[key] for key in _ADDRESS_KEYS]
-        return [Problem(_MOVED, notice=True)] if moved else []
+        if _addresses(self._config) == self._addresses:
+            return []
+        return [Problem(_MOVED, notice=True)]
 
     def _connect(self, stack: ExitStack) -> None:
         """Start or find the database; needs gen/, by which a project is recognized."""
         invalidate_caches()
         c = stack.enter_context(with_database(migrated=False)).config.database
         self._environ |= {"FORGE_DATABASE_URL": c.url, "FORGE_DATABASE_MIGRATE_URL": c.migrate_url}
-        self._config, self._database = load(self._root, self._environ), True
+        self._config = load(self._root, self._environ)
+        self._database = True
         gc.collect()
         gc.freeze()  # loaded objects stay shared with the forked processes
 
@@ -250,24 +271,28 @@ class Development:
 
     def _promote(self, child: processes.Child) -> None:
         """Make a started process the serving one. Its predecessor ends, and open pages reload."""
-        before, self._current, self._next = self._current, child, None
+        predecessor = self._current
+        self._current = child
+        self._next = None
         self._page = child.page
         if child.name == CODE:
             self._problems[CODE] = []
             if self._changed_at:
                 duration = (time.monotonic() - self._changed_at) * 1000
                 self._log(f"reloaded in {duration:.0f} ms: {_list_names(self._changed_files)}")
-        if before is not None:
-            self._children.send(before, pickle.dumps(self._state()))
-            self._children.end(before)
+        if predecessor is not None:
+            self._children.send(predecessor, pickle.dumps(self._state()))
+            self._children.end(predecessor)
         self._announce()
 
     def _on_end(self, child: processes.Child) -> None:
         """Take the problems that a process reported before it ended. Idempotent."""
         if child is self._next:
             self._next = None
-            ended = [Problem("the process ended before it had started")]
-            self._problems[child.name] = _reported_problems(child) or ended
+            problems = _reported_problems(child)
+            if not problems:
+                problems.append(Problem("the process ended before it had started"))
+            self._problems[child.name] = problems
             self._start()
         elif self._workers.get(child.name) is child:
             del self._workers[child.name]
@@ -277,8 +302,12 @@ class Development:
     # -- problems ----------------------------------------------------------------------------------
 
     def _all_problems(self, *, without: str = "") -> Problems:
-        problems = [p for name, ps in self._problems.items() if name != without for p in ps]
-        return sorted(problems, key=lambda problem: problem.notice)
+        all_problems = []
+        for name, problems in self._problems.items():
+            if name != without:
+                all_problems += problems
+        all_problems.sort(key=lambda problem: problem.notice)
+        return all_problems
 
     def _state(self) -> State:
         return State(self._page, self._assets, self._styles, self._all_problems())
@@ -292,6 +321,10 @@ class Development:
         self._reported = set(problems)
         if self._current is not None:
             self._children.send(self._current, pickle.dumps(self._state()))
+
+
+def _addresses(config: Config) -> list[object]:
+    return [config[key] for key in _ADDRESS_KEYS]
 
 
 def _reported_problems(child: processes.Child) -> Problems:
@@ -309,5 +342,5 @@ def _run_worker(root: Path, step: Step, states: int, report_to: int) -> int:
 
 
 def _list_names(names: Collection[str]) -> str:
-    shown = sorted(name for name in names if not name.startswith("gen/")) or sorted(names)
-    return join_names(shown, most=3)
+    own_files = [name for name in names if not name.startswith("gen/")]
+    return join_names(sorted(own_files or names), most=3)

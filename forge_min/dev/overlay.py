@@ -53,10 +53,12 @@ class Overlay:
 
     def __init__(self, app: WSGIApplication, root: Path, state: State) -> None:
         self.app = app
+        self._root = root
+        self._state = state
         # SAFETY: a page of this process has its number even if the next process serves already.
-        self._root, self._state, self._own = root, state, state.page
-        # Failed requests: their number, the problems of the last one.
-        self._failures, self._failed = 0, list[Problem]()
+        self._page_number = state.page
+        self._failures = 0  # failed requests
+        self._last_problems: list[Problem] = []  # of the last one
         self._errors = RequestErrors()
         logging.getLogger("forge_min").addHandler(self._errors)
 
@@ -84,37 +86,47 @@ class Overlay:
         self._errors.of_thread.error = None
         body = self.app(environ, begin)
         status, headers, exc_info = started
-        error, failed = self._errors.of_thread.error, list[Problem]()
+        error = self._errors.of_thread.error
+        problems: list[Problem] = []
         if status.startswith("500") and error is not None:
-            failed = problems_of(error, self._root)
-            self._failures, self._failed = self._failures + 1, failed
-        kind = next((v for n, v in headers if n.lower() == "content-type"), "")
-        if kind.startswith("text/html") and isinstance(body, list):
+            problems = problems_of(error, self._root)
+            self._failures += 1
+            self._last_problems = problems
+        if isinstance(body, list) and _is_html(headers):
             page = b"".join(body)
             if _WHOLE_PAGE.search(page):
-                body, headers = self._added(failed, page, headers)
-        start(status, headers, *([exc_info] if exc_info else []))
+                body, headers = self._extended(problems, page, headers)
+        if exc_info:
+            start(status, headers, exc_info)
+        else:
+            start(status, headers)
         return body
 
-    def _added(
-        self, failed: Sequence[Problem], page: bytes, headers: list[tuple[str, str]]
+    def _extended(
+        self, problems: Sequence[Problem], page: bytes, headers: list[tuple[str, str]]
     ) -> tuple[list[bytes], list[tuple[str, str]]]:
         """Return the page with the problems of its own request and of the project at its end."""
         before, end, after = page.rpartition(b"</body>")
-        page = (before or after) + self._tail(failed) + end + (after if before else b"")
+        overlay = self._tail(problems)
+        if before:
+            page = before + overlay + end + after
+        else:
+            page = after + overlay + end
         dropped = ("content-length", "etag", "cache-control", "last-modified")
-        kept = [pair for pair in headers if pair[0].lower() not in dropped]
-        return [page], [*kept, ("Content-Length", str(len(page))), ("Cache-Control", "no-store")]
+        kept = [header for header in headers if header[0].lower() not in dropped]
+        kept.append(("Content-Length", str(len(page))))
+        kept.append(("Cache-Control", "no-store"))
+        return [page], kept
 
-    def _tail(self, failed: Sequence[Problem]) -> bytes:
+    def _tail(self, problems: Sequence[Problem]) -> bytes:
         """Return the overlay of a page.
 
         The script replaces only the inner element: an error of the page's own request stays.
         """
-        state = self._state._replace(page=self._own)
+        state = self._state._replace(page=self._page_number)
         tail = (
             f'<link rel="stylesheet" href="{HERE}overlay.css">'
-            f'<section id="forge-dev" role="status">{articles(failed)}'
+            f'<section id="forge-dev" role="status">{articles(problems)}'
             f'<div id="forge-dev-state">{articles(state.problems)}</div></section>'
             f'<script src="{HERE}reload.js" data-page="{_name(state)}"'
             f' data-styles="{state.styles}" data-failures="{self._failures}" defer></script>'
@@ -132,7 +144,7 @@ class Overlay:
             "styles": str(self._state.styles),
             "html": articles(self._state.problems),
             "failures": str(self._failures),
-            "failed": articles(self._failed),
+            "failed": articles(self._last_problems),
         }
         return _respond(start, "200 OK", "application/json", json.dumps(document).encode())
 
@@ -153,41 +165,59 @@ class RequestErrors(logging.Handler):
 def explanation(environ: dict[str, Any], start: StartResponse) -> list[bytes]:
     """Serve an empty page while the project cannot start."""
     if preferred(Request(environ), ("text/plain", "text/html")) == "text/html":
-        kind, page = "text/html; charset=utf-8", b"<!doctype html><title>forge-min dev</title>"
-        page += b"<body><p>This project cannot start. Correct the errors shown here.</p></body>"
+        kind = "text/html; charset=utf-8"
+        page = (
+            b"<!doctype html><title>forge-min dev</title>"
+            b"<body><p>This project cannot start. Correct the errors shown here.</p></body>"
+        )
     else:
-        kind, page = "text/plain", b"this project cannot start: see the errors in the terminal\n"
+        kind = "text/plain"
+        page = b"this project cannot start: see the errors in the terminal\n"
     return _respond(start, "503 Service Unavailable", kind, page)
 
 
 def articles(problems: Sequence[Problem]) -> str:
     """Format each problem as HTML."""
-    return "".join(
-        f'<article class="{"notice" if problem.notice else "error"}">'
-        f"<h2>{escape(problem.title)}</h2><pre>{escape(problem.text)}</pre></article>"
-        for problem in problems
-    )
+    html = ""
+    for problem in problems:
+        css_class = "notice" if problem.notice else "error"
+        html += (
+            f'<article class="{css_class}">'
+            f"<h2>{escape(problem.title)}</h2><pre>{escape(problem.text)}</pre></article>"
+        )
+    return html
 
 
 def mailbox(folder: Path) -> str:
     """Return a page with the latest messages of a folder of .eml files, the newest first."""
     files = sorted(folder.glob("*.eml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    shown = "".join(map(_article, files[:MOST])) or "<p>No messages yet.</p>"
+    messages = "".join(map(_article, files[:MOST])) or "<p>No messages yet.</p>"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Mail</title>'
         '<link rel="stylesheet" href="/static/forge/forge.css">'
         f"<main><h1>Mail</h1><p>In development, messages are files in {escape(folder)}.</p>"
-        f"{shown}</main></html>"
+        f"{messages}</main></html>"
     )
 
 
 def _article(file: Path) -> str:
     message = message_from_bytes(file.read_bytes(), policy=default)
-    heads = [f"{name}: {message[name]}" for name in ("To", "From", "Date")]
-    part = message.get_body(["plain"])
-    text = "\n".join([*heads, "", part.get_content() if part else ""])
+    text = ""
+    for name in ("To", "From", "Date"):
+        text += f"{name}: {message[name]}\n"
+    text += "\n"
+    plain = message.get_body(["plain"])
+    if plain:
+        text += plain.get_content()
     linked = _URL.sub(r'<a href="\g<0>">\g<0></a>', escape(text))
     return f"<h2>{escape(message['Subject'])}</h2><pre>{linked}</pre>"
+
+
+def _is_html(headers: Sequence[tuple[str, str]]) -> bool:
+    for name, value in headers:
+        if name.lower() == "content-type":
+            return value.startswith("text/html")
+    return False
 
 
 def _name(state: State) -> str:

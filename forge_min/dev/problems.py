@@ -9,7 +9,9 @@ from typing import NamedTuple
 from ..errors import ErrorGroup, ForgeError
 
 MOST = 12_000  # characters of a traceback
-_RED, _YELLOW, _RESET = "\x1b[31;1m", "\x1b[33;1m", "\x1b[0m"
+_RED = "\x1b[31;1m"
+_YELLOW = "\x1b[33;1m"
+_RESET = "\x1b[0m"
 
 
 class Problem(NamedTuple):
@@ -28,8 +30,13 @@ class Problem(NamedTuple):
 
     def format(self, *, color: bool) -> str:
         """Return the lines for a terminal."""
-        mark, reset = (_YELLOW if self.notice else _RED, _RESET) if color else ("", "")
-        return f"{mark}{self.title}{reset}" + (f"\n{self.text}" if self.text else "")
+        title = self.title
+        if color:
+            mark = _YELLOW if self.notice else _RED
+            title = f"{mark}{title}{_RESET}"
+        if self.text:
+            return f"{title}\n{self.text}"
+        return title
 
 
 def problems_of(error: BaseException, root: Path) -> list[Problem]:
@@ -44,8 +51,10 @@ def problems_of(error: BaseException, root: Path) -> list[Problem]:
         hint = f"hint: {error.hint}" if error.hint else ""
         return [Problem(f"error[{error.code}]: {error.message}", hint, code=error.code)]
     trace = traceback.TracebackException.from_exception(error)
-    first = next((n for n, f in enumerate(trace.stack) if Path(f.filename).is_relative_to(root)), 0)
-    del trace.stack[:first]
-    *_, last = traceback.TracebackException.from_exception(error).format_exception_only()
+    *_, message = trace.format_exception_only()
+    for index, frame in enumerate(trace.stack):
+        if Path(frame.filename).is_relative_to(root):
+            del trace.stack[:index]
+            break
     text = "".join(trace.format()).replace(f"{root}/", "").rstrip()
-    return [Problem(last.strip().replace("\n", " "), text[-MOST:])]
+    return [Problem(message.strip().replace("\n", " "), text[-MOST:])]

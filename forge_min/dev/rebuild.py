@@ -6,7 +6,7 @@ They run no user code. Each returns its problems, and `attempt` those of its exc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -43,8 +43,11 @@ def write_gen(root: Path, log: Log) -> Problems:
     """Write gen/ and the scaffolded files of new resources, as `generate`."""
     parsed = parse_schemas(root)
     if parsed.diagnostics:
-        texts = (diagnostic.format().partition("\n") for diagnostic in parsed.diagnostics)
-        return [Problem(title, text) for title, _, text in texts]
+        problems = []
+        for diagnostic in parsed.diagnostics:
+            title, _, text = diagnostic.format().partition("\n")
+            problems.append(Problem(title, text))
+        return problems
     desired_sql(parsed.resources)
     for path in scaffold_resource(root, *parsed.resources):
         log(f"wrote {path}: yours to edit")
@@ -59,15 +62,22 @@ def apply_migrations(project: Project, log: Log) -> Problems:
     """
     files = migrate.files_of(project)
     with migrate.connect_owner(project) as conn:
-        own = [f for f in files if f.source == "app"]
-        pending = {row.name for row in db.migration_status(conn, own) if row.state == "pending"}
-        new = [f for f in own if f.name in pending]
-        waiting = [f for f in new if _LOSES.search(f.up)] if new != own else []
-        ready = files[: files.index(waiting[0])] if waiting else files
-        db.migrate(conn, ready, progress=lambda label: log(f"applied {label}"))
+        app_files = [file for file in files if file.source == "app"]
+        status = db.migration_status(conn, app_files)
+        pending = {row.name for row in status if row.state == "pending"}
+        new_files = [file for file in app_files if file.name in pending]
+        problems = []
+        if new_files != app_files:
+            for file in new_files:
+                if _LOSES.search(file.up):
+                    files = files[: files.index(file)]
+                    hint = "review it, then run: forge-min migrate up"
+                    title = f"{file.label} would lose data, so it waits"
+                    problems.append(Problem(title, hint, notice=True))
+                    break
+        db.migrate(conn, files, progress=lambda label: log(f"applied {label}"))
         migrate.grant(project, conn)
-    hint = "review it, then run: forge-min migrate up"
-    return [Problem(f"{f.label} would lose data, so it waits", hint, True) for f in waiting[:1]]
+    return problems
 
 
 def compare_schemas(project: Project) -> Problems:
@@ -75,15 +85,22 @@ def compare_schemas(project: Project) -> Problems:
     root = Path(str(project.root))
     files = db.read_migrations(root / "migrations", "app")
     resources = parse_project(root).resources
-    base = db.FORGE_MIGRATIONS
-    scratch = partial(db.scratch_database, project.config.database.migrate_url)
+    lines: list[str | None] = []
     try:
         migration = difference(
-            root, resources, files, base=base, scratch=scratch, allow_destructive=True
+            root,
+            resources,
+            files,
+            base=db.FORGE_MIGRATIONS,
+            scratch=partial(db.scratch_database, project.config.database.migrate_url),
+            allow_destructive=True,
         )
+        if migration:
+            lines += migration.changes
+            lines += map(str, migration.risks)
     except ForgeError as err:
-        lines: Sequence[str] = [f"error[{err.code}]: {err.message}", err.hint or ""]
-    else:
-        lines = [*migration.changes, *map(str, migration.risks)] if migration else []
+        lines = [f"error[{err.code}]: {err.message}", err.hint]
+    if not lines:
+        return []
     title = "the migrations do not match the schemas; run: forge-min migrate diff"
-    return [Problem(title, "\n".join(filter(None, lines)), True)] if lines else []
+    return [Problem(title, "\n".join(filter(None, lines)), notice=True)]

@@ -30,19 +30,22 @@ class Watcher:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
-        self._seen = dict(self._scan())
+        self._files = dict(self._scan())
 
     def changed(self) -> set[str]:
         """Return the names of files that are new, deleted or changed since the last call.
 
         Waits until saving is complete. A name is relative to the root: "static/a.css".
         """
-        before, self._seen = self._seen, dict(self._scan())
-        latest, end = before, time.monotonic() + MAX_WAIT
-        while self._seen != latest and time.monotonic() < end:
+        before = self._files
+        self._files = dict(self._scan())
+        latest = before
+        end = time.monotonic() + MAX_WAIT
+        while self._files != latest and time.monotonic() < end:
             time.sleep(QUIET_TIME)
-            latest, self._seen = self._seen, dict(self._scan())
-        return {name for name, _ in before.items() ^ self._seen.items()}
+            latest = self._files
+            self._files = dict(self._scan())
+        return {name for name, _ in before.items() ^ self._files.items()}
 
     def _scan(self) -> Iterator[tuple[str, Stamp]]:
         start = time.monotonic()
@@ -51,7 +54,8 @@ class Watcher:
                 folders.clear()
                 continue
             folders[:] = filter(_is_watched, folders)
-            for path in (os.path.join(folder, name) for name in filter(_is_watched, names)):
+            for name in filter(_is_watched, names):
+                path = os.path.join(folder, name)
                 with suppress(OSError):  # deleted, or a broken link
                     stat = os.stat(path)
                     stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -88,27 +92,32 @@ class Changes(NamedTuple):
 
 def required_by(names: Iterable[str]) -> Changes:
     """Return the steps that changed files require. names: as returned by `Watcher.changed`."""
-    known = [name for name in names if not name.startswith(("tests/", "docs/"))]
-    static = [name for name in known if name.startswith("static/")]
-    gen = [name for name in known if _is_gen_source(name)]
-    migrations = [name for name in known if name.startswith("migrations/")]
-    rest = set(known) - {*static, *gen}
+    sources = [name for name in names if not name.startswith(("tests/", "docs/"))]
+    static = [name for name in sources if name.startswith("static/")]
+    gen = [name for name in sources if _is_gen_source(name)]
+    migrations = [name for name in sources if name.startswith("migrations/")]
+    others = set(sources) - {*static, *gen}
+    has_config = "forge.toml" in others
+    # forge.toml has settings of the stylesheet; their errors are shown until it changes.
+    style_sources = has_config or any(
+        name.endswith((".html", ".py", ".css", ".js")) for name in sources
+    )
     return Changes(
-        gen=bool(gen) or "forge.toml" in rest,  # schemas may name only auth.roles
+        gen=bool(gen) or has_config,  # schemas may name only auth.roles
         schemas=any(name.endswith(".py") for name in gen),
-        code=any(name.endswith(_CODE) for name in rest),
+        code=any(name.endswith(_CODE) for name in others),
         migrations=any(name.endswith(".sql") for name in migrations),
-        config="forge.toml" in rest,
+        config=has_config,
         assets=any(not name.endswith(".css") for name in static),
         stylesheets=any(name.endswith(".css") for name in static),
-        # forge.toml has settings of the stylesheet; their errors are shown until it changes.
-        style_sources="forge.toml" in rest
-        or any(name.endswith((".html", ".py", ".css", ".js")) for name in known),
+        style_sources=style_sources,
     )
 
 
 def _is_gen_source(name: str) -> bool:
-    folder, _, rest = name.partition("/")
-    inside = rest.partition("/")[2]
-    page = name.endswith((".html", ".txt")) and (folder == "views" or inside.startswith("views/"))
-    return page or (folder == "resources" and inside == "schema.py")
+    folder, _, path = name.partition("/")
+    inside = path.partition("/")[2]
+    if folder == "resources" and inside == "schema.py":
+        return True
+    is_view = folder == "views" or inside.startswith("views/")
+    return is_view and name.endswith((".html", ".txt"))
