@@ -32,22 +32,25 @@ def help(args: argparse.Namespace) -> None:
     if args.html:
         _write_manual(args.html, as_json=args.json)
         return
-    topic, commands = args.topic, subcommands(args.parser)
+    topic = args.topic
+    commands = subcommands(args.parser)
     if topic is None or topic in commands:
         commands.get(topic, args.parser).print_help()
         return
     code = topic.upper()
     if code not in CODES:
+        hint = "forge-min --help lists the commands"
         close = get_close_matches(topic, [*commands, *CODES], 1)
-        raise UsageError(
-            f"{topic!r} is not a command or an error code",
-            hint=f"did you mean {close[0]}?" if close else "forge-min --help lists the commands",
-        )
+        if close:
+            hint = f"did you mean {close[0]}?"
+        raise UsageError(f"{topic!r} is not a command or an error code", hint=hint)
     row = CODES[code]
     lines = [f"{code}: {row['title']}", "", textwrap.fill(row["text"], 80)]
     url = manual_url(code)
-    lines += ["", f"manual: {url}"] if url else []
-    lines += ["", f"next: {row['next']}"] if "next" in row else []
+    if url:
+        lines += ["", f"manual: {url}"]
+    if "next" in row:
+        lines += ["", f"next: {row['next']}"]
     print_result({"code": code, **row, "manual": url}, lines, as_json=args.json)
 
 

@@ -24,11 +24,7 @@ from .project import find_root, use_code
 FOLDER = "seeds"
 _NAME = re.compile(r"(?:\d+[-_])?(\w+)\.(?:csv|jsonl)")
 """10-airports.csv: the number sets the order."""
-_DROP = Path(__file__).with_name("reset.sql")
-_COUNTED = r"""
-select sequencename, last_value from pg_sequences
- where schemaname = 'public' and sequencename like 'forge\_%' and last_value is not null
-"""
+_SQL = db.load_sql(__package__, "reset.sql")
 
 
 def console(args: argparse.Namespace) -> int:
@@ -43,15 +39,19 @@ def console(args: argparse.Namespace) -> int:
 
     use_code(find_root(args))
     with ops.with_database(migrated=False) as project:
-        c = project.config.database
-        options: dict[str, Any] = conninfo_to_dict(c.migrate_url if args.owner else c.url)
-        secret = {"PGPASSWORD": options.pop("password")} if options.get("password") else {}
+        database = project.config.database
+        url = database.migrate_url if args.owner else database.url
+        options: dict[str, Any] = conninfo_to_dict(url)
+        environ = dict(os.environ)
+        if options.get("password"):
+            environ["PGPASSWORD"] = options.pop("password")
         words = [_psql(), "--dbname", make_conninfo(**options)]
-        words += [word for sql in args.sql for word in ("--command", sql)]
+        for sql in args.sql:
+            words += ["--command", sql]
         # Ctrl+C cancels a statement in psql, which gets the default handler.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            return int(subprocess.run(words, env={**os.environ, **secret}).returncode != 0)
+            return int(subprocess.run(words, env=environ).returncode != 0)
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -72,7 +72,8 @@ def reset(args: argparse.Namespace) -> int:
     Raises ForgeError F536 in production, and if the name of a database that is not the embedded one
     is not confirmed; also as `db.migrate` and `fill`.
     """
-    root, tenant = find_root(args), tenant_of(args)
+    root = find_root(args)
+    tenant = tenant_of(args)
     use_code(root)
     embedded = not ops.load_config().database.url
     with ops.with_database(migrated=False) as project:
@@ -83,14 +84,14 @@ def reset(args: argparse.Namespace) -> int:
             if not embedded:
                 _confirm(conn.info.dbname, conn.info.host, args)
             with db.transaction(conn):
-                counted = conn.execute(_COUNTED).fetchall()
-                conn.execute(_DROP.read_text("utf-8"))
+                sequences = conn.execute(_SQL["sequences"]).fetchall()
+                conn.execute(_SQL["drop_all"])
             applied = db.migrate(conn, migrate.files_of(project))
             # Running processes would take a lower number for one that they know.
-            for name, last in counted:
-                conn.execute("select setval(to_regclass(%s), %s)", (name, last))
+            for sequence in sequences:
+                conn.execute(_SQL["set_sequence"], sequence)
             missing = migrate.grant(project, conn)
-        seeded = fill(project, root, tenant) if list(seed_files(root)) else {}
+        seeded = fill(project, root, tenant)
     lines = [f"{len(applied)} migrations applied to the empty database", *summary_lines(seeded)]
     report = {"applied": applied, "role_sql": missing, "seeded": seeded}
     ops.print_result(report, lines, as_json=args.json)
@@ -110,7 +111,8 @@ def _confirm(name: str, host: str, args: argparse.Namespace) -> None:
 
 def seed(args: argparse.Namespace) -> None:
     """Fill empty tables. Raises ForgeError F535 without seed files; also as `fill`."""
-    root, tenant = find_root(args), tenant_of(args)
+    root = find_root(args)
+    tenant = tenant_of(args)
     use_code(root)
     if not list(seed_files(root)):
         hint = f"write {FOLDER}/10-TOPIC.jsonl or .csv, as `import` reads them"
@@ -132,8 +134,11 @@ def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[s
     with migrate.connect_owner(project) as owner:  # row-level security hides no row from the owner
         for topic, file in seed_files(root):
             with rows.open_actions(project, topic, identity) as actions:
-                count = seeded[topic] if topic in seeded else _count_if_empty(owner, topic)
-                seeded[topic] = count if count is None else count + _load(actions, file)
+                if topic not in seeded:
+                    seeded[topic] = _count_if_empty(owner, topic)
+                count = seeded[topic]
+                if count is not None:
+                    seeded[topic] = count + _load(actions, file)
     return seeded
 
 
@@ -142,7 +147,9 @@ def _count_if_empty(owner: db.Connection, topic: str) -> int | None:
     from psycopg.sql import SQL, Identifier
 
     row = owner.execute(SQL("select exists (select from {})").format(Identifier(topic))).fetchone()
-    return None if row == (True,) else 0
+    if row == (True,):
+        return None
+    return 0
 
 
 def _load(actions: rows.AnyActions, file: Path) -> int:
@@ -156,21 +163,27 @@ def _load(actions: rows.AnyActions, file: Path) -> int:
 def seed_files(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield (topic, file) in the order of the names; other files are skipped."""
     for path in sorted((root / FOLDER).glob("*")):
-        if (match := _NAME.fullmatch(path.name)) and path.is_file():
+        match = _NAME.fullmatch(path.name)
+        if match and path.is_file():
             yield match[1], path
 
 
 def tenant_of(args: argparse.Namespace) -> UUID | None:
     """Return --tenant. Raises UsageError F010 for a value that is not a UUID."""
+    if not args.tenant:
+        return None
     try:
-        return UUID(args.tenant) if args.tenant else None
+        return UUID(args.tenant)
     except ValueError:
         raise UsageError(f"--tenant is not a UUID: {args.tenant}") from None
 
 
 def summary_lines(seeded: Mapping[str, int | None]) -> list[str]:
     """Return one line of text per topic."""
-    return [
-        f"{topic}: has rows, left as it is" if count is None else f"{topic}: {count} created"
-        for topic, count in seeded.items()
-    ]
+    lines = []
+    for topic, count in seeded.items():
+        if count is None:
+            lines.append(f"{topic}: has rows, left as it is")
+        else:
+            lines.append(f"{topic}: {count} created")
+    return lines

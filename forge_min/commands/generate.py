@@ -17,16 +17,17 @@ def generate(args: argparse.Namespace) -> None:
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     desired_sql(resources)  # raises before any file is written
-    # gen/ imports the scaffolded files.
-    written = [] if args.check else generator.scaffold_resource(root, *resources)
+    scaffolded: list[str] = []
+    if not args.check:  # gen/ imports the scaffolded files
+        scaffolded = generator.scaffold_resource(root, *resources)
     report = generator.generate(root, resources, check=args.check)
-    changes = {"written": report.written, "removed": report.removed, "scaffolded": written}
+    changes = {"written": report.written, "removed": report.removed, "scaffolded": scaffolded}
     count = len(report.written) + len(report.removed)
     if args.check:
         lines = [f"stale: gen/{path}" for path in report.written]
         lines += [f"left over: gen/{path}" for path in report.removed]
     else:
-        lines = [f"wrote {path}: yours to edit" for path in written]
+        lines = [f"wrote {path}: yours to edit" for path in scaffolded]
         changed = f"{len(report.written)} written, {len(report.removed)} removed"
         lines.append(f"gen/: {changed}, {len(report.unchanged)} unchanged")
     print_result(changes, lines, as_json=args.json)
@@ -48,18 +49,20 @@ def resource(args: argparse.Namespace) -> None:
     lines = [f"{path}: {state}" for path, state in states.items()]
     if args.diff:
         output["diff"] = changes
-        lines += [changes.rstrip("\n")] if changes else []
+        if changes:
+            lines.append(changes.rstrip("\n"))
     else:
-        views = root.glob(f"resources/{resource.folder}/views/*.html")
-        replaced = dict.fromkeys((view.relative_to(root).as_posix() for view in views), "replaced")
+        before = dict(states)
+        for view in root.glob(f"resources/{resource.folder}/views/*.html"):
+            before.setdefault(view.relative_to(root).as_posix(), "replaced")
         written = generator.scaffold_resource(root, resource, known=resources, overwrite=args.force)
         if args.views:
             written += generator.scaffold_views(root, resource, overwrite=args.force)
         generator.generate(root, resources)
         output["written"] = written
-        before = replaced | states
         lines = [f"wrote {path}: it was {before.get(path, 'missing')}" for path in written]
-        lines = lines or ["nothing to write: all files exist"]
+        if not written:
+            lines.append("nothing to write: all files exist")
     print_result(output, lines, as_json=args.json)
 
 

@@ -26,21 +26,25 @@ def init(args: argparse.Namespace) -> None:
     """
     if args.admin is not None and not args.auth:
         raise UsageError("--admin needs a project with accounts", hint="add --auth")
-    admin = args.admin or "admin@example.com"
+    admin = ""
     if args.auth:
         from ..auth import accounts
 
+        admin = args.admin or "admin@example.com"
         accounts.check_email(admin)
 
     folder = Path(args.project or ".", args.name)
     check_new(folder, args.name)
     with _new_folder(folder.resolve()) as new:
-        written = _write(new, args, admin if args.auth else "")
+        written = _write(new, args, admin)
     output: dict[str, object] = {"project": str(folder), "written": written}
     lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min dev"]
-    if args.auth and (password := _make_admin(folder, admin)):
-        output["admin"] = {"email": admin, "password": password}
-        lines.append(f"sign in as {admin} with the password {password}, which is shown only once")
+    if admin:
+        password = _make_admin(folder, admin)
+        if password:
+            output["admin"] = {"email": admin, "password": password}
+            sign_in = f"sign in as {admin} with the password {password}"
+            lines.append(f"{sign_in}, which is shown only once")
     print_result(output, lines, as_json=args.json)
 
 
@@ -68,7 +72,10 @@ def _new_folder(folder: Path) -> Iterator[Path]:
                 yield folder
             except BaseException:
                 for entry in folder.iterdir():
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                    if entry.is_dir():
+                        shutil.rmtree(entry)
+                    else:
+                        entry.unlink()
                 raise
         else:
             folder.parent.mkdir(parents=True, exist_ok=True)

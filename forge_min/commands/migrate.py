@@ -22,12 +22,16 @@ def diff(args: argparse.Namespace) -> None:
     output: dict[str, object] = {"path": None, "changes": (), "risks": []}
     lines = ["nothing to do: the migrations match the schemas"]
     if migration:
-        path, changes, risks = migration.write(), migration.changes, migration.risks
-        output = {"path": str(path), "changes": changes, "risks": [*map(asdict, risks)]}
+        path = migration.write()
+        risks = [asdict(risk) for risk in migration.risks]
+        output = {"path": str(path), "changes": migration.changes, "risks": risks}
         migrate.warn_if_breaking(db.MigrationFile("app", path.name, migration.sql))
-        lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
-        then = "" if risks else " (`dev` applies it)"
-        lines.append(f"wrote {path}: review it, then run: forge-min migrate up{then}")
+        lines = [*migration.changes]
+        lines += [f"{risk.kind}: {risk}" for risk in migration.risks]
+        next_step = "review it, then run: forge-min migrate up"
+        if not risks:
+            next_step += " (`dev` applies it)"
+        lines.append(f"wrote {path}: {next_step}")
     print_result(output, lines, as_json=args.json)
 
 
@@ -39,7 +43,9 @@ def _missing(
     if not files:
         return migrations.diff(root, resources, files, name=args.name)
     use_code(root)
-    interactive = sys.stdin.isatty() and not args.json
+    ask = None
+    if sys.stdin.isatty() and not args.json:
+        ask = _ask
     with with_database(migrated=False) as project:
         return migrations.diff(
             root,
@@ -48,7 +54,7 @@ def _missing(
             base=db.FORGE_MIGRATIONS,
             scratch=lambda: db.scratch_database(project.config.database.migrate_url),
             name=args.name,
-            decisions=migrations.Decisions(args.rename, args.drop, _ask if interactive else None),
+            decisions=migrations.Decisions(args.rename, args.drop, ask),
             allow_destructive=args.allow_destructive,
         )
 

@@ -21,21 +21,26 @@ def find_root(args: argparse.Namespace) -> Path:
     Raises UsageError F011 if no folder has one.
     """
     start = Path(args.project or ".").absolute()
-    candidates = [start] if args.project else [start, *start.parents]
-    for folder in candidates:
+    place = str(start)
+    folders = [start]
+    if not args.project:
+        place += " or above it"
+        folders += start.parents
+    for folder in folders:
         if (folder / "forge.toml").is_file():
             return folder
     hint = "name the folder with --project DIR, or start a project: forge-min init NAME"
     if os.environ.get("FORGE_CONFIG"):
         hint = "FORGE_CONFIG replaces forge.toml, but a project needs the file, which may be empty"
-    where = f"{start}" if args.project else f"{start} or above it"
-    raise UsageError(f"forge.toml was not found in {where}", code="F011", hint=hint)
+    raise UsageError(f"forge.toml was not found in {place}", code="F011", hint=hint)
 
 
 def use_code(root: Path) -> None:
     """Put the project's code first on sys.path, and its _vendor/ before that."""
+    sys.path.insert(0, str(root))
     vendor = root / "_vendor"
-    sys.path[:0] = [str(vendor), str(root)] if vendor.is_dir() else [str(root)]
+    if vendor.is_dir():
+        sys.path.insert(0, str(vendor))
 
 
 def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
@@ -49,7 +54,8 @@ def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
     if not parsed.diagnostics:
         return parsed.resources
     if as_json:
-        print(json.dumps({"diagnostics": [one.as_json() for one in parsed.diagnostics]}))
+        diagnostics = [diagnostic.as_json() for diagnostic in parsed.diagnostics]
+        print(json.dumps({"diagnostics": diagnostics}))
     else:
         color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # cli sets it for --no-color
         for diagnostic in parsed.diagnostics:

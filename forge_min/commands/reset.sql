@@ -1,3 +1,11 @@
+-- name: sequences
+select sequencename, last_value from pg_sequences
+ where schemaname = 'public' and sequencename like 'forge\_%' and last_value is not null;
+
+-- name: set_sequence
+select setval(to_regclass(%s), %s);
+
+-- name: drop_all
 -- Everything in the schema public that belongs to no extension; what depends on it goes with it.
 do $$
 declare

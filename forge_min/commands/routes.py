@@ -25,7 +25,9 @@ def openapi(args: argparse.Namespace) -> None:
     os.environ["FORGE_API_DOCS"] = "true"
     route, _ = _router(args).match("GET", "/api/openapi.json")
     body = route.handler(Request({"REQUEST_METHOD": "GET"})).body
-    spec = json.loads(b"".join([body] if isinstance(body, bytes) else body))
+    if not isinstance(body, bytes):
+        body = b"".join(body)
+    spec = json.loads(body)
     lines = json.dumps(spec, indent=2, ensure_ascii=False).splitlines()
     print_result(spec, lines, as_json=args.json)
 

@@ -42,16 +42,20 @@ def build(args: argparse.Namespace) -> None:
     count = built.info["lines"]
     size = f"{built.size:,} bytes, {sum(count.values()):,} lines of Python"
     size += f" ({count['project']:,} of the project, {count['forge_min']:,} of forge_min)"
-    size += "".join(f", without {part}" for part in built.info["left_out"])
+    for part in built.info["left_out"]:
+        size += f", without {part}"
+    lines.append(f"{built.path}  {size}")
     output = asdict(built) | {"warnings": warnings}
-    print_result(output, [*lines, f"{built.path}  {size}"], as_json=args.json)
+    print_result(output, lines, as_json=args.json)
 
 
 def _show_step(args: argparse.Namespace, name: str, seconds: float | None) -> None:
     """Show a step in a terminal when it starts (None), and its duration when it ends."""
     if sys.stderr.isatty() and not args.quiet:
-        done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
-        print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
+        text = f"{name} ..."
+        if seconds is not None:
+            text = f"\r\x1b[K{_line(name, seconds)}\n"
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def _line(name: str, seconds: float) -> str:
@@ -69,10 +73,10 @@ def deploy(args: argparse.Namespace) -> None:
         force=args.force,
         check=args.check,
     )
-    wrote = [f"wrote {name}" for name in deployed.written] or ["nothing to write"]
     origin = {"source": deployed.source, "place": deployed.place}
     output = {"written": deployed.written, "unchanged": deployed.unchanged, "forge_min": origin}
-    lines = [*wrote, f"forge_min: {_SOURCES[deployed.source]} {deployed.place}"]
+    lines = [f"wrote {name}" for name in deployed.written] or ["nothing to write"]
+    lines.append(f"forge_min: {_SOURCES[deployed.source]} {deployed.place}")
     print_result(output, lines, as_json=args.json)
 
 
@@ -102,10 +106,11 @@ def vendor(args: argparse.Namespace) -> None:
     )
     if manual() is None:
         warn("vendor/manual is missing: this forge_min has no rendered manual (help F355)")
-    lines = [
-        f"{name:40} {licence or 'licence unknown'}" for name, licence in vendored.licences.items()
-    ]
-    lines += [f"wrote static/{name}: commit it" for name in vendored.scripts]
+    lines = []
+    for name, licence in vendored.licences.items():
+        lines.append(f"{name:40} {licence or 'licence unknown'}")
+    for script in vendored.scripts:
+        lines.append(f"wrote static/{script}: commit it")
     lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
     lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")
     print_result(asdict(vendored), lines, as_json=args.json)
@@ -126,11 +131,13 @@ def verify(args: argparse.Namespace) -> None:
         "sbom": verified.sbom,
         "info": dict(verified.info),
     }
+    signature = "by this key" if verified.signature else "not checked without --key"
+    sbom = "lists every input" if verified.sbom else "is missing"
     lines = [
         f"{verified.path}: all {len(verified.members)} files are unchanged since the build",
         f"sha256     {verified.digest}",
-        f"signature  {'by this key' if verified.signature else 'not checked without --key'}",
-        f"sbom       {'lists every input' if verified.sbom else 'is missing'}",
+        f"signature  {signature}",
+        f"sbom       {sbom}",
     ]
     if args.evidence:
         root = None

@@ -13,12 +13,15 @@ from ..ship import parse_schemas, stylesheet_state
 def check_generated(root: Path) -> Iterator[Finding]:
     """Check gen/ against resources/ and views/."""
     parsed = parse_schemas(root)
-    if mistakes := [f"{one.file}:{one.line}: {one.message}" for one in parsed.diagnostics]:
+    mistakes = [f"{d.file}:{d.line}: {d.message}" for d in parsed.diagnostics]
+    if mistakes:
         yield new_finding("D211", "failed", join_names(mistakes, most=1))
         return
     report = generate(root, parsed.resources, check=True)
     stale = [*report.written, *report.removed]
-    message = f"{len(stale)} files are stale: {join_names(stale)}" if stale else ""
+    message = ""
+    if stale:
+        message = f"{len(stale)} files are stale: {join_names(stale)}"
     yield verdict("D211", "warning", message, "is up to date")
 
 
