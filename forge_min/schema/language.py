@@ -265,8 +265,9 @@ def decimal(name: str, **options: Unpack[DecimalOptions]) -> Field:
     A default with a fraction is written as text: default="0.5". min and max are included in the
     range and exact: 0.1 is one tenth.
     """
-    least, most = _exact(options.pop("min", None)), _exact(options.pop("max", None))
-    return replace(Field(name, "decimal", **options), min=least, max=most)
+    low = _exact(options.pop("min", None))
+    high = _exact(options.pop("max", None))
+    return replace(Field(name, "decimal", **options), min=low, max=high)
 
 
 def float_(name: str, **options: Unpack[FloatOptions]) -> Field:
@@ -331,6 +332,8 @@ def json(name: str, **options: Unpack[FieldOptions]) -> Field:
 
 def _exact(limit: int | float | None) -> int | Decimal | None:
     """Return a float as the exact number of its shortest decimal representation."""
-    if isinstance(limit, float):
-        return int(limit) if limit.is_integer() else Decimal(str(limit))
-    return limit
+    if not isinstance(limit, float):
+        return limit
+    if limit.is_integer():
+        return int(limit)
+    return Decimal(str(limit))

@@ -28,11 +28,11 @@ def running_app(database: TestDatabase, **environ: str) -> Iterator[Runtime]:
     Yields the runtime, which is stopped afterwards. Raises the errors of `Runtime`.
     """
     environ["FORGE_DATABASE_URL"] = database.app_url
-    running = load_project(environ).start(serving=True)
+    runtime = load_project(environ).start(serving=True)
     try:
-        yield running
+        yield runtime
     finally:
-        running.stop()
+        runtime.stop()
 
 
 class ClientResponse(NamedTuple):
@@ -88,7 +88,7 @@ class Client:
             body = jsonlib.dumps(json, default=str).encode()
             fields = {"Content-Type": "application/json"} | fields
         target, _, query = path.partition("?")
-        environ: dict[str, Any] = {environ_key(name): fields[name] for name in fields}
+        environ: dict[str, Any] = {environ_key(name): value for name, value in fields.items()}
         environ |= {
             "REQUEST_METHOD": method,
             "PATH_INFO": unquote_to_bytes(target).decode("latin-1"),
@@ -108,15 +108,18 @@ class Client:
     delete = partialmethod(request, "DELETE")
 
     def _call(self, environ: dict[str, Any]) -> ClientResponse:
-        heads: list[tuple[int, Headers]] = []
+        started: list[tuple[int, Headers]] = []
 
         def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> None:
-            heads.append((int(status[:3]), Headers(headers)))
+            started.append((int(status[:3]), Headers(headers)))
 
         result = self._application(environ, start)
-        status, fields = heads[-1]
+        status, headers = started[-1]
+        body = b""
         try:
-            stream = str(fields["Content-Type"]).startswith("text/event-stream")
-            return ClientResponse(status, fields, b"" if stream else b"".join(result))
+            if not str(headers["Content-Type"]).startswith("text/event-stream"):
+                body = b"".join(result)
         finally:
-            getattr(result, "close", lambda: None)()
+            if hasattr(result, "close"):
+                result.close()
+        return ClientResponse(status, headers, body)

@@ -67,7 +67,8 @@ def fresh_database(
 
     The first call for a set of migrations creates a template on the server, later calls copy it.
     """
-    name, owner = "test_" + os.urandom(6).hex(), _owner(server.owner_url)
+    name = "test_" + os.urandom(6).hex()
+    owner = _owner(server.owner_url)
     text = "\n".join(f"{file.label} {file.checksum}" for file in migrations)
     template = "template_" + hashlib.sha256(text.encode()).hexdigest()[:16]
     ((exists, strategy),) = db.run(owner.connection(), SQL["template"], [template])
@@ -75,8 +76,9 @@ def fresh_database(
         _make_template(server, migrations, template)
     owner.connection().execute(f"create database {name} template {template} strategy {strategy}")
     try:
-        urls = (make_conninfo(url, dbname=name) for url in (server.owner_url, server.app_url))
-        yield TestDatabase(name, *urls)
+        owner_url = make_conninfo(server.owner_url, dbname=name)
+        app_url = make_conninfo(server.app_url, dbname=name)
+        yield TestDatabase(name, owner_url, app_url)
     finally:
         _drop(owner.connection(), server.app_url, name)
 
@@ -91,7 +93,8 @@ def _owner(url: str) -> db.Database:
 
 def _make_template(server: Server, migrations: Sequence[db.MigrationFile], name: str) -> None:
     """Create a template under a draft name, so that failed migrations leave no template."""
-    draft, conn = name + "_draft", _owner(server.owner_url).connection()
+    draft = name + "_draft"
+    conn = _owner(server.owner_url).connection()
     with db.migration_lock(conn):
         if db.run(conn, SQL["template"], [name])[0][0]:
             return  # another process was faster

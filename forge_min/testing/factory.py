@@ -45,8 +45,9 @@ class Factory(Generic[R]):
         Raises ForgeError F413 if no factory was generated.
         """
         actions = getattr(site, "registry", site).actions[topic]
-        lineage = type(actions).__mro__
-        module = lineage[lineage.index(Actions) - 1].__module__.rpartition(".")[0] + ".factory"
+        classes = type(actions).__mro__
+        generated = classes[classes.index(Actions) - 1]
+        module = generated.__module__.rpartition(".")[0] + ".factory"
         try:
             cls = getattr(importlib.import_module(module), f"{actions.resource.name}Factory")
         except ModuleNotFoundError:
@@ -69,7 +70,10 @@ class Factory(Generic[R]):
         """Return the values for `create`: the defaults and `fields`. Creates related rows."""
         numbers = _numbers.setdefault(self.registry, {}).setdefault(self.topic, count(1))
         values = self.defaults(next(numbers)) | fields
-        return {n: v() if isinstance(v, partial) else v for n, v in values.items()}
+        for name, value in values.items():
+            if isinstance(value, partial):
+                values[name] = value()
+        return values
 
     def create(self, **fields: Any) -> R:
         """Create a row. Raises the errors of `Actions.create`."""

@@ -67,10 +67,11 @@ def drain_jobs(
         done = _by_worker(registry, kinds, params, deadline)
     else:
         done = list(_in_transaction(conn, kinds, params, deadline))
-    ids = [run.job.id for run in done if run.outcome in ("retried", "discarded")]
-    failed = [] if failures else db.run(conn, SQL["failures"], params | {"ids": ids})
-    if failed:
-        raise JobsFailed("\n".join(["jobs failed:", *(row[0] for row in failed)]))
+    if not failures:
+        ids = [run.job.id for run in done if run.outcome in ("retried", "discarded")]
+        failed = db.run(conn, SQL["failures"], params | {"ids": ids})
+        if failed:
+            raise JobsFailed("\n".join(["jobs failed:", *(row[0] for row in failed)]))
     return done
 
 
@@ -85,10 +86,12 @@ def enqueued(
     columns: only jobs with these values, such as queue="mail", priority=1, state="scheduled".
     """
     registry: Registry = getattr(site, "registry", site)
-    name = kind if isinstance(kind, str) else jobs.kind_of(kind).name
-    wanted = json.dumps({} if args is None else pack(args))
-    rows = db.run(registry.database.connection(), SQL["enqueued"], {"kind": name, "args": wanted})
-    return [row[0] for row in rows if all(row[0][n] == value for n, value in columns.items())]
+    if not isinstance(kind, str):
+        kind = jobs.kind_of(kind).name
+    document = {} if args is None else pack(args)
+    params = {"kind": kind, "args": json.dumps(document)}
+    rows = db.run(registry.database.connection(), SQL["enqueued"], params)
+    return [job for (job,) in rows if all(job[n] == value for n, value in columns.items())]
 
 
 def assert_enqueued(
@@ -103,12 +106,15 @@ def assert_enqueued(
     """
     count = len(enqueued(site, kind, args, **columns))
     if count != times:
-        rows = [
-            f"  {job['args']} in {job['queue']}, {job['state']}" for job in enqueued(site, kind)
-        ]
-        wanted = ", ".join([f"{kind} {args}", *(f"{n}={v!r}" for n, v in columns.items())])
-        head = f"{wanted}: enqueued {count} times, not {times}; jobs of this kind:"
-        raise AssertionError("\n".join([head, *(rows or ["  none"])]))
+        expected = f"{kind} {args}"
+        for name, value in columns.items():
+            expected += f", {name}={value!r}"
+        lines = [f"{expected}: enqueued {count} times, not {times}; jobs of this kind:"]
+        for job in enqueued(site, kind):
+            lines.append(f"  {job['args']} in {job['queue']}, {job['state']}")
+        if len(lines) == 1:
+            lines.append("  none")
+        raise AssertionError("\n".join(lines))
 
 
 def travel(site: Any, **delta: float) -> None:
