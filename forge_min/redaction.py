@@ -90,15 +90,25 @@ def redact(text: str) -> str:
         text = _LINE.sub("", text)
     if ":  " in text:
         text = _PART.sub(lambda part: (part[1] or part[2]) + MASK, text)
-    parts, done = [], 0
+    parts = []
+    done = 0
     for word in _WORD.finditer(text.encode("ascii", "replace").lower()):
-        if word.start() >= done and (pair := _PAIR.match(text, word.start())):
-            kept = next(pair[name] for name in _KEPT if pair[name] is not None)
-            parts += [text[done : word.start()], kept, MASK]
-            done = pair.end()
-            if pair["opened"] or pair["begun"]:
-                done = _end_of(text, pair["opened"] or pair["begun"], done)
-    return "".join([*parts, text[done:]]) if done else text
+        start = word.start()
+        if start < done:
+            continue
+        pair = _PAIR.match(text, start)
+        if pair is None:
+            continue
+        kept = next(pair[name] for name in _KEPT if pair[name] is not None)
+        parts += [text[done:start], kept, MASK]
+        done = pair.end()
+        opening = pair["opened"] or pair["begun"]
+        if opening:
+            done = _end_of(text, opening, done)
+    if not done:
+        return text
+    parts.append(text[done:])
+    return "".join(parts)
 
 
 def _end_of(text: str, first: str, start: int) -> int:
@@ -106,18 +116,24 @@ def _end_of(text: str, first: str, start: int) -> int:
 
     In an escaped text, a string ends at a quote that is escaped like its first one.
     """
-    depth, quote, escapes = 1, "", 0
+    depth = 1
+    quote = ""
+    escapes = 0
     if first[-1] in "'\"":
-        depth, quote, escapes = 0, first[-1], len(first) - 1
+        depth = 0
+        quote = first[-1]
+        escapes = len(first) - 1
     for match in _BRACKET.finditer(text, start):
-        sign, slashes = match[0][-1], len(match[0]) - 1
+        sign = match[0][-1]
+        slashes = len(match[0]) - 1
         if quote:
             if sign == quote and (slashes - escapes) % (2 * escapes + 2) == 0:
                 quote = ""
                 if not depth:
                     return match.end()
         elif sign in "'\"":
-            quote, escapes = sign, slashes
+            quote = sign
+            escapes = slashes
         elif sign in "[{(":
             depth += 1
         elif sign != "\\":
@@ -143,38 +159,46 @@ def mask_passwords(text: str) -> str:
     """Mask every password between `://user:` and an @."""
     # SAFETY: each piece is read once, so that the time is linear in the text.
     pieces = text.split("://")
-    masked, n = [pieces[0]], 1
-    while n < len(pieces):
-        first = n
-        while n + 1 < len(pieces) and _continues(pieces[n]):
-            n += 1
-        web = _WEB.search(pieces[first - 1][-5:]) is not None
-        masked.append(_mask_password("://".join(pieces[first : n + 1]), web))
-        n += 1
+    masked = [pieces[0]]
+    end = 1
+    while end < len(pieces):
+        start = end
+        while end + 1 < len(pieces) and _continues(pieces[end]):
+            end += 1
+        end += 1
+        scheme = pieces[start - 1][-5:]
+        is_web = _WEB.search(scheme) is not None
+        masked.append(_mask_password("://".join(pieces[start:end]), is_web))
     return "://".join(masked)
 
 
 def _continues(piece: str) -> bool:
     """Return whether the `://` after this piece belongs to a password."""
-    user, colon, rest = piece.partition(":")
-    if not colon or "/" in user or "@" in piece or _PORT.match(rest):
+    user, colon, password = piece.partition(":")
+    if not colon or "/" in user or "@" in piece or _PORT.match(password):
         return False
     return not any(map(str.isspace, piece))
 
 
-def _mask_password(piece: str, web: bool) -> str:
-    """Mask the text after a `://`. web: a port and a path may precede an @."""
-    head = piece.split(None, 1)[0] if piece and not piece[0].isspace() else ""
-    if web and (token := _TOKEN.match(head)):
+def _mask_password(piece: str, is_web: bool) -> str:
+    """Mask the text after a `://`. is_web: a port and a path may precede an @."""
+    head = ""
+    if piece and not piece[0].isspace():
+        head = piece.split(None, 1)[0]
+    token = _TOKEN.match(head)
+    if is_web and token:
         return MASK + piece[token.end() :]
     user, colon, password = head.partition(":")
     if not colon or "/" in user:
         return piece
     if "@" in password:
-        if user and web and _PORT_AND_PATH.match(password):
+        if user and is_web and _PORT_AND_PATH.match(password):
             return piece
-        more = _ONE_MORE.match(piece, len(head))
-        end = piece.rfind("@", 0, more.end() if more else len(head))
+        password_end = len(head)
+        next_word = _ONE_MORE.match(piece, password_end)
+        if next_word:
+            password_end = next_word.end()
+        end = piece.rfind("@", 0, password_end)
     elif user and _PORT.match(password):
         return piece
     else:
@@ -225,10 +249,11 @@ def _errors(source: object) -> Iterator[BaseException]:
             stack += [safe_attribute(item, name) for name in names]
         elif issubclass(kind, dict):
             stack += [*dict.keys(item), *dict.values(item)]  # type: ignore[arg-type]
-        elif base := next((base for base in _COLLECTIONS if issubclass(kind, base)), None):
-            stack += base.__iter__(item)
         else:
-            continue
+            base = next((base for base in _COLLECTIONS if issubclass(kind, base)), None)
+            if base is None:
+                continue
+            stack += base.__iter__(item)
         seen.add(id(item))
 
 
@@ -258,7 +283,9 @@ def _replace(text: str, old: str, new: str) -> str:
 
 def _diag_text(diag: object, name: str) -> str:
     value = safe_attribute(diag, name)
-    return value if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value
+    return ""
 
 
 # -- exceptions ------------------------------------------------------------------------------------
@@ -274,9 +301,11 @@ def redact_error(text: str, source: object) -> str:
         if diag is None:
             continue
         for name in ("message_detail", "internal_query", "context"):
-            if part := _diag_text(diag, name):
+            part = _diag_text(diag, name)
+            if part:
                 text = _replace(text, part, MASK)
-        message, state = _diag_text(diag, "message_primary"), _diag_text(diag, "sqlstate")
+        message = _diag_text(diag, "message_primary")
+        state = _diag_text(diag, "sqlstate")
         if message and (state == _SYNTAX_ERROR or state.startswith("22")):
             text = _replace(text, message, _QUOTED.sub(MASK, message))
     return redact(text)
@@ -295,10 +324,10 @@ def format_traceback(
     limit: frames, as for traceback.format_exception.
     most: characters to read.
     """
-    trace = trace or (error.__traceback__ if error else None)
+    if error is not None:
+        trace = trace or error.__traceback__
     try:
-        kind = None if error is None else type(error)
-        text = "".join(traceback.format_exception(kind, error, trace, limit))
+        text = "".join(traceback.format_exception(None, error, trace, limit))
     except Exception:  # before Python 3.13 it reads attributes of the class, which may raise
         lines = "".join(traceback.format_tb(trace, limit))
         last = f"{type_name(error)}: {error_message(error)}\n"
@@ -309,8 +338,9 @@ def format_traceback(
 def type_name(error: BaseException | None) -> str:
     """Return the name of the error's class, as in Python's tracebacks."""
     kind = type(error)
-    plain = kind.__module__ in ("builtins", "")
-    return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__ in ("builtins", ""):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def error_message(error: BaseException | None) -> str:
