@@ -57,8 +57,9 @@ class OldModules:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return how to import an old module, None for any other."""
-        known = name in MODULES or name in RENAMED_MODULES
-        return ModuleSpec(name, self) if known else None  # type: ignore[arg-type]
+        if name in MODULES or name in RENAMED_MODULES:
+            return ModuleSpec(name, self)  # type: ignore[arg-type]
+        return None
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave the creation to Python: `exec_module` replaces the module."""

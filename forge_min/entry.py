@@ -66,13 +66,14 @@ def _damage_reported() -> Iterator[None]:
     except (ForgeError, BrokenPipeError):
         raise
     except Exception as err:
-        if not (names := _damaged(Path(__file__).parents[1])):
+        names = _damaged(Path(__file__).parents[1])
+        if not names:
             raise
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        raise SystemExit(
-            f"error[D201]: the artifact is not as it was built: {names[0]}{more}\n"
-            "hint: copy it again, and compare it with the build: sha256sum -c SHA256SUMS"
-        ) from err
+        message = f"error[D201]: the artifact is not as it was built: {names[0]}"
+        if len(names) > 1:
+            message += f" and {len(names) - 1} more"
+        hint = "copy it again, and compare it with the build: sha256sum -c SHA256SUMS"
+        raise SystemExit(f"{message}\nhint: {hint}") from err
 
 
 def _damaged(root: Path) -> list[str]:
@@ -84,7 +85,8 @@ def _damaged(root: Path) -> list[str]:
 
     if not root.is_file() and not (root / NAME).is_file():
         return []
-    return sorted(name for name, what in damage(root)[1].items() if what != "added")
+    _, differences = damage(root)
+    return sorted(name for name, state in differences.items() if state != "added")
 
 
 def application() -> WSGIApplication:
@@ -132,15 +134,16 @@ def add_commands(
     groups = {"": top.add_subparsers(metavar="COMMAND", required=True)}
     for words, row in rows.items():
         above, _, name = words.rpartition(" ")
-        about, examples = row["help"], row.get("example", "")
+        about = row["help"]
+        examples = row.get("example", "")
+        if isinstance(examples, str):
+            examples = [examples]
+        lines = [f"example: %(prog)s {example}".rstrip() for example in examples]
         command = groups[above].add_parser(
             name,
             help=about,
             description=f"{about[0].upper()}{about[1:]}.",
-            epilog="\n".join(
-                f"example: %(prog)s {example}".rstrip()
-                for example in ([examples] if isinstance(examples, str) else examples)
-            ),
+            epilog="\n".join(lines),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             add_help=False,
             allow_abbrev=False,
@@ -151,17 +154,20 @@ def add_commands(
             group = command.add_argument_group("everywhere")
             declare(group, everywhere, default=argparse.SUPPRESS)
         options = row.get("options", {})
-        declare(command, {n: how for n, how in options.items() if n not in everywhere})
+        declare(command, {key: options[key] for key in options if key not in everywhere})
         if "either" in row:  # argparse refuses to show an empty group
             declare(command.add_mutually_exclusive_group(), row["either"])
-        if things := row.get("things"):
-            groups[words] = command.add_subparsers(metavar=things, required=words not in runs)
+        if "things" in row:
+            groups[words] = command.add_subparsers(
+                metavar=row["things"], required=words not in runs
+            )
 
 
 def declare(group: argparse._ActionsContainer, options: Mapping[str, Any], **more: Any) -> None:
     """Declare options of a table: either the help of a flag, or argparse's own keywords."""
-    for names, how in options.items():
-        keywords = {"action": "store_true", "help": how} if isinstance(how, str) else how
+    for names, keywords in options.items():
+        if isinstance(keywords, str):
+            keywords = {"action": "store_true", "help": keywords}
         if "type" in keywords:
             keywords = keywords | {"type": _TYPES[keywords["type"]]}
         group.add_argument(*names.split(), **keywords, **more)
@@ -174,9 +180,13 @@ class _Help(argparse._HelpAction):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object
     ) -> None:
         values = vars(namespace).values()
-        lines = (parser.epilog or "").splitlines()
-        own = [line for line in lines if any(word in values for word in line.split()[2:3])]
-        parser.epilog = "\n".join(own or lines)
+        examples = (parser.epilog or "").splitlines()
+        of_argument = []
+        for example in examples:
+            words = example.split()
+            if len(words) > 2 and words[2] in values:
+                of_argument.append(example)
+        parser.epilog = "\n".join(of_argument or examples)
         parser.print_help()
         parser.exit()
 
@@ -216,12 +226,16 @@ def _config(arguments: argparse.Namespace) -> int:
     from .ops import load_config, print_result, warn
 
     config = load_config()
-    values, known = config.masked(), config.sources
-    lines = {key: f"{key} = {json.dumps(value, default=str)}" for key, value in values.items()}
-    if arguments.sources:
-        lines = {key: f"{line:60}  # {known[key]}" for key, line in lines.items()}
-        values = {key: {"value": v, "source": known[key]} for key, v in values.items()}
-    print_result(values, lines.values(), as_json=arguments.json)
+    values = config.masked()
+    lines = []
+    for key, value in values.items():
+        line = f"{key} = {json.dumps(value, default=str)}"
+        if arguments.sources:
+            source = config.sources[key]
+            line = f"{line:60}  # {source}"
+            values[key] = {"value": value, "source": source}
+        lines.append(line)
+    print_result(values, lines, as_json=arguments.json)
     for warning in config.warnings:
         warn(warning)
     return 0
@@ -233,7 +247,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     sys.dont_write_bytecode = True  # doctor changes no files
     env = os.environ.get("FORGE_ENV") or "development"
-    profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
+    profile: doctor.Profile = "prod" if env == "production" else "dev"
+    if arguments.profile:
+        profile = arguments.profile
     fields = inspect_project(production=profile == "prod")
     site = doctor.Site(profile, env, **fields, hosts=max(1, arguments.hosts))
     findings = doctor.check_environment(site)
@@ -259,8 +275,8 @@ def _manual(arguments: argparse.Namespace) -> int:
     from .ops import load_project, print_result
 
     written = load_project().manual().write(arguments.output)
-    lines = (f"wrote {path}" for path in written)
-    print_result({"files": [*map(str, written)]}, lines, as_json=arguments.json)
+    files = [str(path) for path in written]
+    print_result({"files": files}, [f"wrote {file}" for file in files], as_json=arguments.json)
     return 0
 
 
@@ -275,8 +291,11 @@ def _version(arguments: argparse.Namespace) -> int:
     except Exception:  # a broken configuration must not hide the version
         build = {}
     facts = {"forge_min": __version__, "python": python_version(), "core": fanout.IMPL}
-    facts |= {k: build[k] for k in ("name", "version", "commit", "date") if k in build}
-    print_result(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
+    for name in ("name", "version", "commit", "date"):
+        if name in build:
+            facts[name] = build[name]
+    lines = [f"{name}: {fact}" for name, fact in facts.items()]
+    print_result(facts, lines, as_json=arguments.json)
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gettext
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -47,8 +47,8 @@ def text(message: str, /, **values: object) -> str:
 
     Never raises for a translation: if it uses unknown names, the English message is returned.
     """
-    # A catalogue translates "" as its header.
-    if message and (catalogue := LANGUAGES.get(_current.get())):
+    catalogue = LANGUAGES.get(_current.get())
+    if catalogue and message:  # a catalogue translates "" as its header
         try:
             return _filled(catalogue.gettext(message), values)
         except KeyError:
@@ -73,7 +73,9 @@ def number_marks() -> tuple[str, str]:
     """Return the marks between thousands and before decimals in the current language."""
     # In translations: the same number as it is written in the language.
     match = _NUMBER.fullmatch(text("1,234.5"))
-    return (match[1], match[2]) if match else (",", ".")
+    if match is None:
+        return ",", "."
+    return match[1], match[2]
 
 
 def format_number(number: int) -> str:
@@ -101,15 +103,20 @@ def shortest_number(number: int) -> int | float:
     """
     if -_LONG < number < _LONG:
         return number
-    with suppress(OverflowError):
-        if Decimal(repr(double := float(number))) == number:
-            return double
+    try:
+        double = float(number)
+    except OverflowError:
+        return number
+    if Decimal(repr(double)) == number:
+        return double
     return number
 
 
 def _filled(message: str, values: dict[str, object]) -> str:
     """Replace only names: unlike with str.format, a catalogue cannot read attributes."""
-    return _PLACEHOLDER.sub(lambda m: str(values[m[1]]), message) if values else message
+    if not values:
+        return message
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), message)
 
 
 def load(folder: Traversable, default: str = "") -> None:
@@ -121,27 +128,33 @@ def load(folder: Traversable, default: str = "") -> None:
 
     Raises ConfigError F639 for a file that is not a catalogue, and for a default without one.
     """
-    catalogues: dict[str, gettext.NullTranslations] = {}
-    for language in folder.iterdir() if folder.is_dir() else ():
-        member = language / "LC_MESSAGES" / "messages.mo"
-        if _TAG.fullmatch(language.name) and member.is_file():
-            try:
-                catalogue = gettext.GNUTranslations(io.BytesIO(member.read_bytes()))
-            except Exception as err:  # gettext raises many types of errors
-                hint = "compile it again with msgfmt, or remove it"
-                message = f"{member} is not a catalogue of gettext: {err}"
-                raise ConfigError(message, code="F639", hint=hint) from err
-            catalogues[_tag(language.name)] = catalogue
-    if (default := _tag(default)) not in ("", "en", *catalogues):
-        known = ", ".join(["en", *catalogues])
-        message = f"project.language: no catalogue for {default!r}; there are {known}"
-        raise ConfigError(
-            message, code="F639", hint="add locale/<language>/LC_MESSAGES/messages.mo"
-        )
+    catalogues = {}
+    if folder.is_dir():
+        for language in folder.iterdir():
+            file = language / "LC_MESSAGES" / "messages.mo"
+            if _TAG.fullmatch(language.name) and file.is_file():
+                catalogues[_tag(language.name)] = _read_catalogue(file)
+    default = _tag(default)
+    if default == "en":
+        default = ""
+    elif default and default not in catalogues:
+        languages = ", ".join(["en", *catalogues])
+        message = f"project.language: no catalogue for {default!r}; there are {languages}"
+        hint = "add locale/<language>/LC_MESSAGES/messages.mo"
+        raise ConfigError(message, code="F639", hint=hint)
     global _default
-    _default = "" if default == "en" else default
+    _default = default
     LANGUAGES.clear()
     LANGUAGES.update(sorted(catalogues.items()))
+
+
+def _read_catalogue(file: Traversable) -> gettext.NullTranslations:
+    try:
+        return gettext.GNUTranslations(io.BytesIO(file.read_bytes()))
+    except Exception as err:  # gettext raises many types of errors
+        hint = "compile it again with msgfmt, or remove it"
+        message = f"{file} is not a catalogue of gettext: {err}"
+        raise ConfigError(message, code="F639", hint=hint) from err
 
 
 def current_language() -> str:
@@ -167,26 +180,31 @@ def negotiate(accepted: str) -> str:
     Each range is looked up as in RFC 4647 section 3.4 ("de-CH" matches "de"), then as a prefix
     ("pt" matches "pt-br"). Malformed ranges are ignored.
     """
-    for wanted in _ranges(shortened(accepted)) if LANGUAGES else ():
-        language = wanted
+    if not LANGUAGES:
+        return _default
+    for preferred in _ranges(shortened(accepted)):
+        language = preferred
         while language and language not in LANGUAGES:
             if language == "en":
                 return ""
             if language == "*":
                 return _default
             language = language.rpartition("-")[0]
-        close = language or next((k for k in LANGUAGES if k.startswith(wanted + "-")), "")
-        if close:
-            return close
+        if language:
+            return language
+        for regional in LANGUAGES:
+            if regional.startswith(preferred + "-"):
+                return regional
     return _default
 
 
 @lru_cache(256)
 def _ranges(accepted: str) -> tuple[str, ...]:
     """Return the ranges in lower case, the preferred ones first, without those of weight 0."""
-    first = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
-    ranges = [(-weight, name) for name, params, weight in first if weight and not params]
-    return tuple(name for _, name in sorted(ranges, key=lambda item: item[0]))
+    items = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
+    ranges = [(weight, name) for name, params, weight in items if weight and not params]
+    ranges.sort(key=lambda item: -item[0])
+    return tuple(name for _, name in ranges)
 
 
 def shortened(header: str) -> str:
@@ -206,11 +224,15 @@ def preferences(header: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
     12.4.2).
     """
     for item in header.lower().split(","):
-        name, *rest = (part.strip() for part in item.split(";"))
-        pairs = (part.partition("=") for part in rest)
-        params = {key.strip(): value.strip(' "') for key, _, value in pairs}
+        name, *parameters = item.split(";")
+        params = {}
+        for parameter in parameters:
+            key, _, value = parameter.strip().partition("=")
+            params[key.strip()] = value.strip(' "')
         weight = params.pop("q", "1")
-        yield name, params, float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+        if not _WEIGHT.fullmatch(weight):
+            weight = "0"
+        yield name.strip(), params, float(weight)
 
 
 def _tag(language: str) -> str:

@@ -30,7 +30,8 @@ class _LazyPattern:
     """An uncompiled pattern. Two threads that use it first at once compile it twice: no harm."""
 
     def __init__(self, source: str | bytes, flags: int) -> None:
-        self._source, self._flags = source, flags
+        self._source = source
+        self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # copy and pickle ask before __init__

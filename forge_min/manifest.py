@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class Manifest:
     @classmethod
     def of(cls, members: Mapping[str, bytes]) -> Manifest:
         """Return the manifest of these members, without the manifest itself and the build info."""
-        listed = sorted((name, data) for name, data in members.items() if name not in _UNLISTED)
-        return cls({name: sha256(data).hexdigest() for name, data in listed})
+        names = sorted(members.keys() - _UNLISTED)
+        return cls({name: sha256(members[name]).hexdigest() for name in names})
 
     @classmethod
     def read(cls, text: str) -> Manifest:
@@ -44,11 +45,13 @@ class Manifest:
         Raises BuildError F349 if a line is not one of `sha256sum`, or repeats a name.
         """
         hashes: dict[str, str] = {}
-        for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
-            digest, gap, name = line[:64], line[64:66], line[66:]
-            known = gap == "  " and name and set(digest) <= set("0123456789abcdef")
-            if not known or name in hashes:
+        if not text:
+            return cls(hashes)
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+            match = re.fullmatch(r"(?s)([0-9a-f]{64})  (.+)", line)
+            if match is None or match[2] in hashes:
                 raise BuildError(f"{NAME}, line {number}, is not a hash and a name", code="F349")
+            digest, name = match.groups()
             hashes[name] = digest
         return cls(hashes)
 
@@ -64,11 +67,15 @@ class Manifest:
     def differences(self, members: Mapping[str, bytes]) -> dict[str, str]:
         """Return the names of differing members, sorted, with "missing", "added" or "altered"."""
         current = Manifest.of(members).hashes
-        result = dict.fromkeys(self.hashes.keys() - current.keys(), "missing")
-        result |= dict.fromkeys(current.keys() - self.hashes.keys(), "added")
-        common = self.hashes.keys() & current.keys()
-        result |= {name: "altered" for name in common if self.hashes[name] != current[name]}
-        return dict(sorted(result.items()))
+        result = {}
+        for name in sorted(self.hashes.keys() | current.keys()):
+            if name not in current:
+                result[name] = "missing"
+            elif name not in self.hashes:
+                result[name] = "added"
+            elif self.hashes[name] != current[name]:
+                result[name] = "altered"
+        return result
 
 
 def list_files(folder: Path, onerror: Callable[[OSError], object] | None = None) -> list[str]:
@@ -86,7 +93,9 @@ def list_files(folder: Path, onerror: Callable[[OSError], object] | None = None)
 def _read(folder: Path, name: str) -> bytes:
     """Read a file of a folder. Raises OSError if it cannot be read."""
     path = folder / name
-    return _NO_FILE if path.is_symlink() or not path.is_file() else path.read_bytes()
+    if path.is_symlink() or not path.is_file():
+        return _NO_FILE
+    return path.read_bytes()
 
 
 def read_members(artifact: Path) -> dict[str, bytes]:
@@ -124,7 +133,8 @@ def read_readable(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
 def _read_each(
     names: Sequence[str], read: Callable[[str], bytes]
 ) -> tuple[dict[str, bytes], list[str]]:
-    members, unreadable = {}, []
+    members = {}
+    unreadable = []
     for name in names:
         try:
             members[name] = read(name)

@@ -42,20 +42,26 @@ def manual() -> Traversable | None:
     None: a checkout before `make docs`, or an artifact that was built without --with-manual.
     """
     folder = files("forge_min").joinpath("_manual")
-    return folder if folder.joinpath("index.html").is_file() else None
+    if folder.joinpath("index.html").is_file():
+        return folder
+    return None
 
 
 def manual_url(code: str) -> str:
     """Return the URL of an error code's section of the manual; "" without a manual in a folder."""
     folder = manual()
-    page = folder.joinpath("reference", "errors.html") if isinstance(folder, Path) else None
-    return f"{page.as_uri()}#{code.lower()}" if page else ""
+    if not isinstance(folder, Path):
+        return ""
+    page = folder / "reference" / "errors.html"
+    return f"{page.as_uri()}#{code.lower()}"
 
 
 def linked(code: str) -> str:
     """Return an error code for a terminal, which opens its section of the manual (OSC 8)."""
     link = manual_url(code)
-    return f"\x1b]8;;{link}\x1b\\{code}\x1b]8;;\x1b\\" if link else code
+    if not link:
+        return code
+    return f"\x1b]8;;{link}\x1b\\{code}\x1b]8;;\x1b\\"
 
 
 def table(package: str, name: str) -> dict[str, Any]:
@@ -83,7 +89,8 @@ class ArchivePath:
     """
 
     def __init__(self, loader: zipimporter, at: str) -> None:
-        self._loader, self._at = loader, at.strip(os.sep)
+        self._loader = loader
+        self._at = at.strip(os.sep)
 
     @property
     def archive(self) -> str:
@@ -113,16 +120,19 @@ class ArchivePath:
 
     def is_dir(self) -> bool:
         """Return whether a file is below it."""
-        below = f"{self._at}{os.sep}" if self._at else ""
-        return any(name.startswith(below) for name in self._names())
+        return bool(self._names_below())
 
     def iterdir(self) -> Iterator[ArchivePath]:
         """Yield its files and folders."""
-        below = f"{self._at}{os.sep}" if self._at else ""
-        rest = (name[len(below) :] for name in self._names() if name.startswith(below))
-        for name in dict.fromkeys(part.partition(os.sep)[0] for part in rest):
+        names = dict.fromkeys(path.partition(os.sep)[0] for path in self._names_below())
+        for name in names:
             if name:
                 yield self / name
+
+    def _names_below(self) -> list[str]:
+        """Return the names of the files below it, relative to it."""
+        prefix = f"{self._at}{os.sep}" if self._at else ""
+        return [name[len(prefix) :] for name in self._names() if name.startswith(prefix)]
 
     def read_bytes(self) -> bytes:
         """Return the content of the file. Raises FileNotFoundError."""
@@ -137,15 +147,16 @@ class ArchivePath:
     def open(self, mode: str = "r", *args: Any, **options: Any) -> IO[Any]:
         """Return the file, loaded into memory."""
         data = io.BytesIO(self.read_bytes())
-        return data if "b" in mode else io.TextIOWrapper(data, *args, **options)
+        if "b" in mode:
+            return data
+        return io.TextIOWrapper(data, *args, **options)
 
     def _names(self) -> dict[str, Any]:
         # The importer's table of contents, with the path separator of this system.
         importer: Any = self._loader
-        names: dict[str, Any] = (
-            importer._get_files() if hasattr(importer, "_get_files") else importer._files
-        )
-        return names
+        if hasattr(importer, "_get_files"):
+            return cast("dict[str, Any]", importer._get_files())
+        return cast("dict[str, Any]", importer._files)
 
     def __str__(self) -> str:
         return os.path.join(self._loader.archive, self._at)

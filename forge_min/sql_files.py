@@ -83,7 +83,9 @@ class MigrationFile:
     @property
     def label(self) -> str:
         """The name in messages: "0001_initial.sql", "forge/0001_jobs.sql"."""
-        return self.name if self.source == "app" else f"{self.source}/{self.name}"
+        if self.source == "app":
+            return self.name
+        return f"{self.source}/{self.name}"
 
     @property
     def up(self) -> str:
@@ -103,7 +105,8 @@ class MigrationFile:
     @property
     def down(self) -> str:
         """The part that undoes the migration; "" if the file has no such part."""
-        return (DOWN_LINE.split(self.sql, maxsplit=1) + [""])[1].strip()
+        _, *down = DOWN_LINE.split(self.sql, maxsplit=1)
+        return "".join(down).strip()
 
     @property
     def generated(self) -> bool:
@@ -118,7 +121,8 @@ class MigrationFile:
     @property
     def _head(self) -> list[str]:
         head = HEAD.match(self.sql)
-        return [line.strip() for line in head[0].splitlines()] if head else []
+        assert head  # it may be empty
+        return [line.strip() for line in head[0].splitlines()]
 
 
 def read_migrations(folder: Path | Traversable, source: str = "app") -> list[MigrationFile]:
@@ -165,7 +169,9 @@ def statements(sql: str) -> list[str]:
     and SQL-standard function bodies (begin atomic ... end).
     """
     result: list[str] = []
-    start = position = depth = 0
+    start = 0
+    position = 0
+    depth = 0
     has_code = False
     while match := TOKEN.search(sql, position):
         token = match.group().lower()
@@ -175,7 +181,10 @@ def statements(sql: str) -> list[str]:
             position = _skip_comment(sql, position)
         elif token.startswith("$"):
             closing = sql.find(match.group(), position)
-            position = len(sql) if closing < 0 else closing + len(token)
+            if closing < 0:
+                position = len(sql)
+            else:
+                position = closing + len(token)
         elif token.startswith("begin") or (token == "case" and depth):
             depth += 1
         elif token == "end":
@@ -183,7 +192,8 @@ def statements(sql: str) -> list[str]:
         elif token == ";" and not depth:
             if has_code:
                 result.append(sql[start : match.start()].strip())
-            start, has_code = position, False
+            start = position
+            has_code = False
             continue
         has_code = has_code or not token.startswith(("--", "/*"))
     if has_code or sql[position:].strip():
@@ -193,7 +203,11 @@ def statements(sql: str) -> list[str]:
 
 def _skip_comment(sql: str, position: int) -> int:
     depth = 1
-    while depth and (match := re.compile(r"/\*|\*/").search(sql, position)):
-        depth += 1 if match.group() == "/*" else -1
-        position = match.end()
-    return position if not depth else len(sql)
+    for match in re.compile(r"/\*|\*/").finditer(sql, position):
+        if match.group() == "/*":
+            depth += 1
+        else:
+            depth -= 1
+        if not depth:
+            return match.end()
+    return len(sql)

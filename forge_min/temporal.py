@@ -25,7 +25,8 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError for another text, OverflowError for more than 999999999 days.
     """
-    if (match := _DURATION.fullmatch(text)) is None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
         raise ValueError(text)
     *whole, fraction = match.groups("0")
     weeks, days, hours, minutes, seconds = map(int, whole)
@@ -34,23 +35,34 @@ def parse_duration(text: str) -> timedelta:
 
 def format_duration(value: timedelta) -> str:
     """Return a duration as `parse_duration` reads it."""
-    whole, minutes, seconds = format_clock(value).split(":")
-    days, hours = divmod(int(whole), 24)
-    clock = f"{hours}H{int(minutes)}M" if hours else f"{int(minutes)}M" if minutes != "00" else ""
-    return f"P{f'{days}D' if days else ''}T{clock}{seconds.removeprefix('0')}S"
+    all_hours, minutes, seconds = format_clock(value).split(":")
+    days, hours = divmod(int(all_hours), 24)
+    text = "P"
+    if days:
+        text += f"{days}D"
+    text += "T"
+    if hours:
+        text += f"{hours}H"
+    if hours or minutes != "00":
+        text += f"{int(minutes)}M"
+    return f"{text}{seconds.removeprefix('0')}S"
 
 
 def format_clock(value: timedelta) -> str:
     """Return a duration as people read it: hours, minutes and seconds, "26:03:04.5"."""
-    hours, rest = divmod(value.seconds, 3600)
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
     fraction = f".{value.microseconds:06}".rstrip("0").rstrip(".")
-    return f"{value.days * 24 + hours}:{rest // 60:02}:{rest % 60:02}{fraction}"
+    return f"{value.days * 24 + hours}:{minutes:02}:{seconds:02}{fraction}"
 
 
 def clock_to_duration(text: str) -> str:
     """Return "26:03:04" or "26:03" as a duration of ISO 8601; any other text unchanged."""
     match = _CLOCK.fullmatch(text)
-    return "PT{}H{}M{}S".format(*match.groups("0")) if match else text
+    if match is None:
+        return text
+    hours, minutes, seconds = match.groups("0")
+    return f"PT{hours}H{minutes}M{seconds}S"
 
 
 def relative_limit(limit: object, now: datetime) -> date | None:
@@ -59,15 +71,21 @@ def relative_limit(limit: object, now: datetime) -> date | None:
     None for any other limit. Months and years end on the last day of a month that is too short, as
     in PostgreSQL.
     """
-    match = _RELATIVE.fullmatch(limit) if isinstance(limit, str) else None
+    if not isinstance(limit, str):
+        return None
+    match = _RELATIVE.fullmatch(limit)
     if match is None:
         return None
-    base: date = now if match[1] == "now" else now.date()
-    number, unit = int(match[2] or 0), match[3] or "d"
+    base: date = now
+    if match[1] == "today":
+        base = now.date()
+    number = int(match[2] or 0)
+    unit = match[3] or "d"
     if unit in _EXACT:
         return base + number * _EXACT[unit]
-    months = base.year * 12 + base.month - 1 + number * (12 if unit == "y" else 1)
-    year, month = divmod(months, 12)
+    if unit == "y":
+        number *= 12
+    year, month = divmod(base.year * 12 + base.month - 1 + number, 12)
     day = min(base.day, monthrange(year, month + 1)[1])
     return base.replace(year=year, month=month + 1, day=day)
 
