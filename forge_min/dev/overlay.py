@@ -114,9 +114,7 @@ class Overlay:
             page = after + overlay + end
         dropped = ("content-length", "etag", "cache-control", "last-modified")
         kept = [header for header in headers if header[0].lower() not in dropped]
-        kept.append(("Content-Length", str(len(page))))
-        kept.append(("Cache-Control", "no-store"))
-        return [page], kept
+        return [page], [*kept, ("Content-Length", str(len(page))), ("Cache-Control", "no-store")]
 
     def _tail(self, problems: Sequence[Problem]) -> bytes:
         """Return the overlay of a page.

@@ -121,9 +121,16 @@ class Source:
         line = ""
         if span.line <= len(self.lines):
             line = self.lines[span.line - 1]
-        code, message, hint = problem
-        position = (span.file, span.line, span.col, span.end_col)
-        diagnostic = Diagnostic(*position, code, message, line, hint)
+        diagnostic = Diagnostic(
+            span.file,
+            span.line,
+            span.col,
+            span.end_col,
+            problem.code,
+            problem.message,
+            line,
+            problem.hint,
+        )
         self.diagnostics[diagnostic] = None
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> SourceSpan:

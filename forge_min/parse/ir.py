@@ -165,8 +165,8 @@ class ResourceIR:
         columns = [self.key, *self.other_members, _undeclared("version", "bigint", default=1)]
         if self.timestamps:
             options = {"sortable": True, "filterable": True, "aggregatable": self.aggregatable}
-            columns.append(_undeclared("created_at", "datetime", **options))
-            columns.append(_undeclared("updated_at", "datetime", **options))
+            for name in ("created_at", "updated_at"):
+                columns.append(_undeclared(name, "datetime", **options))
         if self.soft_delete:
             columns.append(_undeclared("deleted_at", "datetime", required=False))
         if self.authored:

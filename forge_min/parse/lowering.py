@@ -155,8 +155,15 @@ def edges_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple
     edges = []
     for relation in resource.relations:
         target = resources[relation.target]
-        edge = RelationEdge(resource, relation.name, "belongs_to", target, relation.column)
-        edges.append(replace(edge, on_delete=relation.on_delete))
+        edge = RelationEdge(
+            resource,
+            relation.name,
+            "belongs_to",
+            target,
+            relation.column,
+            on_delete=relation.on_delete,
+        )
+        edges.append(edge)
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":
