@@ -30,10 +30,15 @@ class Authentication:
     account: html.AccountPages | None = None
 
     def __init__(self, code: ProjectCode, registry: Registry, layout: Layout) -> None:
-        app, config = code.app, code.config
-        self._app, self._database = app, registry.database
+        app = code.app
+        config = code.config
+        strategy = config.tenancy.strategy
+        self._app = app
+        self._database = registry.database
         self._tenant = tenant_reader(config)
-        self.varies = [config.tenancy.header] if config.tenancy.strategy == "header" else []
+        self.varies = []
+        if strategy == "header":
+            self.varies.append(config.tenancy.header)
         self.methods = [*app.methods, self._by_key]
         if app.signs_in:
             self.account = html.AccountPages(
@@ -45,7 +50,7 @@ class Authentication:
                 secure=config.env == "production",
                 secret=registry.secret,
                 tenant=self._tenant,
-                tenant_root=root_of_tenant if config.tenancy.strategy == "path" else None,
+                tenant_root=root_of_tenant if strategy == "path" else None,
                 views=code.views,
                 links=registry.dependencies["forge_account_links"],
             )
@@ -56,14 +61,17 @@ class Authentication:
         token = bearer(request)
         if token is None or not token.startswith(credentials.KEY):
             return None
-        return credentials.identify_key(self._database.connection(), token, self._tenant(request))
+        conn = self._database.connection()
+        return credentials.identify_key(conn, token, self._tenant(request))
 
     def renew(self, identity: Identity) -> Identity | None:
         """Return the current state of an identity; None if it is no longer authenticated."""
         current: Identity | None = identity
         if identity.credential:
             current = credentials.renewed(self._database.connection(), identity)
-        return None if current is None else self._app.renew(current)
+        if current is None:
+            return None
+        return self._app.renew(current)
 
 
 def tenant_reader(config: Config) -> Callable[[Request], str | None]:
@@ -73,4 +81,6 @@ def tenant_reader(config: Config) -> Callable[[Request], str | None]:
         return tenant_by_header(config.tenancy.header)
     if strategy == "subdomain":
         return tenant_by_subdomain(config.tenancy.domain)
-    return tenant_by_path if strategy == "path" else lambda _: None
+    if strategy == "path":
+        return tenant_by_path
+    return lambda _: None

@@ -30,14 +30,16 @@ class ReadYourWrites:
 
     def __call__(self, request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response:
         """Return the response, with the position of the request's last write."""
-        is_read = request.method in ("GET", "HEAD")
-        current = Consistency(self._required(request) if is_read else None)
+        current = Consistency()
+        if request.method in ("GET", "HEAD"):
+            current.required = self._required(request)
         token = db.consistency.set(current)
         try:
             response = handler(request)
         finally:
             db.consistency.reset(token)
-        if getattr(request.environ.get(wsgi.ERROR), "code", "") == "F409":
+        error = request.environ.get(wsgi.ERROR)
+        if getattr(error, "code", "") == "F409":
             current.note(db.UNKNOWN_POSITION)
         if current.written is not None:
             value = str(current.written)
@@ -51,11 +53,13 @@ class ReadYourWrites:
         """Return the position that the client names; None: it must be read from the primary."""
         if (request.header("Forge-Consistency") or "").strip().lower() == "eventual":
             return ANY_POSITION
-        if (text := request.header(HEADER)) is not None:
-            return WalPosition.parse(text)
+        position = request.header(HEADER)
+        if position is not None:
+            return WalPosition.parse(position)
         cookies = wsgi.cookies_of(request, secure=self._secure)
         value, _, signature = cookies.get(_COOKIE, "").rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign(value).encode()):
+        expected = self._sign(value)
+        if not hmac.compare_digest(signature.encode(), expected.encode()):
             return None
         return WalPosition.parse(value)
 

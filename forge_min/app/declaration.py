@@ -84,11 +84,12 @@ class App:
         unsafe_eval: whether its scripts may evaluate text, which Datastar needs and the built-in
             pages do not; default: False.
         """
-        return _decorator(
-            lambda f: self.pages.append(
-                DeclaredPage(path, f, title, nav, tuple(roles), unsafe_eval)
-            )
-        )
+
+        def add(function: Callable[..., str]) -> None:
+            page = DeclaredPage(path, function, title, nav, tuple(roles), unsafe_eval)
+            self.pages.append(page)
+
+        return _decorator(add)
 
     def form(
         self,
@@ -181,7 +182,11 @@ class App:
 
         Raises ForgeError F718.
         """
-        times = jobs.Cron(schedule, zone) if isinstance(schedule, str) else jobs.Interval(schedule)
+        times: jobs.Cron | jobs.Interval
+        if isinstance(schedule, str):
+            times = jobs.Cron(schedule, zone)
+        else:
+            times = jobs.Interval(schedule)
         self.schedules.append(jobs.Periodic(name, times, kind, args, missed, options))
 
     def middleware(self, function: Middleware) -> Middleware:
@@ -299,12 +304,14 @@ class ProjectCode(NamedTuple):
             registry.dependencies["forge_actions"] = registry.actions
             workers.append(html.PerformOnRows)
         registry.add_workers(workers)
-        mailer, own = _new_mailer(self.config, self.root), self.app.reset_sender
-        send = registry.fill(own, 2) if own else None
+        send = None
+        if self.app.reset_sender is not None:
+            send = registry.fill(self.app.reset_sender, 2)
+        mailer = _new_mailer(self.config, self.root)
+        project = self.config.project
+        links = AccountLinks(mailer, project.title or project.name, send)
         registry.dependencies["forge_mailer"] = mailer
-        registry.dependencies["forge_account_links"] = AccountLinks(
-            mailer, self.config.project.title or self.config.project.name, send
-        )
+        registry.dependencies["forge_account_links"] = links
         return routes
 
     def declared_registry(self) -> tuple[Registry, list[Route]]:
@@ -319,7 +326,10 @@ class ProjectCode(NamedTuple):
         """Return the roles that the schemas, the configuration and app.py name, sorted."""
         app = self.app
         roles = {*self.config.auth.roles, *app.manual_roles, *app.administrators}
-        roles.update(*(page.roles for page in app.pages), *(form.page.roles for form in app.forms))
+        for page in app.pages:
+            roles.update(page.roles)
+        for form in app.forms:
+            roles.update(form.page.roles)
         for actions in registry.actions.values():
             roles.update(*actions.resource.permissions.values())
             for column in actions.resource.columns:
@@ -333,9 +343,9 @@ class ProjectCode(NamedTuple):
         """
         registry, _ = self.declared_registry()
         registry.bind_hooks()
-        known = registry.declared()
-        jobs.check_periodic(self.app.schedules, jobs.Catalogue(known))
-        return known
+        kinds = registry.declared()
+        jobs.check_periodic(self.app.schedules, jobs.Catalogue(kinds))
+        return kinds
 
 
 def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> dict[str, list[str]]:
@@ -343,17 +353,23 @@ def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> d
 
     For the job of a hook, the hook names the queue, not the worker class.
     """
-    known = registry.declared()
-    hooks = [hook for actions in registry.actions.values() for hook in actions.resource.hooks]
-    used = {(hook.queue, hook.kind) for hook in hooks}
-    hooked = {hook.kind for hook in hooks}
-    used |= {(kind.queue, name) for name, kind in known.items() if name not in hooked}
-    for each in schedules:
-        name = each.kind if isinstance(each.kind, str) else each.kind.kind
-        used.add((each.options.get("queue") or known[name].queue, name))
+    kinds = registry.declared()
+    uses = set()  # of a queue by a kind
+    kinds_of_hooks = set()
+    for actions in registry.actions.values():
+        for hook in actions.resource.hooks:
+            uses.add((hook.queue, hook.kind))
+            kinds_of_hooks.add(hook.kind)
+    for name, kind in kinds.items():
+        if name not in kinds_of_hooks:
+            uses.add((kind.queue, name))
+    for periodic in schedules:
+        name = periodic.kind_name
+        queue = periodic.options.get("queue") or kinds[name].queue
+        uses.add((queue, name))
     queues: dict[str, list[str]] = {}
-    for queue, kind in sorted(used):
-        queues.setdefault(queue, []).append(kind)
+    for queue, name in sorted(uses):
+        queues.setdefault(queue, []).append(name)
     return queues
 
 

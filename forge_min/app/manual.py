@@ -41,51 +41,31 @@ class ApplicationManual(NamedTuple):
 
     def content(self) -> dict[str, Any]:
         """Return the title and the other variables of manual.html, in the current language."""
-        config, roles = self.code.config, self.code.roles(self.registry)
-        project, admin = config.project, config.admin
+        config = self.code.config
+        project = config.project
+        roles = self.code.roles(self.registry)
         facts = {
             "project": project.name,
             "version": project.version,
             "document": "/api/openapi.json",
             "program": f"python3 {project.name}.pyz",
-            "admin": f"{admin.host}:{admin.port}",
+            "admin": f"{config.admin.host}:{config.admin.port}",
             "roles": ", ".join(roles) or "–",
         }
         terms = Item(**{name: text(term, **facts) for name, term in _TABLE["terms"].items()})
-        identities = [ANONYMOUS, Identity("user", tenant=_ANY_TENANT)]
-        identities += [Identity("user", frozenset([role]), _ANY_TENANT) for role in roles]
-        resources = [
-            Item(
-                topic=topic,
-                label=label_of(topic),
-                fields=[_described(actions, field) for field in _fields(actions)],
-                access=self._access(actions, identities),
-                rules=[_sentence(rule) for rule in actions.resource.rules.values()],
-            )
-            for topic, actions in self.registry.actions.items()
-        ]
-        settings = [
-            Item(key=key, value=json.dumps(value), source=config.sources[key])
-            for key, value in config.masked().items()
-        ]
-        runbook = [
-            Item(
-                title=text(entry["title"]),
-                text=text(entry["text"], **facts),
-                commands="\n".join(line.format(**facts) for line in entry["commands"]),
-            )
-            for entry in _TABLE["runbook"]
-        ]
+        settings = []
+        for key, value in config.masked().items():
+            settings.append(Item(key=key, value=json.dumps(value), source=config.sources[key]))
         return {
             "title": terms.title,
             "terms": terms,
             "roles": [terms.anonymous, terms.signed_in, *roles],
-            "resources": resources,
+            "resources": self._resources(roles),
             "routes": [*self._api()],
             "has_document": config.api.docs,
             "jobs": [*self._jobs()],
             "settings": settings,
-            "runbook": runbook,
+            "runbook": [_runbook_entry(entry, facts) for entry in _TABLE["runbook"]],
         }
 
     def write(self, folder: Path) -> list[Path]:
@@ -93,7 +73,9 @@ class ApplicationManual(NamedTuple):
 
         Returns the paths of the pages. Raises ForgeError F612 if a file cannot be written.
         """
-        pages = {language: folder / f"{language or 'index'}.html" for language in ("", *LANGUAGES)}
+        pages = {"": folder / "index.html"}
+        for language in LANGUAGES:
+            pages[language] = folder / f"{language}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             style = files("forge_min.html") / "assets" / "forge.css"
@@ -107,12 +89,31 @@ class ApplicationManual(NamedTuple):
             raise ForgeError(message, code="F612") from err
         return [*pages.values()]
 
+    def _resources(self, roles: Sequence[str]) -> list[Item]:
+        identities = [ANONYMOUS, Identity("user", tenant=_ANY_TENANT)]
+        for role in roles:
+            identities.append(Identity("user", frozenset([role]), _ANY_TENANT))
+        resources = []
+        for topic, actions in self.registry.actions.items():
+            resource = Item(
+                topic=topic,
+                label=label_of(topic),
+                fields=[_described(actions, field) for field in _fields(actions)],
+                access=self._access(actions, identities),
+                rules=[_sentence(rule) for rule in actions.resource.rules.values()],
+            )
+            resources.append(resource)
+        return resources
+
     def _access(self, actions: AnyActions, identities: Collection[Identity]) -> list[Item]:
         """A line for each operation and each field, with a cell for each identity."""
-        resource, fields = actions.resource, _fields(actions)
+        resource = actions.resource
+        fields = _fields(actions)
         operations = ["read", "create", "update", "delete"]
-        operations += ["restore"] if resource.soft_delete else []
-        operations += ["audit"] if resource.auditable else []
+        if resource.soft_delete:
+            operations.append("restore")
+        if resource.auditable:
+            operations.append("audit")
         operations += [transition.name for transition in resource.transitions]
         operations += [name for topic, name, *_ in self.code.app.verbs if topic == resource.topic]
         operations = [*dict.fromkeys(operations)]  # a verb may have the name of another one
@@ -139,21 +140,23 @@ class ApplicationManual(NamedTuple):
                 for hook in getattr(actions.resource, event):
                     causes.setdefault(hook.kind, []).append((cause, hook.max_attempts))
         schedules = self.code.app.schedules
-        for each in schedules:
-            name = each.kind if isinstance(each.kind, str) else each.kind.kind
-            attempts = each.options.get("max_attempts")
-            causes.setdefault(name, []).append((str(each.schedule), attempts))
+        for periodic in schedules:
+            cause = str(periodic.schedule)
+            attempts = periodic.options.get("max_attempts")
+            causes.setdefault(periodic.kind_name, []).append((cause, attempts))
         queues = declared_queues(self.registry, schedules).items()
         for worker in self.code.workers:
             kind = jobs.kind_of(worker)
-            usual = kind.max_attempts or self.code.config.jobs.max_attempts
-            known = causes.get(kind.name) or [(_phrase("by_code"), None)]
+            default = kind.max_attempts or self.code.config.jobs.max_attempts
+            kind_causes = causes.get(kind.name) or [(_phrase("by_code"), None)]
+            labels = dict.fromkeys(cause for cause, _ in kind_causes)
+            numbers = dict.fromkeys(str(number or default) for _, number in kind_causes)
             yield Item(
                 name=kind.name,
                 about=text(_summary(worker)),
-                causes=", ".join(dict.fromkeys(cause for cause, _ in known)),
+                causes=", ".join(labels),
                 queue=", ".join(queue for queue, kinds in queues if kind.name in kinds),
-                attempts=", ".join(dict.fromkeys(str(most or usual) for _, most in known)),
+                attempts=", ".join(numbers),
             )
 
 
@@ -163,6 +166,15 @@ def _phrase(name: str, **facts: object) -> str:
 
 def _sentence(rule: Rule) -> str:
     return text(rule.message) or _phrase("unique_together", fields=", ".join(rule.fields))
+
+
+def _runbook_entry(entry: Mapping[str, Any], facts: Mapping[str, str]) -> Item:
+    commands = [line.format(**facts) for line in entry["commands"]]
+    return Item(
+        title=text(entry["title"]),
+        text=text(entry["text"], **facts),
+        commands="\n".join(commands),
+    )
 
 
 def _summary(documented: object) -> str:
@@ -176,26 +188,37 @@ def _fields(actions: AnyActions) -> list[FormField]:
 
 
 def _described(actions: AnyActions, field: FormField) -> Item:
-    kind = "belongs_to" if field.relation and field.kind != "many" else field.kind
-    target = label_of(field.relation.target) if field.relation else ""
-    limits = [name for name in _TABLE["rules"] if field.rules.get(name, False) is not False]
-    digits, decimals = field.rules.get("precision") or (0, 0)
-    rules = [
-        text(_TABLE["rules"][name], value=field.rules[name], digits=digits, decimals=decimals)
-        for name in limits
-    ]
-    rules += [_phrase("server")] if field.name in actions.served else []
-    rules += [_phrase("unique")] if field.column and field.column.unique else []
-    rules += [_phrase("immutable")] if field.immutable else []
-    rules += [_phrase("personal")] if field.column and field.column.personal else []
+    kind = field.kind
+    target = ""
+    if field.relation:
+        target = label_of(field.relation.target)
+        if kind != "many":
+            kind = "belongs_to"
     choices = ", ".join(map(text, field.choices))
     return Item(
         label=field.label,
         name=field.name,
         kind=text(_TABLE["kinds"][kind], target=target, choices=choices),
-        rules=", ".join(rules),
+        rules=", ".join(_rules(actions, field)),
         help=text(field.column.help) if field.column else "",
     )
+
+
+def _rules(actions: AnyActions, field: FormField) -> Iterator[str]:
+    digits, decimals = field.rules.get("precision") or (0, 0)
+    for name, rule in _TABLE["rules"].items():
+        value = field.rules.get(name, False)
+        if value is not False:
+            yield text(rule, value=value, digits=digits, decimals=decimals)
+    column = field.column
+    if field.name in actions.served:
+        yield _phrase("server")
+    if column and column.unique:
+        yield _phrase("unique")
+    if field.immutable:
+        yield _phrase("immutable")
+    if column and column.personal:
+        yield _phrase("personal")
 
 
 def _allowed(
@@ -206,11 +229,15 @@ def _allowed(
 ) -> list[str]:
     """The permission of an identity for each operation, then for each field."""
     with as_identity(identity):
-        may = {operation: actions.may(operation) for operation in operations}
-        shown, refused = actions.shown(), actions.served | actions.refused()
-    cells = ["yes" if may[operation] else "no" for operation in operations]
+        permissions = {operation: actions.may(operation) for operation in operations}
+        visible = actions.shown()
+        protected = actions.served | actions.refused()
+    cells = ["yes" if permissions[operation] else "no" for operation in operations]
     for field in fields:
-        reads = may["read"] and field.name in shown
-        changes = may["create"] or may["update"] and not field.immutable
-        cells.append(_READS_AND_WRITES[reads, changes and field.name not in refused])
+        reads = permissions["read"] and field.name in visible
+        writes = permissions["create"]
+        if not field.immutable:
+            writes |= permissions["update"]
+        writes &= field.name not in protected
+        cells.append(_READS_AND_WRITES[reads, writes])
     return [_phrase(cell) for cell in cells]

@@ -23,7 +23,9 @@ from .manual import ApplicationManual
 _POLICY = "Content-Security-Policy"
 _EVALUATING = dict(wsgi.SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
 _ICONS = ("favicon.ico", "favicon.svg", "favicon.png")  # in this order
-EVENTS, OUR_FILES, FILES = "/events", "/static/forge/{path...}", "/static/{path...}"
+EVENTS = "/events"
+OUR_FILES = "/static/forge/{path...}"
+FILES = "/static/{path...}"
 UNCOUNTED = (EVENTS, OUR_FILES, FILES)
 """Routes that server.max_per_client does not count: streams have their own cap, files need no
 database.
@@ -49,7 +51,8 @@ def build_router(
     Raises ServerError F505 for a route that is declared twice, ConfigError for a verb of an unknown
     topic, and F704 for a permission for an unknown operation.
     """
-    app, config = code.app, code.config
+    app = code.app
+    config = code.config
     router = wsgi.Router()
     for route in [*routes, *_verbs(app, registry, routes)]:
         router.add(route.method, route.pattern, wsgi.json_only(route.handler), name=route.name)
@@ -57,46 +60,71 @@ def build_router(
         router.add(route.method, route.pattern, route.handler, name=route.name)
     router.add("GET", EVENTS, events, name="events")
     if config.api.docs:
-        tenancy = config.tenancy
-        described = build_document(
-            code.openapi,
-            router.routes(),
-            title=config.project.name,
-            version=config.project.version,
-            prefix=config.api.prefix,
-            sessions=account is not None,
-            limited=bool(config.api.rate_limit),
-            tenant_header=tenancy.header if tenancy.strategy == "header" else "",
-            scoped=[t for t, a in registry.actions.items() if a.resource.tenant_scoped],
-        )
-        contract, docs = document_handlers(described, tenant_in_path=tenancy.strategy == "path")
-        router.add("GET", "/api/openapi.json", contract, name="openapi")
-        router.add("GET", "/api/docs", docs, name="docs")
+        _add_documentation(router, code, registry, sessions=account is not None)
     if app.manual_roles:
         layout.help_roles = app.manual_roles
         manual = ApplicationManual(code, registry, router.routes())
         router.add("GET", HELP, partial(_show_manual, manual, layout))
-    ours = wsgi.StaticFiles(files("forge_min.html") / "assets")
-    own = wsgi.StaticFiles(code.root / "static")
-    router.add("GET", OUR_FILES, ours)
+    our_files = wsgi.StaticFiles(files("forge_min.html") / "assets")
+    project_files = wsgi.StaticFiles(code.root / "static")
+    router.add("GET", OUR_FILES, our_files)
     if layout.brand.color:
         router.add("GET", BRAND_STYLESHEET, partial(_brand_css, layout.brand))
-    router.add("GET", FILES, own)
-    lists = {route.name: route.pattern.removeprefix(config.api.prefix) for route in routes}
-    chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
-    paths = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
-    replaceable = [
-        wsgi.Route("GET", "/favicon.ico", partial(_icon, own, ours, config.project.favicon)),
-        *(account.routes() if account is not None else ()),
-        *_administration(code, registry, layout),
-        *_pages(code, registry, layout, account, paths),
-    ]
+    router.add("GET", FILES, project_files)
+    show_icon = partial(_icon, project_files, our_files, config.project.favicon)
+    replaceable = [wsgi.Route("GET", "/favicon.ico", show_icon)]
+    if account is not None:
+        replaceable += account.routes()
+    replaceable += _administration(code, registry, layout)
+    paths = _page_paths(code, registry, routes)
+    replaceable += _pages(code, registry, layout, account, paths)
     if config.server.ready_path:
         replaceable.append(wsgi.Route("GET", config.server.ready_path, probe))
     for route in replaceable:
         if not router.has(route.method, route.pattern):
             router.add(route.method, route.pattern, route.handler, name=route.name)
     return router
+
+
+def _add_documentation(
+    router: wsgi.Router, code: ProjectCode, registry: Registry, *, sessions: bool
+) -> None:
+    """Add the API's description and its page.
+
+    sessions: whether the API accepts the session of a signed-in user.
+    """
+    config = code.config
+    strategy = config.tenancy.strategy
+    scoped = [t for t, actions in registry.actions.items() if actions.resource.tenant_scoped]
+    document = build_document(
+        code.openapi,
+        router.routes(),
+        title=config.project.name,
+        version=config.project.version,
+        prefix=config.api.prefix,
+        sessions=sessions,
+        limited=bool(config.api.rate_limit),
+        tenant_header=config.tenancy.header if strategy == "header" else "",
+        scoped=scoped,
+    )
+    contract, docs = document_handlers(document, tenant_in_path=strategy == "path")
+    router.add("GET", "/api/openapi.json", contract, name="openapi")
+    router.add("GET", "/api/docs", docs, name="docs")
+
+
+def _page_paths(
+    code: ProjectCode, registry: Registry, routes: Sequence[wsgi.Route]
+) -> dict[str, str]:
+    """Return topic → path of the page, for each resource that has pages."""
+    lists = {route.name: route.pattern for route in routes}
+    topics = code.app.resource_pages
+    if topics is True:
+        topics = registry.actions
+    paths = {}
+    for topic in registry.actions:
+        if topics and topic in topics:
+            paths[topic] = lists[f"{topic}.list"].removeprefix(code.config.api.prefix)
+    return paths
 
 
 def declared_router(code: ProjectCode) -> tuple[Registry, wsgi.Router]:
@@ -112,8 +140,8 @@ def declared_router(code: ProjectCode) -> tuple[Registry, wsgi.Router]:
 
 def brand_of(config: Config) -> Brand:
     """Return the name, logo and color of the project."""
-    p = config.project
-    return Brand(p.title or p.name, p.logo, p.color)
+    project = config.project
+    return Brand(project.title or project.name, project.logo, project.color)
 
 
 def _unserved(request: wsgi.Request) -> NoReturn:
@@ -123,13 +151,15 @@ def _unserved(request: wsgi.Request) -> NoReturn:
 
 def _check_names(layout: Layout, home: html.Home) -> None:
     """Raise ConfigError for an unknown name in the navigation or on the start page."""
-    known = [*layout.paths(), *layout.pages]
-    for name in [name for group in layout.groups.values() for name in group]:
-        if name not in known:
-            names = ", ".join(known)
-            raise ConfigError(f"app.navigation: no list or page {name!r}; there are {names}")
+    items = [*layout.paths(), *layout.pages]
+    for group in layout.groups.values():
+        for name in group:
+            if name not in items:
+                names = ", ".join(items)
+                raise ConfigError(f"app.navigation: no list or page {name!r}; there are {names}")
+    panels = [*layout.paths(), *layout.declared_reports()]
     for name in [*(home.resources or ()), *(home.reports or ())]:
-        if name not in (*layout.paths(), *layout.declared_reports()):
+        if name not in panels:
             raise ConfigError(f"app.start_page: no resource or report {name!r}")
 
 
@@ -141,17 +171,22 @@ def _pages(
     paths: Mapping[str, str],
 ) -> Iterator[wsgi.Route]:
     """Yield the routes of the pages of every resource. paths: topic → path."""
-    app, views = code.app, code.views
+    app = code.app
     for topic, path in paths.items():
-        actions = layout.resources[path] = registry.actions[topic]
-        verbs = {
-            n: registry.fill(f, 2) for t, n, f, has_button in app.verbs if has_button and t == topic
-        }
-        yield from html.ResourcePages(actions, path, layout, paths, views, verbs).routes()
+        actions = registry.actions[topic]
+        layout.resources[path] = actions
+        verbs = {}
+        for verb_topic, name, function, has_button in app.verbs:
+            if has_button and verb_topic == topic:
+                verbs[name] = registry.fill(function, 2)
+        pages = html.ResourcePages(actions, path, layout, paths, code.views, verbs)
+        yield from pages.routes()
     _check_names(layout, app.home)
     if paths:
-        home = partial(html.show_home, layout, app.home)
-        yield wsgi.Route("GET", "/", partial(account.start, home) if account else home)
+        home: wsgi.Handler = partial(html.show_home, layout, app.home)
+        if account is not None:
+            home = partial(account.start, home)
+        yield wsgi.Route("GET", "/", home)
     if layout.declared_reports():
         yield wsgi.Route("GET", html.REPORTS, partial(html.list_reports, layout))
         yield wsgi.Route("GET", html.REPORTS + "/{name}", partial(html.show_report, layout))
@@ -159,7 +194,8 @@ def _pages(
 
 def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> Iterator[wsgi.Route]:
     """Yield the routes of the pages of administrators."""
-    app, strategy = code.app, code.config.tenancy.strategy
+    app = code.app
+    strategy = code.config.tenancy.strategy
     if not app.administrators:
         return
     if not app.signs_in:
@@ -174,9 +210,12 @@ def _administration(code: ProjectCode, registry: Registry, layout: Layout) -> It
 
     root = wsgi.root_of_tenant if strategy == "path" else None
     pages = html.AdministrationPages(layout, administrator, code.roles(registry), root)
-    yield from pages.routes(tenants=strategy != "none")
-    tenants = [] if strategy == "none" else [html.TENANTS]
-    layout.administration = [html.PEOPLE, *tenants, html.KEYS], app.administrators
+    has_tenants = strategy != "none"
+    yield from pages.routes(tenants=has_tenants)
+    paths = [html.PEOPLE, html.KEYS]
+    if has_tenants:
+        paths.insert(1, html.TENANTS)
+    layout.administration = (paths, app.administrators)
 
 
 def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Request) -> wsgi.Response:
@@ -187,18 +226,22 @@ def _show_manual(manual: ApplicationManual, layout: Layout, request: wsgi.Reques
 
 
 def _icon(
-    own: wsgi.StaticFiles, ours: wsgi.StaticFiles, chosen: str, request: wsgi.Request
+    project_files: wsgi.StaticFiles,
+    our_files: wsgi.StaticFiles,
+    favicon: str,
+    request: wsgi.Request,
 ) -> wsgi.Response:
     """Return the icon of a browser's tab: the project's, else the built-in one.
 
-    chosen: its path below static/; "" for a file favicon.*.
+    favicon: its path below static/; "" for a file favicon.*.
     """
-    for name in (chosen,) if chosen else _ICONS:
+    names = (favicon,) if favicon else _ICONS
+    for name in names:
         request.params["path"] = name
         with suppress(NotFound):
-            return own(request)
+            return project_files(request)
     request.params["path"] = "favicon.svg"
-    return ours(request)
+    return our_files(request)
 
 
 def _brand_css(brand: Brand, request: wsgi.Request) -> wsgi.Response:
@@ -209,22 +252,26 @@ def _brand_css(brand: Brand, request: wsgi.Request) -> wsgi.Response:
 
 def _declared(app: App, registry: Registry, layout: Layout) -> list[wsgi.Route]:
     """Return the routes and pages of app.py, and add the pages to the navigation."""
-    own = [wsgi.Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
+    routes = []
+    for method, path, function, name in app.routes:
+        routes.append(wsgi.Route(method, path, registry.fill(function, 1), name))
     layout.groups = app.groups
     for page in app.pages:
-        own.append(wsgi.Route("GET", page.path, _page(registry, page, layout)))
+        routes.append(wsgi.Route("GET", page.path, _page(registry, page, layout)))
     for form in app.forms:
-        own += html.FormPage(registry, layout, form).routes()
+        routes += html.FormPage(registry, layout, form).routes()
     for page in (*app.pages, *(form.page for form in app.forms)):
         if page.nav:
             layout.pages[page.path] = page
-    return own
+    return routes
 
 
 def _page(registry: Registry, page: DeclaredPage, layout: Layout) -> wsgi.Handler:
     """Return the handler of a page: with a title its content gets the layout."""
     function = registry.fill(page.function, 1)
-    headers = [(_POLICY, _EVALUATING)] if page.unsafe_eval else []
+    headers = []
+    if page.unsafe_eval:
+        headers.append((_POLICY, _EVALUATING))
 
     def handler(request: wsgi.Request) -> wsgi.Response:
         if page.roles:
@@ -245,8 +292,8 @@ def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> Iterat
     _check_permissions(registry, {(topic, name) for topic, name, _, _ in app.verbs})
     for topic, name, function, _ in app.verbs:
         if topic not in registry.actions:
-            known = ", ".join(registry.actions)
-            raise ConfigError(f"app.verb: unknown topic {topic!r}; the topics are {known}")
+            topics = ", ".join(registry.actions)
+            raise ConfigError(f"app.verb: unknown topic {topic!r}; the topics are {topics}")
         api = ResourceAPI(registry.actions[topic], paths[f"{topic}.list"])
         handler = api.verb(registry.fill(function, 2), function.__doc__, name)
         path = f"{paths[f'{topic}.get']}/{name}"
@@ -256,14 +303,15 @@ def _verbs(app: App, registry: Registry, routes: Sequence[wsgi.Route]) -> Iterat
 def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
     """Reject permissions for an operation that does not exist: they would protect nothing."""
     for topic, actions in registry.actions.items():
-        transitions = {transition.name for transition in actions.resource.transitions}
-        for operation in actions.resource.permissions:
-            is_report = operation in actions.resource.reports
+        resource = actions.resource
+        transitions = {transition.name for transition in resource.transitions}
+        for operation in resource.permissions:
+            is_report = operation in resource.reports
             is_verb = operation in transitions or (topic, operation) in verbs
             if operation not in OPERATIONS and is_report == is_verb:
-                what = "a verb, a transition or a report, and only one of them"
                 raise ConfigError(
-                    f"{topic} has a permission for {operation!r}, which must be {what}",
+                    f"{topic} has a permission for {operation!r}, which must be a verb, "
+                    "a transition or a report, and only one of them",
                     code="F704",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

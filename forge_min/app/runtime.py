@@ -66,11 +66,14 @@ class Runtime:
         serving: bool,
         secret: bytes,
     ) -> None:
-        app, config, root = code.app, code.config, code.root
-        self._code, self._config = code, config
+        app = code.app
+        config = code.config
+        self._code = code
+        self._config = config
         self._lock_wait = min(_LOCK_WAIT, config.database.lock_timeout or _LOCK_WAIT)
         self._tenant_tables: set[str] = set()
-        self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
+        own_migrations = db.read_migrations(code.root / "migrations", "app")
+        self._migrations = [*db.FORGE_MIGRATIONS, *own_migrations]
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
         self.metrics = Metrics(observe.MetricRegistry(), build)
@@ -86,44 +89,27 @@ class Runtime:
         self._readiness = observe.SingleFlight(self.ready)
         self._stack = ExitStack()  # the services that run; closed if a later one fails to start
         with self._stack:
-            telemetry = new_telemetry(config, serving=serving)
-            if telemetry is not None:
-                self._stack.callback(telemetry.shutdown)
-                self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
-            dropped = observe.line_writer(sys.stderr).dropped
-            self.metrics.watch_dropped("forge_log_dropped_total", dropped)
-            self._connect(traced=telemetry is not None)
+            self._connect(traced=self._start_telemetry(serving))
             # If the database is away, fail before the rest is built and registered: the process may
             # try again for hours.
-            own = self.database.connection()
-            limits = Limits(
-                config.server.max_body, config.api.max_response, config.api.max_conditions
-            )
-            self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
-            self.registry.advises = config.env == "development"
-            routes = code.register(self.registry)
-            self.registry.bind_hooks(config.jobs.max_attempts)
-            self._catalogue.kinds = self.registry.declared()
-            jobs.check_periodic(self.schedules, self._catalogue)
-            resources = [actions.resource for actions in self.registry.actions.values()]
-            scoped = [resource for resource in resources if resource.tenant_scoped]
-            for resource in scoped:
-                self._tenant_tables |= {resource.topic, resource.table, resource.source}
-            if scoped:
-                db.check_bound_role(self.database.connection())
-            i18n.load(root / "locale", config.project.language)
+            conn = self.database.connection()
+            routes = self._register(secret)
+            if self._tenant_tables:
+                db.check_bound_role(conn)
+            i18n.load(code.root / "locale", config.project.language)
             wsgi.set_default_zone(config.project.time_zone)
             if serving:
                 self._serve(routes)
             if "opentelemetry.metrics" in sys.modules:  # else nothing reads them
-                self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
+                bridge = observe.MeterBridge(self.metrics.registry)
+                self._stack.callback(bridge.close)
             self._stack.callback(self._call, app.stop_hooks)
             # PERF: background services connect after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
                 self.hub.start(_FIRST_PAGE)
             self._call(app.start_hooks)
-            own.close()  # this thread answers no request
+            conn.close()  # this thread answers no request
             self._stack = self._stack.pop_all()
 
     def new_worker(
@@ -135,25 +121,25 @@ class Runtime:
 
         Raises ForgeError F703 if a worker class needs a dependency that is not provided.
         """
-        c = self._config.jobs
+        config = self._config.jobs
         self._worker = jobs.Worker(
             self.database.connection,  # a job and the actions that it calls share their thread's
             self.registry.kinds(),
             queues=queues,
-            poll_interval=c.poll_interval,
-            prefetch=c.prefetch,
-            timeout=c.timeout,
-            heartbeat=c.heartbeat,
-            rescue_after=c.rescue_after,
+            poll_interval=config.poll_interval,
+            prefetch=config.prefetch,
+            timeout=config.timeout,
+            heartbeat=config.heartbeat,
+            rescue_after=config.rescue_after,
             periodic=self.schedules,
-            retention=jobs.Retention(c.retention, c.discarded_retention),
+            retention=jobs.Retention(config.retention, config.discarded_retention),
             observer=self.metrics.job_done,
             around=JobSpan,
-            listen=self._direct.connection if c.listen else None,
+            listen=self._direct.connection if config.listen else None,
             nudger=self._nudger,
             on_stuck=on_stuck,
         )
-        self._stack.callback(self._worker.stop, c.shutdown_timeout)
+        self._stack.callback(self._worker.stop, config.shutdown_timeout)
         return self._worker
 
     def unserved(self, queues: Collection[str]) -> dict[str, list[str]]:
@@ -175,31 +161,32 @@ class Runtime:
         """
         reasons: dict[str, str] = {}
         if self._worker is not None and self.hub is None:
-            fetches, reason = self._worker.ready
-            if not fetches:
+            is_fetching, reason = self._worker.ready
+            if not is_fetching:
                 reasons["worker"] = reason
         try:
             with db.errors_translated():
-                rows = db.migration_status(self.database.verified(), self._migrations)
+                conn = self.database.verified()
+                migrations = db.migration_status(conn, self._migrations)
         except ForgeError as err:
             reasons["database"] = err.message
         else:
             # "missing": applied by a newer release, not one of our files; its tables stay readable
             # for us.
-            behind = [row.name for row in rows if row.state not in ("applied", "missing")]
-            if behind:
-                reasons["migrations"] = "not applied: " + ", ".join(behind)
-        good = not reasons
+            pending = [m.name for m in migrations if m.state not in ("applied", "missing")]
+            if pending:
+                reasons["migrations"] = "not applied: " + ", ".join(pending)
+        is_ready = not reasons
         if self.hub is not None:
-            reads, reason = self.hub.ready
-            if reads or reason.startswith("F451"):  # on a standby nothing can be saved
-                self._has_events = reads
-            if not reads:
+            is_reading, reason = self.hub.ready
+            if is_reading or reason.startswith("F451"):  # on a standby nothing can be saved
+                self._has_events = is_reading
+            if not is_reading:
                 reasons["hub"] = reason
-                good &= self._has_events
+                is_ready &= self._has_events
         if self.database.standbys.are_missing:  # it still reads
             reasons["standby"] = "F419: writes are refused until a synchronous standby returns"
-        return good, reasons
+        return is_ready, reasons
 
     def readiness(self) -> tuple[bool, Mapping[str, str]]:
         """Return whether requests should be sent to this process, and the reasons if not.
@@ -218,41 +205,81 @@ class Runtime:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
 
+    def _start_telemetry(self, serving: bool) -> bool:
+        """Return whether statements are traced."""
+        telemetry = new_telemetry(self._config, serving=serving)
+        if telemetry is not None:
+            self._stack.callback(telemetry.shutdown)
+            self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
+        lines = observe.line_writer(sys.stderr)
+        self.metrics.watch_dropped("forge_log_dropped_total", lines.dropped)
+        return telemetry is not None
+
+    def _register(self, secret: bytes) -> list[wsgi.Route]:
+        """Create the registry, and return the routes of the API."""
+        config = self._config
+        max_body = config.server.max_body
+        limits = Limits(max_body, config.api.max_response, config.api.max_conditions)
+        dependencies = self._code.app.dependencies
+        registry = Registry(self.database, dependencies, secret=secret, limits=limits)
+        registry.advises = config.env == "development"
+        self.registry = registry
+        routes = self._code.register(registry)
+        registry.bind_hooks(config.jobs.max_attempts)
+        self._catalogue.kinds = registry.declared()
+        jobs.check_periodic(self.schedules, self._catalogue)
+        for actions in registry.actions.values():
+            resource = actions.resource
+            if resource.tenant_scoped:
+                self._tenant_tables |= {resource.topic, resource.table, resource.source}
+        return routes
+
     def _connect(self, *, traced: bool) -> None:
-        c = self._config.database
-        self._nudger = notify.Nudger(partial(self._open, c.url))
-        options: dict[str, Any] = {"opened": partial(self._opened, traced=traced)}
+        url = self._config.database.url
+        self._nudger = notify.Nudger(partial(self._open, url))
+        options: dict[str, Any] = {}
+        options["opened"] = partial(self._opened, traced=traced)
         options["observe"] = self.metrics.query_done
         longest = self._config.server.handler_timeout  # of a request; 0: unlimited
-        options["idle"] = 2 * max(longest, db.IDLE) if longest else inf
-        self.database = self._new_database(c.url, **options)
-        self._direct = self._new_database(c.direct_url, **options)
+        if longest:
+            options["idle"] = 2 * max(longest, db.IDLE)
+        self.database = self._new_database(url, **options)
+        self._direct = self._new_database(self._config.database.direct_url, **options)
         self._stack.callback(self._nudger.stop)
-        if c.replica_urls:
-            urls = list(map(db.standby_url, c.replica_urls))
-            standbys = [self._new_database(url, **options) for url in urls]
-            self.database.replicas = replicas = db.Replicas(
-                partial(self._open, c.url),
-                [partial(self._open, url) for url in urls],
-                [standby.connection for standby in standbys],
-                c.replica_max_lag,
-            )
-            self._stack.callback(replicas.stop)
+        if self._config.database.replica_urls:
+            self._add_replicas(options)
         # Each thread of the admin server has its own connection.
-        database = self._admin_database = self._new_database(c.url, " admin")
-        job_counts = observe.SingleFlight(lambda: control.job_counts(database.connection()))
+        self._admin_database = self._new_database(url, " admin")
+        connection = self._admin_database.connection
+        job_counts = observe.SingleFlight(lambda: control.job_counts(connection()))
         self.metrics.watch("forge_jobs", lambda: job_counts.result() or {})
+
+    def _add_replicas(self, options: Mapping[str, Any]) -> None:
+        config = self._config.database
+        openers = []
+        connections = []
+        for url in map(db.standby_url, config.replica_urls):
+            openers.append(partial(self._open, url))
+            standby = self._new_database(url, **options)
+            connections.append(standby.connection)
+        open_primary = partial(self._open, config.url)
+        replicas = db.Replicas(open_primary, openers, connections, config.replica_max_lag)
+        self.database.replicas = replicas
+        self._stack.callback(replicas.stop)
 
     def _new_database(self, url: str, suffix: str = "", **options: Any) -> db.Database:
         """Return a database; `stop` closes its connections. suffix: of their name."""
-        c = self._config.database
+        config = self._config.database
         # PostgreSQL itself cancels slow statements, unless its machine hangs.
-        patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
+        patience = inf
+        if config.statement_timeout:
+            patience = config.statement_timeout + _MARGIN
+        if url == config.url:
+            options["direct_url"] = config.direct_url
         database = db.Database(
             url,
-            direct_url=c.direct_url if url == c.url else url,
             application_name=self._config.project.name + suffix,
-            prepare=c.prepare,
+            prepare=config.prepare,
             nudger=self._nudger,
             patience=patience,
             jobs=self._catalogue,
@@ -263,21 +290,23 @@ class Runtime:
 
     def _open(self, url: str) -> db.Connection:
         """Open a connection of a background service."""
-        name, prepare = self._config.project.name, self._config.database.prepare
-        return db.connect(url, application_name=name, prepare=prepare)
+        name = self._config.project.name
+        return db.connect(url, application_name=name, prepare=self._config.database.prepare)
 
-    def _listen(self) -> notify.PostgresHub:
-        c, database = self._config.notify, self._config.database
+    def _new_hub(self) -> notify.PostgresHub:
+        config = self._config.notify
+        streams = self._config.sse
+        database = self._config.database
         encoder = Encoder(self.registry, self._code.app.fragments)
         hub = notify.PostgresHub(
             partial(self._open, database.direct_url),
             encoder.begin,
             connect_pooled=partial(self._open, database.url),
-            poll_interval=c.poll_interval,
-            listen=c.listen,
-            retention=c.retention,
-            ring=max(64, self._config.sse.buffer_size),
-            resume_window=self._config.sse.resume_window,
+            poll_interval=config.poll_interval,
+            listen=config.listen,
+            retention=config.retention,
+            ring=max(64, streams.buffer_size),
+            resume_window=streams.resume_window,
             nudger=self._nudger,
         )
         self._stack.callback(hub.stop)
@@ -293,48 +322,34 @@ class Runtime:
             raise NotFound("this artifact has no jobs page; the command `jobs list` lists all jobs")
         from ..admin import jobs as jobs_page
 
-        notified = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
-        inserts = {each.name: partial(jobs.insert_now, each=each) for each in self.schedules}
-        return jobs_page.JobsPages(
-            self._admin_database, self._config.project.name, notified, inserts
-        )
+        read_kinds = partial(jobs.kinds_with_discarded, self._catalogue.kinds)
+        inserts = {job.name: partial(jobs.insert_now, each=job) for job in self.schedules}
+        project = self._config.project.name
+        return jobs_page.JobsPages(self._admin_database, project, read_kinds, inserts)
 
     def _serve(self, routes: Sequence[wsgi.Route]) -> None:
-        code, registry = self._code, self.registry
-        app, config, c = code.app, code.config, code.config.sse
+        code = self._code
+        config = code.config
+        registry = self.registry
         if self.database.replicas is not None:
             self.database.replicas.start()
-        limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
-        hub = self.hub = self._listen()
-        writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
-        writer.start()
-        self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
-        self.metrics.watch_streams(hub, writer, limiter)
-        sheets = [SHEET] if (code.root / "static" / "css" / "app.css").is_file() else []
-        own = code.views.get("layout")
-        layout = Layout(brand_of(config), own=own, stylesheets=sheets)
+        stylesheets = []
+        if (code.root / "static" / "css" / "app.css").is_file():
+            stylesheets.append(SHEET)
+        own_layout = code.views.get("layout")
+        layout = Layout(brand_of(config), own=own_layout, stylesheets=stylesheets)
         authentication = Authentication(code, registry, layout)
-        reauthorizer = StreamReauthorizer(writer, c.heartbeat, self._admit, authentication.renew)
-        reauthorizer.start()
-        self._stack.callback(reauthorizer.stop)
-        events = events_handler(
-            hub,
-            limiter,
-            reauthorizer,
-            topics=registry.actions,
-            on_refused=self.metrics.stream_refused,
-        )
-        account, prefix = authentication.account, config.api.prefix
+        events = self._serve_events(authentication)
+        account = authentication.account
         router = build_router(code, registry, routes, events, self._probe, layout, account)
-        problems = ProblemPages(layout, prefix, account.ask_to_sign_in if account else None)
-        o = config.observe
-        access = observe.AccessLog(format=o.log_format, level=o.log_level)
+        ask_to_sign_in = account.ask_to_sign_in if account else None
+        access = observe.AccessLog(format=config.observe.log_format, level=config.observe.log_level)
         access.lines.start()
         self._stack.callback(access.lines.stop)
         self.application = wsgi.Application(
             router,
-            middleware=[*self._middleware(authentication, layout), *app.middlewares],
-            problem_page=problems,
+            middleware=[*self._middleware(authentication, layout), *code.app.middlewares],
+            problem_page=ProblemPages(layout, config.api.prefix, ask_to_sign_in),
             outer=self._outer(authentication),
             observe=self.metrics.request_done,
             instrument=RequestSpan,
@@ -347,30 +362,61 @@ class Runtime:
         self.metrics.watch("forge_http_connections_limit", lambda: config.server.max_connections)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
+    def _serve_events(self, authentication: Authentication) -> wsgi.Handler:
+        """Start the services of live streams, and return the handler of /events."""
+        config = self._config.sse
+        limiter = fanout.Limiter(max_total=config.max_connections, max_per_user=config.max_per_user)
+        self.hub = self._new_hub()
+        writer = fanout.StreamWriter(heartbeat=config.heartbeat, buffer_size=config.buffer_size)
+        writer.start()
+        self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
+        self.metrics.watch_streams(self.hub, writer, limiter)
+        renew = authentication.renew
+        reauthorizer = StreamReauthorizer(writer, config.heartbeat, self._admit, renew)
+        reauthorizer.start()
+        self._stack.callback(reauthorizer.stop)
+        return events_handler(
+            self.hub,
+            limiter,
+            reauthorizer,
+            topics=self.registry.actions,
+            on_refused=self.metrics.stream_refused,
+        )
+
     def _middleware(self, authentication: Authentication, layout: Layout) -> list[wsgi.Middleware]:
-        config, api, server = self._config, self._config.api, self._config.server
+        config = self._config
+        api = config.api
+        threads = config.server.threads
+        secret = self.registry.secret
+        is_production = config.env == "production"
         rates = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in api.rate_limit.items()}
-        paths = layout.resources
-        exports = [f"{path}.csv" for path in paths]
-        limits = wsgi.RateLimits(rates, api.prefix, *paths, *exports, html.REPORTS)
-        costly = [path + page for path in paths for page in html.ROW_PAGES]
-        most = server.max_per_client or max(1, server.threads // 2)
-        in_production = config.env == "production"
-        consistency = ReadYourWrites(self.registry.secret, secure=in_production)
+        lists = layout.resources
+        exports = [f"{path}.csv" for path in lists]
+        limits = wsgi.RateLimits(rates, api.prefix, *lists, *exports, html.REPORTS)
+        costly = [path + page for path in lists for page in html.ROW_PAGES]
+        per_client = config.server.max_per_client or max(1, threads // 2)
+        per_address = max(per_client, threads - 1)
+        middleware: list[wsgi.Middleware] = []
+        if config.database.replica_urls:
+            middleware.append(ReadYourWrites(secret, secure=is_production))
         return [
-            *([consistency] if config.database.replica_urls else []),
+            *middleware,
             wsgi.Identify(authentication.methods, limits.count_failure, authentication.varies),
-            wsgi.ConcurrencyLimit(most, max(most, server.threads - 1), UNCOUNTED, costly),
-            wsgi.CSRF(self.registry.secret, api.cors_origins, secure=in_production),
+            wsgi.ConcurrencyLimit(per_client, per_address, UNCOUNTED, costly),
+            wsgi.CSRF(secret, api.cors_origins, secure=is_production),
             limits,
-            limit_waits(config.database.read_timeout, self._lock_wait, server.threads // 2),
+            limit_waits(config.database.read_timeout, self._lock_wait, threads // 2),
         ]
 
     def _outer(self, authentication: Authentication) -> list[wsgi.Middleware]:
+        middleware: list[wsgi.Middleware] = []
         origins = self._config.api.cors_origins
-        cors = [wsgi.CORS(origins, authentication.varies)] if origins else []
-        path = [wsgi.tenant_in_path] if self._config.tenancy.strategy == "path" else []
-        return [*cors, *path, wsgi.Compress()]
+        if origins:
+            middleware.append(wsgi.CORS(origins, authentication.varies))
+        if self._config.tenancy.strategy == "path":
+            middleware.append(wsgi.tenant_in_path)
+        middleware.append(wsgi.Compress())
+        return middleware
 
     def _admit(self, topic: str) -> UUID | None:
         """Return the tenant of the current identity, for its events. Raises if it may not read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
@@ -24,22 +25,28 @@ def new_telemetry(config: Config, *, serving: bool) -> observe.Telemetry | None:
 
     serving: False for a process that only runs jobs; without an endpoint it records no spans.
     """
-    c, development = config.observe, serving and config.env == "development"
+    settings = config.observe
     is_default = config.sources["observe.sample_ratio"] in ("default", "production")
-    if not c.otlp_endpoint and not development and (is_default or not serving):
+    is_development = serving and config.env == "development"
+    has_reader = settings.otlp_endpoint or is_development
+    if not has_reader and (is_default or not serving):
         return None
-    exporter, print_tree = None, None
-    if c.otlp_endpoint:
-        exporter = observe.new_exporter(c.otlp_endpoint, headers=c.otlp_headers)
-    if development and observe.is_text(c.log_format, sys.stderr):
-        lines = observe.line_writer(sys.stderr)
-
-        def print_tree(tree: object) -> None:
-            lines.put(f"{tree}\n")
-
+    exporter = None
+    if settings.otlp_endpoint:
+        exporter = observe.new_exporter(settings.otlp_endpoint, headers=settings.otlp_headers)
+    print_tree = None
+    if is_development and observe.is_text(settings.log_format, sys.stderr):
+        print_tree = partial(_print_tree, observe.line_writer(sys.stderr))
     return observe.setup(
-        c.service_name, sample_ratio=c.sample_ratio, exporter=exporter, on_trace=print_tree
+        settings.service_name,
+        sample_ratio=settings.sample_ratio,
+        exporter=exporter,
+        on_trace=print_tree,
     )
+
+
+def _print_tree(lines: observe.LineWriter, tree: object) -> None:
+    lines.put(f"{tree}\n")
 
 
 class RequestSpan(observe.Span):
@@ -56,10 +63,10 @@ class RequestSpan(observe.Span):
 
     def __enter__(self) -> Callable[[int], None] | None:  # type: ignore[override]
         environ = self._request.environ
-        self._parent = parent = environ.get("HTTP_TRACEPARENT", "")
-        if not parent and not is_recording():
-            self._context = context = new_root(False)
-            self._token = current.set(context)
+        self._parent = environ.get("HTTP_TRACEPARENT", "")
+        if not self._parent and not is_recording():
+            self._context = new_root(False)
+            self._token = current.set(self._context)
             return None
         # W3C Trace Context, 4.3 and 6.3: an untrusted client may name the trace, but not decide
         # that it is recorded.
@@ -67,7 +74,9 @@ class RequestSpan(observe.Span):
         self._name = environ["REQUEST_METHOD"]
         self._state = environ.get("HTTP_TRACESTATE", "")
         super().__enter__()
-        return self._finish if self.recording else None
+        if not self.recording:
+            return None
+        return self._finish
 
     def _finish(self, status: int) -> None:
         environ = self._request.environ
@@ -88,19 +97,18 @@ class JobSpan(observe.Span):
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        headers = (job.metadata.get(name) for name in ("traceparent", "tracestate"))
-        cause, state = (value if isinstance(value, str) else "" for value in headers)
-        first = job.attempt == 1
-        super().__init__(
-            f"job {job.kind}",
-            kind="consumer",
-            parent=cause if first else None,
-            state=state if first else "",
-            links=() if first or not cause else (cause,),
-        )
+        cause = _text(job, "traceparent")
+        name = f"job {job.kind}"
+        if job.attempt == 1:
+            state = _text(job, "tracestate")
+            super().__init__(name, kind="consumer", parent=cause, state=state)
+        else:
+            links = (cause,) if cause else ()
+            super().__init__(name, kind="consumer", links=links)
 
     def __enter__(self) -> observe.Span:
-        job, span = self._job, super().__enter__()
+        job = self._job
+        span = super().__enter__()
         job.span = current.get()  # read by the worker's observer after the span has ended
         if span.recording:
             span.set_attribute("messaging.system", "forge")
@@ -110,6 +118,12 @@ class JobSpan(observe.Span):
             span.set_attribute("messaging.message.id", str(job.id))
             span.set_attribute("forge.job.attempt", job.attempt)
         return span
+
+
+def _text(job: Job, name: str) -> str:
+    """Return a text of the job's metadata, "" for a value of another type."""
+    value = job.metadata.get(name)
+    return value if isinstance(value, str) else ""
 
 
 # -- metrics ---------------------------------------------------------------------------------------
@@ -132,8 +146,11 @@ class Metrics:
         self._inserted = self._add("counter", "forge_jobs_inserted_total")
         self._refused = self._add("counter", "forge_sse_rejected_total")
         observe.add_process_metrics(registry)
-        version, commit = build.get("version", __version__), build.get("commit", "unknown")
-        labels = {"version": version, "commit": commit, "impl": fanout.IMPL}
+        labels = {
+            "version": build.get("version", __version__),
+            "commit": build.get("commit", "unknown"),
+            "impl": fanout.IMPL,
+        }
         registry.info("forge_build_info", _TABLE["info"]["forge_build_info"]["help"], labels)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -182,9 +199,10 @@ class Metrics:
         """Read the metrics of live streams from their services at every scrape."""
 
         def refreshes() -> Mapping[tuple[str], float]:
+            counts = {(reason,): float(count) for reason, count in hub.refreshes.items()}
             # The writer counts overflowed streams, the hub all others.
-            overflowed = {"overflow": writer.refreshes}
-            return {(why,): float(n + overflowed.get(why, 0)) for why, n in hub.refreshes.items()}
+            counts["overflow",] += writer.refreshes
+            return counts
 
         for cap in ("total", "user"):
             # From 0: Prometheus sees no increase in a series that begins at 1.

@@ -46,22 +46,33 @@ class Periodic:
     missed: Literal["skip", "once", "all"] = "once"
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind_name(self) -> str:
+        """The name of the kind of its jobs."""
+        if isinstance(self.kind, str):
+            return self.kind
+        return str(self.kind.kind)
+
     def runs(self, due: datetime, now: datetime) -> tuple[list[datetime], datetime]:
         """Return the runs to insert at `now`, from `due` on, and the time of the next run."""
         if self.missed != "all" and now - due > _DAY:
             # Only the last run counts, so earlier ones are not computed.
-            near = self.schedule.after(now - _DAY)
-            due = near if near <= now else due
+            recent = self.schedule.after(now - _DAY)
+            if recent <= now:
+                due = recent
         runs: list[datetime] = []
         while due <= now:
             if len(runs) == MOST_MISSED:
                 log.warning("%s: more than %d runs were missed", self.name, MOST_MISSED)
                 due = self.schedule.after(now)
                 break
-            runs = [*runs, due] if self.missed == "all" else [due]
+            if self.missed != "all":
+                runs = []
+            runs.append(due)
             due = self.schedule.after(due)
         if self.missed == "skip":
-            runs = [run for run in runs if now - run <= timedelta(seconds=LATE)]
+            earliest = now - timedelta(seconds=LATE)
+            runs = [run for run in runs if run >= earliest]
         return runs, due
 
 
@@ -73,25 +84,26 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
     """
     strict = Catalogue(catalogue.kinds, strict=True)
     names: set[str] = set()
-    for each in periodic:
-        if each.name in names:
-            raise ForgeError(f"two periodic jobs have the name {each.name!r}", code="F720")
-        names.add(each.name)
-        check_job(NewJob(each.kind, each.args, **each.options), strict)
+    for entry in periodic:
+        if entry.name in names:
+            raise ForgeError(f"two periodic jobs have the name {entry.name!r}", code="F720")
+        names.add(entry.name)
+        job = NewJob(entry.kind, entry.args, **entry.options)
+        check_job(job, strict)
 
 
 def register_periodic(conn: Connection, periodic: Sequence[Periodic]) -> None:
     """Insert the rows of schedules, each with its next run. A changed schedule starts anew."""
     ((now,),) = db.run(conn, "select now()")
-    for each in periodic:
-        due = each.schedule.after(now)
-        params = {"name": each.name, "schedule": str(each.schedule), "due_at": due}
+    for entry in periodic:
+        due = entry.schedule.after(now)
+        params = {"name": entry.name, "schedule": str(entry.schedule), "due_at": due}
         db.run(conn, SQL["register"], params)
 
 
 def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> float:
     """Insert due jobs, if `worker` is the leader. Returns the seconds until the next one is due."""
-    by_name = {each.name: each for each in periodic}
+    by_name = {entry.name: entry for entry in periodic}
     wait = 3600.0
     for name, due, now in db.run(conn, SQL["schedules"], {"names": list(by_name)}):
         try:
@@ -112,21 +124,23 @@ def insert_now(conn: Connection, each: Periodic, due_at: datetime | None = None)
     options = dict(each.options)
     metadata = {**(options.get("metadata") or {}), "periodic": each.name}
     if due_at is not None:
-        metadata["due_at"] = run = due_at.isoformat()
+        run = due_at.isoformat()
+        metadata["due_at"] = run
         options.setdefault("unique", Unique(f"periodic:{each.name}:{run}", ended=ENDED))
-    return insert_tx(conn, each.kind, each.args, **options | {"metadata": metadata})
+    options["metadata"] = metadata
+    return insert_tx(conn, each.kind, each.args, **options)
 
 
 def _insert(
-    conn: Connection, worker: UUID, each: Periodic, due: datetime, now: datetime
+    conn: Connection, worker: UUID, entry: Periodic, due: datetime, now: datetime
 ) -> datetime:
-    runs, next = each.runs(due, now)
+    runs, next = entry.runs(due, now)
     with db.transaction(conn):
-        params = {"name": each.name, "expected": due, "next": next, "worker": worker}
+        params = {"name": entry.name, "expected": due, "next": next, "worker": worker}
         if not db.run(conn, SQL["advance"], params):
             return next  # another worker leads now, or has inserted them
-        inserted = [insert_now(conn, each, run) for run in runs]
+        inserted = [insert_now(conn, entry, run) for run in runs]
         if inserted:
-            params = {"name": each.name, "run": runs[-1], "job": inserted[-1]}
+            params = {"name": entry.name, "run": runs[-1], "job": inserted[-1]}
             db.run(conn, SQL["inserted"], params)
     return next
