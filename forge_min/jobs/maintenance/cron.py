@@ -29,7 +29,8 @@ _ALIASES = {
 _PART = lazy_pattern(r"(\*|(\w+)(?:-(\w+))?)(?:/(\d+))?")
 _CACHED_DAYS = 4
 _YEARS = 41  # the next 29 February that is a Monday may be 40 years away
-_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,15 +65,17 @@ class Cron:
     """
 
     def __init__(self, expression: str, zone: str = "UTC") -> None:
-        self.text, self.zone_name = expression, zone
+        self.text = expression
+        self.zone_name = zone
         fields = _ALIASES.get(expression.strip().lower(), expression).split()
         if len(fields) != len(_FIELDS):
             raise _error(f"{expression!r}", "it must have five fields, as in '30 4 * * mon-fri'")
         sets = [_field(expression, text, *field) for text, field in zip(fields, _FIELDS)]
         self._minutes, self._hours, self._days, self._months, weekdays = sets
         self._weekdays = {day % 7 for day in weekdays}
-        self._either = not (fields[2].startswith("*") or fields[4].startswith("*"))
-        self._passes = fields[0].startswith("*") or fields[1].startswith("*")
+        is_unrestricted = [field.startswith("*") for field in fields]
+        self._matches_either_day = not (is_unrestricted[2] or is_unrestricted[4])
+        self._follows_elapsed_time = is_unrestricted[0] or is_unrestricted[1]
         self._zone = _zone(zone)
         # PERF: cached, because a day with many runs takes some milliseconds.
         self._due_on = lru_cache(_CACHED_DAYS)(self._times)
@@ -83,7 +86,9 @@ class Cron:
         moment = moment.astimezone(UTC)
         # A clock that is put forward may move runs of one day into the next.
         day = moment.astimezone(self._zone).date() - _DAY
-        end = day.replace(year=day.year + _YEARS, day=1) if day.year + _YEARS < 9999 else date.max
+        end = date.max
+        if day.year + _YEARS < end.year:
+            end = day.replace(year=day.year + _YEARS, day=1)
         while day < end:
             if self._matches(day):
                 due = self._due_on(day)
@@ -94,20 +99,30 @@ class Cron:
         raise _error(f"{self.text!r}", "no day matches it")
 
     def _matches(self, day: date) -> bool:
-        by_date, by_weekday = day.day in self._days, day.isoweekday() % 7 in self._weekdays
-        by_day = (by_date or by_weekday) if self._either else (by_date and by_weekday)
-        return by_day and day.month in self._months
+        if day.month not in self._months:
+            return False
+        by_date = day.day in self._days
+        by_weekday = day.isoweekday() % 7 in self._weekdays
+        if self._matches_either_day:
+            return by_date or by_weekday
+        return by_date and by_weekday
 
     def _times(self, day: date) -> list[datetime]:
         result: set[datetime] = set()
         for hour, minute in product(self._hours, self._minutes):
             local = datetime(day.year, day.month, day.day, hour, minute)
-            times = [local.replace(tzinfo=self._zone, fold=n).astimezone(UTC) for n in (0, 1)]
-            shown = [at for at in times if at.astimezone(self._zone).replace(tzinfo=None) == local]
-            if self._passes:
-                result.update(shown)
+            first = local.replace(tzinfo=self._zone).astimezone(UTC)
+            second = local.replace(tzinfo=self._zone, fold=1).astimezone(UTC)
+            times = []
+            for at in (first, second):
+                if at.astimezone(self._zone).replace(tzinfo=None) == local:
+                    times.append(at)
+            if self._follows_elapsed_time:
+                result.update(times)
+            elif times:
+                result.add(times[0])
             else:
-                result.add(shown[0] if shown else _end_of_gap(times[0], self._zone))
+                result.add(_end_of_gap(first, self._zone))
         return sorted(result)
 
     def __str__(self) -> str:
@@ -128,10 +143,13 @@ def _field(
     result: set[int] = set()
     for part in text.lower().split(","):
         match = _PART.fullmatch(part)
-        step = int(match[4] or 1) if match else 0
-        if match is None or not step:
+        step = 0
+        if match is not None:
+            step = int(match[4] or 1)
+        if match is None or step == 0:
             raise _error(f"{expression!r}", f"{part!r} is not a valid {name}")
-        begin, end = low, high
+        begin = low
+        end = high
         if match[1] != "*":
             begin = _number(expression, match[2], name, low, high, names)
             if match[3]:
@@ -146,7 +164,7 @@ def _field(
 
 def _number(expression: str, text: str, name: str, low: int, high: int, names: list[str]) -> int:
     if text in names:
-        return names.index(text) + (1 if low else 0)
+        return low + names.index(text)
     if text.isascii() and text.isdigit() and low <= int(text) <= high:
         return int(text)
     raise _error(f"{expression!r}", f"{text!r} is not a valid {name}")

@@ -23,7 +23,8 @@ SWEEP = 30.0  # seconds between deletions of old jobs
 COUNT = 15.0  # seconds between counts
 
 RESCUE = {which: with_notice(SQL["rescue"], which=SQL[which]) for which in ("silent", "strays")}
-SILENT, STRAY = "the worker died or sent no heartbeat", "the worker does not know this run"
+SILENT = "the worker died or sent no heartbeat"
+STRAY = "the worker does not know this run"
 
 
 class Retention(NamedTuple):
@@ -45,9 +46,15 @@ class Maintainer(DatabaseThread):
         leading: Callable[[], bool],
     ) -> None:
         super().__init__("job-maintenance", self._step, options.connect_by_index)
-        self._worker, self._periodic, self._leading = options.id, periodic, leading
-        params = {"worker": options.id, "discarded_kinds": options.discarded_kinds, "batch": BATCH}
-        self._params = params | retention._asdict()
+        self._worker = options.id
+        self._periodic = periodic
+        self._leading = leading
+        self._params = {
+            "worker": options.id,
+            "discarded_kinds": options.discarded_kinds,
+            "batch": BATCH,
+            **retention._asdict(),
+        }
         self._every = {"rescue": options.heartbeat, "sweep": SWEEP, "count": COUNT}
         self._due: dict[str, float] = {}  # action → when it is due; empty while not the leader
 
@@ -60,29 +67,32 @@ class Maintainer(DatabaseThread):
         if not self._due:
             register_periodic(self.connection(), self._periodic)
             self._due = dict.fromkeys([*self._every, "periodic"], 0.0)
-        failed: Exception | None = None
+        error: Exception | None = None
         for name, due in self._due.items():
             try:
                 if time.monotonic() >= due:
                     self._due[name] = time.monotonic() + self._do(name)
             except Exception as err:  # a failed action must not delay the others
-                failed = err
-        if failed is not None:
-            raise failed
-        self.rest(max(0.0, min(self._due.values()) - time.monotonic()))
+                error = err
+        if error is not None:
+            raise error
+        wait = min(self._due.values()) - time.monotonic()
+        self.rest(max(0.0, wait))
 
     def _do(self, name: str) -> float:
         """Do one action. Returns the seconds until it is due again."""
         conn = self.connection()
         if name == "periodic":
             # Another leader with other schedules may change the rows in the meantime.
-            return min(insert_due(conn, self._worker, self._periodic), SWEEP)
+            wait = insert_due(conn, self._worker, self._periodic)
+            return min(wait, SWEEP)
         if name == "rescue":
-            for run in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
+            params = self._params | {"why": SILENT}
+            for run in db.run(conn, RESCUE["silent"], params):
                 log_rescue(run, SILENT)
         elif name == "sweep":
-            ((full,),) = db.run(conn, SQL["sweep"], self._params)
-            if full:
+            ((is_full,),) = db.run(conn, SQL["sweep"], self._params)
+            if is_full:
                 return 0.0
         else:
             store_counts(conn, self._worker)
@@ -95,7 +105,10 @@ def store_counts(conn: Conn, worker: UUID | None = None) -> None:
     worker: the leader; None = the caller, if no worker leads.
     """
     counts, oldest = count_jobs(conn)
-    rows = [json.dumps(counts[name] | {"oldest": oldest.get(name, 0.0)}) for name in counts]
+    rows = []
+    for queue, states in counts.items():
+        row = {**states, "oldest": oldest.get(queue, 0.0)}
+        rows.append(json.dumps(row))
     params = {"names": list(counts), "counts": rows, "worker": worker}
     db.run(conn, SQL["store_counts"], params)
 
@@ -111,8 +124,9 @@ def count_jobs(conn: Conn) -> tuple[dict[str, dict[str, int]], dict[str, float]]
         if number > MOST_COUNTED:
             # The statistics of PostgreSQL know both conditions, the state and the queue.
             params = {"queue": queue, "state": state}
-            ((plan,),) = conn.execute(SQL["estimate"], params).fetchall()
-            number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
+            ((plans,),) = conn.execute(SQL["estimate"], params).fetchall()
+            estimate = int(plans[0]["Plan"]["Plan Rows"])
+            number = max(number, estimate)
         counts.setdefault(queue, {})[state] = number
         if age is not None:
             oldest[queue] = age
@@ -121,6 +135,6 @@ def count_jobs(conn: Conn) -> tuple[dict[str, dict[str, int]], dict[str, float]]
 
 def refresh_counts(conn: Conn) -> None:
     """Count if no worker leads, at most every 10 seconds."""
-    ((old,),) = db.run(conn, SQL["counts_are_old"])
-    if old:
+    ((are_old,),) = db.run(conn, SQL["counts_are_old"])
+    if are_old:
         store_counts(conn)

@@ -41,7 +41,8 @@ class Completer(DatabaseThread):
         connect = options.connect_by_index
         super().__init__("job-complete", self._step, connect, last_step=self._step)
         self._options = options
-        self._inboxes, self._recorded = inboxes, recorded
+        self._inboxes = inboxes
+        self._recorded = recorded
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
         self.stale = 0  # runs that were taken from this worker before they ended
@@ -61,8 +62,9 @@ class Completer(DatabaseThread):
         if not self._batch:
             self.rest()
         self._collect()
-        self._record(self._batch)
-        batch, self._batch = self._batch, []
+        batch = self._batch
+        self._record(batch)
+        self._batch = []
         self._recorded(batch)
 
     def _collect(self) -> None:
@@ -70,9 +72,11 @@ class Completer(DatabaseThread):
         deadline = time.monotonic() + LINGER
         with suppress(queue.Empty):
             while True:
-                idle = all(inbox.empty() for inbox in self._inboxes)
-                wait = 0.0 if idle else max(0.0, deadline - time.monotonic())
-                self._batch.append(self._inbox.get(wait > 0, wait))
+                wait = 0.0
+                if not all(inbox.empty() for inbox in self._inboxes):
+                    wait = max(0.0, deadline - time.monotonic())
+                result = self._inbox.get(wait > 0, wait)
+                self._batch.append(result)
 
     def _record(self, batch: Sequence[Result]) -> None:
         kinds = self._options.discarded_kinds
@@ -103,23 +107,29 @@ def record_results(
     Returns the stale results: their runs were taken from this worker.
     """
     # A job that was snoozed or rescued may have run again: only the last claim can be valid.
-    last = {result.job.id: result for result in sorted(results, key=lambda r: r.job.claim)}
+    by_claim = sorted(results, key=lambda result: result.job.claim)
+    last = {result.job.id: result for result in by_claim}
     stale = [result for result in results if last[result.job.id] is not result]
-    done = [result for result in last.values() if result.state == "completed"]
-    others = [result for result in last.values() if result.state != "completed"]
-    for sql, part in ((SQL["complete"], done), (FINISH, others)):
-        if part:
+    completed = []
+    others = []
+    for result in last.values():
+        if result.state == "completed":
+            completed.append(result)
+        else:
+            others.append(result)
+    for sql, batch in ((SQL["complete"], completed), (FINISH, others)):
+        if batch:
             params = {
                 "worker": worker,
-                "ids": [r.job.id for r in part],
-                "claims": [r.job.claim for r in part],
+                "ids": [result.job.id for result in batch],
+                "claims": [result.job.claim for result in batch],
                 # Only FINISH uses these.
                 "discarded_kinds": list(kinds),
-                "states": [r.state for r in part],
-                "refunds": [r.refund for r in part],
-                "delays": [r.delay for r in part],
-                "errors": [r.error for r in part],
+                "states": [result.state for result in batch],
+                "refunds": [result.refund for result in batch],
+                "delays": [result.delay for result in batch],
+                "errors": [result.error for result in batch],
             }
-            recorded = {row[0] for row in conn.execute(sql, params)}
-            stale += [r for r in part if r.job.id not in recorded]
+            recorded = {id for (id,) in conn.execute(sql, params)}
+            stale += [result for result in batch if result.job.id not in recorded]
     return stale

@@ -49,12 +49,19 @@ class Fetcher(DatabaseThread):
         give_back: Callable[[Result], object],
     ) -> None:
         super().__init__("job-fetch", self._step, connect, options.rescue_after, wake=listener)
-        self._pools, self._held, self._listener = pools, held, listener
-        self._ready, self._nudge, self._give_back = ready, nudge, give_back
+        self._pools = pools
+        self._held = held
+        self._listener = listener
+        self._ready = ready
+        self._nudge = nudge
+        self._give_back = give_back
         self._poll_interval = options.poll_interval
-        # PERF: literals of PostgreSQL: after an idle time psycopg takes 80 us to adapt a list.
-        kinds, queues = db.sql_array(options.kinds), db.sql_array(pools)
-        self._params = {"worker": str(options.id), "kinds": kinds, "queues": queues}
+        self._params = {
+            "worker": str(options.id),
+            # PERF: literals of PostgreSQL: after an idle time psycopg takes 80 us to adapt a list.
+            "kinds": db.sql_array(options.kinds),
+            "queues": db.sql_array(pools),
+        }
         self._due = 0.0  # when to poll next
         self._claim: int | None = None  # of the next fetch, None = select one first
         self._lost: dict[int, float] = {}  # claim of a fetch without a response → when to forget it
@@ -70,19 +77,22 @@ class Fetcher(DatabaseThread):
             return
         if time.monotonic() >= self._due:
             self._poll()
-            self._due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
-        due, self._due = self._due, 0.0  # a failed fetch is followed by a poll
+            interval = self._poll_interval * random.uniform(0.95, 1.05)
+            self._due = time.monotonic() + interval
+        due = self._due
+        self._due = 0.0  # a failed fetch is followed by a poll
         fetched = sum([self._fetch(pool) for pool in self._pools.values()])
         self._due = due
         if not fetched and not self.stopping.is_set():
-            self._listener.rest(self.connection(), max(0.0, due - time.monotonic()))
+            wait = max(0.0, due - time.monotonic())
+            self._listener.rest(self.connection(), wait)
             self._listener.clear()
 
     def connection(self) -> Connection:
         """Return the connection. A new one listens first and then polls for the jobs it missed."""
-        fresh = self.conn is None or self.conn.closed
+        is_new = self.conn is None or self.conn.closed
         conn = super().connection()
-        if fresh:
+        if is_new:
             self._listener.attach(conn)
             self._due = 0.0
         return conn
@@ -100,24 +110,32 @@ class Fetcher(DatabaseThread):
             self.wake.set()
 
     def _poll(self) -> None:
-        conn, now = self.connection(), time.monotonic()
+        conn = self.connection()
+        now = time.monotonic()
         self._lost = {claim: until for claim, until in self._lost.items() if until > now}
         if self._lost:
             # The statement of a lost fetch may commit later, so this is repeated for a while.
-            db.run(conn, SQL["release"], self._params | {"claims": list(self._lost)})
+            params = self._params | {"claims": list(self._lost)}
+            db.run(conn, SQL["release"], params)
         self._marks.clear()
         self.state = (True, "")
-        for queue, limited, woken in db.run(conn, SQL["poll"], self._params):
-            if woken:
+        for queue, is_limited, is_woken in db.run(conn, SQL["poll"], self._params):
+            if is_woken:
                 self._nudge("j:" + queue)
             if queue in self._pools:
                 self._pools[queue].more = True
-                (self._limited.add if limited else self._limited.discard)(queue)
+                if is_limited:
+                    self._limited.add(queue)
+                else:
+                    self._limited.discard(queue)
 
     def _fetch(self, pool: Pool) -> int:
-        limited, free = pool.name in self._limited, pool.free
-        limit = pool.fetch_limit() if pool.more and self._ready() else 0
-        if limited:  # jobs that wait here count as running and would block other workers
+        if not pool.more or not self._ready():
+            return 0
+        is_limited = pool.name in self._limited
+        free = pool.free
+        limit = pool.fetch_limit()
+        if is_limited:  # jobs that wait here count as running and would block other workers
             limit = min(limit, free)
         if not limit:
             return 0
@@ -125,7 +143,7 @@ class Fetcher(DatabaseThread):
         began = time.monotonic()
         rows = self._claim_jobs(pool.name, limit)
         # With limits a fetch considers only the first waiting jobs, so there may be more.
-        if len(rows) == limit or (rows and limited):
+        if len(rows) == limit or (rows and is_limited):
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
         quick = len(rows) < limit and time.monotonic() - began < QUICK_FETCH
@@ -134,16 +152,28 @@ class Fetcher(DatabaseThread):
         self._held.update(((job.id, job.claim), job) for job in jobs)
         if rows:  # SAFETY: after `held` has them; until here `is_fetching` covers them
             self._claim = rows[0][12]
-        # A job that waits here when the process dies loses an attempt, which must not be its last.
-        last = {job.id for job in jobs if job.attempt >= job.max_attempts}
-        back = [job for job in jobs[free:] if job.id in last] if last else []
-        pool.careful = bool(last)
-        for job in back:
-            pool.more = True
-            self._give_back(hand_back(job))
+        pool.careful = any(job.attempt >= job.max_attempts for job in jobs)
+        if pool.careful:
+            jobs = self._without_waiting_last_attempts(pool, jobs, free)
         # PERF: last, because the threads start to run now.
-        pool.add([job for job in jobs if job not in back] if back else jobs)
+        pool.add(jobs)
         return len(rows)
+
+    def _without_waiting_last_attempts(
+        self, pool: Pool, jobs: Sequence[Job], free: int
+    ) -> list[Job]:
+        """Hand back jobs that would wait here for their last attempt, and return the others.
+
+        A job that waits here when the process dies loses an attempt, which must not be its last.
+        """
+        result = [*jobs[:free]]
+        for job in jobs[free:]:
+            if job.attempt < job.max_attempts:
+                result.append(job)
+            else:
+                pool.more = True
+                self._give_back(hand_back(job))
+        return result
 
     def is_fetching(self, claim: int) -> bool:
         """Return whether the response to this fetch may still arrive."""
@@ -155,12 +185,13 @@ class Fetcher(DatabaseThread):
         if self._claim is None:
             ((self._claim,),) = db.run(conn, SQL["claim"])
         params = {"queue": queue, "limit": limit, "claim": self._claim, **self._params}
+        marks = self._marks.get(queue)
         try:
             if queue in self._limited:
                 with db.transaction(conn):
                     db.run(conn, SQL["lock_queue"], params)
                     rows = db.run(conn, _FETCH["pick_limited"], params)
-            elif marks := self._marks.get(queue):
+            elif marks:
                 rows = db.run(conn, _FETCH["pick_on"], params | marks)
             else:
                 rows = db.run(conn, _FETCH["pick"], params)
@@ -180,8 +211,10 @@ class Fetcher(DatabaseThread):
             self._marks.pop(queue, None)
         elif rows and queue not in self._limited:
             marks = self._marks.setdefault(queue, dict(_NO_MARKS))
-            for n, row in {row[10]: row for row in rows}.items():  # the last of each priority
-                marks[f"at_{n}"], marks[f"id_{n}"] = row[9], row[0]
+            last_rows = {row[10]: row for row in rows}  # of each priority
+            for priority, row in last_rows.items():
+                marks[f"at_{priority}"] = row[9]
+                marks[f"id_{priority}"] = row[0]
 
 
 def _job(row: Row) -> Job:
@@ -190,12 +223,17 @@ def _job(row: Row) -> Job:
     PostgreSQL stores numbers and nested lists that Python cannot read: only the job with such a
     value fails.
     """
-    id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
+    id, kind, queue, args, attempt, max_attempts, claim, metadata, *times = row[:12]
+    unreadable = ""
     try:
-        job = Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
+        args = loads(args)
+        metadata = loads(metadata)
     except (ValueError, RecursionError) as err:
-        job = Job(id, kind, queue, {}, attempt, most, claim, {}, *rest)
-        job.unreadable = f"its arguments or metadata cannot be read: {err}"
+        unreadable = f"its arguments or metadata cannot be read: {err}"
+        args = {}
+        metadata = {}
+    job = Job(id, kind, queue, args, attempt, max_attempts, claim, metadata, *times)
+    job.unreadable = unreadable
     job.failures = row[13]
     return job
 
@@ -205,6 +243,7 @@ _FETCH = {
     name: Template(SQL["fetch"].replace("$picked", SQL[name])).substitute(scans=_SCANS)
     for name in ("pick", "pick_on", "pick_limited")
 }
-_NO_MARKS: dict[str, object] = {
-    name: value for n in PRIORITIES for name, value in ((f"at_{n}", "-infinity"), (f"id_{n}", 0))
-}
+_NO_MARKS: dict[str, object] = {}
+for _priority in PRIORITIES:
+    _NO_MARKS[f"at_{_priority}"] = "-infinity"
+    _NO_MARKS[f"id_{_priority}"] = 0

@@ -50,7 +50,9 @@ class Heartbeat(DatabaseThread):
         super().__init__("job-heartbeat", self._step, connect, patience, last_step=self._resign)
         self._interval = options.heartbeat
         lease = min(options.rescue_after, LEASE * options.heartbeat)
-        self._cancel, self._holds, self._changed = cancel, holds, changed
+        self._cancel = cancel
+        self._holds = holds
+        self._changed = changed
         self._strays: set[tuple[int, int]] = set()  # runs unknown to us at the last heartbeat
         self._params = {
             "worker": options.id,
@@ -75,10 +77,12 @@ class Heartbeat(DatabaseThread):
         """Count a run for the plots. The next heartbeat records it."""
         if result.outcome == "handed_back":
             return
-        failed = result.outcome in ("retried", "discarded")
+        column = 0
+        if result.outcome in ("retried", "discarded"):
+            column = 1
         with self._lock:
             row = self._ended[result.job.queue]
-            row[failed] += 1
+            row[column] += 1
             row[2] += seconds
 
     def _step(self) -> None:
@@ -102,18 +106,20 @@ class Heartbeat(DatabaseThread):
         if not self.registered.is_set():
             self.registered.set()
             self._changed()
-        led, rows = self.leading, db.run(conn, SQL["lead"], self._params)
+        rows = db.run(conn, SQL["lead"], self._params)
+        was_leading = self.leading
         self.leading = rows[0][0]
-        if self.leading and not led:
+        if self.leading and not was_leading:
             self._changed()
         return [(id, claim, cancelled) for _, id, claim, cancelled in rows if id is not None]
 
     def _end_strays(self, runs: Sequence[Run]) -> None:
         """End the runs that are recorded as ours and were unknown to us twice."""
         strays = {(id, claim) for id, claim, _ in runs if not self._holds(id, claim)}
-        again, self._strays = strays & self._strays, strays
-        if again:
-            ids, claims = map(list, zip(*again))
+        abandoned = strays & self._strays
+        self._strays = strays
+        if abandoned:
+            ids, claims = map(list, zip(*abandoned))
             params = self._params | {"ids": ids, "claims": claims, "why": STRAY}
             for run in db.run(self.connection(), RESCUE["strays"], params):
                 log_rescue(run, STRAY)
@@ -123,7 +129,12 @@ class Heartbeat(DatabaseThread):
             ended = dict(self._ended)
             self._ended.clear()
         if ended:
-            names = ("completed", "failed", "seconds")
-            columns = dict(zip(names, map(list, zip(*ended.values()))))
+            completed, failed, seconds = map(list, zip(*ended.values()))
+            params = {
+                "names": list(ended),
+                "completed": completed,
+                "failed": failed,
+                "seconds": seconds,
+            }
             # An error here loses these figures, but no job.
-            db.run(self.connection(), SQL["count_minute"], {"names": list(ended), **columns})
+            db.run(self.connection(), SQL["count_minute"], params)

@@ -55,8 +55,10 @@ class JobThread:
         inbox: SimpleQueue[Job | None],
         finished: Callable[[Result, float], None],
     ) -> None:
-        self._options, self._inbox, self._finished = options, inbox, finished
-        self._own = ThreadConnection(options.connect)
+        self._options = options
+        self._inbox = inbox
+        self._finished = finished
+        self._thread_conn = ThreadConnection(options.connect)
         # LOCK: guards the six below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -75,7 +77,7 @@ class JobThread:
             if self._job is None or now < self._deadline:
                 return False
             # SAFETY: read inside the lock: after it, the thread may open one for its next job.
-            conn = self._own.conn
+            conn = self._thread_conn.conn
             if self._fired:
                 if conn is not None and not self._lost and now >= self._deadline + CUT:
                     self._lost = conn.shut_down()
@@ -89,7 +91,9 @@ class JobThread:
     def busy_for(self, now: float) -> float:
         """Return for how many seconds the current job has run, 0.0 without one."""
         with self._lock:
-            return now - self._started if self._job is not None else 0.0
+            if self._job is None:
+                return 0.0
+            return now - self._started
 
     def abandon(self, why: str) -> Result | None:
         """Abandon the thread, which ends when it can.
@@ -98,7 +102,8 @@ class JobThread:
         then it continues or ends by itself.
         """
         with self._lock:
-            job, self._job = self._job, None
+            job = self._job
+            self._job = None
             self._abandoned = job is not None
         if job is None:
             return None
@@ -120,14 +125,14 @@ class JobThread:
                 break
             self._finished(result, time.monotonic() - started)
             job = self._next()
-        self._own.close()
+        self._thread_conn.close()
 
     def _next(self) -> Job | None:
         """Wait for a job; after IDLE without a connection, because the server has few."""
         try:
             return self._inbox.get(timeout=IDLE)
         except Empty:
-            self._own.close()
+            self._thread_conn.close()
             return self._inbox.get()
 
     def _open(self) -> None:
@@ -136,10 +141,10 @@ class JobThread:
         The actions of the job may use it without a test of their own. A job that finds it lost
         nevertheless is refunded.
         """
-        conn = self._own.conn
+        conn = self._thread_conn.conn
         if conn is not None and not conn.closed and not conn.is_alive():
             conn.mark_lost()
-        self._own.connection()
+        self._thread_conn.connection()
 
     def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut is raised at most once per job, and never after a _disarm() that
@@ -160,9 +165,10 @@ class JobThread:
         except TimedOut:
             self._disarm()
         if ended is None or (self._fired and ended[0].state != "completed"):
-            ended = self._timed_out(job, f"the job took longer than {seconds:g} s")
+            why = f"the job took longer than {seconds:g} s"
+            ended = self._timed_out(job, why)
         if self._fired:
-            self._own.close()
+            self._thread_conn.close()
         result, error = ended
         if error is not None and not self._abandoned:
             # SAFETY: logged here, not in _run_job: TimedOut must not be raised inside the lock of a
@@ -172,13 +178,17 @@ class JobThread:
 
     def _timed_out(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
         error = TimeoutError(why)
-        delay = retry_delay(self._options.kinds[job.kind].retry, job, error)
-        conn = self._own.conn
-        lost = self._lost or (conn is not None and conn.broken)
-        return failed(job, why, delay=delay, lost=lost), error
+        kind = self._options.kinds[job.kind]
+        delay = retry_delay(kind.retry, job, error)
+        lost = self._lost
+        conn = self._thread_conn.conn
+        if conn is not None and conn.broken:
+            lost = True
+        result = failed(job, why, delay=delay, lost=lost)
+        return result, error
 
     def _run_job(self, job: Job) -> Ended:
-        job.connect = self._own.connection
+        job.connect = self._thread_conn.connection
         kind = self._options.kinds[job.kind]
         try:
             job.checkpoint()
@@ -196,9 +206,10 @@ class JobThread:
         except TimedOut:
             raise
         except BaseException as err:
-            lost = self._own.conn is not None and self._own.conn.closed  # its user closes it
+            conn = self._thread_conn.conn
+            lost = conn is not None and conn.closed  # its user closes it
             if not self._is_idle():
-                self._own.close()
+                self._thread_conn.close()
             try:
                 return error_result(job, err, kind.retry, lost=lost), err
             except (Exception, SystemExit) as worse:  # the error cannot be formatted
@@ -207,12 +218,17 @@ class JobThread:
 
     def _is_idle(self) -> bool:
         """Return whether no transaction is open on the connection."""
-        conn = self._own.conn
-        return conn is None or conn.closed or conn.info.transaction_status == TransactionStatus.IDLE
+        conn = self._thread_conn.conn
+        if conn is None or conn.closed:
+            return True
+        return conn.pgconn.transaction_status == TransactionStatus.IDLE
 
     def _arm(self, job: Job, deadline: float) -> None:
         with self._lock:
-            self._job, self._fired, self._lost, self._deadline = job, False, False, deadline
+            self._job = job
+            self._fired = False
+            self._lost = False
+            self._deadline = deadline
             self._started = time.monotonic()
 
     def _disarm(self) -> None:
@@ -228,13 +244,17 @@ def run_kind(kind: Kind, job: Job) -> None:
         raise ForgeError(job.unreadable, code="F711")
     if kind.args is not None:
         job.args = read_args(kind.args, job.raw_args, kind.name)
-    call = kind.discarded if "discarded" in job.metadata else kind.work
-    if call is not None:
-        call(job)
+    handler = kind.work
+    if "discarded" in job.metadata:
+        handler = kind.discarded
+    if handler is not None:
+        handler(job)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
     """Raise `error` in `thread` at its next bytecode; None withdraws an error not raised yet."""
     ident = ctypes.c_ulong(thread.ident or 0)
-    reference = ctypes.py_object(error) if error is not None else None
+    reference = None
+    if error is not None:
+        reference = ctypes.py_object(error)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, reference)

@@ -57,8 +57,8 @@ class Pool:
 
     def start(self) -> None:
         """Start the threads."""
-        for each in self.threads:
-            each.thread.start()
+        for job_thread in self.threads:
+            job_thread.thread.start()
 
     def fetch_limit(self) -> int:
         """Return how many jobs to fetch now.
@@ -66,9 +66,13 @@ class Pool:
         0 while it is better to wait until more can be fetched at once.
         """
         with self._lock:
-            most = self.size + (0 if self.careful else self._ahead_now())
-            limit = most - self._held
-            return limit if self._held < self.size or 2 * limit >= most else 0
+            capacity = self.size
+            if not self.careful:
+                capacity += self._ahead_now()
+            limit = capacity - self._held
+            if self._held >= self.size and 2 * limit < capacity:
+                return 0
+            return limit
 
     @property
     def free(self) -> int:
@@ -94,28 +98,31 @@ class Pool:
 
     def check(self, now: float) -> None:
         """Enforce time limits, and replace threads if their job never returns."""
-        for each in list(self.threads):
-            if each.check(now):
-                self._replace(each)
+        for job_thread in list(self.threads):
+            if job_thread.check(now):
+                self._replace(job_thread)
 
     def surplus(self, now: float) -> list[Result]:
         """Return results that hand back jobs fetched ahead, while long jobs run before them."""
         waiting = self.inbox.qsize() - self._ahead
-        if waiting <= 0 or min(each.busy_for(now) for each in list(self.threads)) < QUICK:
+        if waiting <= 0:
+            return []
+        if min(job_thread.busy_for(now) for job_thread in list(self.threads)) < QUICK:
             return []
         with self._lock:
             self._mean = max(self._mean, QUICK)
         results = self.take_back()
         for result in results[: self._ahead]:
             self.inbox.put(result.job)
+        surplus = results[self._ahead :]
         with self._lock:
-            self._held -= len(results[self._ahead :])
-        return results[self._ahead :]
+            self._held -= len(surplus)
+        return surplus
 
     @property
     def stuck(self) -> int:
         """Number of threads that were replaced and are still in their jobs."""
-        self._abandoned = [each for each in self._abandoned if each.thread.is_alive()]
+        self._abandoned = [old for old in self._abandoned if old.thread.is_alive()]
         return len(self._abandoned)
 
     def take_back(self) -> list[Result]:
@@ -138,7 +145,9 @@ class Pool:
         """
         if self._mean >= QUICK:
             return 0
-        return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
+        mean = max(self._mean, 1e-6)
+        number = int(self.size * AHEAD / mean)
+        return max(self._ahead, min(number, MOST_AHEAD))
 
     def _new_thread(self, name: str) -> JobThread:
         return JobThread(name, self._options, self.inbox, self.finished)

@@ -59,38 +59,42 @@ class Worker:
         on_stuck: Callable[[], object] | None = None,
         **options: Any,
     ) -> None:
-        known = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
+        by_name = {}
+        for name, kind in kinds.items():
+            by_name[name] = kind if isinstance(kind, Kind) else Kind(name, kind)
         shared = WorkerOptions(
             id=uuid.uuid4(),
             connect=connect,
             connect_by_index=_by_index(connect),
-            kinds=known,
-            discarded_kinds=kinds_with_discarded(known),
+            kinds=by_name,
+            discarded_kinds=kinds_with_discarded(by_name),
             queues=queues,
             **options,
         )
         self.id = shared.id
         """New for each worker, never a host name, so that old claims stay invalid."""
-        self._observer, self._on_stuck = observer, on_stuck
+        self._observer = observer
+        self._on_stuck = on_stuck
         self._running = False
         # By id and claim, from the fetch until its result is recorded.
         self._held: dict[tuple[int, int], Job] = {}
-        names = ["c", *("j:" + name for name in queues)]
+        payloads = ["c", *("j:" + queue for queue in queues)]
         self._listener = Listener(
-            names, on_payload=self._notified, listen=bool(listen), nudger=nudger
+            payloads, on_payload=self._notified, listen=listen is not None, nudger=nudger
         )
         numbers = count(1)
-        self._pools = {
-            name: Pool(name, shared, numbers, done=self._done, wants_jobs=self._listener.set)
-            for name in queues
-        }
+        wake = self._listener.set
+        self._pools = {}
+        for queue in queues:
+            self._pools[queue] = Pool(queue, shared, numbers, done=self._done, wants_jobs=wake)
         inboxes = [pool.inbox for pool in self._pools.values()]
         self._completer = Completer(shared, inboxes, self._recorded)
         self._heartbeat = Heartbeat(shared, self._cancel, self._holds, self._wake_all)
         self._maintainer = Maintainer(shared, periodic, retention, lambda: self._heartbeat.leading)
         self._timeouts = DatabaseThread("job-timeouts", self._enforce_timeouts, None)
-        limits = [shared.timeout, *(kind.timeout for kind in known.values() if kind.timeout)]
-        self._tick = min(0.5, shared.heartbeat, min(limits) / 4)
+        timeouts = [kind.timeout for kind in by_name.values() if kind.timeout]
+        shortest = min([shared.timeout, *timeouts])
+        self._tick = min(0.5, shared.heartbeat, shortest / 4)
         self._fetcher = Fetcher(
             shared,
             _by_index(listen) if listen else shared.connect_by_index,
@@ -192,7 +196,8 @@ class Worker:
                 self._completer.put(result)
         stuck = sum(pool.stuck for pool in self._pools.values())
         if self._on_stuck is not None and stuck >= MOST_STUCK:
-            on_stuck, self._on_stuck = self._on_stuck, None
+            on_stuck = self._on_stuck
+            self._on_stuck = None
             on_stuck()
         self._timeouts.rest(self._tick)
 
@@ -200,19 +205,21 @@ class Worker:
         return (id, claim) in self._held or self._fetcher.is_fetching(claim)
 
     def _cancel(self, id: int, claim: int) -> None:
-        if (job := self._held.get((id, claim))) is not None:
+        job = self._held.get((id, claim))
+        if job is not None:
             job.cancelled = True
 
     def _end(self, pool: Pool, deadline: float) -> None:
-        for each in pool.threads:
-            each.thread.join(max(0.0, deadline - time.monotonic()))
-            if each.thread.is_alive():
-                ran = each.busy_for(time.monotonic())
-                result = each.abandon("the worker stopped before the job was done")
+        for job_thread in pool.threads:
+            thread = job_thread.thread
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                seconds = job_thread.busy_for(time.monotonic())
+                result = job_thread.abandon("the worker stopped before the job was done")
                 if result is not None:
-                    self._done(result, ran)
+                    self._done(result, seconds)
                 else:
-                    each.thread.join(1.0)  # it was about to end
+                    thread.join(1.0)  # it was about to end
 
 
 def _by_index(connect: Connect) -> Connect:
