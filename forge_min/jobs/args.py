@@ -29,16 +29,19 @@ def pack(value: Any) -> Any:
     A dataclass becomes an object, a tuple a list, a UUID, Decimal or time a text.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        return {name: pack(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {name: pack(each) for name, each in value.items()}
+        return {name: pack(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [pack(each) for each in value]
+        return [pack(entry) for entry in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime | date):
         return value.isoformat()
-    return str(value) if isinstance(value, UUID | Decimal) else value
+    if isinstance(value, UUID | Decimal):
+        return str(value)
+    return value
 
 
 def read_args(cls: type, value: Any, kind: str) -> Any:
@@ -57,13 +60,14 @@ def reader(hint: Any) -> Read:
 
     Raises TypeError for a type that arguments cannot have.
     """
-    origin, inner = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint]
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin in (Union, UnionType):
-        return partial(_union, [reader(each) for each in inner], hint)
+        return partial(_union, [reader(arm) for arm in inner], hint)
     if origin is Literal:
-        return partial(_one_of, {each: each for each in inner})
+        return partial(_one_of, {value: value for value in inner})
     if origin is list or (origin is tuple and inner[1:] == (...,)):
         return partial(_many, reader(inner[0]), origin)
     if origin is dict and inner[0] is str:
@@ -72,8 +76,9 @@ def reader(hint: Any) -> Read:
         if dataclasses.is_dataclass(hint):
             return _fields(hint)
         if issubclass(hint, Enum):
-            return partial(_one_of, {each.value: each for each in hint})
-    raise TypeError(f"{getattr(hint, '__name__', hint)} is not a type for the arguments of a job")
+            return partial(_one_of, {member.value: member for member in hint})
+    name = getattr(hint, "__name__", hint)
+    raise TypeError(f"{name} is not a type for the arguments of a job")
 
 
 def _refuse(wrong: Errors, at: str, code: str, message: str) -> None:
@@ -88,8 +93,9 @@ def _plain(types: tuple[type, ...], message: str, value: Any, at: str, wrong: Er
 
 
 def _from_text(make: Callable[[str], Any], name: str, value: Any, at: str, wrong: Errors) -> Any:
+    text = value if isinstance(value, str) else ""
     try:
-        return make(value if isinstance(value, str) else "")
+        return make(text)
     except (ValueError, ArithmeticError):
         return _refuse(wrong, at, "type", f"must be the text of a {name}")
 
@@ -115,8 +121,8 @@ _SCALARS: dict[Any, Read] = {
 
 
 def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: Errors) -> Any:
-    for each, result in values.items():
-        if value == each and type(value) is type(each):
+    for choice, result in values.items():
+        if value == choice and type(value) is type(choice):
             return result
     return _refuse(wrong, at, "choice", f"must be one of {', '.join(map(repr, values))}")
 
@@ -133,33 +139,38 @@ def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: Errors) -> A
 def _many(item: Read, into: Callable[[list[Any]], Any], value: Any, at: str, wrong: Errors) -> Any:
     if not isinstance(value, list):
         return _refuse(wrong, at, "type", "must be a list")
-    return into([item(each, f"{at}/{n}", wrong) for n, each in enumerate(value)])
+    entries = [item(entry, f"{at}/{index}", wrong) for index, entry in enumerate(value)]
+    return into(entries)
 
 
 def _named(item: Read, value: Any, at: str, wrong: Errors) -> Any:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         return _refuse(wrong, at, "type", "must be an object")
-    return {name: item(each, f"{at}/{name}", wrong) for name, each in value.items()}
+    return {name: item(entry, f"{at}/{name}", wrong) for name, entry in value.items()}
 
 
 def _fields(cls: type) -> Read:
     hints = get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
-    readers = {name: reader(hints[name]) for name in fields}
-    missing = dataclasses.MISSING
-    needed = {n for n, f in fields.items() if f.default is f.default_factory is missing}
+    readers = {}
+    required = set()
+    for field in dataclasses.fields(cls):
+        if field.init:
+            readers[field.name] = reader(hints[field.name])
+            if field.default is field.default_factory is dataclasses.MISSING:
+                required.add(field.name)
 
     def read(value: Any, at: str, wrong: Errors) -> Any:
         if not isinstance(value, dict):
             return _refuse(wrong, at, "type", "must be an object")
-        before = len(wrong)
-        for name in sorted(needed - value.keys()):
+        errors_before = len(wrong)
+        for name in sorted(required - value.keys()):
             _refuse(wrong, f"{at}/{name}", "required", "is required")
-        for name in value.keys() - fields.keys():
+        for name in value.keys() - readers.keys():
             _refuse(wrong, f"{at}/{name}", "unknown", "is not an argument of this kind")
-        known = fields.keys() & value.keys()
-        values = {name: readers[name](value[name], f"{at}/{name}", wrong) for name in known}
-        if len(wrong) > before:
+        values = {}
+        for name in readers.keys() & value.keys():
+            values[name] = readers[name](value[name], f"{at}/{name}", wrong)
+        if len(wrong) > errors_before:
             return None
         try:
             return cls(**values)

@@ -43,12 +43,13 @@ def insert_many_tx(conn: Conn, jobs: Iterable[NewJob], *, ids: bool = False) -> 
     """
     with db.errors_translated(), db.transaction(conn), insert_span("jobs"):
         result: list[int] = []
+        numbers = None
         if ids:
             jobs = list(jobs)
-            wanted = sum(job.unique is None for job in jobs)
-            result = [row[0] for row in db.run(conn, SQL["ids"], {"count": wanted})]
+            count = sum(job.unique is None for job in jobs)
+            result = [id for (id,) in db.run(conn, SQL["ids"], {"count": count})]
+            numbers = iter(result)
         bulk = _Bulk(jobs, catalogue_of(conn))
-        numbers = iter(result) if ids else None
         _copy(conn, "", bulk.plain(), numbers)
         if bulk.left:
             ((now,),) = db.run(conn, "select now()")
@@ -57,7 +58,9 @@ def insert_many_tx(conn: Conn, jobs: Iterable[NewJob], *, ids: bool = False) -> 
             result.insert(index, insert_tx(conn, **job._asdict()))
         notify_workers(conn, bulk.due)
         notify_workers(conn, bulk.waiting, quiet=True)
-    return result if ids else bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
+    if ids:
+        return result
+    return bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
 
 
 class _Bulk:
@@ -82,7 +85,7 @@ class _Bulk:
     def plain(self) -> Iterator[str]:
         """Yield kind, queue, args, priority, max_attempts, metadata."""
         # For jobs that differ only in arguments: kind, (kind, queue), the line's text around them.
-        known: dict[tuple[Any, ...], tuple[Kind, tuple[str, str], str, str]] = {}
+        lines: dict[tuple[Any, ...], tuple[Kind, tuple[str, str], str, str]] = {}
         for numbered in self._jobs:
             job = numbered[1]
             if job[5:] != NO_EXTRAS:
@@ -93,12 +96,13 @@ class _Bulk:
                 continue
             options = (job[0], job[2], job[3], job[4])
             try:
-                kind, label, head, tail = known[options]
+                kind, label, head, tail = lines[options]
             except (KeyError, TypeError):  # the check rejects an unhashable option
-                good = check_job(job, self._catalogue)
-                kind, label = find_kind(self._catalogue, job.kind), (good.kind, good.queue)
-                head, tail = self._around(good)
-                known[options] = kind, label, head, tail
+                checked = check_job(job, self._catalogue)
+                kind = find_kind(self._catalogue, job.kind)
+                label = (checked.kind, checked.queue)
+                head, tail = self._around(checked)
+                lines[options] = (kind, label, head, tail)
             args = encode_args(kind, job.args)
             self.due[label] += 1
             yield head + _escaped(args) + tail
@@ -110,14 +114,24 @@ class _Bulk:
             if job.unique is not None:
                 self.unique.append(numbered)
                 continue
-            good = check_job(job, self._catalogue)
-            at = max(now, good.scheduled_at or now + timedelta(seconds=good.delay))
-            of, state = (self.waiting, "scheduled") if at > now else (self.due, "available")
-            of[good.kind, good.queue] += 1
-            tags = _escaped(db.sql_array(good.tags)) if good.tags else "{}"
-            key = r"\N" if good.limit_key is None else _escaped(good.limit_key)
-            head, tail = self._around(good)
-            line = head + _escaped(good.args) + tail
+            checked = check_job(job, self._catalogue)
+            label = (checked.kind, checked.queue)
+            at = checked.scheduled_at or now + timedelta(seconds=checked.delay)
+            if at > now:
+                state = "scheduled"
+                self.waiting[label] += 1
+            else:
+                at = now
+                state = "available"
+                self.due[label] += 1
+            tags = "{}"
+            if checked.tags:
+                tags = _escaped(db.sql_array(checked.tags))
+            key = r"\N"
+            if checked.limit_key is not None:
+                key = _escaped(checked.limit_key)
+            head, tail = self._around(checked)
+            line = head + _escaped(checked.args) + tail
             yield f"{line}\t{state}\t{at.isoformat()}\t{tags}\t{key}"
 
     def _around(self, job: CheckedJob) -> tuple[str, str]:
@@ -133,11 +147,13 @@ def _copy(conn: Conn, more: str, lines: Iterator[str], ids: Iterator[int] | None
     more: columns after the usual ones.
     ids: of the lines; None = the server assigns them.
     """
-    sql = Template(SQL["copy"]).substitute(more=more + ("" if ids is None else ", id"))
     if ids is not None:
+        more += ", id"
         lines = (f"{line}\t{id}" for line, id in zip(lines, ids))
+    sql = Template(SQL["copy"]).substitute(more=more)
     with conn.cursor() as cursor, cursor.copy(sql) as copy:
-        lock, conn.lock = conn.lock, _RefusingLock()  # type: ignore[assignment]
+        lock = conn.lock
+        conn.lock = _RefusingLock()  # type: ignore[assignment]
         try:
             while chunk := list(islice(lines, CHUNK)):
                 copy.write("\n".join(chunk) + "\n")
@@ -159,4 +175,6 @@ class _RefusingLock:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_ESCAPED) if "\\" in text or not text.isprintable() else text
+    if "\\" in text or not text.isprintable():
+        return text.translate(_ESCAPED)
+    return text

@@ -19,7 +19,8 @@ from .new_job import ENDED, LIVE, is_valid_text
 SQL = db.load_sql("forge_min.jobs", "control.sql")
 SQL["discard"] = with_notice(SQL["discard"])
 STATES = (*LIVE, *ENDED)
-_MOST_ID, _MOST_ROWS = 2**63 - 1, 10_000
+_MOST_ID = 2**63 - 1
+_MOST_ROWS = 10_000
 ACTIONS = ("retry", "cancel", "discard")
 Row = dict[str, Any]
 """The JSON form of a row: its columns by name."""
@@ -44,15 +45,19 @@ def list_jobs(
     Raises Invalid F721 for an unknown state, F725 for a text that no job can have.
     """
     _check(queue=queue, kind=kind, tags=tag)
-    wrong = sorted(set(states or ()) - set(STATES))
-    if wrong:
-        message = f"{wrong[0]!r} is not a state of a job; states are {', '.join(STATES)}"
+    unknown = sorted(set(states or ()) - set(STATES))
+    if unknown:
+        message = f"{unknown[0]!r} is not a state of a job; states are {', '.join(STATES)}"
         raise Invalid([], message, code="F721")
+    if ids is not None:
+        ids = [id for id in ids if id <= _MOST_ID]
+    if before is not None:
+        before = min(before, _MOST_ID)
     params = {
-        "ids": None if ids is None else [id for id in ids if id <= _MOST_ID],
+        "ids": ids,
         "states": states and list(states),
         "queue": queue, "kind": kind, "tag": tag,
-        "before": None if before is None else min(before, _MOST_ID),
+        "before": before,
         "limit": min(max(limit, 1), _MOST_ROWS),
     }  # fmt: skip
     return [row[0] for row in db.run(conn, SQL["list"], params)]
@@ -60,7 +65,9 @@ def list_jobs(
 
 def show_job(conn: Conn, id: int) -> Row:
     """Return one job with all its columns and its worker. Raises NotFound F722."""
-    rows = db.run(conn, SQL["show"], {"id": id}) if id <= _MOST_ID else []
+    rows = []
+    if id <= _MOST_ID:
+        rows = db.run(conn, SQL["show"], {"id": id})
     if not rows:
         raise NotFound(f"job {id} was not found", code="F722")
     row: Row = rows[0][0]
@@ -81,14 +88,15 @@ def change_jobs(
     Returns id → state after the change, without ids that were not found.
     """
     assert action in ACTIONS
-    known = [id for id in dict.fromkeys(ids) if id <= _MOST_ID]
-    params = {"ids": known, "discarded_kinds": list(discarded_kinds)}
+    ids = [id for id in dict.fromkeys(ids) if id <= _MOST_ID]
+    params = {"ids": ids, "discarded_kinds": list(discarded_kinds)}
     rows = db.run(conn, SQL[action], params)
-    if action == "cancel" and any(state == "running" for _, _, state in rows):
+    if action != "cancel":
+        for queue in {queue for _, queue, _ in rows}:
+            db.nudge(conn, "j:" + queue)
+    elif any(state == "running" for _, _, state in rows):
         db.nudge(conn, "c")
-    for queue in {queue for _, queue, _ in rows} if action != "cancel" else ():
-        db.nudge(conn, "j:" + queue)
-    return dict(db.run(conn, SQL["states"], {"ids": known}))
+    return dict(db.run(conn, SQL["states"], {"ids": ids}))
 
 
 def pause(conn: Conn, queue: str) -> None:
@@ -122,8 +130,8 @@ def limit(
     """
     number, seconds = rate or (None, None)
     _check(queue=queue)
-    for value, least in ((running, 0), (per_key, 1), (number, 1)):
-        if value is not None and not least <= value < 2**31:
+    for value, lowest in ((running, 0), (per_key, 1), (number, 1)):
+        if value is not None and not lowest <= value < 2**31:
             raise _invalid_limit(value)
     if seconds is not None and not 0 < seconds <= LONGEST:
         raise _invalid_limit(seconds)
@@ -143,7 +151,8 @@ def stats(conn: Conn) -> Row:
     """
     refresh_counts(conn)
     names = ("queues", "workers", "unknown", "unworked", "periodic")
-    return _first_columns(conn, names) | {"storage": db.run(conn, SQL["storage"])[0][0]}
+    ((storage,),) = db.run(conn, SQL["storage"])
+    return _first_columns(conn, names) | {"storage": storage}
 
 
 def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Row:
@@ -158,11 +167,11 @@ def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: flo
     (number of living workers).
     """
     counts, oldest = count_jobs(conn)
+    state = _first_columns(conn, ("queues", "unknown", "unworked", "discarded"))
     params = {"timeouts": json.dumps(dict(timeouts)), "timeout": timeout, "grace": grace}
-    rows = _first_columns(conn, ("queues", "unknown", "unworked", "discarded"))
     stuck = [row[0] for row in db.run(conn, SQL["stuck"], params)]
     ((alive,),) = db.run(conn, SQL["alive"])
-    return rows | {"stuck": stuck, "counts": counts, "oldest": oldest, "alive": alive}
+    return state | {"stuck": stuck, "counts": counts, "oldest": oldest, "alive": alive}
 
 
 def _first_columns(conn: Conn, names: Sequence[str]) -> Row:
@@ -207,10 +216,13 @@ def _invalid_limit(value: float) -> Invalid:
 
 def moment(text: str | None) -> str:
     """Return a time of the database for display: in UTC, to the second."""
+    if not text:
+        return ""
     try:
-        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}" if text else ""
+        time = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):  # outside the range of Python
-        return text or ""
+        return text
+    return f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def describe_attempt(error: Mapping[str, Any]) -> str:
@@ -218,15 +230,19 @@ def describe_attempt(error: Mapping[str, Any]) -> str:
 
     Its time is that of the entry: the end of the run, or the rescue.
     """
-    note = " (its connection was lost; not counted)" if error.get("refunded") else ""
-    title = f"Attempt {error.get('attempt')}{note}, recorded at {error.get('at')}"
-    return f"{title}: {error.get('error')}"
+    title = f"Attempt {error.get('attempt')}"
+    if error.get("refunded"):
+        title += " (its connection was lost; not counted)"
+    return f"{title}, recorded at {error.get('at')}: {error.get('error')}"
 
 
 def limits(queue: Mapping[str, Any]) -> str:
     """Return the limits of a queue of `stats` for display."""
-    parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
-    parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
+    parts = []
+    if queue["max_running"] is not None:
+        parts.append(f"{queue['max_running']} at once")
+    if queue["max_per_key"]:
+        parts.append(f"{queue['max_per_key']} a key")
     if queue["rate_count"]:
         parts.append(f"{queue['rate_count']} in {duration(queue['rate_seconds'])}")
     return ", ".join(parts)

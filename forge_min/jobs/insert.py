@@ -44,19 +44,21 @@ def insert_tx(conn: Conn, kind: str | type[Any], args: Any = None, **options: An
     """
     catalogue = catalogue_of(conn)
     job = check_job(NewJob(kind, args, **options), catalogue)
-    due = job.delay <= 0 and job.scheduled_at is None
+    topic = "j:" + job.queue
+    is_due = job.delay <= 0 and job.scheduled_at is None
     # Whether the statement has a NOTIFY, instead of a wake-up after the commit.
-    notify = due and job.unique_key is None and db.notifies_in_transaction(conn, "j:" + job.queue)
+    notify = is_due and job.unique_key is None and db.notifies_in_transaction(conn, topic)
     with insert_span(job.kind, job.queue):
         metadata = metadata_of(job, job_cause())
+        sql, params = _statement(job, metadata, catalogue, notify)
         rows: list[tuple[Any, ...]] = []
         while not rows:  # no row if the job that counts as the same ended during the statement
-            rows = db.run(conn, *_statement(job, metadata, catalogue, notify))
+            rows = db.run(conn, sql, params)
     ((id, is_new),) = rows
     if is_new:
-        notify_workers(conn, {(job.kind, job.queue): 1}, quiet=notify or not due)
-    elif due:  # a worker may have passed over the job while it was locked
-        db.nudge(conn, "j:" + job.queue)
+        notify_workers(conn, {(job.kind, job.queue): 1}, quiet=notify or not is_due)
+    elif is_due:  # a worker may have passed over the job while it was locked
+        db.nudge(conn, topic)
     return int(id)
 
 
@@ -95,7 +97,9 @@ def job_cause() -> dict[str, str]:
 
 def metadata_of(job: CheckedJob, cause: Mapping[str, str]) -> str:
     """Return the cause and the job's own metadata as JSON text."""
-    return encode(cause if job.metadata is None else {**cause, **json.loads(job.metadata)})
+    if job.metadata is not None:
+        cause = {**cause, **json.loads(job.metadata)}
+    return encode(cause)
 
 
 def insert_span(kind: str, queue: str = "") -> AbstractContextManager[object]:
@@ -107,8 +111,10 @@ def insert_span(kind: str, queue: str = "") -> AbstractContextManager[object]:
     """
     if not is_recording():  # the job then belongs to the trace of the caller
         return nullcontext()
-    destination = {"messaging.destination.name": queue} if queue else {}
-    return span(f"insert {kind}", kind="producer", attributes=_ATTRIBUTES | destination)
+    attributes = _ATTRIBUTES
+    if queue:
+        attributes = {**attributes, "messaging.destination.name": queue}
+    return span(f"insert {kind}", kind="producer", attributes=attributes)
 
 
 def notify_workers(
@@ -121,7 +127,6 @@ def notify_workers(
     counts: (kind, queue) → number of jobs.
     quiet: whether to wake no worker, for jobs that are not due yet.
     """
-
     inserted = catalogue_of(conn).inserted
 
     def report() -> None:
@@ -129,8 +134,9 @@ def notify_workers(
             inserted(kind, queue, number)
 
     db.after_commit(conn, report)
-    for _, queue in () if quiet else counts:
-        db.nudge(conn, "j:" + queue)
+    if not quiet:
+        for _, queue in counts:
+            db.nudge(conn, "j:" + queue)
 
 
 class JobClient:
@@ -190,12 +196,21 @@ def job_fragment(
     Raises ValueError for an invalid name.
     """
     check_names(source, metadata_param, key, tenant_param or "none")
-    id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
-    names = f"{db.literal(hook.kind)}, {db.literal(resource)}, {owner}{id}"
-    unique_key, unless_waiting = "null", ""
+    id = f'{source}."{key}"'
+    tenant = ""
+    if tenant_param:
+        tenant = f"%({tenant_param})s::text, "
+    unique_key = "null"
+    unless_waiting = ""
     if hook.unique:
+        names = f"{db.literal(hook.kind)}, {db.literal(resource)}, {tenant}{id}"
         unique_key = f"concat_ws(':', {names})"
         unless_waiting = Template(SQL["unless_waiting"]).substitute(unique_key=unique_key)
+    state = "'available'"
+    delay = ""
+    if hook.delay > 0:
+        state = "'scheduled'"
+        delay = f" + interval '{float(hook.delay)} seconds'"
     return Template(SQL["fragment"]).substitute(
         source=source,
         kind=db.literal(hook.kind),
@@ -207,8 +222,8 @@ def job_fragment(
         operation=db.literal(operation),
         id=id,
         before=f", 'before', ({before})" if before else "",
-        state="'scheduled'" if hook.delay > 0 else "'available'",
-        delay=f" + interval '{float(hook.delay)} seconds'" if hook.delay > 0 else "",
+        state=state,
+        delay=delay,
         unique_key=unique_key,
         unless_waiting=unless_waiting,
     )

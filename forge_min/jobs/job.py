@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isnan
 from string import Template
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
@@ -80,7 +81,9 @@ class Snooze(Outcome):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"snoozed for {seconds} s")
-        self.seconds = min(float(seconds), LONGEST) if seconds > 0 else 0.0
+        self.seconds = 0.0
+        if seconds > 0:
+            self.seconds = min(float(seconds), LONGEST)
 
 
 class Cancelled(BaseException):
@@ -160,14 +163,14 @@ class Job(Generic[A]):
     def change(self) -> Change:
         """The write that enqueued the job. Raises ForgeError F715 when no hook did."""
         try:
-            known = {name: self.raw_args[name] for name in Change._fields[:-1]}  # without before
+            values = {name: self.raw_args[name] for name in Change._fields[:-1]}  # without before
         except KeyError:
             raise ForgeError(
                 f"job {self.id} ({self.kind}) has no change: no hook enqueued it",
                 code="F715",
                 hint="read job.args, which holds the inserted arguments",
             ) from None
-        return Change(**known, before=self.raw_args.get("before"))
+        return Change(**values, before=self.raw_args.get("before"))
 
     def checkpoint(self) -> None:
         """Let the job end here if an operator asked to cancel it.
@@ -213,8 +216,10 @@ class Job(Generic[A]):
             self._commit()
 
     def _record(self, conn: Conn, statement: str, output: Any) -> None:
-        kept = json.dumps({} if output is None else {"output": output})
-        params = {"id": self.id, "claim": self.claim, "output": kept}
+        metadata = {}
+        if output is not None:
+            metadata["output"] = output
+        params = {"id": self.id, "claim": self.claim, "output": json.dumps(metadata)}
         if not db.run(conn, SQL[statement], params):
             raise StaleClaim(f"job {self.id} was taken from this run")
 
@@ -298,10 +303,12 @@ def retry_delay(retry: Retry | None, job: Job, err: BaseException) -> float | No
         return None
     try:
         delay = float(retry(job, err))
-        return min(max(delay, 0.0), LONGEST) if delay == delay else None
     except (Exception, SystemExit):
         log.exception("retry of %s failed; the default delay is used", job.kind)
         return None
+    if isnan(delay):
+        return None
+    return min(max(delay, 0.0), LONGEST)
 
 
 def _error(message: str, trace: str = "") -> str:
@@ -334,8 +341,9 @@ def log_failure(result: Result, error: BaseException) -> None:
     with suppress(Exception, SystemExit):  # a filter of the project may raise
         job = result.job
         if result.outcome == "retried":
-            level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
-            text = f"failed at attempt {job.attempt} of {job.max_attempts}, and {again}"
+            level = logging.WARNING
+            text = f"failed at attempt {job.attempt} of {job.max_attempts}"
+            text += f", and runs again in {result.delay:.0f} s"
             if result.refund:
                 text += " (its connection was lost; the attempt is not counted)"
         elif result.outcome in _ENDS:
@@ -345,12 +353,15 @@ def log_failure(result: Result, error: BaseException) -> None:
             return
         if job.completed:
             text += ", unless the transaction that completed it is committed"
+        trace: BaseException | None = error
+        if result.outcome == "cancelled":
+            trace = None
         # An error that the job raised to end itself needs no traceback: its reason is enough.
-        own = isinstance(error, Cancel | Discard) and result.outcome != "retried"
-        reason = json.loads(result.error)["error"] if own and result.error else result.state
-        if reason != result.state:
-            text += f": {reason}"
-        trace = None if own or result.outcome == "cancelled" else error
+        if isinstance(error, Cancel | Discard) and result.outcome != "retried":
+            trace = None
+            reason = json.loads(result.error or "{}").get("error", result.state)
+            if reason != result.state:
+                text += f": {reason}"
         fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
         with suppress(ValueError):  # an invalid tenant, which is why the job failed
             fields = log_ids(job, for_job(job.metadata))

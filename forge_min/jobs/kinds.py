@@ -83,8 +83,10 @@ class WorkerOptions(NamedTuple):
 
     def seconds(self, job: Job) -> float:
         """Return for how many seconds the job may run."""
-        own = self.kinds[job.kind].timeout
-        return self.timeout if own is None else own
+        timeout = self.kinds[job.kind].timeout
+        if timeout is None:
+            return self.timeout
+        return timeout
 
 
 def kind_of(worker: Any) -> Kind:
@@ -93,11 +95,16 @@ def kind_of(worker: Any) -> Kind:
     Raises ForgeError F717 if a field of its arguments has a type without a form in JSON, F723 if
     the worker has no `work` or an invalid option.
     """
-    return _kind_of_class(worker) if isinstance(worker, type) else _kind(worker)
+    if isinstance(worker, type):
+        return _kind_of_class(worker)
+    return _kind(worker)
 
 
 def _kind(worker: Any) -> Kind:
-    options = {name: getattr(worker, name) for name in Kind._fields[2:] if hasattr(worker, name)}
+    options = {}
+    for name in Kind._fields[2:]:
+        if hasattr(worker, name):
+            options[name] = getattr(worker, name)
     kind = Kind(worker.kind, getattr(worker, "work", None), **options)
     _check(kind)
     if kind.args is not None:
@@ -116,16 +123,19 @@ _kind_of_class = lru_cache(1000)(_kind)
 
 
 def _check(kind: Kind) -> None:
-    wrong = None if callable(kind.work) else "has no work(job)"
+    fault = ""
+    if not callable(kind.work):
+        fault = "has no work(job)"
     for name in ("work", "discarded"):
-        if any(test(getattr(kind, name)) for test in _NOT_PLAIN):
-            wrong = f"has a `{name}` that returns a coroutine or a generator"
+        method = getattr(kind, name)
+        if any(test(method) for test in _NOT_PLAIN):
+            fault = f"has a `{name}` that returns a coroutine or a generator"
     seconds = kind.timeout
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
-        wrong = f"has a timeout of {seconds!r}, which is not a number of seconds above 0"
-    if wrong:
+        fault = f"has a timeout of {seconds!r}, which is not a number of seconds above 0"
+    if fault:
         raise ForgeError(
-            f"the worker of {kind.name} {wrong}",
+            f"the worker of {kind.name} {fault}",
             code="F723",
             hint="a worker has a plain method work(self, job); its thread may wait in it",
         )
@@ -155,12 +165,12 @@ class Catalogue:
 
     def kind(self, name: str) -> Kind:
         """Return a kind by its name. Raises ForgeError F716 for an unknown one if `strict`."""
-        known = self.kinds.get(name)
-        if known is None and self.strict:
+        kind = self.kinds.get(name)
+        if kind is None and self.strict:
             raise ForgeError(
                 f"no worker has the kind {name!r}, so its job would never run",
                 code="F716",
                 hint=f"kinds here: {', '.join(sorted(self.kinds)) or 'none'}; "
                 "list the class in WORKERS of a jobs.py",
             )
-        return known or Kind(name)
+        return kind or Kind(name)

@@ -103,20 +103,38 @@ def check_job(job: NewJob, catalogue: Catalogue) -> CheckedJob:
     out of range. Raises ForgeError F716 for a kind without a worker, if the catalogue is strict.
     """
     kind = find_kind(catalogue, job.kind)
-    queue = kind.queue if job.queue is None else job.queue
-    priority = kind.priority if job.priority is None else job.priority
+    queue = job.queue
+    if queue is None:
+        queue = kind.queue
+    priority = job.priority
+    if priority is None:
+        priority = kind.priority
     attempts = job.max_attempts
     if attempts is None:
-        attempts = catalogue.max_attempts if kind.max_attempts is None else kind.max_attempts
+        attempts = kind.max_attempts
+    if attempts is None:
+        attempts = catalogue.max_attempts
     args = encode_args(kind, job.args)
     unique = _check_unique(job.unique, kind.name, args)
     _check(job, kind.name, queue, priority, attempts)
-    metadata = None if job.metadata is None else to_json(job.metadata, "/metadata")
-    if metadata is not None and "discarded" in job.metadata:  # type: ignore[operator]
-        _raise([("metadata", "may not have `discarded`, which reports a discarded job")])
-    tags = list(job.tags) if job.tags else []
-    options = (priority, attempts, job.delay, job.scheduled_at, tags, metadata)
-    return CheckedJob(kind.name, queue, args, *options, *unique, job.limit_key)
+    metadata = None
+    if job.metadata is not None:
+        metadata = to_json(job.metadata, "/metadata")
+        if "discarded" in job.metadata:
+            _raise([("metadata", "may not have `discarded`, which reports a discarded job")])
+    return CheckedJob(
+        kind.name,
+        queue,
+        args,
+        priority,
+        attempts,
+        job.delay,
+        job.scheduled_at,
+        list(job.tags),
+        metadata,
+        *unique,
+        job.limit_key,
+    )
 
 
 def find_kind(catalogue: Catalogue, kind: str | type[Any]) -> Kind:
@@ -152,7 +170,8 @@ def encode_args(kind: Kind, args: Any) -> str:
 
     Raises the errors of `check_job`.
     """
-    args = {} if args is None else args
+    if args is None:
+        args = {}
     if kind.args is None and not is_dataclass(args):
         return to_json(args, "/args")
     if kind.args is not None and is_dataclass(args) and not isinstance(args, kind.args):
@@ -170,19 +189,21 @@ def encode_args(kind: Kind, args: Any) -> str:
 def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: object) -> None:
     """Check the options of an insert. The table checks updates only (0004_cheap_writes.sql)."""
     wrong = []
-    tags = job.tags if isinstance(job.tags, list | tuple) else []
-    texts = [("kind", kind), ("queue", queue), *(("tags", tag) for tag in tags)]
+    texts = [("kind", kind), ("queue", queue)]
+    has_list = isinstance(job.tags, list | tuple)
+    if has_list:
+        texts += [("tags", tag) for tag in job.tags]
     if job.limit_key is not None:
         texts.append(("limit_key", job.limit_key))
     for name, text in texts:
         if not is_valid_text(name, text):
             wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
-    for name, number, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
-        if not (type(number) is int and 1 <= number <= most):
-            wrong.append((name, f"must be a whole number from 1 to {most}"))
+    for name, number, highest in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
+        if not (type(number) is int and 1 <= number <= highest):
+            wrong.append((name, f"must be a whole number from 1 to {highest}"))
     if not (isinstance(job.delay, int | float) and abs(job.delay) <= LONGEST):
         wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
-    if tags is not job.tags or len(tags) > _MOST_TAGS:
+    if not has_list or len(job.tags) > _MOST_TAGS:
         wrong.append(("tags", f"must be a list of at most {_MOST_TAGS} texts"))
     at = job.scheduled_at
     if at is not None and (not isinstance(at, datetime) or at.tzinfo is None or job.delay):
@@ -197,17 +218,22 @@ def _check_unique(
     if option is None:
         return None, None, None
     unique = option if isinstance(option, Unique) else Unique(str(option))
-    key = _default_key(kind, args) if unique.key is None else unique.key
+    key = unique.key
+    if key is None:
+        key = _default_key(kind, args)
     wrong = []
     if not is_valid_text("unique", key):
         wrong.append(("unique", "must have a key of 1 to 500 characters"))
-    within = LONGEST if unique.within is None else unique.within
-    if not (isinstance(within, int | float) and 0 < within <= LONGEST):
+    window = unique.within
+    if window is not None and not (isinstance(window, int | float) and 0 < window <= LONGEST):
         wrong.append(("unique", f"must be within seconds above 0, at most {LONGEST:.0f}"))
     if set(unique.ended) - set(ENDED):
         wrong.append(("unique", f"may only count ended jobs that are {', '.join(ENDED)}"))
     _raise(wrong)
-    return key, [*LIVE, *unique.ended] if unique.ended else None, unique.within
+    states = None
+    if unique.ended:
+        states = [*LIVE, *unique.ended]
+    return key, states, window
 
 
 def is_valid_text(name: str, value: object) -> bool:
