@@ -165,15 +165,17 @@ class Connection(psycopg.Connection[TupleRow]):
         table, key: names of a table and of its primary key.
         Raises psycopg.Error.
         """
-        table, key = (name.replace('"', '""').replace("%", "%%") for name in (table, key))
-        sql = f'select * from "{table}" where "{key}" = any(%s) order by "{key}" for no key update'
+        table = _quoted(table)
+        key = _quoted(key)
+        sql = f"select * from {table} where {key} = any(%s) order by {key} for no key update"
         cursor = self.cursor(row_factory=dict_row)
         return cursor.execute(sql, [list(keys)]).fetchall()
 
     def note_error(self, err: Exception) -> None:
         """Close the connection if `err` means that it is lost."""
         state = getattr(err, "sqlstate", None) or ""
-        if self.broken or state.startswith(("08006", "57P")):
+        is_lost = state.startswith(("08006", "57P"))
+        if is_lost or self.broken:
             self.mark_lost()
 
     def mark_lost(self) -> None:
@@ -241,22 +243,37 @@ class Connection(psycopg.Connection[TupleRow]):
             return True
         if self.is_outdated:
             return False
-        losses, pg, poll = _losses[self.address], self.pgconn, select.poll()
+        losses = _losses[self.address]
+        poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        alive = not poll.poll(0)  # an idle connection becomes readable only when the server closes
-        if alive and (self.losses != losses or time.perf_counter() - self.last_used > _STALE_AFTER):
-            try:
+        if poll.poll(0):  # an idle connection becomes readable only when the server closes
+            return False
+        idle = time.perf_counter() - self.last_used
+        if (self.losses != losses or idle > _STALE_AFTER) and not self._responds(poll):
+            return False
+        self.losses = losses
+        self.last_used = time.perf_counter()
+        return True
+
+    def _responds(self, poll: select.poll) -> bool:
+        """Return whether the server responds to an empty query; close the connection if not."""
+        pg = self.pgconn
+        results = None
+        try:
+            with suppress(psycopg.Error):
                 pg.send_query(b"")
-                alive = bool(poll.poll(_PROBE_TIMEOUT * 1000) and self.wait(generators.execute(pg)))
-            except psycopg.Error:
-                alive = False
-            finally:
-                if pg.transaction_status != TransactionStatus.IDLE:
-                    alive = False
-                    self.close()
-        if alive:
-            self.losses, self.last_used = losses, time.perf_counter()
-        return alive
+                if poll.poll(_PROBE_TIMEOUT * 1000):
+                    results = self.wait(generators.execute(pg))
+        finally:
+            if pg.transaction_status != TransactionStatus.IDLE:
+                self.close()
+        return bool(results) and not self.closed
+
+
+def _quoted(name: str) -> str:
+    """Return an identifier for a statement with placeholders."""
+    escaped = name.replace('"', '""').replace("%", "%%")
+    return f'"{escaped}"'
 
 
 class Cursor(psycopg.Cursor[TupleRow]):
@@ -312,8 +329,9 @@ def connect(
     """
     try:
         options = conninfo_to_dict(url)
-        # If a password contains "/" instead of %2F, libpq reads the part before it as a port.
-        list(map(int, filter(None, str(options.get("port", "")).split(","))))
+        ports = str(options.get("port", ""))
+        for port in filter(None, ports.split(",")):
+            int(port)  # if a password has "/" instead of %2F, libpq reads the part before as a port
     except (psycopg.Error, ValueError):
         raise ConfigError(
             "database.url is not the address of a PostgreSQL database",
@@ -325,14 +343,14 @@ def connect(
     if "," in str(options.get("host") or options.get("hostaddr") or ""):
         values["connect_timeout"] = options.get("connect_timeout", _TIMEOUT_OF_SEVERAL)
     losses = _losses.copy()
-    often = None if prepare == "off" else 5
+    threshold = None if prepare == "off" else 5
     refused: set[servers.Address] = set()
     while True:
         try:
             conn = Connection.connect(
                 make_conninfo("", **servers.in_order(values)),
                 autocommit=True,
-                prepare_threshold=often,
+                prepare_threshold=threshold,
                 cursor_factory=Cursor,
             )
             conn.address = servers.Address(conn.info.host, str(conn.info.port))
@@ -351,17 +369,22 @@ def connect(
         conn.close()
         message = f"the server is PostgreSQL {version}; version 15 or later is required"
         raise Unavailable(message, code="F404")
-    conn.nudger, conn.observe, conn.prepared = nudger, observe, PreparedStatements(often)
-    conn.jobs, conn.losses, conn.last_used = jobs, losses[conn.address], time.perf_counter()
+    conn.nudger = nudger
+    conn.observe = observe
+    conn.jobs = jobs
+    conn.prepared = PreparedStatements(threshold)
+    conn.losses = losses[conn.address]
+    conn.last_used = time.perf_counter()
     conn.standbys = standbys or conn.standbys
     conn.add_notice_handler(partial(_note_notice, ref(conn)))  # no cycle
     return conn
 
 
-def _note_notice(conn: ref[Connection], notice: psycopg.errors.Diagnostic) -> None:
+def _note_notice(reference: ref[Connection], notice: psycopg.errors.Diagnostic) -> None:
     """Note that a cancel has ended the wait for a synchronous standby: the server only warns."""
-    if notice.source_function == "SyncRepWaitForLSN" and (found := conn()) is not None:
-        found.is_unreplicated = True
+    conn = reference()
+    if conn is not None and notice.source_function == "SyncRepWaitForLSN":
+        conn.is_unreplicated = True
 
 
 def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
@@ -371,9 +394,10 @@ def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
     """
     end = time.monotonic() + seconds
     try:
-        wanted = next(statement)
+        awaited = next(statement)
         while time.monotonic() < end:
-            wanted = statement.send((yield wanted))
+            ready = yield awaited
+            awaited = statement.send(ready)
     except StopIteration as done:
         return done.value
     raise NoResponse(f"the server did not respond within {seconds:g} s")

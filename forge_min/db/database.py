@@ -63,7 +63,8 @@ class Database:
         **options: Any,
     ) -> None:
         self.url = url
-        self._patience, self._idle = patience, idle
+        self._patience = patience
+        self._idle = idle
         self.standbys = servers.Standbys()
         self._connect = partial(connect, url, standbys=self.standbys, **options)
         self._probe = Probe(url, direct_url or url, self.standbys)
@@ -90,7 +91,9 @@ class Database:
         conn = self._open.get(threading.current_thread())
         if conn is None:
             return self._replace()
-        return conn if conn.is_fresh else self._ensure_alive(conn)
+        if conn.is_fresh:
+            return conn
+        return self._ensure_alive(conn)
 
     def reader(self) -> tuple[Connection, Replica | None]:
         """Return this thread's connection for a read, and the standby to which it leads, if any.
@@ -100,10 +103,11 @@ class Database:
         """
         request = consistency.get()
         if self.replicas is not None and request is not None and request.required is not None:
-            own = self._open.get(threading.current_thread())
-            is_free = own is None or own.closed or own.info.transaction_status == _IDLE
-            if is_free and (chosen := self.replicas.choose(request, request.required)) is not None:
-                return chosen
+            conn = self._open.get(threading.current_thread())
+            if conn is None or conn.closed or conn.pgconn.transaction_status == _IDLE:
+                choice = self.replicas.choose(request, request.required)
+                if choice is not None:
+                    return choice
         return self.connection(), None
 
     @contextmanager
@@ -116,7 +120,8 @@ class Database:
         if self.replicas is not None:
             self.replicas.start()
             conn = self.connection()
-            required = position_of(conn, run(conn, POSITION)[0][0])
+            ((lsn,),) = run(conn, POSITION)
+            required = position_of(conn, lsn)
             self.replicas.wait(required)
         token = consistency.set(Consistency(required))
         try:
@@ -137,9 +142,14 @@ class Database:
         if self._unavailable is not None:
             conn.close()
             conn = self._replace()
-        waiting = [other for other in opened if other.busy_since and other.may_block]
-        if number := sum(c.may_be_lost or 0.0 < c.deadline == c.cancelled for c in waiting):
-            message = f"{number} threads wait for a response on a lost connection"
+        lost = 0
+        for other in opened:
+            if other.busy_since and other.may_block:
+                was_cancelled = 0.0 < other.deadline == other.cancelled
+                if was_cancelled or other.may_be_lost:
+                    lost += 1
+        if lost:
+            message = f"{lost} threads wait for a response on a lost connection"
             raise Unavailable(message, code="F405")
         return conn
 
@@ -154,7 +164,8 @@ class Database:
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
         with self._lock:
-            conns, self._open = list(self._open.values()), {}
+            conns = self._open.values()
+            self._open = {}
             self._watch_ended.set()
         for conn in conns:
             conn.close()
@@ -184,12 +195,12 @@ class Database:
         if self._open.get(threading.current_thread()) is not conn:  # closed while idle
             return self._replace()
         status = conn.pgconn.transaction_status
-        idle = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
-        if not conn.closed and (not idle or conn.pgconn.pipeline_status):
+        in_transaction = status not in (_IDLE, TransactionStatus.UNKNOWN)
+        if not conn.closed and (in_transaction or conn.pgconn.pipeline_status):
             return conn
-        if status == TransactionStatus.IDLE and conn.is_alive():
+        if status == _IDLE and conn.is_alive():
             return conn
-        if status == TransactionStatus.IDLE or conn.broken:
+        if status == _IDLE or conn.broken:
             conn.mark_lost()
         return self._replace()
 
@@ -197,27 +208,20 @@ class Database:
         """Abort statements that take too long, close idle connections: the thread `db-watch`."""
         while not ended.wait(_CHECK_INTERVAL):
             now = time.perf_counter()
-            late = now - self._patience
+            silent_since = now - _SILENT_AFTER
             conns = list(self._open.values())
-            silent = [c for c in conns if 0.0 < c.busy_since < now - _SILENT_AFTER]
+            silent = [conn for conn in conns if 0.0 < conn.busy_since < silent_since]
             if silent or self.standbys.are_missing:
                 self._probe.start(conns, silent)
             for thread, conn in list(self._open.items()):
                 self._close_idle(thread, conn, now)
-                since, deadline = conn.busy_since, conn.deadline
-                over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
-                ignored = over and cancelled and deadline < now - _CANCEL_GRACE
-                if since and (since < late or ignored):
-                    self._abort_late(conn, now - since)
-                elif since and conn.is_outdated:
-                    conn.shut_down()
-                elif over and not cancelled:
-                    _cancel(conn, deadline)
+                self._abort_late(conn, now)
 
     def _close_idle(self, thread: threading.Thread, conn: Connection, now: float) -> None:
-        checked = conn.checked_at
-        used = max(conn.last_used, checked)
-        if not conn.may_block or conn.busy_since or now - used < self._idle:
+        checked_at = conn.checked_at
+        if not conn.may_block or conn.busy_since:
+            return
+        if now - max(conn.last_used, checked_at) < self._idle:
             return
         with self._lock:
             if self._open.get(thread) is not conn:
@@ -225,11 +229,25 @@ class Database:
             # SAFETY: no longer the thread's before it is closed. A thread that began to check it
             # before sees it again, or has a new one.
             del self._open[thread]
-            if conn.checked_at != checked and self._open.setdefault(thread, conn) is conn:
+            if conn.checked_at != checked_at and self._open.setdefault(thread, conn) is conn:
                 return
         conn.close()
 
-    def _abort_late(self, conn: Connection, seconds: float) -> None:
+    def _abort_late(self, conn: Connection, now: float) -> None:
+        """Cancel a read after its deadline; shut the connection down if that does not help."""
+        since = conn.busy_since
+        deadline = conn.deadline
+        is_over = 0.0 < deadline < now
+        was_cancelled = conn.cancelled == deadline
+        ignores_cancel = is_over and was_cancelled and deadline < now - _CANCEL_GRACE
+        if since and (ignores_cancel or since < now - self._patience):
+            self._shut_down(conn, now - since)
+        elif since and conn.is_outdated:
+            conn.shut_down()
+        elif is_over and not was_cancelled:
+            _cancel(conn, deadline)
+
+    def _shut_down(self, conn: Connection, seconds: float) -> None:
         _log.error("no response from the database for %.1f s: closing the connection", seconds)
         if seconds > self._patience:
             message = "the database has not responded in time"
@@ -238,17 +256,21 @@ class Database:
 
     def _replace(self) -> Connection:
         conn = self._open_or_refuse()
-        me = threading.current_thread()
+        current = threading.current_thread()
+        unused = []
         with self._lock:
-            unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
-            old = [self._open.pop(thread) for thread in unused]
-            self._open[me] = conn
+            for thread in list(self._open):
+                if thread is current or not thread.is_alive():
+                    unused.append(self._open.pop(thread))
+            self._open[current] = conn
             if self._patience and self._watch_ended.is_set():
-                self._watch_ended = ended = threading.Event()
-                threading.Thread(
-                    target=self._watch_connections, args=(ended,), name="db-watch", daemon=True
-                ).start()
-        for other in old:
+                self._watch_ended = threading.Event()
+                arguments = (self._watch_ended,)
+                watch = threading.Thread(
+                    target=self._watch_connections, args=arguments, name="db-watch", daemon=True
+                )
+                watch.start()
+        for other in unused:
             other.close()
         return conn
 

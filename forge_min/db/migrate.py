@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -90,18 +90,22 @@ def migrate(
     (it is rolled back, earlier files stay applied); F324 if it ends the transaction by itself.
     Raises Unavailable F326 if a table stays locked or another runner does not end.
     """
-    done = []
+    labels = []
     with _locked(conn) as applied:
         for file in files:
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
             row = applied.get((file.source, file.name))
-            if row is None or not row.whole:
-                _apply(conn, file, row.steps if row else 0)
-                done.append(file.label)
-                if progress:
-                    progress(file.label)
-    return done
+            if row is None:
+                _apply(conn, file, 0)
+            elif not row.whole:
+                _apply(conn, file, row.steps)
+            else:
+                continue
+            labels.append(file.label)
+            if progress:
+                progress(file.label)
+    return labels
 
 
 def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
@@ -112,13 +116,17 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
     that is not in `files`; and the errors of `migrate`.
     """
     with _locked(conn) as applied:
-        chosen = [f for f in reversed(files) if (f.source, f.name) in applied][: max(steps, 0)]
-        for file in chosen:
-            known = {f.name for f in files if f.source == file.source}
-            newer = [n for s, n in applied if s == file.source and n > file.name and n not in known]
-            if newer:
+        newest_first = [file for file in reversed(files) if (file.source, file.name) in applied]
+        undone = newest_first[: max(steps, 0)]
+        keys = {(file.source, file.name) for file in files}
+        for file in undone:
+            missing = []
+            for source, name in applied:
+                if source == file.source and name > file.name and (source, name) not in keys:
+                    missing.append(name)
+            if missing:
                 raise BuildError(
-                    f"{', '.join(newer)} was applied after {file.label}, but its file is missing",
+                    f"{', '.join(missing)} was applied after {file.label}, but its file is missing",
                     code="F323",
                     hint="undo it first, with the release that has it",
                 )
@@ -129,9 +137,9 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
                     code="F323",
                     hint="write a new migration that reverts it",
                 )
-        for file in chosen:
+        for file in undone:
             _undo(conn, file, applied[file.source, file.name].whole)
-    return [file.label for file in chosen]
+    return [file.label for file in undone]
 
 
 def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[MigrationStatus]:
@@ -139,14 +147,18 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
 
     The application's role has the rights for it.
     """
-    applied = _applied(conn) if _scalar(conn, SQL["exists"]) else {}
-    rows = []
+    applied: dict[Key, _Applied] = {}
+    if _scalar(conn, SQL["exists"]):
+        applied = _applied(conn)
+    result = []
     for file in files:
         row = applied.pop((file.source, file.name), None)
-        rows.append(MigrationStatus(file.source, file.name, _state(file, row)))
+        result.append(MigrationStatus(file.source, file.name, _state(file, row)))
     sources = {file.source for file in files}
-    gone = [MigrationStatus(*key, "missing") for key in applied if key[0] in sources]
-    return rows + gone
+    for source, name in applied:
+        if source in sources:
+            result.append(MigrationStatus(source, name, "missing"))
+    return result
 
 
 @contextmanager
@@ -194,13 +206,13 @@ def _locked(conn: Connection) -> Iterator[dict[Key, _Applied]]:
 
 def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
     conn.execute(SQL["reset"], prepare=False)
-    todo = [file.up] if file.transactional else file.statements
-    while done and CLEAN_UP.match(todo[done - 1]):
+    parts = [file.up] if file.transactional else file.statements
+    while done and CLEAN_UP.match(parts[done - 1]):
         done -= 1
-    for number, text in enumerate(todo[done:] or [""], done + 1):
-        last = number >= len(todo)
-        checksum = file.checksum if last else _partial_checksum(todo, number)
-        note = SQL["note"], [file.source, file.name, checksum, number, last]
+    for number, text in enumerate(parts[done:] or [""], done + 1):
+        is_last = number >= len(parts)
+        checksum = file.checksum if is_last else _partial_checksum(parts, number)
+        note = (SQL["note"], [file.source, file.name, checksum, number, is_last])
         with _errors_named(file, text, 0 if file.transactional else number):
             _step(conn, file, text, note)
 
@@ -208,16 +220,21 @@ def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
 def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
     """Undo a file in one transaction if PostgreSQL allows it, even with `no transaction`."""
     conn.execute(SQL["reset"], prepare=False)
-    ignored, todo = ((), [file.down]) if whole else (ALREADY_UNDONE, statements(file.down))
-    forget = SQL["forget"], [file.source, file.name]
+    ignored: Ignored = ()
+    parts = [file.down]
+    if not whole:
+        ignored = ALREADY_UNDONE
+        parts = statements(file.down)
+    forget = (SQL["forget"], [file.source, file.name])
     with _errors_named(file, file.down if whole else ""):
         try:
-            _run_in_transaction(conn, file, todo, forget, ignored)
+            _run_in_transaction(conn, file, parts, forget, ignored)
         except RUNS_ALONE:
             if file.transactional:
                 raise
             # After an interruption the file must not count as applied.
-            conn.execute(SQL["note"], [file.source, file.name, _partial_checksum([], 0), 0, False])
+            note = [file.source, file.name, _partial_checksum([], 0), 0, False]
+            conn.execute(SQL["note"], note)
             for text in statements(file.down):
                 with suppress(*ignored):
                     _step(conn, file, text, NOTHING)
@@ -238,32 +255,35 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
 
 
 def _run_in_transaction(
-    conn: Connection, file: MigrationFile, todo: list[str], note: Note, ignored: Ignored = ()
+    conn: Connection, file: MigrationFile, parts: list[str], note: Note, ignored: Ignored = ()
 ) -> None:
     """Run the statements and record them in one transaction.
 
     It is retried if a table stays locked, because the locks it already holds block others.
-    todo: the statements. note: how to record them. ignored: errors of a statement to ignore.
+    parts: the statements. note: how to record them. ignored: errors of a statement to ignore.
     """
     conn.execute(SQL["limit"], [f"{TABLE_WAIT}s"])
-    for left in reversed(range(TABLE_TRIES)):
+    for attempt in range(1, TABLE_TRIES + 1):
         try:
             with conn.transaction():
-                _run_all(conn, file, todo, ignored)
+                _run_all(conn, file, parts, ignored)
                 conn.execute(*note)
             return
         except psycopg.errors.LockNotAvailable:
-            if not left:
+            if attempt == TABLE_TRIES:
                 raise
             time.sleep(TABLE_WAIT / 4)  # waiting transactions take the table now
 
 
-def _run_all(conn: Connection, file: MigrationFile, todo: list[str], ignored: Ignored) -> None:
-    before = _scalar(conn, "select pg_current_xact_id()::text")
-    for text in todo:
-        with suppress(*ignored), conn.transaction() if ignored else nullcontext():
+def _run_all(conn: Connection, file: MigrationFile, parts: list[str], ignored: Ignored) -> None:
+    transaction = _scalar(conn, "select pg_current_xact_id()::text")
+    for text in parts:
+        if ignored:
+            with suppress(*ignored), conn.transaction():
+                conn.execute(text, prepare=False)
+        else:
             conn.execute(text, prepare=False)
-    if before != _scalar(conn, "select pg_current_xact_id()::text"):
+    if transaction != _scalar(conn, "select pg_current_xact_id()::text"):
         raise BuildError(
             f"{file.label} ends its transaction by itself, so part of it may be applied",
             code="F324",
@@ -286,22 +306,25 @@ def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterato
             hint="try again; see pg_stat_activity for a transaction that stays open",
         ) from err
     except psycopg.Error as err:
-        denied = isinstance(err, psycopg.errors.InsufficientPrivilege)
         position = f", statement {statement}" if statement else _line(file, text, err)
-        reason = [err.diag.message_primary or "the connection was lost", err.diag.message_detail]
-        raise BuildError(
-            f"{file.label}{position}: {'; '.join(filter(None, reason))}",
-            code="F322",
-            hint=err.diag.message_hint or (NOT_OWNER if denied else None),
-        ) from err
+        reason = err.diag.message_primary or "the connection was lost"
+        if err.diag.message_detail:
+            reason += f"; {err.diag.message_detail}"
+        hint = err.diag.message_hint
+        if not hint and isinstance(err, psycopg.errors.InsufficientPrivilege):
+            hint = NOT_OWNER
+        raise BuildError(f"{file.label}{position}: {reason}", code="F322", hint=hint) from err
 
 
 def _line(file: MigrationFile, text: str, err: psycopg.Error) -> str:
     position = err.diag.statement_position
-    if not (position and text):
+    if not position or not text:
         return ""
-    start = file.sql.rindex(text) if text == file.down else 0
-    return f":{file.sql.count(chr(10), 0, start + int(position) - 1) + 1}"
+    offset = int(position) - 1
+    if text == file.down:
+        offset += file.sql.rindex(text)
+    line = file.sql.count("\n", 0, offset) + 1
+    return f":{line}"
 
 
 def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:
@@ -316,22 +339,25 @@ def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:
 def _state(file: MigrationFile, row: _Applied | None) -> State:
     if row is None:
         return "pending"
-    if not row.whole:
-        unchanged = row.checksum == _partial_checksum(file.statements, row.steps)
-        return "half applied" if unchanged else "changed"
-    return "applied" if row.checksum == file.checksum else "changed"
+    if row.whole and row.checksum == file.checksum:
+        return "applied"
+    if not row.whole and row.checksum == _partial_checksum(file.statements, row.steps):
+        return "half applied"
+    return "changed"
 
 
-def _partial_checksum(todo: list[str], steps: int) -> str:
+def _partial_checksum(parts: list[str], steps: int) -> str:
     """Return the checksum of the statements that ran; later ones may still be corrected."""
-    return digest("\n;\n".join(todo[:steps]))
+    return digest("\n;\n".join(parts[:steps]))
 
 
 def _applied(conn: Connection) -> dict[Key, _Applied]:
     rows = conn.execute(SQL["applied"]).fetchall()
-    return {(source, name): _Applied(*rest) for source, name, *rest in rows}
+    return {(source, name): _Applied(*state) for source, name, *state in rows}
 
 
 def _scalar(conn: Connection, query: str, *params: object) -> Any:
     row = conn.execute(query, params or None).fetchone()
-    return row[0] if row else None
+    if row is None:
+        return None
+    return row[0]

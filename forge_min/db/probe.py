@@ -18,25 +18,13 @@ from psycopg.conninfo import make_conninfo
 
 from . import servers
 from .connection import Connection
-from .servers import Address, Standbys
+from .servers import SQL, Address, Standbys
 from .translate import NoResponse
 
 _TIMEOUT = 2  # seconds for a connection and for each response
 _PAUSE = 1.0  # seconds between two probes
 _PATIENCE = 5.0  # seconds for which probes see the same commit wait for a standby
 _log = logging.getLogger("forge_min.db")
-# Sessions of any process: behind a pooler the pids of this process's connections are not known.
-_WAITING = """
-select pid, xact_start from pg_stat_activity
-where wait_event = 'SyncRep' and usename = session_user and datname = current_database()
-"""
-# SAFETY: a cancel that arrives late would hit the next statement of the session. A session that is
-# terminated is lost in any case: in its commit (F409), or with a statement that is rolled back.
-_END_WAITING = """
-select pg_terminate_backend(pid) from pg_stat_activity
-where pid = %s and xact_start = %s and wait_event = 'SyncRep'
-"""
-_COMMIT = "select pg_logical_emit_message(true, 'forge', '')"  # the smallest commit with WAL
 
 
 class Probe:
@@ -50,7 +38,9 @@ class Probe:
     """
 
     def __init__(self, url: str, direct_url: str, standbys: Standbys) -> None:
-        self._url, self._is_pooled, self._standbys = direct_url, direct_url != url, standbys
+        self._url = direct_url
+        self._is_pooled = direct_url != url
+        self._standbys = standbys
         self._thread: threading.Thread | None = None
         self._due = 0.0
         # For each server the waiting sessions: pid, start of the transaction → first seen.
@@ -62,7 +52,8 @@ class Probe:
         conns: all open connections.
         silent: those that wait for a response.
         """
-        if time.monotonic() < self._due or (self._thread and self._thread.is_alive()):
+        is_running = self._thread is not None and self._thread.is_alive()
+        if is_running or time.monotonic() < self._due:
             return
         addresses = {conn.address for conn in silent or conns}
         self._thread = threading.Thread(
@@ -72,15 +63,15 @@ class Probe:
 
     def _ask_all(self, addresses: set[Address], conns: Sequence[Connection]) -> None:
         for address in addresses:
-            ours = [conn for conn in conns if conn.address == address]
             try:
                 self._ask(address)
             except (psycopg.errors.ConnectionTimeout, NoResponse):
                 _log.error("the server at %s:%s is silent: closing its connections", *address)
                 servers.has_failed(address)
-                for conn in ours:
-                    conn.last_used = 0.0  # checked before its next statement
-                    conn.shut_down()
+                for conn in conns:
+                    if conn.address == address:
+                        conn.last_used = 0.0  # checked before its next statement
+                        conn.shut_down()
             except psycopg.Error as err:  # it responds, but refuses the connection
                 _log.warning("the server at %s:%s refuses a probe: %s", *address, err)
         self._due = time.monotonic() + _PAUSE
@@ -104,25 +95,29 @@ class Probe:
 
     def _end_waiting(self, address: Address, probe: Connection) -> None:
         """End the sessions whose commit has waited for a standby during all of _PATIENCE."""
-        seen, now = self._waiting.get(address, {}), time.monotonic()
-        waiting = {row: seen.get(row, now) for row in probe.execute(_WAITING)}
+        now = time.monotonic()
+        seen = self._waiting.get(address, {})
+        waiting = {session: seen.get(session, now) for session in probe.execute(SQL["waiting"])}
         self._waiting[address] = waiting
-        for row, since in waiting.items():
-            if now - since >= _PATIENCE and probe.execute(_END_WAITING, row).fetchall():
-                self._report(missing=True)
+        for session, since in waiting.items():
+            if now - since >= _PATIENCE:
+                ended = probe.execute(SQL["end_waiting"], session).fetchall()
+                if ended:
+                    self._report(missing=True)
 
     def _can_commit(self, probe: Connection) -> bool:
         """Return whether a commit is confirmed by a standby in time."""
         try:
-            probe.execute(_COMMIT)
+            probe.execute(SQL["commit"])
         except NoResponse:
             return False
         return True
 
     def _report(self, *, missing: bool) -> None:
-        if missing != self._standbys.are_missing:
-            self._standbys.are_missing = missing
-            if missing:
-                _log.error("commits wait for a synchronous standby: writes are refused")
-            else:
-                _log.warning("a synchronous standby has returned: writes are accepted again")
+        if missing == self._standbys.are_missing:
+            return
+        self._standbys.are_missing = missing
+        if missing:
+            _log.error("commits wait for a synchronous standby: writes are refused")
+        else:
+            _log.warning("a synchronous standby has returned: writes are accepted again")

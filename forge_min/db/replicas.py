@@ -22,23 +22,13 @@ from psycopg.conninfo import make_conninfo
 from ..errors import Unavailable
 from ..lazy import lazy_pattern
 from .connection import Connection
+from .servers import SQL
 from .thread import DatabaseThread
 
 PERIOD = 0.1  # seconds between two samples of a server
 FRESH = 1.0  # seconds for which a sample of a standby is used
 SUSPENDED = 1.0  # seconds for which a standby is not used after an error
 _POSITION = lazy_pattern(r"([0-9]{1,20})\.([0-9A-F]{8})\.([0-9a-f]{1,16})")
-# Cluster, timeline, and the position up to which everything is visible, in bytes. The timeline
-# of a standby is that of its control file, which may be older than the WAL that it has replayed.
-_SAMPLE = """
-select (select system_identifier::text from pg_control_system()), pg_is_in_recovery(),
-  case when pg_is_in_recovery()
-    then upper(lpad(to_hex(greatest((pg_control_checkpoint()).timeline_id,
-      (pg_control_recovery()).min_recovery_end_timeline)), 8, '0'))
-    else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end,
-  (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end
-    - '0/0')::bigint
-"""
 log = logging.getLogger("forge_min.db")
 
 
@@ -61,7 +51,9 @@ class WalPosition(NamedTuple):
     def parse(cls, text: str) -> WalPosition | None:
         """Return the position that `str` has written, None for another text."""
         match = _POSITION.fullmatch(text)
-        return match and cls(match[1], match[2], int(match[3], 16))
+        if match is None:
+            return None
+        return cls(match[1], match[2], int(match[3], 16))
 
 
 ANY_POSITION = WalPosition("", "", 0)
@@ -87,7 +79,8 @@ class Consistency:
 
     def note(self, position: WalPosition) -> None:
         """Note a write: what follows in this request is read from the primary."""
-        self.written, self.required = position, None
+        self.written = position
+        self.required = None
 
 
 consistency: ContextVar[Consistency | None] = ContextVar("forge_consistency", default=None)
@@ -96,7 +89,8 @@ consistency: ContextVar[Consistency | None] = ContextVar("forge_consistency", de
 
 def read_from_primary() -> None:
     """Read the rest of the current request from the primary."""
-    if (request := consistency.get()) is not None:
+    request = consistency.get()
+    if request is not None:
         request.required = None
 
 
@@ -109,7 +103,9 @@ class Replica:
     def __init__(self, connection: Callable[[], Connection]) -> None:
         self.connection = connection
         self.position: WalPosition | None = None  # replayed; None: not usable
-        self.sampled_at = self.suspended_until = 0.0  # by time.monotonic()
+        # By time.monotonic().
+        self.sampled_at = 0.0
+        self.suspended_until = 0.0
 
     def suspend(self, error: Exception) -> None:
         """Do not use it for a moment, after an error."""
@@ -135,13 +131,15 @@ class Replicas(DatabaseThread):
     ) -> None:
         super().__init__("replica-0", self._sample_primary, primary, FRESH)
         self._max_lag = max_lag
-        self._replicas = replicas = list(map(Replica, connections))
+        replicas = list(map(Replica, connections))
+        self._replicas = replicas
         self._orders = cycle([replicas[n:] + replicas[:n] for n in range(len(replicas))])
         self._samples: deque[tuple[float, WalPosition]] = deque()  # of the primary, oldest first
-        self._watches = [
-            DatabaseThread(f"replica-{n}", partial(self._sample, n), connect, FRESH)
-            for n, connect in enumerate(standbys, 1)
-        ]
+        self._watches = []
+        for number, connect in enumerate(standbys, 1):
+            step = partial(self._sample, number)
+            watch = DatabaseThread(f"replica-{number}", step, connect, FRESH)
+            self._watches.append(watch)
 
     def start(self, quiet: float = 0.0) -> None:
         """Start the threads: see `DatabaseThread.start`."""
@@ -157,11 +155,13 @@ class Replicas(DatabaseThread):
 
     def wait(self, required: WalPosition) -> None:
         """Wait until a standby has replayed the position, for `max_lag` at most."""
-        end = time.monotonic() + self._max_lag
-        while (now := time.monotonic()) < end:
+        now = time.monotonic()
+        end = now + self._max_lag
+        while now < end:
             if any(self._has_replayed(replica, required, now) for replica in self._replicas):
                 return
             time.sleep(PERIOD)
+            now = time.monotonic()
 
     def choose(
         self, request: Consistency, required: WalPosition
@@ -171,8 +171,12 @@ class Replicas(DatabaseThread):
         Standbys answer requests in turn. If the standby of a request fails, the rest is read from
         the primary, so no read sees an older state than the reads before it.
         """
+        if request.replica is None:
+            replicas = next(self._orders)
+        else:
+            replicas = [request.replica]
         now = time.monotonic()
-        for replica in next(self._orders) if request.replica is None else [request.replica]:
+        for replica in replicas:
             if self._has_replayed(replica, required, now):
                 try:
                     conn = replica.connection()
@@ -186,7 +190,9 @@ class Replicas(DatabaseThread):
 
     def _has_replayed(self, replica: Replica, required: WalPosition, now: float) -> bool:
         position = replica.position
-        if position is None or now < replica.suspended_until or now - replica.sampled_at > FRESH:
+        if position is None:
+            return False
+        if now < replica.suspended_until or now - replica.sampled_at > FRESH:
             return False
         samples = list(self._samples)
         if not samples or samples[-1][1][:2] != position[:2]:
@@ -195,33 +201,38 @@ class Replicas(DatabaseThread):
         if is_missed and required is not ANY_POSITION:
             return False
         # The standby has everything that the primary had at this time, by the clock of this host.
-        upto = max((at for at, sample in samples if sample.lsn <= position.lsn), default=0.0)
-        return now - upto <= self._max_lag
+        times = [at for at, sample in samples if sample.lsn <= position.lsn]
+        return now - max(times, default=0.0) <= self._max_lag
 
     def _sample_primary(self) -> None:
         began = time.monotonic()
-        self._samples.append((began, self._read(self)[0]))
-        while self._samples[0][0] < began - self._max_lag - FRESH:
+        position, _ = self._read(self)
+        self._samples.append((began, position))
+        oldest = began - self._max_lag - FRESH
+        while self._samples[0][0] < oldest:
             self._samples.popleft()
         self.stopping.wait(PERIOD)
 
     def _sample(self, number: int) -> None:
-        watch, replica = self._watches[number - 1], self._replicas[number - 1]
+        replica = self._replicas[number - 1]
         began = time.monotonic()
-        position, in_recovery = self._read(watch)
+        position, in_recovery = self._read(self._watches[number - 1])
         # A server that was promoted does not follow this primary.
         replica.position = position if in_recovery else None
         replica.sampled_at = began
         self.stopping.wait(PERIOD)
 
     def _read(self, thread: DatabaseThread) -> tuple[WalPosition, bool]:
-        ((cluster, in_recovery, timeline, lsn),) = thread.connection().execute(_SAMPLE).fetchall()
+        rows = thread.connection().execute(SQL["sample"]).fetchall()
+        ((cluster, in_recovery, timeline, lsn),) = rows
         return WalPosition(cluster, timeline, lsn), in_recovery
 
 
 def position_of(conn: Any, lsn: Any) -> WalPosition:
     """Return the position after a write on this connection. lsn: of `statements.POSITION`."""
-    return WalPosition(conn.cluster, conn.timeline, int(lsn)) if lsn else UNKNOWN_POSITION
+    if not lsn:
+        return UNKNOWN_POSITION
+    return WalPosition(conn.cluster, conn.timeline, int(lsn))
 
 
 def standby_url(url: str) -> str:

@@ -50,7 +50,8 @@ def ensure_app_role(
     with migration_lock(conn):
         if _refused(conn, _statements(conn, "create", values)):
             values["password"] = PLACEHOLDER
-            refused = _statements(conn, "create", values) + _statements(conn, "settings", values)
+            refused = _statements(conn, "create", values)
+            refused += _statements(conn, "settings", values)
             missing = [statement for statement, _ in refused]
         else:
             create_migration_table(conn)
@@ -91,9 +92,9 @@ def _hashed(conn: Connection, role: str, password: str | None) -> str:
     if password is None:
         return PLACEHOLDER
     encoding = conn.info.encoding
-    return conn.pgconn.encrypt_password(
-        password.encode(encoding), role.encode(encoding), b"scram-sha-256"
-    ).decode(encoding)
+    secret = password.encode(encoding)
+    user = role.encode(encoding)
+    return conn.pgconn.encrypt_password(secret, user, b"scram-sha-256").decode(encoding)
 
 
 def _statements(conn: Connection, name: str, values: Mapping[str, object]) -> list[Any]:

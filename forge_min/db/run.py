@@ -27,6 +27,7 @@ from psycopg.rows import tuple_row
 from ..errors import ForgeError, ReadTimeout, Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
+from ..sql_files import load_sql
 from .connection import Connection
 from .replicas import consistency, position_of
 from .statements import (
@@ -50,15 +51,13 @@ SETTINGS = (  # session settings that psycopg's loaders and dumpers read when th
 # may be large and all different.
 _operation = lru_cache(2000)(operation)
 _AUTO = PyFormat.AUTO
-FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
-IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
-TENANT = "select set_config('forge.tenant_id', %s, true)"
-SET_TENANT: Statement = (number_placeholders(TENANT)[0], (25,))  # 25: text
+FAILED = ExecStatus.FATAL_ERROR
+DONE = ExecStatus.PIPELINE_SYNC
+IDLE = TransactionStatus.IDLE
+ACTIVE = TransactionStatus.ACTIVE
+SQL = load_sql("forge_min.db", "session.sql")
+SET_TENANT: Statement = (number_placeholders(SQL["tenant"])[0], (25,))  # 25: text
 SET_LOCK_TIMEOUT: Statement = ("select set_config('lock_timeout', $1, true)", (25,))
-# Without effect behind a pooler, which reports another backend number.
-SESSION_LOCK_TIMEOUT = """
-select set_config('lock_timeout', %s, false) where pg_backend_pid() = %s
-"""
 Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
 """Seconds that a read in this context, such as a request, may take; 0: no limit."""
@@ -91,7 +90,9 @@ def run(
     begin: send BEGIN in the same pipeline. Only for an idle connection; see `run_checked`.
     Raises the errors of `db.translate`.
     """
-    commits = not begin and (_operation(sql) == "commit" or is_idle(conn))
+    commits = False
+    if not begin:
+        commits = _operation(sql) == "commit" or is_idle(conn)
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
             return _run_with_cursor(conn, sql, params, tenant)
@@ -99,12 +100,14 @@ def run(
             return conn.instrument(sql, lambda: _run_directly(conn, sql, params, tenant, begin))
         return _run_directly(conn, sql, params, tenant, begin)
     except psycopg.Error as err:
-        is_write = False
-        if isinstance(conn, Connection):
+        if not isinstance(conn, Connection):
+            commits = False
+        else:
             conn.note_error(err)
             check_replicated(conn)
-            is_write = not conn.is_reading and _operation(sql) != "select"
-        raise translate(err, commits=commits and is_write) from err
+            if conn.is_reading or _operation(sql) == "select":
+                commits = False
+        raise translate(err, commits=commits) from err
 
 
 def read(
@@ -116,16 +119,19 @@ def read(
     connections of a `Database`. Parameters and results are those of `run`. Raises ReadTimeout
     if the read was cancelled, F405 if the cancel had no effect and the connection was closed.
     """
-    seconds = read_timeout.get()
     if not isinstance(conn, Connection):
         return run(conn, sql, params, tenant)
+    seconds = read_timeout.get()
+    deadline = 0.0
+    if seconds:
+        deadline = time.perf_counter() + seconds
     conn.is_reading = True
-    conn.deadline = deadline = time.perf_counter() + seconds if seconds else 0.0
+    conn.deadline = deadline
     try:
         return run(conn, sql, params, tenant)
     except Unavailable as err:
-        late = 0.0 < conn.cancelled == deadline
-        if late and getattr(err.__cause__, "sqlstate", "") == "57014":
+        was_cancelled = 0.0 < conn.cancelled == deadline
+        if was_cancelled and getattr(err.__cause__, "sqlstate", "") == "57014":
             message = f"a read took longer than database.read_timeout ({seconds:g} s)"
             raise ReadTimeout(message) from err
         raise
@@ -142,7 +148,8 @@ def limit_lock_waits(conn: Connection, seconds: float) -> None:
     It has no effect behind a pooler, because other clients share the session: then `run` sends
     `lock_timeout` with each write. Raises the errors of `db.translate`.
     """
-    if run(conn, SESSION_LOCK_TIMEOUT, (str(int(seconds * 1000)), conn.info.backend_pid)):
+    milliseconds = str(int(seconds * 1000))
+    if run(conn, SQL["lock_timeout"], (milliseconds, conn.info.backend_pid)):
         conn.lock_timeout = seconds
 
 
@@ -151,7 +158,7 @@ def _run_with_cursor(
 ) -> Rows:
     with conn.cursor(row_factory=tuple_row) as cursor:
         if tenant is not None:
-            cursor.execute(TENANT, (str(tenant),))
+            cursor.execute(SQL["tenant"], (str(tenant),))
         cursor.execute(sql, params)
         try:
             return cursor.fetchall()
@@ -165,34 +172,44 @@ def _run_directly(
     conn: Connection, sql: str, params: Params, tenant: UUID | None, begin: bool
 ) -> Rows:
     _check_server(conn, sql)
-    started = conn.busy_since = time.perf_counter()
+    started = time.perf_counter()
+    conn.busy_since = started
     try:
-        text, names = (sql, ()) if params is None else number_placeholders(sql)
+        text = sql
+        names: tuple[str | int, ...] = ()
+        if params is not None:
+            text, names = number_placeholders(sql)
         arguments = values_of(names, params or ())
         session = _session(conn)
         converter = _take_converter(conn, session)
         values = converter.dump_sequence(arguments, [_AUTO] * len(arguments))
-        statement = text, converter.types or ()
-        message = statement, values, converter.formats
+        statement = (text, converter.types or ())
+        message = (statement, values, converter.formats)
         before = _settings(conn, tenant, begin)
         may_retry = conn.pgconn.transaction_status == IDLE and not begin
-        records = conn.records_position and (sql == "commit" or (may_retry and _writes(conn, sql)))
-        while (result := _execute(conn, before, message, records)).status == FAILED:
-            stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
-            if not stale or not conn.prepared.forget(statement, SET_TENANT, SET_LOCK_TIMEOUT):
+        records = conn.records_position
+        if records and sql != "commit":
+            records = may_retry and _writes(conn, sql)
+        result = _execute(conn, before, message, records)
+        while result.status == FAILED:
+            is_stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
+            if not is_stale or not conn.prepared.forget(statement, SET_TENANT, SET_LOCK_TIMEOUT):
                 raise error_from_result(result, encoding=converter.encoding)
             if not may_retry:  # as after a deadlock, the caller may retry the whole transaction
                 raise SerializationFailure("a prepared statement was out of date")
             may_retry = False
+            result = _execute(conn, before, message, records)
         rows: Rows = []
         if result.nfields:
             # SAFETY: the statement, or a reload of the server's files, may have changed a setting.
-            if (now := _session(conn)) != session:
-                converter, session = _take_converter(conn, now), now
+            current = _session(conn)
+            if current != session:
+                converter = _take_converter(conn, current)
+                session = current
             converter.set_pgresult(result)
             rows = converter.load_rows(0, result.ntuples, tuple)
             converter.set_pgresult(None)
-        conn.converter = converter, session
+        conn.converter = (converter, session)
         conn.last_used = started
         check_replicated(conn)
         return rows
@@ -208,11 +225,15 @@ def _take_converter(conn: Connection, session: object) -> abc.Transformer:
     PERF: a new one looks up and creates the loader of each column (benchmarks/http, row).
     """
     # SAFETY: while it is taken, an adapter that runs a statement itself gets another converter.
-    last, conn.converter = conn.converter, None
-    if last is not None and last[1] == session:
-        return last[0]
+    last = conn.converter
+    conn.converter = None
+    if last is not None:
+        converter, settings = last
+        if settings == session:
+            return converter
     # SAFETY: a weak proxy: a cycle would keep the connection until the next garbage collection.
-    return Transformer(SimpleNamespace(adapters=conn.adapters, connection=proxy(conn)))
+    context = SimpleNamespace(adapters=conn.adapters, connection=proxy(conn))
+    return Transformer(context)
 
 
 def _session(conn: Connection) -> object:
@@ -253,7 +274,9 @@ def _execute(conn: Connection, before: list[Message], message: Message, records:
             if statement in UNPREPARED and not records:
                 pg.send_query(statement[0].encode())
                 return _first_failure(conn.wait(generators.execute(pg)))
-            name = None if before or records else conn.prepared.name(statement)
+            name = None
+            if not before and not records:
+                name = conn.prepared.name(statement)
             if name is None:
                 return _pipeline(conn, [*before, message], records)
             if conn.may_block:
@@ -290,8 +313,8 @@ def _pipeline(conn: Connection, messages: list[Message], records: bool) -> PGres
     for statement, values, formats in messages:
         name = conn.prepared.name(statement)
         if name is None:
-            command = statement[0].encode(conn.info.encoding)
-            pg.send_query_params(command, values, statement[1], formats)
+            text, types = statement
+            pg.send_query_params(text.encode(conn.info.encoding), values, types, formats)
         else:
             pg.send_query_prepared(name, values, formats)
     pg.pipeline_sync()
@@ -300,9 +323,9 @@ def _pipeline(conn: Connection, messages: list[Message], records: bool) -> PGres
         pg.pipeline_sync()
     results = conn.wait(_fetch_results(pg, len(sent) + len(messages)))
     if records:
-        (position,) = conn.wait(_fetch_results(pg, 1))
+        (result,) = conn.wait(_fetch_results(pg, 1))
         # SAFETY: without a position it was committed all the same.
-        note_position(conn, position.get_value(0, 0))
+        note_position(conn, result.get_value(0, 0))
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -316,10 +339,14 @@ def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
     if due is None:
         return []
     name, old = due
+    sent: list[Statement | None] = []
     if old is not None:
         conn.pgconn.send_close_prepared(old)
-    conn.pgconn.send_prepare(name, statement[0].encode(conn.info.encoding), statement[1])
-    return [statement] if old is None else [None, statement]
+        sent.append(None)
+    text, types = statement
+    conn.pgconn.send_prepare(name, text.encode(conn.info.encoding), types)
+    sent.append(statement)
+    return sent
 
 
 def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
@@ -372,8 +399,9 @@ def note_position(conn: Connection, lsn: Any) -> None:
 
     lsn: of POSITION; None: unknown.
     """
-    if (current := consistency.get()) is not None:
-        current.note(position_of(conn, lsn))
+    request = consistency.get()
+    if request is not None:
+        request.note(position_of(conn, lsn))
 
 
 def record_position(conn: Connection) -> None:

@@ -16,12 +16,9 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..errors import Unavailable
+from ..sql_files import load_sql
 
-_IDENTIFY = """
-select (select system_identifier::text from pg_control_system()),
-  case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end,
-  extract(epoch from clock_timestamp())::float8
-"""
+SQL = load_sql("forge_min.db", "servers.sql")
 _lock = threading.Lock()  # LOCK: guards _newest and _ahead
 _newest: dict[str, str] = {}  # system identifier of a cluster → its newest timeline, hexadecimal
 _ahead = 0.0  # seconds by which the clock of the primary is ahead of the clock of this host
@@ -46,21 +43,24 @@ def in_order(options: Mapping[str, Any]) -> dict[str, Any]:
 
     The server that was used last is first, one that did not respond is last.
     """
-    columns = {
-        name: str(options[name]).split(",")
-        for name in ("host", "hostaddr", "port")
-        if options.get(name)
-    }
+    columns = {}
+    for name in ("host", "hostaddr", "port"):
+        if options.get(name):
+            columns[name] = str(options[name]).split(",")
     count = max(map(len, columns.values()), default=1)
     if count == 1:
         return dict(options)
-    columns = {name: c * count if len(c) == 1 else c for name, c in columns.items()}
-    names = columns.get("host") or columns["hostaddr"]
+    for name, column in columns.items():
+        if len(column) == 1:
+            columns[name] = column * count
+    hosts = columns.get("host") or columns["hostaddr"]
     ports = columns.get("port") or ["5432"] * count
-    addresses = list(map(Address, names, ports))
-    order = sorted(range(count), key=lambda n: -_worked.get(addresses[n], 0.0))
-    sorted_columns = {name: ",".join(c[n] for n in order) for name, c in columns.items()}
-    return {**options, **sorted_columns}
+    addresses = list(map(Address, hosts, ports))
+    order = sorted(range(count), key=lambda index: -_worked.get(addresses[index], 0.0))
+    result = dict(options)
+    for name, column in columns.items():
+        result[name] = ",".join(column[index] for index in order)
+    return result
 
 
 def has_worked(address: Address) -> None:
@@ -83,12 +83,13 @@ def timeline_of(conn: psycopg.Connection[Any], address: Address) -> tuple[str, s
     """
     global _ahead
     sent = time.time()
-    ((cluster, timeline, clock),) = conn.execute(_IDENTIFY).fetchall()
+    ((cluster, timeline, clock),) = conn.execute(SQL["identify"]).fetchall()
     if timeline is None:
         return cluster, ""
     with _lock:
         _ahead = min(max(_ahead, clock - time.time()), clock - sent)
-        newest = _newest[cluster] = max(timeline, _newest.get(cluster, ""))
+        newest = max(timeline, _newest.get(cluster, ""))
+        _newest[cluster] = newest
     if timeline < newest:
         has_failed(address)
         message = f"the server at {address.host}:{address.port} was replaced by another one"

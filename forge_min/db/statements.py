@@ -52,7 +52,10 @@ def literal(value: str) -> str:
     manual, section 4.1.2.1.
     """
     escaped = value.replace("'", "''").replace("%", "%%")
-    return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
+    if "\\" in value:
+        escaped = escaped.replace("\\", "\\\\")
+        return f"E'{escaped}'"
+    return f"'{escaped}'"
 
 
 def sql_array(entries: Iterable[str]) -> str:
@@ -97,8 +100,11 @@ def values_of(names: tuple[str | int, ...], params: Any) -> list[Any]:
 
 def operation(query: object) -> str:
     """Return the first word of a statement in lower case, or "other" for another one."""
-    match = _OPERATION.match(query) if isinstance(query, str) else None
-    return match[1].lower() if match else "other"
+    if isinstance(query, str):
+        match = _OPERATION.match(query)
+        if match is not None:
+            return match[1].lower()
+    return "other"
 
 
 class PreparedStatements:
@@ -119,7 +125,8 @@ class PreparedStatements:
 
     def prepare_immediately(self) -> None:
         """Prepare statements at their first use from now on, unless `after` is None."""
-        self._after = None if self._after is None else 0
+        if self._after is not None:
+            self._after = 0
 
     def name(self, statement: Statement) -> bytes | None:
         """Return the name of a prepared statement, None if it is not prepared."""
@@ -138,15 +145,20 @@ class PreparedStatements:
             return None
         if statement in UNPREPARED or PLAN_ANEW in statement[0]:
             return None
-        self._counts[statement] = count = self._counts.pop(statement, 0) + 1
+        count = self._counts.pop(statement, 0) + 1
+        self._counts[statement] = count
         if len(self._counts) > CAPACITY:
             del self._counts[next(iter(self._counts))]
-        full = len(self._names) >= CAPACITY
-        if count <= self._after or (full and not CAN_CLOSE):
+        is_full = len(self._names) >= CAPACITY
+        if count <= self._after or (is_full and not CAN_CLOSE):
             return None
-        old = self._names.pop(next(iter(self._names))) if full else None
+        old = None
+        if is_full:
+            oldest = next(iter(self._names))
+            old = self._names.pop(oldest)
         self._created += 1
-        self._names[statement] = name = b"forge_%d" % self._created
+        name = b"forge_%d" % self._created
+        self._names[statement] = name
         return name, old
 
     def clear(self) -> None:
@@ -171,9 +183,12 @@ def require_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
     # PERF: in development every statement is checked; most use no such table (make run SMOKE=1).
     if not any(table in sql for table in tenant_tables):
         return
-    names = _COMMENTS_AND_STRINGS.sub(" ", sql)
-    tables = {name for match in _REFERENCES.finditer(names) for name in _TABLES.findall(match[1])}
-    used = (tables - {*_CTE_NAMES.findall(names)}).intersection(tenant_tables)
+    code = _COMMENTS_AND_STRINGS.sub(" ", sql)
+    tables = set()
+    for match in _REFERENCES.finditer(code):
+        tables.update(_TABLES.findall(match[1]))
+    tables.difference_update(_CTE_NAMES.findall(code))
+    used = tables.intersection(tenant_tables)
     if not used:
         return
     if unless_set:

@@ -22,7 +22,8 @@ log = logging.getLogger("forge_min.notify")
 # Errors of a database that is unavailable or rejects a statement.
 DATABASE_ERRORS = (psycopg.Error, ForgeError, OSError)
 # Seconds between attempts, each ± 50 %: fewer than 40 attempts in the first second.
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
 JOIN_MARGIN = 2.0  # seconds after which `stop` gives up waiting for the thread
 IDLE = 60.0  # seconds of rest after which a thread closes its connection
 
@@ -90,7 +91,8 @@ class DatabaseThread(ThreadConnection):
     ) -> None:
         super().__init__(connect, patience)
         self._name = name
-        self._repeat, self._last_step = step, last_step
+        self._repeat = step
+        self._last_step = last_step
         self._thread: threading.Thread | None = None
         self._give_up = 0.0
         self._quiet = 0.0
@@ -118,12 +120,13 @@ class DatabaseThread(ThreadConnection):
         patience: seconds in which a failed last step is tried again. A thread that takes
             JOIN_MARGIN longer is abandoned.
         """
-        if self._thread is not None:
-            self._give_up = time.monotonic() + patience
-            self.stopping.set()
-            self.wake.set()
-            self._thread.join(patience + JOIN_MARGIN)
-            self._thread = None
+        if self._thread is None:
+            return
+        self._give_up = time.monotonic() + patience
+        self.stopping.set()
+        self.wake.set()
+        self._thread.join(patience + JOIN_MARGIN)
+        self._thread = None
 
     def rest(self, seconds: float | None = None) -> None:
         """Wait for `wake`, at most `seconds`; not at all while stopping. Called by the step.
@@ -131,31 +134,39 @@ class DatabaseThread(ThreadConnection):
         After IDLE the connection is closed: the server has few, and the next step opens one.
         """
         if not self.stopping.is_set():
-            first = IDLE if seconds is None else min(seconds, IDLE)
-            if not self.wake.wait(first) and first != seconds:
+            if seconds is not None and seconds <= IDLE:
+                self.wake.wait(seconds)
+            elif not self.wake.wait(IDLE):
                 self.close()
-                self.wake.wait(seconds and seconds - first)
+                if seconds is not None:
+                    seconds -= IDLE
+                self.wake.wait(seconds)
         self.wake.clear()
 
     def _run(self) -> None:
         self.wake.wait(self._quiet)
-        pause, going = FIRST_PAUSE, True
-        while going:
-            last = self.stopping.is_set()
+        pause = FIRST_PAUSE
+        is_going = True
+        while is_going:
+            is_last = self.stopping.is_set()
             try:
-                (self._last_step if last else self._repeat)()
-                pause, going = FIRST_PAUSE, not last
+                if is_last:
+                    self._last_step()
+                else:
+                    self._repeat()
+                pause = FIRST_PAUSE
+                is_going = not is_last
             except Replaced:
                 return
             except Exception as err:
                 # A defect must not end the thread.
-                trace = not isinstance(err, DATABASE_ERRORS)
-                log.warning("%s tries again soon: %s", self._name, err, exc_info=trace)
+                is_defect = not isinstance(err, DATABASE_ERRORS)
+                log.warning("%s tries again soon: %s", self._name, err, exc_info=is_defect)
                 if self.conn is not None:
                     self.conn.note_error(err)
                 self.close()
                 if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
                     time.sleep(FIRST_PAUSE)  # `stopping` is set, so its wait returns at once
-                    going = time.monotonic() < self._give_up
+                    is_going = time.monotonic() < self._give_up
                 pause = min(LONGEST_PAUSE, 2 * pause)
         self.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from psycopg.rows import class_row
 from ..errors import DatabaseError, Unavailable
 from .connection import Connection, Hook
 from .run import (
+    SQL,
     Params,
     Rows,
     check_current,
@@ -33,11 +35,8 @@ from .run import (
 from .statements import require_tenant
 from .translate import errors_translated
 
-SCOPE = (
-    "select set_config('forge.tenant_id', %(tenant)s, true),"
-    " set_config('transaction_read_only', %(read_only)s, true)"
-)
-IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
+IDLE = TransactionStatus.IDLE
+ACTIVE = TransactionStatus.ACTIVE
 T = TypeVar("T")
 log = logging.getLogger("forge_min.db")
 
@@ -60,16 +59,21 @@ def query(
     """
     if tenant is None:
         require_tenant(conn, sql)
-    cursor: Any
+    scope = {"tenant": str(tenant or ""), "read_only": "on"}
     if write:
         check_writable(conn)
+        scope["read_only"] = "off"
     conn.is_reading = not write
+    cursor: Any
     try:
         with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
-            run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
+            run(conn, SQL["scope"], scope)
             with errors_translated():
                 cursor.execute(sql, params, one_statement=True)
-            return cursor.fetchall() if cursor.description else []
+            rows: list[T] = []
+            if cursor.description:
+                rows = cursor.fetchall()
+            return rows
     except Unavailable as err:
         if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):
             raise
@@ -93,9 +97,11 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
             yield
             _check_usable(conn)
         return
-    outer, hooks = conn.hooks, None
+    outer = conn.hooks
+    hooks = None
     writes = outer is None and not conn.is_reading
-    conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
+    if outer is not None or conn.pgconn.transaction_status == IDLE:
+        conn.hooks = []
     try:
         with ExitStack() as stack:
             with errors_translated():
@@ -178,9 +184,8 @@ def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
     payload: "e" for events, "j:<queue>" for jobs, "c" for requests to cancel runs. The nudger
         sends equal payloads once.
     """
-    nudger = conn.nudger if isinstance(conn, Connection) else None
-    if nudger is not None:
-        after_commit(conn, lambda: nudger.nudge(payload))
+    if isinstance(conn, Connection) and conn.nudger is not None:
+        after_commit(conn, partial(conn.nudger.nudge, payload))
 
 
 def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool:

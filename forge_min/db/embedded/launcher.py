@@ -92,7 +92,8 @@ class LaunchStrategy:
         """
         if self.pg.exists():
             return
-        new, secret = self.data / "pg.new", self.data / "pg.password"
+        new = self.data / "pg.new"
+        secret = self.data / "pg.password"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(0o700)
         write_private(secret, password + "\n")
@@ -126,7 +127,9 @@ class LaunchStrategy:
             lines = (self.pg / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return ""
-        return lines[7].strip() if len(lines) > 7 else ""
+        if len(lines) < 8:
+            return ""
+        return lines[7].strip()
 
 
 GuardedProcess = subprocess.Popen[bytes]

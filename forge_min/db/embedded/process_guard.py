@@ -19,9 +19,14 @@ import threading
 import time
 
 CLONE_NEWUSER = 0x10000000  # unshare(2)
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS = 1, 8  # prctl(2)
-PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
-CAPABILITY_VERSION, CAP_DAC_OVERRIDE = 0x20080522, 1  # capset(2), capabilities(7)
+# prctl(2)
+PR_SET_PDEATHSIG = 1
+PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+# capset(2), capabilities(7)
+CAPABILITY_VERSION = 0x20080522
+CAP_DAC_OVERRIDE = 1
 NOBODY = 65534
 # Signals for a fast shutdown, an immediate shutdown and a kill, with seconds to wait after each.
 ENDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))

@@ -63,7 +63,7 @@ class EmbeddedServer:
     def __post_init__(self) -> None:
         self.data = Path(self.data).absolute()
         self.mode = ""
-        self._wanted_port = self.port
+        self._configured_port = self.port
         self._roles = {"admin": "postgres", "owner": self.owner_role, "app": self.app_role}
         self._passwords: dict[str, str] = {}
         self._process: GuardedProcess | None = None
@@ -117,8 +117,10 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Stop by a fast shutdown: disconnects clients and loses no committed data. Idempotent."""
-        process, self._process = self._process, None
-        lock, self._lock = self._lock, None
+        process = self._process
+        lock = self._lock
+        self._process = None
+        self._lock = None
         if process is not None and process.stdin is not None:
             process.stdin.close()
             process.wait()
@@ -137,10 +139,13 @@ class EmbeddedServer:
         self._passwords = load_credentials(self.data)
         version = self.data / "pg" / "PG_VERSION"
         major = int(version.read_text()) if version.exists() else None
-        programs = binaries.find(major, [self.bin] if self.bin else None)
+        folders = [self.bin] if self.bin else None
+        programs = binaries.find(major, folders)
         strategy = find_strategy(self.data, programs, lock)
-        strategy.initialise(self._passwords["admin"], for_tests=self.settings.get("fsync") == "off")
-        self.mode, self.port = strategy.mode, _port(self._wanted_port)
+        is_test = self.settings.get("fsync") == "off"
+        strategy.initialise(self._passwords["admin"], for_tests=is_test)
+        self.mode = strategy.mode
+        self.port = _port(self._configured_port)
         self._process = self._launch(strategy)
         strategy.wait_ready(self._process, self.data / "server.log")
         self._bootstrap()
@@ -154,13 +159,17 @@ class EmbeddedServer:
             log.replace(self.data / "server.log.1")
         values = {**SETTINGS, **self.settings, "port": str(self.port)}
         settings = [f"--{name}={value}" for name, value in values.items()]
-        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(descriptor, "wb") as out:
             return strategy.start("postgres", "-D", str(strategy.pg), *settings, output=out)
 
     def _bootstrap(self) -> None:
         with connect(self._url("admin", "postgres")) as conn:
-            values = {"owner": self.owner_role, "password": self._passwords["owner"]}
-            values["database"] = self.database
+            values = {
+                "owner": self.owner_role,
+                "password": self._passwords["owner"],
+                "database": self.database,
+            }
             # The owner is not a superuser, but may create roles and databases: test suites and
             # `ensure_app_role` need that.
             for row in conn.execute(SQL["missing"], values).fetchall():
@@ -199,14 +208,14 @@ def _lock(data: Path) -> int:
             time.sleep(0.05)  # flock(2) has no timeout
 
 
-def _port(wanted: int) -> int:
+def _port(port: int) -> int:
     """Return the port if it is free, or any free one for 0. Raises Unavailable F425."""
     try:
-        with socket.create_server(("127.0.0.1", wanted)) as probe:
+        with socket.create_server(("127.0.0.1", port)) as probe:
             return int(probe.getsockname()[1])
     except OSError as err:
         raise Unavailable(
-            f"PostgreSQL cannot listen on port {wanted}: {os.strerror(err.errno or 0)}",
+            f"PostgreSQL cannot listen on port {port}: {os.strerror(err.errno or 0)}",
             code="F425",
             hint="stop the other program, or use port 0 for any free port",
         ) from None
@@ -243,7 +252,8 @@ def scratch_database(owner_url: str) -> Iterator[Connection]:
     started either, and the errors of `connect` and `migration_lock`.
     """
     with connect(owner_url) as owner, migration_lock(owner):
-        name = f"forge_scratch_{hashlib.sha256(owner.info.dbname.encode()).hexdigest()[:16]}"
+        hashed = hashlib.sha256(owner.info.dbname.encode()).hexdigest()
+        name = f"forge_scratch_{hashed[:16]}"
         database = sql.Identifier(name)
         try:
             _drop(owner, database)
