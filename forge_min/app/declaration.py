@@ -18,7 +18,8 @@ from ..wsgi import Method, Middleware, Route
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-F = TypeVar("F", bound=Callable[..., Any])
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 
 
 class App:
@@ -33,24 +34,24 @@ class App:
 
     def __init__(self, *, resource_pages: bool | Collection[str] = True) -> None:
         self.resource_pages = resource_pages
-        self.routes: list[tuple[str, str, Callable[..., Any], str]] = []
+        self.routes: list[tuple[str, str, Function, str]] = []
         self.pages: list[DeclaredPage] = []
         self.forms: list[DeclaredForm] = []
         self.groups: Mapping[str, Sequence[str]] = {}
         self.home = Home()
-        self.verbs: list[tuple[str, str, Callable[..., Any], bool]] = []
-        self.fragments: dict[str, Callable[..., str]] = {}
+        self.verbs: list[tuple[str, str, Function, bool]] = []
+        self.fragments: dict[str, Function] = {}
         self.middlewares: list[Middleware] = []
         self.methods: list[Method] = []
         self.signs_in = False
         self.administrators: tuple[str, ...] = ()
         self.manual_roles: tuple[str, ...] = ()
-        self.reset_sender: Callable[..., object] | None = None
+        self.reset_sender: Function | None = None
         self.schedules: list[jobs.Periodic] = []
         self.renew: Renew = lambda identity: identity
         self.dependencies: dict[str, object] = {}
-        self.start_hooks: list[Callable[..., object]] = []
-        self.stop_hooks: list[Callable[..., object]] = []
+        self.start_hooks: list[Function] = []
+        self.stop_hooks: list[Function] = []
 
     if not TYPE_CHECKING:  # a typed __getattr__ would hide misspelled names
 
@@ -85,7 +86,7 @@ class App:
             pages do not; default: False.
         """
 
-        def add(function: Callable[..., str]) -> None:
+        def add(function: Function) -> None:
             page = DeclaredPage(path, function, title, nav, tuple(roles), unsafe_eval)
             self.pages.append(page)
 
@@ -116,7 +117,7 @@ class App:
         template: replaces the built-in page, such as `gen.pages.admit.render`.
         """
 
-        def add(function: Callable[..., str]) -> None:
+        def add(function: Function) -> None:
             page = DeclaredPage(path, function, title, nav, tuple(roles), False)
             self.forms.append(DeclaredForm(page, topic, fields, initial, template))
 

@@ -71,7 +71,7 @@ class Runtime:
         self._code = code
         self._config = config
         self._lock_wait = min(_LOCK_WAIT, config.database.lock_timeout or _LOCK_WAIT)
-        self._tenant_tables: set[str] = set()
+        self._tenant_tables = set[str]()
         own_migrations = db.read_migrations(code.root / "migrations", "app")
         self._migrations = [*db.FORGE_MIGRATIONS, *own_migrations]
         self._worker: jobs.Worker | None = None

@@ -9,11 +9,11 @@ import os
 import select
 import socket
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
 from functools import partial
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 from weakref import ref
 
@@ -31,6 +31,7 @@ from . import servers
 from .statements import PreparedStatements, operation, require_tenant
 from .translate import NoResponse, connection_error
 
+AnyConnection = psycopg.Connection[Any]
 Observe = Callable[[str, float], None]
 Hook = Callable[[], None]
 Instrument = Callable[[str, Callable[[], list[Any]]], list[Any]]
@@ -57,7 +58,7 @@ _CANCEL_START = 0.1  # seconds in which its thread has copied the address and th
 # Counts lost connections of this process to each server: each connection to it that was opened
 # before is checked before its next statement. If two threads add one at the same time, the number
 # still changes.
-_losses: defaultdict[servers.Address, int] = defaultdict(int)
+_losses = defaultdict[servers.Address, int](int)
 
 
 class NudgeSender(Protocol):
@@ -143,7 +144,7 @@ class Connection(psycopg.Connection[TupleRow]):
         if self.patience is not None:
             gen = _until_deadline(self.patience, gen)
         since = self.busy_since
-        self.busy_since = since or time.perf_counter()  # also while psycopg commits
+        self.busy_since = since or perf_counter()  # also while psycopg commits
         try:
             return super().wait(gen)
         except NoResponse:
@@ -226,7 +227,7 @@ class Connection(psycopg.Connection[TupleRow]):
 
         PERF: not checked then, because poll(2) releases the GIL (benchmarks/http, row).
         """
-        idle = time.perf_counter() - self.last_used
+        idle = perf_counter() - self.last_used
         return (
             idle < _IDLE_AFTER
             and self.losses == _losses[self.address]
@@ -248,11 +249,11 @@ class Connection(psycopg.Connection[TupleRow]):
         poll.register(self.fileno(), select.POLLIN)
         if poll.poll(0):  # an idle connection becomes readable only when the server closes
             return False
-        idle = time.perf_counter() - self.last_used
+        idle = perf_counter() - self.last_used
         if (self.losses != losses or idle > _STALE_AFTER) and not self._responds(poll):
             return False
         self.losses = losses
-        self.last_used = time.perf_counter()
+        self.last_used = perf_counter()
         return True
 
     def _responds(self, poll: select.poll) -> bool:
@@ -286,7 +287,7 @@ class Cursor(psycopg.Cursor[TupleRow]):
 
         one_statement: let the server reject a text of several statements.
         """
-        started = time.perf_counter()
+        started = perf_counter()
         conn: Any = self.connection
         if conn.checks_tenant and not conn.pgconn.pipeline_status:
             sql = query.as_string(conn) if isinstance(query, Composable) else str(query)
@@ -304,7 +305,7 @@ class Cursor(psycopg.Cursor[TupleRow]):
             if one_statement and conn.pgconn.pipeline_status:  # COPY cannot be left in a pipeline
                 conn.close()
             if conn.observe is not None and not conn.pgconn.pipeline_status:
-                conn.observe(operation(query), time.perf_counter() - started)
+                conn.observe(operation(query), perf_counter() - started)
 
 
 def connect(
@@ -344,7 +345,7 @@ def connect(
         values["connect_timeout"] = options.get("connect_timeout", _TIMEOUT_OF_SEVERAL)
     losses = _losses.copy()
     threshold = None if prepare == "off" else 5
-    refused: set[servers.Address] = set()
+    refused = set[servers.Address]()
     while True:
         try:
             conn = Connection.connect(
@@ -374,7 +375,7 @@ def connect(
     conn.jobs = jobs
     conn.prepared = PreparedStatements(threshold)
     conn.losses = losses[conn.address]
-    conn.last_used = time.perf_counter()
+    conn.last_used = perf_counter()
     conn.standbys = standbys or conn.standbys
     conn.add_notice_handler(partial(_note_notice, ref(conn)))  # no cycle
     return conn
@@ -392,10 +393,10 @@ def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
 
     psycopg takes a step at least ten times per second.
     """
-    end = time.monotonic() + seconds
+    end = monotonic() + seconds
     try:
         awaited = next(statement)
-        while time.monotonic() < end:
+        while monotonic() < end:
             ready = yield awaited
             awaited = statement.send(ready)
     except StopIteration as done:

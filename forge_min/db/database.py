@@ -275,7 +275,7 @@ class Database:
         return conn
 
 
-_databases: WeakSet[Database] = WeakSet()
+_databases = WeakSet[Database]()
 
 
 def _reset_databases() -> None:

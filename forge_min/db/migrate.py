@@ -14,10 +14,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 import psycopg
+from psycopg import errors
 
 from ..errors import BuildError, Unavailable
 from ..lazy import lazy_pattern
 from ..sql_files import MigrationFile, digest, load_sql, statements
+from .connection import AnyConnection
 
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
 LOCK_POLL = 0.1  # seconds
@@ -26,17 +28,17 @@ TABLE_WAIT = 1.0  # seconds that a statement may wait for a table lock
 TABLE_TRIES = 5  # attempts; between them, transactions that wait for the migration can run
 SQL = load_sql("forge_min.db", "migrate.sql")
 # Errors of statements not allowed in a transaction: CONCURRENTLY, VACUUM; COMMIT in DO or CALL.
-RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
+RUNS_ALONE = (errors.ActiveSqlTransaction, errors.InvalidTransactionTermination)
 # Errors of a down part if its up part was not run: an object is missing, or still there.
 ALREADY_UNDONE = (
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.UndefinedObject,
-    psycopg.errors.UndefinedFunction,
-    psycopg.errors.DuplicateTable,
-    psycopg.errors.DuplicateColumn,
-    psycopg.errors.DuplicateObject,
-    psycopg.errors.DuplicateFunction,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedObject,
+    errors.UndefinedFunction,
+    errors.DuplicateTable,
+    errors.DuplicateColumn,
+    errors.DuplicateObject,
+    errors.DuplicateFunction,
 )
 NOT_OWNER = "database.migrate_url must name the role that owns the tables"
 # Statements that are not tried in a transaction first, because PostgreSQL would log an error.
@@ -47,7 +49,6 @@ NEVER_IN_TRANSACTION = lazy_pattern(
 CLEAN_UP = lazy_pattern(r"(?i)(--.*\n|\s)*drop index concurrently if exists\b")
 
 Progress = Callable[[str], None]
-Connection = psycopg.Connection[Any]
 Key = tuple[str, str]  # source and name of a file
 Note = tuple[str, Sequence[object]]  # a statement of migrate.sql and its values
 Ignored = tuple[type[Exception], ...]
@@ -73,7 +74,7 @@ class _Applied(NamedTuple):
 
 
 def migrate(
-    conn: Connection, files: Sequence[MigrationFile], *, progress: Progress | None = None
+    conn: AnyConnection, files: Sequence[MigrationFile], *, progress: Progress | None = None
 ) -> list[str]:
     """Apply every pending file in the given order; return the labels of the files applied.
 
@@ -108,7 +109,7 @@ def migrate(
     return labels
 
 
-def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
+def migrate_down(conn: AnyConnection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
     """Undo the last `steps` applied files, newest first; return their labels.
 
     Of a half-applied file, the statements that ran are undone. Parameters as in `migrate`. Raises
@@ -142,7 +143,7 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
     return [file.label for file in undone]
 
 
-def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[MigrationStatus]:
+def migration_status(conn: AnyConnection, files: Sequence[MigrationFile]) -> list[MigrationStatus]:
     """Return the state of each file and of applied ones without a file. Only reads.
 
     The application's role has the rights for it.
@@ -162,7 +163,7 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
 
 
 @contextmanager
-def migration_lock(conn: Connection) -> Iterator[None]:
+def migration_lock(conn: AnyConnection) -> Iterator[None]:
     """Hold the lock for changes of this database's schema during the block.
 
     Raises Unavailable F326 after LOCK_WAIT.
@@ -182,19 +183,19 @@ def migration_lock(conn: Connection) -> Iterator[None]:
             conn.execute("select pg_advisory_unlock(%s)", [LOCK_KEY])
 
 
-def create_migration_table(conn: Connection) -> None:
+def create_migration_table(conn: AnyConnection) -> None:
     """Create forge_migration if it is missing. LOCK: the caller holds migration_lock."""
     if not _scalar(conn, SQL["exists"]):
         conn.execute(SQL["create"])
 
 
 @contextmanager
-def _locked(conn: Connection) -> Iterator[dict[Key, _Applied]]:
+def _locked(conn: AnyConnection) -> Iterator[dict[Key, _Applied]]:
     """Hold the migration lock during the block; yield the applied files."""
     with migration_lock(conn):
         try:
             create_migration_table(conn)
-        except psycopg.errors.InsufficientPrivilege as err:
+        except errors.InsufficientPrivilege as err:
             message = f"the role {conn.info.user} may not migrate: {err.diag.message_primary}"
             raise BuildError(message, code="F322", hint=NOT_OWNER) from err
         try:
@@ -204,7 +205,7 @@ def _locked(conn: Connection) -> Iterator[dict[Key, _Applied]]:
                 conn.execute(SQL["reset"], prepare=False)
 
 
-def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
+def _apply(conn: AnyConnection, file: MigrationFile, done: int) -> None:
     conn.execute(SQL["reset"], prepare=False)
     parts = [file.up] if file.transactional else file.statements
     while done and CLEAN_UP.match(parts[done - 1]):
@@ -217,7 +218,7 @@ def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
             _step(conn, file, text, note)
 
 
-def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
+def _undo(conn: AnyConnection, file: MigrationFile, whole: bool) -> None:
     """Undo a file in one transaction if PostgreSQL allows it, even with `no transaction`."""
     conn.execute(SQL["reset"], prepare=False)
     ignored: Ignored = ()
@@ -241,7 +242,7 @@ def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
             conn.execute(*forget)
 
 
-def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
+def _step(conn: AnyConnection, file: MigrationFile, text: str, note: Note) -> None:
     if file.transactional or not NEVER_IN_TRANSACTION.match(text):
         try:
             _run_in_transaction(conn, file, [text], note)
@@ -255,7 +256,7 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
 
 
 def _run_in_transaction(
-    conn: Connection, file: MigrationFile, parts: list[str], note: Note, ignored: Ignored = ()
+    conn: AnyConnection, file: MigrationFile, parts: list[str], note: Note, ignored: Ignored = ()
 ) -> None:
     """Run the statements and record them in one transaction.
 
@@ -269,13 +270,13 @@ def _run_in_transaction(
                 _run_all(conn, file, parts, ignored)
                 conn.execute(*note)
             return
-        except psycopg.errors.LockNotAvailable:
+        except errors.LockNotAvailable:
             if attempt == TABLE_TRIES:
                 raise
             time.sleep(TABLE_WAIT / 4)  # waiting transactions take the table now
 
 
-def _run_all(conn: Connection, file: MigrationFile, parts: list[str], ignored: Ignored) -> None:
+def _run_all(conn: AnyConnection, file: MigrationFile, parts: list[str], ignored: Ignored) -> None:
     transaction = _scalar(conn, "select pg_current_xact_id()::text")
     for text in parts:
         if ignored:
@@ -299,7 +300,7 @@ def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterato
     """
     try:
         yield
-    except psycopg.errors.LockNotAvailable as err:
+    except errors.LockNotAvailable as err:
         raise Unavailable(
             f"{file.label}: a table stayed locked, so the migration was stopped",
             code="F326",
@@ -311,7 +312,7 @@ def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterato
         if err.diag.message_detail:
             reason += f"; {err.diag.message_detail}"
         hint = err.diag.message_hint
-        if not hint and isinstance(err, psycopg.errors.InsufficientPrivilege):
+        if not hint and isinstance(err, errors.InsufficientPrivilege):
             hint = NOT_OWNER
         raise BuildError(f"{file.label}{position}: {reason}", code="F322", hint=hint) from err
 
@@ -351,12 +352,12 @@ def _partial_checksum(parts: list[str], steps: int) -> str:
     return digest("\n;\n".join(parts[:steps]))
 
 
-def _applied(conn: Connection) -> dict[Key, _Applied]:
+def _applied(conn: AnyConnection) -> dict[Key, _Applied]:
     rows = conn.execute(SQL["applied"]).fetchall()
     return {(source, name): _Applied(*state) for source, name, *state in rows}
 
 
-def _scalar(conn: Connection, query: str, *params: object) -> Any:
+def _scalar(conn: AnyConnection, query: str, *params: object) -> Any:
     row = conn.execute(query, params or None).fetchone()
     if row is None:
         return None

@@ -8,12 +8,12 @@ the primary. The state of the servers is sampled by threads, so a read costs no 
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import partial
 from itertools import cycle
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import psycopg
@@ -23,7 +23,7 @@ from ..errors import Unavailable
 from ..lazy import lazy_pattern
 from .connection import Connection
 from .servers import SQL
-from .thread import DatabaseThread
+from .thread import Connect, DatabaseThread
 
 PERIOD = 0.1  # seconds between two samples of a server
 FRESH = 1.0  # seconds for which a sample of a standby is used
@@ -83,7 +83,7 @@ class Consistency:
         self.required = None
 
 
-consistency: ContextVar[Consistency | None] = ContextVar("forge_consistency", default=None)
+consistency = ContextVar[Consistency | None]("forge_consistency", default=None)
 """That of the current request; None: everything is read from the primary."""
 
 
@@ -100,7 +100,7 @@ class Replica:
     connection: returns this thread's connection to it.
     """
 
-    def __init__(self, connection: Callable[[], Connection]) -> None:
+    def __init__(self, connection: Connect) -> None:
         self.connection = connection
         self.position: WalPosition | None = None  # replayed; None: not usable
         # By time.monotonic().
@@ -110,7 +110,7 @@ class Replica:
     def suspend(self, error: Exception) -> None:
         """Do not use it for a moment, after an error."""
         log.warning("a standby is not used for a moment: %s", error)
-        self.suspended_until = time.monotonic() + SUSPENDED
+        self.suspended_until = monotonic() + SUSPENDED
 
 
 class Replicas(DatabaseThread):
@@ -124,9 +124,9 @@ class Replicas(DatabaseThread):
 
     def __init__(
         self,
-        primary: Callable[[], Connection],
-        standbys: Sequence[Callable[[], Connection]],
-        connections: Sequence[Callable[[], Connection]],
+        primary: Connect,
+        standbys: Sequence[Connect],
+        connections: Sequence[Connect],
         max_lag: float,
     ) -> None:
         super().__init__("replica-0", self._sample_primary, primary, FRESH)
@@ -134,7 +134,7 @@ class Replicas(DatabaseThread):
         replicas = list(map(Replica, connections))
         self._replicas = replicas
         self._orders = cycle([replicas[n:] + replicas[:n] for n in range(len(replicas))])
-        self._samples: deque[tuple[float, WalPosition]] = deque()  # of the primary, oldest first
+        self._samples = deque[tuple[float, WalPosition]]()  # of the primary, oldest first
         self._watches = []
         for number, connect in enumerate(standbys, 1):
             step = partial(self._sample, number)
@@ -155,13 +155,13 @@ class Replicas(DatabaseThread):
 
     def wait(self, required: WalPosition) -> None:
         """Wait until a standby has replayed the position, for `max_lag` at most."""
-        now = time.monotonic()
+        now = monotonic()
         end = now + self._max_lag
         while now < end:
             if any(self._has_replayed(replica, required, now) for replica in self._replicas):
                 return
-            time.sleep(PERIOD)
-            now = time.monotonic()
+            sleep(PERIOD)
+            now = monotonic()
 
     def choose(
         self, request: Consistency, required: WalPosition
@@ -175,7 +175,7 @@ class Replicas(DatabaseThread):
             replicas = next(self._orders)
         else:
             replicas = [request.replica]
-        now = time.monotonic()
+        now = monotonic()
         for replica in replicas:
             if self._has_replayed(replica, required, now):
                 try:
@@ -205,7 +205,7 @@ class Replicas(DatabaseThread):
         return now - max(times, default=0.0) <= self._max_lag
 
     def _sample_primary(self) -> None:
-        began = time.monotonic()
+        began = monotonic()
         position, _ = self._read(self)
         self._samples.append((began, position))
         oldest = began - self._max_lag - FRESH
@@ -215,7 +215,7 @@ class Replicas(DatabaseThread):
 
     def _sample(self, number: int) -> None:
         replica = self._replicas[number - 1]
-        began = time.monotonic()
+        began = monotonic()
         position, in_recovery = self._read(self._watches[number - 1])
         # A server that was promoted does not follow this primary.
         replica.position = position if in_recovery else None

@@ -14,7 +14,8 @@ from psycopg.types.json import Jsonb
 
 from ..errors import ConfigError
 from ..sql_files import load_sql
-from .migrate import Connection, create_migration_table, migration_lock
+from .connection import AnyConnection
+from .migrate import create_migration_table, migration_lock
 from .translate import errors_translated
 
 SQL = load_sql("forge_min.db", "roles.sql")
@@ -22,7 +23,11 @@ PLACEHOLDER = "<the password of database.url>"
 
 
 def ensure_app_role(
-    conn: Connection, role: str, *, password: str | None, settings: Mapping[str, str] | None = None
+    conn: AnyConnection,
+    role: str,
+    *,
+    password: str | None,
+    settings: Mapping[str, str] | None = None,
 ) -> str | None:
     """Create the role if it is missing, and grant its rights in schema public.
 
@@ -60,7 +65,7 @@ def ensure_app_role(
     return "".join(statement + ";\n" for statement in missing) or None
 
 
-def check_bound_role(conn: Connection) -> None:
+def check_bound_role(conn: AnyConnection) -> None:
     """Check that row-level security applies to the connected role.
 
     Raises ConfigError F412 for a superuser, a role with BYPASSRLS, and the owner (or a member of
@@ -76,7 +81,7 @@ def check_bound_role(conn: Connection) -> None:
         )
 
 
-def role_findings(conn: Connection, name: Literal["unbound", "lacking", "excess"]) -> list[str]:
+def role_findings(conn: AnyConnection, name: Literal["unbound", "lacking", "excess"]) -> list[str]:
     """Return problems with the rights of the connected role. Only reads.
 
     name: "unbound": reasons why row-level security does not apply to it ("is a superuser").
@@ -87,7 +92,7 @@ def role_findings(conn: Connection, name: Literal["unbound", "lacking", "excess"
         return [row[0] for row in conn.execute(SQL[name]).fetchall()]
 
 
-def _hashed(conn: Connection, role: str, password: str | None) -> str:
+def _hashed(conn: AnyConnection, role: str, password: str | None) -> str:
     """Hash the password here, so that no server log contains it."""
     if password is None:
         return PLACEHOLDER
@@ -97,11 +102,11 @@ def _hashed(conn: Connection, role: str, password: str | None) -> str:
     return conn.pgconn.encrypt_password(secret, user, b"scram-sha-256").decode(encoding)
 
 
-def _statements(conn: Connection, name: str, values: Mapping[str, object]) -> list[Any]:
+def _statements(conn: AnyConnection, name: str, values: Mapping[str, object]) -> list[Any]:
     return conn.execute(SQL[name], values).fetchall()
 
 
-def _refused(conn: Connection, statements: list[Any]) -> list[str]:
+def _refused(conn: AnyConnection, statements: list[Any]) -> list[str]:
     """Run the statements; return those that this role has no right to run."""
     refused = []
     for statement, is_allowed in statements:

@@ -28,7 +28,7 @@ from ..errors import ForgeError, ReadTimeout, Unavailable
 from ..fanout import begin_wait, end_wait
 from ..i18n import gettext_noop
 from ..sql_files import load_sql
-from .connection import Connection
+from .connection import AnyConnection, Connection
 from .replicas import consistency, position_of
 from .statements import (
     BEGIN,
@@ -59,9 +59,9 @@ SQL = load_sql("forge_min.db", "session.sql")
 SET_TENANT: Statement = (number_placeholders(SQL["tenant"])[0], (25,))  # 25: text
 SET_LOCK_TIMEOUT: Statement = ("select set_config('lock_timeout', $1, true)", (25,))
 Params = Mapping[str, Any] | Sequence[Any] | None
-read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
+read_timeout = ContextVar[float]("forge_read_timeout", default=0.0)
 """Seconds that a read in this context, such as a request, may take; 0: no limit."""
-lock_timeout: ContextVar[float] = ContextVar("forge_lock_timeout", default=0.0)
+lock_timeout = ContextVar[float]("forge_lock_timeout", default=0.0)
 """Seconds that a write in this context, such as a request, may wait for a lock; 0: the role's."""
 Rows = list[tuple[Any, ...]]
 
@@ -72,7 +72,7 @@ Message = tuple[Statement, Sequence[Any], Sequence[int] | None]
 
 
 def run(
-    conn: psycopg.Connection[Any],
+    conn: AnyConnection,
     sql: str,
     params: Params = None,
     tenant: UUID | None = None,
@@ -110,9 +110,7 @@ def run(
         raise translate(err, commits=commits) from err
 
 
-def read(
-    conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
-) -> Rows:
+def read(conn: AnyConnection, sql: str, params: Params = None, tenant: UUID | None = None) -> Rows:
     """Run a statement that only reads; it is cancelled after `read_timeout`.
 
     It sets nothing in the session, so it works behind a pooler. The time-out applies only to
@@ -153,9 +151,7 @@ def limit_lock_waits(conn: Connection, seconds: float) -> None:
         conn.lock_timeout = seconds
 
 
-def _run_with_cursor(
-    conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID | None
-) -> Rows:
+def _run_with_cursor(conn: AnyConnection, sql: str, params: Params, tenant: UUID | None) -> Rows:
     with conn.cursor(row_factory=tuple_row) as cursor:
         if tenant is not None:
             cursor.execute(SQL["tenant"], (str(tenant),))
@@ -361,7 +357,7 @@ def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]
     return results
 
 
-def is_idle(conn: psycopg.Connection[Any]) -> bool:
+def is_idle(conn: AnyConnection) -> bool:
     """Return whether a statement on `conn` is its own transaction, which may be retried."""
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
 

@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
 from ..errors import DatabaseError, Unavailable
-from .connection import Connection, Hook
+from .connection import AnyConnection, Connection, Hook
 from .run import (
     SQL,
     Params,
@@ -84,7 +83,7 @@ def query(
 
 
 @contextmanager
-def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
+def transaction(conn: AnyConnection) -> Iterator[None]:
     """Run the block in a transaction, or in a savepoint if one is open; roll back if it raises.
 
     `raise psycopg.Rollback` leaves the block without an error. Hooks of a level that is rolled
@@ -125,7 +124,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def run_checked(
-    conn: psycopg.Connection[Any],
+    conn: AnyConnection,
     sql: str,
     params: Params,
     tenant: UUID | None,
@@ -164,7 +163,7 @@ def run_checked(
     return rows
 
 
-def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
+def after_commit(conn: AnyConnection, hook: Hook) -> None:
     """Run `hook` after the outermost COMMIT of `transaction`; at once if none is open.
 
     The hook is dropped after a BEGIN of the caller, in pipeline mode, and on a connection of
@@ -178,7 +177,7 @@ def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
         _run([hook])
 
 
-def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
+def nudge(conn: AnyConnection, payload: str) -> None:
     """Wake readers after the commit; does nothing on a connection without a nudger.
 
     payload: "e" for events, "j:<queue>" for jobs, "c" for requests to cancel runs. The nudger
@@ -188,7 +187,7 @@ def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
         after_commit(conn, partial(conn.nudger.nudge, payload))
 
 
-def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool:
+def notifies_in_transaction(conn: AnyConnection, payload: str) -> bool:
     """Return whether the next statement on `conn` must send this NOTIFY, instead of `nudge`.
 
     False after a BEGIN of the caller: a transaction with a NOTIFY cannot be prepared (PostgreSQL
@@ -200,7 +199,7 @@ def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool
     return can_notify and conn.nudger.notifies_in_transaction(payload)
 
 
-def _check_usable(conn: psycopg.Connection[Any]) -> None:
+def _check_usable(conn: AnyConnection) -> None:
     status = conn.pgconn.transaction_status
     if status == TransactionStatus.UNKNOWN:
         raise Unavailable("the connection was lost before the commit", code="F405")

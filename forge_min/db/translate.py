@@ -57,14 +57,15 @@ def translate(err: psycopg.Error, *, commits: bool = False) -> ForgeError:
             if commits and row["code"] == "F405" and state != "57P01":
                 return Unavailable(UNKNOWN, code="F409")
             return Unavailable(**row)
-    if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
+    name = type(err).__name__
+    if not state:
+        if not isinstance(err, (pg.OperationalError, pg.InterfaceError)):
+            return DatabaseError(f"the database driver rejected a statement ({name})")
         if commits:
             return Unavailable(UNKNOWN, code="F409")
         return Unavailable("the connection to the database was lost", code="F405")
-    if not state:
-        return DatabaseError(f"the database driver rejected a statement ({type(err).__name__})")
     # Messages of class 42 contain only names and syntax; others may contain a value.
-    message = f"PostgreSQL rejected a statement ({state} {type(err).__name__})"
+    message = f"PostgreSQL rejected a statement ({state} {name})"
     if state.startswith("42"):
         message += f": {err.diag.message_primary}"
     return DatabaseError(message)

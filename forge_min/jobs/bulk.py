@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from string import Template
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from .. import db
 from ..errors import ForgeError
@@ -21,6 +21,7 @@ from .job import SQL, Conn
 from .kinds import Catalogue, Kind
 from .new_job import NO_EXTRAS, CheckedJob, NewJob, check_job, encode_args, find_kind
 
+Label = tuple[str, str]  # the kind and the queue of a job
 CHUNK = 200  # jobs sent at once: the server stores them while the next lines are formatted
 # Characters with a meaning in COPY's text format (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -76,8 +77,8 @@ class _Bulk:
     def __init__(self, jobs: Iterable[NewJob], catalogue: Catalogue) -> None:
         self.left: list[tuple[int, NewJob]] = []
         self.unique: list[tuple[int, NewJob]] = []
-        self.due: Counter[tuple[str, str]] = Counter()
-        self.waiting: Counter[tuple[str, str]] = Counter()
+        self.due = Counter[Label]()
+        self.waiting = Counter[Label]()
         self._jobs = enumerate(jobs)
         self._catalogue = catalogue
         self._cause = job_cause()
@@ -85,7 +86,7 @@ class _Bulk:
     def plain(self) -> Iterator[str]:
         """Yield kind, queue, args, priority, max_attempts, metadata."""
         # For jobs that differ only in arguments: kind, (kind, queue), the line's text around them.
-        lines: dict[tuple[Any, ...], tuple[Kind, tuple[str, str], str, str]] = {}
+        lines: dict[object, tuple[Kind, Label, str, str]] = {}
         for numbered in self._jobs:
             job = numbered[1]
             if job[5:] != NO_EXTRAS:

@@ -21,7 +21,7 @@ import psycopg
 from .. import db
 from .._compat import renamed
 from ..auth import Identity, for_job
-from ..db import Connection
+from ..db import Connect, Connection
 from ..errors import ForgeError
 from ..observe import SpanContext, span_fields
 from ..redaction import error_message, format_traceback, redact_error
@@ -142,7 +142,7 @@ class Job(Generic[A]):
     scheduled_at: datetime
     priority: int = 2
     waited: float = 0.0
-    connect: Callable[[], Connection] | None = field(default=None, repr=False)
+    connect: Connect | None = field(default=None, repr=False)
     unreadable: str = field(default="", init=False)  # why the row could not be read
     failures: int = field(default=0, init=False)  # errors recorded before this run
     completed: bool = field(default=False, init=False)  # by the job itself, in a transaction

@@ -18,7 +18,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from ..db import Connection
+from ..db import Connect
 from ..errors import ForgeError
 from .args import reader
 
@@ -69,8 +69,8 @@ class WorkerOptions(NamedTuple):
     """
 
     id: UUID
-    connect: Callable[[], Connection]
-    connect_by_index: Callable[[], Connection]
+    connect: Connect
+    connect_by_index: Connect
     kinds: Mapping[str, Kind]
     discarded_kinds: list[str]
     queues: Mapping[str, int]

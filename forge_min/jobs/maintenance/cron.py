@@ -7,9 +7,11 @@ and day of week, with lists, ranges, steps and names. If both days are restricte
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...errors import ForgeError
@@ -17,10 +19,54 @@ from ...lazy import lazy_pattern
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-_FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
-    ("minute", 0, 59, []), ("hour", 0, 23, []), ("day of month", 1, 31, []),
-    ("month", 1, 12, _MONTHS), ("day of week", 0, 7, _DAYS),
-)  # fmt: skip
+
+
+class _Field(NamedTuple):
+    """A field of an expression: the numbers that it may have, and names of them in order."""
+
+    name: str
+    low: int
+    high: int
+    names: Sequence[str] = ()
+
+    def parse(self, expression: str, text: str) -> set[int]:
+        """Return the numbers that a text allows. Raises ForgeError F718."""
+        result = set[int]()
+        for part in text.lower().split(","):
+            match = _PART.fullmatch(part)
+            step = 0
+            if match is not None:
+                step = int(match[4] or 1)
+            if match is None or step == 0:
+                raise _error(f"{expression!r}", f"{part!r} is not a valid {self.name}")
+            begin = self.low
+            end = self.high
+            if match[1] != "*":
+                begin = self._number(expression, match[2])
+                if match[3]:
+                    end = self._number(expression, match[3])
+                elif not match[4]:
+                    end = begin
+            if end < begin:
+                raise _error(f"{expression!r}", f"{part!r} runs backwards")
+            result.update(range(begin, end + 1, step))
+        return result
+
+    def _number(self, expression: str, text: str) -> int:
+        if text in self.names:
+            return self.low + self.names.index(text)
+        if text.isascii() and text.isdigit() and self.low <= int(text) <= self.high:
+            return int(text)
+        raise _error(f"{expression!r}", f"{text!r} is not a valid {self.name}")
+
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of month", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("day of week", 0, 7, _DAYS),
+)
 _ALIASES = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *",
     "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *",
@@ -70,7 +116,7 @@ class Cron:
         fields = _ALIASES.get(expression.strip().lower(), expression).split()
         if len(fields) != len(_FIELDS):
             raise _error(f"{expression!r}", "it must have five fields, as in '30 4 * * mon-fri'")
-        sets = [_field(expression, text, *field) for text, field in zip(fields, _FIELDS)]
+        sets = [field.parse(expression, text) for text, field in zip(fields, _FIELDS)]
         self._minutes, self._hours, self._days, self._months, weekdays = sets
         self._weekdays = {day % 7 for day in weekdays}
         is_unrestricted = [field.startswith("*") for field in fields]
@@ -108,7 +154,7 @@ class Cron:
         return by_date and by_weekday
 
     def _times(self, day: date) -> list[datetime]:
-        result: set[datetime] = set()
+        result = set[datetime]()
         for hour, minute in product(self._hours, self._minutes):
             local = datetime(day.year, day.month, day.day, hour, minute)
             first = local.replace(tzinfo=self._zone).astimezone(UTC)
@@ -135,39 +181,6 @@ def _end_of_gap(moment: datetime, zone: tzinfo) -> datetime:
     while (moment - _MINUTE).astimezone(zone).utcoffset() == offset:
         moment -= _MINUTE
     return moment
-
-
-def _field(
-    expression: str, text: str, name: str, low: int, high: int, names: list[str]
-) -> set[int]:
-    result: set[int] = set()
-    for part in text.lower().split(","):
-        match = _PART.fullmatch(part)
-        step = 0
-        if match is not None:
-            step = int(match[4] or 1)
-        if match is None or step == 0:
-            raise _error(f"{expression!r}", f"{part!r} is not a valid {name}")
-        begin = low
-        end = high
-        if match[1] != "*":
-            begin = _number(expression, match[2], name, low, high, names)
-            if match[3]:
-                end = _number(expression, match[3], name, low, high, names)
-            elif not match[4]:
-                end = begin
-        if end < begin:
-            raise _error(f"{expression!r}", f"{part!r} runs backwards")
-        result.update(range(begin, end + 1, step))
-    return result
-
-
-def _number(expression: str, text: str, name: str, low: int, high: int, names: list[str]) -> int:
-    if text in names:
-        return low + names.index(text)
-    if text.isascii() and text.isdigit() and low <= int(text) <= high:
-        return int(text)
-    raise _error(f"{expression!r}", f"{text!r} is not a valid {name}")
 
 
 def _zone(name: str) -> tzinfo:

@@ -83,7 +83,7 @@ def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
     for arguments that are not valid for the kind.
     """
     strict = Catalogue(catalogue.kinds, strict=True)
-    names: set[str] = set()
+    names = set[str]()
     for entry in periodic:
         if entry.name in names:
             raise ForgeError(f"two periodic jobs have the name {entry.name!r}", code="F720")

@@ -43,7 +43,7 @@ class Completer(DatabaseThread):
         self._options = options
         self._inboxes = inboxes
         self._recorded = recorded
-        self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._inbox = queue.SimpleQueue[Result]()
         self._batch: list[Result] = []
         self.stale = 0  # runs that were taken from this worker before they ended
 

@@ -6,10 +6,10 @@ Each fetch has a claim of its own.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from json import loads
 from string import Template
+from time import monotonic
 from typing import Any
 
 from ... import db
@@ -65,7 +65,7 @@ class Fetcher(DatabaseThread):
         self._due = 0.0  # when to poll next
         self._claim: int | None = None  # of the next fetch, None = select one first
         self._lost: dict[int, float] = {}  # claim of a fetch without a response → when to forget it
-        self._limited: set[str] = set()
+        self._limited = set[str]()
         # queue → parameters with the end of the last fetch in each priority
         self._marks: dict[str, dict[str, object]] = {}
         self.state = NOT_CONNECTED
@@ -75,16 +75,16 @@ class Fetcher(DatabaseThread):
         if not self._ready():
             self.rest(0.05)
             return
-        if time.monotonic() >= self._due:
+        if monotonic() >= self._due:
             self._poll()
             interval = self._poll_interval * random.uniform(0.95, 1.05)
-            self._due = time.monotonic() + interval
+            self._due = monotonic() + interval
         due = self._due
         self._due = 0.0  # a failed fetch is followed by a poll
         fetched = sum([self._fetch(pool) for pool in self._pools.values()])
         self._due = due
         if not fetched and not self.stopping.is_set():
-            wait = max(0.0, due - time.monotonic())
+            wait = max(0.0, due - monotonic())
             self._listener.rest(self.connection(), wait)
             self._listener.clear()
 
@@ -111,7 +111,7 @@ class Fetcher(DatabaseThread):
 
     def _poll(self) -> None:
         conn = self.connection()
-        now = time.monotonic()
+        now = monotonic()
         self._lost = {claim: until for claim, until in self._lost.items() if until > now}
         if self._lost:
             # The statement of a lost fetch may commit later, so this is repeated for a while.
@@ -140,13 +140,13 @@ class Fetcher(DatabaseThread):
         if not limit:
             return 0
         pool.more = False  # before the statement: a wake during it means another fetch
-        began = time.monotonic()
+        began = monotonic()
         rows = self._claim_jobs(pool.name, limit)
         # With limits a fetch considers only the first waiting jobs, so there may be more.
         if len(rows) == limit or (rows and is_limited):
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
-        quick = len(rows) < limit and time.monotonic() - began < QUICK_FETCH
+        quick = len(rows) < limit and monotonic() - began < QUICK_FETCH
         self._mark(pool.name, rows, quick=quick)
         jobs = [_job(row) for row in rows]
         self._held.update(((job.id, job.claim), job) for job in jobs)
@@ -196,7 +196,7 @@ class Fetcher(DatabaseThread):
             else:
                 rows = db.run(conn, _FETCH["pick"], params)
         except BaseException:
-            self._lost[self._claim] = time.monotonic() + REMEMBER
+            self._lost[self._claim] = monotonic() + REMEMBER
             self._claim = None
             raise
         return rows

@@ -53,7 +53,7 @@ class Heartbeat(DatabaseThread):
         self._cancel = cancel
         self._holds = holds
         self._changed = changed
-        self._strays: set[tuple[int, int]] = set()  # runs unknown to us at the last heartbeat
+        self._strays = set[tuple[int, int]]()  # runs unknown to us at the last heartbeat
         self._params = {
             "worker": options.id,
             "host": socket.gethostname(),

@@ -43,7 +43,7 @@ class Pool:
         self.name = name
         self.size = size = options.queues[name]
         self._options = options
-        self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.inbox = queue.SimpleQueue[Job | None]()
         self.more = False
         self.careful = False
         self._ahead = size * options.prefetch

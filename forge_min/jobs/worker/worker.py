@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
+from time import monotonic
 from typing import Any
 
 from ...db import Connect, Connection, DatabaseThread, is_pooled
@@ -135,7 +135,7 @@ class Worker:
         """
         if not self._running:
             return
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         self._fetcher.stop()
         self._listener.close()
         for pool in self._pools.values():
@@ -144,7 +144,7 @@ class Worker:
             pool.close()
         for pool in self._pools.values():
             self._end(pool, deadline)
-        self._completer.stop(patience=max(1.0, deadline - time.monotonic()))
+        self._completer.stop(patience=max(1.0, deadline - monotonic()))
         self._timeouts.stop()
         self._maintainer.stop()
         self._heartbeat.leave = not self._completer.pending
@@ -189,7 +189,7 @@ class Worker:
 
         On its own thread, because no wait for the database may delay it.
         """
-        now = time.monotonic()
+        now = monotonic()
         for pool in self._pools.values():
             pool.check(now)
             for result in pool.surplus(now):
@@ -212,9 +212,9 @@ class Worker:
     def _end(self, pool: Pool, deadline: float) -> None:
         for job_thread in pool.threads:
             thread = job_thread.thread
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():
-                seconds = job_thread.busy_for(time.monotonic())
+                seconds = job_thread.busy_for(monotonic())
                 result = job_thread.abandon("the worker stopped before the job was done")
                 if result is not None:
                     self._done(result, seconds)
