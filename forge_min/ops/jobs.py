@@ -28,15 +28,17 @@ def manage_jobs(project: Project, args: argparse.Namespace) -> int:
 
 
 def _list(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
-    rows = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
-    print_result(rows, _table(_ROW, rows), as_json=args.json)
+    jobs = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
+    lines = _table(_JOB_COLUMNS, [_job_cells(job) for job in jobs])
+    print_result(jobs, lines, as_json=args.json)
     return 0
 
 
 def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
-    shown = [control.show_job(conn, id) for id in _ids(args)]
-    lines = (line for job in shown for line in _details(job))
-    print_result(shown[0] if len(shown) == 1 else shown, lines, as_json=args.json)
+    jobs = [control.show_job(conn, id) for id in _ids(args)]
+    lines = (line for job in jobs for line in _details(job))
+    answer = jobs[0] if len(jobs) == 1 else jobs
+    print_result(answer, lines, as_json=args.json)
     return 0
 
 
@@ -44,61 +46,78 @@ def _run(conn: db.Connection, args: argparse.Namespace, project: Project) -> int
     """Insert one job, to run now. Its worker class determines queue and options."""
     if len(args.of) != 1:
         raise UsageError("jobs run needs one kind", hint="jobs run SendReport")
-    try:
-        arguments = json.loads(args.args) if args.args else None
-    except ValueError:
-        hint = """for example --args '{"month": 3}'"""
-        raise UsageError(f"--args {args.args} is not JSON", hint=hint) from None
-    conn.jobs = Catalogue(
-        kinds=project.code().kinds(), max_attempts=project.config.jobs.max_attempts, strict=True
-    )
-    id = insert_tx(conn, args.of[0], arguments)
-    print_result({"id": id}, [f"{id}  {args.of[0]}"], as_json=args.json)
+    arguments = None
+    if args.args:
+        try:
+            arguments = json.loads(args.args)
+        except ValueError:
+            hint = """for example --args '{"month": 3}'"""
+            raise UsageError(f"--args {args.args} is not JSON", hint=hint) from None
+    kinds = project.code().kinds()
+    max_attempts = project.config.jobs.max_attempts
+    conn.jobs = Catalogue(kinds, max_attempts=max_attempts, strict=True)
+    kind = args.of[0]
+    id = insert_tx(conn, kind, arguments)
+    print_result({"id": id}, [f"{id}  {kind}"], as_json=args.json)
     return 0
 
 
 def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     """Change jobs by id, or all that match the filters; fail if any could not be changed."""
-    notified = [] if args.does != "discard" else kinds_with_discarded(project.code().kinds())
-    states: dict[int, str] = {}
-    if args.of:
-        ids = _ids(args)
-        states = control.change_jobs(conn, args.does, ids, notified)
-    else:
-        filters = _filters(args)
-        if not any(filters.values()):
-            message = f"jobs {args.does} needs ids, or --state, --queue, --kind or --tag"
-            raise UsageError(message, hint=f"for example: jobs {args.does} --state discarded")
-        ids, before = [], None
-        while jobs := control.list_jobs(conn, limit=_BATCH, before=before, **filters):
-            before = jobs[-1]["id"]
-            batch = [job["id"] for job in jobs]
-            states |= control.change_jobs(conn, args.does, batch, notified)
-            ids += batch
-            if sys.stderr.isatty():
-                print(f"\r{len(ids)} jobs", end="", file=sys.stderr, flush=True)
-    wanted = _AFTER[args.does]
-    rows = [{"id": id, "state": states.get(id, "missing")} for id in ids]
+    kinds: Sequence[str] = ()
+    if args.does == "discard":
+        kinds = kinds_with_discarded(project.code().kinds())
+    batches = [_ids(args)] if args.of else _matching_ids(conn, args)
+    rows: list[dict[str, Any]] = []
+    for ids in batches:
+        states = control.change_jobs(conn, args.does, ids, kinds)
+        rows += ({"id": id, "state": states.get(id, "missing")} for id in ids)
     lines = (f"{row['id']}  {row['state']}" for row in rows)
     print_result(rows, lines, as_json=args.json)
-    return 0 if all(row["state"] in wanted for row in rows) else FAILED
+    if all(row["state"] in _AFTER[args.does] for row in rows):
+        return 0
+    return FAILED
+
+
+def _matching_ids(conn: db.Connection, args: argparse.Namespace) -> Iterator[list[int]]:
+    """Yield the jobs that match the filters in batches, each of which the caller changes first."""
+    filters = _filters(args)
+    if not any(filters.values()):
+        message = f"jobs {args.does} needs ids, or --state, --queue, --kind or --tag"
+        raise UsageError(message, hint=f"for example: jobs {args.does} --state discarded")
+    count = 0
+    jobs = control.list_jobs(conn, limit=_BATCH, **filters)
+    while jobs:
+        yield [job["id"] for job in jobs]
+        count += len(jobs)
+        if sys.stderr.isatty():
+            print(f"\r{count} jobs", end="", file=sys.stderr, flush=True)
+        jobs = control.list_jobs(conn, limit=_BATCH, before=jobs[-1]["id"], **filters)
 
 
 def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     if not args.of:
         raise UsageError(f"jobs {args.does} needs a queue", hint=f"jobs {args.does} default")
     for name in args.of:
-        if args.does == "limit":
-            rate = None if args.rate is None else parse_rate(args.rate)
-            if args.rate is not None and rate is None:
-                message = f"--rate {args.rate} is not jobs/time"
-                raise UsageError(message, hint="for example 100/1m")
-            control.limit(conn, name, running=args.running, per_key=args.per_key, rate=rate)
+        if args.does == "pause":
+            control.pause(conn, name)
+        elif args.does == "resume":
+            control.resume(conn, name)
         else:
-            {"pause": control.pause, "resume": control.resume}[args.does](conn, name)
+            _limit(conn, name, args)
     queues = [queue for queue in control.stats(conn)["queues"] if queue["name"] in args.of]
-    print_result(queues, _table(_QUEUE, queues), as_json=args.json)
+    print_result(queues, _queue_table(queues), as_json=args.json)
     return 0
+
+
+def _limit(conn: db.Connection, name: str, args: argparse.Namespace) -> None:
+    rate = None
+    if args.rate is not None:
+        rate = parse_rate(args.rate)
+        if rate is None:
+            message = f"--rate {args.rate} is not jobs/time"
+            raise UsageError(message, hint="for example 100/1m")
+    control.limit(conn, name, running=args.running, per_key=args.per_key, rate=rate)
 
 
 def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
@@ -138,64 +157,95 @@ class _DirectNudger:
 
 
 def _filters(args: argparse.Namespace) -> dict[str, Any]:
-    filters = {name: getattr(args, name) for name in ("queue", "kind", "tag")}
-    return {**filters, "ids": _ids(args) if args.of else None, "states": args.state or None}
+    return {
+        "queue": args.queue,
+        "kind": args.kind,
+        "tag": args.tag,
+        "ids": _ids(args) if args.of else None,
+        "states": args.state or None,
+    }
 
 
 def _ids(args: argparse.Namespace) -> list[int]:
-    wrong = [text for text in args.of if not (text.isascii() and text.isdigit())]
-    if wrong or not args.of:
-        message = f"{wrong[0]!r} is not a job id" if wrong else f"jobs {args.does} needs a job id"
-        raise UsageError(message, hint=f"jobs {args.does} 17; `jobs list` shows the ids")
+    hint = f"jobs {args.does} 17; `jobs list` shows the ids"
+    if not args.of:
+        raise UsageError(f"jobs {args.does} needs a job id", hint=hint)
+    for text in args.of:
+        if not (text.isascii() and text.isdigit()):
+            raise UsageError(f"{text!r} is not a job id", hint=hint)
     # A job id has fewer than twenty digits; Python refuses to parse 5,000.
     return [int(text.lstrip("0")[:20] or "0") for text in args.of]
 
 
 # -- text output -----------------------------------------------------------------------------------
 
-_ROW = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled_at", "error")
-_QUEUE = ("name", "available", "running", "scheduled", "retryable", "discarded", "oldest",
-          "completed/h", "failed/h", "limits")  # fmt: skip
+_JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled_at", "error")
+_COUNTS = ("available", "running", "scheduled", "retryable", "discarded")
+_QUEUE_COLUMNS = ("name", *_COUNTS, "oldest", "completed/h", "failed/h", "limits")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    shown = [[_cell(row, name) for name in columns] for row in rows]
-    widths = [max(map(len, each)) for each in zip(columns, *shown)]
-    for row in [list(columns), *shown] if shown else ():
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip()
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    if not rows:
+        return
+    table = [columns, *rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        yield "  ".join(cells).rstrip()
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    if name == "attempt":
-        return f"{row['attempt']}/{row['max_attempts']}"
-    if name == "oldest":
-        return control.duration(row["oldest_seconds"])
-    if name == "limits":
-        return ", ".join(filter(None, ["paused" * bool(row["paused_at"]), control.limits(row)]))
-    if name.endswith("/h"):
-        return str(row[name.removesuffix("/h") + "_per_hour"])
-    value = row["counts"].get(name, 0) if "counts" in row and name != "name" else row[name]
-    text = "" if value is None else str(value)
-    if name.endswith("_at") and text:
-        text = control.moment(text)
-    return text.splitlines()[0][:80] if text else ""
+def _job_cells(job: Mapping[str, Any]) -> list[str]:
+    return [
+        str(job["id"]),
+        job["state"],
+        _first_line(job["kind"]),
+        _first_line(job["queue"]),
+        str(job["priority"]),
+        f"{job['attempt']}/{job['max_attempts']}",
+        control.moment(job["scheduled_at"]),
+        _first_line(job["error"] or ""),
+    ]
+
+
+def _queue_table(queues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    return _table(_QUEUE_COLUMNS, [_queue_cells(queue) for queue in queues])
+
+
+def _queue_cells(queue: Mapping[str, Any]) -> list[str]:
+    limits = control.limits(queue)
+    if queue["paused_at"]:
+        limits = ", ".join(filter(None, ["paused", limits]))
+    return [
+        _first_line(queue["name"]),
+        *(str(queue["counts"].get(state, 0)) for state in _COUNTS),
+        control.duration(queue["oldest_seconds"]),
+        str(queue["completed_per_hour"]),
+        str(queue["failed_per_hour"]),
+        limits,
+    ]
+
+
+def _first_line(value: object) -> str:
+    """Return the first line of a cell, at most 80 characters."""
+    lines = str(value).splitlines()
+    return lines[0][:80] if lines else ""
 
 
 def _details(job: Mapping[str, Any]) -> Iterator[str]:
-    errors = job["errors"]
     for name, value in job.items():
         if name != "errors" and value not in (None, [], {}):
             yield f"{name:14}{value}"
-    for error in errors:
+    for error in job["errors"]:
         yield control.describe_attempt(error)
-        yield from (f"    {line}" for line in str(error.get("trace", "")).splitlines())
+        for line in str(error.get("trace", "")).splitlines():
+            yield f"    {line}"
 
 
 def _overview(stats: Mapping[str, Any]) -> Iterator[str]:
-    yield from _table(_QUEUE, stats["queues"])
+    yield from _queue_table(stats["queues"])
     yield ""
     for worker in stats["workers"]:
-        state = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
+        state = _worker_state(worker)
         yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {state}".rstrip()
         for run in worker["running"]:
             yield f"    {run['id']}  {run['kind']}  {control.duration(run['seconds'])}"
@@ -203,8 +253,15 @@ def _overview(stats: Mapping[str, Any]) -> Iterator[str]:
         yield f"kinds without a living worker: {', '.join(stats['unknown'])}"
     if stats["unworked"]:
         yield f"queues without a living worker: {', '.join(stats['unworked'])}"
-    for each in stats["periodic"]:
-        yield f"periodic {each['name']}: {each['schedule']}, next {each['due_at']}"
-    size = stats["storage"]
-    names = ", ".join(f"{n} {i['bytes'] // 1024} KiB" for n, i in size["indexes"].items())
-    yield f"table {size['table_bytes'] // 1024} KiB, {size['dead_rows']} dead rows; {names}"
+    for schedule in stats["periodic"]:
+        yield f"periodic {schedule['name']}: {schedule['schedule']}, next {schedule['due_at']}"
+    storage = stats["storage"]
+    indexes = [f"{name} {i['bytes'] // 1024} KiB" for name, i in storage["indexes"].items()]
+    table = f"table {storage['table_bytes'] // 1024} KiB, {storage['dead_rows']} dead rows"
+    yield f"{table}; {', '.join(indexes)}"
+
+
+def _worker_state(worker: Mapping[str, Any]) -> str:
+    if worker["leader"]:
+        return "leader"
+    return "" if worker["alive"] else "silent"
