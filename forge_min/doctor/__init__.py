@@ -29,8 +29,10 @@ _CHECKS = {
 
 def check_environment(site: Site) -> list[Finding]:
     """Run the checks that need no other part of the site."""
-    results = (run_check(code, partial(check, site)) for code, check in _CHECKS.items())
-    return [finding for findings in results for finding in findings]
+    results: list[Finding] = []
+    for code, check in _CHECKS.items():
+        results += run_check(code, partial(check, site))
+    return results
 
 
 __all__ = [

@@ -51,7 +51,10 @@ def new_finding(
     values: for the placeholders of that command.
     """
     row = codes()[code]
-    next = "" if state in ("ok", "skipped") else next or fill_placeholders(row["next"], values)
+    if state in ("ok", "skipped"):
+        next = ""
+    elif not next:
+        next = fill_placeholders(row["next"], values)
     return Finding(code, row["title"], state, message, row["text"], next)
 
 
@@ -59,7 +62,14 @@ def verdict(
     code: str, state: State, wrong: str, well: str, /, *, next: str = "", **values: object
 ) -> Finding:
     """Return a finding in this state with the message `wrong`; if that is "", "ok" with `well`."""
-    return new_finding(code, state if wrong else "ok", wrong or well, next=next, **values)
+    if not wrong:
+        return new_finding(code, "ok", well)
+    return new_finding(code, state, wrong, next=next, **values)
+
+
+def ok_unless(wrong: object, state: State) -> State:
+    """Return the state of a finding: `state` if something is wrong, else "ok"."""
+    return state if wrong else "ok"
 
 
 def any_or_ok(code: str, wrong: Iterable[Finding], well: str) -> list[Finding]:
@@ -70,8 +80,16 @@ def any_or_ok(code: str, wrong: Iterable[Finding], well: str) -> list[Finding]:
 def join_names(names: Iterable[str], most: int = 4) -> str:
     """Join names for a message, of which it contains only the first `most`."""
     every = list(names)
-    more = len(every) - most
-    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+    text = ", ".join(every[:most])
+    if len(every) > most:
+        text += f" and {len(every) - most} more"
+    return text
+
+
+def labelled(label: str, names: Iterable[str]) -> str:
+    """Return a label with joined names; "" without names."""
+    text = join_names(names)
+    return text and f"{label}: {text}"
 
 
 def fill_placeholders(command: str, values: dict[str, object]) -> str:
@@ -82,7 +100,7 @@ def fill_placeholders(command: str, values: dict[str, object]) -> str:
 def format_error(err: BaseException) -> str:
     """Return an error as one line, without secrets if it is not one of forge_min's own."""
     if isinstance(err, ErrorGroup):
-        return "; ".join(format_error(one) for one in err.errors)
+        return "; ".join(map(format_error, err.errors))
     if isinstance(err, ForgeError):
         return f"{err.message} ({err.hint})" if err.hint else err.message
     text = redact_error(f"{type(err).__name__}: {error_message(err)}", err)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..manifest import Manifest, damage, read_readable
-from .finding import Finding, State, join_names, new_finding, verdict
+from .finding import Finding, State, labelled, new_finding, ok_unless, verdict
 from .site import Site
 
 NEWEST = (3, 14)  # version of Python that is tested
-LOW, NONE = 256 << 20, 16 << 20  # free bytes
+LOW = 256 << 20  # free bytes
+NONE = 16 << 20
 SPARE = 100  # files beside sockets: logs, modules, the artifact, static files
 INFINITE = resource.RLIM_INFINITY
 
@@ -25,41 +26,50 @@ def check_artifact(site: Site) -> Iterator[Finding]:
     if site.artifact is None:
         yield new_finding("D201", "skipped", "this is a project's folder, not an artifact")
         return
-    manifest, wrong = damage(site.artifact)
-    extra = [name for name, what in wrong.items() if what == "added"]
-    wrong = {name: what for name, what in wrong.items() if what != "added"}
-    names = join_names(f"{name} ({what})" for name, what in sorted(wrong.items()))
+    manifest, damages = damage(site.artifact)
+    altered = []
+    unexpected = []
+    for name, kind in damages.items():
+        if kind == "added":
+            unexpected.append(name)
+        else:
+            altered.append(f"{name} ({kind})")
     well = f"all {len(manifest.hashes)} are as they were built"
-    yield verdict("D201", "failed", names and f"not as they were built: {names}", well)
-    unknown = extra and f"not in the manifest: {join_names(extra)}"
-    yield verdict("D202", "failed", unknown or "", "none")
+    wrong = labelled("not as they were built", sorted(altered))
+    yield verdict("D201", "failed", wrong, well)
+    yield verdict("D202", "failed", labelled("not in the manifest", unexpected), "none")
     if site.native is not None and site.artifact.is_file():
         yield _unpacked(site.native.parent, manifest)
 
 
 def _unpacked(folder: Path, manifest: Manifest) -> Finding:
-    native = Manifest({n: h for n, h in manifest.hashes.items() if n.startswith("_native/")})
+    hashes = {name: h for name, h in manifest.hashes.items() if name.startswith("_native/")}
     present, unreadable = read_readable(folder)
-    wrong = sorted({*native.differences(present), *unreadable})
-    message = f"not the artifact's: {join_names(wrong)} in {folder}" if wrong else ""
-    well = f"{len(native.hashes)} files in {folder}"
-    return verdict("D203", "failed", message, well, folder=folder)
+    names = sorted({*Manifest(hashes).differences(present), *unreadable})
+    wrong = labelled("not the artifact's", names)
+    if wrong:
+        wrong += f" in {folder}"
+    well = f"{len(hashes)} files in {folder}"
+    return verdict("D203", "failed", wrong, well, folder=folder)
 
 
 def check_python(site: Site) -> Iterator[Finding]:
     """Check that this version of Python is tested. On one that is too old, nothing runs."""
     version = f"{platform.python_implementation()} {platform.python_version()}"
-    newer = sys.version_info[:2] > NEWEST
-    wrong = f"{version} is newer than the tested versions" if newer else ""
-    yield verdict("D101", "warning", wrong, version)
+    if sys.version_info[:2] > NEWEST:
+        message = f"{version} is newer than the tested versions"
+        yield new_finding("D101", "warning", message)
+    else:
+        yield new_finding("D101", "ok", version)
 
 
 def check_disk(site: Site) -> Iterator[Finding]:
     """Check the folders that a site writes to, without writing."""
-    folders = [site.native] if site.artifact and site.native else []
+    folders = [Path(os.environ.get("TMPDIR") or "/tmp")]
+    if site.artifact and site.native:
+        folders.insert(0, site.native)
     if site.artifact is None and isinstance(site.root, Path):
-        folders.append(site.root)
-    folders.append(Path(os.environ.get("TMPDIR") or "/tmp"))
+        folders.insert(0, site.root)
     for folder in folders:
         try:
             disk = os.statvfs(folder)
@@ -67,7 +77,8 @@ def check_disk(site: Site) -> Iterator[Finding]:
             yield _unusable(folder, "failed", f"{folder}: {err.strerror}")
             continue
         files = disk.f_favail if disk.f_files else 1  # some file systems do not count files
-        free, writable = disk.f_bavail * disk.f_frsize, os.access(folder, os.W_OK)
+        free = disk.f_bavail * disk.f_frsize
+        writable = os.access(folder, os.W_OK)
         yield check_free_space(folder, free, files, writable)
 
 
@@ -77,13 +88,15 @@ def check_free_space(folder: Path, free: int, files: int, writable: bool = True)
     free: bytes.
     files: number of files that can still be created.
     """
-    space = f"{free / (1 << 30):.1f} GiB free at {folder}"
     if not writable:
         return _unusable(folder, "warning", f"{folder} cannot be written to")
-    if free < NONE or files < 1:
-        message = space if free < NONE else f"no more files can be created at {folder}"
+    space = f"{free / (1 << 30):.1f} GiB free at {folder}"
+    if free < NONE:
+        return new_finding("D401", "failed", space, path=folder)
+    if files < 1:
+        message = f"no more files can be created at {folder}"
         return new_finding("D401", "failed", message, path=folder)
-    return new_finding("D401", "warning" if free < LOW else "ok", space, path=folder)
+    return new_finding("D401", ok_unless(free < LOW, "warning"), space, path=folder)
 
 
 def _unusable(folder: Path, state: State, message: str) -> Finding:

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from ..errors import printable
@@ -23,7 +24,8 @@ GROUPS = {
 }
 """The subject of the codes that begin with these characters."""
 _COLOURS: dict[State, str] = {"failed": "31", "warning": "33", "skipped": "2", "ok": "32"}
-_WIDTH, _MARGIN = 100, " " * 17
+_WIDTH = 100
+_MARGIN = " " * 17
 # An artifact is its own program, and does not have these commands.
 _PROGRAM = re.compile(r"\Aforge-min (?!(?:generate|build|help)\b)")
 
@@ -38,10 +40,10 @@ class DoctorReport:
     def __init__(
         self, results: Sequence[Finding], profile: str, *, strict: bool, command: str = "forge-min"
     ) -> None:
-        self.findings = [
-            finding._replace(next=_PROGRAM.sub(lambda _: f"{command} ", finding.next))
-            for finding in sorted(results, key=lambda finding: finding.code)
-        ]
+        self.findings: list[Finding] = []
+        for finding in sorted(results, key=lambda finding: finding.code):
+            step = _PROGRAM.sub(lambda _: f"{command} ", finding.next)
+            self.findings.append(finding._replace(next=step))
         self.counts = Counter(finding.state for finding in results)
         self.good = not (self.counts["failed"] or (strict and self.counts["warning"]))
         self._profile = profile
@@ -52,22 +54,27 @@ class DoctorReport:
             "profile": self._profile,
             "good": self.good,
             "counts": {state: self.counts[state] for state in _COLOURS},
-            "findings": [one._asdict() for one in self.findings],
+            "findings": [finding._asdict() for finding in self.findings],
         }
 
     def lines(self, *, colour: bool) -> Iterator[str]:
         """Yield the report as text, by groups. Failures have their reason and the next command."""
-        group = ""
-        for one in self.findings:
-            if group != (group := GROUPS[one.code[:2]]):
-                yield group
-            message, state = printable(one.message), f"{one.state:7}"
-            state = f"\x1b[{_COLOURS[one.state]}m{state}\x1b[0m" if colour else state
-            code = linked(one.code) if colour else one.code
-            yield f"  {state}  {code}  {one.subject}: {message}"
-            if one.next:
-                for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
-                    yield _MARGIN + line
-                yield f"{_MARGIN}next: {printable(one.next)}"
+        for group, findings in groupby(self.findings, lambda finding: GROUPS[finding.code[:2]]):
+            yield group
+            for finding in findings:
+                yield from _finding_lines(finding, colour)
         counts = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
         yield f"{counts} (profile {self._profile})"
+
+
+def _finding_lines(finding: Finding, colour: bool) -> Iterator[str]:
+    state = f"{finding.state:7}"
+    code = finding.code
+    if colour:
+        state = f"\x1b[{_COLOURS[finding.state]}m{state}\x1b[0m"
+        code = linked(code)
+    yield f"  {state}  {code}  {finding.subject}: {printable(finding.message)}"
+    if finding.next:
+        for line in textwrap.wrap(finding.why, _WIDTH - len(_MARGIN)):
+            yield _MARGIN + line
+        yield f"{_MARGIN}next: {printable(finding.next)}"

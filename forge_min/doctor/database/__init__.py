@@ -69,9 +69,11 @@ def check_services(site: Site) -> list[Finding]:
 def _connect(site: Site, conns: list[db.Connection]) -> Iterator[Finding]:
     url = site.settings["database.url"]
     if not url:
-        message, step = "database.url is not set", "export FORGE_DATABASE_URL=postgresql://..."
+        message = "database.url is not set"
+        step = "export FORGE_DATABASE_URL=postgresql://..."
         if not site.prod:
-            message, step = f"{message}, and no embedded database is running", "forge-min serve"
+            message += ", and no embedded database is running"
+            step = "forge-min serve"
         yield new_finding("D501", site.if_unsafe, message, next=step)
         return
     try:
@@ -80,8 +82,9 @@ def _connect(site: Site, conns: list[db.Connection]) -> Iterator[Finding]:
         yield new_finding("D501", "failed", format_error(err), **host_and_port(url))
         return
     conns.append(conn)
-    host, port = conn.info.host or "the local socket", conn.info.port
-    yield new_finding("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
+    info = conn.info
+    address = f"{info.host or 'the local socket'}:{info.port}"
+    yield new_finding("D501", "ok", f"{info.dbname} at {address}, as {info.user}")
 
 
 def _check_on_connection(code: str, check: Check, conns: list[db.Connection]) -> list[Finding]:
@@ -100,9 +103,10 @@ def _translating(code: str, check: Check, conn: db.Connection) -> Iterator[Findi
         with db.errors_translated():
             yield from check(conn)
     except (psycopg.Error, ForgeError) as err:
-        if isinstance(err.__cause__, _NOT_MIGRATED):
+        cause = err.__cause__
+        if isinstance(cause, _NOT_MIGRATED):
             yield new_finding(code, "skipped", "its tables do not exist yet (D510)")
-        elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
+        elif isinstance(cause, psycopg.errors.LockNotAvailable):
             message = "another session has locked its tables"
             yield new_finding(code, "failed", message, next=_HOLDERS)
         else:

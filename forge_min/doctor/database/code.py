@@ -17,7 +17,7 @@ from ...actions import Resource
 from ...app import ProjectCode, declared_queues
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, format_error, join_names, new_finding, verdict
+from ..finding import Finding, format_error, join_names, new_finding, ok_unless, verdict
 from ..site import Site
 from ..time_limit import CheckTimeout
 
@@ -42,19 +42,23 @@ class Declarations:
 
 def check_core(site: Site) -> Iterator[Finding]:
     """Check whether the compiled core or its Python twin runs."""
-    state, wrong = site.if_unusual, "its Python twin runs"
+    if fanout.IMPL == "c":
+        yield new_finding("D102", "ok", "runs")
+        return
+    state = site.if_unusual
+    message = "its Python twin runs"
     if site.build.get("impl") == "c":
-        state, wrong = site.if_unsafe, "the artifact has it, and its Python twin runs"
+        state = site.if_unsafe
+        message = f"the artifact has it, and {message}"
     forced = os.environ.get("FORGE_IMPL") == "python"
-    step = "unset FORGE_IMPL" if forced else ""
-    yield verdict("D102", state, "" if fanout.IMPL == "c" else wrong, "runs", next=step)
+    yield new_finding("D102", state, message, next="unset FORGE_IMPL" if forced else "")
 
 
 def check_driver(site: Site) -> Iterator[Finding]:
     """Check psycopg's implementation."""
     version = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
     pure = psycopg.pq.__impl__ == "python"
-    yield new_finding("D103", "warning" if pure else "ok", version)
+    yield new_finding("D103", ok_unless(pure, "warning"), version)
 
 
 def check_mail(site: Site) -> Iterator[Finding]:
@@ -75,8 +79,10 @@ def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
     except KeyboardInterrupt:
         raise
     except BaseException as err:
-        timed_out = isinstance(err, CheckTimeout)
-        why = str(err) if timed_out else f"{_location(site, err)}{format_error(err)}"
+        if isinstance(err, CheckTimeout):
+            why = str(err)
+        else:
+            why = f"{_location(site, err)}{format_error(err)}"
         yield new_finding("D105", "failed", why)
         yield new_finding("D106", "skipped", _NOT_LOADED)
         yield new_finding("D107", "skipped", _NOT_LOADED)
@@ -85,16 +91,20 @@ def check_code(site: Site, declared: Declarations) -> Iterator[Finding]:
     pages = ", ".join(page.path for page in code.app.pages if page.unsafe_eval)
     yield verdict("D106", "warning", pages and f"on {pages}", "on no page")
     yield from _declare(code, declared)
-    limited = [r for r in declared.resources if any(t.not_by for t in r.transitions)]
-    topics = join_names(r.topic for r in limited if not r.locked)
-    yield verdict("D108", "warning", topics, "none")
+    topics = []
+    for resource in declared.resources:
+        limited = any(transition.not_by for transition in resource.transitions)
+        if limited and not resource.locked:
+            topics.append(resource.topic)
+    yield verdict("D108", "warning", join_names(topics), "none")
 
 
 def _declare(project: ProjectCode, declared: Declarations) -> Iterator[Finding]:
     """Fill `declared`: kinds and tables also if the hooks do not fit."""
     try:
         registry, _ = project.declared_registry()
-        declared.resources = resources = [a.resource for a in registry.actions.values()]
+        resources = [actions.resource for actions in registry.actions.values()]
+        declared.resources = resources
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
         declared.kinds = kinds = registry.declared()
         registry.bind_hooks()
@@ -109,12 +119,16 @@ def _declare(project: ProjectCode, declared: Declarations) -> Iterator[Finding]:
 
 def _location(site: Site, err: BaseException) -> str:
     """Return the last line of the project in the traceback, else the last of all: "app.py:3: "."""
+    if isinstance(err, ForgeError):
+        return ""
     if isinstance(err, SyntaxError) and err.filename:
-        frames = [(err.filename, err.lineno)]
+        lines = [(err.filename, err.lineno)]
     else:
-        frames = [(f.filename, f.lineno) for f in traceback.extract_tb(err.__traceback__)]
-    if isinstance(err, ForgeError) or not frames:
+        frames = traceback.extract_tb(err.__traceback__)
+        lines = [(frame.filename, frame.lineno) for frame in frames]
+    if not lines:
         return ""
     root = f"{site.artifact or site.root}/"
-    file, line = next((f for f in reversed(frames) if f[0].startswith(root)), frames[-1])
-    return f"{file.removeprefix(root)}:{line}: "
+    inside = [line for line in lines if line[0].startswith(root)]
+    file, number = (inside or lines)[-1]
+    return f"{file.removeprefix(root)}:{number}: "

@@ -7,42 +7,66 @@ from shlex import quote
 
 from ... import db
 from ...jobs import Kind, control
-from ..finding import Finding, State, any_or_ok, join_names, new_finding, verdict
+from ..finding import Finding, any_or_ok, join_names, new_finding, verdict
 from ..site import Site
 from .code import Declarations
 from .queries import read_only
 
-OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs that may wait in a queue
+OLD = 300.0  # seconds that a job may wait
+MANY = 10_000  # jobs that may wait in a queue
 
 
 def check_jobs(site: Site, declared: Declarations, conn: db.Connection) -> Iterator[Finding]:
     """Check D701 to D708."""
     s = site.settings
     kinds = declared.kinds or {}
-    own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
+    timeouts = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
     with read_only(conn):
-        seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
+        health = control.health(conn, timeouts, s["jobs.timeout"], s["jobs.rescue_after"])
         served = {*s["jobs.queues"], *control.served_queues(conn)}
-    unknown = [] if declared.kinds is None else [k for k in seen["unknown"] if k not in kinds]
-    paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
+    unknown: list[str] = []
+    if declared.kinds is not None:
+        unknown = [kind for kind in health["unknown"] if kind not in kinds]
+    paused = {}
+    for queue in health["queues"]:
+        if queue["paused_at"]:
+            paused[queue["name"]] = control.moment(queue["paused_at"])
+    unworked = _unworked(health, unknown, kinds)
     yield from any_or_ok("D701", _unknown(unknown), "every kind that waits is known")
-    yield from any_or_ok("D702", _unworked(seen, unknown, kinds), "every waiting job has a worker")
+    yield from any_or_ok("D702", unworked, "every waiting job has a worker")
     yield from any_or_ok("D703", _paused(paused), "none")
-    yield from any_or_ok("D704", _backlog(seen, paused), _depth(seen))
-    discarded = ", ".join(f"{row['count']} of {row['kind']}" for row in seen["discarded"])
-    recent = discarded and f"within a day: {discarded}"
-    yield verdict("D705", "warning", recent, "none within a day")
-    dead = [job for job in seen["stuck"] if job["dead"]]
-    rescue = "a living worker takes them over" if seen["alive"] else "no worker is alive"
-    state: State = "warning" if seen["alive"] else "failed"
-    yield verdict("D706", state, f"{_stuck_jobs(dead)}: {rescue}" if dead else "", "none")
-    overdue = [job for job in seen["stuck"] if not job["dead"]]
-    first = overdue[0]["id"] if overdue else ""
-    yield verdict("D707", "warning", _stuck_jobs(overdue), "none", id=first)
+    yield from any_or_ok("D704", _backlog(health, paused), _depth(health))
+    discarded = ", ".join(f"{row['count']} of {row['kind']}" for row in health["discarded"])
+    discarded = discarded and f"within a day: {discarded}"
+    yield verdict("D705", "warning", discarded, "none within a day")
+    yield from _check_stuck(health)
     if declared.queues is None:
         yield new_finding("D708", "skipped", "the project's code does not load")
     else:
-        yield from any_or_ok("D708", _unserved(declared.queues, served), "every queue has a worker")
+        unserved = _unserved(declared.queues, served)
+        yield from any_or_ok("D708", unserved, "every queue has a worker")
+
+
+def _check_stuck(health: control.Row) -> Iterator[Finding]:
+    """Check running jobs: those of dead workers, and those beyond their time-out."""
+    dead = []
+    overdue = []
+    for job in health["stuck"]:
+        if job["dead"]:
+            dead.append(job)
+        else:
+            overdue.append(job)
+    if not dead:
+        yield new_finding("D706", "ok", "none")
+    elif health["alive"]:
+        message = f"{_format_jobs(dead)}: a living worker takes them over"
+        yield new_finding("D706", "warning", message)
+    else:
+        yield new_finding("D706", "failed", f"{_format_jobs(dead)}: no worker is alive")
+    if overdue:
+        yield new_finding("D707", "warning", _format_jobs(overdue), id=overdue[0]["id"])
+    else:
+        yield new_finding("D707", "ok", "none")
 
 
 def _unknown(kinds: list[str]) -> Iterator[Finding]:
@@ -52,14 +76,14 @@ def _unknown(kinds: list[str]) -> Iterator[Finding]:
 
 
 def _unworked(
-    seen: control.Row, unknown: list[str], known: Mapping[str, Kind]
+    health: control.Row, unknown: list[str], known: Mapping[str, Kind]
 ) -> Iterator[Finding]:
-    for kind in seen["unknown"]:
+    for kind in health["unknown"]:
         if kind not in unknown:
-            queue = known[kind].queue if kind in known else ""
+            queue = quote(known[kind].queue) if kind in known else ""
             message = f"jobs of kind {kind} wait, and no living worker has it"
-            yield new_finding("D702", "warning", message, queue=quote(queue) if queue else "")
-    for queue in seen["unworked"]:
+            yield new_finding("D702", "warning", message, queue=queue)
+    for queue in health["unworked"]:
         message = f"jobs of the queue {queue} wait, and no living worker serves it"
         yield new_finding("D702", "warning", message, queue=quote(queue))
 
@@ -76,20 +100,22 @@ def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
         yield new_finding("D703", "warning", f"{queue}, since {since}", queue=quote(queue))
 
 
-def _depth(seen: control.Row) -> str:
-    waiting = sum(states.get("available", 0) for states in seen["counts"].values())
-    oldest = max(seen["oldest"].values(), default=0.0)
+def _depth(health: control.Row) -> str:
+    waiting = sum(states.get("available", 0) for states in health["counts"].values())
+    oldest = max(health["oldest"].values(), default=0.0)
     return f"{waiting} jobs wait, the oldest for {control.duration(oldest)}"
 
 
-def _backlog(seen: control.Row, paused: Mapping[str, str]) -> Iterator[Finding]:
-    for queue in sorted(seen["counts"].keys() - paused.keys()):
-        waiting, oldest = seen["counts"][queue].get("available", 0), seen["oldest"].get(queue, 0.0)
+def _backlog(health: control.Row, paused: Mapping[str, str]) -> Iterator[Finding]:
+    for queue in sorted(health["counts"].keys() - paused.keys()):
+        waiting = health["counts"][queue].get("available", 0)
+        oldest = health["oldest"].get(queue, 0.0)
         if oldest > OLD or waiting > MANY:
             message = f"{waiting} jobs of {queue} wait, the oldest for {control.duration(oldest)}"
             yield new_finding("D704", "warning", message)
 
 
-def _stuck_jobs(stuck: list[control.Row]) -> str:
-    times = ((job, control.duration(job["seconds"])) for job in stuck)
-    return join_names(f"{job['kind']} {job['id']} ({time})" for job, time in times)
+def _format_jobs(jobs: list[control.Row]) -> str:
+    return join_names(
+        f"{job['kind']} {job['id']} ({control.duration(job['seconds'])})" for job in jobs
+    )

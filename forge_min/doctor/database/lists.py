@@ -27,14 +27,17 @@ def check_lists(site: Site, declared: Declarations, conn: db.Connection) -> Iter
 
     A tenant's list is that of the tenant with most rows, which only the owner can read.
     """
-    resources, wrong = {resource.table: resource for resource in declared.resources}, []
+    resources = {resource.table: resource for resource in declared.resources}
+    wrong = []
     with ExitStack() as stack:
-        own = open_owner(site, stack) or conn
-        stack.enter_context(read_only(own))
-        large = db.run(own, SQL["large"], {"tables": [*resources]})
+        owner = open_owner(site, stack) or conn
+        stack.enter_context(read_only(owner))
+        large = db.run(owner, SQL["large"], {"tables": [*resources]})
         for table, tenant in large:
-            if lines := dict.fromkeys(_missing_indexes(own, resources[table], tenant)):
-                wrong.append(new_finding("D515", "warning", f"{table} lacks {', '.join(lines)}"))
+            indexes = dict.fromkeys(_missing_indexes(owner, resources[table], tenant))
+            if indexes:
+                message = f"{table} lacks {', '.join(indexes)}"
+                wrong.append(new_finding("D515", "warning", message))
     yield from any_or_ok("D515", wrong, f"large tables checked: {len(large)}")
 
 
@@ -50,20 +53,28 @@ def _missing_indexes(
         return shape.missing_index(indexes)
 
     rows = _planned(conn, actions.explain_rows(resource, (), tenant))["Plan Rows"]
+    # Too few are among the first rows of an order, and too many match to be sorted.
+    most = rows * actions.DEFAULT_LIMIT / actions.MAX_WALKED
     slow = []
     for column in resource.columns:
         if column.filterable and not column.type.endswith("[]"):
             equal = actions.Filter(column, "eq", None)
             plan = _planned(conn, actions.explain_rows(resource, (equal,), tenant))
-            # Too few are among the first rows of an order, and too many match to be sorted.
-            if MANY < plan["Plan Rows"] < rows * actions.DEFAULT_LIMIT / actions.MAX_WALKED:
+            if MANY < plan["Plan Rows"] < most:
                 slow.append(equal)
-    for sort in (actions.Sort(c) for c in resource.columns if c.sortable or c is resource.key):
+    for column in resource.columns:
+        if not column.sortable and column is not resource.key:
+            continue
+        sort = actions.Sort(column)
         page = actions.explain_page(resource, sort, tenant)
-        if (line := missing(sort)) and _planned(conn, page)["Total Cost"] >= COSTLY:
-            yield line
-        else:
-            yield from filter(None, (missing(sort, equal) for equal in slow))
+        index = missing(sort)
+        if index and _planned(conn, page)["Total Cost"] >= COSTLY:
+            yield index
+            continue
+        for equal in slow:
+            index = missing(sort, equal)
+            if index:
+                yield index
 
 
 def _planned(conn: db.Connection, explain: tuple[str, dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -61,12 +61,16 @@ def parts_of(url: str) -> dict[str, Any]:
 def host_and_port(url: str) -> dict[str, str]:
     """Return host and port of an address, as arguments of psql."""
     parts = parts_of(url)
-    host, port = parts.get("host") or "localhost", parts.get("port") or 5432
-    return {"host": str(host), "port": str(port)}
+    return {
+        "host": str(parts.get("host") or "localhost"),
+        "port": str(parts.get("port") or 5432),
+    }
 
 
-def psql(*statements: str) -> str:
-    """Return the command that runs these statements."""
+def psql(statements: Sequence[str]) -> str:
+    """Return the command that runs these statements; "" without any."""
+    if not statements:
+        return ""
     return f"psql -c {shlex.quote('; '.join(statements))}"
 
 
@@ -80,4 +84,6 @@ def role_in_database(conn: db.Connection) -> str:
 
 def quoted(name: str) -> str:
     """Return an SQL identifier, quoted if that is necessary."""
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+    if re.fullmatch("[a-z_][a-z0-9_]*", name):
+        return name
+    return '"' + name.replace('"', '""') + '"'

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from ... import db
-from ..finding import Finding, State, join_names, new_finding, verdict
+from ..finding import Finding, State, join_names, labelled, new_finding, verdict
 from ..site import Site
 from .code import Declarations
 from .queries import SQL, open_owner, psql, quoted, read_only
@@ -58,30 +58,44 @@ def check_role(site: Site, declared: Declarations, conn: db.Connection) -> Itera
         ((owned,),) = db.run(conn, SQL["owned"])
         ((repair,),) = db.run(conn, SQL["bound"])
         tenants = _has_tenants(declared, _scoped(conn, declared))
-        lacking, excess = db.role_findings(conn, "lacking"), db.role_findings(conn, "excess")
+        lacking = db.role_findings(conn, "lacking")
+        excess = db.role_findings(conn, "excess")
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
     user = conn.info.user
-    state: State = "failed" if tenants else site.if_unsafe
-    unbound = f"{user} {' and '.join(reasons)}" if reasons else ""
-    well = f"{user} owns nothing, and all policies bind it"
-    yield verdict("D601", state, unbound, well, next=psql(repair) if repair else "", role=user)
-    missing = f"{user} lacks: {join_names(lacking)}" if lacking else ""
-    yield verdict("D602", "failed", missing, "none")
-    more = f"{user} may {', '.join(excess)}" if excess else ""
-    revoked = "; ".join(_revoke(privilege, user, conn.info.dbname) for privilege in excess)
-    yield verdict("D603", "warning", more, "none", statement=shlex.quote(revoked))
+    if reasons:
+        step = psql([repair]) if repair else ""
+        message = f"{user} {' and '.join(reasons)}"
+        yield new_finding("D601", _state(site, tenants), message, next=step, role=user)
+    else:
+        yield new_finding("D601", "ok", f"{user} owns nothing, and all policies bind it")
+    yield verdict("D602", "failed", labelled(f"{user} lacks", lacking), "none")
+    if excess:
+        revoked = "; ".join(_revoke(privilege, user, conn.info.dbname) for privilege in excess)
+        message = f"{user} may {', '.join(excess)}"
+        yield new_finding("D603", "warning", message, statement=shlex.quote(revoked))
+    else:
+        yield new_finding("D603", "ok", "none")
+
+
+def _state(site: Site, tenants: bool) -> State:
+    """Return the state of a fault of isolation, which is always serious if there are tenants."""
+    return "failed" if tenants else site.if_unsafe
 
 
 def _revoke(privilege: str, user: str, database: str) -> str:
     """Return the statement that revokes an excess privilege, from PUBLIC as well."""
-    role, (verb, _, names) = quoted(user), privilege.partition(" ")
+    role = quoted(user)
+    verb, _, names = privilege.partition(" ")
     if verb == "truncate":
-        return f"revoke truncate on {', '.join(map(quoted, names.split(', ')))} from public, {role}"
+        return f"revoke truncate on {_quote_each(names)} from public, {role}"
     if verb == "act":
-        names = names.removeprefix("as ")
-        return f"revoke {', '.join(map(quoted, names.split(', ')))} from {role}"
+        return f"revoke {_quote_each(names.removeprefix('as '))} from {role}"
     return _REVOKE[privilege].format(role=role, database=quoted(database))
+
+
+def _quote_each(names: str) -> str:
+    return ", ".join(map(quoted, names.split(", ")))
 
 
 def check_isolation(site: Site, declared: Declarations, conn: db.Connection) -> Iterator[Finding]:
@@ -91,10 +105,15 @@ def check_isolation(site: Site, declared: Declarations, conn: db.Connection) -> 
     tenants = _has_tenants(declared, relations)
     missing = (declared.scoped or frozenset()) - {table.name for table in relations}
     wrong = [f"{name} is missing, or has no tenant_id" for name in sorted(missing)]
-    wrong += [f"{one.name} {why}" for one in relations if one.table and (why := _gap(one))]
-    well = f"binds {conn.info.user} on {sum(table.table for table in relations)} tables"
-    yield verdict("D604", "failed" if tenants else site.if_unsafe, "; ".join(wrong), well)
-    yield from _check_rows(site, conn, [table for table in relations if table.readable])
+    tables = [relation for relation in relations if relation.table]
+    for table in tables:
+        gap = _gap(table)
+        if gap:
+            wrong.append(f"{table.name} {gap}")
+    well = f"binds {conn.info.user} on {len(tables)} tables"
+    yield verdict("D604", _state(site, tenants), "; ".join(wrong), well)
+    readable = [relation for relation in relations if relation.readable]
+    yield from _check_rows(site, conn, readable)
 
 
 def _scoped(conn: db.Connection, declared: Declarations) -> list[TenantTable]:
@@ -104,15 +123,17 @@ def _scoped(conn: db.Connection, declared: Declarations) -> list[TenantTable]:
 
 def _has_tenants(declared: Declarations, relations: list[TenantTable]) -> bool:
     """Return whether the code or the catalog has tables of tenants."""
-    return bool(declared.scoped) or any(not one.name.startswith("forge_") for one in relations)
+    return bool(declared.scoped) or any(not r.name.startswith("forge_") for r in relations)
 
 
-def _gap(one: TenantTable) -> str:
-    if not one.secured:
+def _gap(table: TenantTable) -> str:
+    if not table.secured:
         return "has no row-level security"
-    if not one.policies:
+    if not table.policies:
         return "has no policy for this role, which therefore sees no rows"
-    return "" if one.active else "has policies that do not apply to this role"
+    if not table.active:
+        return "has policies that do not apply to this role"
+    return ""
 
 
 def _check_rows(site: Site, conn: db.Connection, tables: list[TenantTable]) -> Iterator[Finding]:
@@ -120,29 +141,32 @@ def _check_rows(site: Site, conn: db.Connection, tables: list[TenantTable]) -> I
 
     If no row is visible, the owner or the planner knows whether the table has rows.
     """
-    seen, unread, tried, empty = [], [], [], []
+    visible = []
+    errors = []
+    hidden = []
     with ExitStack() as stack:
         owner = open_owner(site, stack)
         for table in tables:
-            visible = _shows(conn, table.name)
-            if isinstance(visible, str):
-                unread.append((table.name, visible))
-            elif visible:
-                seen.append(table.name)
+            result = _shows(conn, table.name)
+            if isinstance(result, str):
+                errors.append((table.name, result))
+            elif result:
+                visible.append(table.name)
             elif table.rows or (owner is not None and _shows(owner, table.name) is True):
-                tried.append(table.name)
-            else:
-                empty.append(table.name)
-    if seen:
-        message = f"without a tenant, {conn.info.user} sees rows of {join_names(seen)}"
-        yield new_finding("D605", "failed", message, table=quoted(seen[0]))
-    elif unread:
-        name, why = unread[0]
+                hidden.append(table.name)
+    if visible:
+        message = f"without a tenant, {conn.info.user} sees rows of {join_names(visible)}"
+        yield new_finding("D605", "failed", message, table=quoted(visible[0]))
+    elif errors:
+        name, why = errors[0]
         message = f"no rows are visible; {name} cannot be read: {why}"
         yield new_finding("D605", "warning", message, table=quoted(name))
-    elif tried:
-        rest = f"; {len(empty)} are empty" if empty else ""
-        yield new_finding("D605", "ok", f"no rows are visible of {join_names(tried)}{rest}")
+    elif hidden:
+        message = f"no rows are visible of {join_names(hidden)}"
+        empty = len(tables) - len(hidden)
+        if empty:
+            message += f"; {empty} are empty"
+        yield new_finding("D605", "ok", message)
     else:
         yield new_finding("D605", "skipped", "no table of tenants has rows")
 

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from ... import db
 from ..configuration import is_local, weakness
-from ..finding import Finding, State, any_or_ok, format_error, join_names, new_finding, verdict
+from ..finding import (
+    Finding,
+    State,
+    any_or_ok,
+    format_error,
+    labelled,
+    new_finding,
+    ok_unless,
+    verdict,
+)
 from ..machine import check_free_space
 from ..site import Site
 from .queries import (
@@ -42,7 +51,7 @@ def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
     with read_only(conn):
         ((version, is_standby, is_read_only),) = db.run(conn, SQL["server"])
     newer = conn.info.server_version // 10_000 > NEWEST
-    yield new_finding("D502", "warning" if newer else "ok", f"PostgreSQL {version}")
+    yield new_finding("D502", ok_unless(newer, "warning"), f"PostgreSQL {version}")
     if is_standby:
         yield new_finding("D507", "failed", "this server is a standby, which accepts no writes")
     elif is_read_only:
@@ -54,8 +63,8 @@ def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
 
 def _writing(conn: db.Connection) -> str:
     """Return the command that repairs it, in a session that is not read-only itself."""
-    change = psql(f"alter role {role_in_database(conn)} set default_transaction_read_only = off")
-    return f"PGOPTIONS='-c default_transaction_read_only=off' {change}"
+    statement = f"alter role {role_in_database(conn)} set default_transaction_read_only = off"
+    return f"PGOPTIONS='-c default_transaction_read_only=off' {psql([statement])}"
 
 
 def check_route(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -67,13 +76,20 @@ def check_route(site: Site, conn: db.Connection) -> Iterator[Finding]:
         yield new_finding("D503", "warning", "in use, without an address past it")
     else:
         with open_connection(site, "database.direct_url") as direct:
-            behind = db.is_pooled(direct)
-        route = "and database.direct_url leads to one, too" if behind else "with an address past it"
-        yield new_finding("D503", "warning" if behind else "ok", f"in use, {route}")
-    host, port, encrypted = conn.info.host, conn.info.port, conn.pgconn.ssl_in_use
-    wrong = "" if encrypted or is_local(host) else f"the connection to {host} is not encrypted"
-    well = "by TLS" if encrypted else "the database is on this machine"
-    yield verdict("D505", site.if_unusual, wrong, well, host=host, port=port)
+            pooled = db.is_pooled(direct)
+        if pooled:
+            message = "in use, and database.direct_url leads to one, too"
+            yield new_finding("D503", "warning", message)
+        else:
+            yield new_finding("D503", "ok", "in use, with an address past it")
+    host = conn.info.host
+    if conn.pgconn.ssl_in_use:
+        yield new_finding("D505", "ok", "by TLS")
+    elif is_local(host):
+        yield new_finding("D505", "ok", "the database is on this machine")
+    else:
+        message = f"the connection to {host} is not encrypted"
+        yield new_finding("D505", site.if_unusual, message, host=host, port=conn.info.port)
 
 
 def check_events(site: Site) -> Iterator[Finding]:
@@ -106,7 +122,7 @@ def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:
     skew = database_time - (before + time.time()) / 2
     relation = "ahead of" if skew > 0 else "behind"
     message = f"the database's clock is {abs(skew):.1f} s {relation} this machine's"
-    yield new_finding("D506", "warning" if abs(skew) > SKEW else "ok", message)
+    yield new_finding("D506", ok_unless(abs(skew) > SKEW, "warning"), message)
 
 
 def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -116,10 +132,10 @@ def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
         files += db.read_migrations(site.root / "migrations", "app")
     with read_only(conn):
         rows = db.migration_status(conn, files)
-    for code, (states, state, what) in _STATES.items():
-        names = join_names(f"{row.source}/{row.name}" for row in rows if row.state in states)
+    for code, (states, state, label) in _STATES.items():
+        names = [f"{row.source}/{row.name}" for row in rows if row.state in states]
         well = f"all {len(files)} are applied" if code == "D510" else "none"
-        yield verdict(code, state, names and f"{what}: {names}", well)
+        yield verdict(code, state, labelled(label, names), well)
 
 
 def check_size(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -154,8 +170,16 @@ def check_passwords(site: Site) -> Iterator[Finding]:
 
 
 def _weak_passwords(site: Site) -> Iterator[Finding]:
-    for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
-        user, password = (str(parts_of(url).get(name) or "") for name in ("user", "password"))
-        same = "is the role's name" if password.lower() == user.lower() else ""
-        if password and (weak := weakness(password, PASSWORD) or same):
-            yield new_finding("D305", site.if_unusual, f"the password of {key} {weak}", role=user)
+    keys = {site.settings[key]: key for key in reversed(_ADDRESSES)}
+    for url, key in keys.items():
+        parts = parts_of(url)
+        user = str(parts.get("user") or "")
+        password = str(parts.get("password") or "")
+        if not password:
+            continue
+        why = weakness(password, PASSWORD)
+        if not why and password.lower() == user.lower():
+            why = "is the role's name"
+        if why:
+            message = f"the password of {key} {why}"
+            yield new_finding("D305", site.if_unusual, message, role=user)
