@@ -16,7 +16,10 @@ from typing import TextIO
 from ..errors import ErrorGroup, ForgeError, UsageError
 from ..resources import linked
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
 STUCK = 75  # EX_TEMPFAIL of sysexits.h: start it again
 
 
@@ -31,16 +34,18 @@ _MACHINE = {
 
 def print_result(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
     """Print a result on stdout: as JSON, or as lines of text."""
-    for line in [json.dumps(answer, default=str)] if as_json else lines:
+    if as_json:
+        lines = [json.dumps(answer, default=str)]
+    for line in lines:
         print(line)
 
 
 def warn(warning: str | ForgeError) -> None:
     """Print a warning on stderr; a ForgeError with its code and hint."""
-    text = f"warning: {warning}"
+    text = f": {warning}"
     if isinstance(warning, ForgeError):
-        text = f"warning[{warning.code}]: {warning.message}\nhint: {warning.hint}"
-    print(text, file=sys.stderr)
+        text = f"[{warning.code}]: {warning.message}\nhint: {warning.hint}"
+    print(f"warning{text}", file=sys.stderr)
 
 
 def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
@@ -53,8 +58,8 @@ def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) 
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, ErrorGroup):
-        for one in error.errors:
-            print_error(one, stream)
+        for member in error.errors:
+            print_error(member, stream)
         return FAILED
     if isinstance(error, ForgeError):
         code = linked(error.code) if stream.isatty() else error.code
@@ -62,18 +67,25 @@ def print_error(error: BaseException, stream: TextIO, *, verbose: bool = False) 
         if error.hint:
             print(f"hint: {error.hint}", file=stream)
         return USAGE if isinstance(error, UsageError) else FAILED
+    _print_foreign_error(error, stream, verbose)
+    return FAILED
+
+
+def _print_foreign_error(error: BaseException, stream: TextIO, verbose: bool) -> None:
     from ..redaction import format_traceback, redact_error  # PERF: no other start waits for it
 
-    refused = _MACHINE.get(error.errno or 0) if isinstance(error, OSError) else None
+    code = "F001"
+    text = f"{type(error).__name__}: {error}"
+    hint = "" if verbose else "this is a defect: run it again with -v and report the traceback"
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        code = "F002"
+        text = str(error)
+        hint = _MACHINE[error.errno]
     if verbose:
         print(format_traceback(error).rstrip("\n"), file=stream)
-    text = str(error) if refused else f"{type(error).__name__}: {error}"
-    code = "F002" if refused else "F001"
     print(f"error[{code}]:", redact_error(text.rstrip("\n"), error), file=stream)
-    if refused or not verbose:
-        hint = refused or "this is a defect: run it again with -v and report the traceback"
+    if hint:
         print("hint:", hint, file=stream)
-    return FAILED
 
 
 def run(command: Callable[[], int], *, verbose: bool = False) -> int:

@@ -19,7 +19,7 @@ from ..errors import Unavailable
 from . import migrate
 from .project import FOLDER, NOTE, Project, embedded_addresses, load_project
 
-_ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
+_URL = "FORGE_DATABASE_URL"
 
 
 @contextmanager
@@ -29,15 +29,17 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
     migrated: apply the pending migrations first.
     """
     c = project.config
-    folder, name = root / FOLDER, c.project.name.replace("-", "_")
-    server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
-    if running := _running_project(embedded_addresses(root)):
+    folder = root / FOLDER / "postgres"
+    name = c.project.name.replace("-", "_")
+    server = db.EmbeddedServer(folder, database=name, app_role=c.database.app_role)
+    running = _running_project(embedded_addresses(root))
+    if running is not None:
         yield running
         return
     note = root / NOTE
     server.start()
     try:
-        addresses = dict(zip(_ADDRESSES, (server.app_url, server.owner_url)))
+        addresses = {_URL: server.app_url, "FORGE_DATABASE_MIGRATE_URL": server.owner_url}
         db.write_private(note, json.dumps(addresses))
         ready = load_project({**os.environ, **addresses})
         if migrated:
@@ -54,7 +56,7 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
 def _running_project(addresses: Mapping[str, str]) -> Project | None:
     """Return the project connected to the database of another command, None unless that answers."""
     try:
-        db.connect(addresses[_ADDRESSES[0]]).close()
+        db.connect(addresses[_URL]).close()
     except (Unavailable, KeyError):
         return None
     return load_project({**os.environ, **addresses})

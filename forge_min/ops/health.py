@@ -54,12 +54,16 @@ class Health:
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Return whether requests should be sent to this process, and the reasons if not."""
-        return self.running.readiness() if self.running else (False, {"server": "starting"})
+        if self.running is None:
+            return False, {"server": "starting"}
+        return self.running.readiness()
 
     def jobs(self) -> Any:
         """Return the handler of /jobs; None before the application has started."""
-        return self.running.jobs_pages if self.running else None
+        return self.running and self.running.jobs_pages
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Return content type and body of /metrics, in the format that `accept` prefers."""
-        return scrape(self.running.metrics.registry if self.running else MetricRegistry(), accept)
+        if self.running is None:
+            return scrape(MetricRegistry(), accept)
+        return scrape(self.running.metrics.registry, accept)

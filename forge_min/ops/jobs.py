@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,21 +20,21 @@ _INTERVAL = 2.0  # seconds between two outputs of --watch
 _BATCH = 1_000  # jobs that one statement changes
 
 
-def manage_jobs(project: Project, args: argparse.Namespace) -> int:
+def manage_jobs(project: Project, args: Namespace) -> int:
     """Run the subcommand `args.does` on `args.of`: job ids or queues. Raises UsageError."""
     with db.connect(project.config.database.url, application_name="forge_min jobs") as conn:
         conn.nudger = _DirectNudger(conn)
         return _COMMANDS[args.does](conn, args, project)
 
 
-def _list(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _list(conn: db.Connection, args: Namespace, project: Project) -> int:
     jobs = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
     lines = _table(_JOB_COLUMNS, [_job_cells(job) for job in jobs])
     print_result(jobs, lines, as_json=args.json)
     return 0
 
 
-def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _show(conn: db.Connection, args: Namespace, project: Project) -> int:
     jobs = [control.show_job(conn, id) for id in _ids(args)]
     lines = (line for job in jobs for line in _details(job))
     answer = jobs[0] if len(jobs) == 1 else jobs
@@ -42,7 +42,7 @@ def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> in
     return 0
 
 
-def _run(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _run(conn: db.Connection, args: Namespace, project: Project) -> int:
     """Insert one job, to run now. Its worker class determines queue and options."""
     if len(args.of) != 1:
         raise UsageError("jobs run needs one kind", hint="jobs run SendReport")
@@ -62,7 +62,7 @@ def _run(conn: db.Connection, args: argparse.Namespace, project: Project) -> int
     return 0
 
 
-def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _change(conn: db.Connection, args: Namespace, project: Project) -> int:
     """Change jobs by id, or all that match the filters; fail if any could not be changed."""
     kinds: Sequence[str] = ()
     if args.does == "discard":
@@ -79,7 +79,7 @@ def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> 
     return FAILED
 
 
-def _matching_ids(conn: db.Connection, args: argparse.Namespace) -> Iterator[list[int]]:
+def _matching_ids(conn: db.Connection, args: Namespace) -> Iterator[list[int]]:
     """Yield the jobs that match the filters in batches, each of which the caller changes first."""
     filters = _filters(args)
     if not any(filters.values()):
@@ -95,7 +95,7 @@ def _matching_ids(conn: db.Connection, args: argparse.Namespace) -> Iterator[lis
         jobs = control.list_jobs(conn, limit=_BATCH, before=jobs[-1]["id"], **filters)
 
 
-def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _queue(conn: db.Connection, args: Namespace, project: Project) -> int:
     if not args.of:
         raise UsageError(f"jobs {args.does} needs a queue", hint=f"jobs {args.does} default")
     for name in args.of:
@@ -110,7 +110,7 @@ def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
     return 0
 
 
-def _limit(conn: db.Connection, name: str, args: argparse.Namespace) -> None:
+def _limit(conn: db.Connection, name: str, args: Namespace) -> None:
     rate = None
     if args.rate is not None:
         rate = parse_rate(args.rate)
@@ -120,7 +120,7 @@ def _limit(conn: db.Connection, name: str, args: argparse.Namespace) -> None:
     control.limit(conn, name, running=args.running, per_key=args.per_key, rate=rate)
 
 
-def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _stats(conn: db.Connection, args: Namespace, project: Project) -> int:
     while True:
         stats = control.stats(conn)
         if args.watch and sys.stdout.isatty():
@@ -132,7 +132,7 @@ def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
         time.sleep(_INTERVAL)
 
 
-_COMMANDS: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
+_COMMANDS: Mapping[str, Callable[[db.Connection, Namespace, Project], int]] = {
     "list": _list,
     "show": _show,
     "run": _run,
@@ -156,7 +156,7 @@ class _DirectNudger:
         return False
 
 
-def _filters(args: argparse.Namespace) -> dict[str, Any]:
+def _filters(args: Namespace) -> dict[str, Any]:
     return {
         "queue": args.queue,
         "kind": args.kind,
@@ -166,7 +166,7 @@ def _filters(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _ids(args: argparse.Namespace) -> list[int]:
+def _ids(args: Namespace) -> list[int]:
     hint = f"jobs {args.does} 17; `jobs list` shows the ids"
     if not args.of:
         raise UsageError(f"jobs {args.does} needs a job id", hint=hint)

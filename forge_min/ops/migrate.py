@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -24,19 +24,22 @@ def connect_owner(project: Project) -> db.Connection:
     return db.connect(c.migrate_url, application_name=f"{project.config.project.name} migrate")
 
 
-def migrate_up(project: Project, args: argparse.Namespace) -> int:
+def migrate_up(project: Project, args: Namespace) -> int:
     """Apply the pending files, then grant the app role its privileges. Prints one line per file."""
     with connect_owner(project) as conn:
         _read_status(project, conn)
-        done = db.migrate(conn, files_of(project), progress=None if args.json else print)
+        progress = None if args.json else print
+        applied = db.migrate(conn, files_of(project), progress=progress)
         missing = grant(project, conn)
     # Each file was printed when it was applied.
-    lines = [] if done else ["nothing to apply"]
-    print_result({"applied": done, "role_sql": missing}, lines, as_json=args.json)
-    if missing and not args.json:
+    lines = [] if applied else ["nothing to apply"]
+    print_result({"applied": applied, "role_sql": missing}, lines, as_json=args.json)
+    if not missing:
+        return 0
+    if not args.json:
         reason = "-- this role lacks a privilege; run this as a superuser:"
         print(f"{reason}\n{missing}-- then run again: migrate up", file=sys.stderr)
-    return 1 if missing else 0
+    return 1
 
 
 def warn_if_breaking(file: db.MigrationFile) -> None:
@@ -57,16 +60,16 @@ def _read_status(project: Project, conn: db.Connection) -> list[db.MigrationStat
     return rows
 
 
-def migrate_down(project: Project, args: argparse.Namespace) -> int:
+def migrate_down(project: Project, args: Namespace) -> int:
     """Undo the last `args.steps` files of the project, never those of forge_min."""
     with connect_owner(project) as conn:
-        own = db.read_migrations(project.root / "migrations", "app")
-        done = db.migrate_down(conn, own, args.steps)
-    print_result({"undone": done}, done or ["nothing to undo"], as_json=args.json)
+        files = db.read_migrations(project.root / "migrations", "app")
+        undone = db.migrate_down(conn, files, args.steps)
+    print_result({"undone": undone}, undone or ["nothing to undo"], as_json=args.json)
     return 0
 
 
-def migration_status(project: Project, args: argparse.Namespace) -> int:
+def migration_status(project: Project, args: Namespace) -> int:
     """Print one line per file: applied, pending, changed or missing.
 
     Returns 1 unless all are applied.
@@ -76,7 +79,9 @@ def migration_status(project: Project, args: argparse.Namespace) -> int:
     states = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
     lines = (f"{row['state']:12}  {row['file']}" for row in states)
     print_result(states, lines, as_json=args.json)
-    return 0 if all(row.state == "applied" for row in rows) else 1
+    if all(row.state == "applied" for row in rows):
+        return 0
+    return 1
 
 
 def grant(project: Project, conn: db.Connection) -> str | None:
@@ -86,7 +91,11 @@ def grant(project: Project, conn: db.Connection) -> str | None:
     """
     c = project.config.database
     parts = conninfo_to_dict(c.url)
-    password = str(parts.get("password") or "") if parts.get("user") == c.app_role else ""
-    limits = ("statement_timeout", "lock_timeout")
-    settings = {name: f"{int(getattr(c, name) * 1000)}ms" for name in limits}
-    return db.ensure_app_role(conn, c.app_role, password=password or None, settings=settings)
+    password = None
+    if parts.get("user") == c.app_role and parts.get("password"):
+        password = str(parts["password"])
+    settings = {
+        "statement_timeout": f"{int(c.statement_timeout * 1000)}ms",
+        "lock_timeout": f"{int(c.lock_timeout * 1000)}ms",
+    }
+    return db.ensure_app_role(conn, c.app_role, password=password, settings=settings)

@@ -41,8 +41,10 @@ class Project:
         self.config = config
         # Forked processes share it: each accepts the signatures of the others.
         self._secret = config.auth.secret.encode() or os.urandom(32)
+        self.build: Mapping[str, Any] = {}
         info = root / "build-info.json"
-        self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
+        if info.is_file():
+            self.build = json.loads(info.read_text())
 
     def start(self, *, serving: bool) -> Runtime:
         """Import the project's code and start its services. Raises as `Runtime`."""
@@ -58,14 +60,21 @@ class Project:
         from ..app import App, ProjectCode
 
         registry = importlib.import_module("gen.registry")
-        app = getattr(importlib.import_module("app"), "app", None)
+        module = importlib.import_module("app")
+        app = getattr(module, "app", None)
         if not isinstance(app, App):
             message = "app.py has no App named app"
             raise ForgeError(message, code="F530", hint="write: app = App()")
-        contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
-        views = getattr(registry, "VIEWS", {})
-        generated, workers = registry.register, self._workers()
-        return ProjectCode(app, self.config, self.root, generated, contract, views, workers)
+        text = (self.root / "gen" / "openapi.json").read_text("utf-8")
+        return ProjectCode(
+            app,
+            self.config,
+            self.root,
+            registry.register,
+            openapi=json.loads(text),
+            views=getattr(registry, "VIEWS", {}),
+            workers=self._workers(),
+        )
 
     def manual(self) -> ApplicationManual:
         """Return the application's own manual. Needs no database. Raises as `code`."""
@@ -78,10 +87,14 @@ class Project:
 
     def _workers(self) -> list[type[Any]]:
         """Return WORKERS of every resources/*/jobs.py, whether a hook names one or not."""
-        names = [folder.name for folder in (self.root / "resources").iterdir() if folder.is_dir()]
-        modules = [f"resources.{name}.jobs" for name in sorted(names) if name.isidentifier()]
-        loaded = [importlib.import_module(module) for module in modules if find_spec(module)]
-        return [worker for module in loaded for worker in getattr(module, "WORKERS", ())]
+        folders = (self.root / "resources").iterdir()
+        names = sorted(folder.name for folder in folders if folder.is_dir())
+        workers: list[type[Any]] = []
+        for name in names:
+            module = f"resources.{name}.jobs"
+            if name.isidentifier() and find_spec(module):
+                workers += getattr(importlib.import_module(module), "WORKERS", ())
+        return workers
 
     def preload(self) -> None:
         """Load the modules that `start` needs, without user code.
@@ -100,8 +113,10 @@ def project_root() -> Traversable | None:
     spec = find_spec("gen")
     if spec is not None and spec.submodule_search_locations:
         return cast(Path, files("gen")).parent
-    folders = (Path(entry) for entry in sys.path)
-    return next((folder for folder in folders if (folder / "forge.toml").is_file()), None)
+    for entry in sys.path:
+        if (Path(entry) / "forge.toml").is_file():
+            return Path(entry)
+    return None
 
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
@@ -130,8 +145,9 @@ def embedded_addresses(folder: Path) -> Mapping[str, str]:
         note = json.loads((folder / NOTE).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    pairs = note.items() if isinstance(note, dict) else ()
-    return {name: value for name, value in pairs if isinstance(value, str)}
+    if not isinstance(note, dict):
+        return {}
+    return {name: value for name, value in note.items() if isinstance(value, str)}
 
 
 def inspect_project(*, production: bool) -> dict[str, Any]:
@@ -156,11 +172,16 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
         artifact = Path(root.archive)
     elif folder is not None and (folder / NAME).is_file():
         artifact = folder
-    try:
-        build = dict(json.loads((root / INFO).read_text("utf-8"))) if root is not None else {}
-    except Exception:  # the check of the manifest reports it
-        build = {}
+    build: dict[str, Any] = {}
+    if root is not None:
+        with suppress(Exception):  # the check of the manifest reports it
+            build = dict(json.loads((root / INFO).read_text("utf-8")))
     native = (p.resolve() for p in map(Path, sys.path) if p.name == "_native" and p.is_dir())
+
+    def code() -> ProjectCode:
+        project = load_project() if root is None else Project(root, config)
+        return project.code()
+
     return {
         "settings": config.values,
         "sources": config.sources,
@@ -170,7 +191,7 @@ def inspect_project(*, production: bool) -> dict[str, Any]:
         "artifact": artifact,
         "native": next(native, None),
         "build": build,
-        "code": lambda: (load_project() if root is None else Project(root, config)).code(),
+        "code": code,
     }
 
 

@@ -73,10 +73,13 @@ class StopSignal:
         # SAFETY: every wait is bounded: a signal that arrives after Python's last check and before
         # the system call does not interrupt it, and its handler runs only when the wait is over.
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            with suppress(Empty):
-                self._calls.get(timeout=min(left, _POLL_INTERVAL))
-                break
+        remaining = seconds
+        while remaining > 0:
+            try:
+                self._calls.get(timeout=min(remaining, _POLL_INTERVAL))
+                return
+            except Empty:
+                remaining = until - time.monotonic()
 
     def set_stuck(self) -> None:
         """End the process after handing back jobs, so that the supervisor starts another one."""
@@ -158,9 +161,14 @@ class _Process:
     def _admin_server(self) -> admin_server.AdminServer:
         from ..admin import server as admin_server
 
-        c, name = self.project.config.admin, self.project.config.project.name
+        config = self.project.config
         return admin_server.AdminServer(
-            c.host, c.port, self.health, project=name, token=c.token, listener=self.admin_listener
+            config.admin.host,
+            config.admin.port,
+            self.health,
+            project=config.project.name,
+            token=config.admin.token,
+            listener=self.admin_listener,
         )
 
     def serve(self, settings: Mapping[str, Any], *, jobs: bool) -> int:
@@ -181,8 +189,9 @@ class _Process:
             if jobs:
                 running.new_worker(config.jobs.queues, ended.set_stuck).start()
             log.info("serving on %s", server.url)
-            if behind := running.ready()[1].get("migrations"):
-                log.warning("migrations are %s; run `migrate up`", behind)
+            _, reasons = running.ready()
+            if "migrations" in reasons:
+                log.warning("migrations are %s; run `migrate up`", reasons["migrations"])
             elif jobs:
                 _warn_of_unserved(running, config.jobs.queues)
             if self.channel is not None:
@@ -224,9 +233,10 @@ def serve_processes(
             "set it to the proxy's address, or to [] if the site has none"
         )
     settings = {name: getattr(c, name) for name in _SERVER}
-    listener = listener or inherited_listener(os.environ)
-    settings |= {"address": (c.host, c.port), "listener": listener}
-    count, jobs = processes or c.processes, jobs and config.jobs.enabled
+    settings["address"] = (c.host, c.port)
+    settings["listener"] = listener or inherited_listener(os.environ)
+    jobs = jobs and config.jobs.enabled
+    count = processes or c.processes
     if count > 1:
         return _serve_many(project, settings, count, jobs)
     admin = has_admin(config, worker=False)
@@ -246,13 +256,15 @@ def work_jobs(project: Project, args: argparse.Namespace) -> int:
     """
     config = project.config
     _log_to_stderr(config)
-    chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
+    queues = config.jobs.queues
+    if args.queues is not None:
+        queues = read_queues(args.queues)
     process = _Process(project, Health(project.build), has_admin(config, worker=True))
     with process.until_ended() as (stack, ended):
         running = process.start(stack, ended, serving=False)
-        running.new_worker(chosen, ended.set_stuck).start()
-        _warn_of_unserved(running, chosen)
-        log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
+        running.new_worker(queues, ended.set_stuck).start()
+        _warn_of_unserved(running, queues)
+        log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in queues.items()))
         ended.wait()
     return ended.exit_code()
 
@@ -261,7 +273,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
     """Run a parent with `count` serving processes, and one for the admin server."""
     from . import processes
 
-    config, build = project.config, project.build
+    config = project.config
     gc.disable()  # PERF: as in `_Process.start`, which switches it on again in each child
     project.preload()
     gc.freeze()  # forked processes share the loaded modules
@@ -270,12 +282,14 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
 
     def serve(slot: int, from_parent: int, ready: int) -> int:
         channel = processes.ParentChannel(from_parent, ready, pairs[slot][1])
-        return _Process(project, Health(build), False, channel=channel).serve(settings, jobs=jobs)
+        process = _Process(project, Health(project.build), admin=False, channel=channel)
+        return process.serve(settings, jobs=jobs)
 
     def run_admin(from_parent: int, ready: int) -> int:
-        health = processes.SiteHealth(build, [pair[0] for pair in pairs], memory)
+        admin_ends = [admin_end for admin_end, _ in pairs]
+        health = processes.SiteHealth(project.build, admin_ends, memory)
         channel = processes.ParentChannel(from_parent, ready)
-        process = _Process(project, health, True, channel=channel)
+        process = _Process(project, health, admin=True, channel=channel)
         with process.until_ended() as (stack, ended):
             channel.start(health, ended.set)
             process.start(stack, ended, serving=False)
@@ -285,19 +299,24 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
 
     # No thread writes before a fork, and a slow stream must not block the parent.
     line_writer(sys.stderr).blocks = False
+    c = config.server
     with Server(**settings) as first:
-        if settings["listener"] or config.server.unix_socket:
+        if settings["listener"] or c.unix_socket:
             settings["listener"] = first.socket
         else:
             # The bind has shown that the port is free. Each process gets its own accept queue
             # there (socket(7), SO_REUSEPORT).
-            settings |= {"address": (config.server.host, first.server_port), "reuse_port": True}
+            settings["address"] = (c.host, first.server_port)
+            settings["reuse_port"] = True
             first.socket.close()
-        c, delay = config.server, config.server.drain_delay
-        patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + processes.MARGIN
-        mains = {processes.ADMIN: run_admin} if config.admin.enabled else {}
-        mains |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
-        return processes.Supervisor(mains, patience, delays=delay > 0).run()
+        mains: dict[str, processes.Main] = {}
+        if config.admin.enabled:
+            mains[processes.ADMIN] = run_admin
+        for slot in range(count):
+            mains[str(slot + 1)] = partial(serve, slot)
+        patience = c.drain_delay + c.shutdown_timeout + config.jobs.shutdown_timeout
+        patience += processes.MARGIN
+        return processes.Supervisor(mains, patience, delays=c.drain_delay > 0).run()
 
 
 def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
@@ -330,20 +349,21 @@ def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
     signals them, too. SIGUSR1 of the parent ends the delay, and the parent kills processes that do
     not end.
     """
-    ended, first = StopSignal(), delays and not child
+    ended = StopSignal()
+    ends_delay = delays and not child
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def end(number: int, frame: Any) -> None:
-        nonlocal first
-        if first:
-            first = False
+        nonlocal ends_delay
+        if ends_delay:
+            ends_delay = False
         else:
-            for each, handler in before.items():
+            for handled, handler in handlers.items():
                 # Not SIG_IGN: Python would report a pending signal as ignored.
-                signal.signal(each, (lambda *_: None) if child else handler)
+                signal.signal(handled, (lambda *_: None) if child else handler)
         ended.set()
 
-    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
+    for number in handlers:
         signal.signal(number, end)
     if child:
         signal.signal(signal.SIGUSR1, lambda *_: ended.set())
@@ -351,7 +371,7 @@ def _signals(child: bool, delays: bool) -> Iterator[StopSignal]:
         yield ended
     finally:
         if not child:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
 
@@ -370,9 +390,10 @@ def _log_to_stderr(config: Config) -> None:
 
 
 def _log_thread_error(args: threading.ExceptHookArgs) -> None:
-    name = args.thread.name if args.thread else "unknown"
-    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-        log.error("the thread %s ended by an exception", name, exc_info=args.exc_value)
+    error = args.exc_value
+    if error is not None and not isinstance(error, SystemExit):
+        name = args.thread.name if args.thread else "unknown"
+        log.error("the thread %s ended by an exception", name, exc_info=error)
 
 
 def _log_unraisable(args: sys.UnraisableHookArgs) -> None:

@@ -69,14 +69,18 @@ class ChildProcesses:
 
     def fork(self, name: str, main: Main) -> Child:
         """Start a process that runs `main`."""
-        (inbox, write_end), (read_end, reports) = os.pipe(), os.pipe()
-        to_child, from_child = FileIO(write_end, "w"), FileIO(read_end)
+        inbox, write_end = os.pipe()
+        read_end, reports = os.pipe()
+        to_child = FileIO(write_end, "w")
+        from_child = FileIO(read_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
 
         def begin() -> int:
-            others = [pipe for c in self.running for pipe in (c.to_child, c.from_child)]
-            for pipe in (to_child, from_child, *others):
-                pipe.close()
+            to_child.close()
+            from_child.close()
+            for other in self.running:
+                other.to_child.close()
+                other.from_child.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -97,16 +101,19 @@ class ChildProcesses:
 
     def read(self, child: Child) -> bool:
         """Read the child's reports into `received`; return whether they have ended."""
-        while data := child.from_child.read(65536):
+        data = child.from_child.read(65536)
+        while data:
             child.received += data
+            data = child.from_child.read(65536)
         return data is not None  # None: there may be more later
 
     def end(self, child: Child) -> None:
         """Ask a child to end by closing its pipe. Only the newest of the ending ones are kept."""
         child.to_child.close()
         child.until = time.monotonic() + self.patience
-        for late in [child for child in self.running if child.until][:-_MOST_ENDING]:
-            self.kill(late)
+        ending = [child for child in self.running if child.until]
+        for child in ending[:-_MOST_ENDING]:
+            self.kill(child)
 
     def kill(self, child: Child) -> None:
         """Kill the child and wait for it."""
@@ -161,8 +168,9 @@ def _fork(main: Callable[[], int]) -> int:
     try:
         code = run(main)
     except SystemExit as end:  # of user code
-        code = end.code if isinstance(end.code, int) else FAILED
-        if isinstance(end.code, str):
+        if isinstance(end.code, int):
+            code = end.code
+        elif isinstance(end.code, str):
             print(end.code, file=sys.stderr)
     finally:
         logging.shutdown()
@@ -180,7 +188,8 @@ class Supervisor:
     """
 
     def __init__(self, mains: Mapping[str, Main], patience: float, *, delays: bool) -> None:
-        self._mains, self._delays = mains, delays
+        self._mains = mains
+        self._delays = delays
         self._children = ChildProcesses(patience)
         self._restarts: dict[str, float] = {}  # name → when it starts (time.monotonic())
         self._started: set[str] = set()  # names of processes that have reported once
@@ -228,25 +237,29 @@ class Supervisor:
         if child.received:
             self._started.add(child.name)
         if self._ending:
-            self._code = self._code or (FAILED if code < 0 else code)
+            if not self._code:
+                self._code = code if code >= 0 else FAILED
         elif child.name not in self._started:
             self._code = code if code > 0 else FAILED
             self._end()
         else:
-            names = (child.name, child.pid, code)
-            log.error("process %s (pid %d) ended with exit code %d; it is started again", *names)
+            message = "process %s (pid %d) ended with exit code %d; it is started again"
+            log.error(message, child.name, child.pid, code)
             self._restarts[child.name] = child.started + RESTART_INTERVAL
 
     def _continue(self) -> None:
         """Restart processes that are due, or end the admin process when it is the last one."""
         if not self._ending:
             now = time.monotonic()
-            for name in [name for name, at in self._restarts.items() if now >= at]:
-                del self._restarts[name]
-                self._start(name)
-        elif [child.name for child in self._children.running] == [ADMIN] and not self._admin_ending:
+            for name, due in list(self._restarts.items()):
+                if now >= due:
+                    del self._restarts[name]
+                    self._start(name)
+            return
+        running = self._children.running
+        if [child.name for child in running] == [ADMIN] and not self._admin_ending:
             self._admin_ending = True
-            os.kill(self._children.running[0].pid, signal.SIGTERM)
+            os.kill(running[0].pid, signal.SIGTERM)
 
     def _end(self) -> None:
         """Ask the serving processes to end, while the admin process still reports their state."""

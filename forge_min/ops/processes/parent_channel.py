@@ -42,18 +42,20 @@ def socket_pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
 def serve_requests(requests: socket.socket, health: Health) -> None:
     """Respond to requests until the process ends, each on a thread `inspector`."""
     inspector = Inspector()
-    while (received := socket.recv_fds(requests, _MESSAGE, 1))[1]:
-        question: Inspection = pickle.loads(received[0])
-        args = (health, inspector, question, Connection(received[1][0]))
+    message, descriptors, _, _ = socket.recv_fds(requests, _MESSAGE, 1)
+    while descriptors:
+        question: Inspection = pickle.loads(message)
+        args = (health, inspector, question, Connection(descriptors[0]))
         threading.Thread(target=_respond, args=args, name="inspector", daemon=True).start()
+        message, descriptors, _, _ = socket.recv_fds(requests, _MESSAGE, 1)
 
 
 def _respond(health: Health, inspector: Inspector, question: Inspection, reply: Connection) -> None:
     with reply, suppress(OSError):  # the admin process no longer waits
         if question == STATE:
             running = health.running
-            answer: Any = snapshot(running.metrics.registry) if running else []
-            answer = (health.ready(), answer)
+            metrics = snapshot(running.metrics.registry) if running else []
+            answer: Any = (health.ready(), metrics)
         else:
             answer = inspector.inspect(question, reply.poll)
         reply.send((os.getpid(), answer))
@@ -68,7 +70,9 @@ class ParentChannel:
     """
 
     def __init__(self, from_parent: int, ready: int, requests: socket.socket | None = None) -> None:
-        self._from_parent, self._ready, self._requests = from_parent, ready, requests
+        self._from_parent = from_parent
+        self._ready = ready
+        self._requests = requests
 
     def start(self, health: Health, ended: Callable[[], object]) -> None:
         """Start the threads `parent`, and `answers` if there are requests to serve.
@@ -83,10 +87,10 @@ class ParentChannel:
 
     def report_started(self) -> None:
         """Report to the parent that this process has started. A second call does nothing."""
-        ready, self._ready = self._ready, -1
-        if ready >= 0:
-            os.write(ready, b"1")
-            os.close(ready)
+        if self._ready >= 0:
+            os.write(self._ready, b"1")
+            os.close(self._ready)
+            self._ready = -1
 
     def _watch(self, ended: Callable[[], object]) -> None:
         os.read(self._from_parent, 1)  # no data is ever written: it returns when the parent ends
@@ -138,14 +142,17 @@ def _receive(
 
     A process that takes far longer than the first one may hang.
     """
-    left = dict(pending)
+    waiting = dict(pending)
     due = time.monotonic() + question.options.get("seconds", 0)
-    until = due + (10 * PATIENCE if question.options else PATIENCE)
-    while left and time.monotonic() < until and not stop(0):
-        for reply in wait(list(left), _POLL_INTERVAL):
+    until = due + PATIENCE
+    if question.options:
+        until = due + 10 * PATIENCE
+    while waiting and time.monotonic() < until and not stop(0):
+        for reply in wait(list(waiting), _POLL_INTERVAL):
             assert isinstance(reply, Connection)
-            name = left.pop(reply)
+            name = waiting.pop(reply)
             with suppress(OSError, EOFError, pickle.UnpicklingError):
                 yield name, reply.recv()
                 now = time.monotonic()
-                until = min(until, now + PATIENCE + 2 * max(now - due, 0.0))
+                delay = max(now - due, 0.0)
+                until = min(until, now + PATIENCE + 2 * delay)

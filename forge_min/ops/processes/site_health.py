@@ -50,7 +50,8 @@ class CounterMemory:
 
     def load(self) -> Counters:
         """Return the stored counters; empty ones if a kill interrupted their writing."""
-        if head := os.pread(self._fd, _HEAD.size, 0):
+        head = os.pread(self._fd, _HEAD.size, 0)
+        if head:
             size, checksum = _HEAD.unpack(head)
             data = os.pread(self._fd, size, _HEAD.size)
             if crc32(data) == checksum:
@@ -75,40 +76,46 @@ class SiteHealth(Health):
         self._lock = threading.Lock()  # LOCK: _ended, _pids, _latest and the memory
         self._memory = memory
         self._ended, self._pids, latest = memory.load()
-        self._latest = {name: counters_only(taken) for name, taken in latest.items()}
+        self._latest = {name: counters_only(metrics) for name, metrics in latest.items()}
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Return whether every process is ready, and the reasons of all faults."""
         good, reasons = super().ready()
+        result = dict(reasons)
         states = self._states.result() or {}
         for name in self._children.serving():
-            is_ready, why = False, {"process": "does not answer"}
+            faults: Mapping[str, Any] = {"process": "does not answer"}
+            is_ready = False
             if name in states:
-                is_ready, why = states[name].result[0]
-            good &= is_ready
-            reasons = {**reasons, **{f"process {name}: {what}": why[what] for what in why}}
-        return good, reasons
+                is_ready, faults = states[name].result[0]
+            good = good and is_ready
+            result |= {f"process {name}: {fault}": faults[fault] for fault in faults}
+        return good, result
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Return the metrics of all processes, including those that have ended."""
         # The callback of forge_ready in `own` requests the state of all processes.
-        own = snapshot(self.running.metrics.registry) if self.running else []
+        own: Snapshot = []
         if self.running is None:
             self._states.result()
+        else:
+            own = snapshot(self.running.metrics.registry)
         with self._lock:
             # The next admin process counts this one as ended.
             ended = aggregate([counters_only(own), self._ended])
             self._memory.save(Counters(ended, self._pids, self._latest))
-            return scrape(aggregate([own, self._ended, *self._latest.values()]), accept)
+            total = aggregate([own, self._ended, *self._latest.values()])
+            return scrape(total, accept)
 
     def _ask(self) -> inspection.Replies:
         """Request the state of all processes, and store their metrics."""
         states = self._children.inspect(self._children.serving(), STATE)
         with self._lock:
-            for name, taken in self._latest.items():
-                self._latest[name] = counters_only(taken)  # drops the gauges of silent processes
-            for name, (pid, (_, taken)) in states.items():
+            for name, metrics in self._latest.items():
+                self._latest[name] = counters_only(metrics)  # drops gauges of silent processes
+            for name, (pid, (_, metrics)) in states.items():
                 if self._pids.get(name, pid) != pid:
                     self._ended = aggregate([self._ended, self._latest[name]])
-                self._pids[name], self._latest[name] = pid, taken
+                self._pids[name] = pid
+                self._latest[name] = metrics
         return states

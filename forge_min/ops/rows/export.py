@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +17,7 @@ from ...auth import accounts
 from ...errors import ForgeError
 from ...lazy import lazy_pattern
 from ..project import Project
-from .importer import BATCH, open_actions, operator
+from .importer import batches, open_actions, operator
 from .reader import STRUCTURED
 from .references import AnyActions, Reference, references_named
 
@@ -26,7 +25,7 @@ Items = Iterable[Mapping[str, Any]]
 _PLAIN = lazy_pattern(r'[^",\r\n]+')
 
 
-def export_rows(project: Project, args: argparse.Namespace) -> int:
+def export_rows(project: Project, args: Namespace) -> int:
     """Write every row of `resource` that matches the filters `where`, and record the export.
 
     output: the file, default: stdout.
@@ -37,12 +36,14 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
     """
     started = time.monotonic()
     output = args.output
-    format = "jsonl" if args.json else args.format or (output or Path()).suffix[1:].lower()
-    query: dict[str, list[str]] = {"sort": [args.sort]} if args.sort else {}
+    query: dict[str, list[str]] = {}
+    if args.sort:
+        query["sort"] = [args.sort]
     for name, value in args.where:
         query.setdefault(name, []).append(value)
+    identity = operator(project, args, args.all_fields)
     with (
-        open_actions(project, args.resource, operator(project, args, args.all_fields)) as actions,
+        open_actions(project, args.resource, identity) as actions,
         actions.registry.database.standby_reads(),
     ):
         parsed = ListQuery.parse(actions.resource, query)
@@ -52,11 +53,18 @@ def export_rows(project: Project, args: argparse.Namespace) -> int:
         replaced = references_named(actions, args.related)
         accounts.record_export(actions.connection(), args.resource)
         with _writing(output) as stream:
-            types = _columns(actions, replaced) if format == "csv" else None
+            types = _columns(actions, replaced) if _is_csv(args) else None
             count = _write(stream, _items(actions, rows, replaced), types)
     if output:
         print(f"{output}: {count} rows in {time.monotonic() - started:.1f} s")
     return 0
+
+
+def _is_csv(args: Namespace) -> bool:
+    if args.json:
+        return False
+    format = args.format or (args.output or Path()).suffix[1:].lower()
+    return bool(format == "csv")
 
 
 def _columns(actions: AnyActions, replaced: Mapping[str, Reference]) -> dict[str, str]:
@@ -73,7 +81,7 @@ def _items(actions: AnyActions, rows: Iterator[Any], replaced: Mapping[str, Refe
 
     replaced: the unique fields of related rows to write instead of their keys.
     """
-    while batch := list(islice(rows, BATCH)):
+    for batch in batches(rows):
         items = actions.to_json_many(batch)
         keys = [actions.key_of(row) for row in batch]
         for relation in actions.lists_of_keys():
@@ -87,13 +95,16 @@ def _items(actions: AnyActions, rows: Iterator[Any], replaced: Mapping[str, Refe
 def _replace_keys(items: Sequence[dict[str, Any]], replaced: Mapping[str, Reference]) -> None:
     """Replace the keys of related rows by unique fields of theirs. One query for each field."""
     for name, reference in replaced.items():
-        target = reference.target.resource.key
-        keys = [item.get(reference.relation.column) for item in items]
-        read = [None if key is None else TYPES[target.type].read(key) for key in keys]
-        values = reference.lookup({*read} - {None}, by=target, shown=reference.column, live=False)
-        for item, key in zip(items, read):
-            value = values.get(key)
-            item[name] = value if isinstance(value, int | float | None) else to_text(value)
+        key = reference.target.resource.key
+        read = TYPES[key.type].read
+        texts = [item.get(reference.relation.column) for item in items]
+        keys = {text: read(text) for text in texts if text is not None}
+        values = reference.lookup({*keys.values()}, by=key, shown=reference.column, live=False)
+        for item, text in zip(items, texts):
+            value = values.get(keys.get(text))
+            if not isinstance(value, int | float | None):
+                value = to_text(value)
+            item[name] = value
     for column in {reference.relation.column for reference in replaced.values()}:
         for item in items:
             item.pop(column, None)
@@ -102,14 +113,17 @@ def _replace_keys(items: Sequence[dict[str, Any]], replaced: Mapping[str, Refere
 def _ids(actions: AnyActions, relation: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
     """Map the key of each row to the keys of its related living rows, as JSON values."""
     target = actions.registry.actions[relation.target].resource
-    this, other, key = map(quote, (relation.column, relation.target_column, target.key.name))
+    this = quote(relation.column)
+    other = quote(relation.target_column)
+    key = quote(target.key.name)
     scopes = scope(target, "t") + scope(actions.resource, "j", live=False)
     where = "".join(f" and {condition}" for condition in scopes)
     sql = f"""select j.{this} as key, jsonb_agg(j.{other} order by j.{other}) as ids
 from {quote(relation.join)} j join {quote(target.source or target.table)} t on t.{key} = j.{other}
 where j.{this} = any(%(keys)s){where} group by j.{this}"""
     params = {"keys": keys, "forge_tenant": actions.tenant()}
-    return {row["key"]: row["ids"] for row in actions.run_sql(sql, params, into=dict)}
+    rows = actions.run_sql(sql, params, into=dict)
+    return {row["key"]: row["ids"] for row in rows}
 
 
 @contextmanager
@@ -137,7 +151,8 @@ def _write(stream: IO[str], items: Items, types: Mapping[str, str] | None) -> in
         if types is None:
             stream.write(json.dumps(item, ensure_ascii=False) + "\n")
         else:
-            stream.write(",".join(_cell(kind, item[n]) for n, kind in types.items()) + "\r\n")
+            cells = [_cell(kind, item[name]) for name, kind in types.items()]
+            stream.write(",".join(cells) + "\r\n")
     return count
 
 
@@ -145,6 +160,10 @@ def _cell(kind: str, value: object) -> str:
     """Format a CSV cell: NULL is empty, an empty text is quoted, a JSON value is its text."""
     if value is None:
         return ""
-    structured = kind in STRUCTURED or isinstance(value, bool)
-    text = json.dumps(value, ensure_ascii=False) if structured else str(value)
-    return text if _PLAIN.fullmatch(text) else '"' + text.replace('"', '""') + '"'
+    if kind in STRUCTURED or isinstance(value, bool):
+        text = json.dumps(value, ensure_ascii=False)
+    else:
+        text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'

@@ -6,15 +6,16 @@ import.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from psycopg import Rollback
 
@@ -26,13 +27,14 @@ from ..project import Project
 from .reader import InputLine, read_lines
 from .references import AnyActions, references, resolve
 
+T = TypeVar("T")
 Send = Callable[..., int | tuple[int, int, int]]
 BATCH = 1000  # lines of one statement, and between two reports of progress
 MAX_ERRORS = 1000  # errors that --json lists; all are counted
 DONE = ("created", "updated", "unchanged")
 
 
-def import_file(project: Project, args: argparse.Namespace) -> int:
+def import_file(project: Project, args: Namespace) -> int:
     """Create a row of a resource from each line of a file.
 
     file: NAME.csv with a header line, else JSON lines.
@@ -43,22 +45,29 @@ def import_file(project: Project, args: argparse.Namespace) -> int:
     be read (F610) and for a field `update` that is not unique.
     """
     started = time.monotonic()
-    with open_actions(project, args.resource, operator(project, args, not args.as_role)) as actions:
-        key = args.update
-        send: Send = partial(actions.upsert_many, key=key) if key else actions.create_many
+    identity = operator(project, args, not args.as_role)
+    with open_actions(project, args.resource, identity) as actions:
+        send: Send = actions.create_many
+        if args.update:
+            send = partial(actions.upsert_many, key=args.update)
         load = FileImport(actions, args.file, send, quiet=args.json)
         load.run(skip=args.on_error == "skip")
-    counts, seconds = load.counts, time.monotonic() - started
-    report = {"resource": args.resource, "rows": sum(counts[n] for n in DONE), **counts}
-    report |= {"seconds": round(seconds, 3), "errors": load.errors}
+    counts = load.counts
+    seconds = time.monotonic() - started
+    report = {
+        "resource": args.resource,
+        "rows": sum(counts[name] for name in DONE),
+        **counts,
+        "seconds": round(seconds, 3),
+        "errors": load.errors,
+    }
     words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
-    console.print_result(
-        report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json
-    )
+    line = f"{args.resource}: {words} in {seconds:.1f} s"
+    console.print_result(report, [line], as_json=args.json)
     return 1 if counts["refused"] else 0
 
 
-def operator(project: Project, args: argparse.Namespace, system: bool) -> Identity:
+def operator(project: Project, args: Namespace, system: bool) -> Identity:
     """Return the identity of the command: the operator, with the tenant and roles of the options.
 
     tenant: a slug, or an id, which is not checked. Raises NotFound F634 for an unknown slug.
@@ -79,17 +88,26 @@ def open_actions(project: Project, topic: str, identity: Identity) -> Iterator[A
     """
     running = project.start(serving=False)
     try:
-        if topic not in running.registry.actions:
-            known = ", ".join(running.registry.actions)
+        resources = running.registry.actions
+        if topic not in resources:
             message = f"resource {topic!r} not found"
-            raise ForgeError(message, code="F601", hint=f"resources: {known}")
+            hint = f"resources: {', '.join(resources)}"
+            raise ForgeError(message, code="F601", hint=hint)
         with as_identity(identity):
-            yield running.registry.actions[topic]
+            yield resources[topic]
     except Forbidden as err:
         err.hint = "set the role or tenant: --as-role, --tenant, --all-fields (only export)"
         raise
     finally:
         running.stop()
+
+
+def batches(items: Iterator[T]) -> Iterator[list[T]]:
+    """Yield the items in lists of at most BATCH."""
+    batch = list(islice(items, BATCH))
+    while batch:
+        yield batch
+        batch = list(islice(items, BATCH))
 
 
 class FileImport:
@@ -103,10 +121,15 @@ class FileImport:
     def __init__(self, actions: AnyActions, file: Path, send: Send, *, quiet: bool) -> None:
         self.counts = dict.fromkeys((*DONE, "refused"), 0)
         self.errors: list[dict[str, object]] = []
-        self._actions, self._file, self._send, self._quiet = actions, file, send, quiet
+        self._actions = actions
+        self._file = file
+        self._send = send
+        self._quiet = quiet
         # A row may refer to a row of the same table in a later line: refused lines wait for that.
-        relations = actions.resource.relations
-        self._patience = 2 * any(r.target == actions.resource.topic for r in relations)
+        resource = actions.resource
+        self._patience = 0
+        if any(relation.target == resource.topic for relation in resource.relations):
+            self._patience = 2
         self._waiting: list[InputLine] = []
         self._references = references(actions)
 
@@ -118,19 +141,25 @@ class FileImport:
         conn = self._actions.connection()
         with nullcontext() if skip else db.transaction(conn):
             self._write_all(self._lines(), conn, skip)
-            for self._patience in (2, 1, 0):
-                before = 0
-                while len(self._waiting) not in (0, before):
-                    waiting, self._waiting = self._waiting, []
-                    before = len(waiting)
-                    self._write_all(iter(waiting), conn, skip)
+            for patience in (2, 1, 0):
+                self._patience = patience
+                self._retry(conn, skip)
             if self.counts["refused"] and not skip:
                 self.counts.update(dict.fromkeys(DONE, 0))
                 self._report("nothing was imported", hint="correct it, or use --on-error skip")
                 raise Rollback
 
+    def _retry(self, conn: db.Connection, skip: bool) -> None:
+        """Write the waiting lines, again and again as long as their number falls."""
+        before = 0
+        while self._waiting and len(self._waiting) != before:
+            lines = self._waiting
+            self._waiting = []
+            before = len(lines)
+            self._write_all(iter(lines), conn, skip)
+
     def _write_all(self, lines: Iterator[InputLine], conn: db.Connection, skip: bool) -> None:
-        for batch in iter(lambda: list(islice(lines, BATCH)), []):
+        for batch in batches(lines):
             with db.transaction(conn):
                 self._write(self._resolved(batch), conn)
             if self.counts["refused"] and not skip:
@@ -151,7 +180,7 @@ class FileImport:
         resource = self._actions.resource
         # Columns that the table sets itself are ignored in the file.
         automatic = self._actions.served - {resource.key.name}
-        show = sys.stderr.isatty() and not self._quiet
+        shows_progress = sys.stderr.isatty() and not self._quiet
         types = {name: reference.column.type for name, reference in self._references.items()}
         types |= {column.name: column.type for column in resource.columns}
         types |= {relation.field: "many" for relation in resource.relations if relation.field}
@@ -161,7 +190,7 @@ class FileImport:
             else:
                 item = {n: v for n, v in line.item.items() if n not in automatic}
                 yield line._replace(item=item)
-            if show and count % BATCH == 0:
+            if shows_progress and count % BATCH == 0:
                 print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
 
     def _write(self, lines: Sequence[InputLine], conn: db.Connection) -> None:
@@ -172,27 +201,33 @@ class FileImport:
         if not lines:
             return
         try:
-            done = self._send([line.item for line in lines], conn=conn)
+            result = self._send([line.item for line in lines], conn=conn)
         except (Invalid, Conflict, ConstraintViolation) as err:
             errors = getattr(err, "errors", ()) or [FieldError("", "refused", err.message)]
-            if any(e.code == "no_such_row" for e in errors) and self._patience > (len(lines) > 1):
+            needed = 2 if len(lines) > 1 else 1
+            if self._patience >= needed and any(e.code == "no_such_row" for e in errors):
                 self._waiting += lines
                 return
-            wrong = _by_line(errors) or ({0: errors} if len(lines) == 1 else {})
-            for n in sorted(wrong):
-                self._refuse(lines[n], wrong[n])
-            rest = [line for n, line in enumerate(lines) if n not in wrong]
-            middle = len(rest) if wrong else len(rest) // 2
-            self._write(rest[:middle], conn)
-            self._write(rest[middle:], conn)
+            wrong = _by_line(errors)
+            if not wrong and len(lines) == 1:
+                wrong = {0: errors}
+            for index in sorted(wrong):
+                self._refuse(lines[index], wrong[index])
+            remaining = [line for index, line in enumerate(lines) if index not in wrong]
+            middle = len(remaining) if wrong else len(remaining) // 2
+            self._write(remaining[:middle], conn)
+            self._write(remaining[middle:], conn)
         else:
-            for name, count in zip(DONE, done if isinstance(done, tuple) else (done,)):
+            if isinstance(result, int):
+                result = (result, 0, 0)
+            for name, count in zip(DONE, result):
                 self.counts[name] += count
 
     def _refuse(self, line: InputLine, errors: Iterable[FieldError]) -> None:
         self.counts["refused"] += 1
         for error in errors:
-            field, why = error.pointer[1:], error.message
+            field = error.pointer[1:]
+            why = error.message
             self._report(f"{field} {why}".strip(), f":{line.number}")
             if len(self.errors) < MAX_ERRORS:
                 row = {"line": line.number, "field": field, "code": error.code, "message": why}

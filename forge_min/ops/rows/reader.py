@@ -49,18 +49,22 @@ def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[InputLine]:
         # Bytes that are not UTF-8 become lone surrogates, so that their line can be reported.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             texts = _texts(stream)
-            yield from _csv(file, texts, types) if file.suffix.lower() == ".csv" else _json(texts)
+            if file.suffix.lower() == ".csv":
+                yield from _csv(file, texts, types)
+            else:
+                yield from _json(texts)
     except OSError as err:
         raise BadRequest(f"cannot read {file}: {err.strerror}", code="F610") from err
 
 
 def _texts(stream: IO[str]) -> Iterator[str]:
     """Yield the lines; of a line that is too long, only its first MAX_LINE characters."""
-    while text := stream.readline(MAX_LINE):
+    text = stream.readline(MAX_LINE)
+    while text:
         yield text
-        rest = text
-        while len(rest) == MAX_LINE and not rest.endswith("\n"):
-            rest = stream.readline(MAX_LINE)
+        while len(text) == MAX_LINE and not text.endswith("\n"):
+            text = stream.readline(MAX_LINE)
+        text = stream.readline(MAX_LINE)
 
 
 def _check_length(text: str) -> str:
@@ -79,8 +83,10 @@ def _json(texts: Iterator[str]) -> Iterator[InputLine]:
         except (ValueError, RecursionError) as err:
             yield InputLine(number, {}, f"malformed JSON: {err}")
         else:
-            good = isinstance(item, dict)
-            yield InputLine(number, item) if good else InputLine(number, {}, "not a JSON object")
+            if isinstance(item, dict):
+                yield InputLine(number, item)
+            else:
+                yield InputLine(number, {}, "not a JSON object")
 
 
 def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[InputLine]:
@@ -89,9 +95,11 @@ def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator
     for number, text in numbered:
         try:
             if not names:
-                names = _header(file, [cell or "" for cell in _cells(text, numbered)], types)
+                cells = _cells(text, numbered)
+                names = _header(file, [cell or "" for cell in cells], types)
             elif text.strip("\r\n"):
-                yield InputLine(number, _row(names, _cells(text, numbered), types))
+                cells = _cells(text, numbered)
+                yield InputLine(number, _row(names, cells, types))
         except (ValueError, RecursionError) as err:
             if not names:
                 raise BadRequest(f"{file}:{number}: malformed CSV: {err}", code="F610") from None
@@ -105,22 +113,27 @@ def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
     """
     _check_length(text)
     cells: list[str | None] = []
-    at, end = 0, ","
+    position = 0
+    end = ","
     while end == ",":
-        match = _CELL.match(text, at)
-        if match is None and _OPEN.match(text, at):
+        match = _CELL.match(text, position)
+        if match is None:
+            if not _OPEN.match(text, position):
+                raise ValueError(f"cell {len(cells) + 1} has text after its closing quote")
             text += _until_a_quote(numbered)
             continue
-        if match is None:
-            raise ValueError(f"cell {len(cells) + 1} has text after its closing quote")
         quoted, plain, end = match.groups()
-        cells.append(plain or None if quoted is None else quoted.replace('""', '"'))
-        at = match.end()
+        if quoted is None:
+            cells.append(plain or None)
+        else:
+            cells.append(quoted.replace('""', '"'))
+        position = match.end()
     return cells
 
 
 def _until_a_quote(numbered: Iterator[tuple[int, str]]) -> str:
-    lines, length = [], 0
+    lines = []
+    length = 0
     for _, text in numbered:
         lines.append(_check_length(text))
         length += len(text)
@@ -132,7 +145,8 @@ def _until_a_quote(numbered: Iterator[tuple[int, str]]) -> str:
 
 
 def _header(file: Path, names: list[str], types: Mapping[str, str]) -> list[str]:
-    if wrong := [n for i, n in enumerate(names) if n not in types or n in names[:i]]:
+    wrong = [n for i, n in enumerate(names) if n not in types or n in names[:i]]
+    if wrong:
         hint = f"the first line names the fields, each once: {', '.join(types)}"
         raise BadRequest(f"{file}:1: unknown or repeated: {wrong}", code="F610", hint=hint)
     return names

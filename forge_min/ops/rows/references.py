@@ -43,15 +43,15 @@ def references(actions: AnyActions) -> dict[str, Reference]:
 
     The names are those of files: "ward.code".
     """
-    found: dict[str, Reference] = {}
+    result: dict[str, Reference] = {}
     for relation in actions.resource.relations:
         target = actions.registry.actions[relation.target]
         if relation.kind == "belongs_to" and target.may("read"):
-            shown = target.shown()
+            readable = target.shown()
             for column in target.resource.columns:
-                if column.unique and column.name in shown:
-                    found[f"{relation.name}.{column.name}"] = Reference(relation, target, column)
-    return found
+                if column.unique and column.name in readable:
+                    result[f"{relation.name}.{column.name}"] = Reference(relation, target, column)
+    return result
 
 
 def resolve(
@@ -65,18 +65,21 @@ def resolve(
     items = [dict(line.item) for line in lines]
     for name in names:
         reference = known[name]
-        read, column, wanted = TYPES[reference.column.type].read, reference.relation.column, {}
+        read = TYPES[reference.column.type].read
+        column = reference.relation.column
+        values: dict[int, Any] = {}
         for index, item in enumerate(items):
-            if (value := item.pop(name, None)) is None:
+            value = item.pop(name, None)
+            if value is None:
                 item.setdefault(column, None)
                 continue
             try:
-                wanted[index] = read(value)
+                values[index] = read(value)
             except ValueError as err:
                 errors.setdefault(index, []).append(FieldError(f"/{name}", "type", str(err)))
         key = reference.target.resource.key
-        keys = reference.lookup({*wanted.values()}, by=reference.column, shown=key)
-        for index, value in wanted.items():
+        keys = reference.lookup({*values.values()}, by=reference.column, shown=key)
+        for index, value in values.items():
             if value in keys:
                 items[index][column] = keys[value]
             else:
