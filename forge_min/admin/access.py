@@ -18,7 +18,8 @@ from .templates import sign_in
 SIGN_IN = "/sign-in"
 _OPEN = ("/favicon.ico", "/healthz", SIGN_IN)  # for probes and the sign-in form
 _COOKIE = "forge_admin"
-_ATTEMPTS, _MINUTE = 10, 60.0
+_ATTEMPTS = 10  # wrong tokens in a minute
+_MINUTE = 60.0
 
 
 class Access:
@@ -29,7 +30,8 @@ class Access:
     """
 
     def __init__(self, token: str, host: str) -> None:
-        self._token, self._host = token, host.lower()
+        self._token = token
+        self._host = host.lower()
         # The browser does not store the token itself.
         self._cookie = hmac.digest(token.encode(), b"forge_min admin", "sha256").hex()
         self._wrong = wsgi.RateLimiter(_ATTEMPTS, _MINUTE)  # a wrong token of a network takes one
@@ -45,7 +47,8 @@ class Access:
 
         Raises Forbidden, Unauthenticated, and TooManyAttempts after too many wrong tokens.
         """
-        host, path = request.header("Host") or "", request.path
+        path = request.path
+        host = request.header("Host") or ""
         if not self._token and host and not self._is_safe_host(host):
             raise Forbidden("use 127.0.0.1 or localhost in the URL of this admin server")
         if _is_cross_site(request):
@@ -56,8 +59,9 @@ class Access:
             return handler(request)
         is_page = wsgi.preferred(request, ("text/plain", "text/html")) == "text/html"
         if is_page or path.startswith("/jobs"):  # all pages there are HTML
-            query = request.environ.get("QUERY_STRING", "")
-            url = path + (f"?{query}" if query else "")
+            url = path
+            if request.environ.get("QUERY_STRING"):
+                url += f"?{request.environ['QUERY_STRING']}"
             return wsgi.redirect(f"{SIGN_IN}?{urlencode({'next': url})}")
         raise Unauthenticated("a bearer token is required: send admin.token")
 
@@ -68,7 +72,8 @@ class Access:
         token = wsgi.bearer(request)
         if token is not None:
             return self._is_token(request, token)
-        return _equal(wsgi.cookies_of(request, secure=False).get(_COOKIE, ""), self._cookie)
+        cookie = wsgi.cookies_of(request, secure=False).get(_COOKIE, "")
+        return _equal(cookie, self._cookie)
 
     def _sign_in_form(self, request: wsgi.Request) -> wsgi.Response:
         url = wsgi.local_path(wsgi.first(request.query, "next")) or "/"
@@ -76,8 +81,9 @@ class Access:
 
     def _sign_in(self, request: wsgi.Request) -> wsgi.Response:
         """Set the cookie, and redirect to the page that was requested first."""
-        url = wsgi.local_path(wsgi.first(request.form(), "next")) or "/"
-        if not self._is_token(request, wsgi.first(request.form(), "token")):
+        form = request.form()
+        url = wsgi.local_path(wsgi.first(form, "next")) or "/"
+        if not self._is_token(request, wsgi.first(form, "token")):
             return wsgi.html_response(sign_in.render(wrong=True, next=url), 403)
         response = wsgi.redirect(url)
         cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
@@ -89,8 +95,8 @@ class Access:
 
         No token is compared then: otherwise the correct one could still be guessed.
         """
-        _, left, until_full = self._wrong.take(wsgi.client_network(request), 0)
-        if not left:
+        _, remaining, until_full = self._wrong.take(wsgi.client_network(request), 0)
+        if not remaining:
             seconds = until_full - _MINUTE + _MINUTE / _ATTEMPTS  # until the next attempt
             raise TooManyAttempts("too many wrong tokens", retry_after=ceil(seconds))
 
@@ -106,16 +112,21 @@ class Access:
         An address cannot be rebound; localhost and the configured host are not an attacker's names.
         """
         name = _host_name(host)
+        if name in ("localhost", self._host):
+            return True
         try:
-            return name in ("localhost", self._host) or bool(ip_address(name))
+            ip_address(name)
         except ValueError:
             return False
+        return True
 
 
 def _host_name(host: str) -> str:
     """Return the name or address of a Host header, without its port."""
-    rest, _, port = host.rpartition(":")
-    return (rest if rest and port.isdigit() else host).lower().strip("[]").removesuffix(".")
+    name, _, port = host.rpartition(":")
+    if not name or not port.isdigit():
+        name = host
+    return name.lower().strip("[]").removesuffix(".")
 
 
 def _is_cross_site(request: wsgi.Request) -> bool:

@@ -23,7 +23,9 @@ from .templates import queues as queues_page
 
 _LIMIT = 50  # jobs on a page
 _FIELDS = ("queue", "kind", "tag")  # the filters of the list, beside the state
-_MINUTES, _WIDTH, _HEIGHT = 60, 200, 40  # as in queues.html
+_MINUTES = 60  # as in queues.html, also the next two
+_WIDTH = 200
+_HEIGHT = 40
 _LABELS = {"retry": "Run again", "cancel": "Cancel", "discard": "Discard"}
 
 
@@ -43,7 +45,9 @@ class JobsPages:
         reporting_kinds: Callable[[], Sequence[str]],
         schedules: Mapping[str, Callable[[db.Connection], int]],
     ) -> None:
-        self._database, self._project, self._reporting_kinds = database, project, reporting_kinds
+        self._database = database
+        self._project = project
+        self._reporting_kinds = reporting_kinds
         self._schedules = schedules
         self._router = router = Router()
         router.add("GET", "/jobs", self._overview)
@@ -51,8 +55,8 @@ class JobsPages:
         router.add("GET", "/jobs/{id}", self._detail)
         for action in control.ACTIONS:
             router.add("POST", f"/jobs/{{id}}/{action}", partial(self._change, action))
-        for change in (control.pause, control.resume):
-            router.add("POST", f"/jobs/queues/{change.__name__}", partial(self._queue, change))
+        router.add("POST", "/jobs/queues/pause", partial(self._queue, control.pause))
+        router.add("POST", "/jobs/queues/resume", partial(self._queue, control.resume))
         router.add("POST", "/jobs/schedules/run", self._run_schedule)
 
     def __call__(self, request: Request) -> Response:
@@ -65,8 +69,10 @@ class JobsPages:
     # -- pages ------------------------------------------------------------------------------------
 
     def _overview(self, request: Request) -> Response:
-        conn, now = self._database.connection(), time.time()
-        stats, minutes = control.stats(conn), control.minutes(conn)
+        conn = self._database.connection()
+        now = time.time()
+        stats = control.stats(conn)
+        minutes = control.minutes(conn)
         page = queues_page.render(
             project=self._project,
             title="Queues",
@@ -82,42 +88,43 @@ class JobsPages:
 
     def _schedule(self, row: Mapping[str, Any]) -> Item:
         name = row["name"]
-        query = urlencode({"name": name}) if name in self._schedules else ""
-        due, last = control.moment(row["due_at"]), control.moment(row["last_at"])
-        return Item(**row, due=due, last=last, query=query)
+        return Item(
+            **row,
+            due=control.moment(row["due_at"]),
+            last=control.moment(row["last_at"]),
+            query=urlencode({"name": name}) if name in self._schedules else "",
+        )
 
     def _list(self, request: Request) -> Response:
-        values = {name: first(request.query, name) for name in ("state", *_FIELDS)}
-        selected = {name: value for name, value in values.items() if value}
-        before = first(request.query, "before")
-        filters: dict[str, Any] = {name: selected.get(name) for name in _FIELDS}
+        query = request.query
+        fields = [Item(name=n, label=n.capitalize(), value=first(query, n)) for n in _FIELDS]
+        filters: dict[str, Any] = {field.name: field.value or None for field in fields}
+        state = first(query, "state")
+        before = first(query, "before")
         rows = control.list_jobs(
             self._database.connection(),
-            states=[selected["state"]] if "state" in selected else None,
+            states=[state] if state else None,
             before=_number(before) if before else None,
             limit=_LIMIT,
             **filters,
         )
-        more = len(rows) == _LIMIT
+        older = ""
+        if len(rows) == _LIMIT:
+            parameters = {"state": state, **filters, "before": str(rows[-1]["id"])}
+            older = urlencode({name: value for name, value in parameters.items() if value})
         page = jobs_page.render(
             project=self._project,
             title="Jobs",
-            states=[Item(name=name, chosen=name == values["state"]) for name in control.STATES],
-            fields=[Item(name=n, label=n.capitalize(), value=values[n]) for n in _FIELDS],
-            jobs=[
-                Item(
-                    **row,
-                    due=control.moment(row["scheduled_at"]),
-                    last_error=(row["error"] or "").split("\n")[0][:120],
-                )
-                for row in rows
-            ],
-            older=urlencode({**selected, "before": str(rows[-1]["id"])}) if more else "",
+            states=[Item(name=name, chosen=name == state) for name in control.STATES],
+            fields=fields,
+            jobs=[_job(row) for row in rows],
+            older=older,
         )
         return html_response(page)
 
     def _detail(self, request: Request) -> Response:
-        job = control.show_job(self._database.connection(), _number(request.params["id"]))
+        id = _number(request.params["id"])
+        job = control.show_job(self._database.connection(), id)
         page = job_page.render(
             project=self._project,
             title=f"Job {job['id']}",
@@ -151,7 +158,8 @@ class JobsPages:
         insert = self._schedules.get(first(request.query, "name"))
         if insert is None:
             raise NotFound("this process has no such schedule")
-        return redirect(f"/jobs/{insert(self._database.connection())}")
+        id = insert(self._database.connection())
+        return redirect(f"/jobs/{id}")
 
 
 def _number(text: str) -> int:
@@ -181,21 +189,24 @@ def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item
 
 def _plot(minutes: Sequence[Any], now: float) -> tuple[str, list[Item]]:
     """Return the runs of the last hour as text, and two bars a minute: completed, failed above."""
-    last = int(now // 60)
-    ended = {last - int(at) // 60: (done, failed) for at, done, failed, _ in minutes}
-    most = max(map(sum, ended.values()), default=0) or 1
+    minute = int(now // 60)
+    ended = {minute - int(at) // 60: (done, failed) for at, done, failed, _ in minutes}
+    highest = max(map(sum, ended.values()), default=0) or 1
+    totals = [0, 0]
     bars = []
     for ago, numbers in ended.items():
         y = float(_HEIGHT)
-        for style, number in zip(("done", "failed"), numbers):
-            height = number / most * _HEIGHT
+        for index, style in enumerate(("done", "failed")):
+            number = numbers[index]
+            totals[index] += number
+            height = number / highest * _HEIGHT
             y -= height
             if number and 0 <= ago < _MINUTES:
                 x = _WIDTH - (ago + 1) * _WIDTH / _MINUTES
                 bars.append(Item(style=style, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
-    done, failed = (sum(numbers[n] for numbers in ended.values()) for n in (0, 1))
-    summary = f"{done} completed and {failed} failed in the last hour, at most {most} in a minute"
-    return summary, bars
+    done, failed = totals
+    summary = f"{done} completed and {failed} failed in the last hour"
+    return f"{summary}, at most {highest} in a minute", bars
 
 
 def _worker(worker: Mapping[str, Any]) -> Item:
@@ -209,16 +220,24 @@ def _worker(worker: Mapping[str, Any]) -> Item:
 
 def _relations(storage: Mapping[str, Any]) -> list[Item]:
     rows = [("forge_job", storage["table_bytes"], storage["live_rows"], storage["dead_rows"], "")]
-    rows += [(n, i["bytes"], i["rows"], "", i["scans"]) for n, i in storage["indexes"].items()]
+    for name, index in storage["indexes"].items():
+        rows.append((name, index["bytes"], index["rows"], "", index["scans"]))
     return [
         Item(name=name, size=f"{bytes / 2**20:.1f} MiB", rows=f"{n:.0f}", dead=dead, scans=scans)
         for name, bytes, n, dead, scans in rows
     ]
 
 
+def _job(row: Mapping[str, Any]) -> Item:
+    error = row["error"] or ""
+    due = control.moment(row["scheduled_at"])
+    return Item(**row, due=due, last_error=error.split("\n")[0][:120])
+
+
 def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts of a job by label. The page omits empty ones."""
-    metadata, worker = job["metadata"], job.get("worker")
+    metadata = job["metadata"]
+    worker = job.get("worker")
     trace = str(metadata.get("traceparent", "")).split("-")
     return {
         "Queue": job["queue"],
@@ -247,8 +266,11 @@ def _error(error: Mapping[str, Any]) -> Item:
 def _possible(state: str) -> list[str]:
     if state == "running":
         return ["cancel"]
-    waiting = state in ("available", "scheduled", "retryable")
-    return (["retry"] if state != "available" else []) + (["cancel", "discard"] if waiting else [])
+    if state == "available":
+        return ["cancel", "discard"]
+    if state in ("scheduled", "retryable"):
+        return ["retry", "cancel", "discard"]
+    return ["retry"]
 
 
 def _json(value: object) -> str:

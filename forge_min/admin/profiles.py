@@ -32,7 +32,8 @@ class Profiles:
     """
 
     def __init__(self, inspector: ProcessInspector, wait: Wait) -> None:
-        self._inspector, self._wait = inspector, wait
+        self._inspector = inspector
+        self._wait = wait
         self._lock = threading.Lock()  # LOCK: held during a costly inspection
         self._until = 0.0
 
@@ -50,12 +51,13 @@ class Profiles:
         names = self._selected(request.query)
         replies = self._inspect(names, Inspection("threads"))
         parts = [f"{_head(name, r.pid)}\n\n{r.result}" for name, r in replies.items()]
-        missing = [f"{line}\n" for line in missing_lines(names, replies)]
-        return text_response("\n".join([*parts, *missing]))
+        parts += [f"{line}\n" for line in missing_lines(names, replies)]
+        return text_response("\n".join(parts))
 
     def _profile(self, request: Request) -> Response:
         query = request.query
-        seconds, hz = _number(query, "seconds", 10, 0.1, 120), _number(query, "hz", 100, 1, 1000)
+        seconds = _number(query, "seconds", 10, 0.1, 120)
+        hz = _number(query, "hz", 100, 1, 1000)
         if hz != int(hz):
             raise BadRequest("hz must be a whole number")
         clock = first(query, "clock") or "cpu"
@@ -87,14 +89,19 @@ class Profiles:
         """Return the replies as text, or as JSON if the client prefers it."""
         names = self._selected(query)
         replies = self._inspect_alone(names, inspection)
+        missing = [name for name in names if name not in replies]
         if preferred(request, ("text/plain", "application/json")) == "application/json":
             rows = [{"process": name, "pid": r.pid, **r.result} for name, r in replies.items()]
-            missing = [name for name in names if name not in replies]
-            content = {"processes": rows, **({"no_answer": missing} if missing else {})}
+            content: dict[str, Any] = {"processes": rows}
+            if missing:
+                content["no_answer"] = missing
             body = json.dumps(content, default=str).encode()
             return Response(200, body, [("Content-Type", "application/json")])
-        parts = ["\n".join([_head(n, r.pid), *_lines(r.result)]) for n, r in replies.items()]
-        return text_response("\n\n".join([*parts, *missing_lines(names, replies)]) + "\n")
+        parts = []
+        for name, reply in replies.items():
+            parts.append("\n".join([_head(name, reply.pid), *_lines(reply.result)]))
+        parts += missing_lines(names, replies)
+        return text_response("\n\n".join(parts) + "\n")
 
     def _inspect(self, names: Sequence[str], inspection: Inspection) -> Replies:
         """Return the replies by process. Raises HTTPProblem 503 if no process replies."""
@@ -105,9 +112,10 @@ class Profiles:
 
     def _selected(self, query: Query) -> Sequence[str]:
         """Return the processes that a query selects. Raises BadRequest for an unknown one."""
-        name, names = first(query, "process"), self._inspector.names()
+        name = first(query, "process")
         if name in ("", "all"):
             return self._inspector.serving()
+        names = self._inspector.names()
         if name not in names:
             known = ", ".join([*names, "all"])
             raise BadRequest(f"process {name[:40]!r} not found; choose one of: {known}")
@@ -116,9 +124,9 @@ class Profiles:
     def _inspect_alone(self, names: Sequence[str], inspection: Inspection) -> Replies:
         """Run one costly inspection at a time. Raises HTTPProblem 503 during another one."""
         if not self._lock.acquire(blocking=False):
-            left = max(1, ceil(self._until - time.monotonic()))
-            message = f"another profile is running, one at a time; try again in {left} s"
-            raise _unavailable(message, left)
+            seconds = max(1, ceil(self._until - time.monotonic()))
+            message = f"another profile is running, one at a time; try again in {seconds} s"
+            raise _unavailable(message, seconds)
         self._until = time.monotonic() + inspection.options.get("seconds", 0)
         try:
             return self._inspect(names, inspection)
@@ -142,9 +150,12 @@ def _top(query: Query) -> int:
 def _profile_response(names: Sequence[str], replies: Replies) -> Response:
     """Return collapsed stacks."""
     profiles: dict[str, Profile] = {name: reply.result for name, reply in replies.items()}
-    profile = merge_profiles(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
+    profile = next(iter(profiles.values()))
+    if len(profiles) > 1:
+        profile = merge_profiles(profiles)
     profiled = [f"process {name}; pid={reply.pid}" for name, reply in replies.items()]
-    headers = [("X-Profiled", ", ".join([*profiled, *missing_lines(names, replies)]))]
+    profiled += missing_lines(names, replies)
+    headers = [("X-Profiled", ", ".join(profiled))]
     return text_response(format_collapsed(profile), headers=headers)
 
 
@@ -169,11 +180,15 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each value of a result; a list is a table below its name and columns."""
     for name, value in result.items():
         if isinstance(value, list):
-            yield f"\n{name}: {', '.join(value[0]) if value else 'none'}"
-            yield from ("  ".join(map(_cell, row.values())) for row in value)
+            columns = ", ".join(value[0]) if value else "none"
+            yield f"\n{name}: {columns}"
+            for row in value:
+                yield "  ".join(map(_cell, row.values()))
         else:
             yield f"{name:20} {_cell(value):>14}"
 
 
 def _cell(value: object) -> str:
-    return f"{value:14,}" if type(value) is int else str(value)
+    if type(value) is int:
+        return f"{value:14,}"
+    return str(value)

@@ -63,15 +63,16 @@ class AdminServer:
         self._health = health
         self._stopping = threading.Event()
         access = Access(token, host)
-        inspected = health.inspector, self._stopping.wait
+        inspector = health.inspector
+        wait = self._stopping.wait
         started = time.monotonic()
         routes: dict[str, wsgi.Handler] = {
             **access.routes(),
-            **Profiles(*inspected).routes(),
+            **Profiles(inspector, wait).routes(),
             "GET /": partial(show_overview, health, project, started),
             "GET /favicon.ico": show_icon,
-            f"GET {PATH}": partial(show_profiles, health.inspector, project),
-            "GET /debug/traces": partial(show_traces, *inspected, project),
+            f"GET {PATH}": partial(show_profiles, inspector, project),
+            "GET /debug/traces": partial(show_traces, inspector, wait, project),
             "GET /metrics": self._metrics,
             "GET /healthz": lambda _: wsgi.json_response({"status": "ok", **health.alive()}),
             "GET /readyz": self._readyz,
@@ -82,7 +83,8 @@ class AdminServer:
             "GET /jobs/{path...}": self._show_jobs,
             "POST /jobs/{path...}": self._show_jobs,
         }
-        if (pages := manual()) is not None:
+        pages = manual()
+        if pages is not None:
             routes["GET /docs/{path...}"] = partial(_show_manual, wsgi.StaticFiles(pages))
         router = wsgi.Router()
         for route, handler in routes.items():
@@ -120,7 +122,8 @@ class AdminServer:
 
     def _readyz(self, request: wsgi.Request) -> wsgi.Response:
         ready, reasons = self._health.ready()
-        return wsgi.json_response({"ready": ready, "reasons": dict(reasons)}, 200 if ready else 503)
+        content = {"ready": ready, "reasons": dict(reasons)}
+        return wsgi.json_response(content, 200 if ready else 503)
 
     def _show_jobs(self, request: wsgi.Request) -> wsgi.Response:
         show = self._health.jobs()
@@ -147,9 +150,8 @@ def _plain_errors(request: wsgi.Request, handler: wsgi.Handler) -> wsgi.Response
     if response.header("Content-Type") == "application/problem+json":
         assert isinstance(response.body, bytes)
         headers = [pair for pair in response.headers if pair[0] != "Content-Type"]
-        response = wsgi.text_response(
-            json.loads(response.body)["detail"] + "\n", response.status, headers
-        )
+        detail = json.loads(response.body)["detail"]
+        response = wsgi.text_response(f"{detail}\n", response.status, headers)
     if response.header("Cache-Control") is None:
         response.headers.append(("Cache-Control", "no-store"))
     return response

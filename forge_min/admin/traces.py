@@ -34,16 +34,21 @@ def show_traces(
     names = inspector.serving()
     replies = inspector.inspect(names, Inspection("spans"), wait)
     missing = missing_lines(names, replies)
-    trees: list[Tree] = [tree for reply in replies.values() for tree in reply.result]
-    trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]
+    trees: list[Tree] = []
+    for reply in replies.values():
+        trees += reply.result
+    trees.sort(key=lambda tree: -tree.at)
+    trees = trees[:_MOST]
     kind = preferred(request, ["text/plain", "text/html", "application/json"])
     if kind == "application/json":
-        headers = [("X-No-Answer", ", ".join(missing))] if missing else []
+        headers = [("Content-Type", kind)]
+        if missing:
+            headers.append(("X-No-Answer", ", ".join(missing)))
         body = json.dumps([_plain(tree) for tree in trees], default=str)
-        return Response(200, body.encode(), [("Content-Type", kind), *headers])
+        return Response(200, body.encode(), headers)
     if kind == "text/plain":
-        lines = [*(map(str, trees) if trees else [_NONE]), *missing]
-        return text_response("\n".join(lines) + "\n")
+        lines = [str(tree) for tree in trees] or [_NONE]
+        return text_response("\n".join([*lines, *missing]) + "\n")
     page = template.render(
         project=project,
         title="Traces",
@@ -78,12 +83,13 @@ def _branch(branch: Branch, total: float) -> Item:
     """Return the values of a span for traces.html. total: seconds of the root."""
     scale = 100 / max(total, 1e-9)
     start = min(max(branch.start * scale, 0.0), 100.0)
+    width = min(max(branch.seconds * scale, 0.5), 100.5 - start)
     return Item(
         name="\u2007" * 2 * branch.depth + branch.name,
         failed=branch.failed,
         took=_took(branch.seconds),
         start=f"{start:.2f}",
-        width=f"{min(max(branch.seconds * scale, 0.5), 100.5 - start):.2f}",
+        width=f"{width:.2f}",
         events=branch.events,
         attributes=[Item(name=name, value=value) for name, value in branch.attributes.items()],
     )
