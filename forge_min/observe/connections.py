@@ -106,7 +106,8 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
     context = current.get() or current_context()
     if context is None or not context.sampled:
         return _NOTHING
-    info, text = conn.info, _text(conn, query)
+    info = conn.info
+    text = _text(conn, query)
     # A closed connection reports no parameter: then a backslash may be an escape.
     escapes = "\\" in text and info.parameter_status("standard_conforming_strings") != "on"
     text = without_values(text, escapes=escapes)
@@ -119,7 +120,8 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
         "server.address": info.host,
         "server.port": info.port,
     }
-    if isinstance(route := log_fields.get().get("route"), str):
+    route = log_fields.get().get("route")
+    if isinstance(route, str):
         attributes["http.route"] = route  # of the request that runs the statement
     return span(name, kind="client", attributes=attributes)
 
@@ -132,7 +134,8 @@ def _text(conn: Any, query: Any) -> str:
     if hasattr(query, "as_string"):  # psycopg.sql.Composable, possibly with literals
         return str(query.as_string(conn))
     # A template string (PEP 750): its values are parameters.
-    return "?".join(getattr(query, "strings", (type(query).__name__,)))
+    parts = getattr(query, "strings", (type(query).__name__,))
+    return "?".join(parts)
 
 
 def _rows(active: Span | None, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ _OPEN = 200  # traces that have not ended
 _MOST = 500  # spans of one trace; further spans are counted
 _TEXT = 200  # characters of a statement on the console
 _BY_START = attrgetter("start_time")
-_SHOWN = ("db.query.text", "messaging.message.id", "url.path")
+_DETAILS = ("db.query.text", "messaging.message.id", "url.path")
 
 
 class Branch(NamedTuple):
@@ -37,6 +38,13 @@ class Branch(NamedTuple):
     failed: bool
     attributes: Mapping[str, Any]
     events: tuple[str, ...]
+
+    def detail(self) -> str:
+        """Return the start of the attribute that the console shows, on one line."""
+        for key in _DETAILS:
+            if key in self.attributes:
+                return " ".join(str(self.attributes[key]).split())[:_TEXT]
+        return ""
 
 
 class Tree(NamedTuple):
@@ -60,12 +68,11 @@ class Tree(NamedTuple):
         lines = []
         for branch in self.branches:
             mark = "!" if branch.failed else " "
-            shown = next((str(branch.attributes[k]) for k in _SHOWN if k in branch.attributes), "")
-            shown = " ".join(shown.split())[:_TEXT]
             name = "  " * branch.depth + branch.name
-            text = printable(f"{name:<32} {shown}".rstrip())
+            text = printable(f"{name:<32} {branch.detail()}".rstrip())
             lines.append(f"  {mark}{branch.seconds * 1e3:8.1f} ms  {text}")
-            lines += [f"    | {printable(row)}" for e in branch.events for row in e.splitlines()]
+            for event in branch.events:
+                lines += [f"    | {printable(line)}" for line in event.splitlines()]
         if self.left_out:
             lines.append(f"   and {self.left_out} more")
         return f"trace {self.trace_id}\n" + "\n".join(lines)
@@ -74,10 +81,10 @@ class Tree(NamedTuple):
 class _OpenTrace:
     """The spans of a trace that has not ended. ended: its ended spans, the root last."""
 
-    __slots__ = ("ended", "known", "left_out")
+    __slots__ = ("ended", "left_out", "span_ids")
 
     def __init__(self, root: int) -> None:
-        self.known = [root]
+        self.span_ids = [root]
         self.ended: list[Any] = []
         self.left_out = 0
 
@@ -103,7 +110,8 @@ class RecentTraces(SpanProcessor):
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         """Assign a span to its tree. Two requests have two trees, even if they share a trace."""
-        parent, span_id = span.parent, span.get_span_context().span_id
+        parent = span.parent
+        span_id = span.get_span_context().span_id
         with self._lock:
             if parent is None or parent.is_remote:
                 if len(self._roots) >= _OPEN:
@@ -113,8 +121,8 @@ class RecentTraces(SpanProcessor):
             open_trace = self._by_span.get(parent.span_id)
             if open_trace is None:
                 return  # the parent was omitted, or its trace has ended
-            if len(open_trace.known) < _MOST:
-                open_trace.known.append(span_id)
+            if len(open_trace.span_ids) < _MOST:
+                open_trace.span_ids.append(span_id)
                 self._by_span[span_id] = open_trace
             else:
                 open_trace.left_out += 1
@@ -127,7 +135,7 @@ class RecentTraces(SpanProcessor):
             if open_trace is None:
                 return
             open_trace.ended.append(span)
-            complete = open_trace.known[0] == span_id
+            complete = open_trace.span_ids[0] == span_id
             if complete:
                 self._forget(span_id)
                 self._ended.append(open_trace)
@@ -143,15 +151,17 @@ class RecentTraces(SpanProcessor):
 
     def _forget(self, root: int) -> None:
         open_trace = self._roots.pop(root, None)
-        for span in open_trace.known if open_trace else ():
-            self._by_span.pop(span, None)
+        if open_trace is not None:
+            for span_id in open_trace.span_ids:
+                self._by_span.pop(span_id, None)
 
 
 def _tree(complete: _OpenTrace) -> Tree:
     *spans, root = complete.ended
     children: dict[int, list[Any]] = {}
-    for span in spans:
-        children.setdefault(span.parent.span_id if span.parent else 0, []).append(span)
+    for span in sorted(spans, key=_BY_START, reverse=True):
+        parent_id = span.parent.span_id if span.parent else 0
+        children.setdefault(parent_id, []).append(span)
     start = root.start_time
     branches: list[Branch] = []
     stack = [(0, root)]
@@ -159,20 +169,21 @@ def _tree(complete: _OpenTrace) -> Tree:
         depth, span = stack.pop()
         branches.append(_branch(depth, span, start))
         below = children.pop(span.get_span_context().span_id, ())
-        stack += [(depth + 1, child) for child in sorted(below, key=_BY_START, reverse=True)]
+        stack += [(depth + 1, child) for child in below]
     # Spans without a parent that ended before the root.
-    orphans = sorted((span for rows in children.values() for span in rows), key=_BY_START)
+    orphans = sorted(chain.from_iterable(children.values()), key=_BY_START)
     branches += [_branch(1, span, start) for span in orphans]
     trace_id = f"{root.get_span_context().trace_id:032x}"
     return Tree(trace_id, start / 1e9, tuple(branches), complete.left_out)
 
 
 def _branch(depth: int, span: Any, root_start: int) -> Branch:
-    exceptions = [e.attributes for e in span.events if e.name == "exception" and e.attributes]
-    events = tuple(
-        f"{attributes.get('exception.type', '')} {attributes.get('exception.message', '')}"
-        for attributes in exceptions
-    )
+    events = []
+    for event in span.events:
+        attributes = event.attributes
+        if event.name == "exception" and attributes:
+            kind = attributes.get("exception.type", "")
+            events.append(f"{kind} {attributes.get('exception.message', '')}")
     return Branch(
         depth,
         str(span.name),
@@ -180,5 +191,5 @@ def _branch(depth: int, span: Any, root_start: int) -> Branch:
         (span.end_time - span.start_time) / 1e9,
         span.status.status_code is StatusCode.ERROR,
         dict(span.attributes or {}),
-        events,
+        tuple(events),
     )

@@ -49,11 +49,14 @@ class _DecidedSampler(ParentBased):
     def should_sample(
         self, parent_context: Context | None, *args: Any, **options: Any
     ) -> SamplingResult:
-        record, context = otel.get_value(_RECORD, parent_context), current.get()
+        record = otel.get_value(_RECORD, parent_context)
+        context = current.get()
         has_parent = trace.get_current_span(parent_context).get_span_context().is_valid
         if not record and (has_parent or context is None):
             return super().should_sample(parent_context, *args, **options)
-        sampler = ALWAYS_ON if record or (context and context.sampled) else ALWAYS_OFF
+        sampler = ALWAYS_OFF
+        if record or (context and context.sampled):
+            sampler = ALWAYS_ON
         return sampler.should_sample(parent_context, *args, **options)
 
 
@@ -62,7 +65,8 @@ class RecordedSpan:
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
-        self.set_attribute, self.update_name = span.set_attribute, span.update_name
+        self.set_attribute = span.set_attribute
+        self.update_name = span.update_name
         ids = span.get_span_context()
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
         # SAFETY: libraries record exceptions on the current span, and the SDK redacts nothing.
@@ -85,17 +89,19 @@ class RecordedSpan:
         Parameters as for the SDK's `record_exception`.
         """
         message = redact_error(error_message(exception)[:_READ], exception)
-        redacted = {
+        fields = {
             "exception.type": type_name(exception),
             "exception.message": message[:_LONGEST],
             "exception.stacktrace": format_traceback(exception, most=_READ)[:_TRACE],
             "exception.escaped": str(escaped),
+            **(attributes or {}),
         }
-        self._span.add_event("exception", {**redacted, **(attributes or {})}, timestamp)
+        self._span.add_event("exception", fields, timestamp)
 
     def leave(self) -> None:
         """Detach the span from the OpenTelemetry context. Idempotent."""
-        token, self._token = self._token, None
+        token = self._token
+        self._token = None
         if token is not None:
             # If another thread closes the body, otel.detach() logs an error and this raises it.
             with suppress(ValueError):
@@ -154,11 +160,12 @@ class Telemetry:
         """
         context = otel.set_value(_RECORD, True, Context())
         if parent is not None:
-            above = trace.NonRecordingSpan(_parent_of(parent, remote, state))
-            context = trace.set_span_in_context(above, context)
-        linked = [trace.Link(_sdk_context(link)) for link in links]
+            parent_span = trace.NonRecordingSpan(_parent_of(parent, remote, state))
+            context = trace.set_span_in_context(parent_span, context)
+        sdk_links = [trace.Link(_sdk_context(link)) for link in links]
         sdk_kind = SpanKind[kind.upper()]
-        return RecordedSpan(self._tracer.start_span(name, context, sdk_kind, attributes, linked))
+        span = self._tracer.start_span(name, context, sdk_kind, attributes, sdk_links)
+        return RecordedSpan(span)
 
     def stop_in_child(self) -> None:
         """Forget the parent's spans and export none. For a child after a fork."""
@@ -184,7 +191,9 @@ def _parent_of(parent: SpanContext, remote: bool, state: str) -> trace.SpanConte
 
 def _sdk_context(context: SpanContext, remote: bool = True, state: str = "") -> trace.SpanContext:
     flags = TraceFlags(context.sampled)
-    states = TraceState.from_header([state]) if 0 < len(state) <= _LONGEST_STATE else None
+    states = None
+    if 0 < len(state) <= _LONGEST_STATE:
+        states = TraceState.from_header([state])
     return trace.SpanContext(context.trace_id, context.span_id, remote, flags, states)
 
 
@@ -218,9 +227,11 @@ def setup(
         # The SDK has no default limits, and thousands of spans wait for an unreachable collector.
         span_limits=SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST),
     )
-    recent, batch = RecentTraces(on_trace), None if exporter is None else BatchProcessor(exporter)
+    recent = RecentTraces(on_trace)
     tracers.add_span_processor(recent)
-    if batch is not None:
+    batch = None
+    if exporter is not None:
+        batch = BatchProcessor(exporter)
         tracers.add_span_processor(batch)
     providers: Any = trace  # the API has no public test for a set provider
     if providers._TRACER_PROVIDER is None:

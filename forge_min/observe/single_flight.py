@@ -23,10 +23,11 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self, query: Callable[[], T], timeout: float = 1.0) -> None:
-        self._query, self._timeout = query, timeout
+        self._query = query
+        self._timeout = timeout
         self._lock = Lock()  # LOCK: guards the pending query and its start
         self._pending: Future[T] | None = None
-        self._started_at = 0.0
+        self._until = 0.0
         self._queue: SimpleQueue[Future[T]] = SimpleQueue()
         self._thread: Thread | None = None
 
@@ -34,12 +35,14 @@ class SingleFlight(Generic[T]):
         """Return the result, or None if it is late. Raises the exception of the query."""
         with self._lock:
             if self._pending is None or self._pending.done():
-                self._pending, self._started_at = Future(), time.monotonic()
+                self._pending = Future()
+                self._until = time.monotonic() + self._timeout
                 self._queue.put(self._pending)
                 if self._thread is None:  # not before a fork
                     self._thread = Thread(target=self._run, name="shared-query", daemon=True)
                     self._thread.start()
-            pending, until = self._pending, self._started_at + self._timeout
+            pending = self._pending
+            until = self._until
         wait([pending], max(until - time.monotonic(), 0))
         return pending.result() if pending.done() else None
 

@@ -20,7 +20,8 @@ _ESCAPED = r"""' (?: [^'\\]++ | '' | \\.  # or it continues after the end of a l
         | ' (?: [^\S\n\r] | --[^\n\r]*+ )*+ [\n\r] (?: \s | --[^\n\r]*+ )*+ ' )*+ (?: ' | \\?\Z )"""
 _PLAIN = r"' (?: [^']++ | '' )*+ (?: ' | \Z )"
 _WORD = lazy_pattern(r"\s*+(\w+)")
-_READ, _KEPT = 8000, 2000  # characters of a text that are read, and that are kept
+_READ = 8000  # characters of a text that are read
+_KEPT = 2000  # characters that are kept
 
 
 # PERF: every repeat is possessive (`*+`), so that any text is read once; with backtracking each

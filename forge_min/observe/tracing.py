@@ -63,13 +63,17 @@ def is_recorder(recorder: Telemetry) -> bool:
 
 def recent_trees() -> Sequence[Any]:
     """Return the traces of this process that ended last, newest first, as `recent_traces.Tree`."""
-    return () if _recorder is None else _recorder.recent.trees()
+    if _recorder is None:
+        return ()
+    return _recorder.recent.trees()
 
 
 def current_context() -> SpanContext | None:
     """Return the context of the current span, also of a span of OpenTelemetry's API."""
     context = current.get()
-    return _recorder.current_context() if context is None and _recorder is not None else context
+    if context is None and _recorder is not None:
+        return _recorder.current_context()
+    return context
 
 
 def current_traceparent() -> str | None:
@@ -86,8 +90,10 @@ def trace_headers() -> dict[str, str]:
     if context is None:
         return {}
     headers = {"traceparent": format_traceparent(context)}
-    if context.sampled and _recorder is not None and (state := _recorder.state()):
-        headers["tracestate"] = state
+    if context.sampled and _recorder is not None:
+        state = _recorder.state()
+        if state:
+            headers["tracestate"] = state
     return headers
 
 
@@ -145,7 +151,9 @@ class Span:
     @property
     def traceparent(self) -> str | None:
         """The W3C header with this span as the parent; None before the span is entered."""
-        return None if self._context is None else format_traceparent(self._context)
+        if self._context is None:
+            return None
+        return format_traceparent(self._context)
 
     def set_attribute(self, key: str, value: Value) -> None:
         """Set one attribute, named by OpenTelemetry's semantic conventions."""
@@ -172,19 +180,21 @@ class Span:
 
     def __enter__(self) -> Span:
         header = self._parent
+        parent = None
         if header is None:
             parent = current.get() or current_context()
-        else:
-            parent = parse_traceparent(header) if header else None
-        follows = parent is not None and self._trusts_parent
-        if parent is not None and not follows:
-            parent = parent._replace(sampled=False)  # for inner spans and jobs
+        elif header:
+            parent = parse_traceparent(header)
         recorder = _recorder
-        if recorder is not None and (
-            parent.sampled if parent and follows else random() < recorder.sample_ratio
-        ):
-            remote = header is not None
+        if parent is not None and self._trusts_parent:
+            sampled = parent.sampled
+        else:
+            sampled = recorder is not None and random() < recorder.sample_ratio
+            if parent is not None:
+                parent = parent._replace(sampled=False)  # for inner spans and jobs
+        if recorder is not None and sampled:
             links = [link for link in map(parse_traceparent, self._links) if link]
+            remote = header is not None
             self._recording = recorder.start_span(
                 self._name, self._kind, self._attributes, parent, remote, links, self._state
             )
@@ -202,7 +212,8 @@ class Span:
 
         Work that belongs to the span until then runs in a copy of the earlier context.
         """
-        token, self._token = self._token, None
+        token = self._token
+        self._token = None
         if token is None:
             return
         with suppress(ValueError):  # entered in another context: another thread closes the body
@@ -222,18 +233,21 @@ class Span:
             except ValueError:
                 pass
             self._token = None
-        if self._recording is not None:
-            recording, self._recording = self._recording, None
+        recording = self._recording
+        if recording is not None:
+            self._recording = None
             if isinstance(error, Exception):
                 _fail(recording, error, self._parent_id)
             recording.end()
 
 
 def _fail(recording: RecordedSpan, error: Exception, parent_id: int | None) -> None:
-    recording.set_attribute("error.type", type(error).__qualname__)
-    recording.fail(type(error).__qualname__)
+    kind = type(error).__qualname__
+    recording.set_attribute("error.type", kind)
+    recording.fail(kind)
     # SAFETY: an exception raised by the error's own class here must not replace it.
-    if isinstance(state := safe_attribute(error, "sqlstate"), str):
+    state = safe_attribute(error, "sqlstate")
+    if isinstance(state, str):
         recording.set_attribute("db.response.status_code", state)
     if safe_attribute(error, "_forge_passed_to") != recording.context.span_id:
         recording.record_exception(error)  # no span inside of this one has recorded it
@@ -273,10 +287,11 @@ def parse_traceparent(header: str) -> SpanContext | None:
     match = _HEADER.fullmatch(header)
     if match is None:
         return None
-    version, trace_id, span_id, flags, rest = match.groups()
-    if version == "ff" or (version == "00" and rest is not None):
+    version, trace_id, span_id, flags, extra = match.groups()
+    if version == "ff" or (version == "00" and extra is not None):
         return None
-    context = SpanContext(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16) & 1))
+    sampled = bool(int(flags, 16) & 1)
+    context = SpanContext(int(trace_id, 16), int(span_id, 16), sampled)
     return context if context.trace_id and context.span_id else None
 
 

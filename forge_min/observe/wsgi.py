@@ -33,7 +33,8 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
     }
     for name, key in _OPTIONAL.items():
-        if value := environ.get(key):
+        value = environ.get(key)
+        if value:
             attributes[name] = redact(value[:_LONGEST])
     if known == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
@@ -48,12 +49,14 @@ def _path(environ: WSGIEnvironment) -> str:
 
 def _server_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     """Return host and port of the Host header (RFC 9110 section 7.2), else of the server."""
-    named: str = environ.get("HTTP_HOST", "")[:_LONGEST]
-    host, _, port = named.rpartition(":")
-    if not named:
-        host, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT", "")
+    header: str = environ.get("HTTP_HOST", "")[:_LONGEST]
+    host, _, port = header.rpartition(":")
+    if not header:
+        host = environ.get("SERVER_NAME", "")
+        port = environ.get("SERVER_PORT", "")
     elif not (host and port.isascii() and port.isdigit()):
-        host, port = named, _PORTS.get(environ.get("wsgi.url_scheme", ""), "")
+        host = header
+        port = _PORTS.get(environ.get("wsgi.url_scheme", ""), "")
     attributes: dict[str, Value] = {"server.address": host}
     if port.isascii() and port.isdigit():  # a Unix socket has no port
         attributes["server.port"] = int(port[:5])
@@ -62,7 +65,9 @@ def _server_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
 
 def span_name(method: str, route: str = "") -> str:
     """Return a name of low cardinality, as "GET /flights/{id}"; "HTTP" for an unknown method."""
-    return f"{method if method in _METHODS else 'HTTP'} {route}".rstrip()
+    if method not in _METHODS:
+        method = "HTTP"
+    return f"{method} {route}".rstrip()
 
 
 def record_response(environ: WSGIEnvironment, active: Span, code: int) -> None:

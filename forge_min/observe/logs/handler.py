@@ -83,7 +83,8 @@ def new_handler(
 
     Raises ValueError for an unknown format or level.
     """
-    stream = sys.stderr if stream is None else stream
+    if stream is None:
+        stream = sys.stderr
     formatter: logging.Formatter = _JSONFormatter()
     if is_text(format, stream):
         formatter = _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
@@ -96,7 +97,9 @@ def is_text(format: str, stream: TextIO) -> bool:
     """Return whether this format is text on this stream, not JSON. Raises ValueError."""
     if format not in ("auto", "text", "json"):
         raise ValueError(f"format must be 'auto', 'text' or 'json', not {format!r}")
-    return format == "text" or (format == "auto" and stream.isatty())
+    if format == "auto":
+        return stream.isatty()
+    return format == "text"
 
 
 class RepeatLimiter:
@@ -108,24 +111,27 @@ class RepeatLimiter:
 
     def __init__(self) -> None:
         # logging call → second, records in it, records omitted since the last one written
-        self._seen: dict[tuple[str, int, str, int], list[int]] = {}
+        self._counts: dict[tuple[str, int, str, int], list[int]] = {}
 
     def omitted_before(self, record: logging.LogRecord) -> int | None:
         """Return the number of records omitted before this one; None omits this one too."""
         call = record.name, record.levelno, record.pathname, record.lineno
-        seen = self._seen.get(call)
-        if seen is None:
-            if len(self._seen) >= _CALLS:  # of code generated at run time: forget all
-                self._seen.clear()
-            seen = self._seen[call] = [0, 0, 0]
-        if seen[0] != int(record.created):
-            seen[:2] = int(record.created), 0
-        seen[1] += 1
-        if seen[1] > _FIRST and seen[1] % _FIRST:
-            seen[2] += 1
+        counts = self._counts.get(call)
+        if counts is None:
+            if len(self._counts) >= _CALLS:  # of code generated at run time: forget all
+                self._counts.clear()
+            counts = self._counts[call] = [0, 0, 0]
+        second = int(record.created)
+        if counts[0] != second:
+            counts[0] = second
+            counts[1] = 0
+        counts[1] += 1
+        if counts[1] > _FIRST and counts[1] % _FIRST:
+            counts[2] += 1
             return None
-        before, seen[2] = seen[2], 0
-        return before
+        omitted = counts[2]
+        counts[2] = 0
+        return omitted
 
 
 class _Handler(logging.Handler):
@@ -138,17 +144,17 @@ class _Handler(logging.Handler):
             lines.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        before = self._repeats.omitted_before(record)
-        if before is None:
+        omitted = self._repeats.omitted_before(record)
+        if omitted is None:
             self.lines.drop("repeated")
             return
-        if before:
-            record.__dict__["repeated"] = before
+        if omitted:
+            record.__dict__["repeated"] = omitted
         try:
             self.lines.put(self.format(record) + "\n")
         except Exception:  # a log that fails must not end its caller
             self.lines.drop("failed")
-        if before:
+        if omitted:
             del record.__dict__["repeated"]
 
     def flush(self) -> None:
@@ -163,16 +169,19 @@ class _Handler(logging.Handler):
 
 class _JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        moment = datetime.fromtimestamp(record.created, UTC)
         fields = _fields(record)
-        if exception := _exception(record):
+        exception = _exception(record)
+        if exception:
             fields["exception"] = exception
-        own = {
-            "time": moment, "level": record.levelname.lower(), "logger": record.name,
+        members = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
             "message": _message(record),
-        }  # fmt: skip
+        }
         # A field cannot replace a member of the line itself.
-        return json.dumps({**own, **fields, **own}, separators=(",", ":"))
+        return json.dumps({**members, **fields, **members}, separators=(",", ":"))
 
 
 class _TextFormatter(logging.Formatter):
@@ -225,8 +234,10 @@ def _field(name: str, value: object) -> FieldValue:
     """Return the value of a field as it is written."""
     if is_secret(name):
         return MASK
-    text = _plain(value)
-    return redact_error(text, value) if isinstance(text, str) else text
+    plain = _plain(value)
+    if isinstance(plain, str):
+        return redact_error(plain, value)
+    return plain
 
 
 def _plain(value: object) -> FieldValue:
@@ -312,6 +323,7 @@ class AccessLog:
     def _line(self, method: str, path: str, status: int, seconds: float) -> str:
         message = f"{method} {path} {status} {seconds * 1e3:.1f}ms"
         record = logging.LogRecord(LOGGER, logging.INFO, "", 0, message, None, None)
-        micro = floor(seconds * 1e6 + 0.5) / 1e6 if isfinite(seconds * 1e6) else seconds
-        record.__dict__.update(method=method, status=status, duration=micro)
+        if isfinite(seconds * 1e6):
+            seconds = floor(seconds * 1e6 + 0.5) / 1e6
+        record.__dict__.update(method=method, status=status, duration=seconds)
         return self._format(record) + "\n"

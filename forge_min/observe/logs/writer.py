@@ -12,7 +12,7 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Literal, TextIO
@@ -25,7 +25,8 @@ _GATHER = 0.02  # seconds that a line may wait for others
 # per KiB.
 _CAPACITY = 16_384
 _CONGESTED = _CAPACITY // 4  # slots in use: more than a writer that is scheduled leaves
-_YIELD = 0.02, 0.001  # seconds in which threads pause for the writer, and seconds of each pause
+_YIELD = 0.02  # seconds in which threads pause for the writer
+_PAUSE = 0.001  # seconds of each pause
 _SLOT = 10  # a slot holds 2**10 characters
 _TIMEOUT = 2.0  # seconds that the end of the process waits for the stream
 _POLL = 0.1  # seconds between checks of a stream that accepts no data
@@ -81,15 +82,16 @@ class LineWriter:
             else:
                 self._write([line])
             return
-        queue, more = self._queue, len(line) >> _SLOT
-        used = queue.qsize() + more
+        queue = self._queue
+        extra_slots = len(line) >> _SLOT
+        used = queue.qsize() + extra_slots
         if used >= _CONGESTED:
             if used >= _CAPACITY:
                 self.drop("full")
                 return
             self._yield_to_writer()
         queue.put(line)
-        for _ in range(more):
+        for _ in range(extra_slots):
             queue.put("")
 
     def _yield_to_writer(self) -> None:
@@ -99,10 +101,10 @@ class LineWriter:
         which sleeps, may wait for it until the queue is full (benchmarks/http, endurance).
         """
         now = time.monotonic()
-        self._yield_until = self._yield_until or now + _YIELD[0]
+        self._yield_until = self._yield_until or now + _YIELD
         if now < self._yield_until:
             self._wake.set()
-            time.sleep(_YIELD[1])
+            time.sleep(_PAUSE)
 
     def drop(self, reason: Reason, count: int = 1) -> None:
         """Count lost lines."""
@@ -113,11 +115,12 @@ class LineWriter:
         """Write on the thread `log-writer`, until `stop` has been called as often as `start`."""
         self._users += 1
         if self._thread is None:
-            self._stuck, self._queue = False, SimpleQueue()
-            self._thread = threading.Thread(
-                target=self._run, args=(self._queue,), name="log-writer", daemon=True
-            )
-            self._thread.start()
+            self._stuck = False
+            self._queue = SimpleQueue()
+            args = (self._queue,)
+            thread = threading.Thread(target=self._run, args=args, name="log-writer", daemon=True)
+            self._thread = thread
+            thread.start()
 
     def flush(self, timeout: float = _TIMEOUT) -> bool:
         """Wait at most `timeout` seconds until all lines are written; return whether they are."""
@@ -131,9 +134,10 @@ class LineWriter:
     def stop(self, timeout: float = _TIMEOUT) -> None:
         """Write queued lines, for at most `timeout` seconds. The last `stop` ends the thread."""
         self._users = max(self._users - 1, 0)
+        thread = self._thread
         if self._users:
             self.flush(timeout)
-        elif (thread := self._thread) is not None:
+        elif thread is not None:
             self._queue.put(None)
             self._wake.set()
             thread.join(timeout)
@@ -151,51 +155,56 @@ class LineWriter:
             lines = [item for item in items if item.__class__ is str and item]
             self._write(lines)
             # PERF: the queue seldom contains anything but lines (benchmarks/http, hello).
-            for item in items if len(lines) < len(items) else ():
-                if isinstance(item, threading.Event):
-                    item.set()
-                ending = ending or item is None
+            if len(lines) < len(items):
+                ending = ending or None in items
+                for item in items:
+                    if isinstance(item, threading.Event):
+                        item.set()
 
     def _write(self, lines: Sequence[str]) -> None:
         """Write lines, and count those that fail. Never raises: a log must not end its caller."""
-        left = len(lines)
+        unwritten = len(lines)
         with self._writing, suppress(Exception):  # a stream may raise any exception
             if self._fd < 0:
                 self._stream.write("".join(lines))
                 self._stream.flush()
-                left = 0
+                unwritten = 0
             else:
                 encoding = getattr(self._stream, "encoding", None) or "utf-8"
                 encoded = [line.encode(encoding, "backslashreplace") for line in lines]
                 # PERF: each write waits for the interpreter lock (benchmarks/http, hello).
-                is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
-                for chunk in _chunks(encoded) if is_pipe else [encoded]:
+                chunks: Iterable[list[bytes]] = [encoded]
+                if stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+                    chunks = _chunks(encoded)
+                for chunk in chunks:
                     self._send(b"".join(chunk))
-                    left -= len(chunk)
-        if left:
-            self.drop("failed", left)
+                    unwritten -= len(chunk)
+        if unwritten:
+            self.drop("failed", unwritten)
 
     def _send(self, data: bytes) -> None:
         """Write to the descriptor. Raises ValueError if the stream is closed, OSError."""
-        left = memoryview(data)
-        while left:
+        view = memoryview(data)
+        while view:
             # SAFETY: checked before each write: another file may reuse a closed descriptor.
             if self._stream.closed:
                 raise ValueError("the stream is closed")
             try:
-                left = left[os.write(self._fd, left) :]
+                view = view[os.write(self._fd, view) :]
             except BlockingIOError:  # other code has made it non-blocking
                 self._is_ready(_POLL)
 
     def _is_ready(self, timeout: float = 0) -> bool:
         """Return whether a line can be written at once, now or within `timeout` seconds."""
+        if self._fd < 0:
+            return True
         poll = select.poll()
-        if self._fd >= 0:
-            poll.register(self._fd, select.POLLOUT)
-        return self._fd < 0 or bool(poll.poll(int(timeout * 1000)))
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(int(timeout * 1000)))
 
     def _after_fork(self) -> None:
-        started, self._thread = self._thread is not None, None
+        started = self._thread is not None
+        self._thread = None
         self._begin()
         if started:
             self._users -= 1
@@ -212,7 +221,8 @@ def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
     for line in lines:
         if chunk and size + len(line) > select.PIPE_BUF:
             yield chunk
-            chunk, size = [], 0
+            chunk = []
+            size = 0
         chunk.append(line)
         size += len(line)
     if chunk:

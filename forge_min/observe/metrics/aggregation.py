@@ -55,30 +55,33 @@ def aggregate(snapshots: Sequence[Snapshot]) -> Snapshot:
     """
     total: dict[str, MetricSnapshot] = {}
     for metric in chain.from_iterable(snapshots):
-        known = total.setdefault(metric.name, metric._replace(rows={}))
-        _add(known.rows, metric.rows.values(), known.across)
+        family = total.setdefault(metric.name, metric._replace(rows={}))
+        _add(family.rows, metric.rows.values(), family.across)
     return [total[name] for name in sorted(total)]
 
 
 def _add(rows: dict[Labels, Sample], samples: Iterable[Sample], across: Across) -> None:
     """Add the samples of another process."""
     for sample in samples:
-        known = rows.get(sample.labels)
-        if known is None or (across == "max" and sample.value > known.value):
-            rows[sample.labels] = sample
+        labels = sample.labels
+        total = rows.get(labels)
+        if total is None or (across == "max" and sample.value > total.value):
+            rows[labels] = sample
         elif across == "sum":
-            buckets = tuple(map(add, known.buckets, sample.buckets))
-            exemplars = _newest(known.exemplars, sample.exemplars)
-            rows[known.labels] = Sample(
-                known.labels, known.value + sample.value, buckets, exemplars
-            )
+            value = total.value + sample.value
+            buckets = tuple(map(add, total.buckets, sample.buckets))
+            exemplars = _newest(total.exemplars, sample.exemplars)
+            rows[labels] = Sample(labels, value, buckets, exemplars)
 
 
 def _newest(first: Exemplars, second: Exemplars) -> Exemplars:
     """Return the later exemplar of each bucket."""
     if not (first and second):
         return first or second
-    return tuple(
-        b if a is None or (b is not None and b.time > a.time) else a
-        for a, b in zip_longest(first, second)
-    )
+    result = []
+    for exemplar, other in zip_longest(first, second):
+        if exemplar is None or (other is not None and other.time > exemplar.time):
+            result.append(other)
+        else:
+            result.append(exemplar)
+    return tuple(result)

@@ -29,16 +29,19 @@ def scrape(metrics: MetricRegistry | Snapshot, accept: str = "") -> tuple[str, b
 
     The format is Prometheus text, unless OpenMetrics is preferred.
     """
-    wanted = _weight(accept, "application", "openmetrics-text", "1.0.0")
-    openmetrics = bool(wanted[0]) and wanted > _weight(accept, "text", "plain", "0.0.4")
-    kind = OPENMETRICS_TYPE if openmetrics else CONTENT_TYPE
-    return kind, render_metrics(metrics, openmetrics=openmetrics)
+    openmetrics = _weight(accept, "application", "openmetrics-text", "1.0.0")
+    text = _weight(accept, "text", "plain", "0.0.4")
+    if openmetrics[0] and openmetrics > text:
+        return OPENMETRICS_TYPE, render_metrics(metrics, openmetrics=True)
+    return CONTENT_TYPE, render_metrics(metrics)
 
 
 def _weight(accept: str, kind: str, subtype: str, version: str) -> tuple[float, int]:
     """Return the weight of a format in its most specific range, and a rank of that range."""
-    ranges = [r for r in preferences(accept) if r[1].get("version", version) == version]
-    weights = {name: weight for name, _, weight in ranges}
+    weights = {}
+    for name, parameters, weight in preferences(accept):
+        if parameters.get("version", version) == version:
+            weights[name] = weight
     for rank, name in enumerate((f"{kind}/{subtype}", f"{kind}/*", "*/*")):
         if name in weights:
             return weights[name], -rank
@@ -51,8 +54,10 @@ def render_metrics(metrics: MetricRegistry | Snapshot, *, openmetrics: bool = Fa
     OpenMetrics forbids negative and NaN counters: these have no sample there.
     """
     lines: list[str] = []
-    for metric in metrics.collect() if isinstance(metrics, MetricRegistry) else metrics:
-        name, kind = metric.name, metric.kind
+    families = metrics.collect() if isinstance(metrics, MetricRegistry) else metrics
+    for metric in families:
+        name = metric.name
+        kind = metric.kind
         if openmetrics:
             name = base_name(name, kind)
             lines += [f"# HELP {name} {_escaped(metric.help)}", f"# TYPE {name} {kind}"]
@@ -61,11 +66,16 @@ def render_metrics(metrics: MetricRegistry | Snapshot, *, openmetrics: bool = Fa
                 lines.append(f"# UNIT {name} {unit}")
             name += SUFFIX.get(kind, "")
         else:
-            shown = "gauge" if kind == "info" else kind
-            lines += [f"# HELP {name} {_on_one_line(metric.help)}", f"# TYPE {name} {shown}"]
-        write = _add_histograms if kind == "histogram" else _add_values
-        write(lines, metric, name, openmetrics)
-    lines += ["# EOF", ""] if openmetrics else [""]
+            if kind == "info":
+                kind = "gauge"
+            lines += [f"# HELP {name} {_on_one_line(metric.help)}", f"# TYPE {name} {kind}"]
+        if kind == "histogram":
+            _add_histograms(lines, metric, name, openmetrics)
+        else:
+            _add_values(lines, metric, name, openmetrics)
+    if openmetrics:
+        lines.append("# EOF")
+    lines.append("")
     return "\n".join(lines).encode()
 
 
@@ -76,20 +86,27 @@ def _add_values(lines: list[str], metric: Renderable, name: str, openmetrics: bo
         if positive and not sample.value >= 0:
             continue
         line = f"{name}{_braced(label_text(sample.labels))} {_number(sample.value)}"
-        lines += _with_exemplars([line], sample) if openmetrics and sample.exemplars else [line]
+        if openmetrics and sample.exemplars:
+            lines += _with_exemplars([line], sample)
+        else:
+            lines.append(line)
 
 
 def _add_histograms(lines: list[str], metric: Renderable, name: str, openmetrics: bool) -> None:
     label_text = _label_writer(metric.label_names)
     # PERF: computed once per metric, not for every label set (benchmarks/observe, 10000 text).
-    bounds = (*map(repr if openmetrics else _number, metric.bounds), "+Inf")
-    tails = [f'le="{bound}"}} ' for bound in bounds]
+    format_bound = repr if openmetrics else _number
+    tails = [f'le="{format_bound(bound)}"}} ' for bound in metric.bounds]
+    tails.append('le="+Inf"} ')
     negative = openmetrics and metric.bounds[0] < 0  # then OpenMetrics has neither sum nor count
     for sample in metric.samples():
         labels = label_text(sample.labels)
         head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
-        buckets = (f"{head}{tail}{n}" for tail, n in zip(tails, accumulate(sample.buckets)))
-        lines += _with_exemplars(buckets, sample) if openmetrics and sample.exemplars else buckets
+        counts = accumulate(sample.buckets)
+        buckets: Iterable[str] = (f"{head}{tail}{count}" for tail, count in zip(tails, counts))
+        if openmetrics and sample.exemplars:
+            buckets = _with_exemplars(buckets, sample)
+        lines += buckets
         if not negative and (sample.value >= 0 or not openmetrics):
             inside = _braced(labels)
             lines.append(f"{name}_sum{inside} {_number(sample.value)}")
@@ -98,7 +115,9 @@ def _add_histograms(lines: list[str], metric: Renderable, name: str, openmetrics
 
 def _with_exemplars(lines: Iterable[str], sample: Sample) -> Iterator[str]:
     for line, exemplar in zip(lines, sample.exemplars):
-        yield line + _exemplar(exemplar) if exemplar else line
+        if exemplar is not None:
+            line += _exemplar(exemplar)
+        yield line
 
 
 def _exemplar(exemplar: Exemplar) -> str:
@@ -139,5 +158,9 @@ def _number(value: float) -> str:
     try:
         whole = int(value)
     except (ValueError, OverflowError):
-        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
-    return str(whole) if whole == value and -1e15 < whole < 1e15 else repr(float(value))
+        if value != value:
+            return "NaN"
+        return "+Inf" if value > 0 else "-Inf"
+    if whole == value and -1e15 < whole < 1e15:
+        return str(whole)
+    return repr(float(value))

@@ -39,26 +39,31 @@ class MeterBridge:
         self._open = False
 
     def _add(self, meter: Meter, metric: AnyMetric) -> None:
-        name = metric.name if metric.kind == "info" else base_name(metric.name, metric.kind)
+        name = metric.name
+        if metric.kind != "info":
+            name = base_name(name, metric.kind)
         unit = _UNITS.get(name.rpartition("_")[2], "")
-        is_level = metric.kind in ("gauge", "info")
-        create = meter.create_observable_gauge if is_level else meter.create_observable_counter
-        series: dict[str, tuple[Read, str]] = {"": (_values, unit)}
+        create: Callable[..., object] = meter.create_observable_counter
+        if metric.kind in ("gauge", "info"):
+            create = meter.create_observable_gauge
+        series: list[tuple[str, Read, str]] = [("", _values, unit)]
         if metric.kind == "histogram":
-            series = {"_bucket": (_buckets, ""), "_sum": (_values, unit), "_count": (_counts, "")}
-        for suffix, (read, of) in series.items():
-            create(name + suffix, [self._callback(metric, read)], of, metric.help)
+            series = [("_bucket", _buckets, ""), ("_sum", _values, unit), ("_count", _counts, "")]
+        for suffix, read, series_unit in series:
+            create(name + suffix, [self._callback(metric, read)], series_unit, metric.help)
 
     def _callback(self, metric: AnyMetric, read: Read) -> Callback:
         return lambda options: read(metric) if self._open else ()
 
 
 def _values(metric: AnyMetric) -> Iterator[Observation]:
-    return (Observation(s.value, _attributes(metric, s)) for s in metric.samples())
+    for sample in metric.samples():
+        yield Observation(sample.value, _attributes(metric, sample))
 
 
 def _counts(metric: AnyMetric) -> Iterator[Observation]:
-    return (Observation(sum(s.buckets), _attributes(metric, s)) for s in metric.samples())
+    for sample in metric.samples():
+        yield Observation(sum(sample.buckets), _attributes(metric, sample))
 
 
 def _buckets(metric: AnyMetric) -> Iterator[Observation]:

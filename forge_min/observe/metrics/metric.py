@@ -65,7 +65,9 @@ class Sample(NamedTuple):
 def plain(value: object) -> str:
     """Return a value as text, a lone surrogate as `\\udc80`, so that equal texts are one label."""
     text = str(value)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Gauge:
@@ -161,7 +163,9 @@ class Metric(Generic[Cell]):
 
     def samples(self) -> Iterable[Sample]:
         """Return the current values. If the callback raises, logs it and returns no samples."""
-        return self._call(self.callback) if self.callback else self._read_cells()
+        if self.callback is not None:
+            return self._call(self.callback)
+        return self._read_cells()
 
     def _read_cells(self) -> Iterator[Sample]:
         with LOCK:
@@ -178,8 +182,9 @@ class Metric(Generic[Cell]):
         """Return the values of a callback, within the limit of a metric that has cells."""
         limited = Metric(self.name, self.help, self.kind, self.label_names, Gauge)
         try:
-            value = callback()
-            values = value if isinstance(value, Mapping) else {(): value}
+            values = callback()
+            if not isinstance(values, Mapping):
+                values = {(): values}
             for labels, number in values.items():
                 limited.labels(*labels).value += float(number)
         except Exception:

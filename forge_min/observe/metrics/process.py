@@ -31,7 +31,10 @@ def add_process_metrics(registry: MetricRegistry) -> None:
     registry.counter(
         "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time
     )
-    for name, (help, callback) in (_GAUGES | (_OF_PROC if _STAT.exists() else {})).items():
+    gauges = _GAUGES
+    if _STAT.exists():
+        gauges = gauges | _OF_PROC
+    for name, (help, callback) in gauges.items():
         across: Across = "max" if name in _HIGHEST else "sum"
         registry.gauge(name, help, callback=callback, across=across)
     for name, (help, field) in _OF_GC.items():

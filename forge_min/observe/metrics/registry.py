@@ -47,7 +47,8 @@ class MetricRegistry:
         Raises ValueError for a name that Prometheus rejects or that is registered with another kind
         or other labels, and for a repeated label.
         """
-        return self._add(Metric(name, help, "counter", tuple(labels), Counter, callback=callback))
+        metric = Metric(name, help, "counter", tuple(labels), Counter, callback=callback)
+        return self._add(metric)
 
     def gauge(
         self,
@@ -64,9 +65,9 @@ class MetricRegistry:
 
         across: "max" if each process reports the value of the whole site.
         """
-        return self._add(
-            Metric(name, help, "gauge", tuple(labels), Gauge, callback=callback, across=across)
-        )
+        names = tuple(labels)
+        metric = Metric(name, help, "gauge", names, Gauge, callback=callback, across=across)
+        return self._add(metric)
 
     def info(self, name: str, help: str, values: Mapping[str, str]) -> Metric[Gauge]:
         """Return a metric for constants: the labels of one series that has always the value 1.
@@ -76,9 +77,9 @@ class MetricRegistry:
         if not name.endswith("_info"):
             raise ValueError(f"{name}: the name of an info metric must end in _info")
         samples = {tuple(values.values()): 1.0}
-        return self._add(
-            Metric(name, help, "info", tuple(values), Gauge, (), lambda: samples, across="max")
-        )
+        names = tuple(values)
+        metric = Metric(name, help, "info", names, Gauge, (), lambda: samples, across="max")
+        return self._add(metric)
 
     def histogram(
         self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] = _BOUNDS
@@ -90,9 +91,9 @@ class MetricRegistry:
         limits = tuple(map(float, bounds))
         if not limits or list(limits) != sorted(set(limits)) or "le" in labels:
             raise ValueError(f"{name}: bounds must ascend and no label may be named 'le'")
-        return self._add(
-            Metric(name, help, "histogram", tuple(labels), lambda: Histogram(limits), bounds=limits)
-        )
+        names = tuple(labels)
+        metric = Metric(name, help, "histogram", names, lambda: Histogram(limits), limits)
+        return self._add(metric)
 
     def collect(self) -> list[AnyMetric]:
         """Return every metric, sorted by name."""
@@ -110,16 +111,17 @@ class MetricRegistry:
         base = base_name(metric.name, metric.kind)
         names = [base + suffix for suffix in _SUFFIXES[metric.kind]]
         with LOCK:
-            known = self._metrics.get(metric.name)
-            if known is None:
-                if others := {self._owners[name] for name in names if name in self._owners}:
+            registered = self._metrics.get(metric.name)
+            if registered is None:
+                others = {self._owners[name] for name in names if name in self._owners}
+                if others:
                     raise ValueError(f"{metric.name} has series named as those of {others}")
                 self._owners |= dict.fromkeys(names, metric.name)
                 self._metrics[metric.name] = metric
                 return metric
-        if known.shape != metric.shape:
+        if registered.shape != metric.shape:
             raise ValueError(f"{metric.name} exists already as another kind or with other labels")
-        return known  # type: ignore[return-value]  # same kind, so same cells
+        return registered  # type: ignore[return-value]  # same kind, so same cells
 
     def _overflows(self) -> Mapping[Labels, float]:
         return {(m.name,): float(m.overflowed) for m in self.collect() if m.overflowed}

@@ -42,7 +42,7 @@ class BatchProcessor(SpanProcessor):
         self._stopping = False
         self._exporting = 0  # spans in the current export
         self._done = 0  # spans exported or dropped
-        self._wanted = 0  # the number of done spans that a flush waits for
+        self._flush_until = 0  # the number of done spans that a flush waits for
         self._wake = threading.Event()  # a batch is full, or a flush waits
         self._sent = threading.Condition()  # LOCK: guards the three counts above
 
@@ -70,11 +70,11 @@ class BatchProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = int(_TIMEOUT * 1000)) -> bool:
         """Wait until all ended spans are exported or dropped; return whether they are."""
         with self._sent:
-            wanted = self._done + self._exporting + len(self._queue)
-            self._wanted = max(self._wanted, wanted)
+            number = self._done + self._exporting + len(self._queue)
+            self._flush_until = max(self._flush_until, number)
             self._wake.set()
             return self._sent.wait_for(
-                lambda: self._done >= wanted or not self._thread.is_alive(), timeout_millis / 1000
+                lambda: self._done >= number or not self._thread.is_alive(), timeout_millis / 1000
             )
 
     def shutdown(self, timeout: float = _TIMEOUT) -> None:
@@ -88,13 +88,13 @@ class BatchProcessor(SpanProcessor):
         self._exporter.shutdown()  # ends its retries
         self._thread.join(max(0.0, until - time.monotonic()))
         with self._sent:
-            left = self._exporting + len(self._queue)
+            unsent = self._exporting + len(self._queue)
             self._queue.clear()
-            self._done += left
+            self._done += unsent
             self._sent.notify_all()
-        if left:
-            self._drop("stopped", left)
-            log.warning("%d spans were not exported before the shutdown", left)
+        if unsent:
+            self._drop("stopped", unsent)
+            log.warning("%d spans were not exported before the shutdown", unsent)
 
     def _drop(self, reason: str, count: int) -> None:
         with self._counting:
@@ -105,25 +105,27 @@ class BatchProcessor(SpanProcessor):
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while self._queue or not self._stopping:
             # PERF: wakes up once per batch, not for each span (benchmarks/observe).
-            urgent = self._stopping or self._done < self._wanted or len(self._queue) >= _BATCH
+            urgent = self._stopping or self._done < self._flush_until or len(self._queue) >= _BATCH
             if not urgent:
                 self._wake.wait(_GATHER)
             self._wake.clear()  # before spans are taken: a later span sets it again
             with self._sent:
                 size = self._exporting = min(len(self._queue), _BATCH)
                 batch = [self._queue.popleft() for _ in range(size)]
-            if batch and (lost := self._export(batch)):
-                self._drop("failed", lost)
+            if batch:
+                self._export(batch)
             with self._sent:
-                self._done, self._exporting = self._done + size, 0
+                self._done += size
+                self._exporting = 0
                 self._sent.notify_all()
 
-    def _export(self, batch: list[ReadableSpan]) -> int:
-        """Export a batch, and return the number of lost spans."""
+    def _export(self, batch: list[ReadableSpan]) -> None:
+        """Export a batch, and count the lost spans."""
+        lost = len(batch)
         try:
-            exported = self._exporter.export(batch) is SpanExportResult.SUCCESS
-            left_out: int = getattr(self._exporter, "left_out", 0)  # an OTLPExporter has it
-            return left_out if exported else len(batch)
+            if self._exporter.export(batch) is SpanExportResult.SUCCESS:
+                lost = getattr(self._exporter, "left_out", 0)  # an OTLPExporter has it
         except Exception:
-            log.exception("%d spans were dropped: the exporter failed", len(batch))
-            return len(batch)
+            log.exception("%d spans were dropped: the exporter failed", lost)
+        if lost:
+            self._drop("failed", lost)

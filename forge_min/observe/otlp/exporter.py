@@ -29,11 +29,15 @@ from ... import __version__
 from .batch import log
 
 _RETRIED = frozenset((429, 502, 503, 504))
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two attempts
+_FIRST_WAIT = 1.0  # seconds between two attempts
+_LONGEST_WAIT = 30.0
 _MOST_RESPONSE = 1 << 16  # bytes read of a response
 _LOGGED = 200  # characters of an error that are logged
-_REMOTE, _LOCAL = 0x300, 0x100  # flags of a remote and of a local parent
-_LEAST_INT, _MOST_INT, _MOST_TIME = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1  # int64, fixed64
+_REMOTE = 0x300  # flags of a remote parent
+_LOCAL = 0x100  # flags of a local parent
+_LEAST_INT = -(1 << 63)  # int64
+_MOST_INT = (1 << 63) - 1
+_MOST_TIME = (1 << 64) - 1  # fixed64
 _OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
 
 
@@ -43,7 +47,8 @@ def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> 
     It is OpenTelemetry's exporter if that is installed ([otlp]), else an `OTLPExporter`.
     """
     try:
-        official, package = import_module(f"{_OFFICIAL}.trace_exporter"), import_module(_OFFICIAL)
+        official = import_module(f"{_OFFICIAL}.trace_exporter")
+        package = import_module(_OFFICIAL)
     except ImportError:
         return OTLPExporter(endpoint, headers=headers)
     exporter: SpanExporter = official.OTLPSpanExporter(
@@ -74,8 +79,10 @@ class OTLPExporter(SpanExporter):
         patience: float = 60.0,
     ) -> None:
         url = urlsplit(endpoint)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
+        connection: type[http.client.HTTPConnection] = http.client.HTTPConnection
+        if url.scheme == "https":
+            connection = http.client.HTTPSConnection
+        self._connection = connection(url.hostname or "", url.port, timeout=timeout)
         self._path = url.path.rstrip("/") + "/v1/traces"
         self._headers = {
             "Content-Type": "application/json",
@@ -98,7 +105,8 @@ class OTLPExporter(SpanExporter):
             if errors:
                 log.warning("%d spans cannot be encoded: %r", len(errors), errors[-1])
             rejected = self._send(body)
-            self.left_out = len(errors) + max(0, min(rejected, len(spans) - len(errors)))
+            sent = len(spans) - len(errors)
+            self.left_out = len(errors) + max(0, min(rejected, sent))
         except Exception as err:
             log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
@@ -111,7 +119,8 @@ class OTLPExporter(SpanExporter):
     def _send(self, body: bytes) -> int:
         """Return the number of spans that the collector rejected. Raises RuntimeError."""
         body = gzip.compress(body, 3, mtime=0)
-        until, wait = time.monotonic() + self._patience, _FIRST_WAIT
+        until = time.monotonic() + self._patience
+        wait = _FIRST_WAIT
         while True:
             pause = wait * random.uniform(0.8, 1.2)
             try:
@@ -140,7 +149,9 @@ class OTLPExporter(SpanExporter):
                 raise RuntimeError(message) from None
             response = connection.getresponse()
             after = response.getheader("Retry-After", "")
-            seconds = float(after[:9]) if after.isascii() and after.isdigit() else 0.0
+            seconds = 0.0
+            if after.isascii() and after.isdigit():
+                seconds = float(after[:9])
             return response.status, seconds, response.read(_MOST_RESPONSE)
 
 
@@ -148,7 +159,8 @@ def _rejected(content: bytes) -> int:
     """Return the rejected spans of a partial success, which the specification does not retry."""
     try:
         part = json.loads(content)["partialSuccess"]
-        count, why = int(part.get("rejectedSpans", 0)), str(part.get("errorMessage", ""))
+        count = int(part.get("rejectedSpans", 0))
+        why = str(part.get("errorMessage", ""))
     except Exception:  # not an ExportTraceServiceResponse: no span is reported as rejected
         return 0
     if count > 0:
@@ -166,15 +178,17 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]
     for span in spans:
         try:
             scope = span.instrumentation_scope
-            key = (str(scope.name), str(scope.version or "")) if scope else ("", "")
+            key = ("", "")
+            if scope is not None:
+                key = (str(scope.name), str(scope.version or ""))
             scopes.setdefault(key, []).append(_span(span))
         except Exception as err:  # raised by a value
             errors.append(err)
-    groups = [
-        {"scope": {"name": name, "version": version}, "spans": rows}
-        for (name, version), rows in scopes.items()
-    ]
-    resource = {"attributes": _attributes(spans[0].resource.attributes if spans else None)}
+    groups = []
+    for (name, version), rows in scopes.items():
+        groups.append({"scope": {"name": name, "version": version}, "spans": rows})
+    attributes = spans[0].resource.attributes if spans else None
+    resource = {"attributes": _attributes(attributes)}
     request = {"resourceSpans": [{"resource": resource, "scopeSpans": groups}]}
     # A collector rejects a batch with a lone surrogate: it becomes "?".
     text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
@@ -182,7 +196,8 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]
 
 
 def _span(span: ReadableSpan) -> dict[str, Any]:
-    ids, parent = span.get_span_context(), span.parent
+    parent = span.parent
+    ids = span.get_span_context()
     assert ids is not None  # the span has ended
     row: dict[str, Any] = {
         **_ids(ids),
@@ -204,7 +219,7 @@ def _span(span: ReadableSpan) -> dict[str, Any]:
     }
     if parent is not None:
         row["parentSpanId"] = f"{parent.span_id:016x}"
-        row["flags"] |= _REMOTE if parent.is_remote else _LOCAL
+        row["flags"] |= _origin(parent)
     return row
 
 
@@ -225,9 +240,16 @@ def _event(event: Event) -> dict[str, Any]:
 
 
 def _link(link: Link) -> dict[str, Any]:
-    flags = (_REMOTE if link.context.is_remote else _LOCAL) | link.context.trace_flags
-    attributes = _attributes(link.attributes)
-    return {**_ids(link.context), "flags": flags, "attributes": attributes}
+    context = link.context
+    return {
+        **_ids(context),
+        "flags": _origin(context) | context.trace_flags,
+        "attributes": _attributes(link.attributes),
+    }
+
+
+def _origin(context: SpanContext) -> int:
+    return _REMOTE if context.is_remote else _LOCAL
 
 
 def _attributes(attributes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -257,7 +279,9 @@ def _value(value: Any) -> dict[str, Any]:
 def _double(value: float) -> float | str:
     if isfinite(value):
         return float(value)
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if value != value:
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _time(time_ns: Any) -> str:

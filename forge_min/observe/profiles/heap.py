@@ -70,11 +70,13 @@ class Heap:
             if not result["tracing"]:
                 hint = "give seconds, or start tracing, for the memory by line of code"
                 return result | {"hint": hint}
-            traced = time.monotonic() - self._since
-            held, peak = tracemalloc.get_traced_memory()
+            seconds = None
+            if self._since:
+                seconds = round(time.monotonic() - self._since, 1)
+            current, peak = tracemalloc.get_traced_memory()
             return result | {
-                "traced_seconds": round(traced, 1) if self._since else None,
-                "traced_bytes": held,
+                "traced_seconds": seconds,
+                "traced_bytes": current,
                 "traced_peak_bytes": peak,
                 "tracing_costs_bytes": tracemalloc.get_tracemalloc_memory(),
                 "top": _rows(_sizes(), top),

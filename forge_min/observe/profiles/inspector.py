@@ -56,7 +56,10 @@ class Inspector:
             return sample(**options, wait=wait)
 
     def _trace(self, wait: Wait, on: bool) -> dict[str, Any]:
-        (self._heap.start if on else self._heap.stop)()
+        if on:
+            self._heap.start()
+        else:
+            self._heap.stop()
         return {"tracing": on}
 
 
@@ -103,5 +106,7 @@ def _collector(top: int) -> dict[str, Any]:
 def _name(kind: type) -> str:
     """SAFETY: reads `type` itself: a metaclass may run any code for kind.__qualname__."""
     module = type.__dict__["__module__"].__get__(kind)
-    name = type.__dict__["__qualname__"].__get__(kind)
-    return name if module == "builtins" else f"{module}.{name}"[:300]
+    name: str = type.__dict__["__qualname__"].__get__(kind)
+    if module == "builtins":
+        return name
+    return f"{module}.{name}"[:300]

@@ -51,21 +51,25 @@ def sample(seconds: float, hz: int, clock: Clock, wait: Wait) -> Profile:
     clock: "cpu" counts a stack per 1/hz s of its thread's processor time, "wall" per 1/hz s. "cpu"
         becomes "wall" on systems without processor time per thread (not Linux).
     """
-    cpu = clock == "cpu" and _processor_time(threading.current_thread()) is not None
-    counter = _CPUCounter(hz) if cpu else _WallCounter(hz)
+    counter = _WallCounter(hz)
+    if clock == "cpu" and _processor_time(threading.current_thread()) is not None:
+        counter = _CPUCounter(hz)
     started = time.monotonic()
-    seen = 0  # ticks, including those missed while another thread held the GIL
+    last_tick = 0  # of ticks, including those missed while another thread held the GIL
     # Request the GIL from its holder sooner than after 5 ms. Most work ends within that time, and
     # every thread would be sampled while it waits.
     interval = sys.getswitchinterval()
     sys.setswitchinterval(min(interval, _SWITCH_INTERVAL))
     try:
-        while (now := time.monotonic() - started) < seconds:
-            due = int(now * hz)
-            counter.sample(due - seen)
-            seen = due
-            if wait(max(0.0, (due + 1) / hz - (time.monotonic() - started))):
+        elapsed = time.monotonic() - started
+        while elapsed < seconds:
+            tick = int(elapsed * hz)
+            counter.sample(tick - last_tick)
+            last_tick = tick
+            elapsed = time.monotonic() - started
+            if wait(max(0.0, (tick + 1) / hz - elapsed)):
                 break
+            elapsed = time.monotonic() - started
     finally:
         sys.setswitchinterval(interval)
     counter.finish()
@@ -106,16 +110,17 @@ class _WallCounter:
 
     def _name(self, code: CodeType) -> str:
         """Return the name of a frame that runs this code, as `wsgi/server/core.py:Core.work`."""
-        known = self._names.get(id(code))
-        if known is None:
+        entry = self._names.get(id(code))
+        if entry is None:
             name = safe(f"{file_name(code.co_filename)}:{code.co_qualname}")
-            known = self._names[id(code)] = code, name
-        return known[1]
+            entry = self._names[id(code)] = (code, name)
+        return entry[1]
 
     def _count(self, thread: threading.Thread, frames: list[str], ticks: int) -> None:
-        stack: Stack = safe(thread.name), *frames
+        name = safe(thread.name)
+        stack: Stack = (name, *frames)
         if stack not in self.counts and len(self.counts) >= _MOST:
-            stack = stack[0], "..."
+            stack = (name, "...")
         if ticks:
             self.counts[stack] = self.counts.get(stack, 0) + ticks
 
@@ -133,7 +138,8 @@ class _CPUCounter(_WallCounter):
 
     def sample(self, ticks: int) -> None:
         """Count the current stacks by the threads' own clocks; `ticks` is not used."""
-        threads, before = _other_threads(), self._times()
+        threads = _other_threads()
+        before = self._times()
         readings = _readings(threads)
         for thread, (frame, position) in readings.items():
             used = before.get(thread, 0.0) - self._counted.get(thread, 0.0)
@@ -147,15 +153,21 @@ class _CPUCounter(_WallCounter):
 
     def finish(self) -> None:
         """Count the time of threads that no sample has seen running."""
-        for thread, at in self._times().items():
-            self._count_time(thread, ["(too_short_to_be_seen)"], at - self._counted[thread])
+        for thread, seconds in self._times().items():
+            uncounted = seconds - self._counted[thread]
+            self._count_time(thread, ["(too_short_to_be_seen)"], uncounted)
 
     def _times(self) -> dict[threading.Thread, float]:
         """Return the processor time of each thread; it counts from its first reading."""
-        times = {thread: _processor_time(thread) for thread in _other_threads().values()}
-        known = {thread: at for thread, at in times.items() if at is not None}
-        self._counted = {thread: self._counted.get(thread, at) for thread, at in known.items()}
-        return known
+        times = {}
+        counted = {}
+        for thread in _other_threads().values():
+            seconds = _processor_time(thread)
+            if seconds is not None:
+                times[thread] = seconds
+                counted[thread] = self._counted.get(thread, seconds)
+        self._counted = counted
+        return times
 
     def _count_time(self, thread: threading.Thread, frames: list[str], seconds: float) -> None:
         ticks = int(seconds / self._tick)
@@ -166,11 +178,11 @@ class _CPUCounter(_WallCounter):
 def _readings(
     threads: Mapping[int | None, threading.Thread],
 ) -> dict[threading.Thread, tuple[FrameType, Position]]:
-    return {
-        thread: (frame, (frame.f_code, frame.f_lasti))
-        for ident, frame in sys._current_frames().items()
-        if (thread := threads.get(ident))
-    }
+    readings = {}
+    for ident, frame in sys._current_frames().items():
+        if ident in threads:
+            readings[threads[ident]] = (frame, (frame.f_code, frame.f_lasti))
+    return readings
 
 
 def _is_idle(thread: threading.Thread, since: float | None) -> bool:
@@ -188,7 +200,8 @@ def _is_idle(thread: threading.Thread, since: float | None) -> bool:
 
 
 def _other_threads() -> dict[int | None, threading.Thread]:
-    return {t.ident: t for t in threading.enumerate() if t.ident != threading.get_ident()}
+    this = threading.get_ident()
+    return {thread.ident: thread for thread in threading.enumerate() if thread.ident != this}
 
 
 def _processor_time(thread: threading.Thread) -> float | None:
@@ -207,11 +220,12 @@ def _processor_time(thread: threading.Thread) -> float | None:
 
 def merge_profiles(profiles: Mapping[str, Profile]) -> Profile:
     """Merge profiles of several processes, each stack below the name of its process."""
-    return {
-        (safe(f"process {name}"), *stack): count
-        for name, profile in profiles.items()
-        for stack, count in profile.items()
-    }
+    result = {}
+    for name, profile in profiles.items():
+        process = safe(f"process {name}")
+        for stack, count in profile.items():
+            result[process, *stack] = count
+    return result
 
 
 def format_collapsed(profile: Profile) -> str:
@@ -229,5 +243,6 @@ def safe(name: str) -> str:
 
 def file_name(path: str) -> str:
     """Return the path of a file relative to its folder or zip in sys.path."""
-    roots = [f for f in sys.path if f and path.startswith(f.rstrip("/") + "/")]
-    return path[len(max(roots, key=len).rstrip("/")) + 1 :] if roots else path
+    roots = [f"{folder.rstrip('/')}/" for folder in sys.path if folder]
+    roots = [root for root in roots if path.startswith(root)]
+    return path.removeprefix(max(roots, key=len, default=""))
