@@ -146,7 +146,9 @@ class JobsPages:
 
     def _change(self, action: str, request: Request) -> Response:
         id = _number(request.params["id"])
-        kinds = self._reporting_kinds() if action == "discard" else ()
+        kinds: Sequence[str] = ()
+        if action == "discard":
+            kinds = self._reporting_kinds()
         control.change_jobs(self._database.connection(), action, [id], kinds)
         return redirect(f"/jobs/{id}")
 
@@ -173,6 +175,9 @@ def _number(text: str) -> int:
 
 def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item:
     runs = queue["completed_per_hour"] + queue["failed_per_hour"]
+    mean = ""
+    if runs:
+        mean = f"{queue['seconds_per_hour'] / runs * 1000:.1f} ms"
     ended, bars = _plot(minutes, now)
     return Item(
         name=queue["name"],
@@ -183,29 +188,27 @@ def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item
         oldest=control.duration(queue["oldest_seconds"]),
         ended=ended,
         bars=bars,
-        mean=f"{queue['seconds_per_hour'] / runs * 1000:.1f} ms" if runs else "",
+        mean=mean,
     )
 
 
 def _plot(minutes: Sequence[Any], now: float) -> tuple[str, list[Item]]:
     """Return the runs of the last hour as text, and two bars a minute: completed, failed above."""
     minute = int(now // 60)
-    ended = {minute - int(at) // 60: (done, failed) for at, done, failed, _ in minutes}
-    highest = max(map(sum, ended.values()), default=0) or 1
-    totals = [0, 0]
+    runs = {minute - int(at) // 60: (done, failed) for at, done, failed, _ in minutes}
+    highest = max(map(sum, runs.values()), default=0) or 1
     bars = []
-    for ago, numbers in ended.items():
+    for ago, (done, failed) in runs.items():
         y = float(_HEIGHT)
-        for index, style in enumerate(("done", "failed")):
-            number = numbers[index]
-            totals[index] += number
+        for style, number in (("done", done), ("failed", failed)):
             height = number / highest * _HEIGHT
             y -= height
             if number and 0 <= ago < _MINUTES:
                 x = _WIDTH - (ago + 1) * _WIDTH / _MINUTES
                 bars.append(Item(style=style, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
-    done, failed = totals
-    summary = f"{done} completed and {failed} failed in the last hour"
+    completed = sum(done for done, _ in runs.values())
+    failures = sum(failed for _, failed in runs.values())
+    summary = f"{completed} completed and {failures} failed in the last hour"
     return f"{summary}, at most {highest} in a minute", bars
 
 
@@ -238,7 +241,7 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts of a job by label. The page omits empty ones."""
     metadata = job["metadata"]
     worker = job.get("worker")
-    trace = str(metadata.get("traceparent", "")).split("-")
+    traceparent = str(metadata.get("traceparent", ""))
     return {
         "Queue": job["queue"],
         "Priority": job["priority"],
@@ -251,7 +254,7 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
         "Runs on": worker and f"{worker['host']}, process {worker['pid']}",
         "Inserted by": metadata.get("user"),
         "Tenant": metadata.get("tenant"),
-        "Trace": trace[1] if len(trace) == 4 else None,
+        "Trace": traceparent.split("-")[1] if traceparent.count("-") == 3 else "",
         "Unique by": job["unique_key"] or job.get("begun_key"),
         "Limit key": job["limit_key"],
         "Tags": ", ".join(job["tags"]),

@@ -50,7 +50,7 @@ class Profiles:
     def _threads(self, request: Request) -> Response:
         names = self._selected(request.query)
         replies = self._inspect(names, Inspection("threads"))
-        parts = [f"{_head(name, r.pid)}\n\n{r.result}" for name, r in replies.items()]
+        parts = [f"process {name} (pid {r.pid})\n\n{r.result}" for name, r in replies.items()]
         parts += [f"{line}\n" for line in missing_lines(names, replies)]
         return text_response("\n".join(parts))
 
@@ -99,7 +99,8 @@ class Profiles:
             return Response(200, body, [("Content-Type", "application/json")])
         parts = []
         for name, reply in replies.items():
-            parts.append("\n".join([_head(name, reply.pid), *_lines(reply.result)]))
+            head = f"process {name} (pid {reply.pid})"
+            parts.append("\n".join([head, *_lines(reply.result)]))
         parts += missing_lines(names, replies)
         return text_response("\n\n".join(parts) + "\n")
 
@@ -164,11 +165,6 @@ def _unavailable(message: str, seconds: int) -> HTTPProblem:
 
 
 # -- text for a terminal ---------------------------------------------------------------------------
-
-
-def _head(name: str, pid: int) -> str:
-    """Return the heading of a process."""
-    return f"process {name} (pid {pid})"
 
 
 def missing_lines(names: Sequence[str], replies: Replies) -> list[str]:

@@ -62,7 +62,8 @@ def show_traces(
 
 
 def _plain(tree: Tree) -> dict[str, object]:
-    return {**tree._asdict(), "branches": [branch._asdict() for branch in tree.branches]}
+    branches = [branch._asdict() for branch in tree.branches]
+    return {**tree._asdict(), "branches": branches}
 
 
 def _tree(tree: Tree) -> Item:
@@ -71,7 +72,7 @@ def _tree(tree: Tree) -> Item:
     return Item(
         name=root.name,
         state=root.attributes.get("http.response.status_code", ""),
-        took=_took(root.seconds),
+        took=f"{root.seconds * 1e3:.1f} ms",
         at=datetime.fromtimestamp(tree.at, UTC).isoformat(" ", "milliseconds")[:23],
         trace_id=tree.trace_id,
         left_out=tree.left_out,
@@ -87,13 +88,9 @@ def _branch(branch: Branch, total: float) -> Item:
     return Item(
         name="\u2007" * 2 * branch.depth + branch.name,
         failed=branch.failed,
-        took=_took(branch.seconds),
+        took=f"{branch.seconds * 1e3:.1f} ms",
         start=f"{start:.2f}",
         width=f"{width:.2f}",
         events=branch.events,
         attributes=[Item(name=name, value=value) for name, value in branch.attributes.items()],
     )
-
-
-def _took(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms"

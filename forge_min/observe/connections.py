@@ -67,30 +67,30 @@ def _traced(base: Any) -> Any:
     """Return the traced subclass of a cursor class."""
 
     class Traced(base):  # type: ignore[misc]
-        def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+        def execute(self, query: Any, *args: Any, **options: Any) -> Any:
             with _statement(self.connection, query) as active:
-                result = super().execute(query, params, *args, **options)
+                result = super().execute(query, *args, **options)
                 _rows(active, self.rowcount)
                 return result
 
-        def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
+        def executemany(self, query: Any, *args: Any, **options: Any) -> None:
             with _statement(self.connection, query) as active:
-                super().executemany(query, params_seq, *args, **options)
+                super().executemany(query, *args, **options)
                 if not options.get("returning"):  # then `rowcount` is of the first statement only
                     _rows(active, self.rowcount)
 
         @contextmanager
-        def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+        def copy(self, statement: Any, *args: Any, **options: Any) -> Any:
             with _statement(self.connection, statement) as active:
-                with super().copy(statement, params, *args, **options) as copy:
+                with super().copy(statement, *args, **options) as copy:
                     yield copy
                 _rows(active, self.rowcount)
 
-        def stream(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+        def stream(self, query: Any, *args: Any, **options: Any) -> Any:
             count = 0
             with _statement(self.connection, query) as active:
                 try:
-                    with closing(super().stream(query, params, *args, **options)) as rows:
+                    with closing(super().stream(query, *args, **options)) as rows:
                         for row in rows:
                             count += 1
                             yield row

@@ -23,11 +23,14 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
 
     Source: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
     """
-    method = environ.get("REQUEST_METHOD", "")
-    known = method if method in _METHODS else "_OTHER"
+    original = environ.get("REQUEST_METHOD", "")
+    method = original if original in _METHODS else "_OTHER"
+    # The path as in the log. PEP 3333 passes its bytes as latin-1.
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    path = path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
     attributes: dict[str, Value] = {
-        "http.request.method": known,
-        "url.path": redact(_path(environ))[:_PATH],
+        "http.request.method": method,
+        "url.path": redact(path)[:_PATH],
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
         **_server_attributes(environ),
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
@@ -36,15 +39,9 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
         value = environ.get(key)
         if value:
             attributes[name] = redact(value[:_LONGEST])
-    if known == "_OTHER":
-        attributes["http.request.method_original"] = method[:32]
+    if method == "_OTHER":
+        attributes["http.request.method_original"] = original[:32]
     return attributes
-
-
-def _path(environ: WSGIEnvironment) -> str:
-    """Return the path as in the log. PEP 3333 passes its bytes as latin-1."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
 
 def _server_attributes(environ: WSGIEnvironment) -> dict[str, Value]:

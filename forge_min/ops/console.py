@@ -76,7 +76,9 @@ def _print_foreign_error(error: BaseException, stream: TextIO, verbose: bool) ->
 
     code = "F001"
     text = f"{type(error).__name__}: {error}"
-    hint = "" if verbose else "this is a defect: run it again with -v and report the traceback"
+    hint = ""
+    if not verbose:
+        hint = "this is a defect: run it again with -v and report the traceback"
     if isinstance(error, OSError) and error.errno in _MACHINE:
         code = "F002"
         text = str(error)

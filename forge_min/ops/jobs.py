@@ -29,7 +29,7 @@ def manage_jobs(project: Project, args: Namespace) -> int:
 
 def _list(conn: db.Connection, args: Namespace, project: Project) -> int:
     jobs = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
-    lines = _table(_JOB_COLUMNS, [_job_cells(job) for job in jobs])
+    lines = _table(_JOB_COLUMNS, [_job_row(job) for job in jobs])
     print_result(jobs, lines, as_json=args.json)
     return 0
 
@@ -37,8 +37,7 @@ def _list(conn: db.Connection, args: Namespace, project: Project) -> int:
 def _show(conn: db.Connection, args: Namespace, project: Project) -> int:
     jobs = [control.show_job(conn, id) for id in _ids(args)]
     lines = (line for job in jobs for line in _details(job))
-    answer = jobs[0] if len(jobs) == 1 else jobs
-    print_result(answer, lines, as_json=args.json)
+    print_result(jobs[0] if len(jobs) == 1 else jobs, lines, as_json=args.json)
     return 0
 
 
@@ -180,49 +179,48 @@ def _ids(args: Namespace) -> list[int]:
 # -- text output -----------------------------------------------------------------------------------
 
 _JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled_at", "error")
-_COUNTS = ("available", "running", "scheduled", "retryable", "discarded")
-_QUEUE_COLUMNS = ("name", *_COUNTS, "oldest", "completed/h", "failed/h", "limits")
+_QUEUE_COLUMNS = ("name", "available", "running", "scheduled", "retryable", "discarded", "oldest",
+                  "completed/h", "failed/h", "limits")  # fmt: skip
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not rows:
         return
-    table = [columns, *rows]
+    table = [columns]
+    for row in rows:
+        table.append([_first_line(row[column]) for column in columns])
     widths = [max(map(len, column)) for column in zip(*table)]
-    for row in table:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+    for line in table:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths)]
         yield "  ".join(cells).rstrip()
 
 
-def _job_cells(job: Mapping[str, Any]) -> list[str]:
-    return [
-        str(job["id"]),
-        job["state"],
-        _first_line(job["kind"]),
-        _first_line(job["queue"]),
-        str(job["priority"]),
-        f"{job['attempt']}/{job['max_attempts']}",
-        control.moment(job["scheduled_at"]),
-        _first_line(job["error"] or ""),
-    ]
+def _job_row(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        **job,
+        "attempt": f"{job['attempt']}/{job['max_attempts']}",
+        "scheduled_at": control.moment(job["scheduled_at"]),
+        "error": job["error"] or "",
+    }
 
 
 def _queue_table(queues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    return _table(_QUEUE_COLUMNS, [_queue_cells(queue) for queue in queues])
+    return _table(_QUEUE_COLUMNS, [_queue_row(queue) for queue in queues])
 
 
-def _queue_cells(queue: Mapping[str, Any]) -> list[str]:
-    limits = control.limits(queue)
+def _queue_row(queue: Mapping[str, Any]) -> Mapping[str, Any]:
+    limits = [control.limits(queue)]
     if queue["paused_at"]:
-        limits = ", ".join(filter(None, ["paused", limits]))
-    return [
-        _first_line(queue["name"]),
-        *(str(queue["counts"].get(state, 0)) for state in _COUNTS),
-        control.duration(queue["oldest_seconds"]),
-        str(queue["completed_per_hour"]),
-        str(queue["failed_per_hour"]),
-        limits,
-    ]
+        limits.insert(0, "paused")
+    return {
+        **dict.fromkeys(control.STATES, 0),
+        **queue["counts"],
+        "name": queue["name"],
+        "oldest": control.duration(queue["oldest_seconds"]),
+        "completed/h": queue["completed_per_hour"],
+        "failed/h": queue["failed_per_hour"],
+        "limits": ", ".join(filter(None, limits)),
+    }
 
 
 def _first_line(value: object) -> str:

@@ -93,7 +93,7 @@ def test_a_flush_gets_what_lies_behind_a_full_batch(patient: Any) -> None:
         tracer.start_span(str(number)).end()
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(batch.force_flush, 5000)
-        while not batch._wanted:
+        while not batch._flush_until:
             time.sleep(0.001)
         kept.goes.set()
         assert flushed.result(timeout=10)
@@ -111,7 +111,7 @@ def test_a_flush_beside_a_shutdown_that_gives_up_does_not_wait_on(patient: Any) 
         time.sleep(0.001)
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(batch.force_flush, 60_000)
-        while not batch._wanted:
+        while not batch._flush_until:
             time.sleep(0.001)
         batch.shutdown(0.2)
         flushed.result(timeout=10)

@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 from operator import add
 from typing import NamedTuple
 
-from .metric import Across, AnyMetric, Exemplars, Kind, Labels, Sample
+from .metric import Across, Exemplars, Kind, Labels, Sample
 from .registry import MetricRegistry
 
 
@@ -32,14 +32,12 @@ Snapshot = list[MetricSnapshot]
 
 def snapshot(registry: MetricRegistry) -> Snapshot:
     """Return all metrics now. The result can be pickled."""
-    return [
-        MetricSnapshot(m.name, m.help, m.kind, m.label_names, m.bounds, m.across, _rows(m))
-        for m in registry.collect()
-    ]
-
-
-def _rows(metric: AnyMetric) -> dict[Labels, Sample]:
-    return {sample.labels: sample for sample in metric.samples()}
+    families = []
+    for m in registry.collect():
+        rows = {sample.labels: sample for sample in m.samples()}
+        family = MetricSnapshot(m.name, m.help, m.kind, m.label_names, m.bounds, m.across, rows)
+        families.append(family)
+    return families
 
 
 def counters_only(snapshot: Snapshot) -> Snapshot:

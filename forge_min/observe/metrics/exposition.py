@@ -30,8 +30,8 @@ def scrape(metrics: MetricRegistry | Snapshot, accept: str = "") -> tuple[str, b
     The format is Prometheus text, unless OpenMetrics is preferred.
     """
     openmetrics = _weight(accept, "application", "openmetrics-text", "1.0.0")
-    text = _weight(accept, "text", "plain", "0.0.4")
-    if openmetrics[0] and openmetrics > text:
+    plain_text = _weight(accept, "text", "plain", "0.0.4")
+    if openmetrics[0] and openmetrics > plain_text:
         return OPENMETRICS_TYPE, render_metrics(metrics, openmetrics=True)
     return CONTENT_TYPE, render_metrics(metrics)
 
@@ -101,7 +101,9 @@ def _add_histograms(lines: list[str], metric: Renderable, name: str, openmetrics
     negative = openmetrics and metric.bounds[0] < 0  # then OpenMetrics has neither sum nor count
     for sample in metric.samples():
         labels = label_text(sample.labels)
-        head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+        head = f"{name}_bucket{{"
+        if labels:
+            head += f"{labels},"
         counts = accumulate(sample.buckets)
         buckets: Iterable[str] = (f"{head}{tail}{count}" for tail, count in zip(tails, counts))
         if openmetrics and sample.exemplars:
@@ -150,7 +152,7 @@ def _on_one_line(text: str) -> str:
 
 
 def _braced(labels: str) -> str:
-    return f"{{{labels}}}" if labels else ""
+    return labels and f"{{{labels}}}"
 
 
 def _number(value: float) -> str:

@@ -192,7 +192,9 @@ class Metric(Generic[Cell]):
             return []
         with LOCK:  # the highest number beyond the limit: each scrape has the same label sets
             self.overflowed = max(self.overflowed, limited.overflowed)
-        return limited.samples() if values else []
+        if not values:
+            return []
+        return limited.samples()
 
 
 AnyMetric = Metric[Counter] | Metric[Gauge] | Metric[Histogram]

@@ -69,8 +69,12 @@ def _all_stacks() -> str:
     parts = []
     for ident, frame in sorted(sys._current_frames().items()):
         thread = threads.get(ident)
-        name = thread.name if thread else "(not made by threading)"
-        daemon = " daemon" if thread and thread.daemon else ""
+        name = "(not made by threading)"
+        daemon = ""
+        if thread is not None:
+            name = thread.name
+            if thread.daemon:
+                daemon = " daemon"
         stack = "".join(traceback.format_stack(frame))
         parts.append(f'Thread "{name}" {ident}{daemon}\n{stack}')
     return "\n".join(parts)

@@ -237,8 +237,9 @@ class Supervisor:
         if child.received:
             self._started.add(child.name)
         if self._ending:
-            if not self._code:
-                self._code = code if code >= 0 else FAILED
+            if code < 0:
+                code = FAILED
+            self._code = self._code or code
         elif child.name not in self._started:
             self._code = code if code > 0 else FAILED
             self._end()

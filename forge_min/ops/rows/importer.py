@@ -204,8 +204,8 @@ class FileImport:
             result = self._send([line.item for line in lines], conn=conn)
         except (Invalid, Conflict, ConstraintViolation) as err:
             errors = getattr(err, "errors", ()) or [FieldError("", "refused", err.message)]
-            needed = 2 if len(lines) > 1 else 1
-            if self._patience >= needed and any(e.code == "no_such_row" for e in errors):
+            patience = 1 if len(lines) == 1 else 2
+            if self._patience >= patience and any(e.code == "no_such_row" for e in errors):
                 self._waiting += lines
                 return
             wrong = _by_line(errors)
