@@ -17,6 +17,7 @@ from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
 from ..resources import table
 from .render import render
+from .resource import HOOKS
 from .templating import common, imports, render_template
 from .tree import TreeChanges, scaffold, write_tree
 
@@ -45,10 +46,10 @@ def scaffold_resource(
         kind that several of them name is in one file.
     overwrite: also replace the files that exist.
     """
-    fresh = _fresh(root, chosen, known)
+    files = _fresh(root, chosen, known)
     if overwrite:
-        fresh = {path: text for path, text in fresh.items() if _text(root / path) != text}
-    return scaffold(root, fresh, overwrite=overwrite)
+        files = {path: text for path, text in files.items() if _text(root / path) != text}
+    return scaffold(root, files, overwrite=overwrite)
 
 
 def scaffold_views(root: Path, resource: ResourceIR, *, overwrite: bool = False) -> list[str]:
@@ -56,9 +57,11 @@ def scaffold_views(root: Path, resource: ResourceIR, *, overwrite: bool = False)
 
     The copies replace the library's pages. overwrite: also replace the files that exist.
     """
-    folder = f"resources/{resource.folder}/views"
-    fresh = {f"{folder}/{name}.html": library_page(f"{name}.html") or "" for name in VIEWS}
-    return scaffold(root, fresh, overwrite=overwrite)
+    files = {}
+    for name in VIEWS:
+        page = f"{name}.html"
+        files[f"resources/{resource.folder}/views/{page}"] = library_page(page) or ""
+    return scaffold(root, files, overwrite=overwrite)
 
 
 def compare_scaffold(
@@ -69,49 +72,63 @@ def compare_scaffold(
     The states are those of `state`; the diff leads to the files of a new scaffold. Raises
     BuildError F307 for a file that is not text.
     """
-    states, changes = {}, ""
+    states = {}
+    changes: list[str] = []
     for path, fresh in _fresh(root, chosen, known).items():
         present = _text(root / path)
         states[path] = state(present, fresh)
-        lines = ((present or "").splitlines(True), fresh.splitlines(True))
-        changes += "".join(difflib.unified_diff(*lines, path, f"{path} (fresh)"))
-    return states, changes
+        before = (present or "").splitlines(True)
+        after = fresh.splitlines(True)
+        changes += difflib.unified_diff(before, after, path, f"{path} (fresh)")
+    return states, "".join(changes)
 
 
 def _views(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
     """Return the modules of gen/pages by the names of the library's pages that they replace."""
-    own = ("layout", *ACCOUNT_VIEWS)
-    views = {name: name for name in own if (root / "views" / f"{name}.html").is_file()}
-    for r in resources:
+    views = {}
+    for name in ("layout", *ACCOUNT_VIEWS):
+        if (root / "views" / f"{name}.html").is_file():
+            views[name] = name
+    for resource in resources:
+        folder = root / "resources" / resource.folder / "views"
         for name in VIEWS:
-            if (root / "resources" / r.folder / "views" / f"{name}.html").is_file():
-                views[f"{r.table}.{name}"] = f"{r.folder}_{name}"
+            if (folder / f"{name}.html").is_file():
+                views[f"{resource.table}.{name}"] = f"{resource.folder}_{name}"
     return views
 
 
 def _fresh(root: Path, chosen: Sequence[ResourceIR], known: Sequence[ResourceIR]) -> dict[str, str]:
     homes = _homes(root, known or chosen)
-    return {path: text for r in chosen for path, text in scaffold_files(r, homes).items()}
+    files: dict[str, str] = {}
+    for resource in chosen:
+        files |= scaffold_files(resource, homes)
+    return files
 
 
 def _text(path: Path) -> str | None:
+    """Return the text of a file, None if there is no file. Raises BuildError F307."""
     try:
-        return path.read_bytes().decode() if path.is_file() else None
+        if path.is_file():
+            return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as err:
         raise BuildError(f"{path} cannot be read as text: {err}", code="F307") from err
+    return None
 
 
 def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
     """Return the folder of each job kind: the one with its class, else the first that names it."""
-    homes: dict[str, str] = {}
-    ordered = sorted((r for r in resources if r.hooks.all), key=lambda resource: resource.folder)
-    texts = [_text(root / "resources" / r.folder / "jobs.py") or "" for r in ordered]
-    for anywhere in (False, True):
-        for resource, text in zip(ordered, texts, strict=True):
-            for job in resource.hooks.all:
-                if anywhere or re.search(rf"^class {job.kind}\b", text, re.MULTILINE):
-                    homes.setdefault(job.kind, resource.folder)
-    return homes
+    with_class: dict[str, str] = {}
+    with_hook: dict[str, str] = {}
+    for resource in sorted(resources, key=lambda resource: resource.folder):
+        kinds = {job.kind for job in resource.hooks.all}
+        if not kinds:
+            continue
+        code = _text(root / "resources" / resource.folder / "jobs.py") or ""
+        for kind in kinds:
+            with_hook.setdefault(kind, resource.folder)
+            if re.search(rf"^class {kind}\b", code, re.MULTILINE):
+                with_class.setdefault(kind, resource.folder)
+    return with_hook | with_class
 
 
 def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
@@ -123,12 +140,13 @@ def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
     check_new(path, name)
     templates = table(__package__, "templates/init/files.toml")
     email = shlex.quote(admin)
-    texts = table(__package__, "templates/init/sign_in.toml").items()
-    values = {key: text.format(email) if admin else "" for key, text in texts}
-    values["name"] = name
+    values = {"name": name}
+    for key, text in table(__package__, "templates/init/sign_in.toml").items():
+        values[key] = text.format(email) if admin else ""
     files = {target: render_template(f"init/{file}", values) for target, file in templates.items()}
-    for own, library in ACCOUNT_VIEWS.items() if admin else ():
-        files[f"views/{own}.html"] = library_page(f"{library}.html") or ""
+    if admin:
+        for view, page in ACCOUNT_VIEWS.items():
+            files[f"views/{view}.html"] = library_page(f"{page}.html") or ""
     return scaffold(path, files)
 
 
@@ -145,6 +163,12 @@ def check_new(path: Path, name: str) -> None:
         raise UsageError(f"{path} exists and is not empty", hint="choose another name")
 
 
+_LOGGING = """\
+import logging
+
+from forge_min import jobs{}
+
+log = logging.getLogger(__name__)"""
 _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 
 
@@ -153,11 +177,15 @@ def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, 
 
     homes: the folder of the jobs.py with the class, by job kind; other folders import it.
     """
-    folder, names = f"resources/{resource.folder}", common(resource)
-    texts = {f"{folder}/actions.py": render_template("user_actions.py", names)}
+    names = common(resource)
+    texts = {"actions.py": render_template("user_actions.py", names)}
     if resource.hooks.all:
-        texts[f"{folder}/jobs.py"] = render_template("user_jobs.py", names | _jobs(resource, homes))
-    return {path: f"{text}# forge: scaffold {_hash(text)}\n" for path, text in texts.items()}
+        texts["jobs.py"] = render_template("user_jobs.py", names | _jobs(resource, homes))
+    files = {}
+    for file, text in texts.items():
+        path = f"resources/{resource.folder}/{file}"
+        files[path] = f"{text}# forge: scaffold {_hash(text)}\n"
+    return files
 
 
 def state(present: str | None, fresh: str) -> str:
@@ -172,9 +200,14 @@ def state(present: str | None, fresh: str) -> str:
     if present is None:
         return "missing"
     (current,) = _MARK.findall(fresh)
-    recorded = next(iter(_MARK.findall(present)), current)
-    edited, stale = _hash(_MARK.sub("", present)) != recorded, recorded != current
-    return " and ".join(["edited"] * edited + ["stale"] * stale) or "as scaffolded"
+    mark = _MARK.search(present)
+    recorded = mark[1] if mark else current
+    states = []
+    if _hash(_MARK.sub("", present)) != recorded:
+        states.append("edited")
+    if recorded != current:
+        states.append("stale")
+    return " and ".join(states) or "as scaffolded"
 
 
 def _hash(text: str) -> str:
@@ -182,22 +215,24 @@ def _hash(text: str) -> str:
 
 
 def _jobs(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:
-    hooks: dict[str, list[str]] = {}
-    for hook in ("after_create", "after_update", "after_delete"):
+    """Return the values of the template user_jobs.py."""
+    hooks: dict[str, dict[str, None]] = {}  # by kind; the values are ordered sets
+    for hook in HOOKS:
         for job in getattr(resource.hooks, hook):
-            hooks.setdefault(job.kind, []).append(hook)
-    classes, elsewhere = [], []
-    for kind, used_by in hooks.items():
-        if (home := homes.get(kind, resource.folder)) != resource.folder:
+            hooks.setdefault(job.kind, {})[hook] = None
+    classes = ""
+    elsewhere = []
+    for kind, names in hooks.items():
+        home = homes.get(kind, resource.folder)
+        if home == resource.folder:
+            values = {"kind": kind, "hooks": " and ".join(names), "name": resource.name}
+            classes += render_template("user_worker.py", values)
+        else:
             elsewhere.append((f"resources.{home}.jobs", kind))
-            continue
-        names = {"kind": kind, "hooks": " and ".join(dict.fromkeys(used_by)), "name": resource.name}
-        classes.append(render_template("user_worker.py", names))
-    head = ["import logging", "", "from forge_min import jobs"] if classes else []
-    head += [""] * bool(classes and elsewhere) + imports(elsewhere)
-    head += ["", "log = logging.getLogger(__name__)"] if classes else []
-    return {
-        "imports": "\n".join(head),
-        "classes": "".join(classes) + "\n" * bool(classes),
-        "kinds": ", ".join(hooks),
-    }
+    head = "\n".join(imports(elsewhere))
+    if classes:
+        classes += "\n"
+        if head:
+            head = f"\n\n{head}"
+        head = _LOGGING.format(head)
+    return {"imports": head, "classes": classes, "kinds": ", ".join(hooks)}

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, edges_of, title_of
+from ..schema import States
 
 
 def operators(column: ColumnIR) -> tuple[str, ...]:
     """Return the filter operators of a filterable column beside `eq`."""
-    return (*TYPES[column.type]["operators"], *("is_null",) * (not column.required))
+    names: tuple[str, ...] = tuple(TYPES[column.type]["operators"])
+    if column.required:
+        return names
+    return (*names, "is_null")
+
+
+def transition_steps(states: States, verb: str) -> dict[str, str]:
+    """Return the next state of a transition for each state in which it may begin."""
+    transitions = states.transitions.items()
+    return {state: verbs[verb] for state, verbs in transitions if verb in verbs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,49 +56,59 @@ class Shape:
         A field of a related row is included if it is declared, and the relation leads to at most
         one row, not from rows without a tenant to those of a tenant.
         """
-        own = [(c.column, c) for c in self.columns if c.filterable]
-        tenant = self.resource.tenant_scoped
-        return tuple(own) + tuple(
-            (f"{link.name}.{c.column}", c)
-            for link in self.links
-            if link.kind in ("belongs_to", "has_one") and (tenant or not link.target.tenant_scoped)
-            for c in link.target.members
-            if c.filterable
-        )
+        filters = [(column.column, column) for column in self.columns if column.filterable]
+        for link in self.links:
+            if link.kind not in ("belongs_to", "has_one"):
+                continue
+            if link.target.tenant_scoped and not self.resource.tenant_scoped:
+                continue
+            for member in link.target.members:
+                if member.filterable:
+                    filters.append((f"{link.name}.{member.column}", member))
+        return tuple(filters)
 
     @property
     def source(self) -> str:
         """The table or, for rows of a tenant, the view from which rows are read."""
-        r = self.resource
-        return constraint_name(r.table, "", "tenant") if r.tenant_scoped else r.table
+        table = self.resource.table
+        if self.resource.tenant_scoped:
+            return constraint_name(table, "", "tenant")
+        return table
 
 
 def shape_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> Shape:
     """Return the shape of one of `resources` (by name)."""
-    edges, title = edges_of(resource, resources), title_of(resource, resources)
+    edges = edges_of(resource, resources)
+    title = title_of(resource, resources)
     return Shape(resource, resource.columns, edges, frozenset(resources), title)
 
 
 def constraints_of(shape: Shape) -> dict[str, str]:
     """Return the field of each constraint that migrations of this resource create, by name."""
-    resource, key = shape.resource, shape.resource.key.column
-    fields = {constraint_name(resource.table, "", "pkey"): key}
-    if resource.tenant_scoped and not resource.key.declared:
-        fields[constraint_name(resource.table, "", "tenant_key")] = key
+    resource = shape.resource
+    key = resource.key
+    fields = {constraint_name(resource.table, "", "pkey"): key.column}
+    if resource.tenant_scoped and not key.declared:
+        fields[constraint_name(resource.table, "", "tenant_key")] = key.column
     for member in resource.members:
-        for kind in _rules(member):
+        for kind in _constraint_kinds(member):
             fields[constraint_name(resource.table, member.column, kind)] = member.column
     for link in shape.across:
         fields[constraint_name(link.join, link.target_column, "fkey")] = link.field
     return fields
 
 
-def _rules(member: ColumnIR) -> list[str]:
+def _constraint_kinds(member: ColumnIR) -> list[str]:
+    """Return the kinds of a member's constraints and index, as of `constraint_name`."""
+    kinds = []
+    if member.primary_key:
+        pass  # the constraint of the table
+    elif member.unique:
+        kinds.append("key")
+    elif not member.target and (member.index or member.filterable or member.sortable):
+        kinds.append("idx")
     if member.target:
-        return ["key", "fkey"] if member.unique else ["fkey"]
-    indexed = member.index or member.filterable or member.sortable
-    kinds = ["key"] if member.unique else ["idx"] if indexed else []
-    kinds = [] if member.primary_key else kinds
+        return [*kinds, "fkey"]
     if member.choices or "check" in TYPES[member.type]:
         kinds.append("check")
     return [*kinds, *member.check_rules]
