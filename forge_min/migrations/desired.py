@@ -31,8 +31,12 @@ def column_sql(column: ColumnIR) -> str:
     default = "" if column.declared else DEFAULTS.get(column.name, "")
     if column.default is not None:
         default = default_sql(column)
-    words = f" default {default}" * bool(default) + " not null" * column.required
-    return column_type(column) + words
+    sql = column_type(column)
+    if default:
+        sql += f" default {default}"
+    if column.required:
+        sql += " not null"
+    return sql
 
 
 def column_type(column: ColumnIR) -> str:
@@ -56,17 +60,19 @@ def default_sql(field: ColumnIR) -> str:
 
 def checks(field: ColumnIR) -> list[tuple[str, str]]:
     """Return the CHECKs of a field as (kind, condition). kind: as of `constraint_name`."""
-    name, found = identifier(field.column), []
+    name = identifier(field.column)
+    conditions = []
     if field.choices:
         choices = ", ".join(map(literal, field.choices))
-        condition = f"<@ array[{choices}]" if field.is_array else f"in ({choices})"
-        found.append(("check", f"{name} {condition}"))
+        allowed = f"<@ array[{choices}]" if field.is_array else f"in ({choices})"
+        conditions.append(("check", f"{name} {allowed}"))
     if "check" in TYPES[field.type]:
-        found.append(("check", TYPES[field.type]["check"].format(name)))
+        conditions.append(("check", TYPES[field.type]["check"].format(name)))
     for rule, limit in field.check_rules.items():
-        written = literal(limit) if isinstance(limit, str) else limit
-        found.append((rule, RULES[rule].format(name, written)))
-    return found
+        if isinstance(limit, str):
+            limit = literal(limit)
+        conditions.append((rule, RULES[rule].format(name, limit)))
+    return conditions
 
 
 # The current tenant, null without one. (An unset setting would raise; after SET LOCAL it is "".)
@@ -122,11 +128,14 @@ class _Table:
 
     def of_tenant(self, *columns: str) -> str:
         """Return a column list, in a tenant's table with the tenant first: "(tenant_id, code)"."""
-        return _listed("tenant_id", *columns) if self.tenant else _listed(*columns)
+        if self.tenant:
+            return _listed("tenant_id", *columns)
+        return _listed(*columns)
 
     def unique(self, *columns: str) -> None:
         """Add uniqueness. Deleted rows do not count, which needs a partial index."""
-        sql, name = f"unique {self.of_tenant(*columns)}", "_".join(columns)
+        name = "_".join(columns)
+        sql = f"unique {self.of_tenant(*columns)}"
         if self.soft_delete:
             self.add("index", name, "key", f"{sql} where deleted_at is null")
         else:
@@ -134,12 +143,16 @@ class _Table:
 
     def foreign_key(self, column: str, target: ResourceIR, on_delete: str) -> None:
         """Add a foreign key. Its check bypasses policies, so the tenant is part of the key."""
-        tenant = ["tenant_id"] if self.tenant and target.tenant_scoped else []
-        own, other = _listed(*tenant, column), _listed(*tenant, target.key.column)
+        key = _listed(column)
+        target_key = _listed(target.key.column)
         rule = on_delete.replace("_", " ")
-        if tenant and on_delete == "set_null":
-            rule += f" {_listed(column)}"
-        sql = f"foreign key {own} references {identifier(target.table)} {other} on delete {rule}"
+        if self.tenant and target.tenant_scoped:
+            if on_delete == "set_null":
+                rule += f" {key}"
+            key = _listed("tenant_id", column)
+            target_key = _listed("tenant_id", target.key.column)
+        table = identifier(target.table)
+        sql = f"foreign key {key} references {table} {target_key} on delete {rule}"
         self.add("constraint", column, "fkey", sql)
 
     def separate_tenants(self) -> None:
@@ -162,8 +175,13 @@ class _Table:
 
 def _listed(*columns: str) -> str:
     """Return a list of columns; "-" before a name: in descending order."""
-    names = (identifier(name.removeprefix("-")) + " desc" * (name[0] == "-") for name in columns)
-    return "(" + ", ".join(names) + ")"
+    names = []
+    for column in columns:
+        name = identifier(column.removeprefix("-"))
+        if column.startswith("-"):
+            name += " desc"
+        names.append(name)
+    return f"({', '.join(names)})"
 
 
 def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _Table:

@@ -86,7 +86,8 @@ def diff(
     for a likely rename without a decision; F336 for required columns without a value in existing
     rows; F337 for decisions that match no change.
     """
-    objects, decisions = desired_objects(resources), decisions or Decisions()
+    objects = desired_objects(resources)
+    decisions = decisions or Decisions()
     if not files:
         return _initial(root, objects, files, name) if objects else None
     if scratch is None:
@@ -151,9 +152,14 @@ class _Difference:
             message = "these steps lose data or lock a table for a long time: "
             hint = "to accept that, add --allow-destructive"
             raise BuildError(message + "; ".join(map(str, risks)), code="F334", hint=hint)
-        quick = [rename.sql() for rename in renames] + up.quick
-        steps = [as_one_statement(quick)] * bool(quick) + up.steps if up.steps else quick
-        sql = f"{HEAD}{BY_STEP if up.steps else ''}\n" + "\n".join(steps + up.last)
+        steps = [rename.sql() for rename in renames] + up.quick
+        head = HEAD
+        if up.steps:
+            head += BY_STEP
+            if steps:
+                steps = [as_one_statement(steps)]
+            steps += up.steps
+        sql = f"{head}\n" + "\n".join(steps + up.last)
         back = up.leftovers + down.quick + down.last + up.remains
         back += [rename.sql(back=True) for rename in reversed(renames)]
         failed = self._try(back, self.start)

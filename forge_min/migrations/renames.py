@@ -135,9 +135,10 @@ def _share_half(*tables: dict[str, str]) -> bool:
 
 
 def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
-    old, new = _types(now), _types(wanted)
-    for table in sorted(old.keys() & new.keys()):
-        yield from decisions.find_renames(table, old[table], new[table], operator.eq)
+    before = _types(now)
+    after = _types(wanted)
+    for table in sorted(before.keys() & after.keys()):
+        yield from decisions.find_renames(table, before[table], after[table], operator.eq)
 
 
 def _types(state: State) -> dict[str, dict[str, str]]:
