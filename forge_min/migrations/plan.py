@@ -48,7 +48,9 @@ def using(name: str, new: str) -> str:
 
     name: the quoted name of the column.
     """
-    return "" if new.startswith("character varying") else f" using {name}::{new}"
+    if new.startswith("character varying"):
+        return ""
+    return f" using {name}::{new}"
 
 
 def narrows(old: str, new: str) -> bool:
@@ -148,8 +150,14 @@ class Plan:
     def _describe(self) -> None:
         """List the changes, and those that must be written by hand."""
         for key, obj in sorted({**self._removed, **self._new}.items(), key=lambda i: _rank(i[1])):
-            verb = "drop" if key not in self._new else "change" if key in self._removed else "add"
-            kind, name = obj.kind, obj.name or obj.table
+            if key not in self._new:
+                verb = "drop"
+            elif key in self._removed:
+                verb = "change"
+            else:
+                verb = "add"
+            kind = obj.kind
+            name = obj.name or obj.table
             whole = obj.table in self._created | self._dropped
             if verb == "change" and self._removed[key].definition == obj.definition:
                 continue  # recreated only because of another object
@@ -174,7 +182,8 @@ class Plan:
                 self.quick.append(sql_for(f"drop {obj.kind}", obj))
 
     def _alter(self, old: DbObject, new: DbObject) -> None:
-        what, name = f"{new.table}.{new.name}", identifier(new.name)
+        what = f"{new.table}.{new.name}"
+        name = identifier(new.name)
         clauses = []
         if old.type != new.type:
             change = f"change type of {what} from {old.type} to {new.type}"
@@ -208,10 +217,10 @@ class Plan:
         self.leftovers.append(sql_for("drop leftover constraint", check))
 
     def _create(self, obj: DbObject) -> None:
-        inside = obj.kind == "column" or (obj.kind == "constraint" and not _refers(obj))
+        inside = obj.kind in ("column", "constraint") and not _refers(obj)
         if obj.kind in BY_HAND or (obj.table in self._created and inside):
             return
-        elif obj.kind == "table":
+        if obj.kind == "table":
             empty = "" if self._online else "-- It is restored without rows.\n"
             self.quick.append(empty + create_table(obj.table, self._new.values()))
         elif obj.kind == "column":
@@ -278,22 +287,30 @@ def as_one_statement(statements: list[str]) -> str:
     """Combine statements into one, for a file that runs each in its own transaction."""
     if len(statements) < 2:
         return "".join(statements)
-    body, quote = "".join(statements), "$forge$"
+    body = "".join(statements)
+    quote = "$forge$"
     while quote in body:
         quote = quote[:-1] + "x$"
     return f"do {quote} begin\n{body}end {quote};\n"
 
 
 def _rank(obj: DbObject) -> int:
-    rule = "foreign key" if _refers(obj) else "index" if obj.indexed else "check"
-    kind = rule if obj.kind == "constraint" else obj.kind
+    kind = obj.kind
+    if kind == "constraint":
+        kind = "check"
+        if _refers(obj):
+            kind = "foreign key"
+        elif obj.indexed:
+            kind = "index"
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
 def _refers(obj: DbObject) -> str:
     """Return the target of a foreign key: "countries(code)"; "" for other objects."""
-    match = REFERENCES.search(obj.text) if obj.is_constraint("foreign key") else None
-    return f"{match[1]}{match[2]}" if match else ""
+    if not obj.is_constraint("foreign key"):
+        return ""
+    match = REFERENCES.search(obj.text)
+    return "".join(match.groups()) if match else ""
 
 
 def _mentions(obj: DbObject, columns: Iterable[Key]) -> bool:
