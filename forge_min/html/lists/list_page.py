@@ -32,13 +32,17 @@ class ListPage:
     """
 
     def __init__(self, actions: AnyActions, path: str, paths: PagePaths, request: Request) -> None:
-        self._actions, self._paths, self._request = actions, paths, request
-        self._path, self.filters = request.root + path, Filters(actions, request)
+        self._actions = actions
+        self._path = request.root + path
+        self._paths = paths
+        self._request = request
+        self.filters = Filters(actions, request)
         self._params = self.filters.params
 
     def query(self) -> ListQuery:
         """Return the query of the URL. Raises BadRequest."""
-        params, limit = self.filters.api_params(), self._actions.limits.conditions
+        limit = self._actions.limits.conditions
+        params = self.filters.api_params()
         return ListQuery.parse(self._actions.resource, params, max_conditions=limit)
 
     def context(self, options: Options, *, deleted: bool = False) -> tuple[dict[str, Any], int]:
@@ -47,107 +51,151 @@ class ListPage:
         options: the choices of relations that the user may read, by field.
         deleted: whether it shows the deleted rows.
         """
-        request, filters, problem, status = self._request, self.filters, "", 200
+        actions = self._actions
+        request = self._request
+        filters = self.filters
+        context: dict[str, Any] = {"problem": "", "chips": (), "kept": Raw()}
+        status = 200
         page = Page[Any]([], total=0)
         try:
-            page = self._actions.list(replace(self.query(), counted=True, deleted=deleted))
+            query = replace(self.query(), counted=True, deleted=deleted)
+            page = actions.list(query)
         except BadRequest as err:
-            problem, status = text(err.message), 400
+            context["problem"] = text(err.message)
+            status = 400
+        else:
+            context["chips"] = self._chips(options)
+            context["kept"] = filters.other_conditions(options)
         chosen = request.query.get(COLUMNS, ())
-        columns = list_columns(self._actions, chosen)
+        columns = list_columns(actions, chosen)
+        path = self._path
+        csv_url = f"{path}.csv{_query(self._without(*POSITION))}"
         if deleted:
-            fields = display_fields(self._actions.resource)
-            columns = [*columns[: MAX_COLUMNS - 1], *(f for f in fields if f.name == "deleted_at")]
-        cells = Cells(self._actions, page.rows, columns, self._paths, request.root)
+            path = csv_url = ""  # such rows have no page
+            times = [f for f in display_fields(actions.resource) if f.name == "deleted_at"]
+            columns = columns[: MAX_COLUMNS - 1] + times
+        context["filters"] = ()
+        context["filter"] = ""
+        if filters.has_form:
+            context["filters"] = filters.inputs(options)
+        elif filters.fields:
+            context["filter"] = self._url(self._params, **{FILTERS: "1"})
+        cells = Cells(actions, page.rows, columns, self._paths, request.root)
         titled = zip(page.rows, cells.titles(page.rows), strict=True)
-        form_url = self._url(self._params, **{FILTERS: "1"})
-        chips = [] if problem else filters.chips(options)
-        return {
-            "path": request.root + request.path,
-            "problem": problem,
-            "searchable": self._actions.resource.searchable,
-            "q": first(self._params, "q"),
-            "filters": filters.inputs(options) if filters.has_form else (),
-            "filter": "" if filters.has_form or not filters.fields else form_url,
-            "chips": [Item(label=label, href=self._url(rest)) for label, rest in chips],
-            "sort": first(self._params, "sort"),
-            "kept": Raw() if problem else filters.other_conditions(options),
-            "params": hidden_inputs(self._without("cursor")),
-            "chosen": hidden_inputs({COLUMNS: chosen}),
-            "columns": self._column_heads(columns),
-            "rows": [
-                self._row_item("" if deleted else self._path, row, name, columns, cells)
-                for row, name in titled
-            ],
-            "pager": self._pager(page),
-            "selected": f"{self._path}/-/selected{_query(self._params)}",
-            "all": bool(page.prev or page.next),
-            "csv": "" if deleted else f"{self._path}.csv" + _query(self._without(*POSITION)),
-            "choices": [
-                Item(name=f.name, label=f.label, shown=f in columns)
-                for f in listed_fields(self._actions)
-            ],
-        }, status
+        context["rows"] = [
+            self._row_item(path, row, title, columns, cells) for row, title in titled
+        ]
+        context["path"] = request.root + request.path
+        context["searchable"] = actions.resource.searchable
+        context["q"] = first(self._params, "q")
+        context["sort"] = first(self._params, "sort")
+        context["params"] = hidden_inputs(self._without("cursor"))
+        context["chosen"] = hidden_inputs({COLUMNS: chosen})
+        context["columns"] = self._column_heads(columns)
+        context["pager"] = self._pager(page)
+        context["selected"] = f"{self._path}/-/selected{_query(self._params)}"
+        context["all"] = bool(page.prev or page.next)
+        context["csv"] = csv_url
+        context["choices"] = [
+            Item(name=field.name, label=field.label, shown=field in columns)
+            for field in listed_fields(actions)
+        ]
+        return context, status
+
+    def _chips(self, options: Options) -> list[Item]:
+        """Return each condition with the URL of the list without it."""
+        chips = self.filters.chips(options)
+        return [Item(label=label, href=self._url(params)) for label, params in chips]
 
     def _pager(self, page: Page[Any]) -> Item:
         """Return which rows are shown, and the links to other pages."""
-        count, total, start = len(page.rows), page.total or 0, first(self._request.query, FROM)
-        is_paged = page.prev or page.next
-        limit = int(first(self._params, "limit") or DEFAULT_LIMIT) if is_paged else count
-        at = int(start) if start.isdecimal() and len(start) < 10 and page.prev else 1
-        if page.prev and not page.next and not page.is_estimate:
-            at = total - count + 1
-        url = partial(self._url, self._without("cursor"))
-        last, number = at + count - 1, format_number(total)
-        shown = text("{first}–{last} of {total}", first=at, last=last, total=number)
-        if page.is_estimate:
-            shown = text("{first}–{last} of about {total}", first=at, last=last, total=number)
-        before = {FROM: str(max(1, at - limit))}
-        return Item(
-            shown=shown if count else "",
-            first=url() if page.prev else "",
-            previous=url(cursor=page.prev, **before) if page.prev else "",
-            next=url(cursor=page.next, **{FROM: str(at + count)}) if page.next else "",
-            last=url(cursor=LAST, **{FROM: str(max(1, total - limit + 1))}) if page.next else "",
-        )
+        count = len(page.rows)
+        total = page.total or 0
+        limit = count
+        if page.prev or page.next:
+            limit = int(first(self._params, "limit") or DEFAULT_LIMIT)
+        start = self._first_number(page)
+        end = start + count
+        pager = Item(shown="", first="", previous="", next="", last="")
+        if count:
+            numbers = {"first": start, "last": end - 1, "total": format_number(total)}
+            pager.shown = text("{first}–{last} of {total}", **numbers)
+            if page.is_estimate:
+                pager.shown = text("{first}–{last} of about {total}", **numbers)
+        params = self._without("cursor")
+        if page.prev:
+            position = {FROM: str(max(1, start - limit))}
+            pager.first = self._url(params)
+            pager.previous = self._url(params, cursor=page.prev, **position)
+        if page.next:
+            last_start = max(1, total - limit + 1)
+            pager.next = self._url(params, cursor=page.next, **{FROM: str(end)})
+            pager.last = self._url(params, cursor=LAST, **{FROM: str(last_start)})
+        return pager
+
+    def _first_number(self, page: Page[Any]) -> int:
+        """Return the number of the first row of a page, from 1."""
+        if not page.prev:
+            return 1
+        if not page.next and not page.is_estimate:
+            return (page.total or 0) - len(page.rows) + 1
+        number = first(self._request.query, FROM)
+        if number.isdecimal() and len(number) < 10:
+            return int(number)
+        return 1
 
     def _column_heads(self, columns: Fields) -> list[Item]:
         """Return the heads of the title, which sorts by its own first column, and of columns."""
-        column, fields = title_column(self._actions), display_fields(self._actions.resource)
-        name = next((f for f in fields if f.column is column), FormField("", "title"))
-        is_column = self._actions.title_template() == f"{{{name.name}}}"
-        label = name.label if is_column else label_of(self._actions.resource.event)
-        return [self._column_head(name, label), *(self._column_head(f, f.label) for f in columns)]
+        actions = self._actions
+        column = title_column(actions)
+        fields = display_fields(actions.resource)
+        field = next((f for f in fields if f.column is column), FormField("", "title"))
+        label = label_of(actions.resource.event)
+        if actions.title_template() == f"{{{field.name}}}":
+            label = field.label
+        heads = [self._column_head(field, label)]
+        heads += [self._column_head(column, column.label) for column in columns]
+        return heads
 
     def _column_head(self, field: FormField, label: str) -> Item:
-        kind, column = _kind(field), field.column
+        kind = _kind(field)
+        column = field.column
         if column is None or not column.sortable:
             return Item(head=tag("span", label), kind=kind, order="")
-        order = {column.name: "ascending", f"-{column.name}": "descending"}.get(
-            first(self._params, "sort").partition(",")[0], ""
-        )
-        sort = f"-{column.name}" if order == "ascending" else column.name
+        current, _, _ = first(self._params, "sort").partition(",")
+        descending = f"-{column.name}"
+        sort = column.name
+        order = ""
+        if current == sort:
+            sort = descending
+            order = "ascending"
+        elif current == descending:
+            order = "descending"
         href = self._url(self._without("cursor"), sort=sort)
         return Item(head=tag("a", label, href=href), kind=kind, order=order)
 
-    def _row_item(self, path: str, row: Any, name: str, columns: Fields, cells: Cells) -> Item:
+    def _row_item(self, path: str, row: Any, title: str, columns: Fields, cells: Cells) -> Item:
         """Return one row. path: of the list, "" for rows without a page."""
-        key = self._actions.key_of(row)
-        id = quote(str(key), safe="")  # an HTML id has no spaces
-        return Item(
-            id=f"{self._actions.resource.topic}-{id}",
-            href=path and row_url(path, key),
-            key=str(key),
-            label=name,
-            select=text("Select: {what}", what=name),
-            cells=[Item(label=f.label, value=cells.show(row, f), kind=_kind(f)) for f in columns],
-        )
+        key = str(self._actions.key_of(row))
+        item = Item(key=key, label=title, href="")
+        id = quote(key, safe="")  # an HTML id has no spaces
+        item.id = f"{self._actions.resource.topic}-{id}"
+        if path:
+            item.href = row_url(path, key)
+        item.select = text("Select: {what}", what=title)
+        item.cells = [
+            Item(label=field.label, value=cells.show(row, field), kind=_kind(field))
+            for field in columns
+        ]
+        return item
 
     def _url(self, params: QueryParams, **changed: str) -> str:
         """Return the URL of the list with other parameters; the chosen columns stay."""
-        request, changes = self._request, {name: [value] for name, value in changed.items()}
+        request = self._request
         chosen = {COLUMNS: request.query.get(COLUMNS, ())}
-        return request.root + request.path + _query({**params, **chosen, **changes})
+        changes = {name: [value] for name, value in changed.items()}
+        query = _query({**params, **chosen, **changes})
+        return request.root + request.path + query
 
     def _without(self, *names: str) -> QueryParams:
         return {name: values for name, values in self._params.items() if name not in names}
@@ -157,11 +205,15 @@ def _query(params: QueryParams) -> str:
     """Return the query of a URL, without the words of searches for a relation's targets."""
     params = {name: values for name, values in params.items() if not name.endswith(SEARCH)}
     query = urlencode(params, doseq=True)
-    return f"?{query}" if query else ""
+    if query:
+        query = f"?{query}"
+    return query
 
 
 def _kind(field: FormField) -> str:
-    return "number" if field.kind in NUMBERS and field.relation is None else "plain"
+    if field.kind in NUMBERS and field.relation is None:
+        return "number"
+    return "plain"
 
 
 def export(actions: AnyActions, query: ListQuery) -> Response:
