@@ -8,11 +8,14 @@ from typing import Any
 from ..actions import Resource, Transition
 from ..i18n import text
 from ..wsgi import Request, Response
-from .fields import AnyActions, display_fields, label_of
+from .fields import AnyActions, FormField, display_fields, label_of
 from .layout import Layout
 from .templates import states as states_page
 
-_COLUMN, _BOX, _ROW = 150, 138, 36  # of the graph, in SVG user units
+# Sizes in the graph, in SVG user units.
+_COLUMN = 150
+_BOX = 138
+_ROW = 36
 
 
 def show_graph(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
@@ -22,7 +25,8 @@ def show_graph(actions: AnyActions, layout: Layout, path: str, request: Request)
     """
     actions.allow("read")
     title = text("States: {what}", what=label_of(actions.resource.event))
-    fields, url = state_fields(actions), request.root + path
+    fields = state_fields(actions)
+    url = request.root + path
     return layout.page(request, states_page.render, title, fields=fields, list=url)
 
 
@@ -33,35 +37,50 @@ def state_fields(actions: AnyActions) -> list[Item]:
     """
     resource = actions.resource
     fields = {field.name: field for field in display_fields(resource)}
-    items = []
-    for name in dict.fromkeys(each.column for each in resource.transitions):
-        x = {state: (n + 0.5) * _COLUMN for n, state in enumerate(fields[name].choices)}
-        lines = list[Item]()
-        for each in resource.transitions:
-            for state, following in each.steps.items() if each.column == name else ():
-                line = _line(resource, each, state, following)
-                line.y, line.x = (len(lines) + 2) * _ROW, (x[state] + x[following]) / 2
-                back = -8 if x[following] > x[state] else 8  # from the tip of the arrow
-                line.arrow = f"M{x[state]} {line.y}H{x[following]}m{back}-4l{-back} 4 {back} 4"
-                lines.append(line)
-        states = [Item(name=text(n), x=middle, left=middle - _BOX / 2) for n, middle in x.items()]
-        width, height = len(states) * _COLUMN, (len(lines) + 2) * _ROW
-        field = Item(label=fields[name].label, width=width, height=height, box=_BOX)
-        field.states, field.lines = states, lines
-        items.append(field)
-    return items
+    items: dict[str, Item] = {}
+    for transition in resource.transitions:
+        name = transition.column
+        if name not in items:
+            items[name] = _graph(fields[name])
+        graph = items[name]
+        for state, following in transition.steps.items():
+            start = graph.middles[state]
+            end = graph.middles[following]
+            line = _line(resource, transition, state, following)
+            line.x = (start + end) / 2
+            line.y = graph.height
+            back = 8  # from the tip of the arrow
+            if end > start:
+                back = -8
+            line.arrow = f"M{start} {line.y}H{end}m{back}-4l{-back} 4 {back} 4"
+            graph.lines.append(line)
+            graph.height += _ROW
+    return [*items.values()]
+
+
+def _graph(field: FormField) -> Item:
+    """Return the graph of a field, with its states and without transitions."""
+    graph = Item(label=field.label, box=_BOX, height=2 * _ROW, states=[], lines=[], middles={})
+    for number, state in enumerate(field.choices):
+        middle = (number + 0.5) * _COLUMN
+        graph.middles[state] = middle
+        graph.states.append(Item(name=text(state), x=middle, left=middle - _BOX / 2))
+    graph.width = len(graph.states) * _COLUMN
+    return graph
 
 
 def _line(resource: Resource[Any], transition: Transition, state: str, following: str) -> Item:
     """Return a transition between two states, its roles and its conditions."""
     roles = resource.roles(transition.name)
-    notes = [text("a reason is needed")] if transition.needs_reason else []
+    who = text("all users")
+    if roles is not None:
+        who = ", ".join(map(label_of, roles))
+    notes = []
+    if transition.needs_reason:
+        notes.append(text("a reason is needed"))
     if transition.not_by:
         notes.append(text("not by: {field}", field=label_of(transition.not_by)))
-    return Item(
-        state=text(state),
-        name=label_of(transition.name),
-        following=text(following),
-        who=text("all users") if roles is None else ", ".join(map(label_of, roles)),
-        notes="; ".join(notes),
-    )
+    line = Item(name=label_of(transition.name), who=who, notes="; ".join(notes))
+    line.state = text(state)
+    line.following = text(following)
+    return line

@@ -14,10 +14,10 @@ from ..form import moment_of
 from ..inputs import SEARCH, Options, RelationChoices, control, format_value, input_type, is_group
 
 QueryParams = Mapping[str, Sequence[str]]
-COLUMNS, FROM, FILTERS = "_columns", "_from", "_filters"
-"""Parameters of list pages: the chosen columns, the number of the first row, and a request for the
-filter form, which needs further queries.
-"""
+# Parameters of list pages.
+COLUMNS = "_columns"  # those that are chosen
+FROM = "_from"  # the number of the first row
+FILTERS = "_filters"  # asks for the filter form, which needs further queries
 POSITION = ("cursor", "limit")  # parameters that select a page of rows
 # No column starts with "_". Lists of the API have numbered pages, those of pages do not. During an
 # upgrade, redirects of the previous release have _undo.
@@ -62,8 +62,9 @@ class Filters:
             if name in ("sort", *POSITION) or name.endswith(SEARCH):
                 continue
             for value in values:
-                rest = {**self.params, name: [v for v in values if v != value], "cursor": []}
-                chips.append((self._sentence(name, value, options.get(name)), rest))
+                sentence = self._sentence(name, value, options.get(name))
+                others = [other for other in values if other != value]
+                chips.append((sentence, {**self.params, name: others, "cursor": []}))
         return chips
 
     def _sentence(self, name: str, value: str, choices: RelationChoices | None) -> str:
@@ -71,26 +72,32 @@ class Filters:
             return text("Search: {what}", what=value)
         name, _, operator = name.removesuffix("]").partition("[")
         field = self._displayed.get(name)
-        label = field.label if field else name
-        known = [*(choices.all or choices.chosen)] if choices else []
-        values = value.split(",") if operator == "in" else [value]
-        shown = format_value(field, values, known) if field else value
-        if field and field.kind == "datetime":
-            shown = shown.replace("T", " ")
-        return _condition(label, operator, shown)
+        if field is None:
+            return _condition(name, operator, value)
+        values = [value]
+        if operator == "in":
+            values = value.split(",")
+        choices = choices or RelationChoices(())
+        value_text = format_value(field, values, choices.all or choices.chosen)
+        if field.kind == "datetime":
+            value_text = value_text.replace("T", " ")
+        return _condition(field.label, operator, value_text)
 
     def other_conditions(self, options: Options) -> Raw:
         """Return hidden inputs for conditions of the URL that have no input in the form.
 
         A search within such a list keeps its conditions.
         """
-        shown = {"q", "sort", *POSITION}
-        for field in self.fields if self.has_form else ():
-            if field.relation is None or field.name in options:
-                shown.update(_input_names(field))
-        params = self.params.items()
-        kept = {n: values for n, values in params if n not in shown and not n.endswith(SEARCH)}
-        return hidden_inputs(kept)
+        names = {"q", "sort", *POSITION}
+        if self.has_form:
+            for field in self.fields:
+                if field.relation is None or field.name in options:
+                    names.update(_input_names(field))
+        hidden = {}
+        for name, values in self.params.items():
+            if name not in names and not name.endswith(SEARCH):
+                hidden[name] = values
+        return hidden_inputs(hidden)
 
     def _filter(self, field: FormField, options: Options) -> Raw:
         """Return the inputs of one condition: a list of choices, a range, or a part of a text."""
@@ -99,31 +106,40 @@ class Filters:
             field = field._replace(name=f"{field.name}[contains]", kind="enum")
         if field.relation is not None and choices is None:
             return Raw()
-        if field.relation is not None or field.kind in ("enum", "bool"):
-            inputs = control(field, self.params.get(field.name, ()), options=choices)
-            if is_group(field, choices):
-                return _group(field, inputs)
-            return _labelled(f"field-{field.name}", field.label, inputs)
-        if field.kind in _RANGED:
-            labels = text("from"), text("to")
+        names = _input_names(field)
+        if len(names) > 1:
+            start, end = names
             ends = [
-                _range_end(field.kind, name, first(self.params, name), label)
-                for name, label in zip(_input_names(field), labels, strict=True)
+                self._range_end(field.kind, start, text("from")),
+                self._range_end(field.kind, end, text("to")),
             ]
             return _group(field, tag("div", join(ends), class_="span"))
-        (name,) = _input_names(field)
-        entry = void(
-            "input", type="text", id=f"field-{name}", name=name, value=first(self.params, name)
-        )
-        return _labelled(f"field-{name}", field.label, entry)
+        (name,) = names
+        if name != field.name:
+            value = first(self.params, name)
+            entry = void("input", type="text", id=f"field-{name}", name=name, value=value)
+            return _labelled(name, field.label, entry)
+        inputs = control(field, self.params.get(name, ()), options=choices)
+        if is_group(field, choices):
+            return _group(field, inputs)
+        return _labelled(name, field.label, inputs)
+
+    def _range_end(self, kind: str, name: str, label: str) -> Raw:
+        value = first(self.params, name)
+        type = input_type(kind, value)
+        step = None
+        if type == "number" and kind in ("decimal", "float"):
+            step = "any"
+        return void("input", type=type, name=name, step=step, value=value, aria_label=label)
 
     def api_params(self) -> QueryParams:
         """Return the parameters in the API's format: local times become UTC."""
-        return {
-            name: [_utc_time(self._displayed.get(name.partition("[")[0]), v) for v in values]
-            for name, values in self.params.items()
-            if not name.endswith(SEARCH)
-        }
+        params = {}
+        for name, values in self.params.items():
+            if not name.endswith(SEARCH):
+                field = self._displayed.get(name.partition("[")[0])
+                params[name] = [_utc_time(field, value) for value in values]
+        return params
 
 
 def _condition(field: str, operator: str, value: str) -> str:
@@ -149,30 +165,32 @@ def _condition(field: str, operator: str, value: str) -> str:
 
 
 def _utc_time(field: FormField | None, value: str) -> str:
-    if field is not None and field.kind == "datetime" and value[-1:].isdigit():
-        with suppress(OverflowError):  # a day outside the calendar
-            moment = moment_of(value) if "+" not in value else None
-            return iso_utc(moment) if moment else value
+    if field is None or field.kind != "datetime":
+        return value
+    if "+" in value or not value[-1:].isdigit():
+        return value
+    with suppress(OverflowError):  # a day outside the calendar
+        moment = moment_of(value)
+        if moment is not None:
+            return iso_utc(moment)
     return value
 
 
 def _input_names(field: FormField) -> tuple[str, ...]:
     """Return the names of a filter's inputs."""
+    name = field.name
     if field.relation is not None or field.kind in ("enum", "bool"):
-        return (field.name,)
-    operators = ("gte", "lte") if field.kind in _RANGED else ("contains",)
-    return tuple(f"{field.name}[{operator}]" for operator in operators)
+        return (name,)
+    if field.kind in _RANGED:
+        return (f"{name}[gte]", f"{name}[lte]")
+    return (f"{name}[contains]",)
 
 
-def _range_end(kind: str, name: str, value: str, label: str) -> Raw:
-    type = input_type(kind, value)
-    step = "any" if kind in ("decimal", "float") and type == "number" else None
-    return void("input", type=type, name=name, step=step, value=value, aria_label=label)
-
-
-def _labelled(id: str, label: str, control: Raw) -> Raw:
-    return tag("div", join([tag("label", label, for_=id), control]), class_="field")
+def _labelled(name: str, caption: str, control: Raw) -> Raw:
+    label = tag("label", caption, for_=f"field-{name}")
+    return tag("div", join([label, control]), class_="field")
 
 
 def _group(field: FormField, controls: Raw) -> Raw:
-    return tag("fieldset", join([tag("legend", field.label), controls]), class_="field")
+    legend = tag("legend", field.label)
+    return tag("fieldset", join([legend, controls]), class_="field")
