@@ -48,13 +48,15 @@ class PerformOnRows:
         args = job.raw_args
         actions = self._actions[args["topic"]]
         keys = [actions.read_key(key) for key in args["keys"]]
-        roles, credential = frozenset(args["roles"]), args["credential"]
+        roles = frozenset(args["roles"])
+        credential = args["credential"]
         user = replace(current_identity(), system=False, roles=roles, credential=credential)
-        if (present := credentials.renewed(job.conn, user)) is None:
+        identity = credentials.renewed(job.conn, user)
+        if identity is None:
             raise jobs.Discard("the session of the user has ended")
         token = db.lock_timeout.set(_LOCK_WAIT)
         try:
-            with as_identity(present), in_language(args["language"]):
+            with as_identity(identity), in_language(args["language"]):
                 _perform(job, actions, keys)
         finally:
             db.lock_timeout.reset(token)
@@ -62,20 +64,22 @@ class PerformOnRows:
 
 def _perform(job: jobs.Job, actions: AnyActions, keys: Sequence[Any]) -> None:
     args = job.raw_args
-    size = len(keys) if actions.resource.has_rule else _SIZE
+    operation = args["operation"]
+    reason = args["reason"]
+    versions = args.get("versions", ())  # not of a job that an earlier release inserted
+    size = _SIZE
+    if actions.resource.has_rule:
+        size = len(keys)
     done = job.metadata.get("output", {}).get("done", 0)
-    versions = args.get("versions")  # not of a job that an earlier release inserted
     failed: list[tuple[str, str]] = []
 
     def perform(start: int) -> None:
-        some = slice(start, start + size)
-        outcomes = actions.perform_each(
-            keys[some],
-            args["operation"],
-            reason=args["reason"],
-            versions=versions and versions[some],
-        )
-        failed.extend((str(key), messages_of(err)) for key, err in outcomes.items() if err)
+        part = slice(start, start + size)
+        expected = versions[part]
+        outcomes = actions.perform_each(keys[part], operation, reason=reason, versions=expected)
+        for key, error in outcomes.items():
+            if error is not None:
+                failed.append((str(key), messages_of(error)))
 
     if done == 0 and size < len(keys):
         for start in range(0, len(keys), size):
@@ -88,8 +92,8 @@ def _perform(job: jobs.Job, actions: AnyActions, keys: Sequence[Any]) -> None:
             if not failed:
                 done += size
                 job.save_tx(job.conn, {"done": done})
-    output = {"done": done, "failed": dict(failed[:_MOST_SHOWN]), "count": len(failed)}
-    job.complete_tx(job.conn, output)
+    examples = dict(failed[:_MOST_SHOWN])
+    job.complete_tx(job.conn, {"done": done, "failed": examples, "count": len(failed)})
 
 
 def insert_operation(
@@ -123,14 +127,20 @@ def insert_operation(
 def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
     """Show the result of a job to its own user. path: of the list."""
     actions.allow("read")
-    id, url = request.params["job"], request.root + path
-    job = control.show_job(actions.connection(), int(id)) if re.fullmatch("[0-9]{1,18}", id) else {}
-    args, metadata = job.get("args", {}), job.get("metadata", {})
+    conn = actions.connection()
+    topic = actions.resource.topic
+    id = request.params["job"]
+    job: dict[str, Any] = {}
+    if re.fullmatch("[0-9]{1,18}", id):
+        job = control.show_job(conn, int(id))
+    args = job.get("args", {})
+    metadata = job.get("metadata", {})
     owner = {name: metadata[name] for name in ("user", "tenant") if name in metadata}
-    is_shown = job.get("kind") == PerformOnRows.kind and args["topic"] == actions.resource.topic
+    is_shown = job.get("kind") == PerformOnRows.kind and args["topic"] == topic
     if not is_shown or owner != to_metadata(current_identity()):
         raise NotFound(text("nothing is at this address"))
-    count, has_ended = format_number(len(args["keys"])), job["finalized_at"] is not None
+    has_ended = job["finalized_at"] is not None
+    count = format_number(len(args["keys"]))
     output = metadata.get("output", {})
     failed = output.get("failed", {})
     notice = problem = ""
@@ -140,7 +150,8 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
         notice = text("Done for {count} rows.", count=count)
     else:
         problem = text("Nothing was changed.")
-        if done := output.get("done"):
+        done = output.get("done")
+        if done:
             problem = text("Done for {count} rows, then stopped.", count=format_number(done))
         reason = text("An administrator sees the reason: job {id}.", id=id)
         if failed:
@@ -148,15 +159,23 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
             reason = text("Rows with an error: {count}.", count=total)
         problem = f"{problem} {reason}"
     if has_ended:
-        db.record_position(actions.connection())  # so that the list of this browser shows them
+        db.record_position(conn)  # so that the list of this browser shows them
+    operation = args["operation"]
     keys = [actions.read_key(key) for key in failed]
-    names = titles_of_keys(actions, keys, deleted=args["operation"] == "restore")
-    rows = [Item(title=names.get(key, MISSING), problem=failed[str(key)]) for key in keys]
-    topic, operation = label_of(args["topic"]), label_of(args["operation"])
-    title = text("{operation}: {what}", operation=operation, what=topic)
-    context: dict[str, Any] = {"notice": notice, "problem": problem, "rows": rows, "back": url}
-    context["trail"] = [Hyperlink(topic, url)]
-    page = layout.page(request, outcome.render, title, **context)
+    titles = titles_of_keys(actions, keys, deleted=operation == "restore")
+    rows = [Item(title=titles.get(key, MISSING), problem=failed[str(key)]) for key in keys]
+    link = Hyperlink(label_of(topic), request.root + path)
+    title = text("{operation}: {what}", operation=label_of(operation), what=link.label)
+    page = layout.page(
+        request,
+        outcome.render,
+        title,
+        notice=notice,
+        problem=problem,
+        rows=rows,
+        back=link.href,
+        trail=[link],
+    )
     if not has_ended:
         page.headers.append(("Refresh", str(_RELOAD)))
     return page

@@ -57,7 +57,10 @@ class Selection:
         verbs: Verbs,
         done: Callable[..., Response],
     ) -> None:
-        self._actions, self._path, self._layout, self._verbs = actions, path, layout, verbs
+        self._actions = actions
+        self._path = path
+        self._layout = layout
+        self._verbs = verbs
         self._done = done
 
     def operations(self, *, deleted: bool = False) -> list[Item]:
@@ -65,8 +68,10 @@ class Selection:
 
         deleted: the rows are in the trash.
         """
-        transitions = [each.name for each in self._actions.resource.transitions]
-        names = ["restore"] if deleted else [_CSV, *transitions, *self._verbs, "delete"]
+        names = ["restore"]
+        if not deleted:
+            transitions = [transition.name for transition in self._actions.resource.transitions]
+            names = [_CSV, *transitions, *self._verbs, "delete"]
         return [_item(name) for name in names if name == _CSV or self._actions.may(name)]
 
     def act(self, request: Request) -> Response:
@@ -76,29 +81,35 @@ class Selection:
         possible = self.operations() + self.operations(deleted=True)
         if operation not in [item.name for item in possible]:
             raise BadRequest(text("this operation is not possible here"))
-        self._actions.allow("read")
+        actions = self._actions
+        actions.allow("read")
         query = self._query(request, pairs, deleted=operation == "restore")
         if operation == _CSV:
-            return export(self._actions, query)
-        most = MOST_OF_JOB if pairs.get("all") and operation not in self._verbs else MOST
-        rows = islice(self._actions.stream(query), most + 1)
-        versions = {self._actions.key_of(row): row.version for row in rows}
+            return export(actions, query)
+        limit = MOST
+        if pairs.get("all") and operation not in self._verbs:
+            limit = MOST_OF_JOB
+        rows = islice(actions.stream(query), limit + 1)
+        versions = {actions.key_of(row): row.version for row in rows}
+        url = request.root + self._path
         if not versions:
-            return redirect(f"{request.root}{self._path}")
-        if len(versions) > most:
-            raise BadRequest(text("select at most {max} rows", max=most))
+            return redirect(url)
+        if len(versions) > limit:
+            raise BadRequest(text("select at most {max} rows", max=limit))
         confirmed = first(pairs, "confirmed")
         if confirmed != self._signature(request, operation, versions):
-            problem = text("The rows have changed. Check them again.") if confirmed else ""
+            problem = ""
+            if confirmed:
+                problem = text("The rows have changed. Check them again.")
             return self._page(request, operation, versions, problem, {})
         if len(versions) > MOST:
-            job = insert_operation(self._actions, versions, operation, pairs)
-            return redirect(f"{request.root}{self._path}/-/selected/{job}")
-        reason, verb = first(pairs, "reason"), self._verbs.get(operation)
-        outcomes = self._actions.perform_each(
+            job = insert_operation(actions, versions, operation, pairs)
+            return redirect(f"{url}/-/selected/{job}")
+        verb = self._verbs.get(operation)
+        outcomes = actions.perform_each(
             [*versions],
             operation,
-            reason=reason,
+            reason=first(pairs, "reason"),
             verb=verb and (lambda key: verb(key, request)),
             versions=[*versions.values()],
         )
@@ -136,47 +147,54 @@ class Selection:
         outcomes: Outcomes,
     ) -> Response:
         """Ask for confirmation; with outcomes, of the rows on which the operation is possible."""
-        is_job = len(versions) > MOST
-        shown = [] if is_job else [*versions]
-        names = titles_of_keys(self._actions, shown, deleted=operation == "restore")
         remaining = {key: versions[key] for key in versions if not outcomes.get(key)}
         signature = self._signature(request, operation, remaining)
         hidden: dict[str, Iterable[Any]] = {"confirmed": [signature], "operation": [operation]}
-        hidden |= {"all": ["1"], "_once": [uuid4()]} if is_job else {"key": remaining}
-        needs = {t.name for t in self._actions.resource.transitions if t.needs_reason}
-        url = f"{request.root}{self._path}"
-        label = label_of(self._actions.resource.topic)
-        context: dict[str, Any] = {
-            "rows": [
-                Item(title=names.get(key, MISSING), problem=messages_of(outcomes.get(key)))
-                for key in shown
-            ],
-            "problem": problem,
-            "question": _question(len(remaining), bool(outcomes)),
-            "possible": bool(remaining),
-            "button": _item(operation).label,
-            "danger": operation == "delete",
-            "asks_reason": operation in needs,
-            "reason": first(request.form(), "reason"),
-            "hidden": join([csrf_field(request), hidden_inputs(hidden)]),
-            "action": f"{url}/-/selected?{request.environ.get('QUERY_STRING', '')}",
-            "cancel": url,
-            "trail": [Hyperlink(label, url)],
-        }
-        title = text("{operation}: {what}", operation=_item(operation).label, what=label)
-        status = 409 if problem else 200
-        return self._layout.page(request, selection.render, title, status, **context)
-
-
-def _question(count: int, failed: bool) -> str:
-    if count > MOST:
-        shown = format_number(count)
-        return text(
-            "Do it for {count} rows? A job does it, unless a row has an error. If a row changes"
-            " later, the job stops there.",
-            count=shown,
+        keys: list[Any] = []
+        question = text("Do it for these rows?")
+        if outcomes:
+            question = text("Do it for the other rows?")
+        if len(versions) <= MOST:
+            keys = [*versions]
+            hidden["key"] = remaining
+        else:
+            hidden["all"] = ["1"]
+            hidden["_once"] = [uuid4()]
+            question = text(
+                "Do it for {count} rows? A job does it, unless a row has an error. If a row changes"
+                " later, the job stops there.",
+                count=format_number(len(remaining)),
+            )
+        titles = titles_of_keys(self._actions, keys, deleted=operation == "restore")
+        rows = [
+            Item(title=titles.get(key, MISSING), problem=messages_of(outcomes.get(key)))
+            for key in keys
+        ]
+        resource = self._actions.resource
+        asks_reason = any(t.name == operation and t.needs_reason for t in resource.transitions)
+        link = Hyperlink(label_of(resource.topic), request.root + self._path)
+        button = _item(operation).label
+        status = 200
+        if problem:
+            status = 409
+        return self._layout.page(
+            request,
+            selection.render,
+            text("{operation}: {what}", operation=button, what=link.label),
+            status,
+            rows=rows,
+            problem=problem,
+            question=question,
+            possible=bool(remaining),
+            button=button,
+            danger=operation == "delete",
+            asks_reason=asks_reason,
+            reason=first(request.form(), "reason"),
+            hidden=join([csrf_field(request), hidden_inputs(hidden)]),
+            action=f"{link.href}/-/selected?{request.environ.get('QUERY_STRING', '')}",
+            cancel=link.href,
+            trail=[link],
         )
-    return text("Do it for the other rows?") if failed else text("Do it for these rows?")
 
 
 _DONE = {"delete": "deleted", "restore": "restored"}
