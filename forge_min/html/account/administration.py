@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace as Item
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 from wsgiref.util import application_uri
 
-from ... import wsgi
 from ...auth import accounts, administration, credentials, current_identity
 from ...errors import BadRequest, DomainError, NotFound
 from ...i18n import format_number, text
+from ...wsgi import Request, Response, Route, first, flash, redirect, sent_form, time_tag
+from ..form import Texts
 from ..history import account_sentence
 from ..layout import KEYS, PEOPLE, TENANTS, Hyperlink, Layout
 from ..templates import invite, keys, people, person, secret, tenants
 from .links import reset_path
 from .pages import browser_name
 
-Form = Mapping[str, Sequence[str]]
-_EMPTY: Form = {}
+_EMPTY: Texts = {}
 Administrator = administration.Administrator
 Person = administration.Person
 Tenant = accounts.Tenant
@@ -54,90 +54,107 @@ class AdministrationPages:
     def __init__(
         self,
         layout: Layout,
-        administrator: Callable[[wsgi.Request], Administrator],
+        administrator: Callable[[Request], Administrator],
         roles: Sequence[str],
-        tenant_root: Callable[[wsgi.Request, str], str] | None,
+        tenant_root: Callable[[Request, str], str] | None,
     ) -> None:
-        self._layout, self._administrator = layout, administrator
-        self._roles, self._tenant_root = roles, tenant_root
+        self._layout = layout
+        self._administrator = administrator
+        self._roles = roles
+        self._tenant_root = tenant_root
 
-    def routes(self, *, tenants: bool) -> list[wsgi.Route]:
+    def routes(self, *, tenants: bool) -> list[Route]:
         """Return the routes of these pages. tenants: whether there is a page of tenants."""
         routes = [
-            wsgi.Route("GET", PEOPLE, self.list_people),
-            wsgi.Route("GET", f"{PEOPLE}/new", self.ask),
-            wsgi.Route("POST", PEOPLE, self.invite),
-            wsgi.Route("GET", f"{PEOPLE}/{{id}}", self.show),
-            wsgi.Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change),
-            wsgi.Route("GET", KEYS, self.list_keys),
-            wsgi.Route("POST", KEYS, self.revoke_key),
+            Route("GET", PEOPLE, self.list_people),
+            Route("GET", f"{PEOPLE}/new", self.ask),
+            Route("POST", PEOPLE, self.invite),
+            Route("GET", f"{PEOPLE}/{{id}}", self.show),
+            Route("POST", f"{PEOPLE}/{{id}}/{{operation}}", self.change),
+            Route("GET", KEYS, self.list_keys),
+            Route("POST", KEYS, self.revoke_key),
         ]
         if tenants:
-            routes.append(wsgi.Route("GET", TENANTS, self.list_tenants))
-            routes.append(wsgi.Route("POST", TENANTS, self.create_tenant))
+            routes.append(Route("GET", TENANTS, self.list_tenants))
+            routes.append(Route("POST", TENANTS, self.create_tenant))
         return routes
 
     # -- users -------------------------------------------------------------------------------------
 
-    def list_people(self, request: wsgi.Request) -> wsgi.Response:
+    def list_people(self, request: Request) -> Response:
         """Show a page of users, found by words and by tenant."""
-        admin, url = self._administrator(request), request.root + PEOPLE
-        words, slug = wsgi.first(request.query, "q"), wsgi.first(request.query, "tenant")
-        tenants, limit = [tenant for tenant, _ in admin.tenants()], admin.limit()
-        tenant = next((each for each in tenants if each.slug == slug), None)
-        found = admin.people(words, tenant, wsgi.first(request.query, "after"))
-        last = found[administration.PAGE - 1].user.email if len(found) > administration.PAGE else ""
-        following = urlencode({"q": words, "tenant": slug, "after": last})
-        context: dict[str, Any] = {
-            "path": url,
-            "new": f"{url}/new",
-            "q": words,
-            "tenants": [_option(each, slug) for each in tenants if limit is None],
-            "rows": [
-                Item(
-                    href=f"{url}/{each.user.id}",
-                    title=each.user.name or each.user.email,
-                    email=each.user.email,
-                    roles=", ".join(each.tenants[limit.slug] if limit else each.user.roles) or "–",
-                    tenants=_memberships(each),
-                    state=_state(each),
-                )
-                for each in found[: administration.PAGE]
-            ],
-            "next": f"{url}?{following}" if last else "",
-        }
-        return self._layout.page(request, people.render, text("People"), **context)
+        admin = self._administrator(request)
+        limit = admin.limit()
+        words = first(request.query, "q")
+        slug = first(request.query, "tenant")
+        tenants = [tenant for tenant, _ in admin.tenants()]
+        tenant = next((tenant for tenant in tenants if tenant.slug == slug), None)
+        profiles = admin.people(words, tenant, first(request.query, "after"))
+        page = profiles[: administration.PAGE]
+        url = request.root + PEOPLE
+        next_url = ""
+        if len(profiles) > len(page):
+            query = urlencode({"q": words, "tenant": slug, "after": page[-1].user.email})
+            next_url = f"{url}?{query}"
+        options = []
+        if limit is None:
+            options = [_option(tenant, slug) for tenant in tenants]
+        return self._layout.page(
+            request,
+            people.render,
+            text("People"),
+            path=url,
+            new=f"{url}/new",
+            q=words,
+            tenants=options,
+            rows=[_person_item(profile, url, limit) for profile in page],
+            next=next_url,
+        )
 
-    def show(self, request: wsgi.Request, error: DomainError | None = None) -> wsgi.Response:
+    def show(self, request: Request, error: DomainError | None = None) -> Response:
         """Show one user with roles, sessions, keys and history."""
-        id, admin = _id(request), self._administrator(request)
-        seen, tenants = admin.person(id), [tenant for tenant, _ in admin.tenants()]
-        members = [tenant for tenant in tenants if tenant.slug in seen.tenants]
-        places = [self._place(admin, seen, tenant) for tenant in members]
+        id = _id(request)
+        admin = self._administrator(request)
+        profile = admin.person(id)
+        user = profile.user
+        places = []
+        others = []
         if admin.limit() is None:
-            places.insert(0, self._place(admin, seen, None))
-        context: dict[str, Any] = {
-            "url": f"{request.root}{PEOPLE}/{id}",
-            "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
-            "person": seen,
-            "state": _state(seen),
-            "places": places,
-            "others": [_option(tenant) for tenant in tenants if tenant not in members],
-            "grantable": sorted(admin.grantable(None)),
-            "key_roles": sorted(current_identity().roles),
-            "sessions": [
-                Item(session=s, browser=browser_name(s.agent), seen=wsgi.time_tag(s.seen_at))
-                for s in admin.sessions(id)
-            ],
-            "keys": [_key_item(key, request.root) for key in admin.list_keys(id)],
-            "history": [account_sentence(change) for change in admin.history(id)],
-        }
-        title = seen.user.name or seen.user.email
-        return self._layout.form_page(request, person.render, title, error, **context)
+            places.append(self._place(admin, profile, None))
+        for tenant, _ in admin.tenants():
+            if tenant.slug in profile.tenants:
+                places.append(self._place(admin, profile, tenant))
+            else:
+                others.append(_option(tenant))
+        sessions = []
+        for session in admin.sessions(id):
+            browser = browser_name(session.agent)
+            seen = time_tag(session.seen_at)
+            sessions.append(Item(session=session, browser=browser, seen=seen))
+        link = Hyperlink(text("People"), request.root + PEOPLE)
+        return self._layout.form_page(
+            request,
+            person.render,
+            user.name or user.email,
+            error,
+            url=f"{link.href}/{id}",
+            trail=[link],
+            person=profile,
+            state=_state(profile),
+            places=places,
+            others=others,
+            grantable=sorted(admin.grantable(None)),
+            key_roles=sorted(current_identity().roles),
+            sessions=sessions,
+            keys=[_key_item(key, request.root) for key in admin.list_keys(id)],
+            history=[account_sentence(change) for change in admin.history(id)],
+        )
 
-    def change(self, request: wsgi.Request) -> wsgi.Response:
+    def change(self, request: Request) -> Response:
         """Perform the operation of a form."""
-        id, form, operation = _id(request), wsgi.sent_form(request), request.params["operation"]
+        id = _id(request)
+        form = sent_form(request)
+        operation = request.params["operation"]
         try:
             done = _perform(self._administrator(request), operation, id, form)
         except DomainError as err:
@@ -145,32 +162,36 @@ class AdministrationPages:
         return self._done(request, done, id)
 
     def ask(
-        self, request: wsgi.Request, form: Form = _EMPTY, error: DomainError | None = None
-    ) -> wsgi.Response:
+        self, request: Request, form: Texts = _EMPTY, error: DomainError | None = None
+    ) -> Response:
         """Show the form of an invitation."""
-        admin, slug = self._administrator(request), wsgi.first(form or request.query, "tenant")
-        context: dict[str, Any] = {
-            "action": request.root + PEOPLE,
-            "trail": [Hyperlink(text("People"), request.root + PEOPLE)],
-            "email": wsgi.first(form, "email"),
-            "name": wsgi.first(form, "name"),
-            "everywhere": admin.limit() is None,
-            "tenants": [_option(tenant, slug) for tenant, _ in admin.tenants()],
-            "roles": [
-                Item(name=role, held=role in form.get("role", ()))
-                for role in sorted(current_identity().roles)
-            ],
-        }
+        admin = self._administrator(request)
+        slug = first(form or request.query, "tenant")
+        chosen = form.get("role", ())
+        roles = sorted(current_identity().roles)
+        link = Hyperlink(text("People"), request.root + PEOPLE)
         return self._layout.form_page(
-            request, invite.render, text("Invite a user"), error, **context
+            request,
+            invite.render,
+            text("Invite a user"),
+            error,
+            action=link.href,
+            trail=[link],
+            email=first(form, "email"),
+            name=first(form, "name"),
+            everywhere=admin.limit() is None,
+            tenants=[_option(tenant, slug) for tenant, _ in admin.tenants()],
+            roles=[Item(name=role, held=role in chosen) for role in roles],
         )
 
-    def invite(self, request: wsgi.Request) -> wsgi.Response:
+    def invite(self, request: Request) -> Response:
         """Create an account or a membership."""
-        form, admin = wsgi.sent_form(request), self._administrator(request)
-        email, name = wsgi.first(form, "email").strip(), wsgi.first(form, "name").strip()
+        form = sent_form(request)
+        admin = self._administrator(request)
+        email = first(form, "email").strip()
+        name = first(form, "name").strip()
         try:
-            tenant = _tenant(wsgi.first(form, "tenant"), admin)
+            tenant = _tenant(first(form, "tenant"), admin)
             id, is_new, link = admin.invite(email, name, form.get("role", ()), tenant)
         except DomainError as err:
             return self.ask(request, form, err)
@@ -181,100 +202,127 @@ class AdministrationPages:
             notice = text("{email} had an account already, and is a member now.", email=email)
         return self._done(request, Done(notice, link, is_removed=is_new), id)
 
-    def _place(self, admin: Administrator, seen: Person, tenant: Tenant | None) -> Item:
+    def _place(self, admin: Administrator, profile: Person, tenant: Tenant | None) -> Item:
         """Return the form of the roles in a tenant, or everywhere.
 
         Roles that the administrator does not hold are fixed.
         """
-        held = seen.tenants[tenant.slug] if tenant else seen.user.roles
-        own = admin.grantable(tenant)
-        return Item(
-            slug=tenant.slug if tenant else "",
-            label=tenant.name or tenant.slug if tenant else text("In all tenants"),
-            roles=[
-                Item(name=role, held=role in held, fixed=role not in own)
-                for role in sorted({*self._roles, *held})
-            ],
-        )
+        place = Item(slug="", label=text("In all tenants"))
+        held = profile.user.roles
+        if tenant:
+            place = _option(tenant)
+            held = profile.tenants[tenant.slug]
+        grantable = admin.grantable(tenant)
+        place.roles = [
+            Item(name=role, held=role in held, fixed=role not in grantable)
+            for role in sorted({*self._roles, *held})
+        ]
+        return place
 
-    def _done(self, request: wsgi.Request, done: Done, id: UUID) -> wsgi.Response:
+    def _done(self, request: Request, done: Done, id: UUID) -> Response:
         """Redirect to the user, or show a link or a key once."""
-        url = f"{request.root}{PEOPLE}" + ("" if done.is_removed else f"/{id}")
-        if not done.link and not done.key:
-            return wsgi.flash(wsgi.redirect(url), done.notice)
-        value = done.key or application_uri(request.environ).rstrip("/") + reset_path(done.link)
-        context: dict[str, Any] = {"notice": done.notice, "value": value, "back": url}
-        return self._layout.page(request, secret.render, text("Shown only once"), **context)
+        url = request.root + PEOPLE
+        if not done.is_removed:
+            url += f"/{id}"
+        value = done.key
+        if done.link:
+            value = application_uri(request.environ).rstrip("/") + reset_path(done.link)
+        if not value:
+            return flash(redirect(url), done.notice)
+        return self._layout.page(
+            request,
+            secret.render,
+            text("Shown only once"),
+            notice=done.notice,
+            value=value,
+            back=url,
+        )
 
     # -- tenants -----------------------------------------------------------------------------------
 
     def list_tenants(
-        self, request: wsgi.Request, form: Form = _EMPTY, error: DomainError | None = None
-    ) -> wsgi.Response:
+        self, request: Request, form: Texts = _EMPTY, error: DomainError | None = None
+    ) -> Response:
         """Show all tenants that the user may see, and the form of a new one."""
-        admin, url = self._administrator(request), request.root + TENANTS
+        admin = self._administrator(request)
+        rows = []
+        for tenant, members in admin.tenants():
+            slug = tenant.slug
+            row = Item(title=tenant.name or slug, slug=slug, href="")
+            row.members = format_number(members)
+            row.people = f"{request.root}{PEOPLE}?tenant={slug}"
+            if self._tenant_root:
+                row.href = self._tenant_root(request, slug) + "/"
+            rows.append(row)
         may_create = admin.limit() is None
-        changes = admin.history(topic=administration.TENANTS) if may_create else ()
-        context: dict[str, Any] = {
-            "url": url,
-            "creates": may_create,
-            "slug": wsgi.first(form, "slug"),
-            "name": wsgi.first(form, "name"),
-            "rows": [
-                Item(
-                    title=tenant.name or tenant.slug,
-                    slug=tenant.slug,
-                    members=format_number(members),
-                    people=f"{request.root}{PEOPLE}?tenant={tenant.slug}",
-                    href=self._tenant_root(request, tenant.slug) + "/" if self._tenant_root else "",
-                )
-                for tenant, members in admin.tenants()
-            ],
-            "history": [account_sentence(change) for change in changes],
-        }
-        return self._layout.form_page(request, tenants.render, text("Tenants"), error, **context)
+        history = []
+        if may_create:
+            changes = admin.history(topic=administration.TENANTS)
+            history = [account_sentence(change) for change in changes]
+        return self._layout.form_page(
+            request,
+            tenants.render,
+            text("Tenants"),
+            error,
+            url=request.root + TENANTS,
+            creates=may_create,
+            slug=first(form, "slug"),
+            name=first(form, "name"),
+            rows=rows,
+            history=history,
+        )
 
-    def create_tenant(self, request: wsgi.Request) -> wsgi.Response:
+    def create_tenant(self, request: Request) -> Response:
         """Create a tenant."""
-        form = wsgi.sent_form(request)
-        slug, name = wsgi.first(form, "slug").strip(), wsgi.first(form, "name").strip()
+        form = sent_form(request)
+        slug = first(form, "slug").strip()
+        name = first(form, "name").strip()
         try:
             self._administrator(request).create_tenant(slug, name)
         except DomainError as err:
             return self.list_tenants(request, form, err)
-        return wsgi.flash(wsgi.redirect(request.root + TENANTS), text("Created."))
+        return flash(redirect(request.root + TENANTS), text("Created."))
 
     # -- keys --------------------------------------------------------------------------------------
 
-    def list_keys(self, request: wsgi.Request) -> wsgi.Response:
+    def list_keys(self, request: Request) -> Response:
         """Show a page of the keys that are not revoked."""
-        after = accounts.as_id(wsgi.first(request.query, "after"))
-        found = self._administrator(request).list_keys(after=after)
-        last = found[administration.PAGE - 1].id if len(found) > administration.PAGE else ""
-        context: dict[str, Any] = {
-            "keys": [_key_item(key, request.root) for key in found[: administration.PAGE]],
-            "next": f"{request.root}{KEYS}?after={last}" if last else "",
-            "url": request.root + KEYS,
-            "people": request.root + PEOPLE,
-        }
-        return self._layout.form_page(request, keys.render, text("API keys"), **context)
+        after = accounts.as_id(first(request.query, "after"))
+        api_keys = self._administrator(request).list_keys(after=after)
+        page = api_keys[: administration.PAGE]
+        url = request.root + KEYS
+        next_url = ""
+        if len(api_keys) > len(page):
+            next_url = f"{url}?after={page[-1].id}"
+        return self._layout.form_page(
+            request,
+            keys.render,
+            text("API keys"),
+            keys=[_key_item(key, request.root) for key in page],
+            next=next_url,
+            url=url,
+            people=request.root + PEOPLE,
+        )
 
-    def revoke_key(self, request: wsgi.Request) -> wsgi.Response:
+    def revoke_key(self, request: Request) -> Response:
         """Revoke a key."""
-        self._administrator(request).revoke_keys(wsgi.first(wsgi.sent_form(request), "key"))
-        return wsgi.flash(wsgi.redirect(request.root + KEYS), text("Revoked."))
+        key = first(sent_form(request), "key")
+        self._administrator(request).revoke_keys(key)
+        return flash(redirect(request.root + KEYS), text("Revoked."))
 
 
 # -- operations on one user ------------------------------------------------------------------------
 
 
-def _perform(admin: Administrator, operation: str, id: UUID, form: Form) -> Done:
+def _perform(admin: Administrator, operation: str, id: UUID, form: Texts) -> Done:
     """Perform an operation on a user. Raises NotFound for an unknown operation."""
-    tenant = _tenant(wsgi.first(form, "tenant"), admin)
+    tenant = _tenant(first(form, "tenant"), admin)
     match operation:
         case "roles":  # only boxes that the administrator has changed
-            chosen, before = set(form.get("role", ())), set(form.get("before", ()))
-            grant, revoke = sorted(chosen - before), sorted(before - chosen)
+            chosen = set(form.get("role", ()))
+            before = set(form.get("before", ()))
+            grant = sorted(chosen - before)
+            revoke = sorted(before - chosen)
             admin.change_roles(id, tenant, grant=grant, revoke=revoke)
             return Done(text("Saved."))
         case "leave":
@@ -288,38 +336,44 @@ def _perform(admin: Administrator, operation: str, id: UUID, form: Form) -> Done
             admin.set_disabled(id, False)
             return Done(text("Activated."))
         case "link":
-            if link := admin.create_reset(id):
+            link = admin.create_reset(id)
+            if link:
                 return Done(text("This link sets a new password, once, within an hour."), link)
             return Done(text("A link for a new password was sent to the user."))
         case "unlock":
             admin.unlock(id)
             return Done(text("Unlocked: failed sign-ins no longer count."))
         case "sessions":
-            session = wsgi.first(form, "session")
-            if session and accounts.as_id(session) is None:
+            session = first(form, "session")
+            session_id = accounts.as_id(session)
+            if session and session_id is None:
                 raise BadRequest(text("this session does not exist"))
-            admin.end_sessions(id, accounts.as_id(session))
+            admin.end_sessions(id, session_id)
             return Done(text("Signed out there."))
         case "create-key":
             return _create_key(admin, id, tenant, form)
         case "revoke-key":
-            admin.revoke_keys(wsgi.first(form, "key"))
+            admin.revoke_keys(first(form, "key"))
             return Done(text("Revoked."))
     raise NotFound(text("nothing is at this address"))
 
 
-def _create_key(admin: Administrator, id: UUID, tenant: Tenant | None, form: Form) -> Done:
-    roles, days = form.get("role", ()), wsgi.first(form, "days")
-    if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= 3650):
-        raise BadRequest(text("the number of days must be from 1 to 3650"))
-    lifetime, name = int(days) * 86_400.0 if days else None, wsgi.first(form, "name")
+def _create_key(admin: Administrator, id: UUID, tenant: Tenant | None, form: Texts) -> Done:
+    roles = form.get("role", ())
+    name = first(form, "name")
+    lifetime = None
+    days = first(form, "days")
+    if days:
+        if not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= 3650):
+            raise BadRequest(text("the number of days must be from 1 to 3650"))
+        lifetime = int(days) * 86_400.0
     key = admin.create_key(id, name, roles=roles, tenant=tenant, lifetime=lifetime)
     if not key:
         return Done(text("The key was sent to the user."))
     return Done(text("Send it as: Authorization: Bearer <key>"), key=key)
 
 
-def _id(request: wsgi.Request) -> UUID:
+def _id(request: Request) -> UUID:
     """Return the id in the path; one without a user if it is malformed."""
     return accounts.as_id(request.params["id"]) or UUID(int=0)
 
@@ -339,25 +393,41 @@ def _option(tenant: Tenant, chosen: str = "") -> Item:
     return Item(slug=tenant.slug, label=tenant.name or tenant.slug, chosen=tenant.slug == chosen)
 
 
-def _state(seen: Person) -> str:
-    return text("deactivated") if seen.user.disabled else text("active")
+def _person_item(profile: Person, url: str, limit: Tenant | None) -> Item:
+    """Return a user for the list. url: of the list."""
+    user = profile.user
+    item = Item(href=f"{url}/{user.id}", title=user.name or user.email, email=user.email)
+    roles = user.roles
+    if limit:
+        roles = profile.tenants[limit.slug]
+    item.roles = _roles_text(roles)
+    tenants = profile.tenants.items()
+    item.tenants = "; ".join(f"{slug}: {_roles_text(roles)}" for slug, roles in tenants)
+    item.state = _state(profile)
+    return item
 
 
-def _memberships(seen: Person) -> str:
-    return "; ".join(f"{slug}: {', '.join(roles) or '–'}" for slug, roles in seen.tenants.items())
+def _roles_text(roles: Sequence[str]) -> str:
+    return ", ".join(roles) or "–"
+
+
+def _state(profile: Person) -> str:
+    if profile.user.disabled:
+        return text("deactivated")
+    return text("active")
 
 
 def _key_item(key: credentials.ApiKey, root: str) -> Item:
     """Return a key for a template."""
-    state = "" if key.revoked_at is None else text("revoked")
-    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-        state = state or text("expired")
-    return Item(
-        key=key,
-        href=f"{root}{PEOPLE}/{key.user}",
-        roles=text("all") if key.roles is None else ", ".join(key.roles) or "–",
-        tenant=key.tenant or "–",
-        seen=wsgi.time_tag(key.seen_at, _DAY),
-        expires=wsgi.time_tag(key.expires_at, _DAY),
-        state=state,
-    )
+    item = Item(key=key, href=f"{root}{PEOPLE}/{key.user}", tenant=key.tenant or "–")
+    item.roles = text("all")
+    if key.roles is not None:
+        item.roles = _roles_text(key.roles)
+    item.seen = time_tag(key.seen_at, _DAY)
+    item.expires = time_tag(key.expires_at, _DAY)
+    item.state = ""
+    if key.revoked_at is not None:
+        item.state = text("revoked")
+    elif key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        item.state = text("expired")
+    return item
