@@ -14,6 +14,8 @@ from ..i18n import humanize, text
 from ..wsgi import user_zone
 
 AnyActions: TypeAlias = Actions[Any, Any, Any]
+Texts = Mapping[str, Sequence[str]]
+"""Field → the texts of its inputs; a "many" may have several."""
 
 
 class FormField(NamedTuple):

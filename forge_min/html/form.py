@@ -26,10 +26,7 @@ from ..errors import Conflict, ConstraintViolation, DomainError, Invalid
 from ..i18n import text
 from ..lazy import lazy_pattern
 from ..wsgi import Request, local_time, show_time, sign_form
-from .fields import Fields, FormField
-
-Texts = Mapping[str, Sequence[str]]
-"""Field → the texts of its inputs; a "many" may have several."""
+from .fields import Fields, FormField, Texts
 
 WRITE_ERRORS = (Conflict, ConstraintViolation, Invalid)
 """Errors that the page of a form shows, because the user can correct them."""

@@ -13,8 +13,7 @@ from ..errors import ConfigError
 from ..i18n import text
 from ..wsgi import Request, Response, Route, local_path, redirect
 from . import form
-from .fields import Fields
-from .form import Texts
+from .fields import Fields, Texts
 from .layout import DeclaredForm, Layout
 from .resource import ResourcePages
 

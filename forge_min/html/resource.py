@@ -36,8 +36,8 @@ from ..wsgi import (
 )
 from . import form, inputs, states
 from .cells import row_url
-from .fields import Fields, FormField, label_of
-from .form import WRITE_ERRORS, FormBase, Texts
+from .fields import Fields, FormField, Texts, label_of
+from .form import WRITE_ERRORS, FormBase
 from .inputs import CHOICE, Options
 from .layout import Hyperlink
 from .lists import show_outcome

@@ -28,8 +28,8 @@ from ..wsgi import (
 )
 from . import inputs
 from .cells import PagePaths, row_url
-from .fields import AnyActions, Fields, FormField, display_fields, input_fields, label_of
-from .form import WRITE_ERRORS, Notice, Texts, seal, unseal
+from .fields import AnyActions, Fields, FormField, Texts, display_fields, input_fields, label_of
+from .form import WRITE_ERRORS, Notice, seal, unseal
 from .inputs import SEARCH, Options, RelationChoices
 from .layout import Hyperlink, Layout, Render, messages_of
 from .lists import ListPage, Selection, export

@@ -14,7 +14,7 @@ from ...auth import accounts, administration, credentials, current_identity
 from ...errors import BadRequest, DomainError, NotFound
 from ...i18n import format_number, text
 from ...wsgi import Request, Response, Route, first, flash, redirect, sent_form, time_tag
-from ..form import Texts
+from ..fields import Texts
 from ..history import account_sentence
 from ..layout import KEYS, PEOPLE, TENANTS, Hyperlink, Layout
 from ..templates import invite, keys, people, person, secret, tenants

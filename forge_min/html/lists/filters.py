@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from ...fanout import iso_utc
 from ...i18n import text
 from ...wsgi import Raw, Request, first, hidden_inputs, join, tag, void
 from ..columns import listed_fields
-from ..fields import AnyActions, FormField, display_fields
+from ..fields import AnyActions, FormField, Texts, display_fields
 from ..form import moment_of
 from ..inputs import SEARCH, Options, RelationChoices, control, format_value, input_type, is_group
 
-QueryParams = Mapping[str, Sequence[str]]
 # Parameters of list pages.
 COLUMNS = "_columns"  # those that are chosen
 FROM = "_from"  # the number of the first row
@@ -55,9 +53,9 @@ class Filters:
         """
         return [self._filter(field, options) for field in self.fields]
 
-    def chips(self, options: Options) -> list[tuple[str, QueryParams]]:
+    def chips(self, options: Options) -> list[tuple[str, Texts]]:
         """Return each condition as a text, with the parameters of the list without it."""
-        chips: list[tuple[str, QueryParams]] = []
+        chips: list[tuple[str, Texts]] = []
         for name, values in self.params.items():
             if name in ("sort", *POSITION) or name.endswith(SEARCH):
                 continue
@@ -132,7 +130,7 @@ class Filters:
             step = "any"
         return void("input", type=type, name=name, step=step, value=value, aria_label=label)
 
-    def api_params(self) -> QueryParams:
+    def api_params(self) -> Texts:
         """Return the parameters in the API's format: local times become UTC."""
         params = {}
         for name, values in self.params.items():

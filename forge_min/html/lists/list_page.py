@@ -20,9 +20,9 @@ from ...i18n import format_number, text
 from ...wsgi import Raw, Request, Response, first, hidden_inputs, tag
 from ..cells import NUMBERS, Cells, PagePaths, csv_head, row_url
 from ..columns import MAX_COLUMNS, list_columns, listed_fields, title_column
-from ..fields import AnyActions, Fields, FormField, display_fields, label_of
+from ..fields import AnyActions, Fields, FormField, Texts, display_fields, label_of
 from ..inputs import SEARCH, Options
-from .filters import COLUMNS, FILTERS, FROM, POSITION, Filters, QueryParams
+from .filters import COLUMNS, FILTERS, FROM, POSITION, Filters
 
 
 class ListPage:
@@ -189,7 +189,7 @@ class ListPage:
         ]
         return item
 
-    def _url(self, params: QueryParams, **changed: str) -> str:
+    def _url(self, params: Texts, **changed: str) -> str:
         """Return the URL of the list with other parameters; the chosen columns stay."""
         request = self._request
         chosen = {COLUMNS: request.query.get(COLUMNS, ())}
@@ -197,11 +197,11 @@ class ListPage:
         query = _query({**params, **chosen, **changes})
         return request.root + request.path + query
 
-    def _without(self, *names: str) -> QueryParams:
+    def _without(self, *names: str) -> Texts:
         return {name: values for name, values in self._params.items() if name not in names}
 
 
-def _query(params: QueryParams) -> str:
+def _query(params: Texts) -> str:
     """Return the query of a URL, without the words of searches for a relation's targets."""
     params = {name: values for name, values in params.items() if not name.endswith(SEARCH)}
     query = urlencode(params, doseq=True)

@@ -16,8 +16,7 @@ from ...errors import NotFound, Unauthenticated
 from ...i18n import current_language, format_number, in_language, text
 from ...jobs import control
 from ...wsgi import Request, Response, first
-from ..fields import AnyActions, label_of
-from ..form import Texts
+from ..fields import AnyActions, Texts, label_of
 from ..layout import Hyperlink, Layout, messages_of
 from ..templates import outcome
 from ..titles import MISSING, titles_of_keys

@@ -24,8 +24,7 @@ from ...wsgi import (
     sent_form,
     sign_form,
 )
-from ..fields import AnyActions, label_of
-from ..form import Texts
+from ..fields import AnyActions, Texts, label_of
 from ..layout import Hyperlink, Layout, messages_of
 from ..templates import WORDS, selection
 from ..titles import MISSING, titles_of_keys
