@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace as Item
-from typing import Any
 from urllib.parse import urlencode
 
 from ..actions import Filter, ListQuery, Transition, quote
@@ -37,30 +36,43 @@ def show_home(layout: Layout, arrangement: Home, request: Request) -> Response:
 
     arrangement: that of the project.
     """
-    resources = {path: a for path, a in layout.resources.items() if a.may("read")}
+    root = request.root
+    resources = {path: actions for path, actions in layout.resources.items() if actions.may("read")}
     if not resources and current_identity() == ANONYMOUS:
         raise Unauthenticated(text("sign in first"))
-    waiting = [_waiting(a, request.root + path) for path, a in resources.items()]
+    waiting = [_waiting(actions, root + path) for path, actions in resources.items()]
     paths = layout.paths()
-    wanted = [paths[topic] for topic in arrangement.resources or paths]
-    counted = [path for path in wanted if path in resources]
-    context: dict[str, Any] = {
-        "waiting": [item for item in waiting if item],
-        "counts": [_count(resources[path], request.root + path) for path in counted],
-        "charts": _charts(layout, arrangement, request),
-        "changes": _changes(resources, request.root) if arrangement.changes else (),
-        "project": layout.project,
-        "readable": bool(resources),
-    }
-    return layout.page(request, home.render, text("Start"), **context)
+    counts = []
+    for topic in arrangement.resources or paths:
+        path = paths[topic]
+        if path in resources:
+            counts.append(_count(resources[path], root + path))
+    charts = _charts(layout, arrangement, request)
+    changes = []
+    if arrangement.changes:
+        changes = _changes(resources, root)
+    return layout.page(
+        request,
+        home.render,
+        text("Start"),
+        waiting=[item for item in waiting if item],
+        counts=counts,
+        charts=charts,
+        changes=changes,
+        project=layout.project,
+        readable=bool(resources),
+    )
 
 
 def _charts(layout: Layout, arrangement: Home, request: Request) -> list[Item]:
     """Return the first reports of the user that have a chart."""
-    charts, reports = [], layout.reports()
-    wanted = arrangement.reports or [*reports][:MAX_CHARTS]
-    for name in [name for name in wanted if name in reports]:
-        paths, zone = layout.paths(), str(user_zone())
+    charts = []
+    reports = layout.reports()
+    paths = layout.paths()
+    zone = str(user_zone())
+    for name in arrangement.reports or [*reports][:MAX_CHARTS]:
+        if name not in reports:
+            continue
         content = report_content(reports[name], name, paths, request.root, zone)
         if content["chart"]:
             url = f"{request.root}{REPORTS}/{name}"
@@ -70,14 +82,14 @@ def _charts(layout: Layout, arrangement: Home, request: Request) -> list[Item]:
 
 def _count(actions: AnyActions, url: str) -> Item:
     page = actions.list(ListQuery(limit=1, counted=True))
-    total = format_number(page.total or 0)
-    return Item(
-        label=label_of(actions.resource.topic),
-        url=url,
-        total=text("about {n}", n=total) if page.is_estimate else total,
-        new=f"{url}/new" if actions.may("create") else "",
-        add=text("New: {what}", what=label_of(actions.resource.event)),
-    )
+    count = Item(label=label_of(actions.resource.topic), url=url, new="")
+    count.total = format_number(page.total or 0)
+    if page.is_estimate:
+        count.total = text("about {n}", n=count.total)
+    if actions.may("create"):
+        count.new = f"{url}/new"
+    count.add = text("New: {what}", what=label_of(actions.resource.event))
+    return count
 
 
 def _waiting(actions: AnyActions, url: str) -> Item | None:
@@ -88,59 +100,61 @@ def _waiting(actions: AnyActions, url: str) -> Item | None:
 
     url: of the list.
     """
-    resource, user = actions.resource, current_identity().user
+    resource = actions.resource
     columns = resource.by_name
-    own: list[Transition] = []
+    transitions: list[Transition] = []
     waiting: set[str] = set()
-    for each in resource.transitions:
-        order = columns[each.column].choices.index
-        special = resource.roles(each.name) != resource.roles("update")
-        for state, following in each.steps.items() if special else ():
-            if order(following) > order(state) and actions.may(each.name):
-                own.append(each)
+    for transition in resource.transitions:
+        if resource.roles(transition.name) == resource.roles("update"):
+            continue
+        order = columns[transition.column].choices.index
+        for state, following in transition.steps.items():
+            if order(following) > order(state) and actions.may(transition.name):
+                transitions.append(transition)
                 waiting.add(state)
-    if not own:
+    if not transitions:
         return None
-    column, states = columns[own[0].column], sorted(waiting)
+    column = columns[transitions[0].column]
+    states = sorted(waiting)
     conditions = [Filter(column, "in", states)]
-    author, *more = {each.not_by for each in own}
-    if author in columns and not more:
-        other = f"({{}} or {quote(author)} is null)"
-        conditions.append(Filter(columns[author], "ne", user, other))
+    authors = {transition.not_by for transition in transitions}
+    author = authors.pop()
+    if author in columns and not authors:
+        condition = f"({{}} or {quote(author)} is null)"
+        conditions.append(Filter(columns[author], "ne", current_identity().user, condition))
     page = actions.list(ListQuery(tuple(conditions), limit=MAX_WAITING, counted=True))
     if not page.rows:
         return None
-    return Item(
-        label=text("Waiting for you: {what}", what=label_of(resource.topic)),
-        total=format_number(page.total or 0),
-        all=f"{url}?{urlencode({f'{column.name}[in]': ','.join(states)})}",
-        rows=[
-            Item(
-                title=name, url=row_url(url, actions.key_of(row)), state=text(column.value_of(row))
-            )
-            for row, name in zip(page.rows, titles(actions, page.rows), strict=True)
-        ],
-    )
+    item = Item(label=text("Waiting for you: {what}", what=label_of(resource.topic)), rows=[])
+    item.total = format_number(page.total or 0)
+    query = urlencode({f"{column.name}[in]": ",".join(states)})
+    item.all = f"{url}?{query}"
+    for row, title in zip(page.rows, titles(actions, page.rows), strict=True):
+        state = text(column.value_of(row))
+        item.rows.append(Item(title=title, url=row_url(url, actions.key_of(row)), state=state))
+    return item
 
 
 def _changes(resources: Mapping[str, AnyActions], root: str) -> list[Raw]:
     """Return the newest changes that the user may read, as sentences."""
-    entries = [
-        (entry, path, actions)
-        for path, actions in resources.items()
-        if actions.resource.auditable and actions.may("audit")
-        for entry in actions.recent_changes(MAX_CHANGES)
-    ]
-    newest = sorted(entries, key=lambda each: each[0].id, reverse=True)[:MAX_CHANGES]
+    entries = []
+    for path, actions in resources.items():
+        if actions.resource.auditable and actions.may("audit"):
+            for entry in actions.recent_changes(MAX_CHANGES):
+                entries.append((entry, path))
+    entries.sort(key=lambda pair: pair[0].id, reverse=True)
+    newest = entries[:MAX_CHANGES]
+    keys: dict[str, set[str]] = {}
+    for entry, path in newest:
+        keys.setdefault(path, set()).add(entry.key)
     links: dict[tuple[str, str], Raw] = {}
-    for path in {path for _, path, _ in newest}:
-        keys = {entry.key for entry, at, _ in newest if at == path}
-        for key, name in choices_of_keys(resources[path], keys):
-            links[path, key] = tag("a", name, href=row_url(root + path, key))
+    for path in keys:
+        for key, title in choices_of_keys(resources[path], keys[path]):
+            links[path, key] = tag("a", title, href=row_url(root + path, key))
     sentences = []
-    for entry, path, actions in newest:
+    for entry, path in newest:
+        kind = label_of(resources[path].resource.event)
         parts = {"user": tag("b", actor_of(entry)), "when": ago(entry.at)}
-        kind = label_of(actions.resource.event)
         parts["row"] = links.get((path, entry.key)) or tag("span", kind)
         sentences.append(sentence(_CHANGES[entry.operation], parts))
     return sentences

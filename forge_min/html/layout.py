@@ -39,7 +39,9 @@ _LIGHT = 0.179  # relative luminance above which black has more contrast than wh
 _KINDS = ("application/problem+json", "application/json", "text/html")  # of a problem
 HELP = "/-/help"
 REPORTS = "/-/reports"
-PEOPLE, TENANTS, KEYS = "/-/people", "/-/tenants", "/-/keys"
+PEOPLE = "/-/people"
+TENANTS = "/-/tenants"
+KEYS = "/-/keys"
 SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js", "/static/forge/idle.js")
 
 _RIGHT_TO_LEFT = ("ar", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi")
@@ -70,7 +72,9 @@ class Brand(NamedTuple):
 
     def css(self) -> str:
         """Return a stylesheet with the color, lighter on a dark page."""
-        strong = "#10151c" if luminance(self.color) > _LIGHT else "#ffffff"
+        strong = "#ffffff"
+        if luminance(self.color) > _LIGHT:
+            strong = "#10151c"
         return (
             f":root {{ --accent: {self.color}; --on-strong: {strong}; }}\n"
             "@media (prefers-color-scheme: dark) { :root {\n"
@@ -81,9 +85,15 @@ class Brand(NamedTuple):
 
 def luminance(color: str) -> float:
     """Return the relative luminance of "#rrggbb", from 0 (black) to 1 (WCAG 2.2)."""
-    channels = [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    result = 0.0
+    for start, weight in ((1, 0.2126), (3, 0.7152), (5, 0.0722)):
+        channel = int(color[start : start + 2], 16) / 255
+        if channel <= 0.04045:
+            channel /= 12.92
+        else:
+            channel = ((channel + 0.055) / 1.055) ** 2.4
+        result += weight * channel
+    return result
 
 
 class Home(NamedTuple):
@@ -132,12 +142,15 @@ class Layout:
     def __init__(
         self, brand: Brand, *, own: Render | None = None, stylesheets: Sequence[str] = ()
     ) -> None:
-        self.brand, self.project = brand, brand.name
+        self.brand = brand
+        self.project = brand.name
         self.groups: Mapping[str, Sequence[str]] = {}
         self.pages: dict[str, DeclaredPage] = {}
         self.resources: dict[str, AnyActions] = {}
-        colors = (BRAND_STYLESHEET,) if brand.color else ()
-        self._layout, self._sheets = own or layout.render, (*colors, *stylesheets)
+        self._layout = own or layout.render
+        self._sheets = [*stylesheets]
+        if brand.color:
+            self._sheets.insert(0, BRAND_STYLESHEET)
         self.help_roles: Sequence[str] = ()
         self.administration: tuple[Sequence[str], Sequence[str]] = ((), ())
         self.account: Account = lambda _: Raw()
@@ -152,23 +165,27 @@ class Layout:
             events after which the page reloads.
         """
         body = template(title=title, words=WORDS, **context)
-        root, language = request.root, current_language() or "en"
-        frame = Item(  # docs/develop/pages.md
-            project=self.project,
-            logo=f"{root}/static/{self.brand.logo}" if self.brand.logo else "",
-            language=language,
-            direction="rtl" if language.partition("-")[0] in _RIGHT_TO_LEFT else "ltr",
-            root=root,
-            stylesheets=[root + sheet for sheet in self._sheets],
-            scripts=join(tag("script", "", src=root + script, defer=True) for script in SCRIPTS),
-            groups=self.nav_groups(request),
-            flash=flashed(request),
-            account=self.account(request),
-        )
+        root = request.root
+        language = current_language() or "en"
+        frame = Item(project=self.project, root=root, language=language)  # docs/develop/pages.md
+        frame.direction = "ltr"
+        if language.partition("-")[0] in _RIGHT_TO_LEFT:
+            frame.direction = "rtl"
+        frame.logo = ""
+        if self.brand.logo:
+            frame.logo = f"{root}/static/{self.brand.logo}"
+        frame.stylesheets = [root + sheet for sheet in self._sheets]
+        scripts = [tag("script", "", src=root + script, defer=True) for script in SCRIPTS]
+        frame.scripts = join(scripts)
+        frame.groups = self.nav_groups(request)
+        frame.flash = flashed(request)
+        frame.account = self.account(request)
         stream = {name: context.get(name, "") for name in ("live", "events", "trail")}
         document = self._layout(title=title, body=Raw(body), frame=frame, words=WORDS, **stream)
         response = html_response(document, status, [("Cache-Control", "no-store")])
-        return without_flash(response) if frame.flash else response
+        if frame.flash:
+            response = without_flash(response)
+        return response
 
     def form_page(
         self,
@@ -180,7 +197,9 @@ class Layout:
     ) -> Response:
         """Return a page with forms: their token, and the error of the one that was sent."""
         context = {"token": csrf_field(request), "problem": messages_of(error), **context}
-        status = status_of(error) if error else 200
+        status = 200
+        if error:
+            status = status_of(error)
         response = self.page(request, template, title, status, **context)
         if isinstance(error, TooManyAttempts):
             response.headers.append(("Retry-After", str(error.retry_after)))
@@ -192,29 +211,36 @@ class Layout:
         Lists and pages that no group names follow, then reports and the manual.
         """
         links = self._links(request)
-        grouped = {name for group in self.groups.values() for name in group}
-        groups = [
-            (text(label), [links[name] for name in names if name in links])
-            for label, names in self.groups.items()
-        ]
-        more = {REPORTS: text("Reports")} if self.reports() else {}
-        if self.may_read_help():
-            more[HELP] = text("Help")
+        groups = []
+        grouped = set[str]()
+        for label, names in self.groups.items():
+            places = [links[name] for name in names if name in links]
+            groups.append(Item(label=text(label), places=places))
+            grouped.update(names)
         others = [link for name, link in links.items() if name not in grouped]
-        groups.append(("", others + _hyperlinks(request, more)))
-        groups.append((text("Administration"), self._administration_places(request)))
-        return [Item(label=label, places=places) for label, places in groups if places]
+        labels = {}
+        if self.reports():
+            labels[REPORTS] = text("Reports")
+        if self.may_read_help():
+            labels[HELP] = text("Help")
+        others += _hyperlinks(request, labels)
+        groups.append(Item(label="", places=others))
+        places = self._administration_places(request)
+        groups.append(Item(label=text("Administration"), places=places))
+        return [group for group in groups if group.places]
 
     def _links(self, request: Request) -> dict[str, Hyperlink]:
         """Return the links to lists, by topic, and to pages, by path, that the user may read."""
         links = {}
         for path, actions in self.resources.items():
             if actions.may("read"):
-                topic, here = actions.resource.topic, f"{request.path}/".startswith(f"{path}/")
+                topic = actions.resource.topic
+                here = f"{request.path}/".startswith(f"{path}/")
                 links[topic] = Hyperlink(label_of(topic), request.root + path, here)
         for path, page in self.pages.items():
             if not page.roles or current_identity().has_one_of(page.roles):
-                links[path] = Hyperlink(text(page.title), request.root + path, request.path == path)
+                here = request.path == path
+                links[path] = Hyperlink(text(page.title), request.root + path, here)
         return links
 
     def _administration_places(self, request: Request) -> list[Hyperlink]:
@@ -228,12 +254,19 @@ class Layout:
 
     def declared_reports(self) -> dict[str, AnyActions]:
         """Return the actions of the resource of each report, by its name."""
-        return {n: actions for actions in self.resources.values() for n in actions.resource.reports}
+        declared = {}
+        for actions in self.resources.values():
+            for name in actions.resource.reports:
+                declared[name] = actions
+        return declared
 
     def reports(self) -> dict[str, AnyActions]:
         """Return those of the reports that the user may read."""
-        declared = self.declared_reports().items()
-        return {n: actions for n, actions in declared if actions.may(actions.report_operation(n))}
+        readable = {}
+        for name, actions in self.declared_reports().items():
+            if actions.may(actions.report_operation(name)):
+                readable[name] = actions
+        return readable
 
     def may_read_help(self) -> bool:
         """Return whether the current identity may read the manual of the application."""
@@ -246,8 +279,11 @@ class Layout:
 
 def _hyperlinks(request: Request, labels: Mapping[str, str]) -> list[Hyperlink]:
     """Return links. labels: by path."""
-    root, here = request.root, request.path
-    return [Hyperlink(label, root + path, here.startswith(path)) for path, label in labels.items()]
+    links = []
+    for path, label in labels.items():
+        here = request.path.startswith(path)
+        links.append(Hyperlink(label, request.root + path, here))
+    return links
 
 
 _ADVICE = {
@@ -264,7 +300,8 @@ def messages_of(error: DomainError | None) -> str:
     """Return the messages of an error in one line, "" without one."""
     if error is None:
         return ""
-    return "; ".join(e.message for e in getattr(error, "errors", ())) or text(error.message)
+    messages = [field_error.message for field_error in getattr(error, "errors", ())]
+    return "; ".join(messages) or text(error.message)
 
 
 class ProblemPages:
@@ -278,7 +315,9 @@ class ProblemPages:
     def __init__(
         self, layout: Layout, prefix: str, sign_in: Callable[[Request], Response] | None = None
     ) -> None:
-        self._layout, self._prefix, self._sign_in = layout, prefix + "/", sign_in
+        self._layout = layout
+        self._prefix = f"{prefix}/"
+        self._sign_in = sign_in
 
     def __call__(self, request: Request, response: Response) -> Response:
         """Return the response, or its problem as a page of the same status."""
@@ -294,10 +333,13 @@ class ProblemPages:
         if document["code"] == Unauthenticated.default_code and self._sign_in:
             return with_csrf_cookie(request, self._sign_in(request))
         context = {name: document[name] for name in ("detail", "code", "request_id")}
-        later = _LATER if response.status >= 500 else ""
-        context["advice"] = text(_ADVICE.get(response.status, later))
+        advice = _ADVICE.get(response.status, "")
+        if response.status >= 500:
+            advice = _LATER
+        context["advice"] = text(advice)
+        context["home"] = f"{request.root}/"
+        title = document["title"]
         with as_identity(request.identity or current_identity()):  # the navigation depends on it
-            context |= {"title": document["title"], "home": f"{request.root}/"}
-            page = self._layout.page(request, problem.render, status=response.status, **context)
+            page = self._layout.page(request, problem.render, title, response.status, **context)
         page.headers += [header for header in headers if header[0] not in _PAGE_HEADERS]
         return page

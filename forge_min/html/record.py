@@ -40,54 +40,55 @@ def details(
 
     fields: all fields of the resource.
     """
-    hidden = actions.hidden()
-    key = actions.resource.key
-    ours = {"version", "deleted_at", *([key.name] if key.type == "uuid" else [])}
-    shown = [f for f in fields if f.name not in {*hidden, *ours}]
+    resource = actions.resource
+    left_out = {*actions.hidden(), "version", "deleted_at"}
+    if resource.key.type == "uuid":
+        left_out.add(resource.key.name)
+    shown = [field for field in fields if field.name not in left_out]
     cells = Cells(actions, [row], shown, paths, root)
-    return {
-        "fields": [Item(label=f.label, kind=f.kind, value=cells.show(row, f)) for f in shown],
-        "related": _related(actions, row, paths, root),
-        "history": _history(actions, fields, row) if actions.resource.auditable else (),
-    }
+    context: dict[str, Any] = {"history": ()}
+    context["fields"] = [
+        Item(label=field.label, kind=field.kind, value=cells.show(row, field)) for field in shown
+    ]
+    context["related"] = _related(actions, row, paths, root)
+    if resource.auditable:
+        context["history"] = _history(actions, fields, row)
+    return context
 
 
 def _related(actions: AnyActions, row: Any, paths: PagePaths, root: str) -> list[Item]:
     """Return the rows of other resources that refer to this one."""
     sections = []
     for relation in actions.resource.relations:
-        target, path = actions.registry.actions[relation.target], paths.get(relation.target)
-        refers = relation.kind in ("has_many", "has_one")
-        if refers and path and target.may("read") and relation.column not in target.hidden():
+        if relation.kind not in ("has_many", "has_one") or not paths.get(relation.target):
+            continue
+        target = actions.registry.actions[relation.target]
+        if target.may("read") and relation.column not in target.hidden():
             sections.append(_section(relation, actions.key_of(row), target, paths, root))
     return sections
 
 
 def _section(relation: Relation, key: Any, target: AnyActions, paths: PagePaths, root: str) -> Item:
     """Return the first rows that refer to a key by the column of a relation."""
-    same = (Filter(target.resource.by_name[relation.column], "eq", key),)
-    page = target.list(ListQuery(same, limit=MAX_ROWS, counted=True))
-    fields = [f for f in list_columns(target) if f.name != relation.column][:MAX_COLUMNS]
-    cells, path = Cells(target, page.rows, fields, paths, root), root + paths[relation.target]
-    query = "?" + urlencode({relation.column: str(key)})
-    may_add = target.may("create") and relation.column not in target.refused()
-    full = relation.kind == "has_one" and page.rows
-    return Item(
-        label=label_of(relation.name),
-        total=page.total,
-        all=path + query,
-        has_more=(page.total or 0) > MAX_ROWS,
-        add=f"{path}/new{query}" if may_add and not full else "",
-        heads=[label_of(target.resource.event), *(f.label for f in fields)],
-        rows=[
-            Item(
-                href=row_url(path, target.key_of(row)),
-                title=title,
-                cells=[Item(label=f.label, value=cells.show(row, f)) for f in fields],
-            )
-            for row, title in zip(page.rows, cells.titles(page.rows), strict=True)
-        ],
-    )
+    name = relation.column
+    condition = Filter(target.resource.by_name[name], "eq", key)
+    page = target.list(ListQuery((condition,), limit=MAX_ROWS, counted=True))
+    fields = [field for field in list_columns(target) if field.name != name][:MAX_COLUMNS]
+    cells = Cells(target, page.rows, fields, paths, root)
+    path = root + paths[relation.target]
+    query = urlencode({name: str(key)})
+    section = Item(label=label_of(relation.name), total=page.total, add="", rows=[])
+    section.all = f"{path}?{query}"
+    section.has_more = (page.total or 0) > MAX_ROWS
+    is_full = relation.kind == "has_one" and page.rows
+    if not is_full and target.may("create") and name not in target.refused():
+        section.add = f"{path}/new?{query}"
+    section.heads = [label_of(target.resource.event), *(field.label for field in fields)]
+    for row, title in zip(page.rows, cells.titles(page.rows), strict=True):
+        href = row_url(path, target.key_of(row))
+        values = [Item(label=field.label, value=cells.show(row, field)) for field in fields]
+        section.rows.append(Item(href=href, title=title, cells=values))
+    return section
 
 
 # -- history ---------------------------------------------------------------------------------------
@@ -98,11 +99,11 @@ def _history(actions: AnyActions, fields: Fields, row: Any) -> Sequence[Item]:
         page = actions.audit_log(actions.key_of(row), limit=MAX_ENTRIES)
     except (Unauthenticated, Forbidden):
         return ()
-    shown = _Shown(actions, fields, page.rows)
-    return [_entry(entry, shown) for entry in page.rows]
+    formatter = _ChangeFormatter(actions, fields, page.rows)
+    return [_entry(entry, formatter) for entry in page.rows]
 
 
-class _Shown:
+class _ChangeFormatter:
     """The values of changes as text. Keys of related rows are shown as their titles."""
 
     def __init__(self, actions: AnyActions, fields: Fields, entries: Sequence[Any]) -> None:
@@ -111,44 +112,55 @@ class _Shown:
         for name, field in self._fields.items():
             if field.relation is None or field.kind == "many":
                 continue
-            keys = {str(key) for e in entries for key in e.changes.get(name, ()) if key is not None}
+            values = [key for entry in entries for key in entry.changes.get(name, ())]
+            keys = {str(key) for key in values if key is not None}
             if keys:
+                target = actions.registry.actions[field.relation.target]
                 with suppress(Unauthenticated, Forbidden):
-                    target = actions.registry.actions[field.relation.target]
-                    for value, label in choices_of_keys(target, keys):
-                        self._titles[name, value] = label
+                    for key, title in choices_of_keys(target, keys):
+                        self._titles[name, key] = title
 
     def label(self, name: str) -> str:
-        return self._fields[name].label if name in self._fields else label_of(name)
+        if name in self._fields:
+            return self._fields[name].label
+        return label_of(name)
 
     def value(self, name: str, value: object) -> str:
         if value is None or value == "":
             return MISSING
-        kind = self._fields[name].kind if name in self._fields else ""
-        if kind in ("date", "datetime"):
-            with suppress(ValueError):
-                day = datetime.fromisoformat(str(value))
-                return show_time(day) if kind == "datetime" else show_date(day)
+        kind = ""
+        if name in self._fields:
+            kind = self._fields[name].kind
+        with suppress(ValueError):
+            if kind == "date":
+                return show_date(datetime.fromisoformat(str(value)))
+            if kind == "datetime":
+                return show_time(datetime.fromisoformat(str(value)))
         if kind == "json":
-            shown = beginning_of_json(value, _MAX_VALUE)
+            value_text = beginning_of_json(value, _MAX_VALUE)
         else:
-            shown = self._titles.get((name, str(value))) or plain_text(kind, value)
-        return shown if len(shown) <= _MAX_VALUE else shown[: _MAX_VALUE - 1] + "…"
+            value_text = self._titles.get((name, str(value))) or plain_text(kind, value)
+        if len(value_text) > _MAX_VALUE:
+            value_text = value_text[: _MAX_VALUE - 1] + "…"
+        return value_text
 
 
-def _entry(entry: Any, shown: _Shown) -> Item:
+def _entry(entry: Any, formatter: _ChangeFormatter) -> Item:
     """Return an entry of the history as a sentence, and its changes if they are several."""
-    changes = [
-        Item(label=shown.label(name), before=shown.value(name, old), after=shown.value(name, new))
-        for name, (old, new) in entry.changes.items()
-        if entry.operation == "update"  # the first values are not changes
-    ]
+    changes = []
+    if entry.operation == "update":  # the first values are not changes
+        for name, (old, new) in entry.changes.items():
+            change = Item(label=formatter.label(name))
+            change.before = formatter.value(name, old)
+            change.after = formatter.value(name, new)
+            changes.append(change)
     parts: dict[str, str] = {"user": tag("b", actor_of(entry)), "when": ago(entry.at)}
     message = _SENTENCES[entry.operation]
     if len(changes) == 1:
-        (change,), message = changes, _ONE_CHANGE
-        parts |= {"field": change.label, "before": tag("del", change.before)}
-        parts |= {"after": tag("ins", change.after)}
-        changes = []
+        change = changes.pop()
+        message = _ONE_CHANGE
+        parts["field"] = change.label
+        parts["before"] = tag("del", change.before)
+        parts["after"] = tag("ins", change.after)
     parts["what"] = ", ".join(change.label for change in changes)
     return Item(sentence=sentence(message, parts), reason=entry.reason, changes=changes)

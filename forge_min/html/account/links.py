@@ -30,7 +30,9 @@ class AccountLinks:
     """
 
     def __init__(self, mailer: Mailer, project: str, own: Callable[..., object] | None) -> None:
-        self._mailer, self._project, self._own = mailer, project, own
+        self._mailer = mailer
+        self._project = project
+        self._own = own
 
     @property
     def is_configured(self) -> bool:
@@ -57,7 +59,9 @@ class AccountLinks:
         for a key without mail.
         """
         args: dict[str, Any] = {"id": str(uuid4()), "root": root, "language": current_language()}
-        args |= {"email": signing.plain_email(email), "invites": invites, "joins": joins}
+        args["email"] = signing.plain_email(email)
+        args["invites"] = invites
+        args["joins"] = joins
         if key is not None:
             args["key"] = key
             if not self._mailer.is_configured:
@@ -79,7 +83,9 @@ class AccountLinks:
             self._send_key(conn, user, args)
             return
         invites = args["invites"]
-        lifetime = administration.INVITATION if invites else signing.RESET
+        lifetime = signing.RESET
+        if invites:
+            lifetime = administration.INVITATION
         secret = signing.create_reset(
             conn,
             user.id,
@@ -99,14 +105,10 @@ class AccountLinks:
                 subject = text("Your account at {project}", project=self._project)
                 reason = text("An administrator invites {email}.", email=user.email)
                 valid = text("The link is valid once, within 7 days.")
-            context = {
-                "title": subject,
-                "reason": reason,
-                "url": self._mailer.site + args["root"] + path,
-                "valid": valid,
-                "words": WORDS,
-            }
-            body, document = mail_text.render(**context), mail.render(**context)
+            url = self._mailer.site + args["root"] + path
+            context = {"title": subject, "reason": reason, "url": url, "valid": valid}
+            body = mail_text.render(words=WORDS, **context)
+            document = mail.render(words=WORDS, **context)
             self._mailer.send(Message(args["id"], user.email, subject, body, document))
 
     def _send_key(
