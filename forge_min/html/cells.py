@@ -36,15 +36,20 @@ class Cells:
     def __init__(
         self, actions: AnyActions, rows: Sequence[Any], fields: Fields, paths: PagePaths, root: str
     ) -> None:
-        self._actions, self._fields, self._paths, self._root = actions, fields, paths, root
+        self._actions = actions
+        self._fields = fields
+        self._paths = paths
+        self._root = root
         self._related: dict[str, Mapping[Any, Any]] = {}
         self._titles: dict[tuple[str, Any], str] = {}  # by topic and key of a related row
         for relation in [field.relation for field in fields if field.relation]:
             with suppress(DomainError):  # a user without the permission sees the keys
                 self._related |= actions.related(rows, [relation.name])
-                target, found = self._target(relation), self._all(relation)
-                keys = [(relation.target, target.key_of(row)) for row in found]
-                self._titles |= zip(keys, titles(target, found), strict=True)
+                related = self._related[relation.name].values()
+                targets = [target for entry in related for target in _listed(entry)]
+                target_actions = self._target(relation)
+                keys = [(relation.target, target_actions.key_of(target)) for target in targets]
+                self._titles |= zip(keys, titles(target_actions, targets), strict=True)
 
     def titles(self, rows: Sequence[Any]) -> list[str]:
         """Return the titles of the rows themselves."""
@@ -54,8 +59,10 @@ class Cells:
         """Return one value as HTML."""
         if field.relation is not None and field.relation.name in self._related:
             related = self._related[field.relation.name][self._actions.key_of(row)]
-            links = [self._link(field.relation, target_row) for target_row in _listed(related)]
-            return Raw(", ".join(links)) if links else _EMPTY
+            links = [self._link(field.relation, target) for target in _listed(related)]
+            if links:
+                return Raw(", ".join(links))
+            return _EMPTY
         if field.column is None:
             return _EMPTY
         return format_html(field.kind, field.value(row))
@@ -66,21 +73,22 @@ class Cells:
 
     def _csv_cells(self, row: Any, field: FormField) -> list[str]:
         """Return the value of a field, followed by the label of its target if it is a relation."""
-        value, relation = _csv_value(field.kind, field.value(row)), field.relation
+        value = _csv_value(field.kind, field.value(row))
+        relation = field.relation
         if relation is None:
             return [value]
-        related = self._related.get(relation.name, {}).get(self._actions.key_of(row))
-        return [value, "" if related is None else _csv_text(self._title(relation, related))]
-
-    def _all(self, relation: Relation) -> list[Any]:
-        """The related rows of all rows."""
-        return [row for each in self._related[relation.name].values() for row in _listed(each)]
+        label = ""
+        target = self._related.get(relation.name, {}).get(self._actions.key_of(row))
+        if target is not None:
+            label = _csv_text(self._title(relation, target))
+        return [value, label]
 
     def _title(self, relation: Relation, row: Any) -> str:
         return self._titles[relation.target, self._target(relation).key_of(row)]
 
     def _link(self, relation: Relation, row: Any) -> Raw:
-        path, title = self._paths.get(relation.target), self._title(relation, row)
+        title = self._title(relation, row)
+        path = self._paths.get(relation.target)
         if path is None:
             return tag("span", title)
         href = row_url(self._root + path, self._target(relation).key_of(row))
@@ -92,7 +100,11 @@ class Cells:
 
 def _listed(related: Any) -> list[Any]:
     """A row, several or None as a list."""
-    return related if isinstance(related, list) else [related] if related is not None else []
+    if related is None:
+        return []
+    if isinstance(related, list):
+        return related
+    return [related]
 
 
 def row_url(path: str, key: object, *more: str) -> str:
@@ -128,11 +140,12 @@ def format_html(kind: str, value: object) -> Raw:
 
 def _json(value: object) -> Raw:
     """Return a value of JSON, or the beginning of a long one."""
-    written = beginning_of_json(value, _MAX_JSON)
-    if len(written) <= _MAX_JSON:
-        return tag("pre", written)
+    document = beginning_of_json(value, _MAX_JSON)
+    if len(document) <= _MAX_JSON:
+        return tag("pre", document)
+    beginning = tag("pre", document[:_MAX_JSON])
     note = tag("p", text("The value continues; this is its beginning."), class_="help")
-    return join([tag("pre", written[:_MAX_JSON]), note])
+    return join([beginning, note])
 
 
 def beginning_of_json(value: object, size: int) -> str:
@@ -140,19 +153,22 @@ def beginning_of_json(value: object, size: int) -> str:
 
     PERF: to write the rest would hold the GIL, for 0.1 s a megabyte.
     """
-    written = ""
-    for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
-        written += part
-        if len(written) > size:
+    document = ""
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=2)
+    for part in encoder.iterencode(value):
+        document += part
+        if len(document) > size:
             break
-    return written
+    return document
 
 
 def csv_head(fields: Fields) -> list[str]:
     """Return the names of CSV columns: the key of a relation is followed by its target's label."""
     head = []
     for field in fields:
-        head += [field.name, field.relation.name] if field.relation else [field.name]
+        head.append(field.name)
+        if field.relation:
+            head.append(field.relation.name)
     return head
 
 
@@ -163,9 +179,13 @@ def _csv_value(kind: str, value: object) -> str:
     if kind == "json" or isinstance(value, list):
         return _csv_text(json.dumps(value, ensure_ascii=False))
     value_text = to_text(value)
-    return _csv_text(value_text) if kind in _TEXTS else value_text
+    if kind in _TEXTS:
+        value_text = _csv_text(value_text)
+    return value_text
 
 
 def _csv_text(value: str) -> str:
     """Return a text as a CSV cell that no spreadsheet evaluates as a formula."""
-    return "'" + value if value.startswith(_FORMULAS) else value
+    if value.startswith(_FORMULAS):
+        value = "'" + value
+    return value

@@ -16,12 +16,13 @@ _SYSTEM = ("version", "created_at", "updated_at", "deleted_at", "created_by")
 def listed_fields(actions: AnyActions) -> list[FormField]:
     """Return the columns that lists may show, without system times and plain UUIDs."""
     hidden = {*actions.hidden(), *_SYSTEM}
-    return [
-        field
-        for field in display_fields(actions.resource)
-        if field.column is not None and field.name not in hidden
-        if field.kind != "uuid" or field.relation is not None
-    ]
+    fields = []
+    for field in display_fields(actions.resource):
+        if field.column is None or field.name in hidden:
+            continue
+        if field.kind != "uuid" or field.relation is not None:
+            fields.append(field)
+    return fields
 
 
 def list_columns(actions: AnyActions, chosen: Sequence[str] = ()) -> list[FormField]:
@@ -33,15 +34,23 @@ def list_columns(actions: AnyActions, chosen: Sequence[str] = ()) -> list[FormFi
     fields = listed_fields(actions)
     if chosen:
         return [field for field in fields if field.name in chosen]
-    titled = {p.column for p in parts_of(actions.title_template()) if not p.relation}
-    times = [f for f in display_fields(actions.resource) if f.name == "updated_at"]
-    short = [f for f in fields if f.kind not in _LONG and f.name not in titled]
-    return (short + times)[:MAX_COLUMNS]
+    left_out = _columns_of_title(actions)
+    columns = [f for f in fields if f.kind not in _LONG and f.name not in left_out]
+    columns += [f for f in display_fields(actions.resource) if f.name == "updated_at"]
+    return columns[:MAX_COLUMNS]
 
 
 def title_column(actions: AnyActions) -> Column | None:
     """Return the first column of the resource itself in its title that the identity may see."""
     hidden = actions.hidden()
-    columns = {c.name: c for c in actions.resource.columns if c.name not in hidden}
-    own = [p.column for p in parts_of(actions.title_template()) if not p.relation]
-    return next((columns[name] for name in own if name in columns), None)
+    columns = actions.resource.by_name
+    for name in _columns_of_title(actions):
+        if name in columns and name not in hidden:
+            return columns[name]
+    return None
+
+
+def _columns_of_title(actions: AnyActions) -> list[str]:
+    """Return the names of the columns of the resource itself in its title."""
+    parts = parts_of(actions.title_template())
+    return [part.column for part in parts if not part.relation]

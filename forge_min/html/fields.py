@@ -56,24 +56,32 @@ class FormField(NamedTuple):
         """The label in the current language."""
         if self.column and self.column.label:
             return text(self.column.label)
+        if self.relation:
+            return label_of(self.relation.name)
         name = self.name.partition("[")[0]  # without an operator
-        return label_of(self.relation.name if self.relation else name)
+        return label_of(name)
 
     @property
     def help(self) -> str:
         """The help sentence in the current language, "" without one."""
-        sentences = [text(self.column.help)] if self.column else []
+        sentences = []
+        if self.column and self.column.help:
+            sentences.append(text(self.column.help))
         if self.kind == "datetime":
             sentences.append(text("Time zone: {zone}", zone=user_zone()))
         elif self.kind in ("string[]", "int[]"):
             sentences.append(text("One value per line."))
-        return " ".join(filter(None, sentences))
+        return " ".join(sentences)
 
     @property
     def placeholder(self) -> str:
         """The placeholder of an empty input."""
-        usual = text("H:MM:SS") if self.kind == "duration" else ""
-        return text(self.column.placeholder) or usual if self.column else usual
+        placeholder = ""
+        if self.column:
+            placeholder = text(self.column.placeholder)
+        if self.kind == "duration":
+            placeholder = placeholder or text("H:MM:SS")
+        return placeholder
 
     def value(self, row: Any) -> Any:
         """Return the value of the field's column in a row."""
@@ -93,14 +101,21 @@ def input_fields(resource: Resource[Any]) -> tuple[FormField, ...]:
     """Return the fields that a create accepts, in the order of the schema, without states."""
     states = {transition.column for transition in resource.transitions}
     columns = resource.by_name
-    relations = {r.column if r.kind == "belongs_to" else r.field: r for r in resource.relations}
+    relations = {}
+    for relation in resource.relations:
+        name = relation.field
+        if relation.kind == "belongs_to":
+            name = relation.column
+        relations[name] = relation
     fields = []
     for name, (kind, rules) in rules_of(resource.check).items():
         if name in states:
             continue
+        immutable = name == resource.key.name
         column = columns.get(name)
-        immutable = name == resource.key.name or column is not None and column.immutable
-        kind = column.type if column else kind
+        if column is not None:
+            kind = column.type
+            immutable = immutable or column.immutable
         fields.append(FormField(name, kind, rules, relations.get(name), column, immutable))
     return tuple(fields)
 

@@ -69,9 +69,11 @@ def posted(fields: Fields, pairs: Texts) -> dict[str, list[str]]:
     result = {}
     for field in fields:
         if field.name in pairs:
-            sent = [_LINE_END.sub("\n", value) for value in pairs[field.name]]
-            strip = str if field.kind in ("string", "text", "string[]") else str.strip
-            result[field.name] = [value for value in sent if strip(value)]
+            texts = [_LINE_END.sub("\n", value) for value in pairs[field.name]]
+            if field.kind in ("string", "text", "string[]"):
+                result[field.name] = [value for value in texts if value]
+            else:
+                result[field.name] = [value for value in texts if value.strip()]
     return result
 
 
@@ -85,29 +87,36 @@ def data_of(fields: Fields, texts: Texts, seen: Texts | None = None) -> dict[str
         entered = texts.get(field.name)
         if entered is None:
             continue
-        if field.kind == "many":
-            keys = list(entered)
-            data[field.name] = keys if seen is None else KeyChanges(keys, seen[field.name])
+        name = field.name
+        if field.kind == "many" and seen is not None:
+            data[name] = KeyChanges(list(entered), seen[name])
+        elif field.kind in ("many", "enum[]"):
+            data[name] = list(entered)
         elif field.kind.endswith("[]"):
-            data[field.name] = list(entered) if field.choices else _value(field, "".join(entered))
+            data[name] = _value(field, "".join(entered))
         elif entered:
-            data[field.name] = _value(field, entered[0])
+            data[name] = _value(field, entered[0])
         elif field.is_box:
-            data[field.name] = False
+            data[name] = False
         elif seen is not None or not field.required:
-            data[field.name] = None
+            data[name] = None
     return data
 
 
 def errors_of(error: DomainError, fields: Fields) -> dict[str, list[str]]:
     """Return the messages of an error by field; "" if it is not of `fields`."""
-    result, names = dict[str, list[str]](), {field.name for field in fields}
+    result: dict[str, list[str]] = {}
+    names = {field.name for field in fields}
     for field_error in getattr(error, "errors", ()):  # a ConstraintViolation has none
-        name = field_error.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
-        known = name in names
-        message = text("is required") if field_error.code == "required" else field_error.message
-        message = message if known else f"{name}: {field_error.message}"
-        result.setdefault(name if known else "", []).append(message)
+        pointer, _, _ = field_error.pointer[1:].partition("/")
+        name = pointer.replace("~1", "/").replace("~0", "~")
+        message = field_error.message
+        if name not in names:
+            message = f"{name}: {message}"
+            name = ""
+        elif field_error.code == "required":
+            message = text("is required")
+        result.setdefault(name, []).append(message)
     return result or {"": [text(error.message)]}
 
 
@@ -127,7 +136,9 @@ def moment_of(entered: str) -> datetime | None:
     return None
 
 
-THEIRS, MINE = "theirs", "mine"  # the values of a choice
+# The values of a choice.
+THEIRS = "theirs"
+MINE = "mine"
 _MAC = 32  # bytes of HMAC-SHA256
 
 
@@ -170,8 +181,10 @@ class Merge(NamedTuple):
 
 def new_base(fields: Fields, texts: Texts, zone: str, undecided: Collection[str] = ()) -> FormBase:
     """Return the base of a form that shows `texts`."""
-    shown = {field.name: _shown(field.kind == "many", texts[field.name]) for field in fields}
-    return FormBase(zone, shown, [name for name in shown if name in undecided])
+    values = {}
+    for field in fields:
+        values[field.name] = _base_value(field.kind == "many", texts[field.name])
+    return FormBase(zone, values, [name for name in values if name in undecided])
 
 
 def merge(
@@ -186,13 +199,20 @@ def merge(
     """
     merged = Merge({}, [], [])
     for field in fields:
-        name, many, theirs = field.name, field.kind == "many", list(now[field.name])
+        name = field.name
+        many = field.kind == "many"
+        theirs = list(now[name])
         merged.texts[name] = theirs
-        choice = choices.get(name) if name in base.undecided else MINE
+        choice: str | None = MINE
+        if name in base.undecided:
+            choice = choices.get(name)
         if name not in sent or choice == THEIRS:
             continue
-        mine, before, after = list(sent[name]), base.fields[name], _shown(many, theirs)
-        if _shown(many, mine) in ([after, before] if choice == MINE else [after]):
+        mine = list(sent[name])
+        before = base.fields[name]
+        after = _base_value(many, theirs)
+        entered = _base_value(many, mine)
+        if entered == after or (entered == before and choice == MINE):
             continue
         merged.texts[name] = mine
         if choice != MINE or (before != after and not many):
@@ -206,23 +226,25 @@ def merge(
 
 def rendered(base: FormBase, fields: Fields) -> list[FormField]:
     """Return those of `fields` that the base rendered with values of the same shape."""
-    return [
-        field
-        for field in fields
-        if field.name in base.fields
-        and isinstance(base.fields[field.name], list) == (field.kind == "many")
-    ]
+    result = []
+    for field in fields:
+        if field.name in base.fields:
+            was_many = isinstance(base.fields[field.name], list)
+            if was_many == (field.kind == "many"):
+                result.append(field)
+    return result
 
 
 def lost_changes(base: FormBase, fields: Fields, sent: Texts) -> list[str]:
     """Return the names of rendered fields that the client changed and that `fields` lacks."""
-    known = {field.name for field in rendered(base, fields)}
-    return [
-        name
-        for name, shown in base.fields.items()
-        if name not in known and name in sent
-        if _shown(isinstance(shown, list), sent[name]) != shown
-    ]
+    present = {field.name for field in rendered(base, fields)}
+    names = []
+    for name, before in base.fields.items():
+        if name not in sent or name in present:
+            continue
+        if _base_value(isinstance(before, list), sent[name]) != before:
+            names.append(name)
+    return names
 
 
 def seal(request: Request, content: FormBase | Notice, owner: Sequence[str]) -> str:
@@ -241,23 +263,29 @@ def unseal(request: Request, sealed: str, owner: Sequence[str], kind: Any) -> An
     """
     with suppress(ValueError, TypeError):  # altered, or of a release with another format
         raw = base64.b64decode(sealed.encode("ascii"), b"-_", validate=True)
-        if hmac.compare_digest(raw[:_MAC], sign_form(request, raw[_MAC:])):
-            owned, content = json.loads(zlib.decompress(raw[_MAC:]))
-            return kind(*content) if owned == list(owner) else None
+        signature = raw[:_MAC]
+        data = raw[_MAC:]
+        if hmac.compare_digest(signature, sign_form(request, data)):
+            sealed_owner, content = json.loads(zlib.decompress(data))
+            if sealed_owner == list(owner):
+                return kind(*content)
     return None
 
 
-def _shown(many: bool, texts: Sequence[str]) -> str | list[str]:
+def _base_value(many: bool, texts: Sequence[str]) -> str | list[str]:
     """Return the value of a field for a base: the sorted keys of a "many", else a digest."""
-    if many:
-        return sorted(set(texts))
     # Several texts are check boxes, which browsers send in the order of the page, each once.
-    data = "\0".join(sorted(set(texts))).encode(errors="surrogatepass")
-    return base64.b64encode(hashlib.sha256(data).digest()[:18]).decode()
+    values = sorted(set(texts))
+    if many:
+        return values
+    data = "\0".join(values).encode(errors="surrogatepass")
+    digest = hashlib.sha256(data).digest()
+    return base64.b64encode(digest[:18]).decode()
 
 
-def _merged_keys(shown: Iterable[str], mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
+def _merged_keys(before: Iterable[str], mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """Return the row's keys with those that the client added, without those that it removed."""
-    removed = set(shown).difference(mine)
-    added = set(mine).difference(shown, theirs)
-    return [key for key in theirs if key not in removed] + [k for k in mine if k in added]
+    removed = set(before).difference(mine)
+    added = set(mine).difference(before, theirs)
+    keys = [key for key in theirs if key not in removed]
+    return keys + [key for key in mine if key in added]

@@ -74,7 +74,8 @@ def account_sentence(change: administration.AccountChange) -> Raw:
             message = _SET
         elif kind == "key" and not after:
             message = _REVOKED
-        parts |= {"before": tag("del", _shown(before)), "after": tag("ins", _shown(after))}
+        parts["before"] = tag("del", _value_text(before))
+        parts["after"] = tag("ins", _value_text(after))
     return sentence(message, parts)
 
 
@@ -85,7 +86,9 @@ def own_sentences(conn: accounts.Connection, user: UUID) -> list[Raw]:
     return [account_sentence(change) for change in changes if change.actor in ("", str(user))]
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, bool):
         return text(_STATES[value])
-    return ", ".join(value) if isinstance(value, list) and value else str(value or "–")
+    if isinstance(value, list) and value:
+        return ", ".join(value)
+    return str(value or "–")

@@ -51,7 +51,8 @@ def titles(actions: AnyActions, rows: Sequence[Any], related: Related | None = N
 
     related: rows that have been read, by relation.
     """
-    related, parts = dict(related or {}), parts_of(actions.title_template())
+    related = dict(related or {})
+    parts = parts_of(actions.title_template())
     for name in dict.fromkeys(part.relation for part in parts if part.relation):
         if name not in related and rows:
             with suppress(DomainError):  # the identity may not read the target
@@ -65,12 +66,17 @@ def title_of(actions: AnyActions, row: Any) -> str:
 
 
 def _title(actions: AnyActions, row: Any, parts: Sequence[Part], related: Related) -> str:
-    written, found = "", False
+    title = ""
+    has_value = False
     for before, relation, column in parts:
-        value = _value(actions, row, related, relation, column) if column else ""
-        found = found or bool(value)
-        written += before + (value or MISSING if column else "")
-    return written if found else _name(actions, row)
+        title += before
+        if column:
+            value = _value(actions, row, related, relation, column)
+            title += value or MISSING
+            has_value = has_value or bool(value)
+    if has_value:
+        return title
+    return _name(actions, row)
 
 
 def _value(actions: AnyActions, row: Any, related: Related, relation: str, name: str) -> str:
@@ -86,10 +92,13 @@ def _value(actions: AnyActions, row: Any, related: Related, relation: str, name:
 
 def _name(actions: AnyActions, row: Any) -> str:
     """The title of a row without a value for the template: its kind, and a number or a time."""
-    key, kind = actions.key_of(row), label_of(actions.resource.event)
-    if actions.resource.key.type != "uuid":
-        return f"{kind} {key}"
-    return f"{kind}, {show_time(row.created_at)}" if actions.resource.timestamps else kind
+    resource = actions.resource
+    kind = label_of(resource.event)
+    if resource.key.type != "uuid":
+        return f"{kind} {actions.key_of(row)}"
+    if resource.timestamps:
+        return f"{kind}, {show_time(row.created_at)}"
+    return kind
 
 
 def plain_text(kind: str, value: object) -> str:
@@ -101,12 +110,19 @@ def plain_text(kind: str, value: object) -> str:
     if isinstance(value, date):
         return show_date(value)
     if isinstance(value, bool):
-        return text("yes") if value else text("no")
+        if value:
+            return text("yes")
+        return text("no")
     if isinstance(value, list):
-        return ", ".join(text(each) if kind == "enum[]" else str(each) for each in value)
+        items = [str(item) for item in value]
+        if kind == "enum[]":
+            items = [text(item) for item in items]
+        return ", ".join(items)
     if isinstance(value, Decimal | float):
         return shown_text(value).replace(".", number_marks()[1])
-    return text(str(value)) if kind == "enum" else shown_text(value)
+    if kind == "enum":
+        return text(str(value))
+    return shown_text(value)
 
 
 def titles_of_keys(
@@ -116,6 +132,8 @@ def titles_of_keys(
 
     deleted: the rows are in the trash.
     """
-    query = ListQuery((Filter(actions.resource.key, "in", list(keys)),), deleted=deleted)
-    rows = list(actions.stream(query)) if keys else []
+    if not keys:
+        return {}
+    condition = Filter(actions.resource.key, "in", list(keys))
+    rows = list(actions.stream(ListQuery((condition,), deleted=deleted)))
     return dict(zip(map(actions.key_of, rows), titles(actions, rows), strict=True))
