@@ -25,14 +25,20 @@ class FormPage(ResourcePages):
     """
 
     def __init__(self, registry: Registry, layout: Layout, declared: DeclaredForm) -> None:
-        topic, page, initial = declared.topic, declared.page, declared.initial
+        topic = declared.topic
+        page = declared.page
         if topic not in registry.actions:
             known = ", ".join(registry.actions)
             raise ConfigError(f"app.form: unknown topic {topic!r}; the topics are {known}")
-        views = {f"{topic}.form": declared.template} if declared.template else {}
+        views = {}
+        if declared.template:
+            views[f"{topic}.form"] = declared.template
         super().__init__(registry.actions[topic], page.path, layout, {}, views)
-        self._page, self._function = page, registry.fill(page.function, 2)
-        self._initial = registry.fill(initial, 1) if initial else lambda _: {}
+        self._page = page
+        self._function = registry.fill(page.function, 2)
+        self._initial = None
+        if declared.initial:
+            self._initial = registry.fill(declared.initial, 1)
         fields = {field.name: field for field in self._input_fields}
         for name in declared.fields:
             if name not in fields:
@@ -58,9 +64,13 @@ class FormPage(ResourcePages):
             require_one_of(self._page.roles)
 
     def _initial_texts(self, request: Request, fields: Fields) -> Texts:
-        values = self._initial(request)
-        texts = {f.name: form.texts_of(f, values[f.name]) for f in fields if f.name in values}
-        return {**form.defaults(fields), **texts}
+        texts = form.defaults(fields)
+        if self._initial is not None:
+            values = self._initial(request)
+            for field in fields:
+                if field.name in values:
+                    texts[field.name] = form.texts_of(field, values[field.name])
+        return texts
 
     def _save(self, request: Request, data: Mapping[str, Any]) -> Response:
         names = [field.name for field in self._fields(new=True)]
@@ -73,7 +83,8 @@ class FormPage(ResourcePages):
         return {"operation": "", "path": request.path}
 
     def _frame(self, request: Request) -> dict[str, Any]:
-        title, action = text(self._page.title), request.root + quote(request.path)
+        title = text(self._page.title)
+        action = request.root + quote(request.path)
         return {"title": title, "action": action, "cancel": f"{request.root}/", "trail": []}
 
     def _choices_url(self, request: Request) -> str:

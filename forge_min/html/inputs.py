@@ -63,7 +63,7 @@ class RelationChoices(NamedTuple):
     """The choices of a relation's field.
 
     all: every row; None if the field needs a search.
-    found: the results of the search.
+    matches: the results of the search.
     chosen: the current choices.
     words: the words searched for.
     fetch: URL that returns the results for other words.
@@ -71,7 +71,7 @@ class RelationChoices(NamedTuple):
     """
 
     all: Sequence[Choice] | None
-    found: Sequence[Choice] = ()
+    matches: Sequence[Choice] = ()
     chosen: Sequence[Choice] = ()
     words: str = ""
     fetch: str = ""
@@ -94,38 +94,53 @@ def control(
     options: the choices of a relation, if the user may read its targets.
     wrong: whether the field has errors.
     """
-    described_by = [f"help-{field.name}"] * bool(field.help) + [f"error-{field.name}"] * wrong
-    about: dict[str, Any] = {
-        "id": f"field-{field.name}",
-        "aria_describedby": " ".join(described_by) or None,
-        "aria_invalid": "true" if wrong else None,
-    }
+    name = field.name
+    kind = field.kind
+    about: dict[str, Any] = {"id": f"field-{name}"}
+    described_by = []
+    if field.help:
+        described_by.append(f"help-{name}")
+    if wrong:
+        described_by.append(f"error-{name}")
+    if described_by:
+        about["aria_describedby"] = " ".join(described_by)
+    if wrong:
+        about["aria_invalid"] = "true"
     if options is not None:
         return _relation(field, texts, options, about)
     if field.is_box:
         checked = texts == ["true"]
-        return void(
-            "input", type="checkbox", name=field.name, value="true", checked=checked, **about
-        )
-    if field.kind == "enum[]":
-        boxes = choice_list(field.name, "many", _with_current(_values(field), texts), texts)
+        return void("input", type="checkbox", name=name, value="true", checked=checked, **about)
+    if kind == "enum[]":
+        boxes = choice_list(name, "many", _with_current(_values(field), texts), texts)
         return tag("div", boxes, class_="choices", **about, tabindex="-1")
-    about |= {"name": field.name, "required": field.required}
-    if field.kind in ("bool", "enum"):
+    about["name"] = name
+    about["required"] = field.required
+    if kind in ("bool", "enum"):
         return _select(_values(field), texts, about)
-    value = texts[0] if texts else ""
-    about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
-    about |= {html: field.rules.get(name) for name, html in _LENGTHS.items()}
-    long = field.kind == "string" and (field.rules.get("max_len", 0) > _LONG or "\n" in value)
-    if field.kind in _AREAS or long:
+    value = ""
+    if texts:
+        value = texts[0]
+    about["placeholder"] = field.placeholder or None
+    about["autocomplete"] = "off"
+    for rule, attribute in _LENGTHS.items():
+        about[attribute] = field.rules.get(rule)
+    rows = _AREAS.get(kind)
+    if kind == "string" and (field.rules.get("max_len", 0) > _LONG or "\n" in value):
+        rows = 3
+    if rows is not None:
         # HTML ignores the first line end of a textarea.
-        return tag("textarea", f"\n{value}", rows=_AREAS.get(field.kind, 3), **about)
-    about["type"] = type = input_type(field.kind, value)
+        return tag("textarea", f"\n{value}", rows=rows, **about)
+    type = input_type(kind, value)
+    about["type"] = type
     if type == "number":
-        about |= {"step": _NUMBERS[field.kind], "inputmode": "decimal"}
+        about["step"] = _NUMBERS[kind]
+        about["inputmode"] = "decimal"
     if type in ("number", "date", "time"):  # not datetime-local, which counts its steps from min
-        limits = {name: limit_of(field.kind, field.rules.get(name)) for name in ("min", "max")}
-        about |= {name: to_text(limit) for name, limit in limits.items() if limit is not None}
+        for rule in ("min", "max"):
+            limit = limit_of(kind, field.rules.get(rule))
+            if limit is not None:
+                about[rule] = to_text(limit)
     if type in ("datetime-local", "time") and value.count(":") > 1:
         about["step"] = "1"
     if type in ("date", "datetime-local", "time"):  # have no placeholder
@@ -138,19 +153,20 @@ def empty_marker(field: FormField, options: RelationChoices | None) -> Raw:
 
     Browsers send nothing for unchecked ones, and a field that was not sent is not changed.
     """
-    boxes = field.is_box or is_group(field, options)
-    return void("input", type="hidden", name=field.name, value="") if boxes else Raw()
+    if field.is_box or is_group(field, options):
+        return void("input", type="hidden", name=field.name, value="")
+    return Raw()
 
 
 def conflict_choice(field: FormField, theirs: str, chosen: str) -> Raw:
     """Return radio buttons for a field that two users changed. theirs: the row's value as shown."""
-    name, label = field.name + CHOICE, text("Which value of {field}?", field=field.label)
-    values = [
+    legend = tag("legend", text("Which value of {field}?", field=field.label))
+    choices = [
         Choice(THEIRS, text("The saved value: {value}", value=theirs)),
         Choice(MINE, text("My value, as entered above")),
     ]
-    buttons = join([tag("legend", label), choice_list(name, "", values, [chosen])])
-    return tag("fieldset", buttons, class_="conflict")
+    buttons = choice_list(field.name + CHOICE, "", choices, [chosen])
+    return tag("fieldset", join([legend, buttons]), class_="conflict")
 
 
 def format_value(field: FormField, texts: Sequence[str], options: Sequence[Choice]) -> str:
@@ -180,13 +196,16 @@ def input_type(kind: str, value: str) -> str:
 
 def is_group(field: FormField, options: RelationChoices | None) -> bool:
     """Whether the control is several inputs in a fieldset with a legend."""
-    several = options is not None and (options.all is None or field.kind == "many")
-    return several or field.kind == "enum[]"
+    if options is None:
+        return field.kind == "enum[]"
+    return options.all is None or field.kind in ("many", "enum[]")
 
 
 def choice_list(name: str, kind: str, choices: Sequence[Choice], chosen: Sequence[str]) -> Raw:
     """Return radio buttons, or check boxes for a "many"; those of `chosen` are checked."""
-    type = "checkbox" if kind == "many" else "radio"
+    type = "radio"
+    if kind == "many":
+        type = "checkbox"
     labels = []
     for value, label in choices:
         box = void("input", type=type, name=name, value=value, checked=value in chosen)
@@ -205,22 +224,31 @@ def _relation(
     field: FormField, texts: Sequence[str], options: RelationChoices, about: dict[str, Any]
 ) -> Raw:
     if options.all is not None and field.kind != "many":
-        return _select(options.all, texts, about | {"name": field.name, "required": field.required})
-    known = {c.value: c for c in (*options.chosen, *(options.all or ()), *options.found)}
-    choices = _with_current(list(known.values()), texts)
+        about["name"] = field.name
+        about["required"] = field.required
+        return _select(options.all, texts, about)
+    possible = (*options.chosen, *(options.all or ()), *options.matches)
+    by_key = {choice.value: choice for choice in possible}
+    choices = _with_current([*by_key.values()], texts)
     if field.kind != "many" and not field.required and choices:
         choices.insert(0, Choice("", text("none")))
     inputs = choice_list(field.name, field.kind, choices, texts or [""])
     boxes = tag("div", inputs, class_="choices")
     if options.all is not None:
-        return tag("div", boxes, class_="pick", **about | {"id": about["id"], "tabindex": "-1"})
-    about |= {"name": field.name + SEARCH, "value": options.words, "maxlength": 200}
-    about |= {"placeholder": text("Search"), "autocomplete": "off", "type": "search"}
-    entry = void("input", aria_label=text("Search: {what}", what=field.label), **about)
+        return tag("div", boxes, class_="pick", **about, tabindex="-1")
+    label = text("Search: {what}", what=field.label)
+    about["name"] = field.name + SEARCH
+    about["value"] = options.words
+    about["maxlength"] = 200
+    about["placeholder"] = text("Search")
+    about["autocomplete"] = "off"
+    entry = void("input", aria_label=label, **about, type="search")
     submit = {"type": "submit", "name": "_search", "value": field.name, "class_": "quiet"}
     button = tag("button", text("Search"), formnovalidate=True, **submit)
     nothing = text("No matches. Try other words.")
-    status = options.problem or (nothing if options.words and not options.found else "")
+    status = options.problem
+    if options.words and not options.matches:
+        status = status or nothing
     search = tag("div", join([entry, button]), class_="search")
     content = join([search, boxes, tag("p", status, class_="help", role="status")])
     return tag("div", content, class_="pick", data_pick=options.fetch, data_none=nothing)
@@ -231,8 +259,9 @@ def _with_current(choices: Sequence[Choice], texts: Sequence[str]) -> list[Choic
 
     Saving another field must not change this one.
     """
-    known = {choice.value for choice in choices}
-    return [*(Choice(key, key) for key in texts if key and key not in known), *choices]
+    values = {choice.value for choice in choices}
+    missing = [Choice(key, key) for key in texts if key and key not in values]
+    return [*missing, *choices]
 
 
 def _select(choices: Sequence[Choice], texts: Sequence[str], about: dict[str, Any]) -> Raw:
@@ -243,10 +272,13 @@ def _select(choices: Sequence[Choice], texts: Sequence[str], about: dict[str, An
     """
     choices = _with_current(choices, texts)
     if about["required"] and texts:
-        about = about | {"required": None, "aria_required": "true"}
+        about["required"] = None
+        about["aria_required"] = "true"
     else:
         choices.insert(0, _EMPTY)
-    options = [tag("option", c.label, value=c.value, selected=c.value in texts) for c in choices]
+    options = []
+    for value, label in choices:
+        options.append(tag("option", label, value=value, selected=value in texts))
     return tag("select", join(options), **about)
 
 
@@ -258,7 +290,8 @@ def all_choices(target: AnyActions) -> list[Choice] | None:
     page = target.list(ListQuery(limit=MAX_LISTED))
     if page.next is not None:
         return None
-    return sorted(_choices(target, page.rows), key=lambda choice: choice.label.casefold())
+    choices = _choices(target, page.rows)
+    return sorted(choices, key=lambda choice: choice.label.casefold())
 
 
 def search_choices(target: AnyActions, words: str) -> list[Choice]:
@@ -267,14 +300,17 @@ def search_choices(target: AnyActions, words: str) -> list[Choice]:
     Full-text search comes first, if the resource has it, then a search in the label.
     Raises Unauthenticated, Forbidden, and BadRequest F650 for too many rows without an index.
     """
-    words, rows, column = words.strip()[:200], [], title_column(target)
+    words = words.strip()[:200]
     if not words or "\0" in words:
         return []
+    rows = []
     if target.resource.searchable:
         rows = target.list(ListQuery(limit=MAX_FOUND, q=words)).rows
+    column = title_column(target)
     if not rows and column is not None:
-        contains = (Filter(column, "contains", words),)
-        rows = target.list(ListQuery(contains, (Sort(column),), MAX_FOUND)).rows
+        condition = Filter(column, "contains", words)
+        query = ListQuery((condition,), (Sort(column),), MAX_FOUND)
+        rows = target.list(query).rows
     return _choices(target, rows)
 
 
@@ -284,9 +320,12 @@ def choices_of_keys(target: AnyActions, keys: Iterable[str]) -> list[Choice]:
     for key in keys:
         with suppress(NotFound):
             values.append(target.read_key(key))
-    return [Choice(str(key), title) for key, title in titles_of_keys(target, values).items()]
+    labels = titles_of_keys(target, values)
+    return [Choice(str(key), label) for key, label in labels.items()]
 
 
 def _choices(target: AnyActions, rows: Sequence[Any]) -> list[Choice]:
-    keys = [str(target.key_of(row)) for row in rows]
-    return [Choice(*pair) for pair in zip(keys, titles(target, rows), strict=True)]
+    choices = []
+    for row, title in zip(rows, titles(target, rows), strict=True):
+        choices.append(Choice(str(target.key_of(row)), title))
+    return choices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import urlencode
@@ -75,7 +76,10 @@ class RowPages:
         views: Views,
         verbs: Mapping[str, Callable[[Any, Request], Any]] = {},
     ) -> None:
-        self._actions, self._path, self._layout, self._paths = actions, path, layout, paths
+        self._actions = actions
+        self._path = path
+        self._layout = layout
+        self._paths = paths
         topic = actions.resource.topic
         self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
         self._input_fields = input_fields(actions.resource)
@@ -91,10 +95,13 @@ class RowPages:
         context, status = page.context(options)
         context["operations"] = self._selection.operations()
         context["token"] = csrf_field(request)
-        may_restore = self._actions.resource.soft_delete and self._actions.may("restore")
-        context["trash"] = f"{request.root}{self._path}/-/trash" if may_restore else ""
-        new = f"{request.root}{self._path}/new" if self._actions.may("create") else ""
-        return self._live_page(request, "list", self._plural(), status, new=new, **context)
+        context["trash"] = ""
+        if self._may_restore():
+            context["trash"] = f"{request.root}{self._path}/-/trash"
+        context["new"] = ""
+        if self._actions.may("create"):
+            context["new"] = f"{request.root}{self._path}/new"
+        return self._live_page(request, "list", self._plural(), status, **context)
 
     def trash(self, request: Request) -> Response:
         """Show the deleted rows, which can be restored."""
@@ -103,7 +110,8 @@ class RowPages:
         page = ListPage(self._actions, self._path, self._paths, request)
         context, status = page.context({}, deleted=True)
         context["operations"] = self._selection.operations(deleted=True)
-        context |= {"token": csrf_field(request), "trail": [self._list_link(request)]}
+        context["token"] = csrf_field(request)
+        context["trail"] = [self._list_link(request)]
         title = text("Deleted: {what}", what=self._plural())
         return self._live_page(request, "list", title, status, new="", undo="", trash="", **context)
 
@@ -116,42 +124,47 @@ class RowPages:
     def show(self, request: Request, problem: str = "", status: int = 200) -> Response:
         """Show all values of one row, with the problem of an operation on it."""
         self._actions.allow("read")
-        row = self._actions.get(self._key(request))
-        may, url = self._actions.may, request.root + self._path
-        context = {"row": row, "problem": problem, "hidden": _hidden(request, row)}
+        actions = self._actions
+        row = actions.get(self._key(request))
+        title = title_of(actions, row)
+        context = details(actions, self._display_fields, row, self._paths, request.root)
+        context["row"] = row
+        context["problem"] = problem
+        context["hidden"] = _hidden(request, row)
         context["trail"] = [self._list_link(request)]
-        context["states"] = f"{url}/-/states" if self._actions.resource.transitions else ""
-        name = title_of(self._actions, row)
-        context["buttons"] = self._buttons(row, self._row_url(request, row), name)
-        context["edit"] = self._row_url(request, row, "edit") if may("update") else ""
-        context["delete"] = self._row_url(request, row, "delete") if may("delete") else ""
-        context |= details(self._actions, self._display_fields, row, self._paths, request.root)
-        return self._live_page(request, "show", name, status, **context)
+        context["buttons"] = self._buttons(row, self._row_url(request, row), title)
+        context["states"] = context["edit"] = context["delete"] = ""
+        if actions.resource.transitions:
+            context["states"] = f"{request.root}{self._path}/-/states"
+        if actions.may("update"):
+            context["edit"] = self._row_url(request, row, "edit")
+        if actions.may("delete"):
+            context["delete"] = self._row_url(request, row, "delete")
+        return self._live_page(request, "show", title, status, **context)
 
     def _buttons(self, row: Any, url: str, title: str) -> Sequence[Item]:
         """Return the transitions and verbs that the user may perform on a row.
 
         url: of the row.
         """
-        possible = self._actions.possible_transitions(row)
-        verbs = [name for name in self._verbs if self._actions.may(name)]
-        names = [(f"transitions/{each.name}", each.name, each.needs_reason) for each in possible]
-        names += [(f"verbs/{name}", name, False) for name in verbs]
-        return [
-            Item(
-                label=label_of(name),
-                action=f"{url}/{path}",
-                reason=needs_reason,
-                question=text("{operation}: {what}?", operation=label_of(name), what=title),
-            )
-            for path, name, needs_reason in names
-        ]
+        buttons = []
+        for transition in self._actions.possible_transitions(row):
+            name = transition.name
+            reason = transition.needs_reason
+            buttons.append(Item(name=name, action=f"{url}/transitions/{name}", reason=reason))
+        for name in self._verbs:
+            if self._actions.may(name):
+                buttons.append(Item(name=name, action=f"{url}/verbs/{name}", reason=False))
+        for button in buttons:
+            button.label = label_of(button.name)
+            button.question = text("{operation}: {what}?", operation=button.label, what=title)
+        return buttons
 
     def choices(self, request: Request) -> Response:
         """Return the results of a search for a relation's targets, for `forms.js`."""
         name = first(request.query, "field")
         fields = (*self._input_fields, *self._display_fields)
-        field = next((f for f in fields if f.name == name), None)
+        field = next((field for field in fields if field.name == name), None)
         if field is None or field.relation is None:
             raise NotFound(text("nothing is at this address"))
         choices = inputs.search_choices(self._target(field), first(request.query, "q"))
@@ -167,14 +180,23 @@ class RowPages:
         question = text("It disappears from all lists. You can restore it.")
         if not self._actions.resource.soft_delete:
             question = text("This cannot be undone.")
-        context = {"question": question, "problem": problem, "row": row}
-        context["action"] = self._row_url(request, row, "delete")
-        context["cancel"] = self._row_url(request, row)
-        context["hidden"] = _hidden(request, row)
-        what = title_of(self._actions, row)
-        context["trail"] = [self._list_link(request), Hyperlink(what, context["cancel"])]
-        title, status = text("Delete: {what}", what=what), 409 if problem else 200
-        return self._layout.page(request, self._templates["delete"], title, status, **context)
+        link = Hyperlink(title_of(self._actions, row), self._row_url(request, row))
+        status = 200
+        if problem:
+            status = 409
+        return self._layout.page(
+            request,
+            self._templates["delete"],
+            text("Delete: {what}", what=link.label),
+            status,
+            question=question,
+            problem=problem,
+            row=row,
+            action=self._row_url(request, row, "delete"),
+            cancel=link.href,
+            hidden=_hidden(request, row),
+            trail=[self._list_link(request), link],
+        )
 
     def delete(self, request: Request) -> Response:
         """Delete the row, then redirect to the list."""
@@ -184,32 +206,36 @@ class RowPages:
             self._actions.delete(key, version=_shown_version(request))
         except WRITE_ERRORS as err:
             return self.ask_delete(request, messages_of(err))
-        soft = self._actions.resource.soft_delete
-        return self._done(request, "deleted", undo=str(key) if soft else "")
+        undo = ""
+        if self._actions.resource.soft_delete:
+            undo = str(key)
+        return self._done(request, "deleted", undo=undo)
 
     def transition(self, name: str, request: Request) -> Response:
         """Change the state of the row as shown, then redirect to it."""
         self._actions.allow(name)
-        key, version = self._key(request), _shown_version(request)
+        key = self._key(request)
+        version = _shown_version(request)
         reason = first(request.form(), "reason")
-        return self._perform(
-            request,
-            lambda: self._actions.transition(key, name, reason=reason, version=version),
-        )
+        transition = partial(self._actions.transition, key, name, reason=reason, version=version)
+        return self._perform(request, transition)
 
     def verb(self, name: str, request: Request) -> Response:
         """Call a verb of the project on the row as shown, then redirect to it."""
         self._actions.allow(name)
-        key, version = self._key(request), _shown_version(request)
-        verb = self._verbs[name]
-        return self._perform(request, lambda: self._actions.run_verb(key, version, verb, request))
+        key = self._key(request)
+        version = _shown_version(request)
+        verb = partial(self._actions.run_verb, key, version, self._verbs[name], request)
+        return self._perform(request, verb)
 
     def _perform(self, request: Request, work: Callable[[], Any]) -> Response:
         """Redirect to the row that `work` returns, or show its error on the page of the row."""
         try:
             return self._done(request, "updated", work())
+        except Invalid as err:
+            return self.show(request, messages_of(err), 422)
         except (*WRITE_ERRORS, BadRequest, Forbidden) as err:
-            return self.show(request, messages_of(err), 422 if isinstance(err, Invalid) else 409)
+            return self.show(request, messages_of(err), 409)
 
     def restore(self, request: Request) -> Response:
         """Restore a deleted row, then redirect to it."""
@@ -226,27 +252,32 @@ class RowPages:
         """
         options: dict[str, RelationChoices] = {}
         for field in fields:
-            if field.relation is not None:
-                if field.kind == "many":
-                    options[field.name] = RelationChoices(())
-                with suppress(DomainError):
-                    options[field.name] = self._relation_choices(request, field, pairs)
+            if field.relation is None:
+                continue
+            if field.kind == "many":
+                options[field.name] = RelationChoices(())
+            with suppress(DomainError):
+                options[field.name] = self._relation_choices(request, field, pairs)
         return options
 
     def _relation_choices(
         self, request: Request, field: FormField, pairs: Texts
     ) -> RelationChoices:
         target = self._target(field)
-        if (choices := inputs.all_choices(target)) is not None:
+        choices = inputs.all_choices(target)
+        if choices is not None:
             return RelationChoices(choices)
-        words = first(pairs, field.name + SEARCH)
-        fetch = f"{self._choices_url(request)}?{urlencode({'field': field.name})}"
-        chosen = inputs.choices_of_keys(target, pairs.get(field.name, ()))
+        name = field.name
+        words = first(pairs, name + SEARCH)
+        query = urlencode({"field": name})
+        fetch = f"{self._choices_url(request)}?{query}"
+        chosen = inputs.choices_of_keys(target, pairs.get(name, ()))
+        options = RelationChoices(None, chosen=chosen, words=words, fetch=fetch)
         try:
-            found, problem = inputs.search_choices(target, words), ""
+            matches = inputs.search_choices(target, words)
         except BadRequest as err:
-            found, problem = [], text(err.message)
-        return RelationChoices(None, found, chosen, words, fetch, problem)
+            return options._replace(problem=text(err.message))
+        return options._replace(matches=matches)
 
     def _choices_url(self, request: Request) -> str:
         return f"{request.root}{self._path}/new/choices"
@@ -255,6 +286,9 @@ class RowPages:
         assert field.relation is not None
         target: AnyActions = self._actions.registry.actions[field.relation.target]
         return target
+
+    def _may_restore(self) -> bool:
+        return self._actions.resource.soft_delete and self._actions.may("restore")
 
     def _plural(self) -> str:
         return label_of(self._actions.resource.topic)
@@ -274,7 +308,7 @@ class RowPages:
         return redirect(f"{url}?_done={notice}")
 
     def _undo(self, request: Request, key: str) -> Raw:
-        if not key or not self._actions.resource.soft_delete or not self._actions.may("restore"):
+        if not key or not self._may_restore():
             return Raw()
         action = row_url(request.root + self._path, key, "restore")
         button = tag("button", WORDS.undo, type="submit", class_="quiet")
@@ -284,11 +318,11 @@ class RowPages:
         self, request: Request, name: str, title: str, status: int = 200, **context: Any
     ) -> Response:
         """Return a page that reloads when a row changes, with a notice of the last change."""
-        event, topic = self._actions.resource.event, self._actions.resource.topic
+        resource = self._actions.resource
         sealed = first(request.query, "_done")
         notice = unseal(request, sealed, [current_identity().user], Notice) or Notice()
-        context["live"] = f"{request.root}/events?topic={topic}"
-        context["events"] = " ".join(f"{event}.{change}" for change in _NOTICES)
+        context["live"] = f"{request.root}/events?topic={resource.topic}"
+        context["events"] = " ".join(f"{resource.event}.{change}" for change in _NOTICES)
         context["notice"] = text(_NOTICES.get(notice.change, ""))
         context.setdefault("undo", self._undo(request, notice.undo))
         return self._layout.page(request, self._templates[name], title, status, **context)
@@ -307,5 +341,7 @@ def _shown_version(request: Request) -> int:
 
     Returns -1, which no row has, for a form without a version.
     """
-    sent = first(sent_form(request), "version")
-    return int(sent) if re.fullmatch("[1-9][0-9]{0,17}", sent) else -1
+    version = first(sent_form(request), "version")
+    if re.fullmatch("[1-9][0-9]{0,17}", version):
+        return int(version)
+    return -1
