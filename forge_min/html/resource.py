@@ -60,7 +60,9 @@ _ATTRIBUTES = ("name", "label", "kind", "help", "required")  # of a field, for t
 _BASE = "_base"  # the input of the base; no column starts with "_"
 _ONCE = "_once"  # the input of the token of a new row's form
 _LONGEST_TOKEN = 64  # characters
-_FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0  # seconds, while the same form is being saved
+# Seconds, while the same form is being saved.
+_FIRST_PAUSE = 0.1
+_LAST_PAUSE = 2.0
 _NOTHING: Texts = {}
 _MAX_TRIES = 10  # of a write while other users change the same row
 
@@ -89,7 +91,8 @@ class ResourcePages(RowPages):
 
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
-        path, row = self._path, self._path + "/{id}"
+        path = self._path
+        row = path + "/{id}"
         outcome = partial(show_outcome, self._actions, self._layout, path)
         routes = [
             Route("GET", path, self.list),
@@ -109,11 +112,13 @@ class ResourcePages(RowPages):
         if self._actions.resource.transitions:
             graph = partial(states.show_graph, self._actions, self._layout, path)
             routes.append(Route("GET", path + "/-/states", graph))
-        for each in self._actions.resource.transitions:
-            handler = partial(self.transition, each.name)
-            routes.append(Route("POST", f"{row}/transitions/{each.name}", handler))
+        for transition in self._actions.resource.transitions:
+            name = transition.name
+            handler = partial(self.transition, name)
+            routes.append(Route("POST", f"{row}/transitions/{name}", handler))
         for name in self._verbs:
-            routes.append(Route("POST", f"{row}/verbs/{name}", partial(self.verb, name)))
+            handler = partial(self.verb, name)
+            routes.append(Route("POST", f"{row}/verbs/{name}", handler))
         if self._actions.resource.soft_delete:
             routes.append(Route("POST", row + "/restore", self.restore))
             routes.append(Route("GET", path + "/-/trash", self.trash))
@@ -126,24 +131,29 @@ class ResourcePages(RowPages):
         """Show the form of a new row, filled with values of the URL."""
         self._allow_create()
         fields = self._fields(new=True)
-        values = {f.name: request.query[f.name] for f in fields if f.name in request.query}
-        texts = {**self._initial_texts(request, fields), **values}
+        texts = {**self._initial_texts(request, fields)}
+        for field in fields:
+            if field.name in request.query:
+                texts[field.name] = request.query[field.name]
         return self._form(request, OpenForm(None, fields, texts))
 
     def create(self, request: Request) -> Response:
         """Create the row, then redirect to it."""
         self._allow_create()
-        fields, pairs = self._fields(new=True), sent_form(request)
+        fields = self._fields(new=True)
+        pairs = sent_form(request)
         sent = form.posted(fields, pairs)
         texts = {**self._initial_texts(request, fields), **sent}
         opened = OpenForm(None, fields, texts, pairs=pairs)
         if pairs.get("_search"):  # a search for a relation's target
             return self._form(request, opened)
+        token = first(pairs, _ONCE)[:_LONGEST_TOKEN]
         try:
-            token = first(pairs, _ONCE)[:_LONGEST_TOKEN]
-            return self._create_once(request, form.data_of(fields, sent), token)
+            data = form.data_of(fields, sent)
+            return self._create_once(request, data, token)
         except WRITE_ERRORS as err:
-            return self._form(request, opened, form.errors_of(err, fields), status=422)
+            errors = form.errors_of(err, fields)
+            return self._form(request, opened, errors, status=422)
 
     def _create_once(self, request: Request, data: Mapping[str, Any], token: str) -> Response:
         """Create the row once for the token of the form, however often the form is sent.
@@ -157,7 +167,8 @@ class ResourcePages(RowPages):
             response = self._save(request, data)
             return response.status, response.headers, b""
 
-        digest = hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()
+        content = repr(sorted(data.items()))
+        digest = hashlib.sha256(content.encode()).hexdigest()
         options = {"client": client_network(request), **self._once_options(request)}
         pause = _FIRST_PAUSE
         while True:
@@ -180,9 +191,11 @@ class ResourcePages(RowPages):
         self._actions.allow("update")
         pairs = sent_form(request)
         base = form.unseal(request, first(pairs, _BASE), self._owner(request), FormBase)
-        identity = current_identity()
-        zone = base.zone if base else str(user_zone())
-        with as_identity(replace(identity, time_zone=zone)):  # times were entered in this zone
+        zone = str(user_zone())
+        if base:
+            zone = base.zone
+        identity = replace(current_identity(), time_zone=zone)
+        with as_identity(identity):  # times were entered in this zone
             return self._update(request, pairs, base)
 
     # -- the form of a new row, which `FormPage` replaces ------------------------------------------
@@ -203,49 +216,59 @@ class ResourcePages(RowPages):
 
     def _frame(self, request: Request) -> dict[str, Any]:
         """Return the variables around the form: title, URLs to save and to leave it, and trail."""
-        link, what = self._list_link(request), label_of(self._actions.resource.event)
-        title, action = text("New: {what}", what=what), f"{link.href}/new"
+        link = self._list_link(request)
+        title = text("New: {what}", what=label_of(self._actions.resource.event))
+        action = f"{link.href}/new"
         return {"title": title, "action": action, "cancel": link.href, "trail": [link]}
 
     # -- helpers ----------------------------------------------------------------------------------
 
     def _update(self, request: Request, pairs: Texts, base: FormBase | None) -> Response:
         sent = self._sent(pairs, base)
-        # A project's own update runs once per request.
-        for _ in range(_MAX_TRIES if self._actions.is_inherited("update") else 1):
+        tries = 1  # a project's own update runs once per request
+        if self._actions.is_inherited("update"):
+            tries = _MAX_TRIES
+        for _ in range(tries):
             try:
                 now = self._open(request, base)._replace(pairs=pairs)
             except NotFound:
                 if base is None:
                     raise
-                fields = [f for f in form.rendered(base, self._fields(new=False)) if f.name in sent]
+                fields = form.rendered(base, self._fields(new=False))
+                fields = [field for field in fields if field.name in sent]
                 opened = OpenForm(None, fields, sent, base, pairs=pairs)
                 return self._form(request, opened, {"": [text(_DELETED)]}, status=404)
-            assert now.base is not None
-            # Without a base the client must confirm each difference before it is written.
-            began = base or now.base._replace(undecided=[*now.base.fields])
-            lost = form.lost_changes(began, now.fields, sent)
-            decided = {f.name: first(pairs, f.name + CHOICE) for f in now.fields if base}
-            merged = form.merge(began, now.fields, sent, now.texts, decided)
+            decisions = {}
+            if base is not None:
+                start = base
+                for field in now.fields:
+                    decisions[field.name] = first(pairs, field.name + CHOICE)
+            else:
+                # The client must confirm each difference before it is written.
+                assert now.base is not None
+                start = now.base._replace(undecided=[*now.base.fields])
+            lost = form.lost_changes(start, now.fields, sent)
+            merged = form.merge(start, now.fields, sent, now.texts, decisions)
             # The base stays; a field that was not sent is left out, because its text is unknown.
             fields = [field for field in now.fields if field.name in sent]
             opened = now._replace(fields=fields, texts=sent)
             if base is not None and not lost and pairs.get("_search"):
                 return self._form(request, opened)
             if base is None or lost or merged.conflicts:
-                fresh = form.new_base(now.fields, now.texts, began.zone, merged.conflicts)
+                fresh = form.new_base(now.fields, now.texts, start.zone, merged.conflicts)
                 opened = now._replace(texts=merged.texts, base=fresh)
                 errors = self._conflict_errors(merged.conflicts, lost, known=base is not None)
                 return self._form(request, opened, errors, status=409)
             changes = {name: merged.texts[name] for name in merged.changed}
+            key = self._actions.key_of(now.row)
             try:
-                key = self._actions.key_of(now.row)
                 data = form.data_of(now.fields, changes, now.texts)
                 row = self._actions.update(key, data, version=now.row.version)
             except StaleVersion:
                 continue
             except WRITE_ERRORS as err:
-                return self._form(request, opened, form.errors_of(err, now.fields), status=422)
+                errors = form.errors_of(err, now.fields)
+                return self._form(request, opened, errors, status=422)
             return self._done(request, "updated", row)
         return self._form(request, opened, {"": [text(_BUSY)]}, status=409)
 
@@ -253,34 +276,46 @@ class ResourcePages(RowPages):
         self, conflicts: Sequence[str], lost: Sequence[str], *, known: bool
     ) -> Mapping[str, Sequence[str]]:
         """Return the messages for changes that were not written. known: whether the base was."""
-        errors = {name: [text(_DIFFERS)] for name in conflicts}
+        general = []
+        if not known:
+            general.append(text(_UNKNOWN))
+        elif conflicts:
+            general.append(text(_CONFLICT))
         labels = {field.name: field.label for field in self._input_fields}
-        general = [f"{labels.get(name) or label_of(name)}: {text(_LOST)}" for name in lost]
-        if conflicts or not known:
-            general.insert(0, text(_CONFLICT if known else _UNKNOWN))
-        return {"": general, **errors}
+        for name in lost:
+            label = labels.get(name) or label_of(name)
+            general.append(f"{label}: {text(_LOST)}")
+        errors = {"": general}
+        for name in conflicts:
+            errors[name] = [text(_DIFFERS)]
+        return errors
 
     def _sent(self, pairs: Texts, base: FormBase | None) -> Texts:
         """Return the texts that were sent, also of fields that the schema no longer has."""
-        known = {field.name for field in self._input_fields}
-        dropped = base.fields.keys() - known if base else ()
-        return form.posted([*self._input_fields, *(FormField(name, "") for name in dropped)], pairs)
+        fields = [*self._input_fields]
+        if base:
+            dropped = base.fields.keys() - {field.name for field in fields}
+            fields += [FormField(name, "") for name in dropped]
+        return form.posted(fields, pairs)
 
     def _open(self, request: Request, base: FormBase | None = None) -> OpenForm:
         """Return the form of the current row; with a base, only of the fields that it rendered."""
-        row, fields = self._actions.get(self._key(request)), self._fields(new=False)
+        row = self._actions.get(self._key(request))
+        fields = self._fields(new=False)
         texts = {field.name: form.texts_of(field, self._value(row, field)) for field in fields}
         if base is not None:
             return OpenForm(row, form.rendered(base, fields), texts, base, texts)
         # A relation with more targets than one read returns is not editable here.
         fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST_RELATED]
-        fresh = form.new_base(fields, texts, str(user_zone()))
-        return OpenForm(row, fields, texts, fresh, texts)
+        base = form.new_base(fields, texts, str(user_zone()))
+        return OpenForm(row, fields, texts, base, texts)
 
     def _owner(self, request: Request) -> Sequence[str]:
         """Return the owner of a base: the form, and the user that may send it."""
-        identity, key = current_identity(), str(self._key(request))
-        return [self._actions.resource.topic, key, identity.user, str(identity.tenant or "")]
+        identity = current_identity()
+        key = str(self._key(request))
+        tenant = str(identity.tenant or "")
+        return [self._actions.resource.topic, key, identity.user, tenant]
 
     def _value(self, row: Any, field: FormField) -> object:
         if field.column is not None:
@@ -291,65 +326,79 @@ class ResourcePages(RowPages):
     def _fields(self, *, new: bool) -> Fields:
         readable = {relation.name for relation in self._actions.lists_of_keys()}
         locked = self._actions.hidden() | self._actions.refused()
-        return [
-            field
-            for field in self._input_fields
-            if field.name not in locked and (new or not field.immutable)
-            if field.kind != "many" or field.relation and field.relation.name in readable
-        ]
+        fields = []
+        for field in self._input_fields:
+            if field.name in locked or (field.immutable and not new):
+                continue
+            relation = field.relation
+            if field.kind != "many" or (relation and relation.name in readable):
+                fields.append(field)
+        return fields
 
     def _form(
         self, request: Request, opened: OpenForm, errors: Texts = _NOTHING, status: int = 200
     ) -> Response:
         options = self._options(request, opened.fields, {**opened.pairs, **opened.texts})
-        fields = [self._form_item(field, opened, options, errors) for field in opened.fields]
-        labels = {field.name: field.label for field in opened.fields}
+        items = [self._form_item(field, opened, options, errors) for field in opened.fields]
+        labels = {item.name: item.label for item in items}
         if opened.base is None:
             context = self._frame(request)
-            hidden = {_ONCE: [first(opened.pairs, _ONCE) or str(uuid4())]}
+            token = first(opened.pairs, _ONCE) or str(uuid4())
+            hidden = {_ONCE: [token]}
         else:
             context = self._edit_frame(request, opened.row)
-            hidden = {_BASE: [form.seal(request, opened.base, self._owner(request))]}
-        problems = [
-            Item(name=name, label=labels.get(name, ""), message=message)
-            for name, messages in errors.items()
-            for message in messages
-        ]
-        context |= {"row": opened.row, "fields": fields, "problems": problems}
+            base = form.seal(request, opened.base, self._owner(request))
+            hidden = {_BASE: [base]}
+        problems = []
+        for name, messages in errors.items():
+            for message in messages:
+                problems.append(Item(name=name, label=labels.get(name, ""), message=message))
+        context["row"] = opened.row
+        context["fields"] = items
+        context["problems"] = problems
         context["hidden"] = join([csrf_field(request), hidden_inputs(hidden)])
         return self._layout.page(request, self._templates["form"], status=status, **context)
 
     def _edit_frame(self, request: Request, row: Any) -> dict[str, Any]:
         """Return the variables around the form of a row. row: None for a deleted one."""
-        link, key = self._list_link(request), self._key(request)
-        what, cancel, trail = label_of(self._actions.resource.event), link.href, [link]
+        link = self._list_link(request)
+        key = self._key(request)
+        what = label_of(self._actions.resource.event)
+        cancel = link.href
+        trail = [link]
         if row is not None:
-            what, cancel = title_of(self._actions, row), row_url(link.href, key)
+            what = title_of(self._actions, row)
+            cancel = row_url(link.href, key)
             trail.append(Hyperlink(what, cancel))
-        title, action = text("Edit: {what}", what=what), row_url(link.href, key, "edit")
+        title = text("Edit: {what}", what=what)
+        action = row_url(link.href, key, "edit")
         return {"title": title, "action": action, "cancel": cancel, "trail": trail}
 
     def _form_item(
         self, field: FormField, opened: OpenForm, options: Options, errors: Texts
     ) -> Item:
-        choices, messages = options.get(field.name), errors.get(field.name, ())
-        texts = opened.texts.get(field.name, ())
+        choices = options.get(field.name)
+        item = Item(errors=errors.get(field.name, ()))
+        for attribute in _ATTRIBUTES:
+            setattr(item, attribute, getattr(field, attribute))
+        item.group = inputs.is_group(field, choices)
         marker = inputs.empty_marker(field, choices)
-        control = inputs.control(field, texts, options=choices, wrong=bool(messages))
-        html = join([marker, control, self._choice(field, opened)])
+        texts = opened.texts.get(field.name, ())
+        control = inputs.control(field, texts, options=choices, wrong=bool(item.errors))
+        item.input = join([marker, control, self._choice(field, opened)])
         if opened.row is not None and field.name in self._actions.locked(opened.row):
-            html = tag("fieldset", html, disabled=True, class_="field")
-        shown = {name: getattr(field, name) for name in _ATTRIBUTES}
-        shown["group"] = inputs.is_group(field, choices)
-        return Item(**shown, input=html, errors=messages)
+            item.input = tag("fieldset", item.input, disabled=True, class_="field")
+        return item
 
     def _choice(self, field: FormField, opened: OpenForm) -> Raw:
         """Return the choice between two values, for a field that two users changed."""
         if opened.base is None or field.name not in opened.base.undecided:
             return Raw()
-        theirs, targets = opened.now.get(field.name, ()), []
+        theirs = opened.now.get(field.name, ())
+        targets = []
         if field.relation is not None:
             with suppress(DomainError):
                 targets = inputs.choices_of_keys(self._target(field), theirs)
-        decided = first(opened.pairs, field.name + CHOICE)
-        return inputs.conflict_choice(field, inputs.format_value(field, theirs, targets), decided)
+        value = inputs.format_value(field, theirs, targets)
+        decision = first(opened.pairs, field.name + CHOICE)
+        return inputs.conflict_choice(field, value, decision)
