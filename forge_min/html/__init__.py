@@ -39,10 +39,15 @@ if TYPE_CHECKING:
 
 __getattr__ = lazy_exports(
     __name__,
-    {"account.pages": ["AccountPages"], "report": ["list_reports", "show_report"]}
-    | {"account.administration": ["AdministrationPages"]}
-    | {"resource": ["ROW_PAGES", "ResourcePages"], "home": ["show_home"]}
-    | {"lists": ["PerformOnRows"], "form_page": ["FormPage"]},
+    {
+        "account.administration": ["AdministrationPages"],
+        "account.pages": ["AccountPages"],
+        "form_page": ["FormPage"],
+        "home": ["show_home"],
+        "lists": ["PerformOnRows"],
+        "report": ["list_reports", "show_report"],
+        "resource": ["ROW_PAGES", "ResourcePages"],
+    },
 )
 
 __all__ = [

@@ -107,11 +107,11 @@ def _listed(related: Any) -> list[Any]:
     return [related]
 
 
-def row_url(path: str, key: object, *more: str) -> str:
+def row_url(path: str, key: object, *segments: str) -> str:
     """Return the URL of a row's page. The key "new" gets a slash, because /new is the form."""
-    if key == "new" and not more:
-        more = ("",)
-    return "/".join([path, quote(str(key), safe=""), *more])
+    if key == "new" and not segments:
+        segments = ("",)
+    return "/".join([path, quote(str(key), safe=""), *segments])
 
 
 def format_html(kind: str, value: object) -> Raw:

@@ -34,8 +34,8 @@ def list_columns(actions: AnyActions, chosen: Sequence[str] = ()) -> list[FormFi
     fields = listed_fields(actions)
     if chosen:
         return [field for field in fields if field.name in chosen]
-    left_out = _columns_of_title(actions)
-    columns = [f for f in fields if f.kind not in _LONG and f.name not in left_out]
+    titled = _columns_of_title(actions)
+    columns = [f for f in fields if f.kind not in _LONG and f.name not in titled]
     columns += [f for f in display_fields(actions.resource) if f.name == "updated_at"]
     return columns[:MAX_COLUMNS]
 

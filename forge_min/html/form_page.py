@@ -28,8 +28,8 @@ class FormPage(ResourcePages):
         topic = declared.topic
         page = declared.page
         if topic not in registry.actions:
-            known = ", ".join(registry.actions)
-            raise ConfigError(f"app.form: unknown topic {topic!r}; the topics are {known}")
+            topics = ", ".join(registry.actions)
+            raise ConfigError(f"app.form: unknown topic {topic!r}; the topics are {topics}")
         views = {}
         if declared.template:
             views[f"{topic}.form"] = declared.template

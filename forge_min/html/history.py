@@ -30,32 +30,32 @@ _SENTENCES = {
     "export": gettext_noop("{user} exported {after}, {when}"),
 }
 _IN_TENANT = gettext_noop("{user} changed the roles in {tenant} from {before} to {after}, {when}")
-_STATES = {False: gettext_noop("active"), True: gettext_noop("deactivated")}
 
 
-def sentence(message: str, parts: Mapping[str, str]) -> Raw:
-    """Return a message of a table as HTML. parts: its values, texts or HTML."""
+def sentence(message: str, change: Any, values: Mapping[str, str]) -> Raw:
+    """Return a message about a change as HTML.
+
+    message: of a table; {user} is the author of the change, as far as the reader may know it.
+    values: of the other names in the message, texts or HTML.
+    """
+    author = change.actor_name or change.actor_email or change.actor or text("the system")
+    parts = {"user": tag("b", author), "when": _ago(change.at), **values}
     return Raw(_NAME.sub(lambda match: join([parts[match[1]]]), escape(text(message))))
 
 
-def actor_of(entry: Any) -> str:
-    """Return the author of a change, as far as the user may know it."""
-    return entry.actor_name or entry.actor_email or entry.actor or text("the system")
-
-
-def ago(moment: datetime) -> Raw:
+def _ago(moment: datetime) -> Raw:
     """Return a time as <time>: "5 minutes ago" of the last days, else the date."""
+    date = show_time(moment)
+    age = date
     seconds = (datetime.now(UTC) - moment).total_seconds()
     if seconds < 60:
-        shown = text("just now")
+        age = text("just now")
     elif seconds < 3600:
-        shown = text("{n} min ago", n=int(seconds // 60))
+        age = text("{n} min ago", n=int(seconds // 60))
     elif seconds < 86400:
-        shown = text("{n} h ago", n=int(seconds // 3600))
-    else:
-        shown = show_time(moment)
+        age = text("{n} h ago", n=int(seconds // 3600))
     exact = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return tag("time", shown, datetime=exact, title=show_time(moment))
+    return tag("time", age, datetime=exact, title=date)
 
 
 # -- users, tenants and keys -----------------------------------------------------------------------
@@ -63,20 +63,21 @@ def ago(moment: datetime) -> Raw:
 
 def account_sentence(change: administration.AccountChange) -> Raw:
     """Return a change as HTML."""
-    parts: dict[str, str] = {"user": tag("b", actor_of(change)), "when": ago(change.at)}
+    values: dict[str, str] = {}
     message = _CREATED
     for name, (before, after) in change.changes.items():
-        kind, _, parts["tenant"] = name.partition(":")
+        kind, _, tenant = name.partition(":")
         message = _SENTENCES.get(kind, _CREATED)
-        if kind == "roles" and parts["tenant"]:
+        if kind == "roles" and tenant:
             message = _IN_TENANT
         elif kind == "password" and after == "set":
             message = _SET
         elif kind == "key" and not after:
             message = _REVOKED
-        parts["before"] = tag("del", _value_text(before))
-        parts["after"] = tag("ins", _value_text(after))
-    return sentence(message, parts)
+        values["tenant"] = tenant
+        values["before"] = tag("del", _value_text(before))
+        values["after"] = tag("ins", _value_text(after))
+    return sentence(message, change, values)
 
 
 def own_sentences(conn: accounts.Connection, user: UUID) -> list[Raw]:
@@ -86,9 +87,16 @@ def own_sentences(conn: accounts.Connection, user: UUID) -> list[Raw]:
     return [account_sentence(change) for change in changes if change.actor in ("", str(user))]
 
 
+def account_state(disabled: bool) -> str:
+    """Return the state of an account."""
+    if disabled:
+        return text("deactivated")
+    return text("active")
+
+
 def _value_text(value: object) -> str:
     if isinstance(value, bool):
-        return text(_STATES[value])
+        return account_state(value)
     if isinstance(value, list) and value:
         return ", ".join(value)
     return str(value or "–")

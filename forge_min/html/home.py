@@ -13,7 +13,7 @@ from ..i18n import format_number, gettext_noop, text
 from ..wsgi import Raw, Request, Response, tag, user_zone
 from .cells import row_url
 from .fields import AnyActions, label_of
-from .history import actor_of, ago, sentence
+from .history import sentence
 from .inputs import choices_of_keys
 from .layout import REPORTS, Home, Layout
 from .report import report_content
@@ -154,7 +154,6 @@ def _changes(resources: Mapping[str, AnyActions], root: str) -> list[Raw]:
     sentences = []
     for entry, path in newest:
         kind = label_of(resources[path].resource.event)
-        parts = {"user": tag("b", actor_of(entry)), "when": ago(entry.at)}
-        parts["row"] = links.get((path, entry.key)) or tag("span", kind)
-        sentences.append(sentence(_CHANGES[entry.operation], parts))
+        row = links.get((path, entry.key)) or tag("span", kind)
+        sentences.append(sentence(_CHANGES[entry.operation], entry, {"row": row}))
     return sentences

@@ -16,7 +16,7 @@ from ..wsgi import show_date, show_time, tag
 from .cells import Cells, PagePaths, beginning_of_json, row_url
 from .columns import list_columns
 from .fields import AnyActions, Fields, label_of
-from .history import actor_of, ago, sentence
+from .history import sentence
 from .inputs import choices_of_keys
 from .titles import MISSING, plain_text
 
@@ -41,14 +41,14 @@ def details(
     fields: all fields of the resource.
     """
     resource = actions.resource
-    left_out = {*actions.hidden(), "version", "deleted_at"}
+    omitted = {*actions.hidden(), "version", "deleted_at"}
     if resource.key.type == "uuid":
-        left_out.add(resource.key.name)
-    shown = [field for field in fields if field.name not in left_out]
-    cells = Cells(actions, [row], shown, paths, root)
+        omitted.add(resource.key.name)
+    facts = [field for field in fields if field.name not in omitted]
+    cells = Cells(actions, [row], facts, paths, root)
     context: dict[str, Any] = {"history": ()}
     context["fields"] = [
-        Item(label=field.label, kind=field.kind, value=cells.show(row, field)) for field in shown
+        Item(label=field.label, kind=field.kind, value=cells.show(row, field)) for field in facts
     ]
     context["related"] = _related(actions, row, paths, root)
     if resource.auditable:
@@ -154,13 +154,13 @@ def _entry(entry: Any, formatter: _ChangeFormatter) -> Item:
             change.before = formatter.value(name, old)
             change.after = formatter.value(name, new)
             changes.append(change)
-    parts: dict[str, str] = {"user": tag("b", actor_of(entry)), "when": ago(entry.at)}
+    values: dict[str, str] = {}
     message = _SENTENCES[entry.operation]
     if len(changes) == 1:
         change = changes.pop()
         message = _ONE_CHANGE
-        parts["field"] = change.label
-        parts["before"] = tag("del", change.before)
-        parts["after"] = tag("ins", change.after)
-    parts["what"] = ", ".join(change.label for change in changes)
-    return Item(sentence=sentence(message, parts), reason=entry.reason, changes=changes)
+        values["field"] = change.label
+        values["before"] = tag("del", change.before)
+        values["after"] = tag("ins", change.after)
+    values["what"] = ", ".join(change.label for change in changes)
+    return Item(sentence=sentence(message, entry, values), reason=entry.reason, changes=changes)

@@ -56,7 +56,6 @@ _UNKNOWN = gettext_noop(
 )
 _DELETED = gettext_noop("This has been deleted since you opened it. Your entries are still here.")
 _BUSY = gettext_noop("Other users keep changing this. Save again.")
-_ATTRIBUTES = ("name", "label", "kind", "help", "required")  # of a field, for the template
 _BASE = "_base"  # the input of the base; no column starts with "_"
 _ONCE = "_once"  # the input of the token of a new row's form
 _LONGEST_TOKEN = 64  # characters
@@ -92,26 +91,26 @@ class ResourcePages(RowPages):
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
         path = self._path
-        row = path + "/{id}"
+        row = f"{path}/{{id}}"
         outcome = partial(show_outcome, self._actions, self._layout, path)
         routes = [
             Route("GET", path, self.list),
-            Route("GET", path + ".csv", self.csv),
-            Route("POST", path + "/-/selected", self._selection.act),
-            Route("GET", path + "/-/selected/{job}", outcome),
-            Route("GET", path + "/new", self.new),
-            Route("POST", path + "/new", self.create),
-            Route("GET", path + "/new/choices", self.choices),
-            Route("GET", path + "/new/", self.show),  # the row of the key "new" (`row_url`)
+            Route("GET", f"{path}.csv", self.csv),
+            Route("POST", f"{path}/-/selected", self._selection.act),
+            Route("GET", f"{path}/-/selected/{{job}}", outcome),
+            Route("GET", f"{path}/new", self.new),
+            Route("POST", f"{path}/new", self.create),
+            Route("GET", f"{path}/new/choices", self.choices),
+            Route("GET", f"{path}/new/", self.show),  # the row of the key "new" (`row_url`)
             Route("GET", row, self.show),
-            Route("GET", row + "/edit", self.edit),
-            Route("POST", row + "/edit", self.update),
-            Route("GET", row + "/delete", self.ask_delete),
-            Route("POST", row + "/delete", self.delete),
+            Route("GET", f"{row}/edit", self.edit),
+            Route("POST", f"{row}/edit", self.update),
+            Route("GET", f"{row}/delete", self.ask_delete),
+            Route("POST", f"{row}/delete", self.delete),
         ]
         if self._actions.resource.transitions:
             graph = partial(states.show_graph, self._actions, self._layout, path)
-            routes.append(Route("GET", path + "/-/states", graph))
+            routes.append(Route("GET", f"{path}/-/states", graph))
         for transition in self._actions.resource.transitions:
             name = transition.name
             handler = partial(self.transition, name)
@@ -120,11 +119,11 @@ class ResourcePages(RowPages):
             handler = partial(self.verb, name)
             routes.append(Route("POST", f"{row}/verbs/{name}", handler))
         if self._actions.resource.soft_delete:
-            routes.append(Route("POST", row + "/restore", self.restore))
-            routes.append(Route("GET", path + "/-/trash", self.trash))
+            routes.append(Route("POST", f"{row}/restore", self.restore))
+            routes.append(Route("GET", f"{path}/-/trash", self.trash))
         if any(column.aggregatable for column in self._actions.resource.columns):
             aggregate = partial(aggregate_csv, self._actions)
-            routes.append(Route("GET", path + "/-/aggregate.csv", aggregate))
+            routes.append(Route("GET", f"{path}/-/aggregate.csv", aggregate))
         return routes
 
     def new(self, request: Request) -> Response:
@@ -378,9 +377,9 @@ class ResourcePages(RowPages):
         self, field: FormField, opened: OpenForm, options: Options, errors: Texts
     ) -> Item:
         choices = options.get(field.name)
-        item = Item(errors=errors.get(field.name, ()))
-        for attribute in _ATTRIBUTES:
-            setattr(item, attribute, getattr(field, attribute))
+        item = Item(name=field.name, label=field.label, kind=field.kind, help=field.help)
+        item.required = field.required
+        item.errors = errors.get(field.name, ())
         item.group = inputs.is_group(field, choices)
         marker = inputs.empty_marker(field, choices)
         texts = opened.texts.get(field.name, ())

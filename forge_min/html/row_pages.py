@@ -296,8 +296,8 @@ class RowPages:
     def _list_link(self, request: Request) -> Hyperlink:
         return Hyperlink(self._plural(), request.root + self._path)
 
-    def _row_url(self, request: Request, row: Any, *more: str) -> str:
-        return row_url(request.root + self._path, self._actions.key_of(row), *more)
+    def _row_url(self, request: Request, row: Any, *segments: str) -> str:
+        return row_url(request.root + self._path, self._actions.key_of(row), *segments)
 
     def _done(self, request: Request, change: str, row: Any = None, *, undo: str = "") -> Response:
         """Redirect to the row, or to the list. undo: key of the row that can be restored."""

@@ -15,7 +15,7 @@ from ...errors import BadRequest, DomainError, NotFound
 from ...i18n import format_number, text
 from ...wsgi import Request, Response, Route, first, flash, redirect, sent_form, time_tag
 from ..fields import Texts
-from ..history import account_sentence
+from ..history import account_sentence, account_state
 from ..layout import KEYS, PEOPLE, TENANTS, Hyperlink, Layout
 from ..templates import invite, keys, people, person, secret, tenants
 from .links import reset_path
@@ -140,7 +140,7 @@ class AdministrationPages:
             url=f"{link.href}/{id}",
             trail=[link],
             person=profile,
-            state=_state(profile),
+            state=account_state(user.disabled),
             places=places,
             others=others,
             grantable=sorted(admin.grantable(None)),
@@ -403,18 +403,12 @@ def _person_item(profile: Person, url: str, limit: Tenant | None) -> Item:
     item.roles = _roles_text(roles)
     tenants = profile.tenants.items()
     item.tenants = "; ".join(f"{slug}: {_roles_text(roles)}" for slug, roles in tenants)
-    item.state = _state(profile)
+    item.state = account_state(user.disabled)
     return item
 
 
 def _roles_text(roles: Sequence[str]) -> str:
     return ", ".join(roles) or "–"
-
-
-def _state(profile: Person) -> str:
-    if profile.user.disabled:
-        return text("deactivated")
-    return text("active")
 
 
 def _key_item(key: credentials.ApiKey, root: str) -> Item:

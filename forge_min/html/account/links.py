@@ -24,20 +24,20 @@ PREFIX = "/account"
 class AccountLinks:
     """How the application sends links of accounts.
 
-    own: the function of app.py (user, path of a page that sets a new password once), if any; else
-        they are sent by mail.
+    sender: the function of app.py (user, path of a page that sets a new password once), if any;
+        else they are sent by mail.
     project: the name of the application.
     """
 
-    def __init__(self, mailer: Mailer, project: str, own: Callable[..., object] | None) -> None:
+    def __init__(self, mailer: Mailer, project: str, sender: Callable[..., object] | None) -> None:
         self._mailer = mailer
         self._project = project
-        self._own = own
+        self._sender = sender
 
     @property
     def is_configured(self) -> bool:
         """Whether links can be sent."""
-        return self._own is not None or self._mailer.is_configured
+        return self._sender is not None or self._mailer.is_configured
 
     def request(
         self,
@@ -94,8 +94,8 @@ class AccountLinks:
             lifetime=lifetime,
         )
         path = reset_path(secret)
-        if self._own is not None:
-            self._own(user, path)
+        if self._sender is not None:
+            self._sender(user, path)
             return
         with in_language(user.language or args["language"]):
             subject = text("A new password for {project}", project=self._project)

@@ -35,7 +35,7 @@ from ...errors import (
     Unavailable,
 )
 from ...i18n import LANGUAGES, text
-from ...wsgi import Request, Response, Route, first, redirect
+from ...wsgi import Request, Response, Route, first, redirect, sent_form, tag
 from ..fields import Texts, label_of
 from ..history import own_sentences
 from ..layout import Hyperlink, Layout, Render
@@ -138,24 +138,24 @@ class AccountPages:
         identity = current_identity()
         root = request.root
         if identity.via != SESSION:
-            link = wsgi.tag("a", WORDS.sign_in, href=root + SIGN_IN)
-            return wsgi.tag("p", link, class_="account")
+            link = tag("a", WORDS.sign_in, href=root + SIGN_IN)
+            return tag("p", link, class_="account")
         parts = []
         if self.tenant_root:
             slug = self.tenant(request)
             if slug:
                 title = text("Change the tenant")
                 label = text("Tenant: {name}", name=slug)
-                parts.append(wsgi.tag("a", label, href=root + _TENANTS, title=title))
-        parts.append(wsgi.tag("a", identity.name, href=root + PREFIX))
-        button = wsgi.tag("button", WORDS.sign_out, type="submit", class_="quiet")
+                parts.append(tag("a", label, href=root + _TENANTS, title=title))
+        parts.append(tag("a", identity.name, href=root + PREFIX))
+        button = tag("button", WORDS.sign_out, type="submit", class_="quiet")
         content = wsgi.join([wsgi.csrf_field(request), button])
         action = f"{root}{PREFIX}/sign-out"
-        parts.append(wsgi.tag("form", content, method="post", action=action))
+        parts.append(tag("form", content, method="post", action=action))
         if self.idle_timeout:
             script = idle.render(words=WORDS, root=root, seconds=self.idle_timeout)
             parts.append(wsgi.Raw(script))
-        return wsgi.tag("div", wsgi.join(parts), class_="account")
+        return tag("div", wsgi.join(parts), class_="account")
 
     # -- sign in and out ---------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class AccountPages:
 
         The entries of a form that were kept are shown with a button that sends them.
         """
-        pairs = wsgi.sent_form(request)
+        pairs = sent_form(request)
         kept = {}
         for name, values in pairs.items():
             if name.startswith(_KEPT):
@@ -285,7 +285,8 @@ class AccountPages:
         ]
         default = text("that of the browser")
         context["languages"] = [
-            Item(tag=tag, label=tag or default, chosen=tag == user.language) for tag in _languages()
+            Item(tag=language, label=language or default, chosen=language == user.language)
+            for language in _languages()
         ]
         context["sessions"] = sessions = []
         for session in credentials.list_sessions(conn, user.id):
@@ -299,7 +300,7 @@ class AccountPages:
 
     def end(self, request: Request) -> Response:
         """End one other session, or all of them."""
-        session = first(wsgi.sent_form(request), "session")
+        session = first(sent_form(request), "session")
         session_id = accounts.as_id(session)
         user, current = self._user_and_session()
         conn = self.database.connection()
@@ -311,7 +312,7 @@ class AccountPages:
 
     def change_settings(self, request: Request) -> Response:
         """Set the time zone and the language of the user."""
-        pairs = wsgi.sent_form(request)
+        pairs = sent_form(request)
         user, _ = self._user_and_session()
         zone = first(pairs, "zone")
         language = first(pairs, "language")
@@ -330,7 +331,7 @@ class AccountPages:
 
         All keys of the user are revoked if the form asks for it.
         """
-        pairs = wsgi.sent_form(request)
+        pairs = sent_form(request)
         user, _ = self._user_and_session()
         conn = self.database.connection()
         current = first(pairs, "current")
@@ -369,7 +370,7 @@ class AccountPages:
 
         The response is the same for every email, and takes the same time.
         """
-        email = first(wsgi.sent_form(request), "email")
+        email = first(sent_form(request), "email")
         conn = self.database.connection()
         device = self._device(request, email)
         network = wsgi.client_network(request)
@@ -390,7 +391,7 @@ class AccountPages:
 
     def reset(self, request: Request) -> Response:
         """Set the new password with the secret of a reset link, and revoke keys as above."""
-        pairs = wsgi.sent_form(request)
+        pairs = sent_form(request)
         key = first(pairs, "key")
         conn = self.database.connection()
         try:

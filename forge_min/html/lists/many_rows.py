@@ -123,6 +123,18 @@ def insert_operation(
     return jobs.insert_tx(actions.connection(), PerformOnRows, args, unique=once)
 
 
+def rows_with_problems(
+    actions: AnyActions, operation: str, problems: Mapping[Any, str]
+) -> list[Item]:
+    """Return the title and the problem of rows on which an operation is performed.
+
+    problems: by key.
+    """
+    titles = titles_of_keys(actions, [*problems], deleted=operation == "restore")
+    items = problems.items()
+    return [Item(title=titles.get(key, MISSING), problem=problem) for key, problem in items]
+
+
 def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Request) -> Response:
     """Show the result of a job to its own user. path: of the list."""
     actions.allow("read")
@@ -160,9 +172,7 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
     if has_ended:
         db.record_position(conn)  # so that the list of this browser shows them
     operation = args["operation"]
-    keys = [actions.read_key(key) for key in failed]
-    titles = titles_of_keys(actions, keys, deleted=operation == "restore")
-    rows = [Item(title=titles.get(key, MISSING), problem=failed[str(key)]) for key in keys]
+    problems = {actions.read_key(key): message for key, message in failed.items()}
     link = Hyperlink(label_of(topic), request.root + path)
     title = text("{operation}: {what}", operation=label_of(operation), what=link.label)
     page = layout.page(
@@ -171,7 +181,7 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
         title,
         notice=notice,
         problem=problem,
-        rows=rows,
+        rows=rows_with_problems(actions, operation, problems),
         back=link.href,
         trail=[link],
     )

@@ -27,9 +27,8 @@ from ...wsgi import (
 from ..fields import AnyActions, Texts, label_of
 from ..layout import Hyperlink, Layout, messages_of
 from ..templates import WORDS, selection
-from ..titles import MISSING, titles_of_keys
 from .list_page import ListPage, export
-from .many_rows import insert_operation
+from .many_rows import insert_operation, rows_with_problems
 
 MOST = 100  # rows that a request changes: those of the longest page of a list
 MOST_OF_JOB = 10_000  # rows that a job changes
@@ -164,11 +163,7 @@ class Selection:
                 " later, the job stops there.",
                 count=format_number(len(remaining)),
             )
-        titles = titles_of_keys(self._actions, keys, deleted=operation == "restore")
-        rows = [
-            Item(title=titles.get(key, MISSING), problem=messages_of(outcomes.get(key)))
-            for key in keys
-        ]
+        problems = {key: messages_of(outcomes.get(key)) for key in keys}
         resource = self._actions.resource
         asks_reason = any(t.name == operation and t.needs_reason for t in resource.transitions)
         link = Hyperlink(label_of(resource.topic), request.root + self._path)
@@ -181,7 +176,7 @@ class Selection:
             selection.render,
             text("{operation}: {what}", operation=button, what=link.label),
             status,
-            rows=rows,
+            rows=rows_with_problems(self._actions, operation, problems),
             problem=problem,
             question=question,
             possible=bool(remaining),
