@@ -243,8 +243,15 @@ def _relation(
     about["placeholder"] = text("Search")
     about["autocomplete"] = "off"
     entry = void("input", aria_label=label, **about, type="search")
-    submit = {"type": "submit", "name": "_search", "value": field.name, "class_": "quiet"}
-    button = tag("button", text("Search"), formnovalidate=True, **submit)
+    button = tag(
+        "button",
+        text("Search"),
+        formnovalidate=True,
+        type="submit",
+        name="_search",
+        value=field.name,
+        class_="quiet",
+    )
     nothing = text("No matches. Try other words.")
     status = options.problem
     if options.words and not options.matches:

@@ -6,7 +6,7 @@ The layout has a navigation item for each resource that the user may read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from ..wsgi import (
     Response,
     csrf_field,
     flashed,
+    hidden_inputs,
     html_response,
     join,
     preferred,
@@ -302,6 +303,11 @@ def messages_of(error: DomainError | None) -> str:
         return ""
     messages = [field_error.message for field_error in getattr(error, "errors", ())]
     return "; ".join(messages) or text(error.message)
+
+
+def hidden_fields(request: Request, values: Mapping[str, Iterable[object]]) -> Raw:
+    """Return the hidden inputs of a form: its token, and values by name."""
+    return join([csrf_field(request), hidden_inputs(values)])
 
 
 class ProblemPages:

@@ -26,9 +26,7 @@ from ..wsgi import (
     Response,
     Route,
     client_network,
-    csrf_field,
     first,
-    hidden_inputs,
     join,
     sent_form,
     tag,
@@ -39,7 +37,7 @@ from .cells import row_url
 from .fields import Fields, FormField, Texts, label_of
 from .form import WRITE_ERRORS, FormBase
 from .inputs import CHOICE, Options
-from .layout import Hyperlink
+from .layout import Hyperlink, hidden_fields
 from .lists import show_outcome
 from .report import aggregate_csv
 from .row_pages import RowPages
@@ -355,7 +353,7 @@ class ResourcePages(RowPages):
         context["row"] = opened.row
         context["fields"] = items
         context["problems"] = problems
-        context["hidden"] = join([csrf_field(request), hidden_inputs(hidden)])
+        context["hidden"] = hidden_fields(request, hidden)
         return self._layout.page(request, self._templates["form"], status=status, **context)
 
     def _edit_frame(self, request: Request, row: Any) -> dict[str, Any]:

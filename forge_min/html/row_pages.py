@@ -20,7 +20,6 @@ from ..wsgi import (
     check_csrf,
     csrf_field,
     first,
-    hidden_inputs,
     html_response,
     join,
     redirect,
@@ -32,7 +31,7 @@ from .cells import PagePaths, row_url
 from .fields import AnyActions, Fields, FormField, Texts, display_fields, input_fields, label_of
 from .form import WRITE_ERRORS, Notice, seal, unseal
 from .inputs import SEARCH, Options, RelationChoices
-from .layout import Hyperlink, Layout, Render, messages_of
+from .layout import Hyperlink, Layout, Render, hidden_fields, messages_of
 from .lists import ListPage, Selection, export
 from .record import details
 from .templates import WORDS, delete, show
@@ -294,14 +293,14 @@ class RowPages:
         return label_of(self._actions.resource.topic)
 
     def _list_link(self, request: Request) -> Hyperlink:
-        return Hyperlink(self._plural(), request.root + self._path)
+        return Hyperlink(self._plural(), f"{request.root}{self._path}")
 
     def _row_url(self, request: Request, row: Any, *segments: str) -> str:
-        return row_url(request.root + self._path, self._actions.key_of(row), *segments)
+        return row_url(f"{request.root}{self._path}", self._actions.key_of(row), *segments)
 
     def _done(self, request: Request, change: str, row: Any = None, *, undo: str = "") -> Response:
         """Redirect to the row, or to the list. undo: key of the row that can be restored."""
-        url = request.root + self._path
+        url = f"{request.root}{self._path}"
         if row is not None and self._actions.may("read"):
             url = self._row_url(request, row)
         notice = seal(request, Notice(change, undo), [current_identity().user])
@@ -310,7 +309,7 @@ class RowPages:
     def _undo(self, request: Request, key: str) -> Raw:
         if not key or not self._may_restore():
             return Raw()
-        action = row_url(request.root + self._path, key, "restore")
+        action = row_url(f"{request.root}{self._path}", key, "restore")
         button = tag("button", WORDS.undo, type="submit", class_="quiet")
         return tag("form", join([csrf_field(request), button]), method="post", action=action)
 
@@ -333,7 +332,7 @@ class RowPages:
 
 def _hidden(request: Request, row: Any) -> Raw:
     """Return the hidden inputs of a form about a row: a token, and the version that is shown."""
-    return join([csrf_field(request), hidden_inputs({"version": [row.version]})])
+    return hidden_fields(request, {"version": [row.version]})
 
 
 def _shown_version(request: Request) -> int:

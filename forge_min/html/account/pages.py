@@ -38,7 +38,7 @@ from ...i18n import LANGUAGES, text
 from ...wsgi import Request, Response, Route, first, redirect, sent_form, tag
 from ..fields import Texts, label_of
 from ..history import own_sentences
-from ..layout import Hyperlink, Layout, Render
+from ..layout import Hyperlink, Layout, Render, hidden_fields
 from ..templates import WORDS, account, idle, index, password, resume
 from ..templates import sign_in as sign_in_page
 from .links import PREFIX, AccountLinks
@@ -220,7 +220,7 @@ class AccountPages:
         identity = credentials.identify_session(conn, secret, self.tenant(request), True)
         assert identity is not None
         with as_identity(identity):
-            hidden = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(kept)])
+            hidden = hidden_fields(request, kept)
             entries = []
             for name, values in kept.items():
                 if not name.startswith("_"):
@@ -525,7 +525,7 @@ class AccountPages:
         """
         context["action"] = request.root + action
         context["problem"] = _problem(error)
-        context["hidden"] = wsgi.join([wsgi.csrf_field(request), wsgi.hidden_inputs(hidden)])
+        context["hidden"] = hidden_fields(request, hidden)
         template = self.views.get(name, TEMPLATES[name])
         return self.layout.form_page(request, template, title, error, **context)
 

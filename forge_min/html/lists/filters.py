@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ...fanout import iso_utc
-from ...i18n import gettext_noop, text
+from ...i18n import text
 from ...wsgi import Raw, Request, first, hidden_inputs, join, tag, void
 from ..columns import listed_fields
 from ..fields import AnyActions, FormField, Texts, display_fields
@@ -20,17 +20,6 @@ POSITION = ("cursor", "limit")  # parameters that select a page of rows
 # No column starts with "_". Lists of the API have numbered pages, those of pages do not. During an
 # upgrade, redirects of the previous release have _undo.
 _RESERVED = ("_done", "_undo", "_search", COLUMNS, FROM, FILTERS, "page", "per_page")
-_EQUALS = gettext_noop("{field}: {value}")
-_CONDITIONS = {
-    "is_null": gettext_noop("{field} is not empty"),
-    "ne": gettext_noop("{field} is not {value}"),
-    "gt": gettext_noop("{field} above {value}"),
-    "gte": gettext_noop("{field} from {value}"),
-    "lt": gettext_noop("{field} below {value}"),
-    "lte": gettext_noop("{field} to {value}"),
-    "contains": gettext_noop("{field} contains {value}"),
-}
-"""The condition of each operator in words; `_EQUALS` for others."""
 _RANGED = ("int", "bigint", "decimal", "float", "date", "datetime", "time", "duration")
 
 
@@ -155,8 +144,22 @@ def _condition(field: str, operator: str, value: str) -> str:
     """Return a condition in words."""
     if operator == "is_null" and value == "true":
         return text("{field} is empty", field=field)
-    message = _CONDITIONS.get(operator, _EQUALS)
-    return text(message, field=field, value=value)
+    match operator:
+        case "is_null":
+            return text("{field} is not empty", field=field)
+        case "ne":
+            return text("{field} is not {value}", field=field, value=value)
+        case "gt":
+            return text("{field} above {value}", field=field, value=value)
+        case "gte":
+            return text("{field} from {value}", field=field, value=value)
+        case "lt":
+            return text("{field} below {value}", field=field, value=value)
+        case "lte":
+            return text("{field} to {value}", field=field, value=value)
+        case "contains":
+            return text("{field} contains {value}", field=field, value=value)
+    return text("{field}: {value}", field=field, value=value)
 
 
 def _utc_time(field: FormField | None, value: str) -> str:

@@ -118,10 +118,13 @@ class ListPage:
         end = start + count
         pager = Item(shown="", first="", previous="", next="", last="")
         if count:
-            numbers = {"first": start, "last": end - 1, "total": format_number(total)}
-            pager.shown = text("{first}–{last} of {total}", **numbers)
+            last = end - 1
+            number = format_number(total)
+            pager.shown = text("{first}–{last} of {total}", first=start, last=last, total=number)
             if page.is_estimate:
-                pager.shown = text("{first}–{last} of about {total}", **numbers)
+                pager.shown = text(
+                    "{first}–{last} of about {total}", first=start, last=last, total=number
+                )
         params = self._without("cursor")
         if page.prev:
             position = {FROM: str(max(1, start - limit))}

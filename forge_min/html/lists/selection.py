@@ -13,19 +13,9 @@ from ...actions import Filter, ListQuery
 from ...auth import current_identity
 from ...errors import BadRequest, DomainError
 from ...i18n import format_number, text
-from ...wsgi import (
-    Request,
-    Response,
-    csrf_field,
-    first,
-    hidden_inputs,
-    join,
-    redirect,
-    sent_form,
-    sign_form,
-)
+from ...wsgi import Request, Response, first, redirect, sent_form, sign_form
 from ..fields import AnyActions, Texts, label_of
-from ..layout import Hyperlink, Layout, messages_of
+from ..layout import Hyperlink, Layout, hidden_fields, messages_of
 from ..templates import WORDS, selection
 from .list_page import ListPage, export
 from .many_rows import insert_operation, rows_with_problems
@@ -89,7 +79,7 @@ class Selection:
             limit = MOST_OF_JOB
         rows = islice(actions.stream(query), limit + 1)
         versions = {actions.key_of(row): row.version for row in rows}
-        url = request.root + self._path
+        url = f"{request.root}{self._path}"
         if not versions:
             return redirect(url)
         if len(versions) > limit:
@@ -166,7 +156,7 @@ class Selection:
         problems = {key: messages_of(outcomes.get(key)) for key in keys}
         resource = self._actions.resource
         asks_reason = any(t.name == operation and t.needs_reason for t in resource.transitions)
-        link = Hyperlink(label_of(resource.topic), request.root + self._path)
+        link = Hyperlink(label_of(resource.topic), f"{request.root}{self._path}")
         button = _item(operation).label
         status = 200
         if problem:
@@ -184,7 +174,7 @@ class Selection:
             danger=operation == "delete",
             asks_reason=asks_reason,
             reason=first(request.form(), "reason"),
-            hidden=join([csrf_field(request), hidden_inputs(hidden)]),
+            hidden=hidden_fields(request, hidden),
             action=f"{link.href}/-/selected?{request.environ.get('QUERY_STRING', '')}",
             cancel=link.href,
             trail=[link],
