@@ -22,7 +22,7 @@ from .artifact.archive import replace_file
 from .artifact.distributions import BASE, DRIVERS, normalise
 from .errors import build_error
 from .project import read_project, secret_names
-from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
+from .vendor.wheel import OWN, is_musl, wheel_for
 from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
@@ -32,7 +32,6 @@ _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
 _LIBC: dict[Base, str] = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
 _OWN = "wheels"  # the folder for the wheel of the running forge_min
-_PORTS = {"server": 8000, "admin": 9090}  # if the port in forge.toml is 0
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
@@ -77,28 +76,41 @@ def deploy(
     cannot be written; the errors of `wheel_for`.
     """
     base = base or ("alpine" if is_musl() else "debian")
+    config = load(root, {})
+    _check_probes(config, also)
     vendor = vendor or _default_vendor(root, base)
-    wheel = None if vendor else wheel_for(_LIBC[base])
-    pure = wheel is not None and wheel.file.endswith("-none-any.whl")
-    source: Source = "vendor" if vendor else "pure" if pure else "wheel"
-    _check_probes(load(root, {}), also)
-    values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel, source)
+    if vendor:
+        wheel = None
+        source: Source = "vendor"
+        place = _vendored(root, vendor)
+    else:
+        wheel = wheel_for(_LIBC[base])
+        source = "wheel"
+        if wheel.file.endswith("-none-any.whl"):
+            source = "pure"
+        place = f"/{_OWN}/{wheel.file}[c]"
+    values = _values(root, config, base, source, place)
     contents = dict(_marked(values, also))
-    if wheel is not None:
+    if wheel:
         contents[f"{_OWN}/{wheel.file}"] = wheel.data
-    present = {name: _read(root / name) for name in contents}
-    differing = sorted(name for name in contents if present[name] != contents[name])
+    differing = []
+    edited = []
+    for name in sorted(contents):
+        present = _read(root / name)
+        if present == contents[name]:
+            continue
+        differing.append(name)
+        is_text = not name.startswith(f"{_OWN}/")
+        if is_text and not _is_unedited(present):
+            edited.append(name)
     if check and differing:
         raise build_error("differs", names=", ".join(differing))
-    texts = (name for name in differing if not name.startswith(f"{_OWN}/"))
-    edited = [name for name in texts if not _is_unedited(present[name])]
     if edited and not force:
         raise build_error("edited", names=", ".join(edited))
     for name in differing:
         replace_file(root / name, contents[name], "file_not_written")
-    unchanged = tuple(sorted(contents.keys() - set(differing)))
-    place = values["vendor"] or values["forge_min"]
-    return DeployResult(tuple(differing), unchanged, source, place)
+    unchanged = sorted(contents.keys() - set(differing))
+    return DeployResult(tuple(differing), tuple(unchanged), source, place)
 
 
 def _check_probes(config: Config, also: Collection[Also]) -> None:
@@ -113,18 +125,24 @@ def _default_vendor(root: Path, base: Base) -> Path | None:
     """Return the project's vendor folder if it is complete and has a core for the base."""
     folder = root / FOLDER
     wheelhouse = read_wheelhouse(folder)
-    own = () if wheelhouse is None or _missing(folder) else wheelhouse.wheels
-    return folder if any(w.name == OWN and f"-{_LIBC[base]}" in w.file for w in own) else None
+    if wheelhouse is None or _missing(folder):
+        return None
+    for wheel in wheelhouse.wheels:
+        if wheel.name == OWN and f"-{_LIBC[base]}" in wheel.file:
+            return folder
+    return None
 
 
 def _vendored(root: Path, vendor: Path) -> str:
     """Return the vendor folder's path in the build context. Raises BuildError F362, F371."""
-    if missing := _missing(vendor):
+    missing = _missing(vendor)
+    if missing:
         raise build_error("no_vendor", folder=vendor, why=f"it has no {missing}")
     context = root.resolve()
-    inside = [vendor, vendor / LOCK, vendor / WHEELS, *(vendor / WHEELS).iterdir()]
+    wheels = vendor / WHEELS
+    paths = [vendor, vendor / LOCK, wheels, *wheels.iterdir()]
+    included = all(path.resolve().is_relative_to(context) for path in paths)
     name = Path(os.path.relpath(vendor.resolve(), context)).as_posix()
-    included = all(path.resolve().is_relative_to(context) for path in inside)
     if not included or not _PLAIN.match(name):
         raise build_error("no_vendor", folder=vendor, why="it is outside of the build context")
     return name
@@ -132,39 +150,50 @@ def _vendored(root: Path, vendor: Path) -> str:
 
 def _missing(vendor: Path) -> str:
     """Return a file that pip would not find in the folder; "" if it would find all."""
-    wheelhouse = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
-    if wheelhouse is None:
+    if not (vendor / LOCK).is_file():
         return LOCK
-    missing = {OWN, *BASE, DRIVERS["binary"]} - {wheel.name for wheel in wheelhouse.wheels}
+    wheelhouse = read_wheelhouse(vendor)
+    assert wheelhouse is not None
+    names = {wheel.name for wheel in wheelhouse.wheels}
+    missing = {OWN, *BASE, DRIVERS["binary"]} - names
     missing.update(wheelhouse.missing())
-    return f"{WHEELS}/{min(missing).replace('-', '_')}-*.whl" if missing else ""
+    if not missing:
+        return ""
+    name = min(missing).replace("-", "_")
+    return f"{WHEELS}/{name}-*.whl"
 
 
-def _values(
-    root: Path, base: Base, vendor: str, wheel: Wheel | None, source: Source
-) -> dict[str, str]:
-    """Return the values of the templates."""
-    project, config = read_project(root), load(root, {})
+def _values(root: Path, config: Config, base: Base, source: Source, place: str) -> dict[str, str]:
+    """Return the values of the templates. place: the vendor folder, or the wheel for pip."""
+    project = read_project(root)
+    vendor = ""
+    template = "wheel.tmpl"
+    if source == "vendor":
+        vendor = place
+        template = "vendor.tmpl"
     values = {
         "name": project.name,
         "repository": normalise(project.name).rstrip("-"),  # a valid name of an image (OCI)
         "version": project.version,
         "own": _OWN,
-        "forge_min": f"/{_OWN}/{wheel.file}[c]" if wheel else "",
+        "forge_min": place,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
         "ready_path": config.server.ready_path,
         "secrets": "\n".join(f"**/{name}" for name in secret_names()),
         "vendor_rules": _vendor_rules(vendor),
-        **_ports(config),
     }
-    parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
-    parts |= _TABLE["pure" if source == "pure" else "compiled"] | _TABLE["kubernetes"]
-    values |= {part: Template(text).substitute(values) for part, text in parts.items()}
-    template = "vendor.tmpl" if vendor else "wheel.tmpl"
+    values |= _ports(config)
+    admin = "admin" if config.admin.enabled else "no_admin"
+    core = "pure" if source == "pure" else "compiled"
+    parts = _TABLE["base"][base] | _TABLE[admin] | _TABLE[core] | _TABLE["kubernetes"]
+    for part, text in parts.items():
+        values[part] = Template(text).substitute(values)
     values["install"] = _render(template, values).rstrip()
-    return {**values, "library": ""} if vendor else values
+    if vendor:
+        values["library"] = ""
+    return values
 
 
 def _vendor_rules(vendor: str) -> str:
@@ -173,27 +202,38 @@ def _vendor_rules(vendor: str) -> str:
     The project's own folder is excluded if the image is built from other wheels: `build` would use
     its core, which the image cannot load.
     """
-    own = "" if vendor == FOLDER else f"{FOLDER}\n"
-    return own + (f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "")
+    if vendor == FOLDER:
+        rules = ""
+    else:
+        rules = f"{FOLDER}\n"
+    if vendor:
+        rules += f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n"
+    return rules
 
 
 def _ports(config: Config) -> dict[str, str]:
     """Return the ports of forge.toml; 0, any free port, becomes a fixed one in the image."""
-    configured = {"server": config.server.port, "admin": config.admin.port}
-    ports = {name: port or _PORTS[name] for name, port in configured.items()}
-    free = [name for name, port in configured.items() if not port]
-    fixed = "".join(f" FORGE_{name.upper()}_PORT={ports[name]}" for name in free)
-    return {"port": str(ports["server"]), "admin_port": str(ports["admin"]), "fixed": fixed}
+    fixed = ""
+    port = config.server.port
+    if not port:
+        port = 8000
+        fixed += f" FORGE_SERVER_PORT={port}"
+    admin_port = config.admin.port
+    if not admin_port:
+        admin_port = 9090
+        fixed += f" FORGE_ADMIN_PORT={admin_port}"
+    return {"port": str(port), "admin_port": str(admin_port), "fixed": fixed}
 
 
-def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple[str, bytes]]:
+def _marked(values: dict[str, str], also: Collection[Also]) -> Iterator[tuple[str, bytes]]:
     """Yield each file's name in the project and its content, after a line with its hash."""
     for row in _TABLE["file"]:
-        if row.get("with") in (None, *also):
-            own = {word: Template(text).substitute(values) for word, text in row.items()}
-            text = _render(row["template"], {**own, **values})
-            mark = f"{_MARK}{sha256(text.encode()).hexdigest()}"
-            yield own["name"], f"{mark}\n{text}".encode()
+        if row.get("with") not in (None, *also):
+            continue
+        options = {word: Template(text).substitute(values) for word, text in row.items()}
+        text = _render(row["template"], options | values)
+        digest = sha256(text.encode()).hexdigest()
+        yield options["name"], f"{_MARK}{digest}\n{text}".encode()
 
 
 def _render(name: str, values: Mapping[str, str]) -> str:
@@ -213,4 +253,6 @@ def _read(path: Path) -> bytes | None:
     """Return the file's bytes, None if nothing has this path, b"" for a link to no file."""
     if path.is_file():
         return path.read_bytes()
-    return b"" if path.is_symlink() else None
+    if path.is_symlink():
+        return b""
+    return None

@@ -30,8 +30,11 @@ def first_of(items: Sequence[str], most: int) -> list[str]:
 
     most: how many items are returned before that.
     """
-    rest = len(items) - most
-    return [*items[:most], *([f"and {rest} more"] if rest > 0 else [])]
+    result = list(items[:most])
+    others = len(items) - most
+    if others > 0:
+        result.append(f"and {others} more")
+    return result
 
 
 def one_line(output: bytes) -> str:
@@ -39,4 +42,5 @@ def one_line(output: bytes) -> str:
 
     Programs write the reason of a failure at the end.
     """
-    return " ".join(output.decode("utf-8", "replace").split())[-400:]
+    words = output.decode("utf-8", "replace").split()
+    return " ".join(words)[-400:]

@@ -15,9 +15,14 @@ from .errors import build_error
 
 Step = Callable[[str, float | None], None]
 # Audit events (PEP 578) of opening connections, resolving names and sending to addresses.
-_EVENTS = frozenset(
-    ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo")
-    + ("socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo")
+_EVENTS = (
+    "socket.connect",
+    "socket.sendto",
+    "socket.sendmsg",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.gethostbyaddr",
+    "socket.getnameinfo",
 )
 
 
@@ -47,8 +52,11 @@ def no_network() -> Iterator[None]:
 
     def refuse(event: str, arguments: Sequence[object]) -> None:
         # SAFETY: check `active` first: when the interpreter ends, globals of modules are deleted.
-        if active and event in _EVENTS and not (event == "socket.sendmsg" and arguments[1] is None):
-            raise build_error("network", event=event)
+        if not active or event not in _EVENTS:
+            return
+        if event == "socket.sendmsg" and arguments[1] is None:
+            return
+        raise build_error("network", event=event)
 
     sys.addaudithook(refuse)
     try:
