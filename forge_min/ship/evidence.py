@@ -34,7 +34,9 @@ from .progress import run_program
 from .vendor.sbom import NAME as SBOM
 from .verify import VerifyResult
 
-PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
+PROVED = "proved"
+FAILED = "failed"
+UNPROVED = "not proved"
 _TIMEOUT = 300  # seconds that a proof may take
 _LICENCE_FILE = re.compile(r"(?:_native/)?([^/-]+)-[^/]+\.dist-info/licen")
 
@@ -66,37 +68,43 @@ def write_evidence(
         "licences": _licences(verified.members, verified.info["inputs"]),
         "hashes": dict(Manifest.of(verified.members).hashes),
     }
-    page, data = folder / "evidence.html", folder / "evidence.json"
+    page = folder / "evidence.html"
     replace_file(page, _page(report).encode())
+    data = folder / "evidence.json"
     replace_file(data, f"{json.dumps(report, indent=1)}\n".encode())
-    return (page, data), [proof for proof in proofs if proof.state == FAILED]
+    failed = [proof for proof in proofs if proof.state == FAILED]
+    return (page, data), failed
 
 
 def _proofs(verified: VerifyResult, root: Path | None, tests: Path | None) -> list[Proof]:
-    claims = [
+    start = [sys.executable, "-I", "-S", str(verified.path), "version"]
+    return [
         Proof("every file is as it was built", PROVED, "manifest, build info and hashes agree"),
-        _if(verified.signature, "the signature is valid", "checked with --key", "no --key"),
-        _if(verified.sbom, "the SBOM lists every input", "CycloneDX 1.6", "there is no SBOM"),
+        _check(verified.signature, "the signature is valid", "checked with --key", "no --key"),
+        _check(verified.sbom, "the SBOM lists every input", "CycloneDX 1.6", "there is no SBOM"),
         _tests(tests),
+        _second_build(verified, root),
+        _run_without_network("a first start (version) needs no network", start),
     ]
-    first = [sys.executable, "-I", "-S", str(verified.path), "version"]
-    start = _run_without_network("a first start (version) needs no network", first)
-    return [*claims, _second_build(verified, root), start]
+
+
+def _check(is_proved: bool, claim: str, because: str, why_not: str) -> Proof:
+    if is_proved:
+        return Proof(claim, PROVED, because)
+    return Proof(claim, UNPROVED, why_not)
 
 
 def _second_build(verified: VerifyResult, root: Path | None) -> Proof:
     claim = "a build gives the same bytes, and needs no network"
     if root is None:
         return Proof(claim, UNPROVED, "verify did not run in the project's folder")
-    command = [sys.executable, "-P", "-m", __package__.partition(".")[0], "--project", str(root)]
+    command = [sys.executable, "-P", "-m", "forge_min", "--project", str(root)]
     kind = "dir" if verified.path.is_dir() else "zipapp"
     command += ["build", "--offline", "--verify", "--format", kind]
-    command += ["--skip-css"] if verified.info.get("css") == SKIPPED else []
-    return _run_without_network(claim, [*command, "-o", str(verified.path)])
-
-
-def _if(holds: bool, claim: str, because: str, why_not: str) -> Proof:
-    return Proof(claim, PROVED if holds else UNPROVED, because if holds else why_not)
+    if verified.info.get("css") == SKIPPED:
+        command.append("--skip-css")
+    command += ["-o", str(verified.path)]
+    return _run_without_network(claim, command)
 
 
 def _tests(report: Path | None) -> Proof:
@@ -109,9 +117,10 @@ def _tests(report: Path | None) -> Proof:
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as err:
         raise build_error("no_report", path=report, why=err) from err
     counts = ", ".join(f"{number} {word}" for word, number in count.items())
-    passed = count["tests"] > count["skipped"] and not count["failures"] + count["errors"]
     because = f"{counts}; the report's sha256 is {sha256(data).hexdigest()}"
-    return Proof(claim, PROVED if passed else FAILED, because)
+    if count["failures"] or count["errors"] or count["tests"] <= count["skipped"]:
+        return Proof(claim, FAILED, because)
+    return Proof(claim, PROVED, because)
 
 
 def _counts(root: ElementTree.Element) -> dict[str, int]:
@@ -119,39 +128,57 @@ def _counts(root: ElementTree.Element) -> dict[str, int]:
 
     Raises ValueError if it is not a JUnit report.
     """
-    suites = [root] if root.tag == "testsuite" else root.findall("testsuite")
-    if root.tag not in ("testsuite", "testsuites"):
+    if root.tag == "testsuite":
+        suites = [root]
+    elif root.tag == "testsuites":
+        suites = root.findall("testsuite")
+    else:
         raise ValueError(f"<{root.tag}> is not <testsuites> of JUnit")
-    words = ("tests", "failures", "errors", "skipped")
-    count = {word: [int(suite.get(word, 0)) for suite in suites] for word in words}
-    if any(number < 0 for numbers in count.values() for number in numbers):
-        raise ValueError("a count is negative")
-    return {word: sum(numbers) for word, numbers in count.items()}
+    counts = {}
+    for word in ("tests", "failures", "errors", "skipped"):
+        numbers = [int(suite.get(word, 0)) for suite in suites]
+        if any(number < 0 for number in numbers):
+            raise ValueError("a count is negative")
+        counts[word] = sum(numbers)
+    return counts
 
 
 def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return a row for each input: its licence in the artifact's SBOM, and its licence files."""
-    parts = json.loads(members.get(SBOM, b"{}")).get("components", ())
-    licences = {normalise(part["name"]): part.get("licenses", ()) for part in parts}
-    texts = [match for name in sorted(members) if (match := _LICENCE_FILE.match(name))]
+    bill = json.loads(members.get(SBOM, b"{}"))
+    licences = {}
+    for part in bill.get("components", ()):
+        licences[normalise(part["name"])] = part.get("licenses", ())
+    texts: dict[str, list[str]] = {}
+    for member in sorted(members):
+        match = _LICENCE_FILE.match(member)
+        if match:
+            texts.setdefault(normalise(match[1]), []).append(member)
     result = []
     for name, version in inputs.items():
-        rows = licences.get(normalise(name), ())
-        words = (row.get("expression") or row.get("license", {}).get("name") for row in rows)
-        own = [match.string for match in texts if normalise(match[1]) == normalise(name)]
-        licence = ", ".join(filter(None, words)) or UNPROVED
-        result.append({"name": name, "version": version, "texts": own, "licence": licence})
+        key = normalise(name)
+        words = []
+        for row in licences.get(key, ()):
+            word = row.get("expression") or row.get("license", {}).get("name")
+            if word:
+                words.append(word)
+        licence = ", ".join(words) or UNPROVED
+        paths = texts.get(key, [])
+        result.append({"name": name, "version": version, "texts": paths, "licence": licence})
     return result
 
 
 def _page(report: Mapping[str, Any]) -> str:
-    facts = {key: report[key] for key in ("artifact", "sha256", "machine")} | report["build"]
+    facts = {key: report[key] for key in ("artifact", "sha256", "machine")}
+    facts |= report["build"]
     inputs = facts.pop("inputs")
-    licences = [(d["name"], d["version"], d["licence"], *d["texts"]) for d in report["licences"]]
+    licences = []
+    for row in report["licences"]:
+        licences.append((row["name"], row["version"], row["licence"], *row["texts"]))
     tables = {
         "facts": _rows(facts.items()),
         "inputs": _rows(inputs.items()),
-        "proofs": _rows((p["claim"], p["state"], p["because"]) for p in report["proofs"]),
+        "proofs": _rows(proof.values() for proof in report["proofs"]),
         "licences": _rows(licences),
         "hashes": _rows(report["hashes"].items()),
     }
@@ -160,19 +187,24 @@ def _page(report: Mapping[str, Any]) -> str:
 
 
 def _rows(rows: Iterable[Iterable[object]]) -> str:
-    cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
-    return "\n".join(f"<tr>{line}</tr>" for line in cells)
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td>{escape(str(cell))}</td>" for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    return "\n".join(lines)
 
 
 def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
     """Run a command for at most 300 s; the claim is proved if it succeeds."""
-    isolated = [shutil.which("unshare") or "", "--map-root-user", "--net"]
+    program = shutil.which("unshare") or ""
+    isolated = [program, "--map-root-user", "--net"]
     probe = [*isolated, sys.executable, "-I", "-S", "-c", ""]
-    if not isolated[0] or run_program(probe).returncode:
+    if not program or run_program(probe).returncode:
         return Proof(claim, UNPROVED, "unshare cannot make a network namespace here")
+    environ = dict(os.environ)
+    environ["PYTHONPATH"] = os.pathsep.join([str(package_root().parent), *sys.path])
     with tempfile.TemporaryDirectory(prefix="forge-evidence-") as cache:
-        environ = {**os.environ, "XDG_CACHE_HOME": cache}
-        environ["PYTHONPATH"] = os.pathsep.join([str(package_root().parent), *sys.path])
+        environ["XDG_CACHE_HOME"] = cache
         with subprocess.Popen(
             [*isolated, *command],
             env=environ,
