@@ -98,14 +98,16 @@ def build(
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
-    with no_network() if offline else nullcontext():
+    network = no_network() if offline else nullcontext()
+    with network:
         with clock("generate"):
             project = read_project(root)
             check_files(root)
             report = generate(root, resources, check=verify)
             if verify and report.stale:
-                names = sorted(f"gen/{name}" for name in (*report.written, *report.removed))
-                raise build_error("stale_files", files=", ".join(first_of(names, 5)))
+                names = [f"gen/{name}" for name in (*report.written, *report.removed)]
+                listed = first_of(sorted(names), 5)
+                raise build_error("stale_files", files=", ".join(listed))
         with clock("css"):
             check_scripts(project)
             if not skip_css:
@@ -115,9 +117,13 @@ def build(
             path, info = _package(
                 project, output, format, skip_css=skip_css, with_manual=with_manual, verify=verify
             )
-    size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    secrets = project.secrets.items()
-    warnings = (build_error("secret_in_file", key=key, variable=name) for key, name in secrets)
+    size = 0
+    for file in (path, *path.rglob("*")):
+        if file.is_file():
+            size += file.stat().st_size
+    warnings = []
+    for key, name in project.secrets.items():
+        warnings.append(build_error("secret_in_file", key=key, variable=name))
     return BuildResult(path, format, size, steps, info, tuple(warnings))
 
 
@@ -134,7 +140,9 @@ def _package(
     if not verify:
         _check_output(path, project.root, format)
     wheelhouse = read_wheelhouse(project.root / FOLDER)
-    find = wheelhouse.find if wheelhouse else distributions.find_installed
+    find: Callable[[str], Distribution] = distributions.find_installed
+    if wheelhouse:
+        find = wheelhouse.find
     driver = _driver(format, find)
     required = distributions.collect([*distributions.BASE, distributions.DRIVERS[driver]], find)
     package = package_files(package_root())
@@ -143,17 +151,20 @@ def _package(
         raise build_error("no_manual")
     if wheelhouse:
         wheelhouse.check_package(package)
-    own = project_members(project.root)
-    files = files_of_git(project, own)
-    unused = unused_parts(own)
+    code = project_members(project.root)
+    tracked = files_of_git(project, code)
+    unused = unused_parts(code)
     parts = [without(unused, carried), *map(distributions.members, required)]
-    sources = _sources(project, own, package, parts)
+    sources = _sources(project, code, package, parts)
     sources[SBOM] = sbom_of_artifact(project, required)
+    inputs = {"forge-min": __version__}
+    for dist in required:
+        inputs[dist.name] = dist.version
     builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}
     info: dict[str, object] = {
         "name": project.name,
         "version": project.version,
-        "commit": commit(project.root, files),
+        "commit": commit(project.root, tracked),
         "date": source_date(project.root),
         "python": platform.python_version(),
         "suffix": EXTENSION_SUFFIXES[0],
@@ -162,45 +173,55 @@ def _package(
         "impl": "python" if compiled_core(package) is None else "c",
         "driver": driver,
         "css": SKIPPED if skip_css else "made",
-        "inputs": {"forge-min": __version__, **{d.name: d.version for d in required}},
+        "inputs": inputs,
         "left_out": unused,
-        "lines": {"project": _lines(sources, own), "forge_min": _lines(sources, package)},
-        "sources": Manifest.of({**sources, **builder}).digest,
+        "lines": {"project": _lines(sources, code), "forge_min": _lines(sources, package)},
+        "sources": Manifest.of(sources | builder).digest,
     }
-    if not verify and (current := read_current(path, info)):
-        return path, current
+    if not verify:
+        current = read_current(path, info)
+        if current:
+            return path, current
     members = sources | compile_members(sources, zipped=format == "zipapp")
     manifest = Manifest.of(members)
     members[NAME] = manifest.write().encode()
     info["manifest"] = manifest.digest
-    members[INFO] = (json.dumps(info, indent=1) + "\n").encode()
+    members[INFO] = f"{json.dumps(info, indent=1)}\n".encode()
     if verify:
         compare(path, members)
+        return path, info
+    if format == "zipapp":
+        archive.write_zipapp(members, path)
     else:
-        write = archive.write_zipapp if format == "zipapp" else archive.write_folder
-        write(members, path)
-        archive.write_checksums(path)
+        archive.write_folder(members, path)
+    archive.write_checksums(path)
     return path, info
 
 
-def files_of_git(project: ProjectInfo, own: Iterable[str]) -> set[str]:
+def files_of_git(project: ProjectInfo, members: Iterable[str]) -> set[str]:
     """Return the names of the files that must be in a commit.
 
     They are the inputs of the artifact, of gen/, and of a stylesheet that the build makes.
-    own: names of the project's members.
+    members: names of the project's members.
     """
-    sources = (path for pattern in _SOURCES_OF_GEN for path in project.root.glob(pattern))
-    names = {*own, *(path.relative_to(project.root).as_posix() for path in sources)}
+    names = set(members)
+    for pattern in _SOURCES_OF_GEN:
+        for path in project.root.glob(pattern):
+            names.add(path.relative_to(project.root).as_posix())
     if asks_for_tailwind(project):
-        names = (names | style_sources(project).keys()) - {APP_CSS}
+        names.update(style_sources(project))
+        names.discard(APP_CSS)
     return {name for name in names if not name.startswith("gen/")}
 
 
 def _output_path(project: ProjectInfo, output: Path | None, format: Format) -> Path:
-    if format == "dir":
-        return output or project.root / "dist" / project.name
-    name = f"{project.name}.pyz"
-    return (output or project.root / "dist") / name if not output or output.is_dir() else output
+    folder = output or project.root / "dist"
+    name = project.name
+    if format == "zipapp":
+        name += ".pyz"
+        if folder.is_dir():
+            return folder / name
+    return output or folder / name
 
 
 def _check_output(path: Path, root: Path, format: Format) -> None:
@@ -221,37 +242,44 @@ def _driver(format: Format, find: Callable[[str], Distribution]) -> str:
 
     "c" is for folders only, and only if its distribution is available.
     """
+    if format == "zipapp":
+        return "binary"
     try:
-        return "c" if format == "dir" and find(distributions.DRIVERS["c"]) else "binary"
+        find(distributions.DRIVERS["c"])
     except BuildError as err:
         if err.code != "F341":  # of a distribution that was not found
             raise
         return "binary"
+    return "c"
 
 
 def _sources(
     project: ProjectInfo,
-    own: dict[str, bytes],
+    code: dict[str, bytes],
     package: Mapping[str, bytes],
     parts: Iterable[Mapping[str, bytes]],
 ) -> dict[str, bytes]:
     """Return the members that are not derived from other members.
 
-    own: the project's members.
+    code: the project's members.
     package: all files of forge_min.
     parts: the members of forge_min, and of each other distribution.
     """
     members = {"__main__.py": package[_BOOT]}
     if asks_for_tailwind(project):
-        own.pop(project.css, None)  # an input of app.css, which no browser loads
-    for part in (own, *parts):
+        code.pop(project.css, None)  # an input of app.css, which no browser loads
+    for part in (code, *parts):
         for name in part.keys() & members.keys():
             raise build_error("same_name", name=name)
         members |= part
-    check_imports(own, package, members)
+    check_imports(code, package, members)
     return prepare_assets(members)
 
 
 def _lines(sources: Mapping[str, bytes], names: Iterable[str]) -> int:
-    """Lines of Python among the sources of these names, each counted as `wc -l` does."""
-    return sum(sources.get(name, b"").count(b"\n") for name in names if name.endswith(".py"))
+    """Return the lines of Python among the sources of these names, as `wc -l` counts them."""
+    count = 0
+    for name in names:
+        if name.endswith(".py"):
+            count += sources.get(name, b"").count(b"\n")
+    return count

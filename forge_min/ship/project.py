@@ -81,14 +81,17 @@ def read_project(root: Path) -> ProjectInfo:
         raise build_error("no_project", root=root)
     config = load(root, {})
     name = config.project.name
-    version = config.sources["project.version"] == "default" and provenance.version(root)
-    version = version or config.project.version
+    version = config.project.version
+    if config.sources["project.version"] == "default":
+        version = provenance.version(root) or version
     for key, value in (("name", name), ("version", version)):
         if not _NAME.match(value):
             raise build_error("bad_name", key=key, value=value, file=file)
-    css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
-    secrets = {f"{config.sources[key.name]}: {key.name}": key.variable for key in config.secrets()}
-    return ProjectInfo(root, name, version, css, scripts, secrets)
+    css = os.path.normpath(config.assets.css)
+    secrets = {}
+    for secret in config.secrets():
+        secrets[f"{config.sources[secret.name]}: {secret.name}"] = secret.variable
+    return ProjectInfo(root, name, version, css, config.assets.scripts, secrets)
 
 
 def parse_schemas(root: Path) -> Parsed:
@@ -109,10 +112,13 @@ def check_files(root: Path) -> None:
     Raises BuildError F343 for a symbolic link or special file, in static/ also if it is hidden, for
     a name that a manifest cannot hold, and for an unreadable folder.
     """
-    for top in (root / name for name in _READ):
-        for path in (top, *_walk(root, top)) if os.path.lexists(top) else ():
+    for name in _READ:
+        top = root / name
+        if not os.path.lexists(top):
+            continue
+        for path in (top, *_walk(root, top)):
             parts = path.relative_to(root).parts
-            if parts[0] == "static" or not _is_hidden(parts):
+            if name == "static" or not _is_hidden(parts):
                 _check(root, path)
 
 
@@ -122,13 +128,24 @@ def project_members(root: Path) -> dict[str, bytes]:
     Raises BuildError F343 as `check_files`, for an unreadable file, and for a file in static/ that
     looks like a secret, because browsers can load it; F344 for invalid Python.
     """
-    paths = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root, "static")]
-    paths += (root / "locale").rglob("*.mo")
-    chosen = sorted({*paths, *_code(root)})
-    members = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
-    public = [p for p in _walk(root, root / "static") if p.name[0] == "." or not _is_folder(p)]
-    secrets = [path for path in public if _SECRET.fullmatch(path.name.lower())]
-    secrets += [root / name for name, data in members.items() if _has_secret(name, data)]
+    paths = _code(root)
+    paths.add(root / "forge.toml")
+    paths.update((root / "migrations").glob("*.sql"))
+    paths.update(_files(root, "static"))
+    paths.update((root / "locale").rglob("*.mo"))
+    members = {}
+    secrets = []
+    for path in sorted(paths):
+        name = path.relative_to(root).as_posix()
+        data = _read(root, path)
+        members[name] = data
+        if name.startswith("static/") and _has_secret(name, data):
+            secrets.append(path)
+    for path in _walk(root, root / "static"):
+        if _is_folder(path) and not path.name.startswith("."):
+            continue
+        if _SECRET.fullmatch(path.name.lower()):
+            secrets.append(path)
     if secrets:
         raise build_error("secret", path=min(secrets).relative_to(root))
     return members
@@ -138,7 +155,8 @@ def secret_names() -> Iterator[str]:
     """Yield lower-case patterns of file names that look like secrets, in the syntax of Docker."""
     for name in _NAMES:
         parts = [part.split(",") for part in re.split("[{}]", name)]  # {a,b} is a or b
-        yield from map("".join, product(*parts))
+        for choice in product(*parts):
+            yield "".join(choice)
 
 
 _SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"])))
@@ -146,8 +164,9 @@ _SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"]))
 
 def _has_secret(name: str, data: bytes) -> bool:
     """Return whether a static file contains a secret."""
-    patterns = [_KEY] if name.endswith(_FOR_BROWSERS) else [_KEY, _GOOGLE]
-    return name.startswith("static/") and any(pattern.search(data) for pattern in patterns)
+    if _KEY.search(data):
+        return True
+    return not name.endswith(_FOR_BROWSERS) and _GOOGLE.search(data) is not None
 
 
 def style_sources(project: ProjectInfo) -> dict[str, bytes]:
@@ -156,29 +175,43 @@ def style_sources(project: ProjectInfo) -> dict[str, bytes]:
     They are the stylesheets beside its source, and the views, code and scripts that use classes.
     Raises as `project_members`, and BuildError F343 for a source outside the project.
     """
-    root, source = project.root, project.root / project.css
+    root = project.root
+    source = root / project.css
     if project.css.startswith((os.sep, os.pardir)):
         raise build_error("link", path=project.css)
-    chosen = {source, *source.parent.glob("*.css"), *(root / "static").rglob("*.js")}
-    chosen |= {*(root / "views").rglob("*.html"), *(root / "resources").glob("*/views/**/*.html")}
-    chosen |= {path for path in _code(root) if root / "gen" not in path.parents}
-    chosen.discard(root / "static" / "css" / "app.css")
-    paths = {path.relative_to(root).as_posix(): path for path in chosen if not _is_folder(path)}
-    names = (name for name in paths if _NO_SOURCE.isdisjoint(name.lower().split("/")))
-    return {name: _read(root, paths[name]) for name in sorted(names)}
+    gen = root / "gen"
+    paths = {path for path in _code(root) if gen not in path.parents}
+    paths.add(source)
+    paths.update(source.parent.glob("*.css"))
+    paths.update((root / "static").rglob("*.js"))
+    paths.update((root / "views").rglob("*.html"))
+    paths.update((root / "resources").glob("*/views/**/*.html"))
+    paths.discard(root / "static" / "css" / "app.css")
+    sources = {}
+    for path in sorted(paths, key=str):
+        name = path.relative_to(root).as_posix()
+        parts = name.lower().split("/")
+        if _NO_SOURCE.isdisjoint(parts) and not _is_folder(path):
+            sources[name] = _read(root, path)
+    return sources
 
 
 def _code(root: Path) -> set[Path]:
     """Return app.py, gen/, resources/ and all modules beside app.py that they import."""
-    todo = [root / "app.py", *(p for p in _files(root, "gen") if p.name not in _FOR_TESTS)]
-    resources = _files(root, "resources")
-    todo += [p for p in resources if not _SOURCE_ONLY.intersection(p.relative_to(root).parts[2:3])]
+    todo = [root / "app.py"]
+    todo += [path for path in _files(root, "gen") if path.name not in _FOR_TESTS]
+    for path in _files(root, "resources"):
+        name = path.relative_to(root).parts[2:3]
+        if _SOURCE_ONLY.isdisjoint(name):
+            todo.append(path)
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
-        if path not in seen:
-            seen.add(path)
-            todo += _beside(root, _imported(root, path) if path.suffix == ".py" else set())
+        if path in seen:
+            continue
+        seen.add(path)
+        if path.suffix == ".py":
+            todo += _beside(root, _imported(root, path))
     return seen
 
 
@@ -187,23 +220,25 @@ def _imported(root: Path, path: Path) -> set[str]:
     try:
         tree = ast.parse(_read(root, path))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as err:  # nested too deeply
+        file = path.relative_to(root)
         line = getattr(err, "lineno", None) or 1
         why = str(getattr(err, "msg", err)) or "too complex"  # MemoryError of Python 3.11
-        raise build_error("no_python", file=path.relative_to(root), line=line, why=why) from err
-    names: set[str] = set()
+        raise build_error("no_python", file=file, line=line, why=why) from err
+    modules: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(alias.name.partition(".")[0] for alias in node.names)
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names
+            modules.append(node.module)
+    return {module.partition(".")[0] for module in modules}
 
 
 def _beside(root: Path, names: set[str]) -> Iterator[Path]:
     for name in names - _NOT_BESIDE:
-        if (root / f"{name}.py").is_file():
-            yield root / f"{name}.py"
-        elif (root / name).is_dir():
+        module = root / f"{name}.py"
+        if module.is_file():
+            yield module
+        else:
             yield from _files(root, name)
 
 
@@ -217,8 +252,10 @@ def read_file(root: Path, path: Path) -> bytes:
 
 def _files(root: Path, folder: str) -> Iterator[Path]:
     """Yield every file below the folder, except hidden files and caches."""
-    for path in sorted(_walk(root, root / folder)):
-        if not _is_hidden(path.relative_to(root / folder).parts) and not _is_folder(path):
+    top = root / folder
+    for path in sorted(_walk(root, top)):
+        parts = path.relative_to(top).parts
+        if not _is_hidden(parts) and not _is_folder(path):
             yield path
 
 
@@ -231,9 +268,11 @@ def _walk(root: Path, top: Path) -> Iterator[Path]:
     def stop(err: OSError) -> None:
         raise unreadable(root, Path(err.filename), err) from err
 
-    if _is_folder(top):
-        for folder, folders, files in os.walk(top, onerror=stop):
-            yield from (Path(folder, name) for name in (*folders, *files))
+    if not _is_folder(top):
+        return
+    for folder, folders, files in os.walk(top, onerror=stop):
+        for name in (*folders, *files):
+            yield Path(folder, name)
 
 
 def _is_hidden(parts: Iterable[str]) -> bool:
@@ -261,6 +300,7 @@ def _check(root: Path, path: Path) -> None:
 
 def _read(root: Path, path: Path) -> bytes:
     """Return the file's bytes. Raises BuildError F343 if it or a folder above it is a link."""
-    for part in [path, *path.parents][: len(path.parts) - len(root.parts)]:
+    depth = len(path.parts) - len(root.parts)
+    for part in [path, *path.parents][:depth]:
         _check(root, part)
     return read_file(root, path)

@@ -59,20 +59,28 @@ def commit(root: Path, files: Iterable[str] = ()) -> str:
     if Path(top).resolve() != (_repository(root) or root):
         raise build_error("no_git", root=root, why=f"it reads the repository of {top}")
     known = set(files)
-    generated = [part for part in _GENERATED if not any(n.startswith(f"{part}/") for n in known)]
-    excluded = (f":(exclude){part}" for part in generated)
-    untracked = ("--untracked-files=normal", "--ignore-submodules=none")
-    status = ("status", "--porcelain", *untracked, "--", ".", *excluded)
     # The repository's own filters are programs, which `git status` would run on files.
     query = ("config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\.")
-    filters = dict.fromkeys(filter(None, _git(root, *query).split("\0")), "")
-    if _run(root, *status, settings=_SETTINGS | filters, check=True).stdout.strip():
+    settings = dict(_SETTINGS)
+    for key in _git(root, *query).split("\0"):
+        if key:
+            settings[key] = ""
+    status = ["status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"]
+    status += ["--", "."]
+    for folder in _GENERATED:
+        if not any(file.startswith(f"{folder}/") for file in known):
+            status.append(f":(exclude){folder}")
+    changes = _run(root, *status, settings=settings, check=True).stdout
+    if changes.strip():
         return f"{name}+changes"
-    # "H": git compares the file with the commit.
     listed = _run(root, "ls-files", "-v", "-z", "--recurse-submodules", "--", ".", check=True)
-    lines = os.fsdecode(listed.stdout).split("\0")
-    tracked = {line[2:] for line in lines if line.startswith("H ")}
-    return name if known <= tracked else f"{name}+changes"
+    tracked = set()
+    for line in os.fsdecode(listed.stdout).split("\0"):
+        if line.startswith("H "):  # git compares the file with the commit
+            tracked.add(line[2:])
+    if known <= tracked:
+        return name
+    return f"{name}+changes"
 
 
 def version(root: Path) -> str:
@@ -80,14 +88,16 @@ def version(root: Path) -> str:
 
     Without such a tag, returns the version of PKG-INFO (core metadata, PEP 566), else "".
     """
-    describe = ("describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*")
-    tag = shutil.which("git") and _git(root, *describe)  # development works without git
-    if tag:
-        return tag.removeprefix("v")
+    if shutil.which("git"):  # development works without git
+        describe = ("describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*")
+        tag = _git(root, *describe)
+        if tag:
+            return tag.removeprefix("v")
     try:
-        metadata = HeaderParser().parsestr((root / "PKG-INFO").read_text("utf-8", "replace"))
+        text = (root / "PKG-INFO").read_text("utf-8", "replace")
     except OSError:
         return ""
+    metadata = HeaderParser().parsestr(text)
     return str(metadata.get("Version", "")).strip()
 
 
@@ -116,30 +126,38 @@ def _git(root: Path, *arguments: str) -> str:
     result = _run(root, *arguments)
     if result.returncode == 0:
         return os.fsdecode(result.stdout).strip()  # with names of folders and files
-    commits = ("rev-list", "--max-count=1", "--all", "--reflog")
-    if _run(root, *_HEAD).returncode and _run(root, *commits, check=True).stdout:
-        raise build_error("no_git", root=root, why="HEAD is not a commit, and there are commits")
+    if _run(root, *_HEAD).returncode:
+        commits = _run(root, "rev-list", "--max-count=1", "--all", "--reflog", check=True)
+        if commits.stdout:
+            why = "HEAD is not a commit, and there are commits"
+            raise build_error("no_git", root=root, why=why)
     return ""
 
 
 def _repository(root: Path) -> Path | None:
     """Return the first folder at or above `root` that contains a `.git`, even a broken one."""
     start = root.resolve()
-    folders = (start, *start.parents)
-    return next((folder for folder in folders if os.path.lexists(folder / ".git")), None)
+    for folder in (start, *start.parents):
+        if os.path.lexists(folder / ".git"):
+            return folder
+    return None
 
 
 def _run(
     root: Path, *arguments: str, settings: Mapping[str, str] = _SETTINGS, check: bool = False
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git, and return the result. check: raise BuildError F353 if it fails."""
-    environment = {k: v for k, v in os.environ.items() if k[:4] != "GIT_" or k == "GIT_EXEC_PATH"}
-    environment |= _ENVIRONMENT
+    environment = dict(_ENVIRONMENT)
+    for name, value in os.environ.items():
+        if not name.startswith("GIT_") or name == "GIT_EXEC_PATH":
+            environment.setdefault(name, value)
     for number, (key, value) in enumerate(settings.items()):
-        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
     environment["GIT_CONFIG_COUNT"] = str(len(settings))
+    command = ["git", "-C", str(root), *arguments]
     try:
-        result = run_program(["git", "-C", str(root), *arguments], env=environment)
+        result = run_program(command, env=environment)
     except OSError as err:
         raise build_error("no_git_program", root=root) from err
     if check and result.returncode:
