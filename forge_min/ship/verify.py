@@ -53,59 +53,69 @@ def verify(path: Path, *, key: Path | None = None) -> VerifyResult:
     listed = path / INFO if path.is_dir() else path
     if not listed.is_file():  # first, because another folder may be large
         raise build_error("no_artifact", path=path)
-    if key is not None:
+    if key:
         _check_signature(listed, path, key)
     members = read_members(path)
     try:
         info = dict(json.loads(members[INFO]))
     except (KeyError, ValueError, TypeError):
         info = {}
-    wrong = list(_differences(members, info))
+    differences = list(_differences(members, info))
     digest = sha256(listed.read_bytes()).hexdigest()
-    wrong = first_of(wrong, 10) + list(_checksum_differences(path, digest, required=key is None))
+    wrong = first_of(differences, 10)
+    wrong += _checksum_differences(path, digest, required=key is None)
+    bill = members.get(SBOM)
     beside = path.parent / SBOM
-    bill = members.get(SBOM, beside.read_bytes() if beside.is_file() else None)
+    if bill is None and beside.is_file():
+        bill = beside.read_bytes()
     if bill is not None and not wrong:
-        wrong = first_of(list(_sbom_differences(bill, info["inputs"])), 10)
+        differences = list(_sbom_differences(bill, info["inputs"]))
+        wrong = first_of(differences, 10)
     if wrong:
         raise build_error("not_as_built", path=path, what="; ".join(wrong))
     return VerifyResult(path, members, info, digest, key is not None, bill is not None)
 
 
 def _differences(members: Mapping[str, bytes], info: Mapping[str, Any]) -> Iterator[str]:
-    if not {NAME, INFO} <= members.keys():
+    if NAME not in members or INFO not in members:
         yield f"it lacks {NAME} or {INFO}"
         return
-    if info.get("manifest") != sha256(members[NAME]).hexdigest():
+    manifest = members[NAME]
+    if info.get("manifest") != sha256(manifest).hexdigest():
         yield f"{NAME} is not the one of {INFO}"
     if not isinstance(info.get("inputs"), dict):
         yield f"{INFO} lists no inputs"
-    listed = Manifest.read(members[NAME].decode("utf-8", "replace"))
+    listed = Manifest.read(manifest.decode("utf-8", "replace"))
     for name, what in listed.differences(members).items():
-        yield f"{name} {'is' if what == 'missing' else 'was'} {what}"
+        verb = "is" if what == "missing" else "was"
+        yield f"{name} {verb} {what}"
 
 
 def _checksum_differences(path: Path, digest: str, *, required: bool) -> Iterator[str]:
-    name, known = checksum_name(path), read_checksums(path.parent / CHECKSUMS)
-    if known.get(name, digest) != digest:
+    name = checksum_name(path)
+    listed = read_checksums(path.parent / CHECKSUMS).get(name)
+    if listed is None:
+        if required:
+            yield f"no {CHECKSUMS} beside it lists the hash of {name}, and --key is not given"
+    elif listed != digest:
         yield f"{name} has another hash than in {CHECKSUMS}"
-    if name not in known and required:
-        yield f"no {CHECKSUMS} beside it lists the hash of {name}, and --key is not given"
 
 
 def _sbom_differences(bill: bytes, inputs: Mapping[str, str]) -> Iterator[str]:
     """Yield the reasons why the bill is not CycloneDX 1.6 with every input and its version."""
+    components = set()
     try:
         bom = json.loads(bill)
         kind = (bom["bomFormat"], bom["specVersion"])
-        parts = {(normalise(part["name"]), part.get("version")) for part in bom["components"]}
+        for part in bom["components"]:
+            components.add((normalise(part["name"]), part.get("version")))
     except (ValueError, KeyError, TypeError) as err:
         yield f"{SBOM} cannot be read: {err!r}"
         return
     if kind != ("CycloneDX", "1.6"):
         yield f"{SBOM} is not CycloneDX 1.6"
     for name, version in inputs.items():
-        if (normalise(name), version) not in parts:
+        if (normalise(name), version) not in components:
             yield f"{SBOM} does not list {name} {version}"
 
 
@@ -114,9 +124,10 @@ def _check_signature(signed: Path, path: Path, key: Path) -> None:
         public = key.read_text("utf-8").strip()
     except (OSError, ValueError) as err:
         raise build_error("no_key", path=key, why=err) from err
-    if "minisign" in public.partition("\n")[0]:
-        signature = f"{path}.minisig"
-        _run(path, "minisign", "-V", "-q", "-p", str(key), "-m", str(signed), "-x", signature)
+    kind = public.partition("\n")[0]
+    if "minisign" in kind:
+        command = ["minisign", "-V", "-q", "-p", str(key), "-m", str(signed)]
+        _run(path, *command, "-x", f"{path}.minisig")
         return
     with tempfile.NamedTemporaryFile("w", prefix="forge-signers-") as signers:
         signers.write(f"forge {public}\n")
@@ -127,11 +138,12 @@ def _check_signature(signed: Path, path: Path, key: Path) -> None:
 
 def _run(path: Path, *command: str, data: bytes = b"") -> None:
     try:
-        done = run_program(command, input=data)
+        result = run_program(command, input=data)
     except FileNotFoundError as err:
         raise build_error("no_program", program=command[0]) from err
-    if done.returncode:
-        what = f"its signature is not valid ({one_line(done.stderr or done.stdout)})"
+    if result.returncode:
+        why = one_line(result.stderr or result.stdout)
+        what = f"its signature is not valid ({why})"
         raise build_error("not_as_built", path=path, what=what)
 
 
@@ -140,11 +152,15 @@ def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
 
     info: the build info without the hash of the manifest.
     """
+    if not path.exists():
+        return None
     try:
-        present = verify(path).info if path.exists() else {}
+        current = verify(path).info
     except BuildError:
         return None
-    return dict(present) if present.items() >= info.items() else None
+    if current.items() >= info.items():
+        return dict(current)
+    return None
 
 
 def compare(path: Path, members: Mapping[str, bytes]) -> None:
@@ -162,17 +178,25 @@ def compare(path: Path, members: Mapping[str, bytes]) -> None:
 
 def _changes(present: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:
     """Yield the inputs that differ, then members, without those that are derived from others."""
-    old, new = (_flat(json.loads(part.get(INFO) or b"{}")) for part in (present, members))
+    old = _inputs(present)
+    new = _inputs(members)
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield f"{key} was {old.get(key)}, and is {new.get(key)}"
-    differing = Manifest.of(members).differences(present)
-    own = {name: what for name, what in differing.items() if not name.endswith((".pyc", ".gz"))}
-    yield from first_of([f"{name} ({what})" for name, what in (own or differing).items()], 10)
+    derived = []
+    sources = []
+    for name, what in Manifest.of(members).differences(present).items():
+        names = derived if name.endswith((".pyc", ".gz")) else sources
+        names.append(f"{name} ({what})")
+    yield from first_of(sources or derived, 10)
 
 
-def _flat(info: Mapping[str, object]) -> dict[str, object]:
-    """Return the inputs of a build info by name."""
-    named = {key: value for key, value in info.items() if key not in _DERIVED}
-    inputs = named.pop("inputs", None)
-    return {**named, **(inputs if isinstance(inputs, dict) else {})}
+def _inputs(members: Mapping[str, bytes]) -> dict[str, object]:
+    """Return the inputs in the build info of an artifact, by name."""
+    info = json.loads(members.get(INFO) or b"{}")
+    inputs = info.pop("inputs", None)
+    for key in _DERIVED:
+        info.pop(key, None)
+    if isinstance(inputs, dict):
+        info |= inputs
+    return info
