@@ -41,11 +41,15 @@ def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
     Raises BuildError F343 for a name outside the archive.
     """
     _check_names(members)
+    names = set(members)
+    for name in members:
+        for folder in PurePosixPath(name).parents:
+            if folder.name:
+                names.add(f"{folder}/")
     file = io.BytesIO()
     file.write(start)
-    folders = {f"{path}/" for name in members for path in PurePosixPath(name).parents if path.name}
     with zipfile.ZipFile(file, "w") as archive:
-        for name in sorted(set(members) | folders):
+        for name in sorted(names):
             if name in members:
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = 0o100644 << 16
@@ -78,7 +82,9 @@ def checksum_name(path: Path) -> str:
 
     For a folder it is the build info, which has the hash of the manifest, which has all others.
     """
-    return f"{path.name}/{INFO}" if path.is_dir() else path.name
+    if path.is_dir():
+        return f"{path.name}/{INFO}"
+    return path.name
 
 
 def read_checksums(listing: Path) -> Mapping[str, str]:
@@ -91,11 +97,15 @@ def read_checksums(listing: Path) -> Mapping[str, str]:
 
 def write_checksums(path: Path) -> None:
     """Write SHA256SUMS beside the artifact, and keep its lines of other files that exist."""
-    known = read_checksums(path.parent / CHECKSUMS)
-    names = {name: known[name] for name in known if (path.parent / name).is_file()}
+    folder = path.parent
+    listing = folder / CHECKSUMS
+    hashes = {}
+    for name, digest in read_checksums(listing).items():
+        if (folder / name).is_file():
+            hashes[name] = digest
     name = checksum_name(path)
-    names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    replace_file(path.parent / CHECKSUMS, Manifest(names).write().encode())
+    hashes[name] = sha256((folder / name).read_bytes()).hexdigest()
+    replace_file(listing, Manifest(hashes).write().encode())
 
 
 def _check_names(members: Iterable[str]) -> None:
@@ -110,12 +120,13 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
     fill: writes to the path that it gets.
     unwritten: the entry of messages.toml for the BuildError F345 of a failed write.
     """
+    folder = path.parent
+    prefix = f".{path.name}.forge-"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.name}.forge-"
+        folder.mkdir(parents=True, exist_ok=True)
         with (
             locked(path),
-            TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as work,
+            TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as work,
         ):
             new = Path(work, "new")
             fill(new)
@@ -124,7 +135,8 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
             else:
                 new.rename(path)
     except OSError as err:
-        raise build_error(unwritten, path=path, why=err.strerror or err) from err
+        why = err.strerror or err
+        raise build_error(unwritten, path=path, why=why) from err
 
 
 def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
@@ -145,12 +157,15 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
         raise build_error("foreign_output", path=path, why="it is not a folder")
     if root.resolve().is_relative_to(path.resolve()):
         raise build_error("foreign_output", path=path, why=f"it contains the project {root}")
-    known = read_checksums(path / listing)
-    unlisted = {NAME, INFO} if listing == NAME else {listing}
-    written = known.keys() | unlisted if known else set()
-    if unknown := sorted(set(list_files(path)) - written):
-        why = f"it contains {', '.join(first_of(unknown, 3))}"
-        raise build_error("foreign_output", path=path, why=why)
+    unknown = set(list_files(path))
+    listed = read_checksums(path / listing)
+    if listed:
+        unknown.difference_update(listed, [listing])
+        if listing == NAME:
+            unknown.discard(INFO)
+    if unknown:
+        names = ", ".join(first_of(sorted(unknown), 3))
+        raise build_error("foreign_output", path=path, why=f"it contains {names}")
 
 
 def check_file(path: Path) -> None:

@@ -30,18 +30,20 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
     hashed: dict[bytes, bytes] = {}
     for folder, url in _URLS.items():
         for name, data in members.items():
-            if name.startswith(folder):
-                plain = url + name.removeprefix(folder)
-                hashed[plain.encode()] = _with_hash(plain, data).encode()
-                compressed = gzip.compress(data, 9, mtime=0)
-                if len(compressed) < 0.9 * len(data):
-                    result[f"{name}.gz"] = compressed
-                own = members.get(f"{name}.gz")
-                if own is not None and not _is_gzip_of(own, data):
-                    raise build_error("other_gzip", name=f"{name}.gz", file=name)
+            if not name.startswith(folder):
+                continue
+            plain = url + name.removeprefix(folder)
+            hashed[plain.encode()] = _with_hash(plain, data).encode()
+            compressed = gzip.compress(data, 9, mtime=0)
+            zipped = f"{name}.gz"
+            if len(compressed) < 0.9 * len(data):
+                result[zipped] = compressed
+            if zipped in members and not _is_gzip_of(members[zipped], data):
+                raise build_error("other_gzip", name=zipped, file=name)
     for name, data in members.items():
-        page = name.startswith(_PAGES) and name.endswith(".py")
-        result[name] = _URL.sub(lambda m: hashed.get(m[0], m[0]), data) if page else data
+        if name.startswith(_PAGES) and name.endswith(".py"):
+            data = _URL.sub(lambda url: hashed.get(url[0], url[0]), data)
+        result[name] = data
     return result
 
 

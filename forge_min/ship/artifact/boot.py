@@ -130,10 +130,12 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
         with open(handle, "rb") as file:
             return sha256(file.read()).hexdigest()
 
+    present = set()
     try:
         check_private(folder)
-        walk = ((top[len(folder) + 1 :], names) for top, _, names in os.walk(folder))
-        present = {os.path.join(top, name) for top, names in walk for name in names}
+        for top, _, names in os.walk(folder):
+            inner = top[len(folder) + 1 :]
+            present.update(os.path.join(inner, name) for name in names)
         return present == set(files) and all(digest(name) == files[name] for name in files)
     except OSError:
         return False

@@ -47,20 +47,25 @@ def compile_members(sources: Mapping[str, bytes], *, zipped: bool) -> dict[str, 
         if isinstance(result, tuple):
             file, line, why = result
             raise build_error("no_bytecode", file=file, line=line, why=why)
+        if zipped and not name.startswith("_native/"):
+            compiled[f"{name}c"] = result
+            continue
         # importlib's cache_from_source(path), but without PYTHONPYCACHEPREFIX
         path = PurePosixPath(name)
         cached = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
-        on_disk = not zipped or name.startswith("_native/")
-        compiled[str(cached) if on_disk else f"{name}c"] = result
+        compiled[str(cached)] = result
     return compiled
 
 
 def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:
-    environ = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
-    command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD]
+    environ = {}
+    if "LD_LIBRARY_PATH" in os.environ:
+        environ["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    python = sys.executable
+    command = [python, "-I", "-S", "-X", "utf8", "-c", _CHILD]
     # SAFETY: version 0 does not depend on interned or shared strings of this process.
     child = run_program(command, input=marshal.dumps(work, 0), env=environ)
     if child.returncode:
-        output, python = one_line(child.stderr), sys.executable
+        output = one_line(child.stderr)
         raise build_error("no_compiler", status=child.returncode, output=output, python=python)
     return list(marshal.loads(child.stdout))

@@ -86,9 +86,10 @@ def members(dist: Distribution) -> dict[str, bytes]:
     Those of a distribution with a compiled module are below `_native/`. Raises as `recorded_files`.
     """
     files = recorded_files(dist, _is_needed)
-    compiled = any(name.endswith(tuple(EXTENSION_SUFFIXES)) for name in files)
-    prefix = "_native/" if compiled else ""
-    return {prefix + name: data for name, data in files.items()}
+    suffixes = tuple(EXTENSION_SUFFIXES)
+    if not any(name.endswith(suffixes) for name in files):
+        return files
+    return {f"_native/{name}": data for name, data in files.items()}
 
 
 def recorded_files(
@@ -102,18 +103,22 @@ def recorded_files(
     record = dist.read_text("RECORD")  # not dist.files, which leaves out missing files
     if record is None:
         raise _missing(dist.name, "has no RECORD of its files")
-    rows = [row for row in csv.reader(record.splitlines()) if len(row) == 3]
-    paths = {name: (PurePosixPath(name), recorded) for name, recorded, _ in rows}
-    return {
-        name: _read(dist, name, recorded)
-        for name, (path, recorded) in paths.items()
-        if not path.is_absolute() and ".." not in path.parts and is_needed(path)
-    }
+    result = {}
+    for row in csv.reader(record.splitlines()):
+        if len(row) != 3:
+            continue
+        name, recorded, _ = row
+        path = PurePosixPath(name)
+        is_outside = path.is_absolute() or ".." in path.parts
+        if not is_outside and is_needed(path):
+            result[name] = _read(dist, name, recorded)
+    return result
 
 
 def record_hash(data: bytes) -> str:
     """Return the SHA-256 in the form of RECORD."""
-    return "sha256=" + base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
+    digest = base64.urlsafe_b64encode(sha256(data).digest()).decode()
+    return f"sha256={digest.rstrip('=')}"
 
 
 def _is_needed(path: PurePosixPath) -> bool:
@@ -169,15 +174,17 @@ def required_names(requirements: Iterable[str]) -> list[str]:
         match = _REQUIREMENT.match(line)
         if match is None:
             raise build_error("bad_requirement", line=line)
-        if match[2] is None or _is_true(match[2], line, names):
-            required.append(normalise(match[1]))
+        name, marker = match.groups()
+        if marker is None or _is_true(marker, line, names):
+            required.append(normalise(name))
     return required
 
 
 def _is_true(marker: str, line: str, names: dict[str, str]) -> bool:
     """Parse a marker as a Python expression, and evaluate its syntax tree without running it."""
     try:
-        return _evaluate(ast.parse(marker.strip(), mode="eval").body, names)
+        expression = ast.parse(marker.strip(), mode="eval")
+        return _evaluate(expression.body, names)
     except (SyntaxError, KeyError, ValueError, TypeError, AttributeError) as err:
         raise build_error("bad_requirement", line=line) from err
 
@@ -185,15 +192,19 @@ def _is_true(marker: str, line: str, names: dict[str, str]) -> bool:
 def _evaluate(node: ast.expr, names: dict[str, str]) -> bool:
     if isinstance(node, ast.BoolOp):
         results = [_evaluate(value, names) for value in node.values]
-        return all(results) if isinstance(node.op, ast.And) else any(results)
+        if isinstance(node.op, ast.And):
+            return all(results)
+        return any(results)
     if not isinstance(node, ast.Compare) or len(node.ops) != 1:
         raise ValueError("not a comparison")
-    left, right = node.left, node.comparators[0]
-    versioned = any(isinstance(n, ast.Name) and n.id in _VERSIONED for n in (left, right))
-    compare = _COMPARISONS[type(node.ops[0])]
-    if versioned and not isinstance(node.ops[0], ast.In | ast.NotIn):
-        return compare(_version(_text(left, names)), _version(_text(right, names)))
-    return compare(_text(left, names), _text(right, names))
+    operands = (node.left, node.comparators[0])
+    left, right = [_text(operand, names) for operand in operands]
+    operation = node.ops[0]
+    compare = _COMPARISONS[type(operation)]
+    versioned = any(isinstance(n, ast.Name) and n.id in _VERSIONED for n in operands)
+    if versioned and not isinstance(operation, ast.In | ast.NotIn):
+        return compare(_version(left), _version(right))
+    return compare(left, right)
 
 
 def _text(node: ast.expr, names: dict[str, str]) -> str:
@@ -205,7 +216,8 @@ def _text(node: ast.expr, names: dict[str, str]) -> str:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    numbers = [int(n) for n in re.match(r"[0-9.]+", text)[0].rstrip(".").split(".")]  # type: ignore[index]
+    digits = re.match(r"[0-9.]+", text)[0]  # type: ignore[index]
+    numbers = [int(number) for number in digits.rstrip(".").split(".")]
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)

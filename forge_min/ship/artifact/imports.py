@@ -34,49 +34,59 @@ def check_imports(
     members: all members of the artifact.
     """
     present = {name.removeprefix(_NATIVE) for name in members}
-    known = {PurePosixPath(name).parts[0].partition(".")[0] for name in present}
-    known |= sys.stdlib_module_names
+    known = set(sys.stdlib_module_names)
+    for name in present:
+        top = PurePosixPath(name).parts[0]
+        known.add(top.partition(".")[0])
     left_out = package.keys() - present
     todo = [name for name in project if any(fnmatch(name, start) for start in _STARTS)]
     seen = set(todo)
     errors: dict[str, BuildError] = {}
     while todo:
         file = todo.pop()
-        for line, names in _imports(file, project[file]):
-            for name in names:
-                top = name.partition(".")[0]
-                if top not in known:
-                    error = build_error("no_import", file=file, line=line, name=top)
-                    errors.setdefault(top, error)
-                elif top == _OWN and not left_out.isdisjoint(_files_of(name)):
-                    error = build_error("import_of_tools", file=file, line=line, name=name)
-                    errors.setdefault(f"{file}:{line}", error)
-                files = [path for path in _files_of(name) if path in project]
-                todo += [path for path in files if path not in seen]
-                seen.update(files)
+        for line, name in _imports(file, project[file]):
+            files = _files_of(name)
+            top = name.partition(".")[0]
+            if top not in known:
+                error = build_error("no_import", file=file, line=line, name=top)
+                errors.setdefault(top, error)
+            elif top == _OWN and not left_out.isdisjoint(files):
+                error = build_error("import_of_tools", file=file, line=line, name=name)
+                errors.setdefault(f"{file}:{line}", error)
+            for path in files:
+                if path in project and path not in seen:
+                    todo.append(path)
+                    seen.add(path)
     if errors:
         raise ErrorGroup("the artifact would lack imported modules", [*errors.values()])
 
 
-def _files_of(name: str) -> Iterator[str]:
-    """Yield the possible files of a module and of every package that contains it."""
-    parts = name.split(".")
-    for end in range(1, len(parts) + 1):
-        path = "/".join(parts[:end])
-        yield from (f"{path}.py", f"{path}/__init__.py")
+def _files_of(name: str) -> list[str]:
+    """Return the possible files of a module and of every package that contains it."""
+    files = []
+    path = ""
+    for part in name.split("."):
+        path += part
+        files += [f"{path}.py", f"{path}/__init__.py"]
+        path += "/"
+    return files
 
 
-def _imports(file: str, data: bytes) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield line and full names of the imports that always run; of `from a import b` also a.b."""
+def _imports(file: str, data: bytes) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of the imports that always run; of `from a import b` also a.b."""
     package = PurePosixPath(file).parent.parts
     for node in _unconditional(ast.parse(data).body):
-        if isinstance(node, ast.Import):
-            yield node.lineno, [alias.name for alias in node.names]
-        else:
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            base = ".".join((*above, *filter(None, [node.module])))
-            named = [".".join(filter(None, [base, alias.name])) for alias in node.names]
-            yield node.lineno, [*filter(None, [base]), *named]
+        base: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            if node.level:
+                depth = len(package) - node.level + 1
+                base += package[:depth]
+            if node.module:
+                base.append(node.module)
+            if base:
+                yield node.lineno, ".".join(base)
+        for alias in node.names:
+            yield node.lineno, ".".join([*base, alias.name])
 
 
 def _unconditional(body: Sequence[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -95,4 +105,5 @@ def _catches(handler: ast.ExceptHandler) -> bool:
     """Return whether it catches an ImportError."""
     if handler.type is None:
         return True
-    return any(isinstance(n, ast.Name) and n.id in _CAUGHT for n in ast.walk(handler.type))
+    names = [node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)]
+    return not _CAUGHT.isdisjoint(names)

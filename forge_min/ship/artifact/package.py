@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path, PurePosixPath
@@ -43,17 +43,22 @@ def package_files(root: Path) -> dict[str, bytes]:
     Raises BuildError F342 if an installed file was changed, F341 if one is missing. A checkout and
     a project's `_vendor/` have no record of their files.
     """
+    result: dict[str, bytes] = {}
     infos = sorted(root.parent.glob(f"{_NAME}-*.dist-info"))
     if infos and root.parent.name != _EDITABLE:
-        return {k: v for info in infos for k, v in recorded_package(PathDistribution(info)).items()}
-    paths = (path for path in sorted(root.rglob("*")) if path.is_file())
-    names = {f"{_NAME}/{path.relative_to(root).as_posix()}": path for path in paths}
-    core = compiled_core(names)
-    return {
-        name: path.read_bytes()
-        for name, path in names.items()
-        if _is_source(PurePosixPath(name)) and (name == core or name not in _CORES)
-    }
+        for info in infos:
+            result |= recorded_package(PathDistribution(info))
+        return result
+    paths = {}
+    for path in sorted(root.rglob("*")):
+        name = f"{_NAME}/{path.relative_to(root).as_posix()}"
+        if path.is_file() and _is_source(PurePosixPath(name)):
+            paths[name] = path
+    core = compiled_core(paths)
+    for name, path in paths.items():
+        if name == core or name not in _CORES:
+            result[name] = path.read_bytes()
+    return result
 
 
 def recorded_package(dist: Distribution) -> dict[str, bytes]:
@@ -63,29 +68,36 @@ def recorded_package(dist: Distribution) -> dict[str, bytes]:
 
 def package_members(files: Mapping[str, bytes], *, with_manual: bool = False) -> dict[str, bytes]:
     """Return the members of an artifact among these files; a compiled core is in `_native/`."""
-    carried_data = {"aggregates.toml", "codes.toml"} | ({"_manual"} if with_manual else set())
+    carried = {*CARRIED, "aggregates.toml", "codes.toml"}
+    if with_manual:
+        carried.add("_manual")
     members: dict[str, bytes] = {}
     for name, data in files.items():
         top = PurePosixPath(name).parts[1]
-        carried = top.partition(".")[0] in CARRIED or top in carried_data
         source = "/templates/" in name and name.endswith(".html")  # its module is beside it
-        if carried and not source:
-            members[name] = data
-            if name.endswith(".toml"):  # for `resources.table`
-                members[name + JSON] = json.dumps(tomllib.loads(data.decode())).encode()
+        if source or carried.isdisjoint((top, top.partition(".")[0])):
+            continue
+        members[name] = data
+        if name.endswith(".toml"):  # for `resources.table`
+            content = tomllib.loads(data.decode())
+            members[name + JSON] = json.dumps(content).encode()
     core = compiled_core(files)
     if core is not None:
         members[f"_native/{core}"] = files[core]
     return members
 
 
-def compiled_core(names: Iterable[str]) -> str | None:
+def compiled_core(names: Collection[str]) -> str | None:
     """Return the name of the compiled `_fanout` that this Python would load, or None."""
-    names = set(names)
-    return next((name for name in _CORES if name in names), None)
+    for core in _CORES:
+        if core in names:
+            return core
+    return None
 
 
 def _is_source(path: PurePosixPath) -> bool:
-    if path.parts[0] != _NAME or any(part.startswith(".") for part in path.parts):
+    if path.parts[0] != _NAME:
+        return False
+    if any(part.startswith(".") for part in path.parts):
         return False
     return path.suffix not in _COMPILED_SUFFIXES or path.as_posix() in _CORES

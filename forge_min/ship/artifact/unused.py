@@ -32,16 +32,26 @@ def unused_parts(project: Mapping[str, bytes]) -> list[str]:
 
     project: its members by name: app.py, gen/, resources/, migrations, and all imported modules.
     """
-    code = {name: data for name, data in project.items() if name.endswith((".py", ".sql"))}
-    text = b"\n".join([*map(str.encode, code), *code.values()])
+    names = []
+    contents = []
+    for name, data in project.items():
+        if name.endswith((".py", ".sql")):
+            names.append(name.encode())
+            contents.append(data)
+    text = b"\n".join(names + contents)
     unused = [part for part, words in _WORDS.items() if not re.search(words, text, re.IGNORECASE)]
-    return unused if _has_resource_pages(text) else [*unused, "resource pages"]
+    if not _has_resource_pages(text):
+        unused.append("resource pages")
+    return unused
 
 
 def files_of(*parts: str) -> tuple[str, ...]:
     """Return the beginnings of the names of the files of these parts."""
-    rows = [row for part in parts for row in FILES[part].items()]
-    return tuple(f"forge_min/{folder}/{name}." for folder, names in rows for name in names.split())
+    files = []
+    for part in parts:
+        for folder, names in FILES[part].items():
+            files += [f"forge_min/{folder}/{name}." for name in names.split()]
+    return tuple(files)
 
 
 def without(parts: list[str], package: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -59,4 +69,6 @@ def _has_resource_pages(text: bytes) -> bool:
     if text.count(b"resource_pages") != 1 or re.search(imports_html, text):
         return True
     calls = re.findall(rb"\bApp\s*\(([^)]*)", text)
-    return [re.sub(rb"[\s,]", b"", arguments) for arguments in calls] != [b"resource_pages=False"]
+    if len(calls) != 1:
+        return True
+    return re.sub(rb"[\s,]", b"", calls[0]) != b"resource_pages=False"
