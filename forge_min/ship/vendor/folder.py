@@ -85,13 +85,14 @@ def vendor(
     clock = partial(timed, steps, step)
     path = output or root / FOLDER
     check_folder(path, root, CHECKSUMS)
-    with no_network() if offline else nullcontext():
+    network = no_network() if offline else nullcontext()
+    with network:
         with clock("own wheel"):
             project = read_project(root)
             required = collect([*_REQUIRED, _INSTALLER])
-            others = other_wheels(own)
-            names = {wheel.file for wheel in others}
-            wheels = [*others, *(wheel for wheel in own_wheels() if wheel.file not in names)]
+            wheels = other_wheels(own)
+            names = {wheel.file for wheel in wheels}
+            wheels += [wheel for wheel in own_wheels() if wheel.file not in names]
         with clock("wheels"):
             if offline:
                 wheels += map(repack, required)
@@ -106,27 +107,32 @@ def vendor(
             members = _members(wheels, scripts.values(), bill)
             write_folder(members, path)
     size = sum(map(len, members.values()))
+    names_of_wheels = tuple(wheel.file for wheel in wheels)
     licences = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
-    return VendorResult(path, size, steps, tuple(w.file for w in wheels), licences, tuple(scripts))
+    return VendorResult(path, size, steps, names_of_wheels, licences, tuple(scripts))
 
 
 def _members(
     wheels: Sequence[Wheel], others: Iterable[Distribution], bill: bytes
 ) -> dict[str, bytes]:
     """Return the files of the folder by name. others: distributions that contain the scripts."""
-    installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_text("utf-8")
-    lock = write_lock([wheel for wheel in wheels if wheel.name != _INSTALLER], f"CPython 3.{MINOR}")
-    members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer.encode()}
+    installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_bytes()
+    locked = [wheel for wheel in wheels if wheel.name != _INSTALLER]
+    lock = write_lock(locked, f"CPython 3.{MINOR}")
+    members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer}
+    distributions = [wheel.distribution() for wheel in wheels]
+    for dist in (*distributions, *others):
+        members |= licence_texts(dist)
     for wheel in wheels:
         folder = _INSTALLER if wheel.name == _INSTALLER else WHEELS
         members[f"{folder}/{wheel.file}"] = wheel.data
-    for dist in (*(wheel.distribution() for wheel in wheels), *others):
-        members |= licence_texts(dist)
-    rendered = manual()
-    if isinstance(rendered, Path):
-        for path in sorted(rendered.rglob("*.*")):
-            members[f"manual/{path.relative_to(rendered).as_posix()}"] = path.read_bytes()
-    return {**members, CHECKSUMS: Manifest.of(members).write().encode()}
+    pages = manual()
+    if isinstance(pages, Path):
+        for path in pages.rglob("*.*"):
+            name = path.relative_to(pages).as_posix()
+            members[f"manual/{name}"] = path.read_bytes()
+    members[CHECKSUMS] = Manifest.of(members).write().encode()
+    return members
 
 
 def pip_options(name: str) -> list[str]:
@@ -148,21 +154,24 @@ def _download(runs: Iterable[Sequence[str]]) -> list[Wheel]:
     runs: the options and requirements of each run of pip.
     Raises BuildError F370 with pip's output.
     """
-    pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest"]
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
         for options in runs:
-            from_wheels = ["--no-deps", "--only-binary", ":all:", "--dest", folder]
-            done = run_program([*pip, *from_wheels, *options])
-            if done.returncode:
-                raise build_error("not_downloaded", output=one_line(done.stderr))
-        return [Wheel.read(path) for path in sorted(Path(folder).glob("*.whl"))]
+            result = run_program([*command, folder, *options])
+            if result.returncode:
+                raise build_error("not_downloaded", output=one_line(result.stderr))
+        paths = sorted(Path(folder).glob("*.whl"))
+        return [Wheel.read(path) for path in paths]
 
 
 def check_scripts(project: ProjectInfo) -> None:
     """Raise BuildError F372 unless static/ has each file that assets.scripts pins."""
     for name, row in project.scripts.items():
         path = project.root / "static" / name
-        digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+        digest = "missing"
+        if path.is_file():
+            digest = sha256(path.read_bytes()).hexdigest()
         if digest != row["sha256"]:
             raise build_error("other_script", name=name, digest=digest)
 
@@ -177,9 +186,10 @@ def fetch_scripts(project: ProjectInfo, *, offline: bool) -> Iterator[tuple[str,
     for name, row in project.scripts.items():
         dist = _find(row["wheel"], offline=offline)
         member = PurePosixPath(row["member"])
-        data = next(iter(recorded_files(dist, member.__eq__).values()), None)
-        if data is None:
+        contents = list(recorded_files(dist, member.__eq__).values())
+        if not contents:
             raise build_error("no_member", name=name, **row)
+        data = contents[0]
         digest = sha256(data).hexdigest()
         if digest != row["sha256"]:
             raise build_error("other_member", name=name, digest=digest, **row)
@@ -188,7 +198,9 @@ def fetch_scripts(project: ProjectInfo, *, offline: bool) -> Iterator[tuple[str,
 
 
 def _find(pin: str, *, offline: bool) -> Distribution:
-    if not offline:  # its files are for any version of Python
-        return _download([["--ignore-requires-python", pin]])[0].distribution()
-    name, _, version = pin.partition("==")
-    return find_installed(name, version)
+    if offline:
+        name, _, version = pin.partition("==")
+        return find_installed(name, version)
+    # Its files are for any version of Python.
+    wheels = _download([["--ignore-requires-python", pin]])
+    return wheels[0].distribution()

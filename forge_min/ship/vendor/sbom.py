@@ -45,7 +45,10 @@ class BillEntry:
     @property
     def reference(self) -> str:
         """The package URL, which is unique in the bill."""
-        return f"pkg:pypi/{self.name}@{self.version}" + (self.file and f"?file_name={self.file}")
+        url = f"pkg:pypi/{self.name}@{self.version}"
+        if self.file:
+            url += f"?file_name={self.file}"
+        return url
 
     @property
     def requires(self) -> set[str]:
@@ -62,14 +65,19 @@ def sbom_of_wheels(
 
     scripts: the distribution that contains it, by the name of a file in static/.
     """
-    parts = [BillEntry(w.name, w.version, w.distribution(), w.file, w.digest) for w in wheels]
+    parts = []
+    for wheel in wheels:
+        dist = wheel.distribution()
+        parts.append(BillEntry(wheel.name, wheel.version, dist, wheel.file, wheel.digest))
     return _write(project, parts, scripts)
 
 
 def sbom_of_artifact(project: ProjectInfo, distributions: Iterable[Distribution]) -> bytes:
     """Return the bill of an artifact with forge_min and these. Raises BuildError F347."""
-    parts = [BillEntry(normalise(d.name), d.version, d) for d in distributions]
-    return _write(project, [BillEntry(OWN, __version__), *parts], {})
+    parts = [BillEntry(OWN, __version__)]
+    for dist in distributions:
+        parts.append(BillEntry(normalise(dist.name), dist.version, dist))
+    return _write(project, parts, {})
 
 
 def _write(
@@ -85,71 +93,90 @@ def _write(
     components = [*map(_component, parts), *files]
     content = json.dumps([subject, components], sort_keys=True)
     tool = {"type": "application", "name": "forge_min", "version": __version__}
-    metadata = {"tools": {"components": [tool]}, "component": subject}
+    metadata: Component = {}
     date = source_date(project.root)
+    if date != "unknown":
+        metadata["timestamp"] = date
+    metadata["tools"] = {"components": [tool]}
+    metadata["component"] = subject
     bill = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, content)}",
         "version": 1,
-        "metadata": metadata if date == "unknown" else {"timestamp": date, **metadata},
+        "metadata": metadata,
         "components": components,
         "dependencies": list(_dependencies(subject["bom-ref"], parts, files)),
     }
-    return (json.dumps(bill, indent=1) + "\n").encode()
+    return f"{json.dumps(bill, indent=1)}\n".encode()
 
 
 def _component(part: BillEntry) -> Component:
-    component = {
+    component: Component = {
         "type": "library",
         "bom-ref": part.reference,
         "name": part.name,
         "version": part.version,
-        **_hash(part.digest),
-        **_licences(part.dist),
-        "purl": part.reference,
     }
-    inside = [] if part.dist is None else list(_inside(part.dist, part.reference))
-    return {**component, "components": inside} if inside else component
+    if part.digest:
+        component["hashes"] = _hashes(part.digest)
+    licences = _OWN_LICENCE
+    libraries = []
+    if part.dist:
+        licences = _licences(part.dist)
+        libraries = list(_libraries(part.dist, part.reference))
+    if licences:
+        component["licenses"] = licences
+    component["purl"] = part.reference
+    if libraries:
+        component["components"] = libraries
+    return component
 
 
-def _hash(digest: str) -> Component:
-    return {"hashes": [{"alg": "SHA-256", "content": digest}]} if digest else {}
+def _hashes(digest: str) -> list[Component]:
+    return [{"alg": "SHA-256", "content": digest}]
 
 
-def _licences(dist: Distribution | None) -> Component:
-    if dist is None:
-        return {"licenses": _OWN_LICENCE}
+def _licences(dist: Distribution) -> list[Component]:
     text = licence_of(dist)
     if "License-Expression" in dist.metadata:
-        return {"licenses": [{"expression": text}]}
-    return {"licenses": [{"license": {"name": text}}]} if text else {}
+        return [{"expression": text}]
+    if text:
+        return [{"license": {"name": text}}]
+    return []
 
 
 def _script(name: str, row: Mapping[str, str], dist: Distribution | None) -> Component:
     wheel, _, version = row["wheel"].partition("==")
-    return {
+    component: Component = {
         "type": "file",
         "bom-ref": f"static/{name}",
         "name": f"static/{name}",
         "version": version,
-        **_hash(row["sha256"]),
-        **(_licences(dist) if dist else {}),
-        "purl": f"pkg:pypi/{normalise(wheel)}@{version}#{row['member']}",
+        "hashes": _hashes(row["sha256"]),
     }
+    licences = _licences(dist) if dist else []
+    if licences:
+        component["licenses"] = licences
+    component["purl"] = f"pkg:pypi/{normalise(wheel)}@{version}#{row['member']}"
+    return component
 
 
-def _inside(dist: Distribution, reference: str) -> Iterator[Component]:
+def _libraries(dist: Distribution, reference: str) -> Iterator[Component]:
     """Yield the libraries that the wheel's own bill lists."""
     for number, text in enumerate(recorded_files(dist, _is_bill).values()):
         for row in json.loads(text).get("components", ()):
             name = str(row.get("name", ""))
-            if name and normalise(name) != normalise(dist.name):
-                known = {key: row[key] for key in ("version", "purl") if key in row}
-                digest = sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:12]
-                own = f"{reference}#{number}-{digest}"
-                yield {"type": "library", "bom-ref": own, "name": name, **known}
+            if not name or normalise(name) == normalise(dist.name):
+                continue
+            digest = sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:12]
+            component = {"type": "library", "bom-ref": f"{reference}#{number}-{digest}"}
+            component["name"] = name
+            for key in ("version", "purl"):
+                if key in row:
+                    component[key] = row[key]
+            yield component
 
 
 def _is_bill(path: PurePosixPath) -> bool:
@@ -164,15 +191,26 @@ def _dependencies(
     The project depends on its scripts and on the distributions that no other requires.
     """
     references: dict[str, list[str]] = {}
+    required: set[str] = set()
     for part in parts:
         references.setdefault(part.name, []).append(part.reference)
-    required = set().union(*(part.requires for part in parts))
-    direct = [ref for name in sorted(references.keys() - required) for ref in references[name]]
-    yield {"ref": subject, "dependsOn": [*direct, *(file["bom-ref"] for file in files)]}
-    yield from ({"ref": file["bom-ref"], "dependsOn": []} for file in files)
+        required |= part.requires
+    scripts = [file["bom-ref"] for file in files]
+    direct = _listed(references.keys() - required, references)
+    yield {"ref": subject, "dependsOn": direct + scripts}
+    for script in scripts:
+        yield {"ref": script, "dependsOn": []}
     for part in parts:
-        names = sorted(part.requires & references.keys())
-        yield {"ref": part.reference, "dependsOn": [r for name in names for r in references[name]]}
+        names = part.requires & references.keys()
+        yield {"ref": part.reference, "dependsOn": _listed(names, references)}
+
+
+def _listed(names: Iterable[str], references: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the references of the distributions of these names."""
+    result: list[str] = []
+    for name in sorted(names):
+        result += references[name]
+    return result
 
 
 def licence_of(dist: Distribution) -> str:
@@ -180,22 +218,27 @@ def licence_of(dist: Distribution) -> str:
     metadata = dist.metadata
     if "License-Expression" in metadata:
         return metadata["License-Expression"].strip()
-    name = str((metadata.get_all("License") or [""])[0]).strip()
+    name = str(metadata.get("License", "")).strip()
     if 0 < len(name) <= 80 and "\n" not in name:  # some have the whole text there
         return name
-    rows = metadata.get_all("Classifier") or []
-    return next((row.rpartition(" :: ")[2] for row in rows if row.startswith("License :: ")), "")
+    for row in metadata.get_all("Classifier") or ():
+        if row.startswith("License :: "):
+            return row.rpartition(" :: ")[2]
+    return ""
 
 
 def licence_texts(dist: Distribution) -> dict[str, bytes]:
     """Return licences and notices by name in the vendor folder. Raises as `recorded_files`."""
     folder = f"licenses/{normalise(dist.name)}-{dist.version}"
-    texts = recorded_files(dist, _is_text)
-    # Without the first folder, x.dist-info, and its licenses/.
-    names = {name: name.partition("/")[2].removeprefix("licenses/") for name in texts}
-    return {f"{folder}/{names[name]}": data for name, data in texts.items()}
+    texts = {}
+    for name, data in recorded_files(dist, _is_text).items():
+        # Without the first folder, x.dist-info, and its licenses/.
+        short = name.partition("/")[2].removeprefix("licenses/")
+        texts[f"{folder}/{short}"] = data
+    return texts
 
 
 def _is_text(path: PurePosixPath) -> bool:
-    in_info = path.parts[0].endswith(".dist-info")
-    return in_info and ("licenses" in path.parts or _TEXT.match(path.name) is not None)
+    if not path.parts[0].endswith(".dist-info"):
+        return False
+    return "licenses" in path.parts or _TEXT.match(path.name) is not None

@@ -85,7 +85,8 @@ class Wheel:
         """Return the distribution in it. Raises BuildError F371 if it is not a zip with one."""
         with suppress(zipfile.BadZipFile, ValueError):
             archive = zipfile.ZipFile(io.BytesIO(self.data))
-            (folder,) = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
+            matches = map(_INFO.match, archive.namelist())
+            (folder,) = {match[0] for match in matches if match}
             return PathDistribution(zipfile.Path(archive, folder))
         raise build_error("no_wheel", file=self.file)
 
@@ -103,16 +104,21 @@ def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes
 
     tags: such as "py3-none-any", several for several platforms.
     """
-    info = next(match[0] for file in sorted(files) if (match := _INFO.match(file)))
+    matches = map(_INFO.match, sorted(files))
+    info = next(match[0] for match in matches if match)
     tags = sorted(tags)
     pure = "true" if all(tag.endswith("-any") for tag in tags) else "false"
-    head = ["Wheel-Version: 1.0", "Generator: forge_min", f"Root-Is-Purelib: {pure}"]
-    text = "".join(f"{line}\n" for line in [*head, *(f"Tag: {tag}" for tag in tags)])
-    members = {f"{info}WHEEL": text.encode(), **files}
-    rows = [(name, record_hash(data), len(data)) for name, data in sorted(members.items())]
+    lines = ["Wheel-Version: 1.0", "Generator: forge_min", f"Root-Is-Purelib: {pure}"]
+    lines += [f"Tag: {tag}" for tag in tags]
+    members = {f"{info}WHEEL": "".join(f"{line}\n" for line in lines).encode()}
+    members |= files
     record = io.StringIO()
-    csv.writer(record, lineterminator="\n").writerows([*rows, (f"{info}RECORD", "", "")])
-    return {**members, f"{info}RECORD": record.getvalue().encode()}
+    writer = csv.writer(record, lineterminator="\n")
+    for name, data in sorted(members.items()):
+        writer.writerow([name, record_hash(data), len(data)])
+    writer.writerow([f"{info}RECORD", "", ""])
+    members[f"{info}RECORD"] = record.getvalue().encode()
+    return members
 
 
 def repack(dist: Distribution) -> Wheel:
@@ -121,7 +127,8 @@ def repack(dist: Distribution) -> Wheel:
     Its bytes and its hash differ from the index's wheel. Raises as `recorded_files`.
     """
     files = recorded_files(dist, _is_from_wheel)
-    tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or f"Tag: {PURE}", re.MULTILINE)
+    text = dist.read_text("WHEEL") or f"Tag: {PURE}"
+    tags = re.findall(r"^Tag: (\S+)", text, re.MULTILINE)
     return pack(dist.name, dist.version, tags, files)
 
 
@@ -136,25 +143,32 @@ def is_musl() -> bool:
 
 def compiled_tag(file: str, data: bytes) -> str:
     """Return the tag of a wheel with this module, which was compiled on this machine."""
-    python = "cp311-abi3" if ".abi3." in file else f"cp3{MINOR}-cp3{MINOR}"
+    python = f"cp3{MINOR}-cp3{MINOR}"
+    if ".abi3." in file:
+        python = "cp311-abi3"
+    machine = platform.machine()
     if is_musl():
-        return f"{python}-musllinux_1_2_{platform.machine()}"
+        return f"{python}-musllinux_1_2_{machine}"
     # The newest of its versioned symbols determines the oldest usable glibc (PEP 600).
-    level = max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", data)), default=17)
-    return f"{python}-manylinux_2_{level}_{platform.machine()}"
+    levels = map(int, re.findall(rb"GLIBC_2\.(\d+)", data))
+    level = max(levels, default=17)
+    return f"{python}-manylinux_2_{level}_{machine}"
 
 
 def fits(wheel: Wheel) -> bool:
     """Return whether this Python can load it; pip compares the version of the C library."""
-    _, _, *tags = wheel.parts
-    pythons, abis, platforms = (tag.split(".") for tag in tags)
+    pythons, abis, platforms = (tag.split(".") for tag in wheel.parts[2:])
     native = f"cp3{MINOR}"
-    stable = {f"cp3{minor}" for minor in range(2, MINOR + 1)} if "abi3" in abis else set()
-    by_python = not {"py3", f"py3{MINOR}", native, *stable}.isdisjoint(pythons)
-    by_abi = not {"none", "abi3", native}.isdisjoint(abis)
+    versions = {"py3", f"py3{MINOR}", native}
+    if "abi3" in abis:
+        versions.update(f"cp3{minor}" for minor in range(2, MINOR + 1))
+    if versions.isdisjoint(pythons):
+        return False
+    if not {"none", "abi3", native}.intersection(abis):
+        return False
     libc = "musllinux" if is_musl() else "manylinux"
     usable = re.compile(rf"any|({libc}\w*|linux)_{re.escape(platform.machine())}")
-    return by_python and by_abi and any(usable.fullmatch(name) for name in platforms)
+    return any(usable.fullmatch(name) for name in platforms)
 
 
 def own_wheels() -> list[Wheel]:
@@ -171,14 +185,18 @@ def wheel_for(libc: str) -> Wheel:
     libc: "manylinux" or "musllinux". Raises as `own_wheels`.
     """
     pure, *compiled = own_wheels()
-    return next((wheel for wheel in compiled if f"-{libc}" in wheel.file), pure)
+    for wheel in compiled:
+        if f"-{libc}" in wheel.file:
+            return wheel
+    return pure
 
 
 def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
     """Read wheels of forge_min from other machines. Raises BuildError F371 for any other file."""
     wheels = [Wheel.read(path) for path in paths]
     for wheel in wheels:
-        if (wheel.name, wheel.distribution().version) != (OWN, __version__):
+        version = wheel.distribution().version
+        if wheel.name != OWN or version != __version__:
             raise build_error("not_own", file=wheel.file, version=__version__)
     return wheels
 
@@ -191,53 +209,62 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
     as `own_wheels`.
     """
     folder = root / "_vendor"
-    if package.package_root() == (folder / _PACKAGE).resolve():
-        raise build_error("runs_there", path=folder / _PACKAGE)
+    copy = folder / _PACKAGE
+    if package.package_root() == copy.resolve():
+        raise build_error("runs_there", path=copy)
     if not force and not _is_as_copied(folder):
-        raise build_error("edited_source", path=folder / _PACKAGE)
+        raise build_error("edited_source", path=copy)
     tag, files = _contents()[-1]
-    members = complete([tag], files)
-    for part in (_PACKAGE, _OWN_INFO):
-        start = f"{part}/"
-        inside = {n.removeprefix(start): d for n, d in members.items() if n.startswith(start)}
-        write_folder(inside, folder / part)
+    parts: dict[str, dict[str, bytes]] = {_PACKAGE: {}, _OWN_INFO: {}}
+    for path, data in complete([tag], files).items():
+        part, _, name = path.partition("/")
+        parts[part][name] = data
+    for part, members in parts.items():
+        write_folder(members, folder / part)
     for old in folder.glob(f"{_PACKAGE}-*.dist-info"):
         if old.name != _OWN_INFO:
             shutil.rmtree(old)
-    return folder / _PACKAGE
+    return copy
 
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
     """Return tag and files of each wheel of forge_min, the one with the core last."""
-    files = {**package.package_files(package.package_root()), **_information()}
+    files = package.package_files(package.package_root())
+    files |= _information()
     core = package.compiled_core(files)
     if core is None:
         return [(PURE, files)]
-    pure = {name: data for name, data in files.items() if name != core}
-    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, files[core]), files)]
+    pure = dict(files)
+    del pure[core]
+    tag = compiled_tag(PurePosixPath(core).name, files[core])
+    return [(PURE, pure), (tag, files)]
 
 
 def _information() -> dict[str, bytes]:
     """Return the files of its *.dist-info, from the installed wheel or checkout."""
     dist = find_installed(OWN, __version__)
+    texts = {name: dist.read_text(name) for name in ("entry_points.txt", "licenses/LICENSE")}
+    texts["METADATA"] = dist.read_text("METADATA") or dist.read_text("PKG-INFO")
     licence = package.package_root().parent / "LICENSE"
-    texts = {
-        "METADATA": dist.read_text("METADATA") or dist.read_text("PKG-INFO"),
-        "entry_points.txt": dist.read_text("entry_points.txt"),
-        "licenses/LICENSE": dist.read_text("licenses/LICENSE")
-        or (licence.read_text("utf-8") if licence.is_file() else None),
-    }
+    if not texts["licenses/LICENSE"] and licence.is_file():
+        texts["licenses/LICENSE"] = licence.read_text("utf-8")
     return {f"{_OWN_INFO}/{name}": text.encode() for name, text in texts.items() if text}
 
 
 def _is_as_copied(folder: Path) -> bool:
     """Return whether it has no copy, or exactly the files of its RECORD, unchanged."""
-    copied, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
-    if len(records) != 1:
-        return not records and not copied.exists()
+    copy = folder / _PACKAGE
+    records = list(folder.glob(f"{_PACKAGE}-*.dist-info"))
+    if not records:
+        return not copy.exists()
+    if len(records) > 1:
+        return False
     try:
         recorded = recorded_files(PathDistribution(records[0]), lambda path: True)
     except BuildError:
         return False
-    names = {f"{top.name}/{name}" for top in (copied, records[0]) for name in list_files(top)}
-    return {name for name in names if not name.endswith(".pyc")} <= recorded.keys()
+    for top in (copy, records[0]):
+        for name in list_files(top):
+            if f"{top.name}/{name}" not in recorded and not name.endswith(".pyc"):
+                return False
+    return True

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution
-from itertools import groupby
 from pathlib import Path
 
 from ..artifact.distributions import normalise
@@ -29,19 +28,26 @@ _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 def write_lock(wheels: Iterable[Wheel], comment: str) -> str:
     """Return a requirement for each distribution, with the hashes of its wheels."""
-    lines = [f"# {comment}"]
-    ordered = sorted(wheels, key=lambda wheel: (wheel.name, wheel.version, wheel.file))
-    for (name, version), same in groupby(ordered, key=lambda wheel: (wheel.name, wheel.version)):
-        digests = [f"    --hash=sha256:{wheel.digest}" for wheel in same]
-        lines.append(" \\\n".join([f"{name}=={version}", *digests]))
-    return "\n".join(lines) + "\n"
+    digests: dict[tuple[str, str], list[str]] = {}
+    for wheel in sorted(wheels, key=lambda wheel: (wheel.name, wheel.version, wheel.file)):
+        digests.setdefault((wheel.name, wheel.version), []).append(wheel.digest)
+    lines = f"# {comment}\n"
+    for (name, version), hashes in digests.items():
+        lines += f"{name}=={version}"
+        for digest in hashes:
+            lines += f" \\\n    --hash=sha256:{digest}"
+        lines += "\n"
+    return lines
 
 
 def read_lock(text: str) -> Pins:
     """Return the hashes of wheels by name and version; also reads locks of pip-compile and uv."""
-    lines = re.sub(r"\\\n", " ", text).splitlines()
-    pins = ((pin, line) for line in lines if (pin := _PIN.match(line)))
-    return {(normalise(pin[1]), pin[2]): frozenset(_HASH.findall(line)) for pin, line in pins}
+    pins = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        pin = _PIN.match(line)
+        if pin:
+            pins[normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
+    return pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ class Wheelhouse:
     def missing(self) -> list[str]:
         """Return the distributions that the lock names and that have no wheel."""
         present = {(wheel.name, wheel.version) for wheel in self.wheels}
-        return sorted(name for name, version in self.pinned.keys() - present)
+        missing = self.pinned.keys() - present
+        return sorted(name for name, _ in missing)
 
     def check_package(self, files: Mapping[str, bytes]) -> None:
         """Raise BuildError F342 unless the running forge_min has the files of its wheel here.
@@ -77,10 +84,12 @@ class Wheelhouse:
         wheels = [wheel for wheel in self.wheels if wheel.name == name and fits(wheel)]
         if not wheels:
             raise build_error("no_locked_wheel", name=name, folder=self.lock.parent)
-        # As pip: compiled for this Python, then for any Python, then pure.
-        return min(
-            wheels, key=lambda wheel: (wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file)
-        )
+        return min(wheels, key=_priority)
+
+
+def _priority(wheel: Wheel) -> tuple[bool, bool]:
+    """Return an order as pip's: compiled for this Python, then for any Python, then pure."""
+    return wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file
 
 
 def read_wheelhouse(folder: Path) -> Wheelhouse | None:
@@ -89,7 +98,8 @@ def read_wheelhouse(folder: Path) -> Wheelhouse | None:
     Raises BuildError F371 for wheels without a lock, for a wheel that is not in it, and for a file
     that is not a wheel.
     """
-    lock, wheels = folder / LOCK, folder / WHEELS
+    lock = folder / LOCK
+    wheels = folder / WHEELS
     if not lock.exists() and not wheels.exists():
         return None
     try:
