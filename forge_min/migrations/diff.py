@@ -89,7 +89,9 @@ def diff(
     objects = desired_objects(resources)
     decisions = decisions or Decisions()
     if not files:
-        return _initial(root, objects, files, name) if objects else None
+        if not objects:
+            return None
+        return _initial(root, objects, name)
     if scratch is None:
         raise BuildError("the comparison with earlier migrations needs a database", code="F332")
     with scratch() as conn:
@@ -103,20 +105,21 @@ def diff(
     return Migration(_path(root, files, name or changes[0]), sql, tuple(changes), tuple(risks))
 
 
-def _initial(
-    root: Path, objects: list[DbObject], files: Sequence[MigrationFile], name: str
-) -> Migration:
+def _initial(root: Path, objects: list[DbObject], name: str) -> Migration:
     sql = f"{HEAD}\n{objects_sql(objects)}{DOWN}"
     for kind in ("view", "table"):
-        names = ", ".join(identifier(p.name or p.table) for p in objects if p.kind == kind)
-        sql += f"drop {kind} {names};\n" if names else ""
-    changes = tuple(f"create table {obj.table}" for obj in objects if obj.kind == "table")
-    return Migration(_path(root, files, name or "initial"), sql, changes)
+        names = [identifier(obj.name or obj.table) for obj in objects if obj.kind == kind]
+        if names:
+            sql += f"drop {kind} {', '.join(names)};\n"
+    changes = [f"create table {obj.table}" for obj in objects if obj.kind == "table"]
+    return Migration(_path(root, [], name or "initial"), sql, tuple(changes))
 
 
 def _path(root: Path, files: Sequence[MigrationFile], name: str) -> Path:
-    number = max((int(file.name[:4]) for file in files), default=0) + 1
-    word = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:50] or "change"
+    numbers = [int(file.name[:4]) for file in files]
+    number = max(numbers, default=0) + 1
+    words = re.sub(r"[^a-z0-9_]+", "_", name.lower())
+    word = words.strip("_")[:50] or "change"
     return root / "migrations" / f"{number:04}_{word}.sql"
 
 
@@ -144,8 +147,9 @@ class _Difference:
         """
         renames = apply_renames(self.conn, self.wanted, self.hand_written, decisions)
         now = read_catalog(self.conn)
-        up = Plan(now, self.wanted, self._compared(now), online=True)
-        down = Plan(self.wanted, now, self._compared(now), online=False)
+        keys = self._compared(now)
+        up = Plan(now, self.wanted, keys, online=True)
+        down = Plan(self.wanted, now, keys, online=False)
         _refuse(up.refused, up.missing)
         risks = up.risks + self._try_up([*up.quick, *up.steps, *up.last])
         if risks and not allowed:
@@ -163,7 +167,10 @@ class _Difference:
         back = up.leftovers + down.quick + down.last + up.remains
         back += [rename.sql(back=True) for rename in reversed(renames)]
         failed = self._try(back, self.start)
-        sql += IRREVERSIBLE.format(failed) if failed else DOWN + "\n".join(back)
+        if failed:
+            sql += IRREVERSIBLE.format(failed)
+        else:
+            sql += DOWN + "\n".join(back)
         return sql, [*map(str, renames), *up.changes], risks
 
     def _try_up(self, statements: list[str]) -> list[Risk]:
@@ -173,9 +180,11 @@ class _Difference:
         if failed:
             _refuse([failed], [])
         after = read_files(self.conn)
-        locked = [t for t in sorted(before) if before[t] != after.get(t, before[t])]
-        why = "all its rows are rewritten under a lock"
-        risks = [Risk("locking", f"rewrite table {table}", why) for table in locked]
+        risks = []
+        for table in sorted(before.keys() & after.keys()):
+            if before[table] != after[table]:
+                why = "all its rows are rewritten under a lock"
+                risks.append(Risk("locking", f"rewrite table {table}", why))
         dropped = self.hand_written - identities(self.conn)
         for obj in self.start.values():
             # A recreated view gets back its grants.
@@ -197,17 +206,30 @@ class _Difference:
         except Exception as err:
             return " ".join(str(err).splitlines()[:2])  # the message, and its DETAIL
         now = read_catalog(self.conn)
-        keys = self._compared(wanted if wanted is self.start else now)
-        one, other = ({k: obj.definition for k, obj in s.items()} for s in (now, wanted))
-        wrong = [" ".join(key) for key in sorted(keys) if one.get(key) != other.get(key)]
-        return ", ".join(wrong) and ", ".join(wrong) + " would differ from the schemas"
+        state = wanted if wanted is self.start else now
+        present = {key: obj.definition for key, obj in now.items()}
+        expected = {key: obj.definition for key, obj in wanted.items()}
+        wrong = []
+        for key in sorted(self._compared(state)):
+            if present.get(key) != expected.get(key):
+                wrong.append(" ".join(key))
+        if not wrong:
+            return ""
+        return f"{', '.join(wrong)} would differ from the schemas"
 
 
 def _refuse(refused: list[str], missing: list[str]) -> None:
-    lacking = [f"{column} is required, but existing rows have no value" for column in missing]
-    if refused or missing:
-        message = "these changes must be written by hand: " + "; ".join(refused + lacking)
-        code, hint = ("F331", BY_HAND) if refused else ("F336", MISSING)
-        if code == "F336" and all(column.endswith(".tenant_id") for column in missing):
+    if not refused and not missing:
+        return
+    code = "F331"
+    hint = BY_HAND
+    if not refused:
+        code = "F336"
+        hint = MISSING
+        if all(column.endswith(".tenant_id") for column in missing):
             hint = TENANTS
-        raise BuildError(message, code=code, hint=hint)
+    changes = list(refused)
+    for column in missing:
+        changes.append(f"{column} is required, but existing rows have no value")
+    message = f"these changes must be written by hand: {'; '.join(changes)}"
+    raise BuildError(message, code=code, hint=hint)

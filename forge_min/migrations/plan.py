@@ -22,6 +22,7 @@ WIDER = {
     ("integer", "double precision"),
     ("date", "timestamp with time zone"),
 }
+_TYPE = re.compile(r"[a-z \[\]]+|\d+")  # the name of a type, and its sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,14 @@ def narrows(old: str, new: str) -> bool:
 
     Types are named as by PostgreSQL: "character varying(5)", "numeric(6,2)".
     """
-    (a, *before), (b, *after) = (re.findall(r"[a-z \[\]]+|\d+", type) for type in (old, new))
-    if not after:
-        return b != "text" and a != b and (a, b) not in WIDER
-    if a != b or not before:
+    name, *sizes = _TYPE.findall(old)
+    new_name, *new_sizes = _TYPE.findall(new)
+    if not new_sizes:
+        return new_name not in ("text", name) and (name, new_name) not in WIDER
+    if name != new_name or not sizes:
         return True
-    (size, scale), (new_size, new_scale) = ([*map(int, n), 0][:2] for n in (before, after))
+    size, scale = map(int, [*sizes, 0][:2])
+    new_size, new_scale = map(int, [*new_sizes, 0][:2])
     return new_scale < scale or new_size - new_scale < size - scale
 
 
@@ -119,33 +122,56 @@ class Plan:
         """
         both = [key for key in keys if key in now and key in wanted]
         differ = {key for key in both if now[key].definition != wanted[key].definition}
-        computed = {k for k in both if now[k].generated or wanted[k].generated}
-        plain = {key for key in differ - computed if key[0] == "column"}
-        moved = {key for key in plain if now[key].type != wanted[key].type}
+        computed = {key for key in both if now[key].generated or wanted[key].generated}
+        altered = {key for key in differ - computed if key[0] == "column"}
+        moved = {key for key in altered if now[key].type != wanted[key].type}
         moved |= {key for key in keys if key[0] == "column" and key not in wanted}
         remade = {key for key in computed if key in differ or _mentions(now[key], moved)}
-        again = (differ - plain) | remade
-        again |= {key for key in both if key[0] == "index" and _mentions(now[key], remade)}
-        # Otherwise a change of type would check all rows under its lock.
-        again |= {k for k in both if now[k].is_constraint("check") and _mentions(now[k], moved)}
         tables = {table for _, table, _ in moved | remade}
-        again |= {key for key in both if key[0] == "view" and key[1] in tables}
-        self._altered = [(now[key], wanted[key]) for key in both if key in plain]
-        self._removed = {k: now[k] for k in keys if k in now and (k not in wanted or k in again)}
-        self._new = {k: wanted[k] for k in keys if k in wanted and (k not in now or k in again)}
+        again = (differ - altered) | remade
+        for key in both:
+            obj = now[key]
+            if obj.kind == "index" and _mentions(obj, remade):
+                again.add(key)
+            # Otherwise a change of type would check all rows under its lock.
+            if obj.is_constraint("check") and _mentions(obj, moved):
+                again.add(key)
+            if obj.kind == "view" and obj.table in tables:
+                again.add(key)
+        self._altered = [(now[key], wanted[key]) for key in both if key in altered]
+        self._removed: dict[Key, DbObject] = {}
+        self._new: dict[Key, DbObject] = {}
+        for key in keys:
+            if key in now and (key in again or key not in wanted):
+                self._removed[key] = now[key]
+            if key in wanted and (key in again or key not in now):
+                self._new[key] = wanted[key]
         self._created = {obj.table for obj in self._new.values() if obj.kind == "table"}
         self._dropped = {obj.table for obj in self._removed.values() if obj.kind == "table"}
-        remaining = [p for p in self._removed.values() if p.table not in self._dropped]
-        self._lost = [p for p in remaining if p.kind == "column" and not p.generated]
-        # Targets of foreign keys that exist only after a step.
-        unique = [p for p in self._new.values() if p.unique and p.table not in self._created]
-        self._pending = {f"{identifier(obj.table)}{obj.indexed}" for obj in unique}
+        self._lost = []
+        for obj in self._removed.values():
+            if obj.kind == "column" and not obj.generated and obj.table not in self._dropped:
+                self._lost.append(obj)
+        self._classify_indexes(remade)
+
+    def _classify_indexes(self, remade: set[Key]) -> None:
+        """Find the indexes that are built in a step. remade: recreated generated columns."""
+        self._pending = set()  # targets of foreign keys that exist only after a step
+        built = set()
+        for obj in self._new.values():
+            if obj.unique and obj.table not in self._created:
+                self._pending.add(f"{identifier(obj.table)}{obj.indexed}")
+            if obj.indexed:
+                built.add((obj.table, obj.name))
         # Indexes that stay until their successor is built, unless a dropped column drops them.
+        self._swapped: dict[str, DbObject] = {}
+        if not self._online:
+            return
         doomed = remade | {key for key, obj in self._removed.items() if obj.generated}
-        built = {(obj.table, obj.name) for obj in self._new.values() if obj.indexed}
-        old = [p for p in self._removed.values() if p.indexed and (p.table, p.name) in built]
-        stay = [obj for obj in old if self._online and not _mentions(obj, doomed)]
-        self._swapped = {obj.name: obj for obj in stay}
+        for obj in self._removed.values():
+            is_built = obj.indexed and (obj.table, obj.name) in built
+            if is_built and not _mentions(obj, doomed):
+                self._swapped[obj.name] = obj
 
     def _describe(self) -> None:
         """List the changes, and those that must be written by hand."""
@@ -191,19 +217,27 @@ class Plan:
             if narrows(old.type, new.type):
                 why = "values that do not fit are truncated or refused"
                 self.risks.append(Risk("destructive", change, why))
-            clauses += ["drop default"] if old.default else []
+            if old.default:
+                clauses.append("drop default")
             clauses.append(f"type {new.type}{using(name, new.type)}")
-            clauses += [f"set default {new.default}"] if new.default else []
+            if new.default:
+                clauses.append(f"set default {new.default}")
         elif old.default != new.default:
-            clauses.append(f"set default {new.default}" if new.default else "drop default")
+            if new.default:
+                clauses.append(f"set default {new.default}")
+            else:
+                clauses.append("drop default")
         if old.default != new.default:
             self.changes.append(f"change default of {what} to {new.default or 'none'}")
-        if old.required != new.required:
-            self.changes.append(f"make {what} {'required' if new.required else 'optional'}")
-            if self._online and new.required:
+        if new.required and not old.required:
+            self.changes.append(f"make {what} required")
+            if self._online:
                 self._require(new, name)
             else:
-                clauses.append("set not null" if new.required else "drop not null")
+                clauses.append("set not null")
+        elif old.required and not new.required:
+            self.changes.append(f"make {what} optional")
+            clauses.append("drop not null")
         if clauses:
             text = ",\n  ".join(f"alter column {name} {clause}" for clause in clauses)
             self.quick.append(sql_for("alter column", new, text))
@@ -217,17 +251,22 @@ class Plan:
         self.leftovers.append(sql_for("drop leftover constraint", check))
 
     def _create(self, obj: DbObject) -> None:
-        inside = obj.kind in ("column", "constraint") and not _refers(obj)
-        if obj.kind in BY_HAND or (obj.table in self._created and inside):
+        if obj.kind in BY_HAND:
+            return
+        target = _refers(obj)
+        is_new_table = obj.table in self._created
+        if is_new_table and obj.kind in ("column", "constraint") and not target:
             return
         if obj.kind == "table":
-            empty = "" if self._online else "-- It is restored without rows.\n"
-            self.quick.append(empty + create_table(obj.table, self._new.values()))
+            statement = create_table(obj.table, self._new.values())
+            if not self._online:
+                statement = f"-- It is restored without rows.\n{statement}"
+            self.quick.append(statement)
         elif obj.kind == "column":
             self._add_column(obj)
-        elif self._online and _refers(obj) in self._pending:
+        elif self._online and target in self._pending:
             self._add_unchecked(obj, self.steps)
-        elif obj.kind in FAST or obj.table in self._created or not self._online:
+        elif obj.kind in FAST or is_new_table or not self._online:
             self.quick.append(create(obj))
         elif obj.indexed:
             self._build(obj)
@@ -235,13 +274,16 @@ class Plan:
             self._add_unchecked(obj, self.quick)
 
     def _add_column(self, obj: DbObject) -> None:
-        lacks = obj.required and not obj.default
-        if not self._online and lacks:
+        lacks_values = obj.required and not obj.default
+        if self._online:
+            if lacks_values:
+                self.missing.append(f"{obj.table}.{obj.name}")
+            self.quick.append(sql_for("create column", obj))
+        elif lacks_values:
             text = obj.definition.removesuffix(" not null")
             self.quick.append(sql_for("restore required column", obj, text))
         else:
-            self.missing += [f"{obj.table}.{obj.name}"] if lacks else []
-            self.quick.append(sql_for("create column" if self._online else "restore column", obj))
+            self.quick.append(sql_for("restore column", obj))
 
     def _add_unchecked(self, obj: DbObject, statements: list[str]) -> None:
         """Add a constraint for new rows now; a later step validates existing rows."""
@@ -250,27 +292,31 @@ class Plan:
 
     def _build(self, obj: DbObject) -> None:
         """Build an index while clients write. Its predecessor is dropped afterwards."""
-        old = self._swapped.get(obj.name)
-        name = constraint_name(obj.name, "", "new") if old else obj.name
-        build = f"build {'unique ' * obj.unique}index"
-        self.steps.append(sql_for("clear index", obj, name=name))
-        self.steps.append(sql_for(build, obj, obj.indexed, name=name))
-        swap = [sql_for(f"drop {old.kind}", old)] if old else []
+        name = obj.name
+        swap = []
+        old = self._swapped.get(name)
         if old:
+            name = constraint_name(name, "", "new")
+            swap.append(sql_for(f"drop {old.kind}", old))
             self.leftovers.append(sql_for("drop leftover index", obj, name=name))
         elif obj.kind == "constraint" and obj.key not in self._removed:
             self.remains.append(sql_for("drop leftover index", obj))
+        entry = "build unique index" if obj.unique else "build index"
+        self.steps.append(sql_for("clear index", obj, name=name))
+        self.steps.append(sql_for(entry, obj, obj.indexed, name=name))
         if obj.kind == "constraint":
             swap.append(sql_for("attach index", obj, new=name))
         elif old:
             swap.append(sql_for("rename index", obj, old=name, new=obj.name))
-        self.steps += [as_one_statement(swap)] if swap else []
+        if swap:
+            self.steps.append(as_one_statement(swap))
 
     def _restore_grants(self, known: State) -> None:
         """Restore the grants of recreated views."""
         views = {obj.name for obj in self._new.values() if obj.kind == "view"}
-        granted = [p for p in known.values() if p.kind == "grant" and p.table in views]
-        self.quick += [create(obj) for obj in granted]
+        for obj in known.values():
+            if obj.kind == "grant" and obj.table in views:
+                self.quick.append(create(obj))
 
     def _drop_data(self) -> None:
         for obj in self._lost:
@@ -278,9 +324,11 @@ class Plan:
             self.risks.append(Risk("destructive", what, "its values are lost"))
             self.last.append(sql_for("drop column", obj))
         tables = sorted(self._dropped)
-        self.risks += [Risk("destructive", f"drop table {t}", "its rows are lost") for t in tables]
+        for table in tables:
+            self.risks.append(Risk("destructive", f"drop table {table}", "its rows are lost"))
         if tables:
-            self.last.append(f"drop table {', '.join(map(identifier, tables))};\n")
+            names = ", ".join(map(identifier, tables))
+            self.last.append(f"drop table {names};\n")
 
 
 def as_one_statement(statements: list[str]) -> str:
@@ -302,7 +350,9 @@ def _rank(obj: DbObject) -> int:
             kind = "foreign key"
         elif obj.indexed:
             kind = "index"
-    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+    if kind not in ORDER:
+        return len(ORDER)
+    return ORDER.index(kind)
 
 
 def _refers(obj: DbObject) -> str:
@@ -310,7 +360,9 @@ def _refers(obj: DbObject) -> str:
     if not obj.is_constraint("foreign key"):
         return ""
     match = REFERENCES.search(obj.text)
-    return "".join(match.groups()) if match else ""
+    if match is None:
+        return ""
+    return f"{match[1]}{match[2]}"
 
 
 def _mentions(obj: DbObject, columns: Iterable[Key]) -> bool:
