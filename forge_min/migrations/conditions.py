@@ -30,7 +30,10 @@ def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
         case ast.Name(name):
             # Integers could overflow, and that would not be a violation, but another error. A float
             # is the number that its shortest text means, so 0.1 is one tenth.
-            return identifier(name) + _EXACT.get(columns[name].type if name in columns else "", "")
+            sql = identifier(name)
+            if name in columns:
+                sql += _EXACT.get(columns[name].type, "")
+            return sql
         case ast.Constant(str(value)):
             return literal(value)
         case ast.Constant(value):
@@ -44,13 +47,16 @@ def _sql(node: ast.expr, columns: Mapping[str, ColumnIR]) -> str:
             word = _OPERATORS[type(operator)]
             return f"({_sql(left, columns)} {word} {_sql(right, columns)})"
         case ast.BoolOp(operator, parts):
-            return f"({_OPERATORS[type(operator)].join(_sql(part, columns) for part in parts)})"
+            word = _OPERATORS[type(operator)]
+            return f"({word.join(_sql(part, columns) for part in parts)})"
         case ast.Call(_, [argument]):
             return f"char_length({_sql(argument, columns)})"
-        case ast.Compare(first, signs, others):
-            pairs = (
-                f"{_sql(one, columns)} {_OPERATORS[type(sign)]} {_sql(other, columns)}"
-                for sign, one, other in zip(signs, (first, *others), others)
-            )
-            return f"({' and '.join(pairs)})"
+        case ast.Compare(first, signs, operands):
+            comparisons = []
+            before = _sql(first, columns)
+            for sign, operand in zip(signs, operands, strict=True):
+                after = _sql(operand, columns)
+                comparisons.append(f"{before} {_OPERATORS[type(sign)]} {after}")
+                before = after
+            return f"({' and '.join(comparisons)})"
     raise TypeError(ast.dump(node))

@@ -52,9 +52,13 @@ def one_line(sql: str) -> str:
     """Return PostgreSQL's SQL with string literals as of `literal`, without line breaks."""
 
     def escaped(match: re.Match[str]) -> str:
-        text = match[2] if match[1] else match[2].replace("\\", "\\\\")
+        text = match[2]
+        if not match[1]:
+            text = text.replace("\\", "\\\\")
         body = UNPRINTABLE.sub(lambda char: f"\\x{ord(char.group()):02x}", text)
-        return match[0] if body == text else f"E'{body}'"
+        if body == text:
+            return match[0]
+        return f"E'{body}'"
 
     return STRING.sub(escaped, sql)
 
@@ -128,30 +132,43 @@ def sql_for(entry: str, obj: DbObject, text: str | None = None, **names: str) ->
     """
     names = {"name": obj.name or obj.table, "table": obj.table or "x", **names}
     values = {name: identifier(value) for name, value in names.items()}
-    text = obj.text if text is None else text
+    if text is None:
+        text = obj.text
     return STATEMENTS[entry].format(**values, text=text, raw=names["name"]) + ";\n"
 
 
 def create(obj: DbObject) -> str:
     """Return the CREATE statement of any object except a table (`create_table`)."""
-    unique = obj.kind == "index" and obj.unique
-    return sql_for(f"create {'unique ' * unique}{obj.kind}", obj, obj.indexed if unique else None)
+    if obj.kind == "index" and obj.unique:
+        return sql_for("create unique index", obj, obj.indexed)
+    return sql_for(f"create {obj.kind}", obj)
 
 
 def extensions(objects: Iterable[DbObject]) -> list[str]:
     """Return the statements that create the extensions that these objects need."""
-    needed = any("gin_trgm_ops" in obj.text for obj in objects)
-    return [sql_for("create extension", DbObject("extension", "", "pg_trgm"))] * needed
+    for obj in objects:
+        if "gin_trgm_ops" in obj.text:
+            return [sql_for("create extension", DbObject("extension", "", "pg_trgm"))]
+    return []
 
 
 def create_table(table: str, objects: Iterable[DbObject]) -> str:
     """Return CREATE TABLE with the columns, and the constraints except foreign keys."""
-    own = [obj for obj in objects if obj.table == table]
-    lines = [f"{identifier(obj.name)} {obj.text}" for obj in own if obj.kind == "column"]
-    for obj in sorted(own, key=lambda obj: not obj.is_constraint("primary key")):
-        if obj.kind == "constraint" and not obj.is_constraint("foreign key"):
-            lines.append(f"constraint {identifier(obj.name)} {obj.text}")
-    return f"create table {identifier(table)} (\n  " + ",\n  ".join(lines) + "\n);\n"
+    columns = []
+    keys = []
+    constraints = []
+    for obj in objects:
+        if obj.table != table or obj.kind not in ("column", "constraint"):
+            continue
+        line = f"{identifier(obj.name)} {obj.text}"
+        if obj.kind == "column":
+            columns.append(line)
+        elif obj.is_constraint("primary key"):
+            keys.append(f"constraint {line}")
+        elif not obj.is_constraint("foreign key"):
+            constraints.append(f"constraint {line}")
+    lines = ",\n  ".join(columns + keys + constraints)
+    return f"create table {identifier(table)} (\n  {lines}\n);\n"
 
 
 QUERIES = load_sql("forge_min.migrations", "catalog.sql")

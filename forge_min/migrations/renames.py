@@ -29,13 +29,18 @@ class Rename:
 
     def sql(self, *, back: bool = False) -> str:
         """Return the statement. back: rename it back."""
-        old, new = (self.new, self.old) if back else (self.old, self.new)
+        old = self.old
+        new = self.new
+        if back:
+            old, new = new, old
         obj = DbObject(self.kind, self.table, old)
         return sql_for(f"rename {self.kind}", obj, old=old, new=new)
 
     def __str__(self) -> str:
-        owner = f" of {self.table}" if self.kind == "column" else ""
-        return f"rename {self.kind} {self.old}{owner} to {self.new}"
+        name = self.old
+        if self.kind == "column":
+            name += f" of {self.table}"
+        return f"rename {self.kind} {name} to {self.new}"
 
 
 @dataclass
@@ -63,7 +68,11 @@ class Decisions:
         table: "" for the renamed tables.
         is_similar: whether an old and a new value may belong to the same object.
         """
-        kind, prefix = ("column", f"{table}.") if table else ("table", "")
+        kind = "table"
+        prefix = ""
+        if table:
+            kind = "column"
+            prefix = f"{table}."
         free = sorted(after.keys() - before.keys())
         for old in sorted(before.keys() - after.keys()):
             likely = [new for new in free if is_similar(before[old], after[new])]
@@ -81,26 +90,36 @@ class Decisions:
             if f"{old}={new}" in self.renames:
                 self.used.add(f"{old}={new}")
                 return new
-        near = difflib.get_close_matches(old, likely, n=9, cutoff=0)
-        if near and self.ask is None:
-            self.unclear.append(f"{old}={near[0]}")
-            return ""
-        return next((n for n in near if self.ask and self.ask(f"was {old} renamed to {n}?")), "")
+        for new in difflib.get_close_matches(old, likely, n=9, cutoff=0):
+            if self.ask is None:
+                self.unclear.append(f"{old}={new}")
+                break
+            if self.ask(f"was {old} renamed to {new}?"):
+                return new
+        return ""
 
     def statements(self) -> list[str]:
         """Return the decided renames as SQL, tables first."""
-        pairs = [rename.partition("=") for rename in self.renames]
-        tables = [Rename("table", "", old, new) for old, _, new in pairs if "." not in old]
-        columns = [(*old.partition("."), new) for old, _, new in pairs if "." in old]
-        renames = [*tables, *(Rename("column", table, old, new) for table, _, old, new in columns)]
-        return [rename.sql() for rename in renames if rename.old and rename.new]
+        tables = []
+        columns = []
+        for rename in self.renames:
+            old, _, new = rename.partition("=")
+            table, dot, column = old.partition(".")
+            if dot:
+                columns.append(Rename("column", table, column, new))
+            else:
+                tables.append(Rename("table", "", old, new))
+        return [rename.sql() for rename in tables + columns if rename.old and rename.new]
 
     def check(self) -> None:
         """Raise BuildError F335 for undecided renames, F337 for decisions that match no change."""
         if self.unclear:
-            flags = [f"--rename {it} or --drop {it.partition('=')[0]}" for it in self.unclear]
+            flags = []
+            for rename in self.unclear:
+                old = rename.partition("=")[0]
+                flags.append(f"--rename {rename} or --drop {old}")
             message = f"was this renamed? {', '.join(self.unclear)}"
-            raise BuildError(message, code="F335", hint="add " + ", ".join(flags))
+            raise BuildError(message, code="F335", hint=f"add {', '.join(flags)}")
         unused = sorted({*self.renames, *self.drops} - self.used)
         if unused:
             hint = "OLD must be in migrations only, NEW in schemas only; reuse needs two migrations"
@@ -129,9 +148,11 @@ def _tables(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]
     return decisions.find_renames("", _types(now), _types(wanted), _share_half)
 
 
-def _share_half(*tables: dict[str, str]) -> bool:
-    a, b = ({column for column in t.items() if column[0] not in COMMON} for t in tables)
-    return len(a & b) * 2 >= min(len(a), len(b)) > 0
+def _share_half(before: ByName, after: ByName) -> bool:
+    columns = {column for column in before.items() if column[0] not in COMMON}
+    new_columns = {column for column in after.items() if column[0] not in COMMON}
+    shared = len(columns & new_columns)
+    return shared * 2 >= min(len(columns), len(new_columns)) > 0
 
 
 def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
@@ -161,8 +182,10 @@ def _names(now: State, wanted: State, _: Decisions) -> Iterator[Rename]:
     """Yield the objects that have the same definition under another name."""
     missing = {key: obj for key, obj in wanted.items() if key not in now}
     for obj in now.values():
-        if obj.kind in DERIVED and obj.key not in wanted:
-            what = (obj.kind, obj.table, obj.definition)
-            same = [k for k, new in missing.items() if (*k[:2], new.definition) == what]
-            if same:
-                yield Rename(obj.kind, obj.table, obj.name, missing.pop(same[0]).name)
+        if obj.kind not in DERIVED or obj.key in wanted:
+            continue
+        for key, new in missing.items():
+            if key[:2] == obj.key[:2] and new.definition == obj.definition:
+                yield Rename(obj.kind, obj.table, obj.name, new.name)
+                del missing[key]
+                break

@@ -43,7 +43,9 @@ def replay(conn: Executor, files: Sequence[MigrationFile]) -> set[str]:
     """
     hand_written: set[str] = set()
     for generated, group in groupby(files, lambda file: file.generated):
-        before = set() if generated else identities(conn)
+        before = set()
+        if not generated:
+            before = identities(conn)
         for file in group:
             _apply(conn, file)
         if not generated:
@@ -77,17 +79,25 @@ def create_desired(
         conn.execute(objects_sql(objects) or "select")
     desired = read_catalog(conn)
     for number, file in enumerate(files):
-        if not file.generated:
-            later = [s for f in files[number:] if f.generated for s in f.statements]
-            with _earlier_names(conn, [*later, *renames]):
-                _apply(conn, file, lenient=True)
+        if file.generated:
+            continue
+        later: list[str] = []
+        for successor in files[number:]:
+            if successor.generated:
+                later += successor.statements
+        with _earlier_names(conn, [*later, *renames]):
+            _apply(conn, file, lenient=True)
     present = read_catalog(conn)
     # A table or column that a hand-written file dropped is still wanted: the code uses it.
-    dropped = {table for kind, table, _ in desired if kind == "table"} - {k[1] for k in present}
+    dropped = {obj.table for obj in desired.values() if obj.kind == "table"}
+    dropped -= {obj.table for obj in present.values()}
     for key, obj in desired.items():
-        if key[0] == "column" or obj.table in dropped:
+        if obj.kind == "column" or obj.table in dropped:
             present.setdefault(key, obj)
-    with_sql = {p.key: replace(present[p.key], sql=p.sql) for p in objects if p.key in present}
+    with_sql = {}
+    for obj in objects:
+        if obj.key in present:
+            with_sql[obj.key] = replace(present[obj.key], sql=obj.sql)
     return {**with_sql, **present, **with_sql}, set(desired)
 
 
@@ -118,14 +128,17 @@ def _apply(conn: Executor, file: MigrationFile, *, lenient: bool = False) -> Non
     A grant to a missing role is always ignored, because statements that create roles do not run.
     """
     transaction = conn.transaction if file.transactional else nullcontext
+    savepoint = nullcontext if file.generated else transaction
     with _fresh_session(conn, file.name), transaction():
         for statement in filterfalse(SERVER_WIDE.match, file.statements):
             try:
-                with nullcontext() if file.generated else transaction():
+                with savepoint():
                     conn.execute(statement)
             except Exception as err:
+                if file.generated:
+                    raise
                 no_role = RIGHTS.match(statement) and getattr(err, "sqlstate", "") == NO_SUCH_OBJECT
-                if file.generated or not (lenient or no_role):
+                if not lenient and not no_role:
                     raise
 
 
