@@ -7,13 +7,13 @@ The template has all operations and responses, and those that a resource lacks a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
 from ..i18n import humanize
-from ..parse import TYPES, ColumnIR, aggregate_names
+from ..parse import TYPES, ColumnIR, ResourceIR, aggregate_names
 from ..schema import States
 from .resource_model import Shape, operators
 from .templating import common, render_template
@@ -37,8 +37,10 @@ def component(shape: Shape, suffix: str = "", name: str = "") -> str:
     name: another resource than the shape's.
     """
     name = name or shape.resource.name
-    taken = name + suffix in (shape.names if suffix else _SHARED)
-    return f"{name}.{suffix or 'Row'}" if taken else name + suffix
+    names = shape.names if suffix else _SHARED
+    if f"{name}{suffix}" in names:
+        return f"{name}.{suffix or 'Row'}"
+    return f"{name}{suffix}"
 
 
 def ref(name: str) -> Json:
@@ -53,32 +55,46 @@ def value_schema(column: ColumnIR) -> Json:
         return schema
     if column.choices:
         choices = {"enum": list(column.choices)}
-        schema |= {"items": schema["items"] | choices} if column.is_array else choices
+        if column.is_array:
+            schema["items"] = schema["items"] | choices
+        else:
+            schema |= choices
     if column.pattern is not None:
         schema["pattern"] = f"^(?:{column.pattern})$"
     if column.type == "json" and column.required:
         # "items" adds no rule, but generators of clients require it for "array".
-        schema |= {"type": ["object", "array", "string", "number", "boolean"], "items": {}}
+        schema["type"] = ["object", "array", "string", "number", "boolean"]
+        schema["items"] = {}
     if column.type == "decimal":  # a string in JSON
         schema["pattern"] = _digits(column)
     else:
-        # JSON Schema has no limits of strings such as dates: they are in the description.
-        rules = ((n, rule) for n, rule in column.rules.items() if not isinstance(rule, str))
-        schema |= {_RULES[rule]: value for rule, value in rules if rule in _RULES}
+        for rule, limit in column.rules.items():
+            # JSON Schema has no limits of strings such as dates: they are in the description.
+            if rule in _RULES and not isinstance(limit, str):
+                schema[_RULES[rule]] = limit
     if column.primary_key and column.type == "string":
-        longest = min(schema.get("maxLength", _KEY["maxLength"]), _KEY["maxLength"])
-        schema |= _KEY | {"minLength": max(schema.get("minLength", 1), 1), "maxLength": longest}
+        shortest = schema.get("minLength", 1)
+        longest = schema.get("maxLength", _KEY["maxLength"])
+        schema |= _KEY
+        schema["minLength"] = max(shortest, 1)
+        schema["maxLength"] = min(longest, _KEY["maxLength"])
     return schema
 
 
 def _digits(field: ColumnIR) -> str:
     """Return the pattern of a decimal with its sign and at most the digits of its precision."""
-    sign = "-?" if field.rules.get("min", -1) < 0 else ""
+    sign = ""
+    if field.rules.get("min", -1) < 0:
+        sign = "-?"
     if field.precision is None:
         return rf"^{sign}[0-9]+(\.[0-9]+)?$"
     digits, after = field.precision
-    before = f"[0-9]{{1,{digits - after}}}" if digits > after else "0"
-    fraction = f"(\\.[0-9]{{1,{after}}})?" if after else ""
+    before = "0"
+    if digits > after:
+        before = f"[0-9]{{1,{digits - after}}}"
+    fraction = ""
+    if after:
+        fraction = f"(\\.[0-9]{{1,{after}}})?"
     return f"^{sign}{before}{fraction}$"
 
 
@@ -90,9 +106,12 @@ def row_schema(shape: Shape) -> Json:
     properties = {column.column: _property(column) for column in shape.columns}
     for link in shape.links:
         row = ref(component(shape, name=link.target.name))
-        many: Json = {"type": "array", "items": row}
-        shown = many if link.kind in ("has_many", "many_to_many") else {"anyOf": [row, _NULL]}
-        properties[link.name] = shown | {"description": f"only with include={link.name}"}
+        if link.kind in ("has_many", "many_to_many"):
+            schema: Json = {"type": "array", "items": row}
+        else:
+            schema = {"anyOf": [row, _NULL]}
+        schema["description"] = f"only with include={link.name}"
+        properties[link.name] = schema
     for states in shape.resource.states:
         properties[states.name]["x-transitions"] = states.transitions
         if states.locked:
@@ -103,55 +122,85 @@ def row_schema(shape: Shape) -> Json:
 
 def input_schema(shape: Shape, *, partial: bool = False) -> Json:
     """Return the schema of the body of a create or, if `partial`, of an update."""
-    columns = [c for c in shape.written if not (partial and c.immutable)]
-    properties = {column.column: _property(column) for column in columns}
-    for column in columns:
+    properties: Json = {}
+    required = []
+    example = {}
+    for column in shape.written:
+        if partial and column.immutable:
+            continue
+        name = column.column
+        schema = _property(column)
+        properties[name] = schema
         if column.default is not None and not partial:
             # Clients may send a documented default, and an update must not change the field.
-            properties[column.column]["default"] = _written(column)
+            schema["default"] = _written(column)
         if column.type == "decimal":  # a number is accepted, too
-            null = ["null"] * (not column.required)
-            properties[column.column]["type"] = ["string", *null, "number"]
+            types = ["string", "number"]
+            if not column.required:
+                types.insert(1, "null")
+            schema["type"] = types
+        if column.needed:
+            required.append(name)
+        value = _example(column)
+        if value is not None:
+            example[name] = value
     for link in shape.across:
         keys = {"type": "array", "items": TYPES[link.target.key.type]["schema"]}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
-    schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
-    uniques, checks = shape.resource.uniques, shape.resource.checks
-    rules = [rule.message or f"Unique together: {', '.join(rule.fields)}." for rule in uniques]
-    if rules := [*rules, *(check.message for check in checks)]:
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    rules = []
+    for rule in shape.resource.uniques:
+        rules.append(rule.message or f"Unique together: {', '.join(rule.fields)}.")
+    rules += [check.message for check in shape.resource.checks]
+    if rules:
         schema["description"] = " ".join(rules)
-    required = [column.column for column in columns if column.needed]
-    example = {c.column: shown for c in columns if (shown := _example(c)) is not None}
-    if not partial and set(required) <= example.keys():
+    if partial:
+        return schema
+    if example.keys() >= set(required):
         schema["examples"] = [example]
-    return schema | ({"required": required} if required and not partial else {})
+    if required:
+        schema["required"] = required
+    return schema
 
 
 def _example(column: ColumnIR) -> Any:
     """Return a valid value, None if no rule determines one."""
-    rules, shown = column.rules, TYPES[column.type].get("example")
+    rules = column.rules
+    example = TYPES[column.type].get("example")
     if column.target:
-        return shown
+        return example
     if column.default is not None:
         return _written(column)
     if column.choices:
-        return [column.choices[0]] if column.is_array else column.choices[0]
+        choice = column.choices[0]
+        return [choice] if column.is_array else choice
     if column.type in ("int", "bigint", "decimal", "float"):
-        small = 0 if column.precision and column.precision[0] == column.precision[1] else 1
-        number = rules.get("min", min(rules.get("max", small), small))
-        return format(Decimal(number), "f") if column.type == "decimal" else number
-    if isinstance(shown, str):
-        fits = rules.get("min_len", 0) <= len(shown) <= rules.get("max_len", len(shown))
-        return shown if fits and not isinstance(column.min or column.max, str) else None
-    if shown is not None or column.pattern is not None:
-        return shown
+        number = 1
+        if column.precision and column.precision[0] == column.precision[1]:
+            number = 0
+        number = min(rules.get("max", number), number)
+        number = rules.get("min", number)
+        if column.type == "decimal":
+            return format(Decimal(number), "f")
+        return number
+    if isinstance(example, str):
+        if isinstance(column.min or column.max, str):
+            return None
+        length = len(example)
+        if rules.get("min_len", 0) <= length <= rules.get("max_len", length):
+            return example
+        return None
+    if example is not None or column.pattern is not None:
+        return example
     words = column.placeholder or humanize(column.column)
     return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
 
 
 def _written(field: ColumnIR) -> Any:
     """Return the default as JSON."""
-    return str(field.default) if field.type == "decimal" else field.default
+    if field.type == "decimal":
+        return str(field.default)
+    return field.default
 
 
 def _property(column: ColumnIR) -> Json:
@@ -162,12 +211,19 @@ def _property(column: ColumnIR) -> Json:
             schema["enum"] = [*schema["enum"], None]
     if column.placeholder and schema.get("type") in ("string", ["string", "null"]):
         schema["examples"] = [column.placeholder]
-    about = [column.help, "(not for everybody)" * bool(column.visible_to)]
+    sentences = []
+    if column.help:
+        sentences.append(column.help)
+    if column.visible_to:
+        sentences.append("(not for everybody)")
     for name, limit in column.rules.items():
         if name in _RULES and (isinstance(limit, str) or column.type == "decimal"):
-            about.append(f"({name} {limit})")
-    texts = {"title": column.label, "description": " ".join(filter(None, about))}
-    return schema | {name: text for name, text in texts.items() if text}
+            sentences.append(f"({name} {limit})")
+    if column.label:
+        schema["title"] = column.label
+    if sentences:
+        schema["description"] = " ".join(sentences)
+    return schema
 
 
 _REASON: Json = {
@@ -199,38 +255,47 @@ def document(shapes: Sequence[Shape]) -> Json:
 
 
 def _paths(shape: Shape) -> Json:
-    r, columns = shape.resource, {column.column: column for column in shape.columns}
+    resource = shape.resource
+    columns = {column.column: column for column in shape.columns}
     groups, measures = aggregate_names(columns)
-    values = {
+    sorts = [name for name, column in columns.items() if column.sortable]
+    relations = [link.name for link in shape.links]
+    values = common(resource)
+    values |= {
         "groups": ", ".join(groups),
         "measures": ", ".join(measures),
-        "reports": json.dumps([report.name for report in r.reports]),
+        "reports": json.dumps([report.name for report in resource.reports]),
         "row": component(shape),
         "input": component(shape, "Input"),
         "patch": component(shape, "Patch"),
         "a_row": _a_row(shape),
-        "rows": humanize(shape.resource.table).lower(),
-        "sorts": ", ".join(column.column for column in shape.columns if column.sortable),
-        "searched": ", ".join(field.name for field in shape.resource.searchable),
-        "relations": ", ".join(link.name for link in shape.links),
-        "sort_pattern": _listed("-?", [c.column for c in shape.columns if c.sortable]),
-        "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
+        "rows": humanize(resource.table).lower(),
+        "sorts": ", ".join(sorts),
+        "searched": ", ".join(field.name for field in resource.searchable),
+        "relations": ", ".join(relations),
+        "sort_pattern": _listed("-?", sorts),
+        "include_pattern": f"^$|{_listed('', relations)}",
     }
-    template: Json = json.loads(render_template("openapi.json", common(r) | values))
-    restore = template["paths"][f"/{r.path}/{{id}}/restore"]["post"]
-    for states in r.states:
+    template: Json = json.loads(render_template("openapi.json", values))
+    items = template["paths"]
+    restore = items[f"/{resource.path}/{{id}}/restore"]["post"]
+    for states in resource.states:
         for verb in states.verbs:
             operation = deepcopy(restore) | _transition(shape, states, verb)
             operation["responses"]["409"] = _problem("The state of the row does not allow it")
-            template["paths"][f"/{r.path}/{{id}}/{verb}"] = {"post": operation}
+            items[f"/{resource.path}/{{id}}/{verb}"] = {"post": operation}
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
     paths: Json = {}
-    for path, item in template["paths"].items():
-        if getattr(r, _CONDITIONS.get(path.rpartition("/")[2], "name")):
-            paths[path] = {"parameters": [key]} if "{id}" in path else {}
-            for method, operation in item.items():
-                paths[path][method] = _completed(shape, operation, template["problems"])
-    for path in (f"/{r.path}", f"/{r.path}/-/aggregate"):
+    for path, item in items.items():
+        condition = _CONDITIONS.get(path.rpartition("/")[2], "name")
+        if not getattr(resource, condition):
+            continue
+        paths[path] = {}
+        if "{id}" in path:
+            paths[path]["parameters"] = [key]
+        for method, operation in item.items():
+            paths[path][method] = _completed(shape, operation, template["problems"])
+    for path in (f"/{resource.path}", f"/{resource.path}/-/aggregate"):
         if path in paths:
             paths[path]["get"]["parameters"] += _filters(shape)
     return paths
@@ -238,7 +303,10 @@ def _paths(shape: Shape) -> Json:
 
 def _transition(shape: Shape, states: States, verb: str) -> Json:
     """Return what differs from the operation of a restore."""
-    steps = [f"{s} → {verbs[verb]}" for s, verbs in states.transitions.items() if verb in verbs]
+    steps = []
+    for state, verbs in states.transitions.items():
+        if verb in verbs:
+            steps.append(f"{state} → {verbs[verb]}")
     needed = verb in states.reason
     schema = ref("RequiredReason" if needed else "Reason")
     return {
@@ -251,7 +319,9 @@ def _transition(shape: Shape, states: States, verb: str) -> Json:
 def _a_row(shape: Shape) -> str:
     """Return one row in words, "an admission"."""
     words = common(shape.resource)["label"]
-    return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
+    if words[0] in "aeio":
+        return f"an {words}"
+    return f"a {words}"
 
 
 def _listed(before: str, names: Sequence[str]) -> str:
@@ -262,31 +332,49 @@ def _listed(before: str, names: Sequence[str]) -> str:
 
 def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     """Return the operation without the parameters and responses that the resource lacks."""
-    r, verb = shape.resource, operation["operationId"].rpartition(".")[2]
+    resource = shape.resource
+    verb = operation["operationId"].rpartition(".")[2]
     permission = _OPERATIONS.get(verb, verb)
-    removed = set() if r.versioned else {"428"}
-    roles = {p.operation: set(p.roles) for p in r.permissions}
-    reports = {report.name for report in r.reports}
-    is_open = not roles.keys() - {"audit", *reports} or "anybody" in roles.get(permission, ())
-    is_open = is_open and not (verb == "report" and reports & roles.keys())
-    if verb == "audit":  # closed to anonymous users, unless its own permission opens it
-        is_open = "anybody" in roles.get("audit", ())
-    if not r.tenant_scoped and is_open:
+    roles = {rule.operation: set(rule.roles) for rule in resource.permissions}
+    removed = set()
+    if not resource.versioned:
+        removed.add("428")
+    if not resource.tenant_scoped and _is_open(resource, verb, permission, roles):
         removed |= {"401", "403"}
-    without = {"q": not r.searchable, "include": not shape.links}
-    parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]
-    for parameter in parameters:
-        if parameter["name"] == "If-Match" and r.versioned and verb in _CHANGES:
+    parameters = []
+    for parameter in operation.pop("parameters", ()):
+        name = parameter["name"]
+        if name == "q" and not resource.searchable:
+            continue
+        if name == "include" and not shape.links:
+            continue
+        if name == "If-Match" and resource.versioned and verb in _CHANGES:
             parameter["required"] = True
-    operation["responses"] = {
-        status: response or _problem(problems[status])
-        for status, response in operation["responses"].items()
-        if status not in removed
-    }
-    readers, writers = roles.get("read", set()), roles.get(permission, set())
+        parameters.append(parameter)
+    if parameters:
+        operation["parameters"] = parameters
+    responses = {}
+    for status, response in operation["responses"].items():
+        if status not in removed:
+            responses[status] = response or _problem(problems[status])
+    operation["responses"] = responses
+    readers = roles.get("read", set())
+    writers = roles.get(permission, set())
     if permission != "read" and "anybody" not in readers and not writers <= readers:
-        _add_short_row(shape, operation["responses"])
-    return operation | ({"parameters": parameters} if parameters else {})
+        _add_short_row(shape, responses)
+    return operation
+
+
+def _is_open(
+    resource: ResourceIR, verb: str, permission: str, roles: Mapping[str, set[str]]
+) -> bool:
+    """Return whether anonymous users may perform the operation. roles: by permission."""
+    if verb == "audit":  # closed to anonymous users, unless its own permission opens it
+        return "anybody" in roles.get(verb, ())
+    reports = {report.name for report in resource.reports}
+    if verb == "report" and not reports.isdisjoint(roles):
+        return False
+    return roles.keys() <= {"audit", *reports} or "anybody" in roles.get(permission, ())
 
 
 def _add_short_row(shape: Shape, responses: Json) -> None:
@@ -308,15 +396,15 @@ def _problem(title: str) -> Json:
 def _filters(shape: Shape) -> list[Json]:
     parameters: list[Json] = []
     for name, column in shape.filters:
-        more = ", ".join(f"[{operator}]" for operator in operators(column))
-        about = f"only rows with this value; also with {more}"
+        others = ", ".join(f"[{operator}]" for operator in operators(column))
+        about = f"only rows with this value; also with {others}"
         if column.choices:
             about = f"{', '.join(column.choices)}: {about}"
         # A value that no row can have is not an error: the list is empty.
         schema = dict(TYPES[column.type.removesuffix("[]")]["schema"])
         if column.type in ("slug", "email", "url"):
             schema = {"type": "string"}
-        name = f"{name}[contains]" if column.is_array else name
-        parameter = {"name": name, "in": "query", "schema": schema}
-        parameters.append(parameter | {"description": about})
+        if column.is_array:
+            name += "[contains]"
+        parameters.append({"name": name, "in": "query", "schema": schema, "description": about})
     return parameters
