@@ -34,8 +34,10 @@ def render(resources: Sequence[ResourceIR], views: Mapping[str, str]) -> dict[st
         "messages.pot": messages(resources),
     }
     for shape in shapes:
-        files = resource_files(shape) | {"factory.py": factory(shape, by_name)}
-        result |= {f"{shape.resource.folder}/{name}": text for name, text in files.items()}
+        modules = resource_files(shape)
+        modules["factory.py"] = factory(shape, by_name)
+        for name, text in modules.items():
+            result[f"{shape.resource.folder}/{name}"] = text
     return result
 
 
@@ -48,30 +50,40 @@ def _json(value: object, depth: int, margin: str) -> str:
     PERF: json.dumps(indent=1) encodes every leaf in Python, which took half of the time for a large
     project (benchmarks/generate.py).
     """
-    if not (depth and value and isinstance(value, dict)):
+    if not depth or not value or not isinstance(value, dict):
         return _encode(value)
     inside = margin + " "
-    names = (f"{_encode(k)}: {_json(v, depth - 1, inside)}" for k, v in value.items())
-    return "{" + inside + f",{inside}".join(names) + margin + "}"
+    members = []
+    for name, member in value.items():
+        members.append(f"{_encode(name)}: {_json(member, depth - 1, inside)}")
+    text = f",{inside}".join(members)
+    return f"{{{inside}{text}{margin}}}"
 
 
 def _registry(resources: Sequence[ResourceIR], views: Mapping[str, str]) -> Mapping[str, str]:
-    imports, actions, workers = [], [], []
-    for r in resources:
-        imports.append(f"from resources.{r.folder}.actions import {r.name}Actions")
-        if r.hooks.all:
-            imports.append(f"from resources.{r.folder}.jobs import WORKERS as {r.folder}_workers")
-            workers.append(f"registry.add_workers({r.folder}_workers)")
-        actions.append(f"routes += {r.folder}_routes(registry.add({r.name}Actions), prefix)")
-    imports.append("")
-    imports += [f"from .{r.folder}.routes import routes as {r.folder}_routes" for r in resources]
+    imports = []
+    actions = []
+    workers = []
+    routes = []
+    for resource in resources:
+        name = resource.name
+        folder = resource.folder
+        imports.append(f"from resources.{folder}.actions import {name}Actions")
+        if resource.hooks.all:
+            imports.append(f"from resources.{folder}.jobs import WORKERS as {folder}_workers")
+            workers.append(f"registry.add_workers({folder}_workers)")
+        actions.append(f"routes += {folder}_routes(registry.add({name}Actions), prefix)")
+        routes.append(f"from .{folder}.routes import routes as {folder}_routes")
+    imports += ["", *routes]
     if views:
-        imports.append(f"from .pages import {', '.join(sorted(set(views.values())))}")
+        modules = sorted(set(views.values()))
+        imports.append(f"from .pages import {', '.join(modules)}")
+    pages = [f'"{name}": {module}.render' for name, module in sorted(views.items())]
     return {
         "imports": "\n".join(imports) + "\n",
         "actions": lines(actions, 4),
         "workers": lines(workers, 4),
-        "views": block((f'"{name}": {views[name]}.render' for name in sorted(views)), 0),
+        "views": block(pages, 0),
     }
 
 
@@ -84,12 +96,14 @@ def messages(resources: Sequence[ResourceIR]) -> str:
     library = (package / "messages.pot").read_text(encoding="utf-8").strip()
     references: dict[str, dict[str, None]] = {}  # by text; the values are ordered sets
     for resource in resources:
-        for text in filter(None, _texts(resource)):
-            references.setdefault(_escaped(text), {})[f"#: {resource.source}"] = None
+        for text in _texts(resource):
+            if text:
+                references.setdefault(_escaped(text), {})[f"#: {resource.source}"] = None
     parts = [library]
-    for text, where in references.items():
-        if f'msgid "{text}"\n' not in library:
-            parts.append("\n".join([*where, f'msgid "{text}"', 'msgstr ""']))
+    for text, sources in references.items():
+        message = f'msgid "{text}"\n'
+        if message not in library:
+            parts.append("\n".join(sources) + f'\n{message}msgstr ""')
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,14 +113,31 @@ def _texts(resource: ResourceIR) -> Iterator[str]:
     yield humanize(resource.folder)
     for member in resource.members:
         yield member.label or humanize(member.name)
-        yield from (member.placeholder, member.help, *member.choices)
-    yield from (humanize(report.name) for report in resource.reports)
-    yield from (rule.message for rule in resource.uniques)
-    yield from (check.message for check in resource.checks)
-    yield from (humanize(verb) for states in resource.states for verb in states.verbs)
-    yield from (humanize(name_of(many)) for many in resource.many)
-    yield from (humanize(column.name) for column in resource.columns if not column.declared)
+        yield member.placeholder
+        yield member.help
+        yield from member.choices
+    for report in resource.reports:
+        yield humanize(report.name)
+    for rule in resource.uniques:
+        yield rule.message
+    for check in resource.checks:
+        yield check.message
+    for states in resource.states:
+        yield from map(humanize, states.verbs)
+    for many in resource.many:
+        yield humanize(name_of(many))
+    for column in resource.columns:
+        if not column.declared:
+            yield humanize(column.name)
 
 
 def _escaped(text: str) -> str:
-    return "".join(_ESCAPES.get(c) or (c if c >= " " else f"\\{ord(c):03o}") for c in text)
+    escaped = ""
+    for character in text:
+        if character in _ESCAPES:
+            escaped += _ESCAPES[character]
+        elif character < " ":
+            escaped += f"\\{ord(character):03o}"
+        else:
+            escaped += character
+    return escaped

@@ -17,7 +17,8 @@ _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)
 
 @cache
 def _template(name: str) -> Template:
-    return Template((files(__package__) / "templates" / f"{name}.tmpl").read_text("utf-8"))
+    file = files(__package__) / "templates" / f"{name}.tmpl"
+    return Template(file.read_text("utf-8"))
 
 
 def render_template(name: str, values: Mapping[str, str]) -> str:
@@ -40,21 +41,30 @@ def lines(items: Iterable[str], indent: int) -> str:
 def block(items: Iterable[str], indent: int) -> str:
     """Return the text between brackets: one item per line with a comma, or ""."""
     ended = [f"{item}," for item in items]
-    return f"\n{lines(ended, indent + 4)}\n{' ' * indent}" if ended else ""
+    if not ended:
+        return ""
+    return f"\n{lines(ended, indent + 4)}\n{' ' * indent}"
 
 
 def wrap(items: Iterable[str]) -> str:
     """Return the items separated by commas, in lines of at most 90 characters, indented by two."""
-    return textwrap.fill(", ".join(items), 90, break_long_words=False).replace("\n", "\n  ")
+    text = textwrap.fill(", ".join(items), 90, break_long_words=False)
+    return text.replace("\n", "\n  ")
 
 
 def imports(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Return the sorted import statements for these pairs of module and name."""
     modules: dict[str, set[str]] = {}
     for module, name in pairs:
-        # A renamed import has its own line.
-        modules.setdefault(f"{module} {name}" if " as " in name else module, set()).add(name)
-    return [f"from {m.split()[0]} import {', '.join(sorted(modules[m]))}" for m in sorted(modules)]
+        key = module
+        if " as " in name:  # a renamed import has its own line
+            key += f" {name}"
+        modules.setdefault(key, set()).add(name)
+    statements = []
+    for key in sorted(modules):
+        names = ", ".join(sorted(modules[key]))
+        statements.append(f"from {key.split()[0]} import {names}")
+    return statements
 
 
 def common(resource: ResourceIR) -> dict[str, str]:
