@@ -15,18 +15,23 @@ from typing import Any
 from ..i18n import humanize
 from ..parse import TYPES, ColumnIR, ResourceIR, aggregate_names
 from ..schema import States
-from .resource_model import Shape, operators
+from .resource_model import Shape, operators, transition_steps
 from .templating import common, render_template
 
 Json = dict[str, Any]
 
-_RULES = {"min": "minimum", "max": "maximum", "min_len": "minLength", "max_len": "maxLength"}
-_RULES |= {"max_items": "maxItems"}
+_RULES = {
+    "min": "minimum",
+    "max": "maximum",
+    "min_len": "minLength",
+    "max_len": "maxLength",
+    "max_items": "maxItems",
+}
 # The rules of `actions` for a text key, which is part of a URL.
 _KEY: Json = {"minLength": 1, "maxLength": 500, "not": {"pattern": r"/|^\.\.?$"}}
 _NULL: Json = {"type": "null"}
 # Schemas that the start of an application adds; no resource's schema may replace them.
-_SHARED = frozenset({"Problem", "Pagination"})
+_SHARED = {"Problem", "Pagination"}
 
 
 def component(shape: Shape, suffix: str = "", name: str = "") -> str:
@@ -235,9 +240,13 @@ _REASON: Json = {
 _REASONS = {"Reason": _REASON, "RequiredReason": _REASON | {"required": ["reason"]}}
 _CHANGES = ("update", "replace", "delete")  # operations that name a version
 _OPERATIONS = dict.fromkeys(("list", "get", "audit", "aggregate", "report"), "read")
-_OPERATIONS |= {"replace": "update"}
-_CONDITIONS = {"restore": "soft_delete", "audit": "auditable"}
-_CONDITIONS |= {"aggregate": "aggregatable", "{name}": "reports"}
+_OPERATIONS["replace"] = "update"
+_CONDITIONS = {
+    "restore": "soft_delete",
+    "audit": "auditable",
+    "aggregate": "aggregatable",
+    "{name}": "reports",
+}
 
 
 def document(shapes: Sequence[Shape]) -> Json:
@@ -303,10 +312,8 @@ def _paths(shape: Shape) -> Json:
 
 def _transition(shape: Shape, states: States, verb: str) -> Json:
     """Return what differs from the operation of a restore."""
-    steps = []
-    for state, verbs in states.transitions.items():
-        if verb in verbs:
-            steps.append(f"{state} → {verbs[verb]}")
+    transitions = transition_steps(states, verb).items()
+    steps = [f"{state} → {successor}" for state, successor in transitions]
     needed = verb in states.reason
     schema = ref("RequiredReason" if needed else "Reason")
     return {
@@ -401,7 +408,7 @@ def _filters(shape: Shape) -> list[Json]:
         if column.choices:
             about = f"{', '.join(column.choices)}: {about}"
         # A value that no row can have is not an error: the list is empty.
-        schema = dict(TYPES[column.type.removesuffix("[]")]["schema"])
+        schema = TYPES[column.type.removesuffix("[]")]["schema"]
         if column.type in ("slug", "email", "url"):
             schema = {"type": "string"}
         if column.is_array:

@@ -38,7 +38,7 @@ HOOKS = ("after_create", "after_update", "after_delete")
 
 def resource_files(shape: Shape) -> dict[str, str]:
     """Return the texts of the files of gen/<r>/ by name, without the factory."""
-    templates: dict[str, dict[str, str]] = {
+    templates = {
         "model.py": model(shape),
         "sql.py": _sql(shape),
         "resource.py": _resource(shape),

@@ -163,8 +163,10 @@ def exchange(new: Path, folder: Path, old: Path) -> None:
 def _exchange(new: Path, folder: Path) -> bool:
     """Call renameat2(2) with RENAME_EXCHANGE; return False if it is not supported."""
     call = getattr(ctypes.CDLL(None), "renameat2", None)
-    names = os.fsencode(new), os.fsencode(folder)
-    return bool(call and not call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE))
+    if call is None:
+        return False
+    status = call(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(folder), _RENAME_EXCHANGE)
+    return bool(status == 0)
 
 
 def _compare(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
@@ -173,13 +175,17 @@ def _compare(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
         message = f"{folder} has files that forge_min did not write"
         hint = f"move {folder.name}/ away, because generate replaces the whole folder"
         raise BuildError(message, code="F304", hint=hint)
-    same = {path for path in present & contents.keys() if _same(folder / path, contents[path])}
-    written = contents.keys() - same
-    for path in sorted(path for path in written if path.endswith(".py")):
-        # Unchanged files were compiled when they were written.
-        _compile(path, contents[path])
-    removed = present - contents.keys()
-    return TreeChanges(tuple(sorted(written)), tuple(sorted(removed)), tuple(sorted(same)))
+    written = []
+    unchanged = []
+    for path, data in sorted(contents.items()):
+        if path in present and _same(folder / path, data):
+            unchanged.append(path)  # it was compiled when it was written
+            continue
+        written.append(path)
+        if path.endswith(".py"):
+            _compile(path, data)
+    removed = sorted(present - contents.keys())
+    return TreeChanges(tuple(written), tuple(removed), tuple(unchanged))
 
 
 def _present(folder: Path) -> set[str]:
@@ -187,7 +193,9 @@ def _present(folder: Path) -> set[str]:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         message = f"{folder} is not a folder"
         raise BuildError(message, code="F304", hint="move it away: generated files are put there")
-    names = list_files(folder, onerror=_raise) if folder.exists() else ()
+    if not folder.exists():
+        return set()
+    names = list_files(folder, onerror=_raise)
     return {name for name in names if "__pycache__" not in name.split("/")}
 
 
@@ -197,7 +205,9 @@ def _raise(err: OSError) -> None:
 
 def _same(path: Path, data: bytes) -> bool:
     entry = path.lstat()
-    return stat.S_ISREG(entry.st_mode) and entry.st_size == len(data) and path.read_bytes() == data
+    if not stat.S_ISREG(entry.st_mode) or entry.st_size != len(data):
+        return False
+    return path.read_bytes() == data
 
 
 def _compile(path: str, data: bytes) -> None:

@@ -17,20 +17,27 @@ from ..parse import (
     join_edges,
 )
 from .conditions import condition_sql
-from .objects import DbObject, create, create_table, extensions, identifier, literal
+from .objects import DbObject, Key, create, create_table, extensions, identifier, literal
 
 # Defaults of implicit columns.
 DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
 # The CHECK of each rule, for a column and a limit.
-RULES = {"min": "{} >= {}", "max": "{} <= {}", "max_items": "cardinality({}) <= {}"}
-RULES |= {"min_len": "char_length({}) >= {}", "max_len": "char_length({}) <= {}"}
+RULES = {
+    "min": "{} >= {}",
+    "max": "{} <= {}",
+    "min_len": "char_length({}) >= {}",
+    "max_len": "char_length({}) <= {}",
+    "max_items": "cardinality({}) <= {}",
+}
 
 
 def column_sql(column: ColumnIR) -> str:
     """Return the column's definition without name and constraints: `varchar(2) not null`."""
-    default = "" if column.declared else DEFAULTS.get(column.name, "")
+    default = ""
     if column.default is not None:
         default = default_sql(column)
+    elif not column.declared:
+        default = DEFAULTS.get(column.name, "")
     sql = column_type(column)
     if default:
         sql += f" default {default}"
@@ -92,20 +99,34 @@ def desired_sql(resources: Sequence[ResourceIR]) -> str:
 
 def objects_sql(objects: Sequence[DbObject]) -> str:
     """Return the DDL of these objects. Foreign keys come after tables: they may be cyclic."""
-    tables = [create_table(obj.table, objects) for obj in objects if obj.kind == "table"]
-    keys = [obj for obj in objects if obj.is_constraint("foreign key")]
-    others = [[p for p in objects if p.kind in k] for k in ("index", "security policy", "view")]
-    tables = extensions(objects) + tables
-    blocks = ["\n".join(tables), *("".join(map(create, each)) for each in (keys, *others))]
-    return "\n".join(block for block in blocks if block)
+    tables = extensions(objects)
+    keys = ""
+    indexes = ""
+    policies = ""
+    views = ""
+    for obj in objects:
+        if obj.kind == "table":
+            tables.append(create_table(obj.table, objects))
+        elif obj.is_constraint("foreign key"):
+            keys += create(obj)
+        elif obj.kind == "index":
+            indexes += create(obj)
+        elif obj.kind in ("security", "policy"):
+            policies += create(obj)
+        elif obj.kind == "view":
+            views += create(obj)
+    blocks = ["\n".join(tables), keys, indexes, policies, views]
+    return "\n".join(filter(None, blocks))
 
 
 def desired_objects(resources: Sequence[ResourceIR]) -> list[DbObject]:
     """Return every object, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
-    tables += [_of_join(edge) for edge in join_edges(resources)]
-    objects = [obj for table in sorted(tables, key=lambda t: t.name) for obj in table.objects]
+    tables += map(_of_join, join_edges(resources))
+    objects = []
+    for table in sorted(tables, key=lambda table: table.name):
+        objects += table.objects
     _check_names(objects)
     return objects
 
@@ -222,19 +243,22 @@ def _columns(table: _Table, resource: ResourceIR) -> None:
     if resource.searchable:
         sql = f"tsvector generated always as ({_search(resource.searchable)}) stored"
         table.column("forge_search", sql)
-    full = table.of_tenant(key.column)
-    primary = full if key.declared else _listed(key.column)
-    table.add("constraint", "", "pkey", f"primary key {primary}")
-    if table.tenant and not key.declared:
-        table.add("constraint", "", "tenant_key", f"unique {full}")
+    columns = table.of_tenant(key.column)
+    if key.declared:
+        table.add("constraint", "", "pkey", f"primary key {columns}")
+        return
+    table.add("constraint", "", "pkey", f"primary key {_listed(key.column)}")
+    if table.tenant:
+        table.add("constraint", "", "tenant_key", f"unique {columns}")
 
 
 def _search(fields: Sequence[ColumnIR]) -> str:
     """Return the search vector; the first field weighs most (PostgreSQL manual, 12.3.1)."""
-    return " || ".join(
-        f"setweight(to_tsvector('simple', coalesce({identifier(f.column)}, '')), '{weight}')"
-        for f, weight in zip(fields, "ABC" + "D" * len(fields))
-    )
+    vectors = []
+    for field, weight in zip(fields, "ABC" + "D" * len(fields)):
+        text = f"coalesce({identifier(field.column)}, '')"
+        vectors.append(f"setweight(to_tsvector('simple', {text}), '{weight}')")
+    return " || ".join(vectors)
 
 
 def _indexes(table: _Table, resource: ResourceIR) -> None:
@@ -252,19 +276,22 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         elif member.is_array and member.filterable:
             table.add("index", column, "idx", f"using gin ({identifier(column)})")
         elif (member.index or member.filterable or member.sortable) and not member.unique:
-            end = (resource.key.column,) if member.sortable else ()
-            table.add("index", column, "idx", table.of_tenant(column, *end))
+            columns = [column]
+            if member.sortable:
+                columns.append(resource.key.column)
+            table.add("index", column, "idx", table.of_tenant(*columns))
     for field in resource.fields:
         if field.has_trigrams:
             column = identifier(field.column)
             table.add("index", field.column, "trgm", f"using gin ({column} gin_trgm_ops)")
     for index in resource.indexes:
-        name = "_".join(field.removeprefix("-") for field in index.fields)
-        # Without casts: the planner uses the index for queries with the same condition.
-        where = f" where {condition_sql(index.where, {})}" if index.where else ""
-        if where:
-            name = "_".join([name, "where", *condition_fields(index.where)])
-        table.add("index", name, "idx", table.of_tenant(*index.fields) + where)
+        names = [field.removeprefix("-") for field in index.fields]
+        sql = table.of_tenant(*index.fields)
+        if index.where:
+            names += ["where", *condition_fields(index.where)]
+            # Without casts: the planner uses the index for queries with the same condition.
+            sql += f" where {condition_sql(index.where, {})}"
+        table.add("index", "_".join(names), "idx", sql)
     if resource.searchable:
         table.add("index", "", "search", "using gin (forge_search)")
     if resource.soft_delete:
@@ -292,11 +319,13 @@ def _check_names(objects: Sequence[DbObject]) -> None:
 
     Tables, views, indexes and unique constraints share one namespace.
     """
-    seen: dict[tuple[str, ...], str] = {}
+    seen: dict[Key, str] = {}
     for obj in objects:
         shared = obj.kind in ("table", "view", "index") or obj.sql.startswith(("unique", "prim"))
         name = obj.name or obj.table
-        key = (name,) if shared else (obj.kind, obj.table, name)
+        key = (obj.kind, obj.table, name)
+        if shared:
+            key = ("", "", name)
         owner = f"{obj.table} ({obj.kind})"
         if key in seen:
             message = f"{seen[key]} and {owner} would both have the name {name}"

@@ -34,7 +34,8 @@ def identifier(name: str) -> str:
         raise BuildError(f"{name!r} cannot be a name in PostgreSQL: {why}", code="F330")
     if PLAIN.fullmatch(name) and name not in RESERVED:
         return name
-    return '"' + name.replace('"', '""') + '"'
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
 
 
 def literal(text: str) -> str:
@@ -45,7 +46,8 @@ def literal(text: str) -> str:
     quoted = text.replace("'", "''")
     if not CONTROL.search(text):
         return f"'{quoted}'"
-    return "E'" + CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", quoted) + "'"
+    escaped = CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", quoted)
+    return f"E'{escaped}'"
 
 
 def one_line(sql: str) -> str:
@@ -55,7 +57,7 @@ def one_line(sql: str) -> str:
         text = match[2]
         if not match[1]:
             text = text.replace("\\", "\\\\")
-        body = UNPRINTABLE.sub(lambda char: f"\\x{ord(char.group()):02x}", text)
+        body = UNPRINTABLE.sub(lambda char: f"\\x{ord(char[0]):02x}", text)
         if body == text:
             return match[0]
         return f"E'{body}'"

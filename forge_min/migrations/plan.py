@@ -333,9 +333,9 @@ class Plan:
 
 def as_one_statement(statements: list[str]) -> str:
     """Combine statements into one, for a file that runs each in its own transaction."""
-    if len(statements) < 2:
-        return "".join(statements)
     body = "".join(statements)
+    if len(statements) < 2:
+        return body
     quote = "$forge$"
     while quote in body:
         quote = quote[:-1] + "x$"

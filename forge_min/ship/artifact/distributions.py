@@ -30,12 +30,12 @@ BASE = ("opentelemetry-api", "opentelemetry-sdk", "psycopg")
 DRIVERS = {"binary": "psycopg-binary", "c": "psycopg-c"}
 
 # Installers write these, and they differ between machines; the others are not used at run time.
-INSTALLERS_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+INSTALLERS_OWN = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 _LEFT_OUT = INSTALLERS_OWN | {"py.typed"}
 _LEFT_OUT_SUFFIXES = (".pyc", ".pyi", ".pyx", ".pxd", ".c", ".h")
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)[^;]*(?:;(.*))?$", re.DOTALL)
-_VERSIONED = frozenset({"python_version", "python_full_version", "implementation_version"})
+_VERSIONED = {"python_version", "python_full_version", "implementation_version"}
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -43,8 +43,8 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-    ast.In: lambda a, b: operator.contains(b, a),
-    ast.NotIn: lambda a, b: not operator.contains(b, a),
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
 }
 
 

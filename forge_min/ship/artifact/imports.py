@@ -15,9 +15,7 @@ from ...errors import BuildError, ErrorGroup
 from ..errors import build_error
 
 _STARTS = ("gen/registry.py", "app.py", "resources/*/jobs.py")  # imported by ops.project
-_CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
-_OWN = "forge_min"
-_NATIVE = "_native/"
+_CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
 def check_imports(
@@ -33,7 +31,7 @@ def check_imports(
     package: all files of forge_min.
     members: all members of the artifact.
     """
-    present = {name.removeprefix(_NATIVE) for name in members}
+    present = {name.removeprefix("_native/") for name in members}
     known = set(sys.stdlib_module_names)
     for name in present:
         top = PurePosixPath(name).parts[0]
@@ -50,7 +48,7 @@ def check_imports(
             if top not in known:
                 error = build_error("no_import", file=file, line=line, name=top)
                 errors.setdefault(top, error)
-            elif top == _OWN and not left_out.isdisjoint(files):
+            elif top == "forge_min" and not left_out.isdisjoint(files):
                 error = build_error("import_of_tools", file=file, line=line, name=name)
                 errors.setdefault(f"{file}:{line}", error)
             for path in files:

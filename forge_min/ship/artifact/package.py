@@ -16,13 +16,13 @@ from ...resources import JSON
 from .distributions import recorded_files
 
 # tests/test_architecture.py compares these packages with its layers.
-CARRIED = frozenset(
-    ("__init__", "_compat", "errors", "i18n", "resources", "lazy", "sql_files", "redaction")
-    + ("config", "temporal", "manifest", "fanout")
-    + ("_fanout_body_py", "_fanout_io_py", "_fanout_py", "_fanout_task_py")
-    + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "mail")
-    + ("api", "html", "admin", "app", "ops", "doctor", "entry")
-)
+CARRIED = {
+    "__init__", "_compat", "errors", "i18n", "resources", "lazy", "sql_files", "redaction",
+    "config", "temporal", "manifest", "fanout",
+    "_fanout_body_py", "_fanout_io_py", "_fanout_py", "_fanout_task_py",
+    "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "mail",
+    "api", "html", "admin", "app", "ops", "doctor", "entry",
+}  # fmt: skip
 _NAME = "forge_min"
 _COMPILED_SUFFIXES = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)

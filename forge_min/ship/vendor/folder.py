@@ -30,7 +30,6 @@ from .sbom import licence_of, licence_texts, sbom_of_wheels
 from .wheel import MINOR, Wheel, other_wheels, own_wheels, repack
 from .wheelhouse import FOLDER, LOCK, WHEELS, write_lock
 
-_REQUIRED = (*BASE, DRIVERS["binary"])
 _INSTALLER = "pip"  # installs the others, and is not used at run time
 _SHIP = __package__.rpartition(".")[0]
 # glibc 2.28 is of 2018: wheels for it, or for older ones, run on all supported systems.
@@ -89,7 +88,7 @@ def vendor(
     with network:
         with clock("own wheel"):
             project = read_project(root)
-            required = collect([*_REQUIRED, _INSTALLER])
+            required = collect([*BASE, DRIVERS["binary"], _INSTALLER])
             wheels = other_wheels(own)
             names = {wheel.file for wheel in wheels}
             wheels += [wheel for wheel in own_wheels() if wheel.file not in names]
