@@ -29,7 +29,6 @@ _RULES = {
 }
 # The rules of `actions` for a text key, which is part of a URL.
 _KEY: Json = {"minLength": 1, "maxLength": 500, "not": {"pattern": r"/|^\.\.?$"}}
-_NULL: Json = {"type": "null"}
 # Schemas that the start of an application adds; no resource's schema may replace them.
 _SHARED = {"Problem", "Pagination"}
 
@@ -114,7 +113,7 @@ def row_schema(shape: Shape) -> Json:
         if link.kind in ("has_many", "many_to_many"):
             schema: Json = {"type": "array", "items": row}
         else:
-            schema = {"anyOf": [row, _NULL]}
+            schema = {"anyOf": [row, {"type": "null"}]}
         schema["description"] = f"only with include={link.name}"
         properties[link.name] = schema
     for states in shape.resource.states:
@@ -238,7 +237,6 @@ _REASON: Json = {
 }
 # The bodies of transitions that accept, and that need, a reason.
 _REASONS = {"Reason": _REASON, "RequiredReason": _REASON | {"required": ["reason"]}}
-_CHANGES = ("update", "replace", "delete")  # operations that name a version
 _OPERATIONS = dict.fromkeys(("list", "get", "audit", "aggregate", "report"), "read")
 _OPERATIONS["replace"] = "update"
 _CONDITIONS = {
@@ -355,7 +353,8 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
             continue
         if name == "include" and not shape.links:
             continue
-        if name == "If-Match" and resource.versioned and verb in _CHANGES:
+        is_change = verb in ("update", "replace", "delete")
+        if name == "If-Match" and resource.versioned and is_change:
             parameter["required"] = True
         parameters.append(parameter)
     if parameters:

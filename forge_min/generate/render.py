@@ -87,7 +87,8 @@ def _registry(resources: Sequence[ResourceIR], views: Mapping[str, str]) -> Mapp
     }
 
 
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_ESCAPES = {code: f"\\{code:03o}" for code in range(32)}
+_ESCAPES |= str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 
 
 def messages(resources: Sequence[ResourceIR]) -> str:
@@ -132,12 +133,4 @@ def _texts(resource: ResourceIR) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    escaped = ""
-    for character in text:
-        if character in _ESCAPES:
-            escaped += _ESCAPES[character]
-        elif character < " ":
-            escaped += f"\\{ord(character):03o}"
-        else:
-            escaped += character
-    return escaped
+    return text.translate(_ESCAPES)

@@ -56,10 +56,9 @@ def imports(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Return the sorted import statements for these pairs of module and name."""
     modules: dict[str, set[str]] = {}
     for module, name in pairs:
-        key = module
         if " as " in name:  # a renamed import has its own line
-            key += f" {name}"
-        modules.setdefault(key, set()).add(name)
+            module += f" {name}"
+        modules.setdefault(module, set()).add(name)
     statements = []
     for key in sorted(modules):
         names = ", ".join(sorted(modules[key]))

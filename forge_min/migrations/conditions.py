@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ..parse import ColumnIR, parse_condition
 from .objects import identifier, literal
 
-_OPERATORS: Mapping[type[ast.AST], str] = {
+_OPERATORS = {
     ast.Eq: "=", ast.NotEq: "<>", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.And: " and ", ast.Or: " or ",
     ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",

@@ -133,7 +133,7 @@ def apply_renames(
 
     Raises BuildError F335 and F337 as Decisions.check.
     """
-    done: list[Rename] = []
+    done = []
     for find in (_tables, _columns, _names):
         now = {k: p for k, p in read_catalog(conn).items() if p.identity not in hand_written}
         for rename in list(find(now, wanted, decisions)):

@@ -98,13 +98,13 @@ def create_desired(
     for obj in objects:
         if obj.key in present:
             with_sql[obj.key] = replace(present[obj.key], sql=obj.sql)
-    return {**with_sql, **present, **with_sql}, set(desired)
+    return with_sql | present | with_sql, set(desired)
 
 
 @contextmanager
 def _earlier_names(conn: Executor, later: Sequence[str]) -> Iterator[None]:
     """Undo the renames of later statements during the block."""
-    done: list[str] = []
+    done = []
     for match in reversed(list(RENAME.finditer("\n".join(later)))):
         verb = "to" if match["of"] else "rename to"
         rename = f"alter {match['what']} {match['of']}{{}}{match['on']} {verb} {{}}"

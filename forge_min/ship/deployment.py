@@ -30,7 +30,7 @@ Also = Literal["compose", "systemd", "haproxy", "patroni", "kubernetes"]
 Source = Literal["vendor", "wheel", "pure"]
 _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
-_LIBC: dict[Base, str] = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
+_LIBC = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
 _OWN = "wheels"  # the folder for the wheel of the running forge_min
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 

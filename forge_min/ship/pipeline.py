@@ -140,9 +140,7 @@ def _package(
     if not verify:
         _check_output(path, project.root, format)
     wheelhouse = read_wheelhouse(project.root / FOLDER)
-    find: Callable[[str], Distribution] = distributions.find_installed
-    if wheelhouse:
-        find = wheelhouse.find
+    find = wheelhouse.find if wheelhouse else distributions.find_installed
     driver = _driver(format, find)
     required = distributions.collect([*distributions.BASE, distributions.DRIVERS[driver]], find)
     package = package_files(package_root())

@@ -26,8 +26,8 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
     Raises BuildError F343 if the project has a.css.gz beside a.css with another content, because
     it would be sent instead.
     """
-    result: dict[str, bytes] = {}
-    hashed: dict[bytes, bytes] = {}
+    result = {}
+    hashed = {}
     for folder, url in _URLS.items():
         for name, data in members.items():
             if not name.startswith(folder):

@@ -42,7 +42,7 @@ def compile_members(sources: Mapping[str, bytes], *, zipped: bool) -> dict[str, 
     """
     names = sorted(name for name in sources if name.endswith(".py"))
     results = _run_child([(name, sources[name]) for name in names])
-    compiled: dict[str, bytes] = {}
+    compiled = {}
     for name, result in zip(names, results, strict=False):  # an error ends the list
         if isinstance(result, tuple):
             file, line, why = result

@@ -26,7 +26,6 @@ CARRIED = {
 _NAME = "forge_min"
 _COMPILED_SUFFIXES = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)
-_EDITABLE = "_vendor"  # the folder of an editable copy in a project's repository
 
 
 def package_root() -> Path:
@@ -45,7 +44,7 @@ def package_files(root: Path) -> dict[str, bytes]:
     """
     result: dict[str, bytes] = {}
     infos = sorted(root.parent.glob(f"{_NAME}-*.dist-info"))
-    if infos and root.parent.name != _EDITABLE:
+    if infos and root.parent.name != "_vendor":
         for info in infos:
             result |= recorded_package(PathDistribution(info))
         return result
@@ -71,7 +70,7 @@ def package_members(files: Mapping[str, bytes], *, with_manual: bool = False) ->
     carried = {*CARRIED, "aggregates.toml", "codes.toml"}
     if with_manual:
         carried.add("_manual")
-    members: dict[str, bytes] = {}
+    members = {}
     for name, data in files.items():
         top = PurePosixPath(name).parts[1]
         source = "/templates/" in name and name.endswith(".html")  # its module is beside it

@@ -31,7 +31,6 @@ from .wheel import MINOR, Wheel, other_wheels, own_wheels, repack
 from .wheelhouse import FOLDER, LOCK, WHEELS, write_lock
 
 _INSTALLER = "pip"  # installs the others, and is not used at run time
-_SHIP = __package__.rpartition(".")[0]
 # glibc 2.28 is of 2018: wheels for it, or for older ones, run on all supported systems.
 _LEVELS = {
     "manylinux": [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + ["manylinux2014"],
@@ -115,7 +114,7 @@ def _members(
     wheels: Sequence[Wheel], others: Iterable[Distribution], bill: bytes
 ) -> dict[str, bytes]:
     """Return the files of the folder by name. others: distributions that contain the scripts."""
-    installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_bytes()
+    installer = files("forge_min.ship").joinpath("templates", "install.sh.tmpl").read_bytes()
     locked = [wheel for wheel in wheels if wheel.name != _INSTALLER]
     lock = write_lock(locked, f"CPython 3.{MINOR}")
     members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer}
