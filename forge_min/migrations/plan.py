@@ -139,8 +139,8 @@ class Plan:
             if obj.kind == "view" and obj.table in tables:
                 again.add(key)
         self._altered = [(now[key], wanted[key]) for key in both if key in altered]
-        self._removed: dict[Key, DbObject] = {}
-        self._new: dict[Key, DbObject] = {}
+        self._removed = {}
+        self._new = {}
         for key in keys:
             if key in now and (key in again or key not in wanted):
                 self._removed[key] = now[key]
@@ -164,7 +164,7 @@ class Plan:
             if obj.indexed:
                 built.add((obj.table, obj.name))
         # Indexes that stay until their successor is built, unless a dropped column drops them.
-        self._swapped: dict[str, DbObject] = {}
+        self._swapped = {}
         if not self._online:
             return
         doomed = remade | {key for key, obj in self._removed.items() if obj.generated}

@@ -81,7 +81,7 @@ def create_desired(
     for number, file in enumerate(files):
         if file.generated:
             continue
-        later: list[str] = []
+        later = []
         for successor in files[number:]:
             if successor.generated:
                 later += successor.statements

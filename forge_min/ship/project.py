@@ -224,7 +224,7 @@ def _imported(root: Path, path: Path) -> set[str]:
         line = getattr(err, "lineno", None) or 1
         why = str(getattr(err, "msg", err)) or "too complex"  # MemoryError of Python 3.11
         raise build_error("no_python", file=file, line=line, why=why) from err
-    modules: list[str] = []
+    modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]

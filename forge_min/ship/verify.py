@@ -186,14 +186,17 @@ def _changes(present: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iter
     derived = []
     sources = []
     for name, what in Manifest.of(members).differences(present).items():
-        names = derived if name.endswith((".pyc", ".gz")) else sources
-        names.append(f"{name} ({what})")
+        line = f"{name} ({what})"
+        if name.endswith((".pyc", ".gz")):
+            derived.append(line)
+        else:
+            sources.append(line)
     yield from first_of(sources or derived, 10)
 
 
 def _inputs(members: Mapping[str, bytes]) -> dict[str, object]:
     """Return the inputs in the build info of an artifact, by name."""
-    info = json.loads(members.get(INFO) or b"{}")
+    info = dict(json.loads(members.get(INFO) or b"{}"))
     inputs = info.pop("inputs", None)
     for key in _DERIVED:
         info.pop(key, None)

@@ -42,7 +42,7 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
                 raise build_error("other_gzip", name=zipped, file=name)
     for name, data in members.items():
         if name.startswith(_PAGES) and name.endswith(".py"):
-            data = _URL.sub(lambda url: hashed.get(url[0], url[0]), data)
+            data = _URL.sub(lambda match: hashed.get(match[0], match[0]), data)
         result[name] = data
     return result
 

@@ -135,7 +135,8 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
         check_private(folder)
         for top, _, names in os.walk(folder):
             inner = top[len(folder) + 1 :]
-            present.update(os.path.join(inner, name) for name in names)
+            for name in names:
+                present.add(os.path.join(inner, name))
         return present == set(files) and all(digest(name) == files[name] for name in files)
     except OSError:
         return False

@@ -218,12 +218,13 @@ def licence_of(dist: Distribution) -> str:
     metadata = dist.metadata
     if "License-Expression" in metadata:
         return metadata["License-Expression"].strip()
-    name = str(metadata.get("License", "")).strip()
+    names = metadata.get_all("License") or [""]
+    name = str(names[0]).strip()
     if 0 < len(name) <= 80 and "\n" not in name:  # some have the whole text there
         return name
     for row in metadata.get_all("Classifier") or ():
         if row.startswith("License :: "):
-            return row.rpartition(" :: ")[2]
+            return str(row.rpartition(" :: ")[2])
     return ""
 
 
