@@ -25,7 +25,7 @@ from .resource import Column, Resource, quote
 MAX_GROUPS = 1000
 _SQL = load_frames("aggregates.sql")
 _FUNCTIONS = table("forge_min", "aggregates.toml")
-_OWN = ("group", "measure", "sort", "zone")  # parameters that a list lacks or reads otherwise
+_PARAMETERS = ("group", "measure", "sort", "zone")  # that a list lacks or reads otherwise
 # Not posixrules, right/UTC and the like, which PostgreSQL may not know.
 _ZONE = lazy_pattern(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 
@@ -58,13 +58,15 @@ class AggregateQuery:
 
         Raises BadRequest as `ListQuery.parse`.
         """
-        own = {name: queries.one_of(params, name) or "" for name in _OWN}
-        others = {name: values for name, values in params.items() if name not in own}
+        group = queries.names_in(params, "group")
+        measures = queries.names_in(params, "measure") or ("count",)
+        sort = queries.names_in(params, "sort")
+        zone = queries.one_of(params, "zone") or "UTC"
+        others = {name: values for name, values in params.items() if name not in _PARAMETERS}
         for name in queries.CONTROL.intersection(others) - {"q"}:
             raise BadRequest(text("{name} is not possible here", name=name))
         rows = ListQuery.parse(resource, others, max_conditions=max_conditions)
-        group, measures, sort = (own[name].split(",") if own[name] else () for name in _OWN[:3])
-        return cls(rows, group, measures or ("count",), sort, own["zone"] or "UTC")
+        return cls(rows, group, measures, sort, zone)
 
 
 def statement(resource: Resource[Any], query: AggregateQuery) -> tuple[str, Params]:
@@ -76,18 +78,21 @@ def statement(resource: Resource[Any], query: AggregateQuery) -> tuple[str, Para
     _check_zone(query.zone)
     columns = queries.visible(resource, lambda column: column.aggregatable).values()
     keys, measures = _terms(columns)
-    known = {name: sql for name, sql in measures.items() if name not in query.group}
-    terms = _choose(query.group, keys) + _choose(query.measures, known)
+    for name in query.group:
+        measures.pop(name, None)
+    terms = _choose(query.group, keys) + _choose(query.measures, measures)
     numbers = {name: f"{n}" for n, name in enumerate([*query.group, *query.measures], 1)}
-    order = _choose(query.sort, numbers | {f"-{name}": f"{n} desc" for name, n in numbers.items()})
+    descending = {f"-{name}": f"{number} desc" for name, number in numbers.items()}
     group = [numbers[name] for name in query.group]
+    order = _choose(query.sort, numbers | descending) + group
     params: Params = {"forge_zone": query.zone}
+    where = queries.conditions(resource, query.rows, params)
     sql = _SQL["groups"].substitute(
         terms=", ".join(f"{term} as k{n}" for n, term in enumerate(terms, 1)),
-        source=quote(resource.source or resource.table),
-        where=queries.where_clause(queries.conditions(resource, query.rows, params)),
+        source=resource.quoted_source,
+        where=queries.where_clause(where),
         keys=", ".join(group),
-        order=", ".join([*order, *group] or ["1"]),
+        order=", ".join(order) or "1",
         limit=MAX_GROUPS + 1,
     )
     return sql, params
@@ -98,24 +103,27 @@ def _terms(columns: Iterable[Column]) -> tuple[dict[str, str], dict[str, str]]:
     keys = {column.name: quote(column.name) for column in columns}
     measures = {"count": "count(*)"}
     for column in columns:
-        name, type = quote(column.name), column.type
+        name = quote(column.name)
+        type = column.type
         for period in _FUNCTIONS["periods"].get(type, ()):
             keys[f"{period}({column.name})"] = _SQL[type].substitute(name=name, period=period)
         for function in _FUNCTIONS["measures"].get(type, ()):
-            # As numbers of PostgreSQL with any exponent, because a double may overflow.
-            exact = "::text::numeric" * (type == "float" and function in ("sum", "avg"))
-            measures[f"{function}({column.name})"] = f"{function}({name}{exact})"
+            value = name
+            if type == "float" and function in ("sum", "avg"):
+                # As numbers of PostgreSQL with any exponent, because a double may overflow.
+                value = f"{name}::text::numeric"
+            measures[f"{function}({column.name})"] = f"{function}({value})"
     return keys, measures
 
 
-def _choose(names: Iterable[str], known: dict[str, str]) -> list[str]:
+def _choose(names: Iterable[str], terms: dict[str, str]) -> list[str]:
     """The SQL of the names, each at most once."""
     chosen = []
     for name in names:
-        if name not in known:
-            message = text("not possible here: {name}; allowed: {all}", name=name, all=join(known))
+        if name not in terms:
+            message = text("not possible here: {name}; allowed: {all}", name=name, all=join(terms))
             raise BadRequest(message)
-        chosen.append(known.pop(name))
+        chosen.append(terms.pop(name))
     return chosen
 
 

@@ -11,6 +11,7 @@ from .resource import Column, Sort, quote
 
 Order = tuple[Sort, ...]
 Params = dict[str, Any]
+Range = tuple[int, list[str]]
 
 # How well a row matches the words: the sort key of a search without `sort`.
 RANK = Column("forge_rank", "string", nullable=False)
@@ -34,11 +35,14 @@ class Position(NamedTuple):
 
 def order_by(order: Order, backwards: bool = False) -> str:
     """Return the ORDER BY clause."""
-    keys = (_name(s) + (" desc" if s.descending != backwards else "") for s in order)
+    keys = []
+    for sort in order:
+        is_descending = sort.descending != backwards
+        keys.append(f"{_name(sort)} desc" if is_descending else _name(sort))
     return "\norder by " + ", ".join(keys)
 
 
-def beyond(order: Order, at: Position | None, params: Params) -> list[tuple[int, list[str]]]:
+def beyond(order: Order, at: Position | None, params: Params) -> list[Range]:
     """Return the rows strictly after the position, as ranges that do not overlap.
 
     Returns for each range the number of leading sort keys that its order does not need, because
@@ -46,31 +50,44 @@ def beyond(order: Order, at: Position | None, params: Params) -> list[tuple[int,
     """
     if at is None or not at.keys:
         return [(0, [])]
-    params.update((f"k{n}", value) for n, value in enumerate(at.keys))
-    marks = [f"%(k{n})s" + ("::real" if s.column is RANK else "") for n, s in enumerate(order)]
-    names = [_name(s) for s in order]
-    nullable = any(s.column.nullable for s in order)
-    is_indexed = not nullable or (len(order) == 2 and at.keys[0] is not None)
-    if is_indexed and len({s.descending for s in order}) == 1:
+    names = [_name(sort) for sort in order]
+    marks = []
+    for n, sort in enumerate(order):
+        params[f"k{n}"] = at.keys[n]
+        cast = "::real" if sort.column is RANK else ""
+        marks.append(f"%(k{n})s{cast}")
+    nullable = any(sort.column.nullable for sort in order)
+    is_one_range = len({sort.descending for sort in order}) == 1
+    if nullable and (len(order) != 2 or at.keys[0] is None):
+        is_one_range = False
+    if is_one_range:
         # PERF: a row comparison is one range on the index.
-        descending = order[0].descending != at.backwards
-        rows = f"({', '.join(names)}) {'<' if descending else '>'} ({', '.join(marks)})"
-        nulls = [(0, [f"{names[0]} is null"])]
-        return [(0, [rows]), *(nulls if nullable and not descending else [])]
-    ranges: list[tuple[int, list[str]]] = []
+        sign = _sign(order[0], at)
+        rows = f"({', '.join(names)}) {sign} ({', '.join(marks)})"
+        if nullable and sign == ">":
+            return [(0, [rows]), (0, [f"{names[0]} is null"])]
+        return [(0, [rows])]
+    ranges: list[Range] = []
     level: list[str] = []  # the keys before the n-th are equal
     # PERF: with all keys of their index, sorted ranges are merged, each as far as it is needed.
     step = 0 if len(order) == 2 else 1
-    for n, (sort, value, name, mark) in enumerate(zip(order, at.keys, names, marks)):
-        descending = sort.descending != at.backwards
-        if value is not None:
-            ranges.append((n * step, [*level, f"{name} {'<' if descending else '>'} {mark}"]))
-            if sort.column.nullable and not descending:
+    for n, (sort, name, mark) in enumerate(zip(order, names, marks)):
+        sign = _sign(sort, at)
+        if at.keys[n] is not None:
+            ranges.append((n * step, [*level, f"{name} {sign} {mark}"]))
+            if sort.column.nullable and sign == ">":
                 ranges.append(((n + 1) * step, [*level, f"{name} is null"]))
-        elif descending:
-            ranges.append((n * step, [*level, f"{name} is not null"]))
-        level.append(f"{name} is null" if value is None else f"{name} = {mark}")
+            level.append(f"{name} = {mark}")
+        else:
+            if sign == "<":
+                ranges.append((n * step, [*level, f"{name} is not null"]))
+            level.append(f"{name} is null")
     return ranges
+
+
+def _sign(sort: Sort, at: Position) -> str:
+    """The operator between the key of a row and that of the position before it."""
+    return "<" if sort.descending != at.backwards else ">"
 
 
 def _name(sort: Sort) -> str:

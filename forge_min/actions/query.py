@@ -10,7 +10,7 @@ order and first in descending order, as in PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .. import db
@@ -98,22 +98,21 @@ class ListQuery:
         Raises BadRequest with the name of the parameter and the allowed values; F643 for more than
         `max_conditions`.
         """
-        pairs: list[tuple[str, Any]] = []
-        for key, values in query.items():
-            is_list = key.endswith("[in]") and len(values) > 1  # its values may contain commas
-            conditions = [values] if is_list else dict.fromkeys(values)
-            pairs += [(key, value) for value in conditions if key not in CONTROL]
+        pairs = _conditions_in(query)
         if len(pairs) > max_conditions:
             raise _too_many(pairs[max_conditions][0], max_conditions)
-        cursor, include = one_of(query, "cursor"), one_of(query, "include")
-        page = one_of(query, "page") if "page" in query else None
+        cursor = one_of(query, "cursor")
+        page = one_of(query, "page")
         if page is not None and cursor is not None:
             raise BadRequest(text("use either page or cursor, not both"))
-        wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
+        size = "per_page" if page else "limit"
+        wrong = "limit" if page else "per_page"
         if wrong in query:
             message = text("{name} is not possible here; use {size}", name=wrong, size=size)
             raise BadRequest(message)
-        limit = _number(size, one_of(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT)
+        limit = DEFAULT_LIMIT
+        if size in query:
+            limit = _number(size, one_of(query, size), MAX_LIMIT)
         return cls(
             _filters(resource, pairs, read_text),
             _sorts(resource, one_of(query, "sort")),
@@ -121,7 +120,7 @@ class ListQuery:
             cursor,
             _page(page, limit),
             _search(resource, one_of(query, "q")),
-            tuple(include.split(",")) if include else (),
+            names_in(query, "include"),
             _related(pairs, read_text),
         )
 
@@ -145,10 +144,12 @@ class ListQuery:
 
         Raises BadRequest as `parse`.
         """
-        pairs = [
-            (key.removesuffix("[eq]") + "[is_null]", True) if value is None else (key, value)
-            for key, value in (filters or {}).items()
-        ]
+        pairs: list[tuple[str, Any]] = []
+        for key, value in (filters or {}).items():
+            if value is None:
+                pairs.append((key.removesuffix("[eq]") + "[is_null]", True))
+            else:
+                pairs.append((key, value))
         return cls(
             _filters(resource, pairs, _read_value),
             _sorts(resource, sort or None),
@@ -161,12 +162,27 @@ class ListQuery:
 
 def kind_of(column: Column) -> str:
     """Return the type by which its values are read: stored addresses and slugs are any text."""
-    return "string" if column.type in ("text", "slug", "email", "url") else column.type
+    if column.type in ("text", "slug", "email", "url"):
+        return "string"
+    return column.type
 
 
 def join(names: Iterable[str]) -> str:
     """Return allowed names as text for a message."""
     return ", ".join(names) or text("none")
+
+
+def _conditions_in(query: Mapping[str, Sequence[str]]) -> list[tuple[str, Any]]:
+    """The conditions of a query string, as (key, value)."""
+    pairs: list[tuple[str, Any]] = []
+    for key, values in query.items():
+        if key in CONTROL:
+            continue
+        if key.endswith("[in]") and len(values) > 1:  # these values may contain commas
+            pairs.append((key, values))
+        else:
+            pairs += [(key, value) for value in dict.fromkeys(values)]
+    return pairs
 
 
 def _too_many(name: str, most: int) -> BadRequest:
@@ -186,11 +202,19 @@ def one_of(query: Mapping[str, Sequence[str]], name: str) -> str | None:
     return values[0]
 
 
+def names_in(query: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
+    """Return the names in a parameter, which commas separate. Raises as `one_of`."""
+    value = one_of(query, name)
+    return tuple(value.split(",")) if value else ()
+
+
 def _number(name: str, value: object, most: int) -> int:
     """A whole number from 1 to `most`, from digits or an int."""
     digits = str(value)
-    if _NUMBER.fullmatch(digits) and 1 <= (number := int(digits)) <= most:
-        return number
+    if _NUMBER.fullmatch(digits):
+        number = int(digits)
+        if 1 <= number <= most:
+            return number
     raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
 
 
@@ -238,7 +262,9 @@ def visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str
 def _filters(
     resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
 ) -> tuple[Filter, ...]:
-    columns = filterable(resource) if pairs else {}
+    if not pairs:
+        return ()
+    columns = filterable(resource)
     return tuple(read_filter(columns, key, value, read) for key, value in pairs if "." not in key)
 
 
@@ -259,11 +285,11 @@ def read_filter(columns: Mapping[str, Column], key: str, value: Any, read: Read)
     read: reads the value.
     """
     match = _KEY.fullmatch(key)
-    column = columns.get(match[1]) if match else None
-    if match is None or column is None:
+    if match is None or match[1] not in columns:
         allowed = join(columns)
         message = text("{name} is not a filter here; filters: {allowed}", name=key, allowed=allowed)
         raise BadRequest(message)
+    column = columns[match[1]]
     operator = match[2] or "eq"
     if operator not in _ALL:
         raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=join(_ALL)))
@@ -274,8 +300,10 @@ def read_filter(columns: Mapping[str, Column], key: str, value: Any, read: Read)
         raise BadRequest(text("{name}: contains is only for text", name=key))
     if operator == "in":
         parts = value.split(",") if isinstance(value, str) else value
-        return Filter(column, operator, [_value(key, kind, part, read) for part in parts])
-    kind = "bool" if operator == "is_null" else kind
+        values = [_value(key, kind, part, read) for part in parts]
+        return Filter(column, operator, values)
+    if operator == "is_null":
+        kind = "bool"
     return Filter(column, operator, _value(key, kind, value, read))
 
 
@@ -298,11 +326,14 @@ def order_of(resource: Resource[Any], query: ListQuery) -> Order:
 
     By default the best match of a search is first, else the newest row.
     """
-    sorts = query.sorts or ((Sort(RANK, descending=True),) if query.q else ())
+    sorts = query.sorts
+    if query.q and not sorts:
+        sorts = (Sort(RANK, descending=True),)
     for n, sort in enumerate(sorts, 1):
         if sort.column is resource.key:
             return sorts[:n]
-    return (*sorts, Sort(resource.key, sorts[-1].descending if sorts else True))
+    descending = not sorts or sorts[-1].descending
+    return (*sorts, Sort(resource.key, descending))
 
 
 def statement(
@@ -318,29 +349,33 @@ def statement(
     params: Params = {}
     where = conditions(resource, query, params)
     order = order_of(resource, query)
-    more = f", {RANKED} as forge_rank" if order[0].column is RANK else ""
+    columns, _, source = resource.select.partition("\nfrom ")
+    is_ranked = order[0].column is RANK
+    if is_ranked:
+        columns += f", {RANKED} as forge_rank"
+    if query.page or query.counted:
+        total = _count_of(resource, query, where, MAX_COUNT + 1)
+        columns += f", ({total}) as forge_total"
     # PERF: for a parameter as limit, the planner assumes a tenth of the table, and plans again at
     # each call (benchmarks/http, list). SAFETY: `:d` raises ValueError unless it is an int.
-    paging = f"\nlimit {query.limit + 1:d}" + (db.PLAN_ANEW if is_large else "")
-    if query.page or query.counted:
-        source = quote(resource.source or resource.table)
-        rows = _some("", source, where, MAX_COUNT + 1, query)
-        more += f", (select count(*) from ({rows}) forge_counted) as forge_total"
+    paging = f"\nlimit {query.limit + 1:d}"
+    if is_large:
+        paging += db.PLAN_ANEW
     if query.page and query.page > 1:
         params["forge_offset"] = (query.page - 1) * query.limit
         paging += " offset %(forge_offset)s"
-    columns, _, source = resource.select.partition("\nfrom ")
-    if order[0].column is RANK:
+    matching = ""
+    if is_ranked:
         # Ranking reads the text of each row: without a limit it takes seconds for a frequent word.
-        source = f"({_some('*', source, where, MAX_RANKED, query)}) forge_found"
+        rows = _some("*", source, where, MAX_RANKED, query)
+        source = f"({rows}) forge_found"
         where = []
-    found, most = "", (query.page or 1) * query.limit + 1
-    is_walked = is_large and most <= MAX_LIMIT + 1 and _has_index(query, order)
-    if is_walked and (query.filters or query.q):
-        found = _found(resource, query, at, most, params)
-        source, where = "forge_found", []
-    select = f"{columns}{more}\nfrom {source}"
-    return found + _ordered(select, where, order, at, paging, params), params
+    elif is_large and _is_walked(query, order):
+        matching = _found(resource, query, at, params)
+        source = "forge_found"
+        where = []
+    select = f"{columns}\nfrom {source}"
+    return matching + _ordered(select, where, order, at, paging, params), params
 
 
 def _some(columns: str, source: str, where: list[str], most: int, query: ListQuery) -> str:
@@ -353,37 +388,52 @@ def _some(columns: str, source: str, where: list[str], most: int, query: ListQue
     return f"{rows}\nlimit {most:d}"
 
 
-def _has_index(query: ListQuery, order: Order) -> bool:
-    """Whether rows can be read in this order, see `migrations.desired`."""
-    names = ("created_at", "updated_at", RANK.name)
-    is_indexed = len(order) <= 2 and order[0].column.name not in names
-    return is_indexed and len({s.descending for s in order}) == 1 and not query.deleted
+def _is_walked(query: ListQuery, order: Order) -> bool:
+    """Whether the conditions are first tried on rows that are read in the order of the list."""
+    if query.deleted or not (query.filters or query.q) or _last_row(query) > MAX_LIMIT:
+        return False
+    # The orders with an index, see `migrations.desired`.
+    if len(order) > 2 or order[0].column.name in ("created_at", "updated_at", RANK.name):
+        return False
+    return len({sort.descending for sort in order}) == 1
 
 
-def _found(
-    resource: Resource[Any], query: ListQuery, at: Position | None, most: int, params: Params
-) -> str:
-    """The common table expression forge_found: rows that match, with the first `most` of the list.
+def _last_row(query: ListQuery) -> int:
+    """The number of the last row of the page."""
+    return (query.page or 1) * query.limit
+
+
+def _found(resource: Resource[Any], query: ListQuery, at: Position | None, params: Params) -> str:
+    """The common table expression forge_found: rows that match, with the first of the list.
 
     PERF: the planner assumes that matching rows are spread evenly, and that each word of a search
     is frequent: for rare values it would read the table in the order of the list (make bigtables).
     So only the first rows are read in it, and if too few of them match, all that match are sorted.
     """
-    where, order = conditions(resource, query, params), order_of(resource, query)
-    always = len(conditions(resource, replace(query, filters=(), q=""), {}))
-    # Conditions on the first sort key are a range of its index.
-    in_range = [f.column is order[0].column and f.frame == "{}" for f in query.filters]
-    walked = where[:always] + [each for each, is_in in zip(where[always:], in_range) if is_in]
-    matches = " and ".join(each for each in where if each not in walked) or "true"
+    order = order_of(resource, query)
+    walked = _reach(resource, query)
+    matched: list[str] = []
+    for f, condition in zip(query.filters, _filter_conditions(query, params)):
+        # Conditions on the first sort key are a range of its index.
+        in_range = f.column is order[0].column and f.frame == "{}"
+        if in_range:
+            walked.append(condition)
+        else:
+            matched.append(condition)
+    matched += _search_conditions(query, params)
     columns, _, source = resource.select.partition("\nfrom ")
+    matches = " and ".join(matched) or "true"
     select = f"{columns}, {matches} as forge_matches\nfrom {source}"
     walk = _ordered(select, walked, order, at, f"\nlimit {MAX_WALKED}", params)
-    is_short = f"(select count(*) from forge_near) < {most:d}"
-    every = "\nunion all\n".join(
-        f"{columns}, true\nfrom {source}{where_clause([*where, *rows, is_short])}"
-        for _, rows in beyond(order, at, params)
-    )
-    return LISTS["found"].substitute(walk=walk, every=every, most=f"{most:d}")
+    most = f"{_last_row(query) + 1:d}"
+    is_short = f"(select count(*) from forge_near) < {most}"
+    where = [*walked, *matched]
+    selects = []
+    for _, rows in beyond(order, at, params):
+        every_row = where_clause([*where, *rows, is_short])
+        selects.append(f"{columns}, true\nfrom {source}{every_row}")
+    every = "\nunion all\n".join(selects)
+    return LISTS["found"].substitute(walk=walk, every=every, most=most)
 
 
 def _ordered(
@@ -391,59 +441,87 @@ def _ordered(
 ) -> str:
     """The SQL of rows in their order, from the position on."""
     backwards = at is not None and at.backwards
-    parts = [
-        select + where_clause([*where, *rows]) + order_by(order[same:], backwards) + paging
-        for same, rows in beyond(order, at, params)
-    ]
-    if len(parts) == 1:
-        return parts[0]
+    selects = []
+    for same, rows in beyond(order, at, params):
+        clause = where_clause([*where, *rows])
+        selects.append(f"{select}{clause}{order_by(order[same:], backwards)}{paging}")
+    if len(selects) == 1:
+        return selects[0]
     # PERF: each of these is a range of the index; joined by OR they would filter all of it.
-    ranges = "\nunion all\n".join(f"({part})" for part in parts)
-    return f"select * from (\n{ranges}\n) forge_rows{order_by(order, backwards)}{paging}"
+    ranges = ")\nunion all\n(".join(selects)
+    return f"select * from (\n({ranges})\n) forge_rows{order_by(order, backwards)}{paging}"
 
 
 def plan(resource: Resource[Any], query: ListQuery) -> tuple[str, Params]:
     """Return an EXPLAIN of all rows of a list, which has PostgreSQL's estimate of their number."""
     params: Params = {}
-    source, where = quote(resource.source or resource.table), conditions(resource, query, params)
-    return f"explain (format json) select from {source}{where_clause(where)}", params
+    where = where_clause(conditions(resource, query, params))
+    return f"explain (format json) select from {resource.quoted_source}{where}", params
 
 
 def count(resource: Resource[Any], query: ListQuery, most: int) -> tuple[str, Params]:
     """Return a statement that counts the rows of a list up to `most`."""
     params: Params = {}
-    source, where = quote(resource.source or resource.table), conditions(resource, query, params)
-    return f"select count(*) from ({_some('', source, where, most, query)}) forge_counted", params
+    where = conditions(resource, query, params)
+    return _count_of(resource, query, where, most), params
+
+
+def _count_of(resource: Resource[Any], query: ListQuery, where: list[str], most: int) -> str:
+    rows = _some("", resource.quoted_source, where, most, query)
+    return f"select count(*) from ({rows}) forge_counted"
 
 
 def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:
     """Return the conditions for the rows of a list as SQL, and add their values to `params`."""
-    assert not query.related  # SAFETY: a condition that is not checked yet would be ignored
+    return [
+        *_reach(resource, query),
+        *_filter_conditions(query, params),
+        *_search_conditions(query, params),
+    ]
+
+
+def _reach(resource: Resource[Any], query: ListQuery) -> list[str]:
+    """The conditions of every list: this tenant's rows, the deleted ones or all others."""
     where = scope(resource, "", live=not query.deleted)
     if query.deleted:
         where.append('"deleted_at" is not null')
-    for n, f in enumerate(query.filters):
-        where.append(f.frame.format(_condition(f, f"f{n}", params)))
-    if query.q:
-        where.append(f'"forge_search" @@ {WORDS}')
-        # While a user types, the last word is often incomplete. Quotes and operators end it.
-        is_word = query.q.rpartition(" ")[2].isalnum()
-        params |= {"forge_q": query.q, "forge_prefix": ":*" if is_word else ""}
     return where
+
+
+def _filter_conditions(query: ListQuery, params: Params) -> list[str]:
+    assert not query.related  # SAFETY: a condition that is not checked yet would be ignored
+    where = []
+    for n, f in enumerate(query.filters):
+        condition = _condition(f, f"f{n}", params)
+        where.append(f.frame.format(condition))
+    return where
+
+
+def _search_conditions(query: ListQuery, params: Params) -> list[str]:
+    if not query.q:
+        return []
+    params["forge_q"] = query.q
+    # While a user types, the last word is often incomplete. Quotes and operators end it.
+    is_word = query.q.rpartition(" ")[2].isalnum()
+    params["forge_prefix"] = ":*" if is_word else ""
+    return [f'"forge_search" @@ {WORDS}']
 
 
 def where_clause(conditions: Sequence[str]) -> str:
     """Return the where clause of conditions, "" without any."""
-    return "\nwhere " + " and ".join(conditions) if conditions else ""
+    if not conditions:
+        return ""
+    return "\nwhere " + " and ".join(conditions)
 
 
 def _condition(f: Filter, param: str, params: Params) -> str:
     name = quote(f.column.name)
     if f.operator == "is_null":
-        return f"{name} is {'' if f.value else 'not '}null"
+        return f"{name} is null" if f.value else f"{name} is not null"
     params[param] = f.value
     if f.column.type.endswith("[]"):
-        return f"{name} @> array[%({param})s::{'int' if f.column.type == 'int[]' else 'text'}]"
+        entry_type = "int" if f.column.type == "int[]" else "text"
+        return f"{name} @> array[%({param})s::{entry_type}]"
     if f.operator == "contains":
         escaped = f.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         params[param] = f"%{escaped}%"

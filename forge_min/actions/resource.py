@@ -194,13 +194,18 @@ class Resource(NamedTuple, Generic[R]):
         return self.columns[0]
 
     @property
+    def quoted_source(self) -> str:
+        """The table or view from which rows are read, as a quoted SQL name."""
+        return quote(self.source or self.table)
+
+    @property
     def by_name(self) -> dict[str, Column]:
         """The columns by their names."""
         return {column.name: column for column in self.columns}
 
     def transition(self, name: str) -> Transition:
         """Return the transition of this name. Raises KeyError."""
-        return {each.name: each for each in self.transitions}[name]
+        return {transition.name: transition for transition in self.transitions}[name]
 
     def roles(self, operation: str) -> tuple[str, ...] | None:
         """Return the roles of which an operation needs one, None if it needs none.
@@ -211,9 +216,10 @@ class Resource(NamedTuple, Generic[R]):
         "audit" see `BaseActions.allow`.
         """
         roles = self.permissions.get(operation)
-        if roles is None and self.permissions:
-            return () if self.permissions.keys() - {"audit", *self.reports} else None
-        return None if roles is None or ANYBODY in roles else roles
+        if roles is not None:
+            return None if ANYBODY in roles else roles
+        closed_by = self.permissions.keys() - {"audit", *self.reports}
+        return () if closed_by else None
 
 
 class Page(NamedTuple, Generic[R]):

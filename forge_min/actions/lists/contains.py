@@ -36,16 +36,21 @@ def check_contains(resource: Resource[Any], query: ListQuery, run: Run) -> None:
     """
     slow = [f for f in query.filters if f.operator == "contains" and _is_slow(f, run)]
     if slow:
-        rest = replace(query, filters=tuple(f for f in query.filters if f not in slow))
-        if _has_many_rows(resource, rest, run):
+        fast = tuple(f for f in query.filters if f not in slow)
+        if _has_many_rows(resource, replace(query, filters=fast), run):
             raise _too_many_rows(slow[0])
 
 
 def _is_slow(f: Filter, run: Run) -> bool:
     """Whether a `contains` reads all rows of this list, or of a large related table."""
-    if f.column.type.endswith("[]") or (f.column.has_trigrams and _has_trigram(f.value, run)):
+    if f.column.type.endswith("[]"):
         return False
-    return f.related is None or _has_many_rows(f.related[1], ListQuery(), run)
+    if f.column.has_trigrams and _has_trigram(f.value, run):
+        return False
+    if f.related is None:
+        return True
+    _, target = f.related
+    return _has_many_rows(target, ListQuery(), run)
 
 
 def _has_trigram(value: str, run: Run) -> bool:
@@ -61,18 +66,22 @@ def _has_many_rows(resource: Resource[Any], query: ListQuery, run: Run) -> bool:
 
 
 def _too_many_rows(f: Filter) -> BadRequest:
-    name = ".".join([*([f.related[0].name] if f.related else []), f.column.name])
-    message = text(
-        "{name}: contains would search more than {max} rows; add conditions, or set"
-        ' searchable="substring" in the schema',
-        name=name,
-        max=MAX_SCANNED,
-    )
+    name = f.column.name
+    if f.related:
+        relation, _ = f.related
+        name = f"{relation.name}.{name}"
     if f.column.has_trigrams:
         message = text(
             "{name}: contains needs three letters or digits in a row here; write more, or add"
             " conditions",
             name=name,
+        )
+    else:
+        message = text(
+            "{name}: contains would search more than {max} rows; add conditions, or set"
+            ' searchable="substring" in the schema',
+            name=name,
+            max=MAX_SCANNED,
         )
     error = BadRequest(message, code="F650")
     error.errors = (FieldError(pointer(f"{name}[contains]"), "too_slow", message),)

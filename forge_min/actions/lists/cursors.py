@@ -39,9 +39,12 @@ class Cursors:
     ) -> None:
         self._order = order_of(resource, query)
         self._secret = secret
-        indexes = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
-        self._indexes = [indexes[s.column.name] for s in self._order]
-        order = ",".join(("-" if s.descending else "") + s.column.name for s in self._order)
+        names = [column.name for column in (*resource.columns, RANK)]
+        self._indexes = [names.index(sort.column.name) for sort in self._order]
+        keys = []
+        for column, descending in self._order:
+            keys.append(f"-{column.name}" if descending else column.name)
+        order = ",".join(keys)
         words = query.q if self._order[0].column is RANK else ""
         self.scope = f"{resource.topic} {tenant} {order} {words}"
 
@@ -61,10 +64,10 @@ class Cursors:
         return read_cursor(self._secret, self.scope, token, self._keys)
 
     def _keys(self, texts: Sequence[str | None]) -> tuple[Any, ...]:
-        return tuple(
-            None if text is None else read_text(kind_of(sort.column), text)
-            for sort, text in zip(self._order, texts, strict=True)
-        )
+        keys = []
+        for sort, spelled in zip(self._order, texts, strict=True):
+            keys.append(None if spelled is None else read_text(kind_of(sort.column), spelled))
+        return tuple(keys)
 
 
 def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool) -> str:
@@ -89,10 +92,12 @@ def read_cursor(
     """
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
-        if not signed or _encode_base64(raw) != token:
+        signature = raw[:_MAC]
+        body = raw[_MAC:]
+        is_signed = hmac.compare_digest(signature, _sign(secret, scope, body))
+        if not is_signed or _encode_base64(raw) != token:
             raise ValueError("the signature does not match")
-        backwards, texts = json.loads(raw[_MAC:])
+        backwards, texts = json.loads(body)
         return Position(keys(texts), bool(backwards))
     except ValueError:
         message = text("the cursor does not belong to this list; start again without it")

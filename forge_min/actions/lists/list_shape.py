@@ -32,7 +32,8 @@ class ListShape(NamedTuple):
 
         indexes: the rows of INDEXES.
         """
-        at, end = len(self.equal), len(self.equal) + len(self.order)
+        at = len(self.equal)
+        end = at + len(self.order)
         backwards = tuple(name[1:] if name[0] == "-" else f"-{name}" for name in self.order)
         for (columns,) in indexes:
             is_equal = {name.removeprefix("-") for name in columns[:at]} == set(self.equal)
@@ -47,25 +48,35 @@ def shape_of(resource: Resource[Any], query: ListQuery) -> ListShape:
     The order without `sort` plays no part: the planner reads few rows by the index of a condition,
     or many by the key.
     """
-    own = [f for f in query.filters if f.frame == "{}"]
-    has_other = any(f.operator == "contains" or f.column.type.endswith("[]") for f in own)
-    if query.q or query.deleted or has_other:  # of another kind
+    if query.q or query.deleted:  # needs an index of another kind
         return ListShape((), ())
-    equal = tuple(dict.fromkeys(f.column.name for f in own if _has_one_value(f)))
-    ranges = [Sort(f.column) for f in own if f.operator in ("gt", "gte", "lt", "lte")]
+    equal: list[str] = []
+    ranges: list[Sort] = []
+    for f in query.filters:
+        if f.frame != "{}":
+            continue
+        if f.operator == "contains" or f.column.type.endswith("[]"):
+            return ListShape((), ())
+        if f.operator in ("gt", "gte", "lt", "lte"):
+            ranges.append(Sort(f.column))
+        elif _has_one_value(f) and f.column.name not in equal:
+            equal.append(f.column.name)
+    sorts = order_of(resource, query) if query.sorts else ranges[:1]
     order = []
-    for column, descending in order_of(resource, query) if query.sorts else ranges[:1]:
+    for column, descending in sorts:
         if column.name not in equal:
-            order.append("-" * descending + column.name)
+            order.append(f"-{column.name}" if descending else column.name)
         if column.unique and not column.nullable:
             break
-    return ListShape(equal, tuple(order))
+    return ListShape(tuple(equal), tuple(order))
 
 
 def _has_one_value(f: Filter) -> bool:
     if f.operator == "in":
         return len(f.value) == 1
-    return f.operator == "eq" or (f.operator == "is_null" and bool(f.value))
+    if f.operator == "is_null":
+        return bool(f.value)
+    return f.operator == "eq"
 
 
 def explain_page(resource: Resource[Any], sort: Sort, tenant: str) -> tuple[str, Params]:

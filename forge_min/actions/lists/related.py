@@ -20,12 +20,20 @@ def related_statement(relation: Relation, owner: Resource[Any], target: Resource
     """Return the statement `rows` of related.sql for a relation of `owner`."""
     from_key = relation.kind != "belongs_to"
     linked = owner if from_key else target
-    names = {"key": quote(target.key.name), "type": sql_type(linked, linked.key.name)}
-    names["column"] = quote(relation.column) if from_key else names["key"]
-    names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
-    names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)
-    names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
-    condition = _RELATED["joined" if relation.join else "direct"].substitute(names)
+    key = quote(target.key.name)
+    names: dict[str, object] = {
+        "key": key,
+        "type": sql_type(linked, linked.key.name),
+        "column": quote(relation.column) if from_key else key,
+        "other": quote(relation.target_column),
+        "join": quote(relation.join),
+        "limit": MOST_RELATED if relation.kind in MANY else 1,
+        "tenant": "",
+    }
+    if target.tenant_scoped:
+        names["tenant"] = ' and "tenant_id" = %(forge_tenant)s'
+    frame = "joined" if relation.join else "direct"
+    condition = _RELATED[frame].substitute(names)
     where = " and ".join([*scope(target, ""), condition])
     return _RELATED["rows"].substitute(names, select=target.select, where=where)
 
@@ -42,20 +50,24 @@ def with_related_filters(
     """
     columns = filterable(owner)
     for name, (_, target) in targets.items():
-        columns |= {f"{name}.{column}": c for column, c in filterable(target).items()}
+        for column_name, column in filterable(target).items():
+            columns[f"{name}.{column_name}"] = column
     filters = list(query.filters)
     for key, value, read in query.related:
         condition = read_filter(columns, key, value, read)
         related = targets[key.partition(".")[0]]
-        filters.append(condition._replace(frame=_frame(owner, *related), related=related))
+        frame = _frame(owner, *related)
+        filters.append(condition._replace(frame=frame, related=related))
     return replace(query, filters=tuple(filters), related=())
 
 
 def _frame(owner: Resource[Any], relation: Relation, target: Resource[Any]) -> str:
     """SQL around the condition on the related row: such a row exists in the target's scope."""
-    own, other = relation.column, target.key.name
-    if relation.kind != "belongs_to":
-        own, other = owner.key.name, relation.column
-    source = quote(target.source or target.table)
+    if relation.kind == "belongs_to":
+        column = quote(relation.column)
+        target_column = quote(target.key.name)
+    else:
+        column = quote(owner.key.name)
+        target_column = quote(relation.column)
     where = " and ".join([*scope(target, ""), "{}"])
-    return f"{quote(own)} in (select {quote(other)} from {source} where {where})"
+    return f"{column} in (select {target_column} from {target.quoted_source} where {where})"
