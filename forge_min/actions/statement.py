@@ -17,7 +17,10 @@ from .resource import Column, Relation, Resource, quote
 
 Names = Sequence[str]
 VERSION = '"version" = forge_t."version" + 1'
-ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs of several frames
+# CTEs of several frames.
+ROW = "forge_row"
+PRIOR = "forge_prior"
+GIVEN = "forge_given"
 
 _FRAMES = load_frames("statements.sql")
 # Types that have another name in PostgreSQL.
@@ -26,8 +29,18 @@ _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
 _SQL_TYPES |= {"duration": "interval", "string[]": "text[]", "enum[]": "text[]"}
 _UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
 # Values in the audit and in jobs are those of the API's JSON: exact decimals, times in UTC.
-_SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
-_SHOWN["duration"] = _FRAMES["duration"].template.strip()
+_JSON = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
+_JSON["duration"] = _FRAMES["duration"].template.strip()
+_NO_COLUMNS = "'{}'::text[]"
+# The names of frames for the tenant of a row.
+_TENANT = {
+    "tenant": "%(forge_tenant)s",
+    "tenant_name": ', "tenant_id"',
+    "tenant_value": ", %(forge_tenant)s::uuid",
+    "tenant_t": ' and forge_t."tenant_id" = %(forge_tenant)s',
+    "tenant_x": ' and forge_x."tenant_id" = %(forge_tenant)s',
+}
+_NO_TENANT = dict.fromkeys(_TENANT, "") | {"tenant": "null"}
 
 
 def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> str:
@@ -38,17 +51,21 @@ def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> s
     many: the parameters are arrays of columns, the result is the number of rows or, for a resource
         with a rule, the rows.
     """
-    joined = {field: f"forge_link_{n}" for n, field in enumerate(fields)}
-    owner = f"forge_owner = {ROW}.{quote(resource.key.name)}"
-    others = "".join(f" left join {link} on {link}.{owner}" for link in joined.values())
-    effects = _effects(resource, "create", joined, others=others)
-    return _fill(
-        "create",
-        resource,
-        insert=resource.insert_many if many else resource.insert,
-        result="count(*)" if many and not resource.has_rule else _columns(resource, ROW),
-        also=_join("link", resource, fields) + effects,
-    )
+    key = quote(resource.key.name)
+    joined = {}
+    others = ""
+    for n, field in enumerate(fields):
+        link = f"forge_link_{n}"
+        joined[field] = link
+        others += f" left join {link} on {link}.forge_owner = {ROW}.{key}"
+    insert = resource.insert_many if many else resource.insert
+    ctes = [f"{ROW} as (\n{insert}\n)"]
+    ctes += _join("link", resource, fields)
+    ctes += _effects(resource, "create", joined, others=others)
+    result = _columns(resource, ROW)
+    if many and not resource.has_rule:
+        result = "count(*)"
+    return _with(ctes, f"select {result} from {ROW}")
 
 
 def update(
@@ -65,15 +82,17 @@ def update(
     given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
     given += _join("given", resource, [name for name in fields if name not in merged])
     given += _join("merged", resource, merged)
+    sets = [f"{quote(name)} = %({name})s" for name in changed]
+    names = [*changed, *fields]
     return _change(
         resource,
         "update",
         fields,
         _prevents(resource, changed, frozen, PRIOR, GIVEN),
-        sets=[f"{quote(name)} = %({name})s" for name in changed] + _stamps(resource),
+        sets=sets + _stamps(resource),
         given=given,
-        when=_differs([*changed, *fields], PRIOR, GIVEN),
-        names=_shown_changes(resource, [*changed, *fields], GIVEN),
+        when=_differs(names, PRIOR, GIVEN),
+        names=_public_changes(resource, names, GIVEN),
     )
 
 
@@ -97,8 +116,8 @@ def restore(resource: Resource[Any]) -> str:
 
     The result is that of `_change`.
     """
-    fields, sets = _audited(resource), ['"deleted_at" = null', VERSION]
-    return _change(resource, "restore", fields, sets=sets, when=_marked(PRIOR))
+    sets = ['"deleted_at" = null', VERSION]
+    return _change(resource, "restore", _audited(resource), sets=sets, when=_marked(PRIOR))
 
 
 def transition(resource: Resource[Any], name: str) -> str:
@@ -131,8 +150,9 @@ def excluded(resource: Resource[Any]) -> str:
 
 
 def _excluded(resource: Resource[Any]) -> str:
-    transitions = db.literal(json.dumps([each._asdict() for each in resource.transitions]))
-    return _fill("excluded", resource, topic=f"'{resource.topic}'", transitions=transitions)
+    transitions = json.dumps([transition._asdict() for transition in resource.transitions])
+    topic = f"'{resource.topic}'"
+    return _fill("excluded", resource, topic=topic, transitions=db.literal(transitions))
 
 
 def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column) -> str:
@@ -146,36 +166,104 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
     it meanwhile, so it must be sent again), deleted or immutable; and the columns that prevent the
     write. For a resource with a rule, the columns of the new and of the old row follow.
     """
-    is_key = on is resource.key
-    column, marks = quote(on.name), resource.soft_delete and is_key
-    both = f", {_columns(resource, ROW)}, {_columns(resource, PRIOR)}"
-    prior = f" join {PRIOR} on {PRIOR}.{column} = forge_changed.{column}"
-    wanted = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
-    return _fill(
-        "upsert",
+    column = quote(on.name)
+    is_marked = resource.soft_delete and on is resource.key
+    ctes = [
+        _upsert_given(resource, names),
+        _upsert_prior(resource, on),
+        _upsert_row(resource, names, changed, frozen, on),
+        _fill("upsert_new", resource, on=column),
+        _fill(
+            "upsert_changed",
+            resource,
+            on=column,
+            before=_before(resource, "update", {}),
+            changed=_public_changes(resource, changed, ROW),
+        ),
+    ]
+    ctes += _effects(resource, "create", {}, source="forge_new")
+    others = f" join {PRIOR} on {PRIOR}.{column} = forge_changed.{column}"
+    ctes += _effects(resource, "update", {}, source="forge_changed", others=others)
+    rows = ""
+    if resource.has_rule:
+        rows = f", {_columns(resource, ROW)}, {_columns(resource, PRIOR)}"
+    result = _fill(
+        "upsert_result",
         resource,
         on=column,
-        on_name=f"'{on.name}'",
-        names=[quote(name) for name in names],
-        given=[f"{quote(n)}::{sql_type(resource, n)} as {quote(n)}" for n in names],
-        arrays=[_cast(resource, name, "[]") for name in names],
-        columns=_columns(resource, "forge_t"),
-        found=" and ".join([wanted, *scope(resource, "forge_t", live=not is_key)]),
-        target=['"tenant_id"'] * resource.tenant_scoped + [column],
-        live=' where "deleted_at" is null' if resource.soft_delete and not is_key else "",
-        sets=[f"{quote(name)} = excluded.{quote(name)}" for name in changed] + _stamps(resource),
+        on_name=on.name,
+        was_deleted=_marked(PRIOR) if is_marked else "false",
+        frozen=_prevents(resource, changed, frozen, PRIOR, GIVEN),
+        rows=rows,
+    )
+    return _with(ctes, result)
+
+
+def _upsert_given(resource: Resource[Any], names: Names) -> str:
+    """The new values of all rows."""
+    columns = []
+    typed = []
+    arrays = []
+    for name in names:
+        column = quote(name)
+        columns.append(column)
+        typed.append(f"{column}::{sql_type(resource, name)} as {column}")
+        arrays.append(_cast(resource, name, "[]"))
+    return _fill(
+        "upsert_given",
+        resource,
+        given=", ".join(typed),
+        arrays=", ".join(arrays),
+        names=", ".join(columns),
+    )
+
+
+def _upsert_prior(resource: Resource[Any], on: Column) -> str:
+    """The locked rows before the change."""
+    column = quote(on.name)
+    # Only the key finds a deleted row.
+    conditions = scope(resource, "forge_t", live=on is not resource.key)
+    keys = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
+    where = " and ".join([keys, *conditions])
+    columns = _columns(resource, "forge_t")
+    return _fill("upsert_prior", resource, on=column, columns=columns, where=where)
+
+
+def _upsert_row(
+    resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column
+) -> str:
+    """The inserted and the updated rows."""
+    column = quote(on.name)
+    columns = [quote(name) for name in names]
+    values = list(columns)
+    target = [column]
+    if resource.tenant_scoped:
+        columns.append('"tenant_id"')
+        values.append("%(forge_tenant)s::uuid")
+        target.insert(0, '"tenant_id"')
+    if resource.authored:
+        columns.append('"created_by"')
+        values.append("nullif(%(forge_actor)s::text, '')")
+    live = ""
+    deleted = "false"
+    if resource.soft_delete:
+        if on is resource.key:
+            deleted = _marked("forge_t")
+        else:
+            live = ' where "deleted_at" is null'
+    sets = [f"{quote(name)} = excluded.{quote(name)}" for name in changed]
+    return _fill(
+        "upsert_row",
+        resource,
+        on=column,
+        columns=", ".join(columns),
+        values=", ".join(values),
+        target=", ".join(target),
+        live=live,
+        sets=", ".join(sets + _stamps(resource)),
         differs=_differs(changed, "forge_t", "excluded"),
         locked=_prevents(resource, changed, frozen, "forge_t", "excluded"),
-        deleted=_marked("forge_t") if marks else "false",
-        before=_before(resource, "update", {}),
-        changed=_shown_changes(resource, changed, ROW),
-        was_deleted=_marked(PRIOR) if marks else "false",
-        frozen=_prevents(resource, changed, frozen, PRIOR, GIVEN),
-        author_name=', "created_by"' if resource.authored else "",
-        author_value=", nullif(%(forge_actor)s::text, '')" if resource.authored else "",
-        both=both if resource.has_rule else "",
-        also=_effects(resource, "create", {}, source="forge_made")
-        + _effects(resource, "update", {}, source="forge_changed", others=prior),
+        deleted=deleted,
     )
 
 
@@ -183,7 +271,7 @@ def _change(
     resource: Resource[Any],
     operation: str,
     fields: Names,
-    frozen: str = "'{}'::text[]",
+    frozen: str = _NO_COLUMNS,
     *,
     sets: Names,
     given: Names = (),
@@ -206,39 +294,62 @@ def _change(
     again; false if it was not written for another reason. stale: the version is not
     %(forge_version)s. For a resource with a rule, the columns of the old row follow.
     """
-    table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
-    change = f"update {table} forge_t set {', '.join(sets)}\nfrom"
-    again = _fill("again", resource, found=this_row(resource, "forge_s", live=False))
+    is_update = operation == "update"
+    # A delete needs this lock anyway. To get it later could be a deadlock with a rule.
+    lock = "no key update" if sets else "update"
+    where = this_row(resource, "forge_t", live=operation != "restore")
+    columns = [_columns(resource, "forge_t"), *_join("targets", resource, fields)]
+    write = f"delete from {quote(resource.table)} forge_t\nusing"
+    if sets:
+        write = f"update {quote(resource.table)} forge_t set {', '.join(sets)}\nfrom"
+    # A transition may depend on the history, which comes from the snapshot, too.
+    again = "false"
+    if fields or reason:
+        version_of = this_row(resource, "forge_s", live=False)
+        again = _fill("again", resource, where=version_of)
+    ctes = [
+        _fill("change_prior", resource, columns=", ".join(columns), where=where, lock=lock),
+        _fill("change_given", resource, given=", ".join(given) or "0 as forge_none"),
+        _fill(
+            "change_row",
+            resource,
+            write=write,
+            differs=when,
+            again=again,
+            frozen=frozen,
+            before=_before(resource, operation, dict.fromkeys(fields, PRIOR)),
+            changed=names,
+        ),
+    ]
+    if is_update:
+        ctes += _join("relink", resource, fields)
     joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
-    joins = _join("relink", resource, fields) if is_update else []
-    prior = _columns(resource, PRIOR)
     others = f", {PRIOR}, {GIVEN}"
-    effects = _effects(resource, operation, joined, others=others, reason=reason)
-    return _fill(
-        "change",
+    ctes += _effects(resource, operation, joined, others=others, reason=reason)
+    source = ROW
+    written = _columns(resource, ROW)
+    prior = unwritten = _columns(resource, PRIOR)
+    if resource.has_rule:
+        source = f"{ROW}, {PRIOR}"
+        written = f"{written}, {prior}"
+        unwritten = f"{prior}, {prior}"
+    result = _fill(
+        "change_result",
         resource,
-        prior=[_columns(resource, "forge_t"), *_join("targets", resource, fields)],
-        # A delete needs this lock anyway. To get it later could be a deadlock with a rule.
-        lock="no key update" if sets else "update",
-        found=this_row(resource, "forge_t", live=live),
-        given=given or ["0 as forge_none"],
-        write=change if sets else f"delete from {table} forge_t\nusing",
-        differs=when,
-        # A transition may depend on the history, which comes from the snapshot, too.
-        again=again if fields or reason else "false",
-        before=_before(resource, operation, dict.fromkeys(fields, PRIOR)),
-        changed=names,
-        also=joins + effects,
+        source=source,
+        written=written,
+        unwritten=unwritten,
+        again=again,
         frozen=frozen,
-        written=[_columns(resource, ROW), *[prior] * resource.has_rule],
-        source=f"{ROW}, {PRIOR}" if resource.has_rule else ROW,
-        unwritten=[prior, *[prior] * resource.has_rule],
     )
+    return _with(ctes, result)
 
 
 def _stamps(resource: Resource[Any]) -> list[str]:
     """The assignments of every update."""
-    return [VERSION, *['"updated_at" = now()'] * resource.timestamps]
+    if resource.timestamps:
+        return [VERSION, '"updated_at" = now()']
+    return [VERSION]
 
 
 def _marked(source: str) -> str:
@@ -248,7 +359,9 @@ def _marked(source: str) -> str:
 def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
     """SQL of a parameter. array: "[]" for a value of each row; a list is then its text."""
     type = sql_type(resource, name)
-    return f"%({name})s::{'text' if array and type.endswith('[]') else type}{array}"
+    if array and type.endswith("[]"):
+        type = "text"
+    return f"%({name})s::{type}{array}"
 
 
 def _audited(resource: Resource[Any]) -> Names:
@@ -256,35 +369,27 @@ def _audited(resource: Resource[Any]) -> Names:
     return tuple(links(resource)) if resource.auditable else ()
 
 
-def _shown_changes(resource: Resource[Any], names: Names, after: str) -> str:
+def _public_changes(resource: Resource[Any], names: Names, after: str) -> str:
     """The names that differ, without restricted columns: an event goes to all clients."""
     hidden = {column.name for column in resource.columns if column.visible_to}
-    return _differing([name for name in names if name not in hidden], PRIOR, after)
+    visible = [name for name in names if name not in hidden]
+    return _differing(visible, PRIOR, after)
 
 
 # -- the parts of these statements -----------------------------------------------------------------
 
 
-def _fill(
-    frame: str, resource: Resource[Any], *, also: Iterable[str] = (), **parts: str | Iterable[str]
-) -> str:
-    """A frame of statements.sql, filled with the resource's names and `parts`.
+def _with(ctes: Iterable[str], result: str) -> str:
+    """A statement of common table expressions and the select of its result."""
+    return f"with {', '.join(ctes)}\n{result}"
 
-    also: more CTEs.
-    parts: by the name in the frame; the items of a list are joined by commas.
-    """
-    owned = "%(forge_tenant)s" if resource.tenant_scoped else ""
-    return _FRAMES[frame].substitute(
-        {n: part if isinstance(part, str) else ", ".join(part) for n, part in parts.items()},
-        also="".join(f", {part}" for part in also),
-        table=quote(resource.table),
-        key=quote(resource.key.name),
-        tenant=owned or "null",
-        tenant_name=owned and ', "tenant_id"',
-        tenant_value=owned and f", {owned}::uuid",
-        tenant_t=owned and f' and forge_t."tenant_id" = {owned}',
-        tenant_x=owned and f' and forge_x."tenant_id" = {owned}',
-    )
+
+def _fill(frame: str, resource: Resource[Any], **names: str) -> str:
+    """A frame of statements.sql, filled with `names` and those of the resource and its tenant."""
+    names["table"] = quote(resource.table)
+    names["key"] = quote(resource.key.name)
+    names |= _TENANT if resource.tenant_scoped else _NO_TENANT
+    return _FRAMES[frame].substitute(names)
 
 
 def _columns(resource: Resource[Any], source: str) -> str:
@@ -307,8 +412,10 @@ def _differs(names: Iterable[str], before: str, after: str) -> str:
 
 def _differing(names: Sequence[str], before: str, after: str) -> str:
     """SQL of the names of the columns that differ, as text[]."""
-    cases = (f"case when {_differs([n], before, after)} then '{n}' end" for n in names)
-    return f"array_remove(array[{', '.join(cases)}], null)" if names else "'{}'::text[]"
+    if not names:
+        return _NO_COLUMNS
+    cases = [f"case when {_differs([n], before, after)} then '{n}' end" for n in names]
+    return f"array_remove(array[{', '.join(cases)}], null)"
 
 
 def _prevents(
@@ -321,8 +428,9 @@ def _prevents(
     names = _differing(frozen, before, after)
     if not resource.locked:
         return names
-    parts = {"differing": _differing(changed, before, after), "source": before}
-    locked = _fill("locked", resource, states=db.literal(json.dumps(resource.locked)), **parts)
+    states = db.literal(json.dumps(resource.locked))
+    differing = _differing(changed, before, after)
+    locked = _fill("locked", resource, states=states, differing=differing, source=before)
     return f"{names} || {locked}"
 
 
@@ -338,8 +446,11 @@ def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[st
         others are arrays of keys, named as the field: "targets" are those of the row forge_t,
         "given" and "merged" the new ones.
     """
-    return [
-        _fill(
+    relations = links(resource)
+    parts = []
+    for n, field in enumerate(fields):
+        link = relations[field]
+        part = _fill(
             frame,
             resource,
             n=str(n),
@@ -351,8 +462,8 @@ def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[st
             column=quote(link.column),
             target_column=quote(link.target_column),
         )
-        for n, (field, link) in enumerate((f, links(resource)[f]) for f in fields)
-    ]
+        parts.append(part)
+    return parts
 
 
 def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dict[str, str]:
@@ -361,9 +472,13 @@ def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> 
     source: of the row.
     joined: many_to_many field → the source with its keys; an empty list becomes null.
     """
-    columns = {c.name: (c.type, f"{source}.{quote(c.name)}") for c in resource.columns}
-    values = {name: _SHOWN.get(kind, "{}").format(sql) for name, (kind, sql) in columns.items()}
-    return values | {f: f"nullif({has}.{quote(f)}, '{{}}')" for f, has in joined.items()}
+    values = {}
+    for column in resource.columns:
+        value = f"{source}.{quote(column.name)}"
+        values[column.name] = _JSON.get(column.type, "{}").format(value)
+    for field, keys in joined.items():
+        values[field] = f"nullif({keys}.{quote(field)}, '{{}}')"
+    return values
 
 
 def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
@@ -377,32 +492,35 @@ def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) 
     for column in resource.columns:
         if column.personal:
             del values[column.name]
-    shown = (f"{sql} as {quote(name)}" for name, sql in values.items())
-    return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
+    columns = ", ".join(f"{value} as {quote(name)}" for name, value in values.items())
+    return f"(select to_jsonb(forge_j) from (select {columns}) forge_j)"
 
 
 def _changes(
     resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
 ) -> str:
     """SQL of the changed fields for the audit: `"name": [before, after]`, joined by commas."""
-    old = _values(resource, PRIOR, dict.fromkeys(joined, PRIOR))
+    old_values = _values(resource, PRIOR, dict.fromkeys(joined, PRIOR))
     texts = []
-    for name, new in _values(resource, source, joined).items():
-        before, after = f"to_json({old[name]})", f"to_json({new})"
-        if name in _UNAUDITED:
-            continue
-        if operation in ("create", "restore"):
-            texts.append(f"""'"{name}": [null, ' || {after} || ']'""")
-        elif operation == "delete":
-            texts.append(f"""'"{name}": [' || {before} || ', null]'""")
-        else:
-            both = f"coalesce({before}::text, 'null') || ', ' || coalesce({after}::text, 'null')"
-            changed = f"{old[name]} is distinct from {new}"
-            texts.append(f"""case when {changed} then '"{name}": [' || {both} || ']' end""")
+    for name, value in _values(resource, source, joined).items():
+        if name not in _UNAUDITED:
+            texts.append(_change_text(operation, name, old_values[name], value))
     while len(texts) > 90:  # a function takes a hundred arguments (PostgreSQL manual, appendix K)
-        parts = (", ".join(texts[at : at + 90]) for at in range(0, len(texts), 90))
-        texts = [f"nullif(concat_ws(', ', {part}), '')" for part in parts]
+        groups = [", ".join(texts[at : at + 90]) for at in range(0, len(texts), 90)]
+        texts = [f"nullif(concat_ws(', ', {group}), '')" for group in groups]
     return f"concat_ws(', ', {', '.join(texts) or 'null'})"
+
+
+def _change_text(operation: str, name: str, old: str, new: str) -> str:
+    """SQL of the change of one field, null if it has not changed."""
+    before = f"to_json({old})"
+    after = f"to_json({new})"
+    if operation in ("create", "restore"):
+        return f"""'"{name}": [null, ' || {after} || ']'"""
+    if operation == "delete":
+        return f"""'"{name}": [' || {before} || ', null]'"""
+    both = f"coalesce({before}::text, 'null') || ', ' || coalesce({after}::text, 'null')"
+    return f"""case when {old} is distinct from {new} then '"{name}": [' || {both} || ']' end"""
 
 
 def _effects(
@@ -423,20 +541,41 @@ def _effects(
     Except for a create, `source` must have forge_before, the state before the change; for an update
     also forge_names, the names of the changed columns, for the event.
     """
-    key, tenant = resource.key.name, "forge_tenant" if resource.tenant_scoped else None
+    ctes = [_event(resource, operation, source), *_jobs(resource, operation, source)]
+    if resource.auditable:
+        audit = _fill(
+            "audit",
+            resource,
+            operation=operation,
+            topic=db.literal(resource.topic),
+            fields=_changes(resource, operation, source, joined),
+            source=source,
+            others=others,
+            reason_name=", reason" if reason else "",
+            reason_value=", %(forge_reason)s::text" if reason else "",
+        )
+        ctes.append(audit)
+    return ctes
+
+
+def _event(resource: Resource[Any], operation: str, source: str) -> str:
     event = notify.event_fragment(
         source,
         resource.topic,
         f"{resource.event}.{operation}d",
         changed_sql="forge_names" if operation == "update" else "null::text[]",
-        key=key,
-        tenant_param=tenant,
+        key=resource.key.name,
+        tenant_param=_tenant_param(resource),
     )
-    parts = [f"forge_event_{operation} as (\n{event}\n)"]
+    return f"forge_event_{operation} as (\n{event}\n)"
+
+
+def _jobs(resource: Resource[Any], operation: str, source: str) -> list[str]:
     # Of the same unique job only the first: another one could not lock the row that it inserts.
     hooks: dict[object, jobs.JobHook] = {}
     for n, hook in enumerate(resource.hooks_of(operation)):
         hooks.setdefault(hook.kind if hook.unique else n, hook)
+    ctes = []
     for n, hook in enumerate(hooks.values()):
         job = jobs.job_fragment(
             source,
@@ -445,15 +584,12 @@ def _effects(
             operation,
             metadata_param="forge_metadata",
             before=None if operation == "create" else "forge_before",
-            key=key,
-            tenant_param=tenant,
+            key=resource.key.name,
+            tenant_param=_tenant_param(resource),
         )
-        parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
-    if resource.auditable:
-        names = {"operation": operation, "source": source, "others": others}
-        names["reason_name"] = ", reason" if reason else ""
-        names["reason_value"] = ", %(forge_reason)s::text" if reason else ""
-        names["topic"] = db.literal(resource.topic)
-        fields = _changes(resource, operation, source, joined)
-        parts.append(_fill("audit", resource, fields=fields, **names))
-    return parts
+        ctes.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
+    return ctes
+
+
+def _tenant_param(resource: Resource[Any]) -> str | None:
+    return "forge_tenant" if resource.tenant_scoped else None

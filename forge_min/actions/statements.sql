@@ -4,27 +4,33 @@ Aliases begin with forge_, with which no table or column begins: a whole-row ref
 column of that name. forge_row is the written row; forge_before and forge_names are its state before and the columns
 that differ. Locks leave out the key (no key), so that inserts of rows that refer to the row do not wait.
 
--- name: create
-with forge_row as (
-$insert
-)$also
-select $result from forge_row
+-- A change of one row is change_prior, change_given, change_row and the effects; its result is change_result.
 
--- forge_prior: the locked row before the change. forge_given: the new values. forge_row: the row after it, if anything
--- differs. The first column is null if the row was written. $again: rows of a join table changed while the statement
--- waited for the lock, so its snapshot of them is old.
--- name: change
-with forge_prior as (
-select $prior from $table forge_t where $found for $lock of forge_t
-), forge_given as (
+-- The locked row before the change.
+-- name: change_prior
+forge_prior as (
+select $columns from $table forge_t where $where for $lock of forge_t
+)
+
+-- The new values.
+-- name: change_given
+forge_given as (
 select $given
-), forge_row as (
+)
+
+-- The row after the change, if anything differs. $again: rows of a join table changed while the statement waited for
+-- the lock, so its snapshot of them is old.
+-- name: change_row
+forge_row as (
 $write forge_prior, forge_given
 where forge_t.$key = forge_prior.$key$tenant_t and ($differs)
   and (%(forge_version)s::bigint is null or forge_prior."version" = %(forge_version)s::bigint)
   and not ($again) and cardinality($frozen) = 0
 returning forge_t.*, $before as forge_before, $changed as forge_names
-)$also
+)
+
+-- The first column is null if the row was written.
+-- name: change_result
 select null, false, '{}'::text[], $written from $source
 union all
 select $again, coalesce(forge_prior."version" <> %(forge_version)s::bigint, false), $frozen, $unwritten
@@ -34,32 +40,50 @@ where not exists (select 1 from forge_row)
 -- Whether the version of the row differs between the statement's snapshot, from which join tables are read, and the
 -- locked row: it does if another transaction changed the row in between.
 -- name: again
-forge_prior."version" <> (select forge_s."version" from $table forge_s where $found)
+forge_prior."version" <> (select forge_s."version" from $table forge_s where $where)
 
--- Rows are locked and inserted in the order of the key, which makes deadlocks rare (a statement that sends its missed
--- rows again may cause one, and is then repeated as a whole). The count reads all of forge_prior before the first row
--- is written. A row that was inserted after the snapshot is not in forge_prior, so it is not changed, but reported as
--- missed.
--- name: upsert
-with forge_given as (
+-- An upsert of many rows is upsert_given, upsert_prior, upsert_row, upsert_new, upsert_changed and the effects of the
+-- last two; its result is upsert_result.
+
+-- The new values of each row, numbered.
+-- name: upsert_given
+forge_given as (
 select $given, forge_n from unnest($arrays) with ordinality forge_g ($names, forge_n)
-), forge_prior as (
-select $columns from $table forge_t where $found order by forge_t.$on for no key update of forge_t
-), forge_row as (
-insert into $table as forge_t ($names$tenant_name$author_name)
-select $names$tenant_value$author_value from forge_given
+)
+
+-- The existing rows before the change. Rows are locked and inserted in the order of the key, which makes deadlocks rare
+-- (a statement that sends its missed rows again may cause one, and is then repeated as a whole).
+-- name: upsert_prior
+forge_prior as (
+select $columns from $table forge_t where $where order by forge_t.$on for no key update of forge_t
+)
+
+-- The written rows. The count reads all of forge_prior before the first row is written. A row that was inserted after
+-- the snapshot is not in forge_prior, so it is not changed, but reported as missed.
+-- name: upsert_row
+forge_row as (
+insert into $table as forge_t ($columns)
+select $values from forge_given
 where (select count(*) from forge_prior) >= 0 order by $on
 on conflict ($target)$live do update set $sets
 where ($differs) and cardinality($locked) = 0 and not ($deleted)
   and exists (select 1 from forge_prior where forge_prior.$on = forge_t.$on)
 returning forge_t.*
-), forge_made as (
+)
+
+-- name: upsert_new
+forge_new as (
 select forge_row.* from forge_row
 where not exists (select 1 from forge_prior where forge_prior.$on = forge_row.$on)
-), forge_changed as (
+)
+
+-- name: upsert_changed
+forge_changed as (
 select forge_row.*, $before as forge_before, $changed as forge_names
 from forge_row join forge_prior on forge_prior.$on = forge_row.$on
-)$also
+)
+
+-- name: upsert_result
 select case
   when forge_row.$on is not null and forge_prior.$on is null then 'created'
   when forge_row.$on is not null then 'updated'
@@ -68,8 +92,8 @@ select case
   when cardinality($frozen) > 0 then 'immutable'
   else 'unchanged' end, case
   when forge_row.$on is not null or forge_prior.$on is null then '{}'
-  when $was_deleted then array[$on_name]
-  else $frozen end$both
+  when $was_deleted then array['$on_name']
+  else $frozen end$rows
 from forge_given
 left join forge_prior on forge_prior.$on = forge_given.$on
 left join forge_row on forge_row.$on = forge_given.$on
