@@ -16,11 +16,11 @@ from psycopg import Rollback
 
 from .. import db
 from ..auth import current_identity, require
-from ..errors import Conflict, DomainError, FieldError, Forbidden, Invalid
+from ..errors import Conflict, DomainError, FieldError, Forbidden
 from ..i18n import text
 from . import statement
 from .base import Conn, Rows, scope, this_row
-from .check import Check, KeyChanges, Operation
+from .check import Check, KeyChanges, Operation, invalid
 from .reader import ReadActions
 from .resource import R, Relation, Transition, quote
 from .rule import Pending, apply_rules
@@ -60,8 +60,9 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         values = self._new(data, id)
         fields, pairs = self._take_keys([values])
         sql = self._sql(statement.create, fields)
+        params = values | pairs
         changes = partial(self._creates, {})  # a single row has no index
-        rows = self._write(conn, sql, values | pairs, lambda rows: {"create": len(rows)}, changes)
+        rows = self._write(conn, sql, params, lambda rows: {"create": len(rows)}, changes)
         return self._row(rows[0])
 
     def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:
@@ -99,7 +100,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         if self.resource.soft_delete or not self.registry.referencing_relations(self.resource):
             self._delete(id, conn, version)
             return
-        self._retry(conn, lambda own: self._delete_all(id, own, version))
+        self._retry(conn, self._delete_all, id, version)
 
     def restore(self, id: Any, *, version: int | None = None, conn: Conn = None) -> R:
         """Restore a deleted row; one that is not deleted stays as it is.
@@ -109,8 +110,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         self.allow("restore")
         if not self.resource.soft_delete:
             raise self._not_found(id)
-        params = _key(id, version)
-        written = self._write_row(conn, self._sql(statement.restore), params, "restore")
+        sql = self._sql(statement.restore)
+        written = self._write_row(conn, sql, _key(id, version), "restore")
         return self._row(written.values)
 
     def transition(
@@ -127,9 +128,13 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         change = self.resource.transition(name)
         if change.not_by:
             require()
-        check = Check({"reason": reason if is_visible(reason) else None})
+        if not is_visible(reason):
+            reason = ""
+        check = Check({"reason": reason or None})
         check.text("reason", required=change.needs_reason, max_len=MAX_REASON)
-        params = _key(id, version) | {"forge_reason": check.result()["reason"] or ""}
+        check.result()
+        params = _key(id, version)
+        params["forge_reason"] = reason
         sql = self._sql(statement.transition, name)
         written = self._write_row(conn, sql, params, "update")
         if not written.is_written:
@@ -217,8 +222,9 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
         live: whether a deleted row is refused as not found.
         """
-        row = f"{quote(self.resource.table)} where {this_row(self.resource, live=live)}"
-        sql = f'select "version" from {row} for no key update'
+        table = quote(self.resource.table)
+        condition = this_row(self.resource, live=live)
+        sql = f'select "version" from {table} where {condition} for no key update'
         rows = self._run(conn, sql, _key(id), write=True)
         if not rows:
             raise self._not_found(id)
@@ -227,23 +233,28 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
     def possible_transitions(self, row: R) -> list[Transition]:
         """Return the transitions of a row that the current identity may perform now."""
+        transitions = self.resource.transitions
         columns = self.resource.by_name
         excluded: Rows = []
-        if any(each.not_by for each in self.resource.transitions):
-            params = _key(self.key_of(row)) | {"forge_actor": current_identity().user}
+        if any(transition.not_by for transition in transitions):
+            params = _key(self.key_of(row))
+            params["forge_actor"] = current_identity().user
             excluded = self._run(None, self._sql(statement.excluded), params)
-        return [
-            each
-            for each in self.resource.transitions
-            if columns[each.column].value_of(row) in each.steps and self.may(each.name)
-            if (each.name,) not in excluded
-        ]
+        possible = []
+        for transition in transitions:
+            state = columns[transition.column].value_of(row)
+            is_excluded = (transition.name,) in excluded
+            if state in transition.steps and not is_excluded and self.may(transition.name):
+                possible.append(transition)
+        return possible
 
     def locked(self, row: R) -> set[str]:
         """Return the names of the fields that no update changes in the present state of a row."""
         values = self.resource.to_json(row)
-        by_column = self.resource.locked.items()
-        return {name for column, states in by_column for name in states.get(values[column], ())}
+        names: set[str] = set()
+        for column, states in self.resource.locked.items():
+            names.update(states.get(values[column], ()))
+        return names
 
     def is_inherited(self, *names: str) -> bool:
         """Whether the project overrides none of these methods."""
@@ -278,18 +289,20 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
     def _delete(
         self, id: Any, conn: Conn, version: int | None, pending: Pending | None = None
     ) -> None:
-        self._write_row(conn, self._sql(statement.delete), _key(id, version), "delete", pending)
+        sql = self._sql(statement.delete)
+        self._write_row(conn, sql, _key(id, version), "delete", pending)
 
-    def _delete_all(self, id: Any, conn: db.Connection, version: int | None) -> None:
+    def _delete_all(self, conn: db.Connection, id: Any, version: int | None) -> None:
         with db.transaction(conn):
-            (_, *doomed), cleared = self._affected(id, conn)
+            deleted, cleared = self._affected(id, conn)
             pending = Pending()
             for (actions, key), column in cleared:
                 sql = actions._sql(statement.update, (column,), (), ())
-                values = {column: None, **_key(key)}
-                if actions._write_row(conn, sql, values, "update", pending).differing:
+                params = {column: None, **_key(key)}
+                written = actions._write_row(conn, sql, params, "update", pending)
+                if written.differing:
                     raise Conflict(text("other rows still refer to this one"))
-            for actions, key in reversed(doomed):
+            for actions, key in reversed(deleted[1:]):
                 sql = actions._sql(statement.cascade_effects)
                 actions._write_row(conn, sql, _key(key), "delete", pending)
             # The foreign keys of the database delete the others.
@@ -304,27 +317,29 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         All of these rows are locked on return, so no new row can refer to a deleted one.
         """
         lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
-        self._run(conn, lock + " for update", _key(id), write=True)
-        doomed: list[AnyRow] = [(self, id)]
-        known, references = set(doomed), []
-        for actions, key in doomed:  # grows in the loop: a chain may be longer than Python's stack
-            for other, relation in self.registry.referencing_relations(actions.resource):
-                for referring in other._referring(relation, key, conn):
-                    row = other, referring
+        self._run(conn, f"{lock} for update", _key(id), write=True)
+        deleted: list[AnyRow] = [(self, id)]
+        seen = set(deleted)
+        cleared: list[tuple[AnyRow, str]] = []
+        for actions, key in deleted:  # grows in the loop: a chain may be longer than Python's stack
+            for referring, relation in self.registry.referencing_relations(actions.resource):
+                for referring_key in referring._referring(relation, key, conn):
+                    row = (referring, referring_key)
                     if relation.on_delete == "set_null":
-                        references.append((row, relation.column))
-                    elif row not in known:
-                        known.add(row)
-                        doomed.append(row)
-        return doomed, [(row, column) for row, column in references if row not in known]
+                        cleared.append((row, relation.column))
+                    elif row not in seen:
+                        seen.add(row)
+                        deleted.append(row)
+        return deleted, [(row, column) for row, column in cleared if row not in seen]
 
     def _referring(self, relation: Relation, id: Any, conn: db.Connection) -> list[Any]:
         """Lock the rows that refer to `id` by this relation. Returns their keys."""
         refers = f"{quote(relation.column)} = %(forge_key)s"
         where = " and ".join([*scope(self.resource, ""), refers])
-        key, table = quote(self.resource.key.name), quote(self.resource.table)
-        sql = f"select {key} from {table} where {where} order by 1 for update"
-        return [row[0] for row in self._run(conn, sql, _key(id), write=True)]
+        column = quote(self.resource.key.name)
+        table = quote(self.resource.table)
+        sql = f"select {column} from {table} where {where} order by 1 for update"
+        return [key for (key,) in self._run(conn, sql, _key(id), write=True)]
 
     def _change(
         self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn
@@ -332,29 +347,38 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         self.allow("update")
         self._needs_version(version)
         check = self._check(data, operation, id)
-        errors, check.errors = check.errors, []  # so that result() does not raise yet
+        errors = check.errors
+        check.errors = []  # so that result() does not raise yet
         values = check.result()
-        locked, hidden = [name for name in values if name in self._frozen], self.hidden()
+        hidden = self.hidden()
+        locked = [name for name in values if name in self._frozen]
         # The error must not reveal whether a hidden value equals the new one.
         errors += [self._unchangeable(name) for name in locked if name in hidden]
         frozen = tuple(name for name in locked if name not in hidden)
         if errors:  # compare frozen columns too, to report all errors together
             if not frozen:
-                raise Invalid(errors, text("some values are not valid"))
+                raise invalid(errors)
             values = {name: values[name] for name in frozen}
+        params = values | _key(id, version)
         fields = tuple(name for name in values if name in self._links)
+        merged = []
+        for name in fields:
+            if isinstance(values[name], KeyChanges):
+                merged.append(name)
+                params[f"forge_seen_{name}"] = values[name].seen
         changed = tuple(name for name in values if name not in self._kept)
-        merged = {n: values[n].seen for n in fields if isinstance(values[n], KeyChanges)}
         sql = self._sql(statement.update, changed, frozen, fields, tuple(merged))
-        params = values | _key(id, version) | {f"forge_seen_{n}": s for n, s in merged.items()}
         written = self._write_row(conn, sql, params, "update")
-        if errors := errors + [self._unchangeable(name) for name in written.differing]:
-            raise Invalid(errors, text("some values are not valid"))
+        errors += [self._unchangeable(name) for name in written.differing]
+        if errors:
+            raise invalid(errors)
         return self._row(written.values)
 
 
 def _key(id: Any, version: int | None = None) -> dict[str, Any]:
-    return {"forge_key": id, "forge_version": None if version == ANY_VERSION else version}
+    if version == ANY_VERSION:
+        version = None
+    return {"forge_key": id, "forge_version": version}
 
 
 def _refusal(change: Transition, state: str) -> DomainError:
@@ -363,6 +387,5 @@ def _refusal(change: Transition, state: str) -> DomainError:
         message = text("another user than the one of {field} must do this", field=change.not_by)
         return Forbidden(message, code="F648")
     message = text("the state is {state}, from which this is not possible", state=state)
-    return Conflict(
-        message, code="F647", errors=[FieldError("/" + change.column, "state", message)]
-    )
+    error = FieldError(f"/{change.column}", "state", message)
+    return Conflict(message, code="F647", errors=[error])

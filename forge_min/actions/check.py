@@ -48,6 +48,11 @@ def pointer(*steps: object) -> str:
     return "/" + "/".join(escaped)
 
 
+def invalid(errors: Sequence[FieldError]) -> Invalid:
+    """Return the error of a write with wrong fields."""
+    return Invalid(errors, text("some values are not valid"))
+
+
 MOST_KEYS = 1000
 """The keys that a many field takes; more need a bulk operation of their own."""
 
@@ -266,7 +271,7 @@ class Check:
     def result(self) -> dict[str, Any]:
         """Return the values by column. Raises Invalid with all errors."""
         if self.errors:
-            raise Invalid(self.errors, text("some values are not valid"))
+            raise invalid(self.errors)
         for name in self._json:
             value = self.values.get(name)  # it was read, or set by the project's `validate`
             if value is not None and not isinstance(value, Jsonb):

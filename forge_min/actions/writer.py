@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .. import db, jobs
@@ -31,7 +32,7 @@ from ..i18n import gettext_noop, text
 from ..observe import log_fields
 from . import statement
 from .base import Conn, Rows
-from .check import Check, Operation, rules_of
+from .check import Check, Operation, invalid, rules_of
 from .idempotency import IdempotentActions
 from .resource import Column, R, Rule
 from .rule import Changes, Pending, apply_rules, is_written
@@ -92,8 +93,8 @@ class WriteActions(IdempotentActions[R]):
         self._links = statement.links(resource)
         self._tables = {resource.table, *(link.join for link in self._links.values())}
         self._guarded = [c for c in resource.columns if c.writable_by]
-        frozen = (c.name for c in resource.columns if c.immutable or c is resource.key)
-        self._frozen = frozenset(frozen)
+        immutable = [c.name for c in resource.columns if c.immutable]
+        self._frozen = frozenset([resource.key.name, *immutable])
         self._kept = self._frozen.union(self._links)
         # The initial state of each column with states; a state has its value as the default.
         rules = rules_of(resource.check)
@@ -133,8 +134,10 @@ class WriteActions(IdempotentActions[R]):
         rows = self._checked(batch)
         fields, pairs = self._take_keys(rows)
         params = _arrays(rows) | pairs
-        index = dict(zip(params[self.resource.key.name], (index for index, _ in batch)))
-        sql, changes = self._sql(statement.create, fields, True), partial(self._creates, index)
+        keys = params[self.resource.key.name]
+        indexes = {key: index for key, (index, _) in zip(keys, batch)}
+        changes = partial(self._creates, indexes)
+        sql = self._sql(statement.create, fields, True)
 
         def write(conn: db.Connection, pending: Pending) -> Counter[str]:
             rows = self._write(conn, sql, params, self._created, changes, pending)
@@ -151,13 +154,13 @@ class WriteActions(IdempotentActions[R]):
         else:
             conn = conn or self.connection()  # an iterator cannot be read again for a retry
 
-        def execute(own: db.Connection) -> Counter[str]:
+        def execute(connection: db.Connection) -> Counter[str]:
             count: Counter[str] = Counter()
             pending = Pending()
-            with db.transaction(own):
+            with db.transaction(connection):
                 for write in writes:
-                    count += write(own, pending)
-                apply_rules(pending, own, self)
+                    count += write(connection, pending)
+                apply_rules(pending, connection, self)
             return count
 
         return self._retry(conn, execute)
@@ -175,9 +178,7 @@ class WriteActions(IdempotentActions[R]):
         unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
         if key not in unique:
             raise BadRequest(f"{key} is not unique; unique are: {', '.join(unique)}")
-        on = unique[key]
-        groups = (group for batch in _batches(items) for group in self._groups(batch, on))
-        count = self._in_bulk(items, (partial(self._upsert, group, on) for group in groups), conn)
+        count = self._in_bulk(items, self._upsert_writes(items, unique[key]), conn)
         return Upserted(count["created"], count["updated"], count["unchanged"])
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
@@ -185,25 +186,37 @@ class WriteActions(IdempotentActions[R]):
         rows: list[Params] = []
         wrong: list[FieldError] = []
         for index, item in batch:
-            errors = [] if on is None else self._not_upsertable(item, on)
+            errors: list[FieldError] = []
+            id = None
             data = dict(item)
-            id = data.pop("id", None) if self._creates_key else None
+            if on is not None:
+                errors += self._not_upsertable(item, on)
+            if self._creates_key:
+                id = data.pop("id", None)
             try:
                 rows.append(self._new(data, id, may_exist=on is not None))
             except Invalid as err:
                 errors += err.errors
-            unique = {e.pointer: e for e in errors}.values()
-            wrong += [FieldError(f"/{index}{e.pointer}", e.code, e.message) for e in unique]
+            by_pointer = {error.pointer: error for error in errors}
+            for pointer, error in by_pointer.items():
+                wrong.append(error._replace(pointer=f"/{index}{pointer}"))
         if wrong:
-            raise Invalid(wrong, text("some values are not valid"))
+            raise invalid(wrong)
         return rows
 
     def _not_upsertable(self, item: Item, on: Column) -> list[FieldError]:
-        refused = [field for field in self._links if field in item]
-        wrong = [FieldError("/" + f, "unknown", text("cannot be set here")) for f in refused]
+        errors = []
+        for field in self._links:
+            if field in item:
+                errors.append(FieldError(f"/{field}", "unknown", text("cannot be set here")))
         if item.get(on.name) is None:
-            wrong.append(FieldError("/" + on.name, "required", text("is required")))
-        return wrong
+            errors.append(FieldError(f"/{on.name}", "required", text("is required")))
+        return errors
+
+    def _upsert_writes(self, items: Iterable[Item], on: Column) -> Iterator[BulkWrite]:
+        for batch in _batches(items):
+            for group in self._groups(batch, on):
+                yield partial(self._upsert, group, on)
 
     def _groups(self, batch: Numbered, on: Column) -> Iterator[Group]:
         """Groups of items for one statement: with the same columns, and each key only once."""
@@ -213,10 +226,11 @@ class WriteActions(IdempotentActions[R]):
             for field in self._links:
                 values.pop(field, None)
             fields = tuple(c.name for c in self.resource.columns if c.name in item)
-            groups[times[values[on.name]], fields].append((index, values))
-            times[values[on.name]] += 1
-        for (_, fields), rows in sorted(groups.items(), key=lambda group: group[0][0]):
-            yield fields, rows
+            key = values[on.name]
+            groups[times[key], fields].append((index, values))
+            times[key] += 1
+        for time, fields in sorted(groups, key=itemgetter(0)):
+            yield fields, groups[time, fields]
 
     def _upsert(
         self, group: Group, on: Column, conn: db.Connection, pending: Pending
@@ -227,50 +241,66 @@ class WriteActions(IdempotentActions[R]):
         # The error must not reveal whether a hidden value equals the new one.
         visible = self._frozen - self.hidden()
         frozen = tuple(name for name in others if name in visible)
-        sql = self._sql(statement.upsert, tuple(rows[0][1]), changed, frozen, on)
+        _, first_row = rows[0]
+        sql = self._sql(statement.upsert, tuple(first_row), changed, frozen, on)
         count: Counter[str] = Counter()
-        for tried in range(AGAIN):
+        for attempt in range(AGAIN):
+            params = _arrays([values for _, values in rows])
+            changes = partial(self._upserts, [index for index, _ in rows])
             try:
                 with db.transaction(conn):
-                    params = _arrays([values for _, values in rows])
-                    changes = partial(self._upserts, [index for index, _ in rows])
                     results = self._write(conn, sql, params, _upserted, changes, pending)
             except Conflict:
                 # If a value is unique in two ways (a key, and with its tenant), a concurrent insert
                 # may violate the other constraint. It is committed by now.
-                if tried:
+                if attempt:
                     raise
                 continue
-            deleted = text("belongs to a deleted entry")
-            wrong = [
-                self._unchangeable(name, f"/{index}")
-                if state == "immutable"
-                else FieldError(f"/{index}/{name}", state, deleted)
-                for (index, _), (state, names, *_) in zip(rows, results, strict=True)
-                for name in names
-            ]
-            wrong += [
-                FieldError(f"/{index}/{name}", "not_a_choice", _begins_as(initial))
-                for (index, values), (state, *_) in zip(rows, results)
-                for name, initial in self._initial.items()
-                if state == "created" and values[name] != initial
-            ]
-            if wrong:
-                raise Invalid(wrong, text("some values are not valid"))
+            errors = self._upsert_errors(rows, results)
+            if errors:
+                raise invalid(errors)
             count.update(state for state, *_ in results)
             rows = [row for row, (state, *_) in zip(rows, results) if state == "missed"]
             if not rows:
                 return count
         raise self._contention()
 
+    def _upsert_errors(self, rows: Sequence[tuple[int, Params]], results: Rows) -> list[FieldError]:
+        """The errors of the rows that an upsert must not write, by its results."""
+        prevented = []
+        uninitial = []
+        for (index, values), (state, names, *_) in zip(rows, results, strict=True):
+            for name in names:
+                if state == "immutable":
+                    error = self._unchangeable(name, f"/{index}")
+                else:
+                    deleted = text("belongs to a deleted entry")
+                    error = FieldError(f"/{index}/{name}", state, deleted)
+                prevented.append(error)
+            if state != "created":
+                continue
+            for name, initial in self._initial.items():
+                if values[name] != initial:
+                    message = _begins_as(initial)
+                    uninitial.append(FieldError(f"/{index}/{name}", "not_a_choice", message))
+        return prevented + uninitial
+
     # -- values ------------------------------------------------------------------------------------
 
     def _check(self, data: Item, operation: Operation, id: Any = None) -> Check:
         """Check the data by all rules. Errors are recorded, not raised."""
         refused = self.refused()
-        locked = () if operation == "create" else self._kept.union(refused, self.hidden())
-        most, hints = self.limits.json, self._hints
-        check = Check(data, operation=operation, id=id, locked=locked, max_json=most, hints=hints)
+        locked: Collection[str] = ()
+        if operation != "create":
+            locked = self._kept.union(refused, self.hidden())
+        check = Check(
+            data,
+            operation=operation,
+            id=id,
+            locked=locked,
+            max_json=self.limits.json,
+            hints=self._hints,
+        )
         self.resource.check(check)
         for name in refused:
             if name in data:
@@ -286,7 +316,7 @@ class WriteActions(IdempotentActions[R]):
         check = self._check(data, "create")
         errors = [err for err in check.errors if err.pointer.split("/")[1] in fields]
         if errors:
-            raise Invalid(errors, text("some values are not valid"))
+            raise invalid(errors)
         return {name: value for name, value in check.values.items() if name in fields}
 
     def _new(self, data: Item, id: Any = None, *, may_exist: bool = False) -> Params:
@@ -303,15 +333,14 @@ class WriteActions(IdempotentActions[R]):
                 check.values[key] = uuid7() if id is None else TYPES["uuid"].read(id)
             except ValueError as err:
                 check.error(key, "type", str(err))
-        spelled = check.values.get(key)
-        if isinstance(spelled, str) and (
-            len(spelled) > MAX_KEY or spelled in ("", ".", "..") or "/" in spelled
-        ):
+        value = check.values.get(key)
+        if isinstance(value, str) and not _is_path_segment(value):
             message = text("must have 1 to {max} characters, no / and not only dots", max=MAX_KEY)
             check.error(key, "pattern", message)
-        for name, initial in self._initial.items() if not may_exist else ():
-            if check.values.get(name, initial) != initial:
-                check.error(name, "not_a_choice", _begins_as(initial))
+        if not may_exist:
+            for name, initial in self._initial.items():
+                if check.values.get(name, initial) != initial:
+                    check.error(name, "not_a_choice", _begins_as(initial))
         return check.result()
 
     def _take_keys(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
@@ -320,10 +349,15 @@ class WriteActions(IdempotentActions[R]):
         fields: list[str] = []
         params: Params = {}
         for field in self._links:
-            pairs = [(row[key], target) for row in rows for target in row.pop(field, None) or ()]
-            if pairs:
-                n = len(fields)
-                params[f"forge_owners_{n}"], params[f"forge_ids_{n}"] = map(list, zip(*pairs))
+            owners: list[Any] = []
+            ids: list[Any] = []
+            for row in rows:
+                targets = row.pop(field, None) or ()
+                owners += [row[key]] * len(targets)
+                ids += targets
+            if ids:
+                params[f"forge_owners_{len(fields)}"] = owners
+                params[f"forge_ids_{len(fields)}"] = ids
                 fields.append(field)
         return tuple(fields), params
 
@@ -362,21 +396,21 @@ class WriteActions(IdempotentActions[R]):
             try:
                 rows = self._send(conn, sql, params | cause, changes, pending)
             except (Conflict, ConstraintViolation) as err:
-                if getattr(err, "kind", "") == "size":
-                    raise self._too_long(params) from err.__cause__
-                raise self._field_error(err, deleting="delete" in operations) from err.__cause__
-        own = conn or self._database.connection()
-        db.nudge(own, "e")
+                raise self._error_of(err, params, "delete" in operations) from err.__cause__
+        connection = conn or self._database.connection()
+        db.nudge(connection, "e")
         if hooked:
-            self._notify_jobs(own, written(rows))
+            self._notify_jobs(connection, written(rows))
         return rows
 
     def _notify_jobs(self, conn: db.Connection, written: Mapping[str, int]) -> None:
         """Announce the jobs of the rows. A unique one may have existed, so it counts 0."""
         for operation, number in written.items():
-            for hook in self.resource.hooks_of(operation) if number else ():
-                count = {(hook.kind, hook.queue): 0 if hook.unique else number}
-                jobs.notify_workers(conn, count, quiet=hook.delay > 0)
+            if not number:
+                continue
+            for hook in self.resource.hooks_of(operation):
+                count = 0 if hook.unique else number
+                jobs.notify_workers(conn, {(hook.kind, hook.queue): count}, quiet=hook.delay > 0)
 
     def _write_row(
         self,
@@ -388,10 +422,12 @@ class WriteActions(IdempotentActions[R]):
     ) -> WrittenRow:
         """Execute a change of one row. pending: as of `_write`. Raises NotFound, StaleVersion."""
         changes = partial(self._changes_of_row, operation)
+
+        def count(rows: Rows) -> dict[str, int]:
+            return {operation: is_written(rows)}
+
         for _ in range(AGAIN):
-            rows = self._write(
-                conn, sql, params, lambda rows: {operation: is_written(rows)}, changes, pending
-            )
+            rows = self._write(conn, sql, params, count, changes, pending)
             if not rows:
                 raise self._not_found(params["forge_key"])
             again, stale, differing, *values = rows[0]
@@ -399,12 +435,15 @@ class WriteActions(IdempotentActions[R]):
                 continue
             if stale:
                 raise self._stale()
-            return WrittenRow(again is None, differing, values[: len(self.resource.columns)])
+            columns = values[: len(self.resource.columns)]
+            return WrittenRow(again is None, differing, columns)
         raise self._contention()
 
     def _created(self, rows: Rows) -> dict[str, int]:
         """The number of rows of a create of many."""
-        return {"create": len(rows) if self.resource.has_rule else sum(count for (count,) in rows)}
+        if self.resource.has_rule:
+            return {"create": len(rows)}
+        return {"create": sum(count for (count,) in rows)}
 
     def _unchangeable(self, name: str, item: str = "") -> FieldError:
         """The error of a column that is immutable, or locked in the state of its row."""
@@ -419,9 +458,13 @@ class WriteActions(IdempotentActions[R]):
     def _contention(self) -> Unavailable:
         return Unavailable(text("other requests keep changing these rows; try again"), code="F406")
 
-    def _field_error(self, err: Conflict | ConstraintViolation, *, deleting: bool) -> DomainError:
+    def _error_of(
+        self, err: Conflict | ConstraintViolation, params: Params, deleting: bool
+    ) -> DomainError:
         """The error of the field with the violated constraint, `err` if it is another table's."""
         kind = "unique" if isinstance(err, Conflict) else err.kind
+        if kind == "size":
+            return self._too_long(params)
         conflict = partial(Conflict, constraint=err.constraint, table=err.table)
         if deleting and kind == "foreign_key":
             return conflict(text("other rows still refer to this one"))
@@ -435,25 +478,34 @@ class WriteActions(IdempotentActions[R]):
         code, message = _VIOLATIONS[kind]
         message = text(rule.message or message)
         # If all fields are hidden they are named: the client has sent one of them.
-        shown = [name for name in rule.fields if name not in hidden] or rule.fields
-        errors = [FieldError("/" + name, rule.code or code, message) for name in shown]
+        names = [name for name in rule.fields if name not in hidden] or rule.fields
+        errors = [FieldError(f"/{name}", rule.code or code, message) for name in names]
         if kind == "unique":
-            names = ", ".join(rule.fields)
-            return conflict(text("{field} is already taken", field=names), errors=errors)
-        return Invalid(errors, text("some values are not valid"))
+            taken = text("{field} is already taken", field=", ".join(rule.fields))
+            return conflict(taken, errors=errors)
+        return invalid(errors)
 
     def _too_long(self, params: Params) -> Invalid:
         """The error for values that may be too long for an index; PostgreSQL does not name them."""
         sizes: dict[str, int] = {}
-        for column in (c for c in self.resource.columns if c.type != "json"):
+        too_long = []
+        for column in self.resource.columns:
+            if column.type == "json":
+                continue
             value = params.get(column.name)
             values = value if isinstance(value, list) else [value]
-            sizes[column.name] = max((len(str(item)) for item in values), default=0)
-        indexed = {c.name for c in self.resource.columns if c.unique or c.filterable or c.sortable}
-        names = [name for name, size in sizes.items() if size > INDEXED and name in indexed]
-        names = names or [max(sizes, key=lambda name: sizes[name])]
-        errors = [FieldError("/" + name, "too_long", text("is too long")) for name in names]
-        return Invalid(errors, text("some values are not valid"))
+            size = max((len(str(item)) for item in values), default=0)
+            sizes[column.name] = size
+            is_indexed = column.unique or column.filterable or column.sortable
+            if is_indexed and size > INDEXED:
+                too_long.append(column.name)
+        names = too_long or [max(sizes, key=lambda name: sizes[name])]
+        return invalid([FieldError(f"/{name}", "too_long", text("is too long")) for name in names])
+
+
+def _is_path_segment(key: str) -> bool:
+    """Whether a key can be a part of a URL."""
+    return len(key) <= MAX_KEY and "/" not in key and key not in ("", ".", "..")
 
 
 def _begins_as(state: str) -> str:
