@@ -22,14 +22,15 @@ from . import aggregate as aggregates
 from . import lists
 from . import query as queries
 from .aggregate import MAX_GROUPS, AggregateQuery
-from .base import BaseActions, Conn, Rows, load_frames
+from .base import BaseActions, Conn, Rows, load_frames, scope
 from .order import Position
 from .query import DEFAULT_LIMIT, LISTS, ListQuery, join
 from .resource import Page, R, Relation, quote
 from .values import TYPES, to_text
 
 log = logging.getLogger("forge_min.actions")
-_AUDIT, _SIZE = load_frames("audit.sql"), LISTS["rows"].template
+_AUDIT = load_frames("audit.sql")
+_SIZE = LISTS["rows"].template
 _AUDIT_SIZES = ("octet_length(changes::text)",)
 List = list  # inside the class, `list` is the action
 Group = dict[str, Any]
@@ -107,19 +108,26 @@ class ReadActions(BaseActions[R]):
                 raise self.limits.too_large()
             return self._numbered(query, results, conn)
         cursors = lists.Cursors(self.resource, query, self.tenant(), self.registry.secret)
-        at = None if query.cursor is None else cursors.read(query.cursor)
+        at = None
+        if query.cursor is not None:
+            at = cursors.read(query.cursor)
         results, more = self._read(query, at, conn)
-        backwards = at is not None and at.backwards
-        if backwards:
+        if at is not None and at.backwards:
             results.reverse()
-        has_next, has_prev = (bool(results), more) if backwards else (more, at is not None)
-        has_next = has_next and query.cursor != lists.LAST
-        page = Page(
-            self._rows(results),
-            cursors.write(results[-1], False) if has_next else None,
-            cursors.write(results[0], True) if has_prev and results else None,
-        )
-        return self._counted(page, query, results, conn) if query.counted else page
+            has_next = bool(results) and query.cursor != lists.LAST
+            has_prev = more
+        else:
+            has_next = more
+            has_prev = at is not None
+        next = prev = None
+        if has_next:
+            next = cursors.write(results[-1], False)
+        if has_prev and results:
+            prev = cursors.write(results[0], True)
+        page = Page(self._rows(results), next, prev)
+        if query.counted:
+            return self._counted(page, query, results, conn)
+        return page
 
     def stream(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[R]:
         """Return every row that `query` matches, in its order; limit, page and cursor are ignored.
@@ -159,12 +167,16 @@ class ReadActions(BaseActions[R]):
             message = text("more than {max} groups: filter, or group by less", max=MAX_GROUPS)
             raise BadRequest(message, code="F645")
         names = [*query.group, *query.measures]
+        groups = [dict(zip(names, row)) for row in rows]
         # PostgreSQL's sum of bigint is numeric.
         sums = [f"sum({c.name})" for c in self.resource.columns if c.type == "bigint"]
-        return [
-            {n: v if v is None or n not in sums else int(v) for n, v in zip(names, row)}
-            for row in rows
-        ]
+        for name in query.measures:
+            if name not in sums:
+                continue
+            for group in groups:
+                if group[name] is not None:
+                    group[name] = int(group[name])
+        return groups
 
     def aggregate_query(self, params: Mapping[str, Sequence[str]]) -> AggregateQuery:
         """Read the query string of an aggregate. Raises BadRequest."""
@@ -204,14 +216,17 @@ class ReadActions(BaseActions[R]):
         Raises BadRequest with the allowed names for an unknown one, and for a relation if its key
         is hidden from the current identity.
         """
-        wanted = tuple(dict.fromkeys(names))
-        allowed = {r.name: r for r in self.resource.relations if wanted and not self._is_hidden(r)}
-        for name in wanted:
+        unique_names = dict.fromkeys(names)
+        if not unique_names:
+            return []
+        allowed = {r.name: r for r in self.resource.relations if not self._is_hidden(r)}
+        for name in unique_names:
             if name not in allowed:
-                known = join(allowed)
-                message = text("{name} cannot be included; relations: {all}", name=name, all=known)
+                message = text(
+                    "{name} cannot be included; relations: {all}", name=name, all=join(allowed)
+                )
                 raise BadRequest(message)
-        return [allowed[name] for name in wanted]
+        return [allowed[name] for name in unique_names]
 
     def lists_of_keys(self) -> List[Relation]:
         """Return the many_to_many relations with targets that the current identity may read."""
@@ -221,9 +236,10 @@ class ReadActions(BaseActions[R]):
     def linked(self, key: Any, relation: Relation, *, conn: Conn = None) -> List[Any]:
         """Return the keys of the targets of a many_to_many relation, also of deleted ones."""
         self.allow("read")
-        join, own, other = map(quote, (relation.join, relation.column, relation.target_column))
-        scoped = ' and "tenant_id" = %(forge_tenant)s' if self.resource.tenant_scoped else ""
-        sql = f"select {other} from {join} where {own} = %(forge_key)s{scoped} order by 1"
+        target = quote(relation.target_column)
+        is_linked = f"{quote(relation.column)} = %(forge_key)s"
+        where = " and ".join([is_linked, *scope(self.resource, "", live=False)])
+        sql = f"select {target} from {quote(relation.join)} where {where} order by 1"
         return [target for (target,) in self._run(conn, sql, {"forge_key": key})]
 
     def shown(self) -> dict[str, str]:
@@ -248,8 +264,11 @@ class ReadActions(BaseActions[R]):
             related = self._related(relation, rows, None)
             for row, item in zip(rows, objects, strict=True):
                 value = related[self.key_of(row)]
-                many = isinstance(value, list)
-                item[relation.name] = [*map(to_json, value)] if many else value and to_json(value)
+                if isinstance(value, list):
+                    value = [to_json(target) for target in value]
+                elif value is not None:
+                    value = to_json(value)
+                item[relation.name] = value
         return objects
 
     def audit_log(
@@ -264,17 +283,20 @@ class ReadActions(BaseActions[R]):
         log.
         """
         self.allow("audit")
-        id, secret, before = to_text(key), self.registry.secret, None
-        scope = f"{self.resource.topic} {self.tenant()} audit {id}"
+        id = to_text(key)
+        secret = self.registry.secret
+        log_scope = f"{self.resource.topic} {self.tenant()} audit {id}"
+        before = None
         if cursor is not None:
-            (before,), _ = lists.read_cursor(secret, scope, cursor, tuple)
+            (before,), _ = lists.read_cursor(secret, log_scope, cursor, tuple)
         params = {"forge_id": id, "forge_before": before}
         entries, more = self._entries("resource_id = %(forge_id)s", params, limit, conn)
         if not entries and cursor is None:
             self._find(key, conn)
         if not more:
             return Page(entries)
-        return Page(entries, lists.write_cursor(secret, scope, [str(entries[-1].id)], False))
+        last_id = str(entries[-1].id)
+        return Page(entries, lists.write_cursor(secret, log_scope, [last_id], False))
 
     def recent_changes(self, limit: int, *, conn: Conn = None) -> List[AuditEntry]:
         """Return the newest changes of all rows, the newest first, as `audit_log` does of one."""
@@ -287,16 +309,20 @@ class ReadActions(BaseActions[R]):
         self, row: str, params: dict[str, Any], limit: int, conn: Conn
     ) -> tuple[List[AuditEntry], bool]:
         """The entries of the history that fulfil a condition, and whether there are more."""
-        scoped = self.resource.tenant_scoped
-        tenant = "tenant_id = %(forge_tenant)s" if scoped else "tenant_id is null"
-        identity, declared = current_identity(), "audit" in self.resource.permissions
-        named = identity.system or (declared and bool(identity.user))
-        params |= {"forge_topic": self.resource.topic, "forge_named": named}
+        tenant = "tenant_id is null"
+        if self.resource.tenant_scoped:
+            tenant = "tenant_id = %(forge_tenant)s"
+        identity = current_identity()
+        named = identity.system
+        if "audit" in self.resource.permissions and identity.user:
+            named = True
+        params["forge_topic"] = self.resource.topic
+        params["forge_named"] = named
         params["forge_limit"] = limit + 1
         sql = _AUDIT["log"].substitute(tenant=tenant, row=row)
         rows, more = self._run_page(conn, sql, params, limit, _AUDIT_SIZES)
-        shown = self.shown()
-        return [_entry(shown, values) for values in rows], more
+        types = self.shown()
+        return [_entry(types, values) for values in rows], more
 
     def _bounded(self, query: ListQuery, conn: Conn) -> ListQuery:
         """The result of `_with_related_filters`. Raises BadRequest F650 for a slow filter.
@@ -324,9 +350,10 @@ class ReadActions(BaseActions[R]):
 
     def _rows(self, results: Rows) -> List[R]:
         """Rows of the results of `query.statement`."""
-        hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
+        hidden = self.hidden()
         if not hidden and self._attributes:
-            return make_rows(cast("type[R]", row), self._attributes, results)
+            return make_rows(cast("type[R]", self.resource.row), self._attributes, results)
+        width = len(self.resource.columns)
         return [self._row(values[:width], hidden) for values in results]
 
     def _numbered(self, query: ListQuery, results: Rows, conn: Conn) -> Page[R]:
@@ -337,7 +364,9 @@ class ReadActions(BaseActions[R]):
 
     def _counted(self, page: Page[R], query: ListQuery, results: Rows, conn: Conn) -> Page[R]:
         """Return the page with its total: the number of rows, or an estimate if there are many."""
-        total = results[0][-1] if results else 0
+        if not results:
+            return page._replace(total=0)
+        total = results[0][-1]
         if total <= queries.MAX_COUNT:
             return page._replace(total=total)
         # SAFETY: the estimate comes from the rows of all tenants. With conditions, a client could
@@ -374,38 +403,46 @@ class ReadActions(BaseActions[R]):
         """Log and return how to add the index of the first shape, "" if an index serves one."""
         indexes = self._run(None, lists.INDEXES, {"table": self.resource.table})
         missing = [shape.missing_index(indexes) for shape in shapes]
-        hint = f"add {missing[0]} to the schema of {self.resource.name}" if all(missing) else ""
-        if hint:
-            log.warning("no index serves a list of %s; hint: %s", self.resource.topic, hint)
+        if not all(missing):
+            return ""
+        hint = f"add {missing[0]} to the schema of {self.resource.name}"
+        log.warning("no index serves a list of %s; hint: %s", self.resource.topic, hint)
         return hint
 
     def _is_large(self, query: ListQuery, conn: Conn) -> bool:
         """Return whether a list has conditions, or is of a tenant, and its table is large."""
         if not query.filters and not query.q and not self.resource.tenant_scoped:
             return False
-        if (now := time.monotonic()) >= self._size_due:
+        now = time.monotonic()
+        if now >= self._size_due:
             ((self._size,),) = self._run(conn, _SIZE, {"table": self.resource.table})
             self._size_due = now + 60.0
         return self._size >= LARGE
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[List[R]]:
         cursors = lists.Cursors(self.resource, query, self.tenant(), self.registry.secret)
-        at, more = None, True
-        while more:
+        at = None
+        while True:
             results, more = self._read(query, at, conn)
             # PERF: the database reads all rows of a batch to add their sizes, also those cut off.
             query = replace(query, limit=min(BATCH, 2 * len(results)))
             yield self._rows(results)
-            at = cursors.at(results[-1]) if more else None
+            if not more:
+                return
+            at = cursors.at(results[-1])
 
     def _related(self, relation: Relation, rows: Sequence[R], conn: Conn) -> dict[Any, Any]:
         target = self.registry.actions[relation.target]
         target.allow("read")
-        links = {self.key_of(row): self.key_of(row) for row in rows}
-        if relation.kind == "belongs_to":
-            links = {self.key_of(row): getattr(row, relation.column) for row in rows}
+        links = {}
+        for row in rows:
+            key = link = self.key_of(row)
+            if relation.kind == "belongs_to":
+                link = getattr(row, relation.column)
+            links[key] = link
         related: dict[Any, List[Any]] = defaultdict(list)
-        if keys := [key for key in dict.fromkeys(links.values()) if key is not None]:
+        keys = [link for link in dict.fromkeys(links.values()) if link is not None]
+        if keys:
             sql = lists.related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
             most = lists.MOST_RELATED * len(keys)
@@ -420,18 +457,24 @@ class ReadActions(BaseActions[R]):
 
     def _is_hidden(self, relation: Relation) -> bool:
         """Whether the current identity may not see the foreign key of the relation."""
-        holder = self if relation.kind == "belongs_to" else self.registry.actions[relation.target]
-        return not relation.join and relation.column in holder.hidden()
+        if relation.join:
+            return False
+        if relation.kind == "belongs_to":
+            return relation.column in self.hidden()
+        return relation.column in self.registry.actions[relation.target].hidden()
 
 
-def _entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
+def _entry(types: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
     """An entry of the statement `log`.
 
-    shown: the fields that it may name, with their types.
+    types: of the fields that it may name.
     """
-    *entry, changes, reason, name, email = values  # in the order of the statement
-    named = {n: [_plain(shown[n], v) for v in pair] for n, pair in changes.items() if n in shown}
-    return AuditEntry(*(*entry, named, reason, name, email))
+    entry = AuditEntry(*values)  # in the order of the statement
+    visible = {}
+    for name, pair in entry.changes.items():
+        if name in types:
+            visible[name] = [_plain(types[name], value) for value in pair]
+    return replace(entry, changes=visible)
 
 
 def _plain(kind: str, value: Any) -> Any:
@@ -440,7 +483,9 @@ def _plain(kind: str, value: Any) -> Any:
     PostgreSQL omits the last zeros of a second, and jsonb the exponent of a number. A value from a
     time when the field had another type stays unchanged.
     """
+    if kind not in _SPELLED:
+        return value
     try:
-        return _SPELLED[kind](TYPES[kind].read(value)) if kind in _SPELLED else value
+        return _SPELLED[kind](TYPES[kind].read(value))
     except ValueError:
         return value
