@@ -39,25 +39,32 @@ _COMMENT = lazy_pattern(r"\n*^--.*", re.MULTILINE)
 
 def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
     """Return the names of the columns that the current identity may not see."""
-    guarded, identity = [c for c in resource.columns if c.visible_to], current_identity()
+    identity = current_identity()
+    guarded = [c for c in resource.columns if c.visible_to]
     return frozenset(c.name for c in guarded if not identity.has_one_of(c.visible_to))
 
 
 def _plain_attributes(resource: Resource[Any]) -> tuple[str, ...]:
     """The attributes of a row class that is a plain dataclass of the columns; else ()."""
     row: Any = resource.row
+    if not is_dataclass(row) or hasattr(row, "__post_init__"):
+        return ()
     names = tuple(c.attribute or c.name for c in resource.columns)
-    plain = is_dataclass(row) and not hasattr(row, "__post_init__")
-    return names if plain and tuple(f.name for f in fields(row)) == names else ()
+    if tuple(field.name for field in fields(row)) != names:
+        return ()
+    return names
 
 
 def _size_of(name: str, kind: str, options: Mapping[str, Any]) -> str:
     """SQL of the size of a value, "" if it is short. kind, options: as in `rules_of`."""
     if kind in ("json", "array"):
         return f"octet_length({quote(name)}::text)"
-    is_unlimited = kind in ("string", "text") and not options.get("max_len")
-    is_long = is_unlimited or kind != "many" and options.get("max_len", 0) > _SHORT
-    return f"octet_length({quote(name)})" if is_long else ""
+    max_len = options.get("max_len", 0)
+    is_unlimited = kind in ("string", "text") and not max_len
+    is_long = kind != "many" and max_len > _SHORT
+    if is_unlimited or is_long:
+        return f"octet_length({quote(name)})"
+    return ""
 
 
 class Limits(NamedTuple):
@@ -102,7 +109,8 @@ class BaseActions(Generic[R]):
         self._open = not (self._hides or self.resource.permissions)
         self._attributes = _plain_attributes(self.resource)
         rules = rules_of(self.resource.check)
-        self._sizes = tuple(filter(None, (_size_of(name, *rule) for name, rule in rules.items())))
+        sizes = [_size_of(name, *rule) for name, rule in rules.items()]
+        self._sizes = [size for size in sizes if size]
         # The columns that the server sets, including a key that it creates.
         self.served = frozenset(c.name for c in self.resource.columns if c.name not in rules)
         self._advised: set[object] = set()  # the shapes of which a warning is logged
@@ -129,8 +137,10 @@ class BaseActions(Generic[R]):
             require()
             operation = "read"
         roles = resource.roles(operation)
-        permission = f"{resource.topic}: {operation}"
-        identity = current_identity() if roles is None else require_one_of(roles, permission)
+        if roles is None:
+            identity = current_identity()
+        else:
+            identity = require_one_of(roles, f"{resource.topic}: {operation}")
         self.tenant()
         return identity
 
@@ -155,7 +165,9 @@ class BaseActions(Generic[R]):
 
     def hidden(self) -> frozenset[str]:
         """Return the names of the columns that the current identity may not see."""
-        return hidden_columns(self.resource) if self._hides else frozenset()
+        if not self._hides:
+            return frozenset()
+        return hidden_columns(self.resource)
 
     def _may_read(self) -> bool:
         """Whether the current identity has the permission "read"."""
@@ -169,7 +181,9 @@ class BaseActions(Generic[R]):
 
         An identity that may write but not read gets the key and the version.
         """
-        return self.resource.to_json(row) if self._open else self._to_json([row])[0]
+        if self._open:
+            return self.resource.to_json(row)
+        return self._to_json([row])[0]
 
     def _to_json(self, rows: Iterable[R]) -> list[dict[str, Any]]:
         objects = [*map(self.resource.to_json, rows)]
@@ -206,8 +220,10 @@ class BaseActions(Generic[R]):
             return self.resource.title
         hidden = self.hidden()
         lines = [c.name for c in self.resource.columns if c.type in LINES and c.name not in hidden]
-        usual = [name for name in ("name", "title", "label", "number") if name in lines]
-        return next((f"{{{name}}}" for name in (*usual, *lines)), "")
+        for name in ("name", "title", "label", "number", *lines):
+            if name in lines:
+                return f"{{{name}}}"
+        return ""
 
     def _row(self, values: Sequence[Any], hidden: frozenset[str] | None = None) -> R:
         """The row of the resource's columns as selected.
@@ -215,7 +231,8 @@ class BaseActions(Generic[R]):
         hidden: names of columns to set to None; by default those hidden from the current identity.
         """
         if self._hides:
-            hidden = self.hidden() if hidden is None else hidden
+            if hidden is None:
+                hidden = self.hidden()
             pairs = zip(self.resource.columns, values, strict=True)
             values = [None if column.name in hidden else value for column, value in pairs]
         row: R = self.resource.row(*values)
@@ -255,8 +272,8 @@ class BaseActions(Generic[R]):
         """
         tenant = self.tenant() or current_identity().tenant
         if write:  # never repeated, because its effects are unknown
-            own = conn or self._database.connection()
-            return db.query(own, sql, params, into, tenant, True)
+            connection = conn or self._database.connection()
+            return db.query(connection, sql, params, into, tenant, True)
         return self._retry(conn, db.query, sql, params, into, tenant, False, write=False)
 
     def _run(self, conn: Conn, sql: str, params: Params, *, write: bool = False) -> Rows:
@@ -279,11 +296,13 @@ class BaseActions(Generic[R]):
             is only one: the database adds up the sizes before it sends rows.
         sizes: SQL of the sizes of columns that may be long; by default those of this resource.
         """
-        sizes = self._sizes if sizes is None else sizes
+        if sizes is None:
+            sizes = self._sizes
         if not sizes:
             rows = self._run(conn, sql, params)
             return rows[:limit], len(rows) > limit
-        most, added = self.limits.response, "+".join(f"coalesce({size}, 0)" for size in sizes)
+        most = self.limits.response
+        added = "+".join(f"coalesce({size}, 0)" for size in sizes)
         page = f"with forge_page as materialized (\n{sql}\n)\nselect"
         total = f"select count(*), coalesce(sum({added}), 0) as forge_bytes from forge_page"
         fits = f"({total}) forge_sum left join forge_page on forge_bytes <= {most:d}"
@@ -298,7 +317,8 @@ class BaseActions(Generic[R]):
             from forge_page window forge_rows as (rows unbounded preceding)
         ) forge_sized where forge_row = 1 or forge_size <= {most:d}"""
         rows = self._run(conn, sized, params)[:limit]
-        return [row[:-3] for row in rows], any(row[-3] > len(rows) for row in rows[:1])
+        has_more = bool(rows) and rows[0][-3] > len(rows)
+        return [row[:-3] for row in rows], has_more
 
     def _retry(self, conn: Conn, work: Callable[..., T], *args: Any, write: bool = True) -> T:
         """Return the result of `work` with `conn`, or with this thread's own connection.
@@ -307,16 +327,17 @@ class BaseActions(Generic[R]):
         lost, a write twice if it conflicted with another (F406). A read that fails on a standby is
         repeated elsewhere. Work of several statements must be one transaction.
         """
-        code, tries = ("F406", 2) if write else ("F405", 1)
+        code = "F406" if write else "F405"
+        tries = 2 if write else 1
         replica: db.Replica | None = None
         while True:
             if write or conn is not None:
-                own = conn or self._database.connection()
+                connection = conn or self._database.connection()
             else:
-                own, replica = self._database.reader()
-            again = tries > 0 and conn is None and db.is_idle(own)
+                connection, replica = self._database.reader()
+            again = tries > 0 and conn is None and db.is_idle(connection)
             try:
-                return work(own, *args)
+                return work(connection, *args)
             except (Unavailable, DatabaseError) as err:
                 if replica is not None and err.code not in ("F407", "F642", "F656"):
                     if isinstance(err, Unavailable):
@@ -337,7 +358,9 @@ def scope(resource: Resource[Any], source: str, *, live: bool = True) -> list[st
     live: exclude rows that are marked as deleted.
     """
     prefix = source and source + "."
-    conditions = [f'{prefix}"tenant_id" = %(forge_tenant)s'] if resource.tenant_scoped else []
+    conditions = []
+    if resource.tenant_scoped:
+        conditions.append(f'{prefix}"tenant_id" = %(forge_tenant)s')
     if resource.soft_delete and live:
         conditions.append(f'{prefix}"deleted_at" is null')
     return conditions

@@ -258,14 +258,17 @@ class Check:
         Otherwise PostgreSQL checks it when the row is written.
         """
         wrong = {error.pointer for error in self.errors}
-        known = all(name in self.values and pointer(name) not in wrong for name in fields)
-        if known and evaluate(condition, self.values) is False:
+        for name in fields:
+            if name not in self.values or pointer(name) in wrong:
+                return
+        if evaluate(condition, self.values) is False:
             for name in fields:
                 self.error(name, "condition", text(message))
 
     def unknown(self) -> None:
         """Reject the fields of the data that were not read; it names at most a hundred."""
-        for name in [n for n in self.data if n not in self._seen][:100]:
+        unknown = [name for name in self.data if name not in self._seen]
+        for name in unknown[:100]:
             self.error(str(name), "unknown", text("is not a field of this resource"))
 
     def result(self) -> dict[str, Any]:
@@ -292,7 +295,9 @@ class Check:
                 self.error(name, "type", str(err))
                 return None
         elif required:
-            message = text("must not be empty (null)") if name in self.data else text("is required")
+            message = text("is required")
+            if name in self.data:
+                message = text("must not be empty (null)")
             self.error(name, "required", message)
         self.values[name] = value
         return value
@@ -327,9 +332,11 @@ class Check:
         self._range(name, value, limit_of(type, min), limit_of(type, max))
 
     def _range(self, name: str, value: Any, low: Any, high: Any) -> None:
-        if value is not None and low is not None and value < low:
+        if value is None:
+            return
+        if low is not None and value < low:
             self.error(name, "too_small", text("must be at least {min}", min=to_text(low)))
-        elif value is not None and high is not None and value > high:
+        elif high is not None and value > high:
             self.error(name, "too_large", text("must be at most {max}", max=to_text(high)))
 
 
@@ -344,7 +351,7 @@ class _Rules:
 
     def _note(self, kind: str, name: object = None, *_: object, **rules: Any) -> None:
         if isinstance(name, str):  # not `unknown()`, nor a condition about several fields
-            self.rules[name] = kind, rules
+            self.rules[name] = (kind, rules)
 
 
 def rules_of(check: Callable[[Check], None]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
@@ -362,5 +369,7 @@ def fits(value: Decimal, digits: int, scale: int) -> bool:
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or abs(exponent) > _EXPONENT:
         return False  # more than PostgreSQL reads, even if they are zeros
-    small = not value or value.adjusted() < digits - scale
-    return small and value == value.quantize(Decimal(1).scaleb(-scale), context=EXACT)
+    if value and value.adjusted() >= digits - scale:
+        return False
+    smallest = Decimal(1).scaleb(-scale)
+    return value == value.quantize(smallest, context=EXACT)

@@ -40,7 +40,9 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     match node:
         case ast.Name(name):
             value = values[name]
-            return Decimal(repr(value)) if isinstance(value, float) else value
+            if isinstance(value, float):
+                return Decimal(repr(value))
+            return value
         case ast.Constant(float(value)):
             return Decimal(repr(value))
         case ast.Constant(value):
@@ -51,18 +53,23 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
             value = _value(operand, values)
             if value is None:
                 return None
-            return not value if isinstance(sign, ast.Not) else -value
+            if isinstance(sign, ast.Not):
+                return not value
+            return -value
         case ast.BinOp(left, sign, right):
             return _apply(sign, _value(left, values), _value(right, values))
         case ast.BoolOp(word, parts):
-            return _join([_value(part, values) for part in parts], isinstance(word, ast.Or))
+            results = [_value(part, values) for part in parts]
+            return _join(results, isinstance(word, ast.Or))
         case ast.Call(_, [argument]):
             text = _value(argument, values)
-            return None if text is None else len(text)
+            if text is None:
+                return None
+            return len(text)
         case ast.Compare(first, signs, others):
             operands = [_value(part, values) for part in (first, *others)]
-            pairs = zip(signs, operands, operands[1:])
-            return _join([_apply(*pair) for pair in pairs], False)
+            comparisons = zip(signs, operands, operands[1:])
+            return _join([_apply(*comparison) for comparison in comparisons], False)
     raise TypeError(ast.dump(node))
 
 
@@ -70,13 +77,19 @@ def _apply(sign: ast.AST, left: Any, right: Any) -> Any:
     if isinstance(sign, ast.Is | ast.IsNot):
         return (left is None) == isinstance(sign, ast.Is)
     if isinstance(sign, ast.In | ast.NotIn):
-        found = _join([_apply(ast.Eq(), left, item) for item in right], True)
-        return found if found is None else found == isinstance(sign, ast.In)
-    return None if left is None or right is None else _OPERATORS[type(sign)](left, right)
+        is_in = _join([_apply(ast.Eq(), left, item) for item in right], True)
+        if is_in is None:
+            return None
+        return is_in == isinstance(sign, ast.In)
+    if left is None or right is None:
+        return None
+    return _OPERATORS[type(sign)](left, right)
 
 
 def _join(results: list[Any], decisive: bool) -> bool | None:
     """Return the conjunction of results, or their disjunction if one that is true decides it."""
     if decisive in results:
         return decisive
-    return None if None in results else not decisive
+    if None in results:
+        return None
+    return not decisive

@@ -53,11 +53,15 @@ class IdempotentActions(RuledActions[R]):
         another request with the same key is in progress.
         """
         identity = self.allow(operation) if operation else current_identity()
-        caller = (identity.user,) if identity.user else ("", client)
-        scope = (*caller, str(self.tenant() or ""), self.resource.topic, operation)
+        scope = [identity.user]
+        if not identity.user:
+            scope.append(client)
+        scope += [str(self.tenant() or ""), self.resource.topic, operation]
+        if path:
+            scope.append(path)
         # A repetition must not return columns that the identity may no longer see.
         hash = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
-        params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": hash}
+        params = {"scope": json.dumps(scope), "key": key, "hash": hash}
         conn = None if repeatable else self.connection()
         return self._retry(conn, _once, params, run)
 

@@ -400,7 +400,8 @@ def _is_walked(query: ListQuery, order: Order) -> bool:
 
 def _last_row(query: ListQuery) -> int:
     """The number of the last row of the page."""
-    return (query.page or 1) * query.limit
+    page = query.page or 1
+    return page * query.limit
 
 
 def _found(resource: Resource[Any], query: ListQuery, at: Position | None, params: Params) -> str:

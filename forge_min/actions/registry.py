@@ -54,7 +54,8 @@ class Registry:
     def add(self, actions: type[A]) -> A:
         """Create the actions of a resource, and register them by the topic of the resource."""
         instance = actions(self.database)
-        instance.registry, instance.limits = self, self._limits
+        instance.registry = self
+        instance.limits = self._limits
         self.actions[instance.resource.topic] = instance
         return instance
 
@@ -66,13 +67,14 @@ class Registry:
         For a resource that belongs to no tenant, relations of a tenant's rows are left out: actions
         see the rows of one tenant only, so the database applies the effects.
         """
-        return [
-            (actions, relation)
-            for actions in self.actions.values()
-            if resource.tenant_scoped or not actions.resource.tenant_scoped
-            for relation in actions.resource.relations
-            if relation.target == resource.topic and relation.on_delete != "restrict"
-        ]
+        referencing = []
+        for actions in self.actions.values():
+            if actions.resource.tenant_scoped and not resource.tenant_scoped:
+                continue
+            for relation in actions.resource.relations:
+                if relation.target == resource.topic and relation.on_delete != "restrict":
+                    referencing.append((actions, relation))
+        return referencing
 
     def add_workers(self, workers: Iterable[type[Any]]) -> None:
         """Register worker classes by their `kind`.
@@ -93,15 +95,14 @@ class Registry:
         Raises ForgeError F702 if no worker class has the kind of a hook, F719 if the arguments of
         that class are not those of a hook.
         """
-        known = self.declared()
+        kinds = self.declared()
         for topic, actions in self.actions.items():
-            r = actions.resource
-            bound: dict[str, Any] = {
-                name: tuple(_bound(topic, hook, known, max_attempts) for hook in getattr(r, name))
-                for name in ("after_create", "after_update", "after_delete")
-            }
+            bound: dict[str, Any] = {}
+            for name in ("after_create", "after_update", "after_delete"):
+                hooks = getattr(actions.resource, name)
+                bound[name] = tuple(_bound(topic, hook, kinds, max_attempts) for hook in hooks)
             # Set on the instance: other applications use the generated class too.
-            vars(actions)["resource"] = r._replace(**bound)
+            vars(actions)["resource"] = actions.resource._replace(**bound)
 
     def declared(self) -> dict[str, jobs.Kind]:
         """Return the kinds that the worker classes declare, without creating instances."""
@@ -115,29 +116,36 @@ class Registry:
         Raises ForgeError F703 for an unknown dependency, F717 for arguments of a type that JSON
         cannot express.
         """
-        return {kind: jobs.kind_of(self.fill(cls, 0)()) for kind, cls in self._workers.items()}
+        kinds = {}
+        for name, worker in self._workers.items():
+            create = self.fill(worker, 0)
+            kinds[name] = jobs.kind_of(create())
+        return kinds
 
     def fill(self, function: Callable[..., Any], positional: int) -> Callable[..., Any]:
         """Return `function` with all parameters after the first `positional` ones set by name.
 
         Raises ForgeError F703 for an unknown name, unless the parameter has a default.
         """
-        known: dict[str, object] = {**self.actions, **self.dependencies}
+        provided: dict[str, object] = {**self.actions, **self.dependencies}
         values = {}
-        for parameter in list(inspect.signature(function).parameters.values())[positional:]:
-            if parameter.name in known:
-                values[parameter.name] = known[parameter.name]
+        parameters = list(inspect.signature(function).parameters.values())
+        for parameter in parameters[positional:]:
+            if parameter.name in provided:
+                values[parameter.name] = provided[parameter.name]
             elif parameter.default is parameter.empty and parameter.kind is not _KEYWORDS:
                 raise ForgeError(
                     f"{function.__qualname__} needs {parameter.name}, which is not provided",
                     code="F703",
                     hint=f"call app.provide({parameter.name}=...), or use the topic of a resource",
                 )
-        return update_wrapper(partial(function, **values), function) if values else function
+        if not values:
+            return function
+        return update_wrapper(partial(function, **values), function)
 
 
-def _bound(topic: str, hook: JobHook, known: Mapping[str, jobs.Kind], max_attempts: int) -> JobHook:
-    kind = known.get(hook.kind)
+def _bound(topic: str, hook: JobHook, kinds: Mapping[str, jobs.Kind], max_attempts: int) -> JobHook:
+    kind = kinds.get(hook.kind)
     if kind is None:
         raise ForgeError(
             f"{topic} enqueues {hook.kind}, but no worker class has this kind",

@@ -8,8 +8,8 @@ from typing import Any, Generic
 
 from .. import db
 from ..errors import Conflict, FieldError, Invalid
-from ..i18n import text
 from .base import BaseActions, Conn, Params, Rows
+from .check import invalid
 from .resource import R
 
 _OPERATIONS = {"created": "create", "updated": "update"}  # of the states of an upsert
@@ -74,7 +74,7 @@ class RuledActions(BaseActions[R]):
             self.rule(changes, conn)
             errors = [error for change in changes for error in change.errors]
             if errors:
-                raise Invalid(errors, text("some values are not valid"))
+                raise invalid(errors)
 
     def _send(
         self,
@@ -96,11 +96,11 @@ class RuledActions(BaseActions[R]):
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
 
-        def send(own: db.Connection) -> Rows:
+        def send(connection: db.Connection) -> Rows:
             def check(rows: Rows) -> None:
-                self._apply_rule(changes(rows), own)
+                self._apply_rule(changes(rows), connection)
 
-            return db.run_checked(own, sql, params, tenant, check)
+            return db.run_checked(connection, sql, params, tenant, check)
 
         return self._retry(conn, send)
 
@@ -111,22 +111,27 @@ class RuledActions(BaseActions[R]):
         return [self._change_of("create", values, index.get(values[0])) for values in rows]
 
     def _upserts(self, indexes: Sequence[int], rows: Rows) -> list[RowChange[R]]:
-        return [
-            self._change_of(_OPERATIONS[state], values, index)
-            for index, (state, _, *values) in zip(indexes, rows)
-            if state in _OPERATIONS
-        ]
+        changes = []
+        for index, (state, _, *values) in zip(indexes, rows):
+            if state in _OPERATIONS:
+                changes.append(self._change_of(_OPERATIONS[state], values, index))
+        return changes
 
     def _changes_of_row(self, operation: str, rows: Rows) -> list[RowChange[R]]:
-        return [self._change_of(operation, rows[0][3:])] if is_written(rows) else []
+        if not is_written(rows):
+            return []
+        return [self._change_of(operation, rows[0][3:])]
 
     def _change_of(
         self, operation: str, values: Sequence[Any], index: int | None = None
     ) -> RowChange[R]:
         """values: of the row after the write, then of the row before it."""
-        is_new, width = operation in ("create", "restore"), len(self.resource.columns)
-        before = None if is_new else self._row(values[width:], _NOTHING)
-        after = None if operation == "delete" else self._row(values[:width], _NOTHING)
+        width = len(self.resource.columns)
+        before = after = None
+        if operation not in ("create", "restore"):
+            before = self._row(values[width:], _NOTHING)
+        if operation != "delete":
+            after = self._row(values[:width], _NOTHING)
         return RowChange(operation, before, after, index)
 
 

@@ -75,7 +75,8 @@ def _string(value: object) -> str:
 
 def _matching(pattern: re.Pattern[str], message: str, value: object) -> str:
     """A printable string that matches the pattern as a whole."""
-    if not (pattern.fullmatch(word := _string(value)) and word.isprintable()):
+    word = _string(value)
+    if not pattern.fullmatch(word) or not word.isprintable():
         raise ValueError(text(message))
     return word
 
@@ -94,7 +95,9 @@ def _whole(value: object, bits: int) -> int:
     # OpenAPI declares an integer, and 5.0 is one in JSON Schema (2020-12, section 6.1.1).
     # adjusted(), the decimal exponent, is a cheap bound before int().
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < bits:
-        value = int(value) if value == int(value) else value
+        number = int(value)
+        if value == number:
+            value = number
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(text("must be a whole number"))
     limit = 1 << (bits - 1)
@@ -105,9 +108,10 @@ def _whole(value: object, bits: int) -> int:
 
 def _decimal(value: object) -> Decimal:
     """An exact number: the JSON reader returns Decimal; a string must be as -12.50, no exponent."""
-    exact = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
-    if exact or isinstance(value, str) and _DECIMAL.fullmatch(value):
-        number = Decimal(value)  # type: ignore[arg-type]
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return Decimal(value)
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        number = Decimal(value)
         if number.is_finite():
             return number
     raise ValueError(text("must be a number, for example 12.50"))
@@ -115,11 +119,18 @@ def _decimal(value: object) -> Decimal:
 
 def _float(value: object) -> float:
     """A double: any number of JSON in its range. Minus zero becomes zero, as in jsonb."""
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        number = value if isinstance(value, int) else float(value)
-        if -_LARGEST <= number <= _LARGEST:  # False for NaN too
-            return float(number) + 0.0
-    raise ValueError(text("must be a number, for example 12.5"))
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        value = None
+    if value is None or not _is_double(value):
+        raise ValueError(text("must be a number, for example 12.5"))
+    return float(value) + 0.0
+
+
+def _is_double(value: int | float | Decimal) -> bool:
+    """Whether a number is in the range of a double; false for NaN."""
+    if not isinstance(value, int):
+        value = float(value)
+    return -_LARGEST <= value <= _LARGEST
 
 
 def _bool(value: object) -> bool:
@@ -211,9 +222,9 @@ def _random() -> bytes:
     except IndexError:
         # PERF: each call releases the GIL, which costs a switch of threads (benchmarks/http,
         # create).
-        many = os.urandom(_SIZE * 256)
-        _drawn.extend(many[start : start + _SIZE] for start in range(_SIZE, len(many), _SIZE))
-        return many[:_SIZE]
+        block = os.urandom(_SIZE * 256)
+        _drawn.extend(block[start : start + _SIZE] for start in range(_SIZE, len(block), _SIZE))
+        return block[:_SIZE]
 
 
 def _json(value: object, depth: int = JSON_DEPTH) -> Any:
@@ -223,13 +234,15 @@ def _json(value: object, depth: int = JSON_DEPTH) -> Any:
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, (int, float, Decimal)):
-        number = value if isinstance(value, int) else float(value)
-        if not -_LARGEST <= number <= _LARGEST:  # False for NaN too
+        if not _is_double(value):
             raise ValueError(text("must not contain numbers outside the range of a double"))
-        if isinstance(number, int):
-            return shortest_number(number)
-        # jsonb writes all digits, so this number is read back as a whole number.
-        return int(Decimal(repr(number))) if 1e16 <= abs(number) < 1e21 else number
+        if isinstance(value, int):
+            return shortest_number(value)
+        number = float(value)
+        if 1e16 <= abs(number) < 1e21:
+            # jsonb writes all digits, so this number is read back as a whole number.
+            return int(Decimal(repr(number)))
+        return number
     if not isinstance(value, (Mapping, list, tuple)):
         raise ValueError(text("must be a JSON value"))
     if depth == 0:
@@ -254,11 +267,17 @@ def _digits(value: object) -> int:
         return abs(int(short.partition("e")[2] or 0))
     if isinstance(value, dict):
         return sum(map(_digits, value.values()))
-    return sum(map(_digits, value)) if isinstance(value, list) else 0
+    if isinstance(value, list):
+        return sum(map(_digits, value))
+    return 0
 
 
 def _int_from_text(cell: str) -> object:
     return int(cell) if _INT.fullmatch(cell) else cell
+
+
+def _time_from_text(cell: str) -> object:
+    return f"{cell}:00" if len(cell) == len("08:30") else cell
 
 
 def _lines(of: str, cell: str) -> object:
@@ -294,7 +313,7 @@ TYPES: dict[str, ValueType] = {
     "bool": ValueType(_bool, lambda cell: {"true": True, "false": False}.get(cell, cell)),
     "datetime": ValueType(_datetime),
     "date": ValueType(_date),
-    "time": ValueType(_time, lambda cell: cell + ":00" * (len(cell) == 5)),
+    "time": ValueType(_time, _time_from_text),
     "duration": ValueType(_duration, temporal.clock_to_duration),
     "float": ValueType(_float, _json_from_text),
     "uuid": ValueType(_uuid),
@@ -330,7 +349,9 @@ def to_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, timedelta):
         return temporal.format_duration(value)
-    return format(value, "f") if isinstance(value, Decimal) else str(value)  # no exponent
+    if isinstance(value, Decimal):
+        return format(value, "f")  # no exponent
+    return str(value)
 
 
 def shown_text(value: object) -> str:
@@ -342,4 +363,6 @@ def shown_text(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, time):
         return str(value).removesuffix(":00")
-    return temporal.format_clock(value) if isinstance(value, timedelta) else to_text(value)
+    if isinstance(value, timedelta):
+        return temporal.format_clock(value)
+    return to_text(value)
