@@ -12,7 +12,7 @@ from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
 from .idempotency import IN_PROGRESS
 from .lists import INDEXES, LAST, MOST_RELATED, explain_page, explain_rows, shape_of
-from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MAX_WALKED, Filter, ListQuery
+from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MAX_WALKED, Filter, ListQuery, names_in
 from .registry import Registry
 from .resource import (
     ANYBODY,
@@ -36,6 +36,6 @@ __all__ = [
     "KeyChanges", "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_PAGE", "MAX_WALKED",
     "MOST_RELATED", "Page", "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort",
     "TOO_LARGE", "TYPES", "Transition", "Upserted", "explain_page", "explain_rows",
-    "format_duration", "iso_utc", "limit_of", "quote", "rules_of", "scope", "shape_of",
+    "format_duration", "iso_utc", "limit_of", "names_in", "quote", "rules_of", "scope", "shape_of",
     "shown_text", "to_text", "uuid7", "uuid_text",
 ]  # fmt: skip

@@ -64,7 +64,9 @@ class StreamReauthorizer(DatabaseThread):
         renew: Renew,
     ) -> None:
         super().__init__("stream-auth", self._round, None)
-        self.writer, self.heartbeat, self.admit = writer, heartbeat, admit
+        self.writer = writer
+        self.heartbeat = heartbeat
+        self.admit = admit
         self._renew = renew
         self._grants: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
 
@@ -90,8 +92,9 @@ class StreamReauthorizer(DatabaseThread):
             # SAFETY: a stream must not outlive a check that fails.
             log.exception("the identity of a stream could not be checked")
             return sse.close_frame("forbidden")
-        same = topics == grant.topics and identity.roles == grant.identity.roles
-        return b"" if same else sse.close_frame("changed")
+        if topics != grant.topics or identity.roles != grant.identity.roles:
+            return sse.close_frame("changed")
+        return b""
 
     def _round(self) -> None:
         self.rest(self.heartbeat)
@@ -100,7 +103,8 @@ class StreamReauthorizer(DatabaseThread):
             if self.stopping.is_set():
                 return
             if self.writer.alive(stream):
-                if not (frame := close_frame(grant)):
+                frame = close_frame(grant)
+                if not frame:
                     continue
                 self.writer.drop(stream, frame)
             del self._grants[stream]
@@ -109,7 +113,9 @@ class StreamReauthorizer(DatabaseThread):
 def client_key(request: Request) -> str:
     """Return the key of the per-user limit: the user, or the network of an anonymous user."""
     user = current_identity().user
-    return f"user {user}" if user else client_network(request)
+    if user:
+        return f"user {user}"
+    return client_network(request)
 
 
 def events_handler(
@@ -131,11 +137,13 @@ def events_handler(
     an unknown topic, the errors of `admit`, and those of Limiter.acquire. The lease is released
     when the stream ends, or by the handler if no stream begins.
     """
-    writer, heartbeat, admit = reauthorizer.writer, reauthorizer.heartbeat, reauthorizer.admit
+    heartbeat = max(1, round(reauthorizer.heartbeat))
 
     def handler(request: Request) -> Response:
-        names, format = _topics(request, topics), _format(request)
-        grant = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
+        names = _topics(request, topics)
+        format = _format(request)
+        granted = tuple((reauthorizer.admit(name), name) for name in names)
+        grant = StreamGrant(current_identity(), granted)
         if request.method == "HEAD":
             return Response(200, b"", HEADERS)
         try:
@@ -149,16 +157,19 @@ def events_handler(
             # Another server does not know it: assume that the client is still connected.
             connected = request.environ.get("forge.connected", lambda: True)
             for tenant, name in grant.topics:
-                opened.append(hub.subscribe(TopicKey(tenant, name, format), last, connected))
+                key = TopicKey(tenant, name, format)
+                opened.append(hub.subscribe(key, last, connected))
             # The reconnection time, and the interval by which a client notices a dead connection.
-            times = f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n"
+            times = f"retry: {random.randrange(*RETRY)}\n: heartbeat {heartbeat}\n\n"
             # If several topics need a refresh, one frame is enough.
-            first = times.encode() + b"".join(dict.fromkeys(item.first for item in opened))
+            frames = dict.fromkeys(item.first for item in opened)
+            first = times.encode() + b"".join(frames)
             subscriptions = [item.subscription for item in opened]
 
             def adopt(fd: int) -> None:
                 # If fd is -1 (the head could not be sent), adopt only releases.
-                reauthorizer.watch(writer.adopt(fd, subscriptions, lease, first), grant)
+                stream = reauthorizer.writer.adopt(fd, subscriptions, lease, first)
+                reauthorizer.watch(stream, grant)
 
             handover = request.environ.get("forge.stream")
             if handover is None:
@@ -174,14 +185,15 @@ def events_handler(
     return handler
 
 
-def _topics(request: Request, known: Container[str]) -> list[str]:
+def _topics(request: Request, topics: Container[str]) -> list[str]:
     names = list(dict.fromkeys(request.query.get("topic", ())))
     if not names:
         raise BadRequest(text("name a topic: /events?topic=..."))
     if len(names) > MAX_TOPICS:
         raise BadRequest(text("a stream has at most {max} topics", max=MAX_TOPICS))
-    if unknown := [name[:64] for name in names if name not in known]:
-        raise NotFound(text("topic not found: {names}", names=", ".join(map(repr, unknown))))
+    unknown = [repr(name[:64]) for name in names if name not in topics]
+    if unknown:
+        raise NotFound(text("topic not found: {names}", names=", ".join(unknown)))
     return names
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import SimpleNamespace as Item
 from typing import Any
@@ -52,26 +52,33 @@ def build_document(
     scoped: the topics of the resources that belong to a tenant.
     """
     paths: Json = {prefix + path: dict(item) for path, item in generated["paths"].items()}
-    schemes = {name: _TABLE["security"][name] for name in ("bearer", "session")[: 1 + sessions]}
+    schemes = {"bearer": _TABLE["security"]["bearer"]}
+    if sessions:
+        schemes["session"] = _TABLE["security"]["session"]
     security: list[Json] = [{name: []} for name in schemes]
-    limits = _headers(("RateLimit", "RateLimit-Policy")) if limited else {}
+    limits: Json = {}
+    if limited:
+        limits = _headers(("RateLimit", "RateLimit-Policy"))
     for item in paths.values():
-        methods = item.keys() - {"parameters"}
-        topics = {item[method]["operationId"].partition(".")[0] for method in methods}
-        item.update({method: _complete(item[method], security, limits) for method in methods})
+        topics = set()
+        for method in item.keys() - {"parameters"}:
+            topics.add(item[method]["operationId"].partition(".")[0])
+            item[method] = _complete(item[method], security, limits)
         if tenant_header and not topics.isdisjoint(scoped):
             parameter = {"name": tenant_header, **_TABLE["tenant"]["parameter"]}
             item["parameters"] = [*item.get("parameters", ()), parameter]
     for route in routes:
         path = route.pattern.replace("...}", "}")
         item = paths.setdefault(path, {})
-        if route.method.lower() not in item:
+        method = route.method.lower()
+        if method not in item:
             operation = _route_operation(route, security)
-            if path.startswith(prefix + "/"):
+            if path.startswith(f"{prefix}/"):
                 operation = _verb(operation, path, paths, security, limits)
-            item[route.method.lower()] = operation
-    operations = (o for item in paths.values() for name, o in item.items() if name != "parameters")
-    tags = {tag for operation in operations for tag in operation.get("tags", ())}
+            item[method] = operation
+    tags: set[str] = set()
+    for _, _, operation in _operations(paths):
+        tags.update(operation.get("tags", ()))
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -87,19 +94,28 @@ def build_document(
     }
 
 
+def _operations(paths: Json) -> Iterator[tuple[str, str, Json]]:
+    """The operations, each with its path and method."""
+    for path, item in paths.items():
+        for method, operation in item.items():
+            if method != "parameters":
+                yield path, method, operation
+
+
 def _complete(operation: Json, security: list[Json], limits: Json) -> Json:
     """Add the responses that every operation of the API may have, and its security schemes.
 
     An operation without a response 403 is open to anonymous clients.
     """
-    own = {
-        status: response | ({"headers": response.get("headers", {}) | limits} if limits else {})
-        for status, response in operation["responses"].items()
-    }
-    more = _RESPONSES.keys() - own.keys() - (set() if "requestBody" in operation else _WITH_BODY)
-    responses = own | {name: {"$ref": f"#/components/responses/{name}"} for name in sorted(more)}
-    allowed = security if "403" in own else [{}, *security]
-    return operation | {"responses": responses, "security": allowed}
+    responses = {}
+    for status, response in operation["responses"].items():
+        responses[status] = _with_headers(response, response.get("headers", {}) | limits)
+    if "403" not in responses:
+        security = [{}, *security]
+    for status in sorted(_RESPONSES.keys() - responses.keys()):
+        if "requestBody" in operation or status not in _WITH_BODY:
+            responses[status] = {"$ref": f"#/components/responses/{status}"}
+    return operation | {"responses": responses, "security": security}
 
 
 def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits: Json) -> Json:
@@ -108,19 +124,30 @@ def _verb(operation: Json, path: str, paths: Json, security: list[Json], limits:
     The operation of a route that is not a verb of a resource is only completed.
     """
     row_path = path.rpartition("/")[0]
-    row, rows = paths.get(row_path, {}), paths.get(row_path.rpartition("/")[0], {})
+    row = paths.get(row_path, {})
     if "patch" not in row:
         return _complete(operation, security, limits)
-    change = {name: row["patch"][name] for name in ("tags", "responses", "security")}
+    rows = paths.get(row_path.rpartition("/")[0], {})
     idempotency = rows.get("post", {}).get("parameters", [])
-    return operation | change | {"parameters": [*row["parameters"], *idempotency]}
+    for name in ("tags", "responses", "security"):
+        operation[name] = row["patch"][name]
+    operation["parameters"] = [*row["parameters"], *idempotency]
+    return operation
 
 
 def _problem(why: str, status: str, limits: Json) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
-    headers = limits | (_headers(["Retry-After"]) if status in _RETRY_LATER else {})
     response = {"description": why, "content": {"application/problem+json": {"schema": schema}}}
-    return response | ({"headers": headers} if headers else {})
+    headers = limits
+    if status in _RETRY_LATER:
+        headers = limits | _headers(["Retry-After"])
+    return _with_headers(response, headers)
+
+
+def _with_headers(response: Json, headers: Json) -> Json:
+    if not headers:
+        return response
+    return response | {"headers": headers}
 
 
 def _headers(names: Iterable[str]) -> Json:
@@ -131,11 +158,13 @@ def _route_operation(route: Route, security: list[Json]) -> Json:
     """The operation of a route: from its name, parameters and docstring, unless it is /events."""
     if route.name == "events":
         events = dict(_TABLE["events"])
-        problems = {name: _problem(why, name, {}) for name, why in events.pop("problems").items()}
-        return events | {"responses": events["responses"] | problems, "security": [{}, *security]}
-    summary = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
+        responses = dict(events["responses"])
+        for status, why in events.pop("problems").items():
+            responses[status] = _problem(why, status, {})
+        return events | {"responses": responses, "security": [{}, *security]}
+    summary = route.handler.__doc__ or route.name or route.pattern
     operation: Json = {
-        "summary": summary,
+        "summary": summary.strip().splitlines()[0],
         "responses": {"default": {"description": "See the summary"}},
     }
     if route.name:
@@ -166,7 +195,8 @@ def document_handlers(document: Json, *, tenant_in_path: bool = False) -> tuple[
 
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
-        language, headers = current_language(), [("Content-Type", "application/json")]
+        language = current_language()
+        headers = [("Content-Type", "application/json")]
         if LANGUAGES:
             headers += [("Vary", "Accept-Language"), ("Content-Language", language or "en")]
         of_tenants = tenant_in_path and not tenant_by_path(request)
@@ -185,60 +215,67 @@ def _translated(part: Any) -> Any:
         return [_translated(item) for item in part]
     if not isinstance(part, dict):
         return part
-    return {
-        name: _translated_text(value)
-        if name in ("title", "description") and isinstance(value, str)
-        else _translated(value)
-        for name, value in part.items()
-    }
+    translated = {}
+    for name, value in part.items():
+        if name in ("title", "description") and isinstance(value, str):
+            translated[name] = _translated_text(value)
+        else:
+            translated[name] = _translated(value)
+    return translated
 
 
 def _translated_text(value: str) -> str:
     """A label or help; `generate` adds a note to the help of a field that only some roles see."""
+    if not value.endswith(_HIDDEN):
+        return text(value.rstrip())
     words = value.removesuffix(_HIDDEN).rstrip()
-    return " ".join(filter(None, [text(words), text(_HIDDEN) if value.endswith(_HIDDEN) else ""]))
+    return f"{text(words)} {text(_HIDDEN)}".lstrip()
 
 
 def _page(document: Json) -> str:
     """The document as HTML: the operations by tag, with their parameters and responses."""
-    sections: dict[str, list[Item]] = {}
-    for path, item in document["paths"].items():
-        shared = item.get("parameters", ())
-        for method, operation in item.items():
-            if method != "parameters":
-                name = next(iter(operation.get("tags", ())), "Pages and routes")
-                shown = _operation(document["components"], method, path, operation, shared)
-                sections.setdefault(name, []).append(shown)
-    return docs_page.render(
-        title=document["info"]["title"],
-        sections=[Item(name=name, operations=shown) for name, shown in sections.items()],
-    )
+    paths = document["paths"]
+    sections: dict[str, Item] = {}
+    for path, method, operation in _operations(paths):
+        name = next(iter(operation.get("tags", ())), "Pages and routes")
+        section = sections.setdefault(name, Item(name=name, operations=[]))
+        parameters = [*paths[path].get("parameters", ()), *operation.get("parameters", ())]
+        item = Item(
+            method=method.upper(),
+            path=path,
+            summary=operation.get("summary", ""),
+            parameters=[_parameter(parameter) for parameter in parameters],
+            body=_example(document["components"], operation),
+            responses=_responses(document["components"], operation),
+        )
+        section.operations.append(item)
+    return docs_page.render(title=document["info"]["title"], sections=[*sections.values()])
 
 
-def _operation(
-    components: Json, method: str, path: str, operation: Json, parameters: Iterable[Json]
-) -> Item:
-    example, responses = "", []
-    if body := operation.get("requestBody"):
-        name = next(iter(body["content"].values()))["schema"]["$ref"].rpartition("/")[2]
-        schema = components["schemas"][name]
-        values = (schema.get("examples") or [dict.fromkeys(schema["properties"], "…")])[0]
-        example = json.dumps(values, indent=2, ensure_ascii=False)
+def _example(components: Json, operation: Json) -> str:
+    """The example of the body of a request as JSON, "" if it has no body."""
+    if "requestBody" not in operation:
+        return ""
+    content = next(iter(operation["requestBody"]["content"].values()))
+    name = content["schema"]["$ref"].rpartition("/")[2]
+    schema = components["schemas"][name]
+    examples = schema.get("examples") or [dict.fromkeys(schema["properties"], "…")]
+    return json.dumps(examples[0], indent=2, ensure_ascii=False)
+
+
+def _responses(components: Json, operation: Json) -> list[Item]:
+    responses = []
     for status, response in sorted(operation["responses"].items()):
-        response = components["responses"].get(status, {}) if "$ref" in response else response
+        if "$ref" in response:
+            response = components["responses"].get(status, {})
         responses.append(Item(status=status, description=response.get("description", "")))
-    return Item(
-        method=method.upper(),
-        path=path,
-        summary=operation.get("summary", ""),
-        parameters=[*map(_parameter, (*parameters, *operation.get("parameters", ())))],
-        body=example,
-        responses=responses,
-    )
+    return responses
 
 
 def _parameter(parameter: Json) -> Item:
     schema = parameter.get("schema", {})
-    kind = " ".join(str(schema[k]) for k in ("type", "format") if k in schema)
-    note = f"{parameter['in']}, {kind}" + (", required" if parameter.get("required") else "")
+    kind = " ".join(str(schema[name]) for name in ("type", "format") if name in schema)
+    note = f"{parameter['in']}, {kind}"
+    if parameter.get("required"):
+        note += ", required"
     return Item(name=parameter["name"], note=note, description=parameter.get("description", ""))

@@ -31,6 +31,7 @@ from ..actions import (
     Check,
     ListQuery,
     Page,
+    names_in,
 )
 from ..db import Connection
 from ..errors import (
@@ -48,6 +49,7 @@ from ..lazy import lazy_pattern
 
 # A strong tag of this API: the version, and a mark if the identity does not see every field.
 _TAG = lazy_pattern(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
+_NO_VERSION = -1  # matches no row
 TRIES = 10  # attempts of a change without a version, if other requests change the row too
 _APART = 0.005  # seconds, times the tries so far, so that two writers do not stay in step
 PATCHES = ("application/merge-patch+json", "application/json")  # content types of a PATCH
@@ -91,13 +93,21 @@ class ResourceAPI:
     def _listed(self, request: wsgi.Request, query: ListQuery, page: Page[Any]) -> wsgi.Response:
         """Return the response of a page. Raises BadRequest F646 if it is too large."""
         if query.page is None:
-            pagination, links = _cursors(page), _cursor_links(request, page)
+            pagination = _cursors(page)
+            links = _cursor_links(request, page)
         else:
-            pages = -(-(page.total or 0) // query.limit)
-            pagination = {"page": query.page, "per_page": query.limit}
-            pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
-            pagination["total_is_estimate"] = page.is_estimate
-            links = _page_links(request, query.page, min(pages, MAX_COUNT // query.limit))
+            total = page.total or 0
+            pages = -(-total // query.limit)
+            pagination = {
+                "page": query.page,
+                "per_page": query.limit,
+                "total": page.total,
+                "pages": pages,
+                "has_more": query.page < pages,
+                "total_is_estimate": page.is_estimate,
+            }
+            last_page = min(pages, MAX_COUNT // query.limit)
+            links = _page_links(request, query.page, last_page)
         data = self._actions.to_json_many(page.rows, query.include)
         body = wsgi.to_json({"data": data, "pagination": pagination})
         if len(page.rows) > 1 and len(body) > self._actions.limits.response:
@@ -107,18 +117,17 @@ class ResourceAPI:
     def get(self, request: wsgi.Request) -> wsgi.Response:
         """GET a row; 304 if the client has this version."""
         self._actions.allow("read")
-        names: tuple[str, ...] = ()
-        if include := request.query.get("include"):
-            names = ListQuery.parse(self._actions.resource, {"include": include}).include
+        names = names_in(request.query, "include")
         row = self._actions.get(self._key(request))
         etag = self._etag(row)
+        headers = [("ETag", etag)]
         if names:  # the version does not cover other rows
-            (shown,) = self._actions.to_json_many([row], names)
+            (item,) = self._actions.to_json_many([row], names)
         elif request.has_match(etag):
-            return wsgi.Response(304, b"", [("ETag", etag)])
+            return wsgi.Response(304, b"", headers)
         else:
-            shown = self._actions.to_json(row)
-        return wsgi.json_response(shown, headers=[("ETag", etag)])
+            item = self._actions.to_json(row)
+        return wsgi.json_response(item, headers=headers)
 
     def create(self, request: wsgi.Request) -> wsgi.Response:
         """POST a new row, at most once per Idempotency-Key: 201 with Location."""
@@ -128,18 +137,21 @@ class ResourceAPI:
         def run(conn: Connection | None) -> wsgi.Response:
             row = self._actions.create(data, conn=conn)
             key = quote(str(self._actions.key_of(row)), safe="")
-            headers = [("Location", f"{request.root}{self._path}/{key}"), ("ETag", self._etag(row))]
+            location = f"{request.root}{self._path}/{key}"
+            headers = [("Location", location), ("ETag", self._etag(row))]
             return wsgi.json_response(self._actions.to_json(row), 201, headers)
 
         return self._once(request, "create", run, repeatable=self._create_repeatable)
 
     def update(self, request: wsgi.Request) -> wsgi.Response:
         """PATCH a row: absent members stay, null clears, inside a field of type json too."""
-        return self._row_response(self._change("update", self._merge, request, _patch))
+        row = self._change("update", self._merge, request, _patch)
+        return self._row_response(row)
 
     def replace(self, request: wsgi.Request) -> wsgi.Response:
         """PUT a row: absent fields get their defaults."""
-        return self._row_response(self._change("update", self._actions.replace, request, _object))
+        row = self._change("update", self._actions.replace, request, _object)
+        return self._row_response(row)
 
     def delete(self, request: wsgi.Request) -> wsgi.Response:
         """DELETE a row: 204."""
@@ -176,7 +188,8 @@ class ResourceAPI:
     def aggregate(self, request: wsgi.Request) -> wsgi.Response:
         """GET values of groups of rows."""
         self._actions.allow("read")
-        return _groups(self._actions.aggregate(self._actions.aggregate_query(request.query)))
+        query = self._actions.aggregate_query(request.query)
+        return _groups(self._actions.aggregate(query))
 
     def report(self, request: wsgi.Request) -> wsgi.Response:
         """GET the groups of a report."""
@@ -224,8 +237,9 @@ class ResourceAPI:
             return response.status, [*response.headers], response.body
 
         digest = hashlib.sha256(request.body).hexdigest()
-        # The row and the verb, if any.
-        path = request.path.removeprefix(self._path) if request.params else ""
+        path = ""
+        if request.params:
+            path = request.path.removeprefix(self._path)  # the row and the verb
         client = wsgi.client_network(request)
         status, headers, body, replayed = self._actions.once(
             key, digest, parts, operation=operation, path=path, client=client, repeatable=repeatable
@@ -260,16 +274,18 @@ class ResourceAPI:
         self._actions.allow(operation)
         key = self._key(request)
         data = [self._without_unchanged(request, key, read(request)) for read in readers]
-        for tried in range(TRIES):
+        for attempt in range(TRIES):
             version = self._version(request, key)
             try:
                 return action(key, *data, version=version)
             except StaleVersion:
                 # Another request wrote between the reading and the writing of a merge.
                 named = request.header("If-Match") and version != ANY_VERSION
-                if named or version == -1 or tried == TRIES - 1 or not self._change_repeatable:
+                repeatable = self._change_repeatable and attempt < TRIES - 1
+                if named or version == _NO_VERSION or not repeatable:
                     raise
-                time.sleep(random.uniform(0, _APART * tried))  # so that they do not conflict again
+                # Wait, so that they do not conflict again.
+                time.sleep(random.uniform(0, _APART * attempt))
         raise AssertionError("the last try returns or raises")
 
     def _without_unchanged(
@@ -289,14 +305,17 @@ class ResourceAPI:
             row = self._actions.get(key)
         except (Forbidden, Unauthenticated):
             return data  # rejected by the action, so that a guess reveals no hidden value
-        now = self._actions.to_json(row)
-        message = text("is set by the server and cannot be changed")
-        wrong = [name for name in set_by_server if name not in now or data[name] != now[name]]
+        present = self._actions.to_json(row)
+        changed = [n for n in set_by_server if n not in present or data[n] != present[n]]
         # With an old If-Match the action raises StaleVersion.
-        if wrong and self._version(request, key) in (None, ANY_VERSION, row.version):
-            raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
-        same = {name for name in refused.intersection(data, now) if _is_same(data[name], now[name])}
-        return {name: data[name] for name in data if name not in set_by_server and name not in same}
+        if changed and self._version(request, key) in (None, ANY_VERSION, row.version):
+            message = text("is set by the server and cannot be changed")
+            raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in changed])
+        omitted = set(set_by_server)
+        for name in refused.intersection(data, present):
+            if _is_same(data[name], present[name]):
+                omitted.add(name)
+        return {name: value for name, value in data.items() if name not in omitted}
 
     def _merge(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
         """Update the row, each object for a json column merged into the column's value.
@@ -310,10 +329,14 @@ class ResourceAPI:
         row = None
         with suppress(Forbidden, Unauthenticated):
             row = self._actions.get(key)
-            any_version = version in (None, ANY_VERSION)
-            version = row.version if any_version or version == row.version else -1
-        stored = {c.name: getattr(row, c.attribute or c.name, None) for c in inside}
-        data = data | {name: merge_patch(value, data[name]) for name, value in stored.items()}
+            if version not in (None, ANY_VERSION, row.version):
+                version = _NO_VERSION
+            else:
+                version = row.version
+        data = dict(data)
+        for column in inside:
+            value = getattr(row, column.attribute or column.name, None)
+            data[column.name] = merge_patch(value, data[column.name])
         return self._actions.update(key, data, version=version)
 
     def _row_response(self, row: Any) -> wsgi.Response:
@@ -323,7 +346,8 @@ class ResourceAPI:
         hidden = self._actions.hidden()
         if not hidden:
             return f'"{row.version}"'
-        return f'"{row.version}.{crc32(",".join(sorted(hidden)).encode()):08x}"'
+        names = ",".join(sorted(hidden))
+        return f'"{row.version}.{crc32(names.encode()):08x}"'
 
     def _key(self, request: wsgi.Request) -> Any:
         return self._actions.read_key(request.params["id"])
@@ -331,44 +355,55 @@ class ResourceAPI:
     def _version(self, request: wsgi.Request, key: Any) -> int | None:
         """Return the version that If-Match or If-None-Match requires, None without either header.
 
-        ANY_VERSION is for `*`. -1 matches no row: it is for a weak or foreign tag, and for several
-        tags of which none is the row's.
+        ANY_VERSION is for `*`, _NO_VERSION for a weak or foreign tag, and for several tags of which
+        none is the row's.
         """
-        header, other = request.header("If-Match"), request.header("If-None-Match")
-        if header is None and other is not None:
-            return self._other_version(key, other)
+        header = request.header("If-Match")
         if header is None:
-            return None
+            return self._other_version(request, key)
         if header.strip() == "*":
             return ANY_VERSION  # RFC 9110 section 13.1.1
-        named = {int(number) for number in _TAG.findall(header)}
-        if len(named) < 2:
-            return named.pop() if named else -1
-        now = self._present(key)
-        return now if now in named else -1
+        versions = {int(number) for number in _TAG.findall(header)}
+        if len(versions) == 1:
+            return versions.pop()
+        if versions:
+            present = self._present(key)
+            if present in versions:
+                return present
+        return _NO_VERSION
 
-    def _other_version(self, key: Any, header: str) -> int | None:
+    def _other_version(self, request: wsgi.Request, key: Any) -> int | None:
         """The same for If-None-Match (RFC 9110 section 13.1.2), which names versions to reject."""
-        named = {int(number) for number in _TAG.findall(header.replace("W/", ""))}
-        if header == "*" or named and (now := self._present(key)) in named:
-            return -1  # the row exists, or cannot be changed
+        header = request.header("If-None-Match") or ""
+        if header == "*":
+            return _NO_VERSION  # the row exists, or cannot be changed
+        versions = {int(number) for number in _TAG.findall(header.replace("W/", ""))}
+        if not versions:
+            return None
+        present = self._present(key)
+        if present in versions:
+            return _NO_VERSION
         # Versions only grow: if the rejected ones are older, any present version is fine.
-        return (ANY_VERSION if max(named) < now else now) if named else None
+        if max(versions) < present:
+            return ANY_VERSION
+        return present
 
     def _present(self, key: Any) -> int:
         """Return the version of a row, also of a deleted one, which may be restored.
 
-        Returns -1 if the row does not exist: the action then raises the error to show.
+        Returns _NO_VERSION if the row does not exist: the action then raises the error to show.
         """
         try:
             return int(self._actions.public(key, live=False).version)
         except NotFound:
-            return -1
+            return _NO_VERSION
 
 
 def _groups(groups: Iterable[dict[str, Any]]) -> wsgi.Response:
-    for group in groups:  # times as in rows
-        group |= {name: iso_utc(v) for name, v in group.items() if isinstance(v, datetime)}
+    for group in groups:
+        for name, value in group.items():
+            if isinstance(value, datetime):
+                group[name] = iso_utc(value)  # as in rows
     return wsgi.json_response({"items": groups})
 
 
@@ -403,7 +438,9 @@ def _links(request: wsgi.Request, name: str, values: Mapping[str, object]) -> ws
     """
     start = f"<{request.root}{quote(request.path)}?{_without(request, name)}{name}="
     links = [f'{start}{value}>; rel="{rel}"' for rel, value in values.items() if value is not None]
-    return [("Link", ", ".join(links))] if links else []
+    if not links:
+        return []
+    return [("Link", ", ".join(links))]
 
 
 def _without(request: wsgi.Request, name: str) -> str:
@@ -413,7 +450,9 @@ def _without(request: wsgi.Request, name: str) -> str:
         # PERF: the same text as below; to encode it takes 9 µs of a page (benchmarks/http, list).
         return "".join(f"{pair}&" for pair in line.split("&") if not pair.startswith(f"{name}="))
     others = {key: values for key, values in request.query.items() if key != name}
-    return f"{urlencode(others, doseq=True)}&" if others else ""
+    if not others:
+        return ""
+    return f"{urlencode(others, doseq=True)}&"
 
 
 def merge_patch(value: object, patch: object, depth: int = JSON_DEPTH) -> object:
