@@ -19,7 +19,7 @@ from ..auth import current_identity, require
 from ..errors import Conflict, DomainError, FieldError, Forbidden
 from ..i18n import text
 from . import statement
-from .base import Conn, Rows, scope, this_row
+from .base import Conn, scope, this_row
 from .check import Check, KeyChanges, Operation, invalid
 from .reader import ReadActions
 from .resource import R, Relation, Transition, quote
@@ -235,7 +235,7 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         """Return the transitions of a row that the current identity may perform now."""
         transitions = self.resource.transitions
         columns = self.resource.by_name
-        excluded: Rows = []
+        excluded = []
         if any(transition.not_by for transition in transitions):
             params = _key(self.key_of(row))
             params["forge_actor"] = current_identity().user
@@ -318,9 +318,9 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         """
         lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
         self._run(conn, f"{lock} for update", _key(id), write=True)
-        deleted: list[AnyRow] = [(self, id)]
+        deleted = [(self, id)]
         seen = set(deleted)
-        cleared: list[tuple[AnyRow, str]] = []
+        cleared = []
         for actions, key in deleted:  # grows in the loop: a chain may be longer than Python's stack
             for referring, relation in self.registry.referencing_relations(actions.resource):
                 for referring_key in referring._referring(relation, key, conn):

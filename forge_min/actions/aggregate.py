@@ -6,10 +6,9 @@ only chooses one of those that aggregatable columns offer; values are parameters
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..errors import BadRequest
@@ -20,7 +19,7 @@ from . import query as queries
 from .base import load_frames
 from .order import Params
 from .query import ListQuery, join
-from .resource import Column, Resource, quote
+from .resource import AnyResource, Column, quote
 
 MAX_GROUPS = 1000
 _SQL = load_frames("aggregates.sql")
@@ -50,7 +49,7 @@ class AggregateQuery:
 
     @classmethod
     def parse(
-        cls, resource: Resource[Any], params: Mapping[str, Sequence[str]], max_conditions: int
+        cls, resource: AnyResource, params: queries.QueryString, max_conditions: int
     ) -> AggregateQuery:
         """Read a decoded query string: group, measure, sort, zone, q and the filters of a list.
 
@@ -69,7 +68,7 @@ class AggregateQuery:
         return cls(rows, group, measures, sort, zone)
 
 
-def statement(resource: Resource[Any], query: AggregateQuery) -> tuple[str, Params]:
+def statement(resource: AnyResource, query: AggregateQuery) -> tuple[str, Params]:
     """Return the SQL of an aggregate and its parameters, without forge_tenant.
 
     The result has a column k1, k2, … for each group key and measure, and one group more than
@@ -85,7 +84,7 @@ def statement(resource: Resource[Any], query: AggregateQuery) -> tuple[str, Para
     descending = {f"-{name}": f"{number} desc" for name, number in numbers.items()}
     group = [numbers[name] for name in query.group]
     order = _choose(query.sort, numbers | descending) + group
-    params: Params = {"forge_zone": query.zone}
+    params = {"forge_zone": query.zone}
     where = queries.conditions(resource, query.rows, params)
     sql = _SQL["groups"].substitute(
         terms=", ".join(f"{term} as k{n}" for n, term in enumerate(terms, 1)),

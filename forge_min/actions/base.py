@@ -21,7 +21,7 @@ from ..errors import BadRequest, DatabaseError, DomainError, Forbidden, NotFound
 from ..i18n import text
 from ..lazy import lazy_pattern
 from .check import rules_of
-from .resource import R, Resource, quote
+from .resource import AnyResource, R, quote
 from .values import read_text
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ LINES = ("string", "slug", "email")  # types for one line of text
 _COMMENT = lazy_pattern(r"\n*^--.*", re.MULTILINE)
 
 
-def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
+def hidden_columns(resource: AnyResource) -> frozenset[str]:
     """Return the names of the columns that the current identity may not see."""
     identity = current_identity()
     guarded = [c for c in resource.columns if c.visible_to]
     return frozenset(c.name for c in guarded if not identity.has_one_of(c.visible_to))
 
 
-def _plain_attributes(resource: Resource[Any]) -> tuple[str, ...]:
+def _plain_attributes(resource: AnyResource) -> tuple[str, ...]:
     """The attributes of a row class that is a plain dataclass of the columns; else ()."""
-    row: Any = resource.row
+    row = resource.row
     if not is_dataclass(row) or hasattr(row, "__post_init__"):
         return ()
     names = tuple(c.attribute or c.name for c in resource.columns)
@@ -98,7 +98,7 @@ class BaseActions(Generic[R]):
         there.
     """
 
-    resource: ClassVar[Resource[Any]]
+    resource: ClassVar[AnyResource]
     registry: Registry
     limits = DEFAULTS
 
@@ -329,7 +329,7 @@ class BaseActions(Generic[R]):
         """
         code = "F406" if write else "F405"
         tries = 2 if write else 1
-        replica: db.Replica | None = None
+        replica = None
         while True:
             if write or conn is not None:
                 connection = conn or self._database.connection()
@@ -351,7 +351,7 @@ class BaseActions(Generic[R]):
                 time.sleep(random.uniform(0.002, 0.03))  # so that the two do not conflict again
 
 
-def scope(resource: Resource[Any], source: str, *, live: bool = True) -> list[str]:
+def scope(resource: AnyResource, source: str, *, live: bool = True) -> list[str]:
     """Return the conditions for a statement on the resource's rows: of this tenant, not deleted.
 
     source: the alias of the table, or "".
@@ -366,7 +366,7 @@ def scope(resource: Resource[Any], source: str, *, live: bool = True) -> list[st
     return conditions
 
 
-def this_row(resource: Resource[Any], source: str = "", *, live: bool = True) -> str:
+def this_row(resource: AnyResource, source: str = "", *, live: bool = True) -> str:
     """Return the condition for the row of %(forge_key)s, with those of `scope`."""
     prefix = source and source + "."
     key = f"{prefix}{quote(resource.key.name)} = %(forge_key)s"

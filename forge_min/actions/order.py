@@ -67,7 +67,7 @@ def beyond(order: Order, at: Position | None, params: Params) -> list[Range]:
         if nullable and sign == ">":
             return [(0, [rows]), (0, [f"{names[0]} is null"])]
         return [(0, [rows])]
-    ranges: list[Range] = []
+    ranges = []
     level: list[str] = []  # the keys before the n-th are equal
     # PERF: with all keys of their index, sorted ranges are merged, each as far as it is needed.
     step = 0 if len(order) == 2 else 1

@@ -20,7 +20,7 @@ from ..lazy import lazy_pattern
 from .base import DEFAULTS, hidden_columns, load_frames, scope
 from .check import pointer
 from .order import RANK, RANKED, WORDS, Order, Params, Position, beyond, order_by
-from .resource import Column, Relation, Resource, Sort, quote
+from .resource import AnyResource, Column, Relation, Sort, quote
 from .values import TYPES, read_text
 
 DEFAULT_LIMIT = 25
@@ -41,8 +41,11 @@ CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "includ
 LISTS = load_frames("lists.sql")
 
 
-Target = tuple[Relation, Resource[Any]]
-Read = Callable[[str, Any], Any]
+Target = tuple[Relation, AnyResource]
+QueryString = Mapping[str, Sequence[str]]  # decoded, name → values
+Pairs = list[tuple[str, Any]]  # the key of a condition, such as "price[gte]", and its value
+Read = Callable[[str, Any], Any]  # reads a value of a type, as `values.read_text`
+RelatedCondition = tuple[str, Any, Read]
 
 
 class Filter(NamedTuple):
@@ -81,15 +84,15 @@ class ListQuery:
     page: int | None = None
     q: str = ""
     include: tuple[str, ...] = ()
-    related: tuple[tuple[str, Any, Read], ...] = ()
+    related: tuple[RelatedCondition, ...] = ()
     counted: bool = False
     deleted: bool = False
 
     @classmethod
     def parse(
         cls,
-        resource: Resource[Any],
-        query: Mapping[str, Sequence[str]],
+        resource: AnyResource,
+        query: QueryString,
         *,
         max_conditions: int = DEFAULTS.conditions,
     ) -> ListQuery:
@@ -127,7 +130,7 @@ class ListQuery:
     @classmethod
     def of(
         cls,
-        resource: Resource[Any],
+        resource: AnyResource,
         filters: Mapping[str, Any] | None = None,
         *,
         sort: str = "",
@@ -144,7 +147,7 @@ class ListQuery:
 
         Raises BadRequest as `parse`.
         """
-        pairs: list[tuple[str, Any]] = []
+        pairs = []
         for key, value in (filters or {}).items():
             if value is None:
                 pairs.append((key.removesuffix("[eq]") + "[is_null]", True))
@@ -172,9 +175,9 @@ def join(names: Iterable[str]) -> str:
     return ", ".join(names) or text("none")
 
 
-def _conditions_in(query: Mapping[str, Sequence[str]]) -> list[tuple[str, Any]]:
+def _conditions_in(query: QueryString) -> Pairs:
     """The conditions of a query string, as (key, value)."""
-    pairs: list[tuple[str, Any]] = []
+    pairs = []
     for key, values in query.items():
         if key in CONTROL:
             continue
@@ -192,7 +195,7 @@ def _too_many(name: str, most: int) -> BadRequest:
     return error
 
 
-def one_of(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+def one_of(query: QueryString, name: str) -> str | None:
     """Return the only value of a parameter. Raises BadRequest for several."""
     values = query.get(name)
     if not values:
@@ -202,7 +205,7 @@ def one_of(query: Mapping[str, Sequence[str]], name: str) -> str | None:
     return values[0]
 
 
-def names_in(query: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
+def names_in(query: QueryString, name: str) -> tuple[str, ...]:
     """Return the names in a parameter, which commas separate. Raises as `one_of`."""
     value = one_of(query, name)
     return tuple(value.split(",")) if value else ()
@@ -229,7 +232,7 @@ def _page(page: object, limit: int) -> int | None:
     return number
 
 
-def _search(resource: Resource[Any], words: str | None) -> str:
+def _search(resource: AnyResource, words: str | None) -> str:
     if not words:
         return ""
     if not resource.searchable:
@@ -239,11 +242,11 @@ def _search(resource: Resource[Any], words: str | None) -> str:
     return str(_value("q", "string", words.strip(), read_text))
 
 
-def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
+def _sorts(resource: AnyResource, keys: str | None) -> tuple[Sort, ...]:
     if keys is None:
         return ()
     columns = visible(resource, lambda c: c.sortable)
-    sorts: dict[str, Sort] = {}
+    sorts = {}
     for key in keys.split(","):
         name = key.removeprefix("-")
         if name not in columns or name in sorts:
@@ -253,26 +256,24 @@ def _sorts(resource: Resource[Any], keys: str | None) -> tuple[Sort, ...]:
     return tuple(sorts.values())
 
 
-def visible(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
+def visible(resource: AnyResource, fits: Callable[[Column], bool]) -> dict[str, Column]:
     """Return the columns that fit and that the current identity may see, by name."""
     hidden = hidden_columns(resource)
     return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
 
 
-def _filters(
-    resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
-) -> tuple[Filter, ...]:
+def _filters(resource: AnyResource, pairs: Pairs, read: Read) -> tuple[Filter, ...]:
     if not pairs:
         return ()
     columns = filterable(resource)
     return tuple(read_filter(columns, key, value, read) for key, value in pairs if "." not in key)
 
 
-def _related(pairs: Sequence[tuple[str, Any]], read: Read) -> tuple[tuple[str, Any, Read], ...]:
+def _related(pairs: Pairs, read: Read) -> tuple[RelatedCondition, ...]:
     return tuple((key, value, read) for key, value in pairs if "." in key)
 
 
-def filterable(resource: Resource[Any]) -> dict[str, Column]:
+def filterable(resource: AnyResource) -> dict[str, Column]:
     """Return the columns by which the current identity may filter, by name."""
     return visible(resource, lambda c: c.filterable)
 
@@ -321,7 +322,7 @@ def _value(name: str, kind: str, value: Any, read: Read) -> Any:
 # -- as SQL ----------------------------------------------------------------------------------------
 
 
-def order_of(resource: Resource[Any], query: ListQuery) -> Order:
+def order_of(resource: AnyResource, query: ListQuery) -> Order:
     """Return the sort keys up to the primary key, which makes the order total.
 
     By default the best match of a search is first, else the newest row.
@@ -337,7 +338,7 @@ def order_of(resource: Resource[Any], query: ListQuery) -> Order:
 
 
 def statement(
-    resource: Resource[Any], query: ListQuery, at: Position | None = None, is_large: bool = False
+    resource: AnyResource, query: ListQuery, at: Position | None = None, is_large: bool = False
 ) -> tuple[str, Params]:
     """Return the SQL of a list and its parameters, without forge_tenant.
 
@@ -404,7 +405,7 @@ def _last_row(query: ListQuery) -> int:
     return page * query.limit
 
 
-def _found(resource: Resource[Any], query: ListQuery, at: Position | None, params: Params) -> str:
+def _found(resource: AnyResource, query: ListQuery, at: Position | None, params: Params) -> str:
     """The common table expression forge_found: rows that match, with the first of the list.
 
     PERF: the planner assumes that matching rows are spread evenly, and that each word of a search
@@ -413,7 +414,7 @@ def _found(resource: Resource[Any], query: ListQuery, at: Position | None, param
     """
     order = order_of(resource, query)
     walked = _reach(resource, query)
-    matched: list[str] = []
+    matched = []
     for f, condition in zip(query.filters, _filter_conditions(query, params)):
         # Conditions on the first sort key are a range of its index.
         in_range = f.column is order[0].column and f.frame == "{}"
@@ -453,26 +454,26 @@ def _ordered(
     return f"select * from (\n({ranges})\n) forge_rows{order_by(order, backwards)}{paging}"
 
 
-def plan(resource: Resource[Any], query: ListQuery) -> tuple[str, Params]:
+def plan(resource: AnyResource, query: ListQuery) -> tuple[str, Params]:
     """Return an EXPLAIN of all rows of a list, which has PostgreSQL's estimate of their number."""
     params: Params = {}
     where = where_clause(conditions(resource, query, params))
     return f"explain (format json) select from {resource.quoted_source}{where}", params
 
 
-def count(resource: Resource[Any], query: ListQuery, most: int) -> tuple[str, Params]:
+def count(resource: AnyResource, query: ListQuery, most: int) -> tuple[str, Params]:
     """Return a statement that counts the rows of a list up to `most`."""
     params: Params = {}
     where = conditions(resource, query, params)
     return _count_of(resource, query, where, most), params
 
 
-def _count_of(resource: Resource[Any], query: ListQuery, where: list[str], most: int) -> str:
+def _count_of(resource: AnyResource, query: ListQuery, where: list[str], most: int) -> str:
     rows = _some("", resource.quoted_source, where, most, query)
     return f"select count(*) from ({rows}) forge_counted"
 
 
-def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> list[str]:
+def conditions(resource: AnyResource, query: ListQuery, params: Params) -> list[str]:
     """Return the conditions for the rows of a list as SQL, and add their values to `params`."""
     return [
         *_reach(resource, query),
@@ -481,7 +482,7 @@ def conditions(resource: Resource[Any], query: ListQuery, params: Params) -> lis
     ]
 
 
-def _reach(resource: Resource[Any], query: ListQuery) -> list[str]:
+def _reach(resource: AnyResource, query: ListQuery) -> list[str]:
     """The conditions of every list: this tenant's rows, the deleted ones or all others."""
     where = scope(resource, "", live=not query.deleted)
     if query.deleted:

@@ -178,7 +178,7 @@ class ReadActions(BaseActions[R]):
                     group[name] = int(group[name])
         return groups
 
-    def aggregate_query(self, params: Mapping[str, Sequence[str]]) -> AggregateQuery:
+    def aggregate_query(self, params: queries.QueryString) -> AggregateQuery:
         """Read the query string of an aggregate. Raises BadRequest."""
         return AggregateQuery.parse(self.resource, params, self.limits.conditions)
 
@@ -440,7 +440,7 @@ class ReadActions(BaseActions[R]):
             if relation.kind == "belongs_to":
                 link = getattr(row, relation.column)
             links[key] = link
-        related: dict[Any, List[Any]] = defaultdict(list)
+        related = defaultdict(list)
         keys = [link for link in dict.fromkeys(links.values()) if link is not None]
         if keys:
             sql = lists.related_statement(relation, self.resource, target.resource)

@@ -17,7 +17,7 @@ from ..errors import ForgeError
 from ..jobs import JobHook
 from .actions import Actions
 from .base import DEFAULTS, Limits
-from .resource import Relation, Resource
+from .resource import AnyResource, Relation
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
 A = TypeVar("A", bound=Actions[Any, Any, Any])
@@ -60,7 +60,7 @@ class Registry:
         return instance
 
     def referencing_relations(
-        self, resource: Resource[Any]
+        self, resource: AnyResource
     ) -> list[tuple[Actions[Any, Any, Any], Relation]]:
         """Return the relations by which deleting a row of `resource` affects other rows.
 
@@ -127,7 +127,7 @@ class Registry:
 
         Raises ForgeError F703 for an unknown name, unless the parameter has a default.
         """
-        provided: dict[str, object] = {**self.actions, **self.dependencies}
+        provided = {**self.actions, **self.dependencies}
         values = {}
         parameters = list(inspect.signature(function).parameters.values())
         for parameter in parameters[positional:]:

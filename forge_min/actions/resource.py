@@ -222,6 +222,9 @@ class Resource(NamedTuple, Generic[R]):
         return () if closed_by else None
 
 
+AnyResource = Resource[Any]
+
+
 class Page(NamedTuple, Generic[R]):
     """One page of a list.
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from .. import db, jobs, notify
 from .base import load_frames, scope, this_row
-from .resource import Column, Relation, Resource, quote
+from .resource import AnyResource, Column, Relation, quote
 
 Names = Sequence[str]
 VERSION = '"version" = forge_t."version" + 1'
@@ -43,7 +42,7 @@ _TENANT = {
 _NO_TENANT = dict.fromkeys(_TENANT, "") | {"tenant": "null"}
 
 
-def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> str:
+def create(resource: AnyResource, fields: Names = (), many: bool = False) -> str:
     """Insert a row and return it as stored.
 
     fields: the many_to_many fields that have keys, the n-th as %(forge_owners_n)s and
@@ -69,7 +68,7 @@ def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> s
 
 
 def update(
-    resource: Resource[Any], changed: Names, frozen: Names, fields: Names, merged: Names = ()
+    resource: AnyResource, changed: Names, frozen: Names, fields: Names, merged: Names = ()
 ) -> str:
     """Update a row if one of `changed` or `fields` differs and none of `frozen` does.
 
@@ -96,13 +95,13 @@ def update(
     )
 
 
-def delete(resource: Resource[Any]) -> str:
+def delete(resource: AnyResource) -> str:
     """Delete a row, or mark it as deleted with soft_delete. The result is that of `_change`."""
     sets = ['"deleted_at" = now()', VERSION] if resource.soft_delete else []
     return _change(resource, "delete", _audited(resource), sets=sets)
 
 
-def cascade_effects(resource: Resource[Any]) -> str:
+def cascade_effects(resource: AnyResource) -> str:
     """Write the event, jobs and audit of a row that a cascade deletes.
 
     The result is that of `delete`.
@@ -111,7 +110,7 @@ def cascade_effects(resource: Resource[Any]) -> str:
     return _change(resource, "delete", _audited(resource), sets=same)
 
 
-def restore(resource: Resource[Any]) -> str:
+def restore(resource: AnyResource) -> str:
     """Remove the mark of a deleted row; a row without it is not written.
 
     The result is that of `_change`.
@@ -120,7 +119,7 @@ def restore(resource: Resource[Any]) -> str:
     return _change(resource, "restore", _audited(resource), sets=sets, when=_marked(PRIOR))
 
 
-def transition(resource: Resource[Any], name: str) -> str:
+def transition(resource: AnyResource, name: str) -> str:
     """Set the state of a row to the next one, if its state has one and the user is not excluded.
 
     The reason is %(forge_reason)s. The result is that of `_change`.
@@ -143,19 +142,19 @@ def transition(resource: Resource[Any], name: str) -> str:
     )
 
 
-def excluded(resource: Resource[Any]) -> str:
+def excluded(resource: AnyResource) -> str:
     """Select the transitions of a row from which the user %(forge_actor)s is excluded."""
     prior = f"select * from {quote(resource.table)} where {this_row(resource)}"
     return f"with {PRIOR} as ({prior}) {_excluded(resource)}"
 
 
-def _excluded(resource: Resource[Any]) -> str:
+def _excluded(resource: AnyResource) -> str:
     transitions = json.dumps([transition._asdict() for transition in resource.transitions])
     topic = f"'{resource.topic}'"
     return _fill("excluded", resource, topic=topic, transitions=db.literal(transitions))
 
 
-def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column) -> str:
+def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, on: Column) -> str:
     """Insert rows, or update those with the same value in the unique column `on`.
 
     names: the columns of a new row, a placeholder with an array for each.
@@ -199,7 +198,7 @@ def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names,
     return _with(ctes, result)
 
 
-def _upsert_given(resource: Resource[Any], names: Names) -> str:
+def _upsert_given(resource: AnyResource, names: Names) -> str:
     """The new values of all rows."""
     columns = []
     typed = []
@@ -218,7 +217,7 @@ def _upsert_given(resource: Resource[Any], names: Names) -> str:
     )
 
 
-def _upsert_prior(resource: Resource[Any], on: Column) -> str:
+def _upsert_prior(resource: AnyResource, on: Column) -> str:
     """The locked rows before the change."""
     column = quote(on.name)
     # Only the key finds a deleted row.
@@ -230,7 +229,7 @@ def _upsert_prior(resource: Resource[Any], on: Column) -> str:
 
 
 def _upsert_row(
-    resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column
+    resource: AnyResource, names: Names, changed: Names, frozen: Names, on: Column
 ) -> str:
     """The inserted and the updated rows."""
     column = quote(on.name)
@@ -268,7 +267,7 @@ def _upsert_row(
 
 
 def _change(
-    resource: Resource[Any],
+    resource: AnyResource,
     operation: str,
     fields: Names,
     frozen: str = _NO_COLUMNS,
@@ -345,7 +344,7 @@ def _change(
     return _with(ctes, result)
 
 
-def _stamps(resource: Resource[Any]) -> list[str]:
+def _stamps(resource: AnyResource) -> list[str]:
     """The assignments of every update."""
     if resource.timestamps:
         return [VERSION, '"updated_at" = now()']
@@ -356,7 +355,7 @@ def _marked(source: str) -> str:
     return f'{source}."deleted_at" is not null'
 
 
-def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
+def _cast(resource: AnyResource, name: str, array: str = "") -> str:
     """SQL of a parameter. array: "[]" for a value of each row; a list is then its text."""
     type = sql_type(resource, name)
     if array and type.endswith("[]"):
@@ -364,12 +363,12 @@ def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
     return f"%({name})s::{type}{array}"
 
 
-def _audited(resource: Resource[Any]) -> Names:
+def _audited(resource: AnyResource) -> Names:
     """The many_to_many fields: the audit of a whole row shows their keys."""
     return tuple(links(resource)) if resource.auditable else ()
 
 
-def _public_changes(resource: Resource[Any], names: Names, after: str) -> str:
+def _public_changes(resource: AnyResource, names: Names, after: str) -> str:
     """The names that differ, without restricted columns: an event goes to all clients."""
     hidden = {column.name for column in resource.columns if column.visible_to}
     visible = [name for name in names if name not in hidden]
@@ -384,7 +383,7 @@ def _with(ctes: Iterable[str], result: str) -> str:
     return f"with {', '.join(ctes)}\n{result}"
 
 
-def _fill(frame: str, resource: Resource[Any], **names: str) -> str:
+def _fill(frame: str, resource: AnyResource, **names: str) -> str:
     """A frame of statements.sql, filled with `names` and those of the resource and its tenant."""
     names["table"] = quote(resource.table)
     names["key"] = quote(resource.key.name)
@@ -392,12 +391,12 @@ def _fill(frame: str, resource: Resource[Any], **names: str) -> str:
     return _FRAMES[frame].substitute(names)
 
 
-def _columns(resource: Resource[Any], source: str) -> str:
+def _columns(resource: AnyResource, source: str) -> str:
     """The resource's columns, each qualified by `source`."""
     return ", ".join(f"{source}.{quote(c.name)}" for c in resource.columns)
 
 
-def sql_type(resource: Resource[Any], name: str) -> str:
+def sql_type(resource: AnyResource, name: str) -> str:
     """Return the SQL type of a column, or of the keys in a many_to_many field."""
     column = resource.by_name.get(name)
     kind = (column or links(resource)[name]).type
@@ -418,9 +417,7 @@ def _differing(names: Sequence[str], before: str, after: str) -> str:
     return f"array_remove(array[{', '.join(cases)}], null)"
 
 
-def _prevents(
-    resource: Resource[Any], changed: Names, frozen: Names, before: str, after: str
-) -> str:
+def _prevents(resource: AnyResource, changed: Names, frozen: Names, before: str, after: str) -> str:
     """SQL of the names of the columns that prevent a write, as text[].
 
     They are frozen columns that differ, and changed ones that are locked in the row's state.
@@ -434,12 +431,12 @@ def _prevents(
     return f"{names} || {locked}"
 
 
-def links(resource: Resource[Any]) -> dict[str, Relation]:
+def links(resource: AnyResource) -> dict[str, Relation]:
     """Return the many_to_many relations by the JSON field with the keys of their targets."""
     return {r.field: r for r in resource.relations if r.field}
 
 
-def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[str]:
+def _join(frame: str, resource: AnyResource, fields: Iterable[str]) -> list[str]:
     """The frame of statements.sql for each of these many_to_many fields.
 
     frame: "link" or "relink" are CTEs that write the keys of new rows or of an existing one. The
@@ -466,7 +463,7 @@ def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[st
     return parts
 
 
-def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dict[str, str]:
+def _values(resource: AnyResource, source: str, joined: Mapping[str, str]) -> dict[str, str]:
     """SQL of the values of a row for the audit and jobs, by name.
 
     source: of the row.
@@ -481,7 +478,7 @@ def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> 
     return values
 
 
-def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
+def _before(resource: AnyResource, operation: str, joined: Mapping[str, str]) -> str:
     """SQL of the row before the change, as one jsonb for the jobs; null without jobs.
 
     It has no personal fields: operators see the arguments of jobs, and each job keeps a copy.
@@ -496,9 +493,7 @@ def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) 
     return f"(select to_jsonb(forge_j) from (select {columns}) forge_j)"
 
 
-def _changes(
-    resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
-) -> str:
+def _changes(resource: AnyResource, operation: str, source: str, joined: Mapping[str, str]) -> str:
     """SQL of the changed fields for the audit: `"name": [before, after]`, joined by commas."""
     old_values = _values(resource, PRIOR, dict.fromkeys(joined, PRIOR))
     texts = []
@@ -524,7 +519,7 @@ def _change_text(operation: str, name: str, old: str, new: str) -> str:
 
 
 def _effects(
-    resource: Resource[Any],
+    resource: AnyResource,
     operation: str,
     joined: Mapping[str, str],
     *,
@@ -558,7 +553,7 @@ def _effects(
     return ctes
 
 
-def _event(resource: Resource[Any], operation: str, source: str) -> str:
+def _event(resource: AnyResource, operation: str, source: str) -> str:
     event = notify.event_fragment(
         source,
         resource.topic,
@@ -570,7 +565,7 @@ def _event(resource: Resource[Any], operation: str, source: str) -> str:
     return f"forge_event_{operation} as (\n{event}\n)"
 
 
-def _jobs(resource: Resource[Any], operation: str, source: str) -> list[str]:
+def _jobs(resource: AnyResource, operation: str, source: str) -> list[str]:
     # Of the same unique job only the first: another one could not lock the row that it inserts.
     hooks: dict[object, jobs.JobHook] = {}
     for n, hook in enumerate(resource.hooks_of(operation)):
@@ -591,5 +586,5 @@ def _jobs(resource: Resource[Any], operation: str, source: str) -> list[str]:
     return ctes
 
 
-def _tenant_param(resource: Resource[Any]) -> str | None:
+def _tenant_param(resource: AnyResource) -> str | None:
     return "forge_tenant" if resource.tenant_scoped else None

@@ -183,10 +183,10 @@ class WriteActions(IdempotentActions[R]):
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
         """The values of each item. Raises Invalid with the errors of all."""
-        rows: list[Params] = []
-        wrong: list[FieldError] = []
+        rows = []
+        wrong = []
         for index, item in batch:
-            errors: list[FieldError] = []
+            errors = []
             id = None
             data = dict(item)
             if on is not None:
@@ -347,9 +347,9 @@ class WriteActions(IdempotentActions[R]):
         """Remove the many_to_many fields from new rows. Returns those with keys, and parameters."""
         key = self.resource.key.name
         fields: list[str] = []
-        params: Params = {}
+        params = {}
         for field in self._links:
-            owners: list[Any] = []
+            owners = []
             ids: list[Any] = []
             for row in rows:
                 targets = row.pop(field, None) or ()
@@ -487,7 +487,7 @@ class WriteActions(IdempotentActions[R]):
 
     def _too_long(self, params: Params) -> Invalid:
         """The error for values that may be too long for an index; PostgreSQL does not name them."""
-        sizes: dict[str, int] = {}
+        sizes = {}
         too_long = []
         for column in self.resource.columns:
             if column.type == "json":

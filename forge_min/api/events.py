@@ -20,7 +20,7 @@ from ..db import DATABASE_ERRORS, DatabaseThread
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Limiter, StreamWriter
 from ..i18n import text
-from ..notify import Opened, PostgresHub, TopicKey
+from ..notify import PostgresHub, TopicKey
 from ..wsgi import Handler, Request, Response, client_network
 
 log = logging.getLogger("forge_min.wsgi")  # operators filter by this name
@@ -151,7 +151,7 @@ def events_handler(
         except TooManyConnections as err:
             on_refused(err)
             raise
-        opened: list[Opened] = []
+        opened = []
         try:
             last = request.header("Last-Event-ID")
             # Another server does not know it: assume that the client is still connected.

@@ -51,12 +51,12 @@ def build_document(
     tenant_header: the header that names the tenant, "" if no header does.
     scoped: the topics of the resources that belong to a tenant.
     """
-    paths: Json = {prefix + path: dict(item) for path, item in generated["paths"].items()}
+    paths = {prefix + path: dict(item) for path, item in generated["paths"].items()}
     schemes = {"bearer": _TABLE["security"]["bearer"]}
     if sessions:
         schemes["session"] = _TABLE["security"]["session"]
     security: list[Json] = [{name: []} for name in schemes]
-    limits: Json = {}
+    limits = {}
     if limited:
         limits = _headers(("RateLimit", "RateLimit-Policy"))
     for item in paths.values():
@@ -76,7 +76,7 @@ def build_document(
             if path.startswith(f"{prefix}/"):
                 operation = _verb(operation, path, paths, security, limits)
             item[method] = operation
-    tags: set[str] = set()
+    tags = set()
     for _, _, operation in _operations(paths):
         tags.update(operation.get("tags", ()))
     return {

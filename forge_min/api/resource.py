@@ -20,7 +20,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
-from .. import wsgi
 from ..actions import (
     ANY_VERSION,
     JSON_DEPTH,
@@ -46,6 +45,17 @@ from ..errors import (
 from ..fanout import iso_utc
 from ..i18n import humanize, text
 from ..lazy import lazy_pattern
+from ..wsgi import (
+    Handler,
+    Headers,
+    HTTPProblem,
+    Request,
+    Response,
+    client_network,
+    first,
+    json_response,
+    to_json,
+)
 
 # A strong tag of this API: the version, and a mark if the identity does not see every field.
 _TAG = lazy_pattern(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
@@ -57,7 +67,7 @@ _PLAIN = lazy_pattern(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
 """A query string that decoding and encoding leave unchanged."""
 _VISIBLE = lazy_pattern(r"[!-~]{1,255}")
 
-Run = Callable[[Connection | None], wsgi.Response]
+Run = Callable[[Connection | None], Response]
 """Runs an action, with the connection of the transaction that it must be part of, if any."""
 
 
@@ -75,7 +85,7 @@ class ResourceAPI:
         changes = ("update", "replace", "delete", "restore", "transition")
         self._change_repeatable = actions.is_inherited(*changes)
 
-    def list(self, request: wsgi.Request) -> wsgi.Response:
+    def list(self, request: Request) -> Response:
         """GET a page of rows."""
         self._actions.allow("read")
         most = self._actions.limits.conditions
@@ -90,7 +100,7 @@ class ResourceAPI:
                     raise
             query = replace(query, limit=fewer)
 
-    def _listed(self, request: wsgi.Request, query: ListQuery, page: Page[Any]) -> wsgi.Response:
+    def _listed(self, request: Request, query: ListQuery, page: Page[Any]) -> Response:
         """Return the response of a page. Raises BadRequest F646 if it is too large."""
         if query.page is None:
             pagination = _cursors(page)
@@ -109,12 +119,12 @@ class ResourceAPI:
             last_page = min(pages, MAX_COUNT // query.limit)
             links = _page_links(request, query.page, last_page)
         data = self._actions.to_json_many(page.rows, query.include)
-        body = wsgi.to_json({"data": data, "pagination": pagination})
+        body = to_json({"data": data, "pagination": pagination})
         if len(page.rows) > 1 and len(body) > self._actions.limits.response:
             raise self._actions.limits.too_large()
-        return wsgi.Response(200, body, [("Content-Type", "application/json"), *links])
+        return Response(200, body, [("Content-Type", "application/json"), *links])
 
-    def get(self, request: wsgi.Request) -> wsgi.Response:
+    def get(self, request: Request) -> Response:
         """GET a row; 304 if the client has this version."""
         self._actions.allow("read")
         names = names_in(request.query, "include")
@@ -124,48 +134,48 @@ class ResourceAPI:
         if names:  # the version does not cover other rows
             (item,) = self._actions.to_json_many([row], names)
         elif request.has_match(etag):
-            return wsgi.Response(304, b"", headers)
+            return Response(304, b"", headers)
         else:
             item = self._actions.to_json(row)
-        return wsgi.json_response(item, headers=headers)
+        return json_response(item, headers=headers)
 
-    def create(self, request: wsgi.Request) -> wsgi.Response:
+    def create(self, request: Request) -> Response:
         """POST a new row, at most once per Idempotency-Key: 201 with Location."""
         self._actions.allow("create")
         data = _object(request)
 
-        def run(conn: Connection | None) -> wsgi.Response:
+        def run(conn: Connection | None) -> Response:
             row = self._actions.create(data, conn=conn)
             key = quote(str(self._actions.key_of(row)), safe="")
             location = f"{request.root}{self._path}/{key}"
             headers = [("Location", location), ("ETag", self._etag(row))]
-            return wsgi.json_response(self._actions.to_json(row), 201, headers)
+            return json_response(self._actions.to_json(row), 201, headers)
 
         return self._once(request, "create", run, repeatable=self._create_repeatable)
 
-    def update(self, request: wsgi.Request) -> wsgi.Response:
+    def update(self, request: Request) -> Response:
         """PATCH a row: absent members stay, null clears, inside a field of type json too."""
         row = self._change("update", self._merge, request, _patch)
         return self._row_response(row)
 
-    def replace(self, request: wsgi.Request) -> wsgi.Response:
+    def replace(self, request: Request) -> Response:
         """PUT a row: absent fields get their defaults."""
         row = self._change("update", self._actions.replace, request, _object)
         return self._row_response(row)
 
-    def delete(self, request: wsgi.Request) -> wsgi.Response:
+    def delete(self, request: Request) -> Response:
         """DELETE a row: 204."""
         self._change("delete", self._actions.delete, request)
-        return wsgi.no_content()
+        return Response(204, b"")
 
-    def restore(self, request: wsgi.Request) -> wsgi.Response:
+    def restore(self, request: Request) -> Response:
         """POST: restore a deleted row."""
         return self._write_once("restore", self._actions.restore, request)
 
-    def transition(self, name: str) -> wsgi.Handler:
+    def transition(self, name: str) -> Handler:
         """Return the handler of a transition of the schema: a POST with an optional reason."""
 
-        def handler(request: wsgi.Request) -> wsgi.Response:
+        def handler(request: Request) -> Response:
             self._actions.allow(name)
             action = partial(self._actions.transition, name=name, reason=_reason(request))
             return self._write_once(name, action, request)
@@ -173,7 +183,7 @@ class ResourceAPI:
         handler.__doc__ = humanize(name)
         return handler
 
-    def audit(self, request: wsgi.Request) -> wsgi.Response:
+    def audit(self, request: Request) -> Response:
         """GET the changes of one row, the newest first."""
         self._actions.allow("audit")
         if not request.query.keys() <= {"limit", "cursor"}:
@@ -183,24 +193,22 @@ class ResourceAPI:
         page = self._actions.audit_log(key, limit=query.limit, cursor=query.cursor)
         data = [entry.to_json() for entry in page.rows]
         body = {"data": data, "pagination": _cursors(page)}
-        return wsgi.json_response(body, headers=_cursor_links(request, page))
+        return json_response(body, headers=_cursor_links(request, page))
 
-    def aggregate(self, request: wsgi.Request) -> wsgi.Response:
+    def aggregate(self, request: Request) -> Response:
         """GET values of groups of rows."""
         self._actions.allow("read")
         query = self._actions.aggregate_query(request.query)
         return _groups(self._actions.aggregate(query))
 
-    def report(self, request: wsgi.Request) -> wsgi.Response:
+    def report(self, request: Request) -> Response:
         """GET the groups of a report."""
         if not request.query.keys() <= {"zone"}:
             raise BadRequest(text("only zone is a parameter of a report"))
-        zone = wsgi.first(request.query, "zone") or "UTC"
+        zone = first(request.query, "zone") or "UTC"
         return _groups(self._actions.report(request.params["name"], zone=zone))
 
-    def verb(
-        self, function: Callable[..., Any], doc: str | None, operation: str = ""
-    ) -> wsgi.Handler:
+    def verb(self, function: Callable[..., Any], doc: str | None, operation: str = "") -> Handler:
         """Return the handler of a verb of the project.
 
         function: gets the key and the request, returns the row.
@@ -208,7 +216,7 @@ class ResourceAPI:
         operation: the name by which the schema declares a permission for it.
         """
 
-        def handler(request: wsgi.Request) -> wsgi.Response:
+        def handler(request: Request) -> Response:
             self._actions.allow(operation)
             key = self._key(request)
             version = self._version(request, key)
@@ -219,8 +227,8 @@ class ResourceAPI:
         return handler
 
     def _once(
-        self, request: wsgi.Request, operation: str, run: Run, *, repeatable: bool = False
-    ) -> wsgi.Response:
+        self, request: Request, operation: str, run: Run, *, repeatable: bool = False
+    ) -> Response:
         """Return the response of `run`, which an Idempotency-Key runs at most once.
 
         repeatable: as in `Actions.once`.
@@ -240,20 +248,18 @@ class ResourceAPI:
         path = ""
         if request.params:
             path = request.path.removeprefix(self._path)  # the row and the verb
-        client = wsgi.client_network(request)
+        client = client_network(request)
         status, headers, body, replayed = self._actions.once(
             key, digest, parts, operation=operation, path=path, client=client, repeatable=repeatable
         )
         if replayed:
             headers = [*headers, ("Idempotency-Replayed", "true")]
-        return wsgi.Response(status, body, headers)
+        return Response(status, body, headers)
 
-    def _write_once(
-        self, operation: str, action: Callable[..., Any], request: wsgi.Request
-    ) -> wsgi.Response:
+    def _write_once(self, operation: str, action: Callable[..., Any], request: Request) -> Response:
         """Return the row after an action, which an Idempotency-Key performs at most once."""
 
-        def run(_: Connection | None) -> wsgi.Response:
+        def run(_: Connection | None) -> Response:
             return self._row_response(self._change(operation, action, request))
 
         return self._once(request, operation, run, repeatable=self._change_repeatable)
@@ -262,8 +268,8 @@ class ResourceAPI:
         self,
         operation: str,
         action: Callable[..., Any],
-        request: wsgi.Request,
-        *readers: Callable[[wsgi.Request], dict[str, Any]],
+        request: Request,
+        *readers: Callable[[Request], dict[str, Any]],
     ) -> Any:
         """Return the result of an action on the request's row.
 
@@ -289,7 +295,7 @@ class ResourceAPI:
         raise AssertionError("the last try returns or raises")
 
     def _without_unchanged(
-        self, request: wsgi.Request, key: Any, data: dict[str, Any]
+        self, request: Request, key: Any, data: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the data without fields that the client may not write and has not changed.
 
@@ -339,8 +345,8 @@ class ResourceAPI:
             data[column.name] = merge_patch(value, data[column.name])
         return self._actions.update(key, data, version=version)
 
-    def _row_response(self, row: Any) -> wsgi.Response:
-        return wsgi.json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
+    def _row_response(self, row: Any) -> Response:
+        return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
 
     def _etag(self, row: Any) -> str:
         hidden = self._actions.hidden()
@@ -349,10 +355,10 @@ class ResourceAPI:
         names = ",".join(sorted(hidden))
         return f'"{row.version}.{crc32(names.encode()):08x}"'
 
-    def _key(self, request: wsgi.Request) -> Any:
+    def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params["id"])
 
-    def _version(self, request: wsgi.Request, key: Any) -> int | None:
+    def _version(self, request: Request, key: Any) -> int | None:
         """Return the version that If-Match or If-None-Match requires, None without either header.
 
         ANY_VERSION is for `*`, _NO_VERSION for a weak or foreign tag, and for several tags of which
@@ -372,7 +378,7 @@ class ResourceAPI:
                 return present
         return _NO_VERSION
 
-    def _other_version(self, request: wsgi.Request, key: Any) -> int | None:
+    def _other_version(self, request: Request, key: Any) -> int | None:
         """The same for If-None-Match (RFC 9110 section 13.1.2), which names versions to reject."""
         header = request.header("If-None-Match") or ""
         if header == "*":
@@ -399,12 +405,12 @@ class ResourceAPI:
             return _NO_VERSION
 
 
-def _groups(groups: Iterable[dict[str, Any]]) -> wsgi.Response:
+def _groups(groups: Iterable[dict[str, Any]]) -> Response:
     for group in groups:
         for name, value in group.items():
             if isinstance(value, datetime):
                 group[name] = iso_utc(value)  # as in rows
-    return wsgi.json_response({"items": groups})
+    return json_response({"items": groups})
 
 
 def _is_same(value: object, now: object) -> bool:
@@ -419,19 +425,19 @@ def _cursors(page: Page[Any]) -> dict[str, Any]:
     return {"next": page.next, "prev": page.prev, "has_more": page.next is not None}
 
 
-def _cursor_links(request: wsgi.Request, page: Page[Any]) -> wsgi.Headers:
+def _cursor_links(request: Request, page: Page[Any]) -> Headers:
     """Links to the other pages of a list by cursor (RFC 8288)."""
     return _links(request, "cursor", {"next": page.next, "prev": page.prev})
 
 
-def _page_links(request: wsgi.Request, page: int, pages: int) -> wsgi.Headers:
+def _page_links(request: Request, page: int, pages: int) -> Headers:
     """Links to the other pages of a list by number; beyond the last page, prev is the last."""
     numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
     existing = {rel: number for rel, number in numbers.items() if 1 <= number <= pages}
     return _links(request, "page", existing)
 
 
-def _links(request: wsgi.Request, name: str, values: Mapping[str, object]) -> wsgi.Headers:
+def _links(request: Request, name: str, values: Mapping[str, object]) -> Headers:
     """Links to the same URL with other values of a parameter.
 
     values: by link relation; None: no link. As text they need no encoding.
@@ -443,7 +449,7 @@ def _links(request: wsgi.Request, name: str, values: Mapping[str, object]) -> ws
     return [("Link", ", ".join(links))]
 
 
-def _without(request: wsgi.Request, name: str) -> str:
+def _without(request: Request, name: str) -> str:
     """Return the query string without a parameter, with "&" at its end; "" if nothing is left."""
     line = request.environ.get("QUERY_STRING", "")
     if _PLAIN.fullmatch(line):
@@ -471,14 +477,14 @@ def merge_patch(value: object, patch: object, depth: int = JSON_DEPTH) -> object
     return result
 
 
-def _object(request: wsgi.Request) -> dict[str, Any]:
+def _object(request: Request) -> dict[str, Any]:
     data = request.json()
     if not isinstance(data, dict):
         raise BadRequest(text("the body must be a JSON object"))
     return data
 
 
-def _reason(request: wsgi.Request) -> str:
+def _reason(request: Request) -> str:
     """Return the member "reason" of the body; "" without a body."""
     check = Check(_object(request) if request.body else {})
     check.text("reason")
@@ -486,10 +492,10 @@ def _reason(request: wsgi.Request) -> str:
     return check.result()["reason"] or ""
 
 
-def _patch(request: wsgi.Request) -> dict[str, Any]:
+def _patch(request: Request) -> dict[str, Any]:
     """Return the merge patch. Raises HTTPProblem 415 for another type (RFC 5789 section 2.2)."""
     if request.content_type not in PATCHES:
         types = ", ".join(PATCHES)
         message = text("the content type must be one of: {types}", types=types)
-        raise wsgi.HTTPProblem(415, message, code="F522", headers=[("Accept-Patch", types)])
+        raise HTTPProblem(415, message, code="F522", headers=[("Accept-Patch", types)])
     return _object(request)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from ...errors import BadRequest, FieldError
 from ...i18n import text
@@ -13,7 +12,7 @@ from ..base import Rows
 from ..check import pointer
 from ..order import Params
 from ..query import Filter, ListQuery, count
-from ..resource import Resource
+from ..resource import AnyResource
 
 MAX_SCANNED = 100_000  # rows that `contains` may read one by one
 # Three characters in a row without spaces and ASCII punctuation: at least one trigram, of letters
@@ -27,7 +26,7 @@ from string_to_table(%(forge_value)s::text, null) with ordinality _(c, n)
 Run = Callable[[str, Params], Rows]
 
 
-def check_contains(resource: Resource[Any], query: ListQuery, run: Run) -> None:
+def check_contains(resource: AnyResource, query: ListQuery, run: Run) -> None:
     """Raise BadRequest F650 for a `contains` without an index that would read too many rows.
 
     These are the rows that the other conditions leave.
@@ -60,7 +59,7 @@ def _has_trigram(value: str, run: Run) -> bool:
     return "xxx" in run(_LETTERS, {"forge_value": value})[0][0]
 
 
-def _has_many_rows(resource: Resource[Any], query: ListQuery, run: Run) -> bool:
+def _has_many_rows(resource: AnyResource, query: ListQuery, run: Run) -> bool:
     ((rows,),) = run(*count(resource, query, MAX_SCANNED + 1))
     return bool(rows > MAX_SCANNED)
 

@@ -18,7 +18,7 @@ from ...errors import BadRequest
 from ...i18n import text
 from ..order import RANK, Position
 from ..query import ListQuery, kind_of, order_of
-from ..resource import Resource
+from ..resource import AnyResource
 from ..values import read_text, to_text
 
 LAST = "last"
@@ -35,7 +35,7 @@ class Cursors:
     """
 
     def __init__(
-        self, resource: Resource[Any], query: ListQuery, tenant: UUID | None, secret: bytes
+        self, resource: AnyResource, query: ListQuery, tenant: UUID | None, secret: bytes
     ) -> None:
         self._order = order_of(resource, query)
         self._secret = secret

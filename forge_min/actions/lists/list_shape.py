@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ... import db
 from ..order import Params
 from ..query import Filter, ListQuery, order_of, plan, statement
-from ..resource import Resource, Sort, quote
+from ..resource import AnyResource, Sort, quote
 from ..statement import sql_type
 
 INDEXES = db.load_sql(__package__, "indexes.sql")["indexes"]
@@ -42,7 +42,7 @@ class ListShape(NamedTuple):
         return f"schema.index({', '.join(map(quote, (*self.equal, *self.order)))})"
 
 
-def shape_of(resource: Resource[Any], query: ListQuery) -> ListShape:
+def shape_of(resource: AnyResource, query: ListQuery) -> ListShape:
     """Return the shape of a list, which is empty if no `schema.index` would serve it.
 
     The order without `sort` plays no part: the planner reads few rows by the index of a condition,
@@ -50,8 +50,8 @@ def shape_of(resource: Resource[Any], query: ListQuery) -> ListShape:
     """
     if query.q or query.deleted:  # needs an index of another kind
         return ListShape((), ())
-    equal: list[str] = []
-    ranges: list[Sort] = []
+    equal = []
+    ranges = []
     for f in query.filters:
         if f.frame != "{}":
             continue
@@ -79,14 +79,14 @@ def _has_one_value(f: Filter) -> bool:
     return f.operator == "eq"
 
 
-def explain_page(resource: Resource[Any], sort: Sort, tenant: str) -> tuple[str, Params]:
+def explain_page(resource: AnyResource, sort: Sort, tenant: str) -> tuple[str, Params]:
     """Return an EXPLAIN of a tenant's list by this sort key, and its parameters."""
     sql, params = statement(resource, ListQuery(sorts=(sort,)))
     return f"explain (format json) {sql}", {**params, "forge_tenant": tenant}
 
 
 def explain_rows(
-    resource: Resource[Any], filters: tuple[Filter, ...], tenant: str
+    resource: AnyResource, filters: tuple[Filter, ...], tenant: str
 ) -> tuple[str, Params]:
     """Return an EXPLAIN of a tenant's rows that fulfil conditions, and its parameters.
 

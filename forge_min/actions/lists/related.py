@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ..base import load_frames, scope
 from ..query import ListQuery, Target, filterable, read_filter
-from ..resource import Relation, Resource, quote
+from ..resource import AnyResource, Relation, quote
 from ..statement import sql_type
 
 MANY = ("has_many", "many_to_many")
@@ -16,7 +15,7 @@ MOST_RELATED = 100  # related rows of one row
 _RELATED = load_frames("related.sql")
 
 
-def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
+def related_statement(relation: Relation, owner: AnyResource, target: AnyResource) -> str:
     """Return the statement `rows` of related.sql for a relation of `owner`."""
     from_key = relation.kind != "belongs_to"
     linked = owner if from_key else target
@@ -39,7 +38,7 @@ def related_statement(relation: Relation, owner: Resource[Any], target: Resource
 
 
 def with_related_filters(
-    query: ListQuery, owner: Resource[Any], targets: Mapping[str, Target]
+    query: ListQuery, owner: AnyResource, targets: Mapping[str, Target]
 ) -> ListQuery:
     """Return the query with its conditions on related rows as filters.
 
@@ -61,7 +60,7 @@ def with_related_filters(
     return replace(query, filters=tuple(filters), related=())
 
 
-def _frame(owner: Resource[Any], relation: Relation, target: Resource[Any]) -> str:
+def _frame(owner: AnyResource, relation: Relation, target: AnyResource) -> str:
     """SQL around the condition on the related row: such a row exists in the target's scope."""
     if relation.kind == "belongs_to":
         column = quote(relation.column)
