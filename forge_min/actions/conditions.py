@@ -39,14 +39,9 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     """Return the value of a part of a condition; None if it is null or unknown."""
     match node:
         case ast.Name(name):
-            value = values[name]
-            if isinstance(value, float):
-                return Decimal(repr(value))
-            return value
-        case ast.Constant(float(value)):
-            return Decimal(repr(value))
+            return _exact(values[name])
         case ast.Constant(value):
-            return value
+            return _exact(value)
         case ast.List(items) | ast.Tuple(items):
             return [_value(item, values) for item in items]
         case ast.UnaryOp(sign, operand):
@@ -71,6 +66,12 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
             comparisons = zip(signs, operands, operands[1:])
             return _join([_apply(*comparison) for comparison in comparisons], False)
     raise TypeError(ast.dump(node))
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    return value
 
 
 def _apply(sign: ast.AST, left: Any, right: Any) -> Any:

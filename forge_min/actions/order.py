@@ -33,7 +33,7 @@ class Position(NamedTuple):
     backwards: bool = False
 
 
-def order_by(order: Order, backwards: bool = False) -> str:
+def order_by(order: Order, backwards: bool) -> str:
     """Return the ORDER BY clause."""
     keys = []
     for sort in order:

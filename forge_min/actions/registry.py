@@ -19,7 +19,6 @@ from .actions import Actions
 from .base import DEFAULTS, Limits
 from .resource import AnyResource, Relation
 
-_KEYWORDS = inspect.Parameter.VAR_KEYWORD
 A = TypeVar("A", bound=Actions[Any, Any, Any])
 
 
@@ -133,7 +132,9 @@ class Registry:
         for parameter in parameters[positional:]:
             if parameter.name in provided:
                 values[parameter.name] = provided[parameter.name]
-            elif parameter.default is parameter.empty and parameter.kind is not _KEYWORDS:
+            elif (
+                parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+            ):
                 raise ForgeError(
                     f"{function.__qualname__} needs {parameter.name}, which is not provided",
                     code="F703",

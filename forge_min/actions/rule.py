@@ -13,7 +13,6 @@ from .check import invalid
 from .resource import R
 
 _OPERATIONS = {"created": "create", "updated": "update"}  # of the states of an upsert
-_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +128,9 @@ class RuledActions(BaseActions[R]):
         width = len(self.resource.columns)
         before = after = None
         if operation not in ("create", "restore"):
-            before = self._row(values[width:], _NOTHING)
+            before = self._row(values[width:], frozenset())
         if operation != "delete":
-            after = self._row(values[:width], _NOTHING)
+            after = self._row(values[:width], frozenset())
         return RowChange(operation, before, after, index)
 
 

@@ -40,6 +40,9 @@ _TENANT = {
     "tenant_x": ' and forge_x."tenant_id" = %(forge_tenant)s',
 }
 _NO_TENANT = dict.fromkeys(_TENANT, "") | {"tenant": "null"}
+# Those for the author of a row.
+_AUTHOR = {"author_name": ', "created_by"', "author_value": ", nullif(%(forge_actor)s::text, '')"}
+_NO_AUTHOR = dict.fromkeys(_AUTHOR, "")
 
 
 def create(resource: AnyResource, fields: Names = (), many: bool = False) -> str:
@@ -166,10 +169,18 @@ def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, o
     write. For a resource with a rule, the columns of the new and of the old row follow.
     """
     column = quote(on.name)
-    is_marked = resource.soft_delete and on is resource.key
+    is_key = on is resource.key
+    keys = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
+    conditions = scope(resource, "forge_t", live=not is_key)  # only the key finds a deleted row
     ctes = [
         _upsert_given(resource, names),
-        _upsert_prior(resource, on),
+        _fill(
+            "upsert_prior",
+            resource,
+            on=column,
+            columns=_columns(resource, "forge_t"),
+            where=" and ".join([keys, *conditions]),
+        ),
         _upsert_row(resource, names, changed, frozen, on),
         _fill("upsert_new", resource, on=column),
         _fill(
@@ -183,6 +194,9 @@ def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, o
     ctes += _effects(resource, "create", {}, source="forge_new")
     others = f" join {PRIOR} on {PRIOR}.{column} = forge_changed.{column}"
     ctes += _effects(resource, "update", {}, source="forge_changed", others=others)
+    was_deleted = "false"
+    if resource.soft_delete and is_key:
+        was_deleted = _marked(PRIOR)
     rows = ""
     if resource.has_rule:
         rows = f", {_columns(resource, ROW)}, {_columns(resource, PRIOR)}"
@@ -191,7 +205,7 @@ def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, o
         resource,
         on=column,
         on_name=on.name,
-        was_deleted=_marked(PRIOR) if is_marked else "false",
+        was_deleted=was_deleted,
         frozen=_prevents(resource, changed, frozen, PRIOR, GIVEN),
         rows=rows,
     )
@@ -217,32 +231,11 @@ def _upsert_given(resource: AnyResource, names: Names) -> str:
     )
 
 
-def _upsert_prior(resource: AnyResource, on: Column) -> str:
-    """The locked rows before the change."""
-    column = quote(on.name)
-    # Only the key finds a deleted row.
-    conditions = scope(resource, "forge_t", live=on is not resource.key)
-    keys = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
-    where = " and ".join([keys, *conditions])
-    columns = _columns(resource, "forge_t")
-    return _fill("upsert_prior", resource, on=column, columns=columns, where=where)
-
-
 def _upsert_row(
     resource: AnyResource, names: Names, changed: Names, frozen: Names, on: Column
 ) -> str:
     """The inserted and the updated rows."""
     column = quote(on.name)
-    columns = [quote(name) for name in names]
-    values = list(columns)
-    target = [column]
-    if resource.tenant_scoped:
-        columns.append('"tenant_id"')
-        values.append("%(forge_tenant)s::uuid")
-        target.insert(0, '"tenant_id"')
-    if resource.authored:
-        columns.append('"created_by"')
-        values.append("nullif(%(forge_actor)s::text, '')")
     live = ""
     deleted = "false"
     if resource.soft_delete:
@@ -255,9 +248,8 @@ def _upsert_row(
         "upsert_row",
         resource,
         on=column,
-        columns=", ".join(columns),
-        values=", ".join(values),
-        target=", ".join(target),
+        columns=", ".join(quote(name) for name in names),
+        target=f'"tenant_id", {column}' if resource.tenant_scoped else column,
         live=live,
         sets=", ".join(sets + _stamps(resource)),
         differs=_differs(changed, "forge_t", "excluded"),
@@ -384,10 +376,11 @@ def _with(ctes: Iterable[str], result: str) -> str:
 
 
 def _fill(frame: str, resource: AnyResource, **names: str) -> str:
-    """A frame of statements.sql, filled with `names` and those of the resource and its tenant."""
+    """A frame of statements.sql, filled with `names` and those of every statement."""
     names["table"] = quote(resource.table)
     names["key"] = quote(resource.key.name)
     names |= _TENANT if resource.tenant_scoped else _NO_TENANT
+    names |= _AUTHOR if resource.authored else _NO_AUTHOR
     return _FRAMES[frame].substitute(names)
 
 

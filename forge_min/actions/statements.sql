@@ -62,8 +62,8 @@ select $columns from $table forge_t where $where order by forge_t.$on for no key
 -- the snapshot is not in forge_prior, so it is not changed, but reported as missed.
 -- name: upsert_row
 forge_row as (
-insert into $table as forge_t ($columns)
-select $values from forge_given
+insert into $table as forge_t ($columns$tenant_name$author_name)
+select $columns$tenant_value$author_value from forge_given
 where (select count(*) from forge_prior) >= 0 order by $on
 on conflict ($target)$live do update set $sets
 where ($differs) and cardinality($locked) = 0 and not ($deleted)
