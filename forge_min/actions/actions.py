@@ -98,7 +98,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
         self.allow("delete")
         self._needs_version(version)
         if self.resource.soft_delete or not self.registry.referencing_relations(self.resource):
-            self._delete(id, conn, version)
+            sql = self._sql(statement.delete)
+            self._write_row(conn, sql, _key(id, version), "delete")
             return
         self._retry(conn, self._delete_all, id, version)
 
@@ -286,12 +287,6 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _delete(
-        self, id: Any, conn: Conn, version: int | None, pending: Pending | None = None
-    ) -> None:
-        sql = self._sql(statement.delete)
-        self._write_row(conn, sql, _key(id, version), "delete", pending)
-
     def _delete_all(self, conn: db.Connection, id: Any, version: int | None) -> None:
         with db.transaction(conn):
             deleted, cleared = self._affected(id, conn)
@@ -306,7 +301,8 @@ class Actions(ReadActions[R], WriteActions[R], Generic[R, C, U]):
                 sql = actions._sql(statement.cascade_effects)
                 actions._write_row(conn, sql, _key(key), "delete", pending)
             # The foreign keys of the database delete the others.
-            self._delete(id, conn, version, pending)
+            sql = self._sql(statement.delete)
+            self._write_row(conn, sql, _key(id, version), "delete", pending)
             apply_rules(pending, conn, self)
 
     def _affected(

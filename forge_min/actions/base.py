@@ -105,16 +105,17 @@ class BaseActions(Generic[R]):
     def __init__(self, database: db.Database) -> None:
         self._database = database
         # PERF: most resources hide nothing, and a list has many rows.
-        self._hides = any(c.visible_to for c in self.resource.columns)
-        self._open = not (self._hides or self.resource.permissions)
-        self._attributes = _plain_attributes(self.resource)
-        rules = rules_of(self.resource.check)
+        resource = self.resource
+        self._hides = any(c.visible_to for c in resource.columns)
+        self._open = not (self._hides or resource.permissions)
+        self._attributes = _plain_attributes(resource)
+        rules = rules_of(resource.check)
         sizes = [_size_of(name, *rule) for name, rule in rules.items()]
         self._sizes = [size for size in sizes if size]
         # The columns that the server sets, including a key that it creates.
-        self.served = frozenset(c.name for c in self.resource.columns if c.name not in rules)
+        self.served = frozenset(c.name for c in resource.columns if c.name not in rules)
         self._advised: set[object] = set()  # the shapes of which a warning is logged
-        self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
+        self._one = f"{resource.select}\nwhere {this_row(resource)}"
 
     def connection(self) -> db.Connection:
         """Return this thread's own connection, for a `db.transaction` around several actions."""

@@ -31,8 +31,16 @@ MAX_RANKED = 10_000  # results of a search that are ranked; of more, an arbitrar
 MAX_WALKED = 10_000  # rows of a large table that are read in the order of a list with conditions
 MAX_COUNT = 10_000  # rows that are counted; PostgreSQL's estimate is the total of more
 # Operator → SQL between the column and the parentheses around its value.
-OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-OPERATORS |= {"in": "= any", "contains": "ilike"}
+OPERATORS = {
+    "eq": "=",
+    "ne": "<>",
+    "gt": ">",
+    "gte": ">=",
+    "lt": "<",
+    "lte": "<=",
+    "in": "= any",
+    "contains": "ilike",
+}
 _KEY = lazy_pattern(r"([a-z][a-z0-9_.]*)(?:\[([a-z_]+)\])?")
 _NUMBER = lazy_pattern("[0-9]{1,9}")
 _ALL = (*OPERATORS, "is_null")
@@ -362,17 +370,19 @@ def statement(
     paging = f"\nlimit {query.limit + 1:d}"
     if is_large:
         paging += db.PLAN_ANEW
-    if query.page and query.page > 1:
-        params["forge_offset"] = (query.page - 1) * query.limit
+    page = query.page or 1
+    if page > 1:
+        params["forge_offset"] = (page - 1) * query.limit
         paging += " offset %(forge_offset)s"
+    last_row = page * query.limit
     matching = ""
     if is_ranked:
         # Ranking reads the text of each row: without a limit it takes seconds for a frequent word.
         rows = _some("*", source, where, MAX_RANKED, query)
         source = f"({rows}) forge_found"
         where = []
-    elif is_large and _is_walked(query, order):
-        matching = _found(resource, query, at, params)
+    elif is_large and last_row <= MAX_LIMIT and _is_walked(query, order):
+        matching = _found(resource, query, at, last_row + 1, params)
         source = "forge_found"
         where = []
     select = f"{columns}\nfrom {source}"
@@ -391,22 +401,18 @@ def _some(columns: str, source: str, where: list[str], most: int, query: ListQue
 
 def _is_walked(query: ListQuery, order: Order) -> bool:
     """Whether the conditions are first tried on rows that are read in the order of the list."""
-    if query.deleted or not (query.filters or query.q) or _last_row(query) > MAX_LIMIT:
+    if query.deleted or not (query.filters or query.q):
         return False
     # The orders with an index, see `migrations.desired`.
-    if len(order) > 2 or order[0].column.name in ("created_at", "updated_at", RANK.name):
+    if len(order) > 2 or order[0].column.name in ("created_at", "updated_at"):
         return False
     return len({sort.descending for sort in order}) == 1
 
 
-def _last_row(query: ListQuery) -> int:
-    """The number of the last row of the page."""
-    page = query.page or 1
-    return page * query.limit
-
-
-def _found(resource: AnyResource, query: ListQuery, at: Position | None, params: Params) -> str:
-    """The common table expression forge_found: rows that match, with the first of the list.
+def _found(
+    resource: AnyResource, query: ListQuery, at: Position | None, most: int, params: Params
+) -> str:
+    """The common table expression forge_found: rows that match, with the first `most` of the list.
 
     PERF: the planner assumes that matching rows are spread evenly, and that each word of a search
     is frequent: for rare values it would read the table in the order of the list (make bigtables).
@@ -415,27 +421,27 @@ def _found(resource: AnyResource, query: ListQuery, at: Position | None, params:
     order = order_of(resource, query)
     walked = _reach(resource, query)
     matched = []
-    for f, condition in zip(query.filters, _filter_conditions(query, params)):
+    filters = _filter_conditions(query, params)
+    for f, condition in zip(query.filters, filters):
         # Conditions on the first sort key are a range of its index.
         in_range = f.column is order[0].column and f.frame == "{}"
         if in_range:
             walked.append(condition)
         else:
             matched.append(condition)
-    matched += _search_conditions(query, params)
+    matched += filters[len(query.filters) :]  # the search
     columns, _, source = resource.select.partition("\nfrom ")
     matches = " and ".join(matched) or "true"
     select = f"{columns}, {matches} as forge_matches\nfrom {source}"
     walk = _ordered(select, walked, order, at, f"\nlimit {MAX_WALKED}", params)
-    most = f"{_last_row(query) + 1:d}"
-    is_short = f"(select count(*) from forge_near) < {most}"
+    is_short = f"(select count(*) from forge_near) < {most:d}"
     where = [*walked, *matched]
     selects = []
     for _, rows in beyond(order, at, params):
         every_row = where_clause([*where, *rows, is_short])
         selects.append(f"{columns}, true\nfrom {source}{every_row}")
     every = "\nunion all\n".join(selects)
-    return LISTS["found"].substitute(walk=walk, every=every, most=most)
+    return LISTS["found"].substitute(walk=walk, every=every, most=f"{most:d}")
 
 
 def _ordered(
@@ -475,11 +481,7 @@ def _count_of(resource: AnyResource, query: ListQuery, where: list[str], most: i
 
 def conditions(resource: AnyResource, query: ListQuery, params: Params) -> list[str]:
     """Return the conditions for the rows of a list as SQL, and add their values to `params`."""
-    return [
-        *_reach(resource, query),
-        *_filter_conditions(query, params),
-        *_search_conditions(query, params),
-    ]
+    return _reach(resource, query) + _filter_conditions(query, params)
 
 
 def _reach(resource: AnyResource, query: ListQuery) -> list[str]:
@@ -491,22 +493,19 @@ def _reach(resource: AnyResource, query: ListQuery) -> list[str]:
 
 
 def _filter_conditions(query: ListQuery, params: Params) -> list[str]:
+    """The condition of each filter, then that of the search."""
     assert not query.related  # SAFETY: a condition that is not checked yet would be ignored
     where = []
     for n, f in enumerate(query.filters):
         condition = _condition(f, f"f{n}", params)
         where.append(f.frame.format(condition))
+    if query.q:
+        where.append(f'"forge_search" @@ {WORDS}')
+        params["forge_q"] = query.q
+        # While a user types, the last word is often incomplete. Quotes and operators end it.
+        is_word = query.q.rpartition(" ")[2].isalnum()
+        params["forge_prefix"] = ":*" if is_word else ""
     return where
-
-
-def _search_conditions(query: ListQuery, params: Params) -> list[str]:
-    if not query.q:
-        return []
-    params["forge_q"] = query.q
-    # While a user types, the last word is often incomplete. Quotes and operators end it.
-    is_word = query.q.rpartition(" ")[2].isalnum()
-    params["forge_prefix"] = ":*" if is_word else ""
-    return [f'"forge_search" @@ {WORDS}']
 
 
 def where_clause(conditions: Sequence[str]) -> str:

@@ -170,9 +170,7 @@ class ReadActions(BaseActions[R]):
         groups = [dict(zip(names, row)) for row in rows]
         # PostgreSQL's sum of bigint is numeric.
         sums = [f"sum({c.name})" for c in self.resource.columns if c.type == "bigint"]
-        for name in query.measures:
-            if name not in sums:
-                continue
+        for name in set(query.measures).intersection(sums):
             for group in groups:
                 if group[name] is not None:
                     group[name] = int(group[name])

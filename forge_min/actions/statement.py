@@ -23,13 +23,20 @@ GIVEN = "forge_given"
 
 _FRAMES = load_frames("statements.sql")
 # Types that have another name in PostgreSQL.
-_SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
-_SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
-_SQL_TYPES |= {"duration": "interval", "string[]": "text[]", "enum[]": "text[]"}
+_SQL_TYPES = {
+    **dict.fromkeys(("string", "enum", "slug", "email", "url"), "text"),
+    **dict.fromkeys(("string[]", "enum[]"), "text[]"),
+    "datetime": "timestamptz",
+    "duration": "interval",
+    "json": "jsonb",
+}
 _UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
 # Values in the audit and in jobs are those of the API's JSON: exact decimals, times in UTC.
-_JSON = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
-_JSON["duration"] = _FRAMES["duration"].template.strip()
+_JSON = {
+    "decimal": "{}::text",
+    "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'",
+    "duration": _FRAMES["duration"].template.strip(),
+}
 _NO_COLUMNS = "'{}'::text[]"
 # The names of frames for the tenant of a row.
 _TENANT = {
@@ -169,11 +176,20 @@ def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, o
     write. For a resource with a rule, the columns of the new and of the old row follow.
     """
     column = quote(on.name)
+    columns = ", ".join(quote(name) for name in names)
+    typed = [f"{quote(name)}::{sql_type(resource, name)} as {quote(name)}" for name in names]
+    arrays = [_cast(resource, name, "[]") for name in names]
     is_key = on is resource.key
     keys = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
     conditions = scope(resource, "forge_t", live=not is_key)  # only the key finds a deleted row
     ctes = [
-        _upsert_given(resource, names),
+        _fill(
+            "upsert_given",
+            resource,
+            given=", ".join(typed),
+            arrays=", ".join(arrays),
+            names=columns,
+        ),
         _fill(
             "upsert_prior",
             resource,
@@ -181,7 +197,7 @@ def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, o
             columns=_columns(resource, "forge_t"),
             where=" and ".join([keys, *conditions]),
         ),
-        _upsert_row(resource, names, changed, frozen, on),
+        _upsert_row(resource, columns, changed, frozen, on),
         _fill("upsert_new", resource, on=column),
         _fill(
             "upsert_changed",
@@ -212,27 +228,8 @@ def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, o
     return _with(ctes, result)
 
 
-def _upsert_given(resource: AnyResource, names: Names) -> str:
-    """The new values of all rows."""
-    columns = []
-    typed = []
-    arrays = []
-    for name in names:
-        column = quote(name)
-        columns.append(column)
-        typed.append(f"{column}::{sql_type(resource, name)} as {column}")
-        arrays.append(_cast(resource, name, "[]"))
-    return _fill(
-        "upsert_given",
-        resource,
-        given=", ".join(typed),
-        arrays=", ".join(arrays),
-        names=", ".join(columns),
-    )
-
-
 def _upsert_row(
-    resource: AnyResource, names: Names, changed: Names, frozen: Names, on: Column
+    resource: AnyResource, columns: str, changed: Names, frozen: Names, on: Column
 ) -> str:
     """The inserted and the updated rows."""
     column = quote(on.name)
@@ -248,7 +245,7 @@ def _upsert_row(
         "upsert_row",
         resource,
         on=column,
-        columns=", ".join(quote(name) for name in names),
+        columns=columns,
         target=f'"tenant_id", {column}' if resource.tenant_scoped else column,
         live=live,
         sets=", ".join(sets + _stamps(resource)),
@@ -560,11 +557,13 @@ def _event(resource: AnyResource, operation: str, source: str) -> str:
 
 def _jobs(resource: AnyResource, operation: str, source: str) -> list[str]:
     # Of the same unique job only the first: another one could not lock the row that it inserts.
-    hooks: dict[object, jobs.JobHook] = {}
-    for n, hook in enumerate(resource.hooks_of(operation)):
-        hooks.setdefault(hook.kind if hook.unique else n, hook)
-    ctes = []
-    for n, hook in enumerate(hooks.values()):
+    unique_kinds = set()
+    ctes: list[str] = []
+    for hook in resource.hooks_of(operation):
+        if hook.unique:
+            if hook.kind in unique_kinds:
+                continue
+            unique_kinds.add(hook.kind)
         job = jobs.job_fragment(
             source,
             hook,
@@ -575,7 +574,7 @@ def _jobs(resource: AnyResource, operation: str, source: str) -> list[str]:
             key=resource.key.name,
             tenant_param=_tenant_param(resource),
         )
-        ctes.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
+        ctes.append(f"forge_job_{operation}_{len(ctes)} as (\n{job}\n)")
     return ctes
 
 

@@ -41,7 +41,8 @@ from .values import TYPES, uuid7
 Item = Mapping[str, object]  # field → value, from the caller
 Params = dict[str, Any]
 Numbered = list[tuple[int, Item]]  # each with its index in the whole input
-Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields, and rows with these fields
+Row = tuple[int, Params]  # its index in the whole input, and its values
+Group = tuple[tuple[str, ...], list[Row]]  # fields, and rows with these fields
 # Writes some of the rows of a bulk write, and returns the numbers of rows by their result.
 BulkWrite = Callable[[db.Connection, Pending], Counter[str]]
 BATCH = 1000  # rows of one statement
@@ -265,7 +266,7 @@ class WriteActions(IdempotentActions[R]):
                 return count
         raise self._contention()
 
-    def _upsert_errors(self, rows: Sequence[tuple[int, Params]], results: Rows) -> list[FieldError]:
+    def _upsert_errors(self, rows: Sequence[Row], results: Rows) -> list[FieldError]:
         """The errors of the rows that an upsert must not write, by its results."""
         prevented = []
         uninitial = []
