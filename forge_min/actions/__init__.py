@@ -12,7 +12,7 @@ from .base import TOO_LARGE, Limits, scope
 from .check import Check, KeyChanges, rules_of
 from .idempotency import IN_PROGRESS
 from .lists import INDEXES, LAST, MOST_RELATED, explain_page, explain_rows, shape_of
-from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_PAGE, MAX_WALKED, Filter, ListQuery, names_in
+from .query import DEFAULT_LIMIT, MAX_COUNT, MAX_WALKED, Filter, ListQuery, names_in
 from .registry import Registry
 from .resource import (
     ANYBODY,
@@ -33,7 +33,7 @@ from .writer import ANY_VERSION, Upserted
 __all__ = [
     "ANYBODY", "ANY_VERSION", "Actions", "AggregateQuery", "Check", "Column", "DEFAULT_LIMIT",
     "DeclaredReport", "EXACT", "Filter", "INDEXES", "IN_PROGRESS", "JSON_DEPTH", "JobHook",
-    "KeyChanges", "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_PAGE", "MAX_WALKED",
+    "KeyChanges", "LAST", "Limits", "ListQuery", "MAX_COUNT", "MAX_WALKED",
     "MOST_RELATED", "Page", "Registry", "Relation", "Resource", "RowChange", "Rule", "Sort",
     "TOO_LARGE", "TYPES", "Transition", "Upserted", "explain_page", "explain_rows",
     "format_duration", "iso_utc", "limit_of", "names_in", "quote", "rules_of", "scope", "shape_of",

@@ -328,8 +328,11 @@ class BaseActions(Generic[R]):
         lost, a write twice if it conflicted with another (F406). A read that fails on a standby is
         repeated elsewhere. Work of several statements must be one transaction.
         """
-        code = "F406" if write else "F405"
-        tries = 2 if write else 1
+        code = "F405"
+        tries = 1
+        if write:
+            code = "F406"
+            tries = 2
         replica = None
         while True:
             if write or conn is not None:

@@ -64,6 +64,28 @@ _EXPONENT = 16_383  # the largest that PostgreSQL reads, even of a zero (manual,
 _Int = int
 
 
+def _ranged(type: str) -> Callable[..., None]:
+    """Return a method of Check: it reads a value between two limits.
+
+    The limits may be relative to the current time.
+    """
+
+    def read(check: Check, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
+        value = check._read(name, type, **rules)
+        check._range(name, value, limit_of(type, min), limit_of(type, max))
+
+    return read
+
+
+def _text(type: str, longest: int) -> Callable[..., None]:
+    """Return a method of Check: it reads a string of this type, by default up to a length."""
+
+    def read(check: Check, name: str, *, max_len: int = longest, **rules: Any) -> None:
+        check.string(name, max_len=max_len, type=type, **rules)
+
+    return read
+
+
 class Check:
     """Reads `data` (field → value) into `values` (column → Python value).
 
@@ -130,29 +152,12 @@ class Check:
 
     text = string
 
-    def slug(self, name: str, *, max_len: _Int = 100, **rules: Any) -> None:
-        """Read lower-case words of ASCII letters and digits, joined by hyphens."""
-        self.string(name, max_len=max_len, type="slug", **rules)
-
-    def email(self, name: str, *, max_len: _Int = 320, **rules: Any) -> None:
-        """Read an address of RFC 5321 and RFC 6531, without quoting; its spelling is kept."""
-        self.string(name, max_len=max_len, type="email", **rules)
-
-    def url(self, name: str, *, max_len: _Int = 2048, **rules: Any) -> None:
-        """Read an absolute URL of http or https."""
-        self.string(name, max_len=max_len, type="url", **rules)
-
-    def int(self, name: str, **rules: Any) -> None:
-        """Read a whole number of 32 bits."""
-        self._ranged(name, "int", **rules)
-
-    def bigint(self, name: str, **rules: Any) -> None:
-        """Read a whole number of 64 bits."""
-        self._ranged(name, "bigint", **rules)
-
-    def float(self, name: str, **rules: Any) -> None:
-        """Read a number of 64 bits; not NaN, not infinite."""
-        self._ranged(name, "float", **rules)
+    slug = _text("slug", 100)
+    """Read lower-case words of ASCII letters and digits, joined by hyphens."""
+    email = _text("email", 320)
+    """Read an address of RFC 5321 and RFC 6531, without quoting; its spelling is kept."""
+    url = _text("url", 2048)
+    """Read an absolute URL of http or https."""
 
     def decimal(
         self, name: str, *, min: Any = None, max: Any = None, precision: Any = None, **rules: Any
@@ -177,21 +182,20 @@ class Check:
         """Read true or false."""
         self._read(name, "bool", **rules)
 
-    def datetime(self, name: str, **rules: Any) -> None:
-        """Read a time of RFC 3339 with an offset."""
-        self._ranged(name, "datetime", **rules)
-
-    def date(self, name: str, **rules: Any) -> None:
-        """Read a full-date of RFC 3339."""
-        self._ranged(name, "date", **rules)
-
-    def time(self, name: str, **rules: Any) -> None:
-        """Read a partial-time of RFC 3339."""
-        self._ranged(name, "time", **rules)
-
-    def duration(self, name: str, **rules: Any) -> None:
-        """Read a duration of ISO 8601 without years and months."""
-        self._ranged(name, "duration", **rules)
+    int = _ranged("int")
+    """Read a whole number of 32 bits."""
+    bigint = _ranged("bigint")
+    """Read a whole number of 64 bits."""
+    float = _ranged("float")
+    """Read a number of 64 bits; not NaN, not infinite."""
+    datetime = _ranged("datetime")
+    """Read a time of RFC 3339 with an offset."""
+    date = _ranged("date")
+    """Read a full-date of RFC 3339."""
+    time = _ranged("time")
+    """Read a partial-time of RFC 3339."""
+    duration = _ranged("duration")
+    """Read a duration of ISO 8601 without years and months."""
 
     def uuid(self, name: str, **rules: Any) -> None:
         """Read a UUID of RFC 9562, 36 characters."""
@@ -325,11 +329,6 @@ class Check:
             except ValueError as err:
                 self.error(name, "type", str(err), index)
         return list(keys)
-
-    def _ranged(self, name: str, type: str, min: Any = None, max: Any = None, **rules: Any) -> None:
-        """Read a value between two limits, which may be relative to the current time."""
-        value = self._read(name, type, **rules)
-        self._range(name, value, limit_of(type, min), limit_of(type, max))
 
     def _range(self, name: str, value: Any, low: Any, high: Any) -> None:
         if value is None:

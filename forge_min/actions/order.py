@@ -37,8 +37,10 @@ def order_by(order: Order, backwards: bool) -> str:
     """Return the ORDER BY clause."""
     keys = []
     for sort in order:
-        is_descending = sort.descending != backwards
-        keys.append(f"{_name(sort)} desc" if is_descending else _name(sort))
+        key = _name(sort)
+        if sort.descending != backwards:
+            key += " desc"
+        keys.append(key)
     return "\norder by " + ", ".join(keys)
 
 
@@ -54,8 +56,10 @@ def beyond(order: Order, at: Position | None, params: Params) -> list[Range]:
     marks = []
     for n, sort in enumerate(order):
         params[f"k{n}"] = at.keys[n]
-        cast = "::real" if sort.column is RANK else ""
-        marks.append(f"%(k{n})s{cast}")
+        mark = f"%(k{n})s"
+        if sort.column is RANK:
+            mark += "::real"
+        marks.append(mark)
     nullable = any(sort.column.nullable for sort in order)
     is_one_range = len({sort.descending for sort in order}) == 1
     if nullable and (len(order) != 2 or at.keys[0] is None):
@@ -70,7 +74,9 @@ def beyond(order: Order, at: Position | None, params: Params) -> list[Range]:
     ranges = []
     level: list[str] = []  # the keys before the n-th are equal
     # PERF: with all keys of their index, sorted ranges are merged, each as far as it is needed.
-    step = 0 if len(order) == 2 else 1
+    step = 1
+    if len(order) == 2:
+        step = 0
     for n, (sort, name, mark) in enumerate(zip(order, names, marks)):
         sign = _sign(sort, at)
         if at.keys[n] is not None:

@@ -111,13 +111,19 @@ class ListQuery:
         """
         pairs = _conditions_in(query)
         if len(pairs) > max_conditions:
-            raise _too_many(pairs[max_conditions][0], max_conditions)
+            message = text("a list can have at most {max} conditions", max=max_conditions)
+            key, _ = pairs[max_conditions]
+            error = BadRequest(message, code="F643")
+            error.errors = (FieldError(pointer(key), "too_many", message),)
+            raise error
         cursor = one_of(query, "cursor")
         page = one_of(query, "page")
         if page is not None and cursor is not None:
             raise BadRequest(text("use either page or cursor, not both"))
-        size = "per_page" if page else "limit"
-        wrong = "limit" if page else "per_page"
+        size = "limit"
+        wrong = "per_page"
+        if page:
+            size, wrong = wrong, size
         if wrong in query:
             message = text("{name} is not possible here; use {size}", name=wrong, size=size)
             raise BadRequest(message)
@@ -158,9 +164,9 @@ class ListQuery:
         pairs = []
         for key, value in (filters or {}).items():
             if value is None:
-                pairs.append((key.removesuffix("[eq]") + "[is_null]", True))
-            else:
-                pairs.append((key, value))
+                key = key.removesuffix("[eq]") + "[is_null]"
+                value = True
+            pairs.append((key, value))
         return cls(
             _filters(resource, pairs, _read_value),
             _sorts(resource, sort or None),
@@ -194,13 +200,6 @@ def _conditions_in(query: QueryString) -> Pairs:
         else:
             pairs += [(key, value) for value in dict.fromkeys(values)]
     return pairs
-
-
-def _too_many(name: str, most: int) -> BadRequest:
-    message = text("a list can have at most {max} conditions", max=most)
-    error = BadRequest(message, code="F643")
-    error.errors = (FieldError(pointer(name), "too_many", message),)
-    return error
 
 
 def one_of(query: QueryString, name: str) -> str | None:
@@ -308,8 +307,9 @@ def read_filter(columns: Mapping[str, Column], key: str, value: Any, read: Read)
     if operator == "contains" and kind != "string" and not is_list:
         raise BadRequest(text("{name}: contains is only for text", name=key))
     if operator == "in":
-        parts = value.split(",") if isinstance(value, str) else value
-        values = [_value(key, kind, part, read) for part in parts]
+        if isinstance(value, str):
+            value = value.split(",")
+        values = [_value(key, kind, entry, read) for entry in value]
         return Filter(column, operator, values)
     if operator == "is_null":
         kind = "bool"
@@ -518,7 +518,9 @@ def where_clause(conditions: Sequence[str]) -> str:
 def _condition(f: Filter, param: str, params: Params) -> str:
     name = quote(f.column.name)
     if f.operator == "is_null":
-        return f"{name} is null" if f.value else f"{name} is not null"
+        if f.value:
+            return f"{name} is null"
+        return f"{name} is not null"
     params[param] = f.value
     if f.column.type.endswith("[]"):
         entry_type = "int" if f.column.type == "int[]" else "text"

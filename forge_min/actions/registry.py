@@ -128,8 +128,8 @@ class Registry:
         """
         provided = {**self.actions, **self.dependencies}
         values = {}
-        parameters = list(inspect.signature(function).parameters.values())
-        for parameter in parameters[positional:]:
+        parameters = inspect.signature(function).parameters.values()
+        for parameter in list(parameters)[positional:]:
             if parameter.name in provided:
                 values[parameter.name] = provided[parameter.name]
             elif (

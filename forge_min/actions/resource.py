@@ -63,6 +63,11 @@ class Sort(NamedTuple):
     column: Column
     descending: bool = False
 
+    @property
+    def spelled(self) -> str:
+        """The key as clients spell it, with "-" for descending."""
+        return f"-{self.column.name}" if self.descending else self.column.name
+
 
 class Rule(NamedTuple):
     """A rule about several fields, which a constraint of PostgreSQL enforces.
@@ -217,9 +222,12 @@ class Resource(NamedTuple, Generic[R]):
         """
         roles = self.permissions.get(operation)
         if roles is not None:
-            return None if ANYBODY in roles else roles
-        closed_by = self.permissions.keys() - {"audit", *self.reports}
-        return () if closed_by else None
+            if ANYBODY in roles:
+                return None
+            return roles
+        if self.permissions.keys() - {"audit", *self.reports}:
+            return ()
+        return None
 
 
 AnyResource = Resource[Any]

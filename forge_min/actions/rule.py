@@ -33,8 +33,10 @@ class RowChange(Generic[R]):
 
     def error(self, field: str, code: str, message: str) -> None:
         """Report the error of a field: the write is rolled back after `rule`."""
-        item = "" if self.index is None else f"/{self.index}"
-        self.errors.append(FieldError(f"{item}/{field}", code, message))
+        pointer = f"/{field}"
+        if self.index is not None:
+            pointer = f"/{self.index}/{field}"
+        self.errors.append(FieldError(pointer, code, message))
 
 
 Changes = Callable[[Rows], list[RowChange[R]]]

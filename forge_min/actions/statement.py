@@ -107,7 +107,9 @@ def update(
 
 def delete(resource: AnyResource) -> str:
     """Delete a row, or mark it as deleted with soft_delete. The result is that of `_change`."""
-    sets = ['"deleted_at" = now()', VERSION] if resource.soft_delete else []
+    sets = []
+    if resource.soft_delete:
+        sets = ['"deleted_at" = now()', VERSION]
     return _change(resource, "delete", _audited(resource), sets=sets)
 
 
@@ -160,8 +162,7 @@ def excluded(resource: AnyResource) -> str:
 
 def _excluded(resource: AnyResource) -> str:
     transitions = json.dumps([transition._asdict() for transition in resource.transitions])
-    topic = f"'{resource.topic}'"
-    return _fill("excluded", resource, topic=topic, transitions=db.literal(transitions))
+    return _fill("excluded", resource, transitions=db.literal(transitions))
 
 
 def upsert(resource: AnyResource, names: Names, changed: Names, frozen: Names, on: Column) -> str:
@@ -282,14 +283,14 @@ def _change(
     again; false if it was not written for another reason. stale: the version is not
     %(forge_version)s. For a resource with a rule, the columns of the old row follow.
     """
-    is_update = operation == "update"
-    # A delete needs this lock anyway. To get it later could be a deadlock with a rule.
-    lock = "no key update" if sets else "update"
     where = this_row(resource, "forge_t", live=operation != "restore")
     columns = [_columns(resource, "forge_t"), *_join("targets", resource, fields)]
-    write = f"delete from {quote(resource.table)} forge_t\nusing"
     if sets:
+        lock = "no key update"
         write = f"update {quote(resource.table)} forge_t set {', '.join(sets)}\nfrom"
+    else:
+        lock = "update"  # to get this lock of a delete later could be a deadlock with a rule
+        write = f"delete from {quote(resource.table)} forge_t\nusing"
     # A transition may depend on the history, which comes from the snapshot, too.
     again = "false"
     if fields or reason:
@@ -309,9 +310,10 @@ def _change(
             changed=names,
         ),
     ]
-    if is_update:
+    joined = dict.fromkeys(fields, PRIOR)
+    if operation == "update":
+        joined = dict.fromkeys(fields, GIVEN)
         ctes += _join("relink", resource, fields)
-    joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
     others = f", {PRIOR}, {GIVEN}"
     ctes += _effects(resource, operation, joined, others=others, reason=reason)
     source = ROW
@@ -354,7 +356,9 @@ def _cast(resource: AnyResource, name: str, array: str = "") -> str:
 
 def _audited(resource: AnyResource) -> Names:
     """The many_to_many fields: the audit of a whole row shows their keys."""
-    return tuple(links(resource)) if resource.auditable else ()
+    if not resource.auditable:
+        return ()
+    return tuple(links(resource))
 
 
 def _public_changes(resource: AnyResource, names: Names, after: str) -> str:
@@ -376,6 +380,7 @@ def _fill(frame: str, resource: AnyResource, **names: str) -> str:
     """A frame of statements.sql, filled with `names` and those of every statement."""
     names["table"] = quote(resource.table)
     names["key"] = quote(resource.key.name)
+    names["topic"] = db.literal(resource.topic)
     names |= _TENANT if resource.tenant_scoped else _NO_TENANT
     names |= _AUTHOR if resource.authored else _NO_AUTHOR
     return _FRAMES[frame].substitute(names)
@@ -532,7 +537,6 @@ def _effects(
             "audit",
             resource,
             operation=operation,
-            topic=db.literal(resource.topic),
             fields=_changes(resource, operation, source, joined),
             source=source,
             others=others,

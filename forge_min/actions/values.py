@@ -263,8 +263,8 @@ def fits_json(value: object, most: int) -> bool:
 def _digits(value: object) -> int:
     """Estimate the additional characters of a JSON value without exponents."""
     if isinstance(value, float):
-        short = repr(value)
-        return abs(int(short.partition("e")[2] or 0))
+        _, _, exponent = repr(value).partition("e")
+        return abs(int(exponent or 0))
     if isinstance(value, dict):
         return sum(map(_digits, value.values()))
     if isinstance(value, list):

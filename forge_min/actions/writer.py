@@ -335,7 +335,10 @@ class WriteActions(IdempotentActions[R]):
             except ValueError as err:
                 check.error(key, "type", str(err))
         value = check.values.get(key)
-        if isinstance(value, str) and not _is_path_segment(value):
+        # A key is a part of a URL.
+        if isinstance(value, str) and (
+            not 1 <= len(value) <= MAX_KEY or "/" in value or value in (".", "..")
+        ):
             message = text("must have 1 to {max} characters, no / and not only dots", max=MAX_KEY)
             check.error(key, "pattern", message)
         if not may_exist:
@@ -463,7 +466,7 @@ class WriteActions(IdempotentActions[R]):
         self, err: Conflict | ConstraintViolation, params: Params, deleting: bool
     ) -> DomainError:
         """The error of the field with the violated constraint, `err` if it is another table's."""
-        kind = "unique" if isinstance(err, Conflict) else err.kind
+        kind = getattr(err, "kind", "unique")
         if kind == "size":
             return self._too_long(params)
         conflict = partial(Conflict, constraint=err.constraint, table=err.table)
@@ -494,19 +497,15 @@ class WriteActions(IdempotentActions[R]):
             if column.type == "json":
                 continue
             value = params.get(column.name)
-            values = value if isinstance(value, list) else [value]
-            size = max((len(str(item)) for item in values), default=0)
+            if not isinstance(value, list):
+                value = [value]
+            size = max((len(str(item)) for item in value), default=0)
             sizes[column.name] = size
             is_indexed = column.unique or column.filterable or column.sortable
             if is_indexed and size > INDEXED:
                 too_long.append(column.name)
         names = too_long or [max(sizes, key=lambda name: sizes[name])]
         return invalid([FieldError(f"/{name}", "too_long", text("is too long")) for name in names])
-
-
-def _is_path_segment(key: str) -> bool:
-    """Whether a key can be a part of a URL."""
-    return len(key) <= MAX_KEY and "/" not in key and key not in ("", ".", "..")
 
 
 def _begins_as(state: str) -> str:

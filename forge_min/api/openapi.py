@@ -52,9 +52,9 @@ def build_document(
     scoped: the topics of the resources that belong to a tenant.
     """
     paths = {prefix + path: dict(item) for path, item in generated["paths"].items()}
-    schemes = {"bearer": _TABLE["security"]["bearer"]}
-    if sessions:
-        schemes["session"] = _TABLE["security"]["session"]
+    schemes = dict(_TABLE["security"])
+    if not sessions:
+        del schemes["session"]
     security: list[Json] = [{name: []} for name in schemes]
     limits = {}
     if limited:

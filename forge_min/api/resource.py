@@ -87,11 +87,12 @@ class ResourceAPI:
 
     def list(self, request: Request) -> Response:
         """GET a page of rows."""
-        self._actions.allow("read")
-        most = self._actions.limits.conditions
-        query = ListQuery.parse(self._actions.resource, request.query, max_conditions=most)
+        actions = self._actions
+        actions.allow("read")
+        most = actions.limits.conditions
+        query = ListQuery.parse(actions.resource, request.query, max_conditions=most)
         while True:
-            page = self._actions.list(query)
+            page = actions.list(query)
             try:
                 return self._listed(request, query, page)
             except BadRequest as err:
@@ -126,17 +127,18 @@ class ResourceAPI:
 
     def get(self, request: Request) -> Response:
         """GET a row; 304 if the client has this version."""
-        self._actions.allow("read")
+        actions = self._actions
+        actions.allow("read")
         names = names_in(request.query, "include")
-        row = self._actions.get(self._key(request))
+        row = actions.get(self._key(request))
         etag = self._etag(row)
         headers = [("ETag", etag)]
         if names:  # the version does not cover other rows
-            (item,) = self._actions.to_json_many([row], names)
+            (item,) = actions.to_json_many([row], names)
         elif request.has_match(etag):
             return Response(304, b"", headers)
         else:
-            item = self._actions.to_json(row)
+            item = actions.to_json(row)
         return json_response(item, headers=headers)
 
     def create(self, request: Request) -> Response:
@@ -303,15 +305,16 @@ class ResourceAPI:
         sets, and those that the identity may not write. Raises Invalid for a changed value of the
         former; the action rejects the latter.
         """
-        refused = self._actions.refused()
-        set_by_server = [name for name in data if name in self._actions.served]
+        actions = self._actions
+        refused = actions.refused()
+        set_by_server = [name for name in data if name in actions.served]
         if not set_by_server and refused.isdisjoint(data):
             return data
         try:
-            row = self._actions.get(key)
+            row = actions.get(key)
         except (Forbidden, Unauthenticated):
             return data  # rejected by the action, so that a guess reveals no hidden value
-        present = self._actions.to_json(row)
+        present = actions.to_json(row)
         changed = [n for n in set_by_server if n not in present or data[n] != present[n]]
         # With an old If-Match the action raises StaleVersion.
         if changed and self._version(request, key) in (None, ANY_VERSION, row.version):
@@ -328,13 +331,14 @@ class ResourceAPI:
 
         A value that the identity may not see is replaced, so that a merge does not reveal it.
         """
-        columns = self._actions.resource.columns
+        actions = self._actions
+        columns = actions.resource.columns
         inside = [c for c in columns if c.type == "json" and isinstance(data.get(c.name), dict)]
-        if not inside or (version is None and self._actions.resource.versioned):
-            return self._actions.update(key, data, version=version)
+        if not inside or (version is None and actions.resource.versioned):
+            return actions.update(key, data, version=version)
         row = None
         with suppress(Forbidden, Unauthenticated):
-            row = self._actions.get(key)
+            row = actions.get(key)
             if version not in (None, ANY_VERSION, row.version):
                 version = _NO_VERSION
             else:
@@ -343,7 +347,7 @@ class ResourceAPI:
         for column in inside:
             value = getattr(row, column.attribute or column.name, None)
             data[column.name] = merge_patch(value, data[column.name])
-        return self._actions.update(key, data, version=version)
+        return actions.update(key, data, version=version)
 
     def _row_response(self, row: Any) -> Response:
         return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])

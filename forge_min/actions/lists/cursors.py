@@ -41,11 +41,10 @@ class Cursors:
         self._secret = secret
         names = [column.name for column in (*resource.columns, RANK)]
         self._indexes = [names.index(sort.column.name) for sort in self._order]
-        keys = []
-        for column, descending in self._order:
-            keys.append(f"-{column.name}" if descending else column.name)
-        order = ",".join(keys)
-        words = query.q if self._order[0].column is RANK else ""
+        order = ",".join(sort.spelled for sort in self._order)
+        words = ""
+        if self._order[0].column is RANK:
+            words = query.q
         self.scope = f"{resource.topic} {tenant} {order} {words}"
 
     def at(self, values: Sequence[Any]) -> Position:

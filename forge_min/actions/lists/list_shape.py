@@ -63,9 +63,10 @@ def shape_of(resource: AnyResource, query: ListQuery) -> ListShape:
             equal.append(f.column.name)
     sorts = order_of(resource, query) if query.sorts else ranges[:1]
     order = []
-    for column, descending in sorts:
+    for sort in sorts:
+        column = sort.column
         if column.name not in equal:
-            order.append(f"-{column.name}" if descending else column.name)
+            order.append(sort.spelled)
         if column.unique and not column.nullable:
             break
     return ListShape(tuple(equal), tuple(order))

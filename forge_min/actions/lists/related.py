@@ -17,13 +17,17 @@ _RELATED = load_frames("related.sql")
 
 def related_statement(relation: Relation, owner: AnyResource, target: AnyResource) -> str:
     """Return the statement `rows` of related.sql for a relation of `owner`."""
-    from_key = relation.kind != "belongs_to"
-    linked = owner if from_key else target
     key = quote(target.key.name)
+    if relation.kind == "belongs_to":
+        linked = target
+        column = key
+    else:
+        linked = owner
+        column = quote(relation.column)
     names: dict[str, object] = {
         "key": key,
         "type": sql_type(linked, linked.key.name),
-        "column": quote(relation.column) if from_key else key,
+        "column": column,
         "other": quote(relation.target_column),
         "join": quote(relation.join),
         "limit": MOST_RELATED if relation.kind in MANY else 1,
