@@ -24,7 +24,6 @@ from .resource import AnyResource, Column, quote
 MAX_GROUPS = 1000
 _SQL = load_frames("aggregates.sql")
 _FUNCTIONS = table("forge_min", "aggregates.toml")
-_PARAMETERS = ("group", "measure", "sort", "zone")  # that a list lacks or reads otherwise
 # Not posixrules, right/UTC and the like, which PostgreSQL may not know.
 _ZONE = lazy_pattern(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 
@@ -61,7 +60,9 @@ class AggregateQuery:
         measures = queries.names_in(params, "measure") or ("count",)
         sort = queries.names_in(params, "sort")
         zone = queries.one_of(params, "zone") or "UTC"
-        others = {name: values for name, values in params.items() if name not in _PARAMETERS}
+        others = dict(params)
+        for name in ("group", "measure", "sort", "zone"):  # a list lacks or reads them otherwise
+            others.pop(name, None)
         for name in queries.CONTROL.intersection(others) - {"q"}:
             raise BadRequest(text("{name} is not possible here", name=name))
         rows = ListQuery.parse(resource, others, max_conditions=max_conditions)

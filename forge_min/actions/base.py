@@ -302,21 +302,21 @@ class BaseActions(Generic[R]):
         if not sizes:
             rows = self._run(conn, sql, params)
             return rows[:limit], len(rows) > limit
-        most = self.limits.response
+        max_bytes = self.limits.response
         added = "+".join(f"coalesce({size}, 0)" for size in sizes)
         page = f"with forge_page as materialized (\n{sql}\n)\nselect"
         total = f"select count(*), coalesce(sum({added}), 0) as forge_bytes from forge_page"
-        fits = f"({total}) forge_sum left join forge_page on forge_bytes <= {most:d}"
+        fits = f"({total}) forge_sum left join forge_page on forge_bytes <= {max_bytes:d}"
         rows = self._run(conn, f"{page} forge_sum.*, forge_page.* from {fits}", params)
         count, size = rows[0][:2]  # if no row fits: one row, with NULLs
-        if size <= most:
+        if size <= max_bytes:
             return [row[2:] for row in rows[: min(count, limit)]], count > limit
         # PERF: lists that fit need no window function, so it is in a second statement.
         sized = f"""{page} * from (
             select *, (select count(*) from forge_page), row_number() over forge_rows as forge_row,
                 sum({added}) over forge_rows as forge_size
             from forge_page window forge_rows as (rows unbounded preceding)
-        ) forge_sized where forge_row = 1 or forge_size <= {most:d}"""
+        ) forge_sized where forge_row = 1 or forge_size <= {max_bytes:d}"""
         rows = self._run(conn, sized, params)[:limit]
         has_more = bool(rows) and rows[0][-3] > len(rows)
         return [row[:-3] for row in rows], has_more

@@ -316,13 +316,13 @@ class Check:
             return text("does not have the expected form, for example {example}", example=example)
         return text("does not have the expected form")
 
-    def _keys(self, name: str, type: str, items: Sequence[object], most: _Int) -> list[Any]:
+    def _keys(self, name: str, type: str, items: Sequence[object], max_len: _Int) -> list[Any]:
         keys: dict[Any, None] = {}
         for index, item in enumerate(items):
             try:
                 value = TYPES[type].read(item)
-                if most and len(value) > most:
-                    raise ValueError(text("must have at most {max} characters", max=most))
+                if max_len and len(value) > max_len:
+                    raise ValueError(text("must have at most {max} characters", max=max_len))
                 if value in keys:
                     self.error(name, "duplicate", text("is in the list twice"), index)
                 keys[value] = None

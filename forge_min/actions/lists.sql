@@ -20,3 +20,9 @@ offset 0
 -- By the statistics of PostgreSQL; -1 before the first ANALYZE.
 -- name: rows
 select reltuples from pg_class where oid = quote_ident(%(table)s)::regclass
+
+-- The characters of a value, x for a letter and a space for any other. The letters of pg_trgm are those of the
+-- database's LC_CTYPE, with "C" only ASCII.
+-- name: letters
+select string_agg(case when show_trgm(c) = '{}' then ' ' else 'x' end, '' order by n)
+from string_to_table(%(forge_value)s::text, null) with ordinality _(c, n)

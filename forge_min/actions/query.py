@@ -218,14 +218,15 @@ def names_in(query: QueryString, name: str) -> tuple[str, ...]:
     return tuple(value.split(",")) if value else ()
 
 
-def _number(name: str, value: object, most: int) -> int:
-    """A whole number from 1 to `most`, from digits or an int."""
+def _number(name: str, value: object, maximum: int) -> int:
+    """A whole number from 1 to `maximum`, from digits or an int."""
     digits = str(value)
     if _NUMBER.fullmatch(digits):
         number = int(digits)
-        if 1 <= number <= most:
+        if 1 <= number <= maximum:
             return number
-    raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
+    message = text("{name} must be a whole number from 1 to {most}", name=name, most=maximum)
+    raise BadRequest(message)
 
 
 def _page(page: object, limit: int) -> int | None:
@@ -389,14 +390,14 @@ def statement(
     return matching + _ordered(select, where, order, at, paging, params), params
 
 
-def _some(columns: str, source: str, where: list[str], most: int, query: ListQuery) -> str:
-    """Return the SQL of at most `most` of the matching rows, in no order."""
+def _some(columns: str, source: str, where: list[str], limit: int, query: ListQuery) -> str:
+    """Return the SQL of at most `limit` of the matching rows, in no order."""
     rows = f"select {columns} from {source}{where_clause(where)}"
     if query.q:
         # PERF: the planner assumes that words are frequent, so for a few rows it would read the
         # table. A materialized CTE is planned for all of its rows, by the index (make bigtables).
         rows = f"with forge_all as materialized (\n{rows}\n)\nselect {columns} from forge_all"
-    return f"{rows}\nlimit {most:d}"
+    return f"{rows}\nlimit {limit:d}"
 
 
 def _is_walked(query: ListQuery, order: Order) -> bool:
@@ -410,9 +411,11 @@ def _is_walked(query: ListQuery, order: Order) -> bool:
 
 
 def _found(
-    resource: AnyResource, query: ListQuery, at: Position | None, most: int, params: Params
+    resource: AnyResource, query: ListQuery, at: Position | None, needed: int, params: Params
 ) -> str:
-    """The common table expression forge_found: rows that match, with the first `most` of the list.
+    """The common table expression forge_found: rows that match, with the first of the list.
+
+    needed: the number of rows of the list that are needed.
 
     PERF: the planner assumes that matching rows are spread evenly, and that each word of a search
     is frequent: for rare values it would read the table in the order of the list (make bigtables).
@@ -434,14 +437,14 @@ def _found(
     matches = " and ".join(matched) or "true"
     select = f"{columns}, {matches} as forge_matches\nfrom {source}"
     walk = _ordered(select, walked, order, at, f"\nlimit {MAX_WALKED}", params)
-    is_short = f"(select count(*) from forge_near) < {most:d}"
+    is_short = f"(select count(*) from forge_near) < {needed:d}"
     where = [*walked, *matched]
     selects = []
     for _, rows in beyond(order, at, params):
         every_row = where_clause([*where, *rows, is_short])
         selects.append(f"{columns}, true\nfrom {source}{every_row}")
     every = "\nunion all\n".join(selects)
-    return LISTS["found"].substitute(walk=walk, every=every, most=f"{most:d}")
+    return LISTS["found"].substitute(walk=walk, every=every, most=f"{needed:d}")
 
 
 def _ordered(
@@ -467,15 +470,15 @@ def plan(resource: AnyResource, query: ListQuery) -> tuple[str, Params]:
     return f"explain (format json) select from {resource.quoted_source}{where}", params
 
 
-def count(resource: AnyResource, query: ListQuery, most: int) -> tuple[str, Params]:
-    """Return a statement that counts the rows of a list up to `most`."""
+def count(resource: AnyResource, query: ListQuery, limit: int) -> tuple[str, Params]:
+    """Return a statement that counts the rows of a list up to `limit`."""
     params: Params = {}
     where = conditions(resource, query, params)
-    return _count_of(resource, query, where, most), params
+    return _count_of(resource, query, where, limit), params
 
 
-def _count_of(resource: AnyResource, query: ListQuery, where: list[str], most: int) -> str:
-    rows = _some("", resource.quoted_source, where, most, query)
+def _count_of(resource: AnyResource, query: ListQuery, where: list[str], limit: int) -> str:
+    rows = _some("", resource.quoted_source, where, limit, query)
     return f"select count(*) from ({rows}) forge_counted"
 
 

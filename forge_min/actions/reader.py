@@ -103,21 +103,21 @@ class ReadActions(BaseActions[R]):
         query = self._bounded(query or ListQuery(), conn)
         self.relations(query.include)
         if query.page is not None:
-            results, more = self._read(query, None, conn)
-            if more and len(results) < query.limit:
+            results, has_more = self._read(query, None, conn)
+            if has_more and len(results) < query.limit:
                 raise self.limits.too_large()
             return self._numbered(query, results, conn)
         cursors = lists.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None
         if query.cursor is not None:
             at = cursors.read(query.cursor)
-        results, more = self._read(query, at, conn)
+        results, has_more = self._read(query, at, conn)
         if at is not None and at.backwards:
             results.reverse()
             has_next = bool(results) and query.cursor != lists.LAST
-            has_prev = more
+            has_prev = has_more
         else:
-            has_next = more
+            has_next = has_more
             has_prev = at is not None
         next = prev = None
         if has_next:
@@ -162,8 +162,8 @@ class ReadActions(BaseActions[R]):
         query = replace(query, rows=self._bounded(query.rows, conn))
         sql, params = aggregates.statement(self.resource, query)
         sizes = [f"octet_length(k{n}::text)" for n in range(1, len(query.group) + 1)]
-        rows, more = self._run_page(conn, sql, params, MAX_GROUPS, sizes)
-        if more:
+        rows, has_more = self._run_page(conn, sql, params, MAX_GROUPS, sizes)
+        if has_more:
             message = text("more than {max} groups: filter, or group by less", max=MAX_GROUPS)
             raise BadRequest(message, code="F645")
         names = [*query.group, *query.measures]
@@ -288,10 +288,10 @@ class ReadActions(BaseActions[R]):
         if cursor is not None:
             (before,), _ = lists.read_cursor(secret, log_scope, cursor, tuple)
         params = {"forge_id": id, "forge_before": before}
-        entries, more = self._entries("resource_id = %(forge_id)s", params, limit, conn)
+        entries, has_more = self._entries("resource_id = %(forge_id)s", params, limit, conn)
         if not entries and cursor is None:
             self._find(key, conn)
-        if not more:
+        if not has_more:
             return Page(entries)
         last_id = str(entries[-1].id)
         return Page(entries, lists.write_cursor(secret, log_scope, [last_id], False))
@@ -318,9 +318,9 @@ class ReadActions(BaseActions[R]):
         params["forge_named"] = named
         params["forge_limit"] = limit + 1
         sql = _AUDIT["log"].substitute(tenant=tenant, row=row)
-        rows, more = self._run_page(conn, sql, params, limit, _AUDIT_SIZES)
+        rows, has_more = self._run_page(conn, sql, params, limit, _AUDIT_SIZES)
         types = self.shown()
-        return [_entry(types, values) for values in rows], more
+        return [_entry(types, values) for values in rows], has_more
 
     def _bounded(self, query: ListQuery, conn: Conn) -> ListQuery:
         """The result of `_with_related_filters`. Raises BadRequest F650 for a slow filter.
@@ -421,11 +421,11 @@ class ReadActions(BaseActions[R]):
         cursors = lists.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None
         while True:
-            results, more = self._read(query, at, conn)
+            results, has_more = self._read(query, at, conn)
             # PERF: the database reads all rows of a batch to add their sizes, also those cut off.
             query = replace(query, limit=min(BATCH, 2 * len(results)))
             yield self._rows(results)
-            if not more:
+            if not has_more:
                 return
             at = cursors.at(results[-1])
 
@@ -443,9 +443,9 @@ class ReadActions(BaseActions[R]):
         if keys:
             sql = lists.related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            most = lists.MOST_RELATED * len(keys)
-            results, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
-            if more:
+            limit = lists.MOST_RELATED * len(keys)
+            results, has_more = target._run_page(conn, sql, {"forge_keys": keys}, limit)
+            if has_more:
                 raise target.limits.too_large()
             for link, *values in results:
                 related[link].append(target._row(values, hidden))

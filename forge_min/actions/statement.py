@@ -88,9 +88,9 @@ def update(
 
     The result is that of `_change`.
     """
-    given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
-    given += _join("given", resource, [name for name in fields if name not in merged])
-    given += _join("merged", resource, merged)
+    assigned = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
+    assigned += _join("given", resource, [name for name in fields if name not in merged])
+    assigned += _join("merged", resource, merged)
     sets = [f"{quote(name)} = %({name})s" for name in changed]
     names = [*changed, *fields]
     return _change(
@@ -99,7 +99,7 @@ def update(
         fields,
         _prevents(resource, changed, frozen, PRIOR, GIVEN),
         sets=sets + _stamps(resource),
-        given=given,
+        assigned=assigned,
         when=_differs(names, PRIOR, GIVEN),
         names=_public_changes(resource, names, GIVEN),
     )
@@ -263,7 +263,7 @@ def _change(
     frozen: str = _NO_COLUMNS,
     *,
     sets: Names,
-    given: Names = (),
+    assigned: Names = (),
     when: str = "true",
     names: str = "null",
     reason: bool = False,
@@ -273,7 +273,7 @@ def _change(
     fields: the many_to_many fields that an update writes, or that the audit shows.
     frozen: SQL of the names of the columns that prevent the change.
     sets: SQL of the assignments.
-    given: SQL of the new values.
+    assigned: SQL of the new values.
     names: SQL of the names of changed columns.
     reason: the audit entry has %(forge_reason)s.
 
@@ -298,7 +298,7 @@ def _change(
         again = _fill("again", resource, where=version_of)
     ctes = [
         _fill("change_prior", resource, columns=", ".join(columns), where=where, lock=lock),
-        _fill("change_given", resource, given=", ".join(given) or "0 as forge_none"),
+        _fill("change_given", resource, given=", ".join(assigned) or "0 as forge_none"),
         _fill(
             "change_row",
             resource,

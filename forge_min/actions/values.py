@@ -255,9 +255,9 @@ def _json(value: object, depth: int = JSON_DEPTH) -> Any:
 _LARGEST = int(sys.float_info.max)
 
 
-def fits_json(value: object, most: int) -> bool:
-    """Whether PostgreSQL's text of a JSON value, without exponents, has at most `most` bytes."""
-    return len(json.dumps(value, ensure_ascii=False).encode()) + _digits(value) <= most
+def fits_json(value: object, max_bytes: int) -> bool:
+    """Whether PostgreSQL's text of a JSON value, without exponents, has at most this size."""
+    return len(json.dumps(value, ensure_ascii=False).encode()) + _digits(value) <= max_bytes
 
 
 def _digits(value: object) -> int:

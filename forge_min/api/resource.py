@@ -89,8 +89,8 @@ class ResourceAPI:
         """GET a page of rows."""
         actions = self._actions
         actions.allow("read")
-        most = actions.limits.conditions
-        query = ListQuery.parse(actions.resource, request.query, max_conditions=most)
+        limit = actions.limits.conditions
+        query = ListQuery.parse(actions.resource, request.query, max_conditions=limit)
         while True:
             page = actions.list(query)
             try:

@@ -11,18 +11,13 @@ from ...lazy import lazy_pattern
 from ..base import Rows
 from ..check import pointer
 from ..order import Params
-from ..query import Filter, ListQuery, count
+from ..query import LISTS, Filter, ListQuery, count
 from ..resource import AnyResource
 
 MAX_SCANNED = 100_000  # rows that `contains` may read one by one
 # Three characters in a row without spaces and ASCII punctuation: at least one trigram, of letters
 # and digits (PostgreSQL manual, F.35.4).
 _WORD = lazy_pattern(r"[^\x00-/:-@\[-`{-\x7f]{3,}")
-# The letters of pg_trgm are those of the database's LC_CTYPE, with "C" only ASCII.
-_LETTERS = """
-select string_agg(case when show_trgm(c) = '{}' then ' ' else 'x' end, '' order by n)
-from string_to_table(%(forge_value)s::text, null) with ordinality _(c, n)
-"""
 Run = Callable[[str, Params], Rows]
 
 
@@ -56,7 +51,8 @@ def _has_trigram(value: str, run: Run) -> bool:
     """Whether a trigram index finds this value."""
     if value.isascii():
         return _WORD.search(value) is not None
-    return "xxx" in run(_LETTERS, {"forge_value": value})[0][0]
+    ((letters,),) = run(LISTS["letters"].template, {"forge_value": value})
+    return "xxx" in letters
 
 
 def _has_many_rows(resource: AnyResource, query: ListQuery, run: Run) -> bool:
