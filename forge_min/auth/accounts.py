@@ -50,6 +50,11 @@ class Tenant(NamedTuple):
     name: str
 
 
+def execute(conn: Connection, statement: str, /, **params: object) -> db.Rows:
+    """Run the statement of this name in auth.sql. Returns its rows."""
+    return db.run(conn, SQL[statement], params or None)
+
+
 def check_email(email: str) -> None:
     """Raise Invalid F631 unless the text is an email address."""
     if len(email.lower()) > 254 or not _EMAIL.fullmatch(email):  # RFC 5321, section 4.5.3.1
@@ -71,14 +76,13 @@ def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence
     check_email(email)
     check_name(name)
     # In lower case here, as at sign-in: the database's result for "İ" depends on its locale.
-    params = {"email": email.lower(), "name": name, "roles": checked_roles(roles)}
-    return _created(db.run(conn, SQL["create_user"], params), f"{email} has an account already")
+    rows = execute(conn, "create_user", email=email.lower(), name=name, roles=checked_roles(roles))
+    return _created(rows, f"{email} has an account already")
 
 
 def find_user(conn: Connection, email_or_id: str) -> User:
     """Return the user of an email or id. Raises NotFound F633."""
-    params = {"email": email_or_id.lower(), "id": as_id(email_or_id)}
-    rows = db.run(conn, SQL["user"], params)
+    rows = execute(conn, "user", email=email_or_id.lower(), id=as_id(email_or_id))
     if not rows:
         hint = "auth list-users shows all"
         raise NotFound(f"user {email_or_id!r} not found", code="F633", hint=hint)
@@ -102,15 +106,16 @@ def list_users(
     after: return only later emails.
     limit: the number of users, None for all.
     """
-    words, after = words.replace("\0", ""), after.replace("\0", "")
-    params = {"tenant": tenant, "id": id, "words": words, "after": after, "limit": limit}
-    rows = db.run(conn, SQL["users"], params)
+    words = words.replace("\0", "")
+    after = after.replace("\0", "")
+    rows = execute(conn, "users", tenant=tenant, id=id, words=words, after=after, limit=limit)
     return [(User(*user), roles) for *user, roles in rows]
 
 
 def list_tenants(conn: Connection) -> list[tuple[Tenant, int]]:
     """Return all tenants by slug, each with the number of its members."""
-    return [(Tenant(*row), members) for *row, members in db.run(conn, SQL["tenants"])]
+    rows = execute(conn, "tenants")
+    return [(Tenant(*tenant), members) for *tenant, members in rows]
 
 
 def change_settings(conn: Connection, user: UUID, time_zone: str, language: str) -> None:
@@ -119,13 +124,13 @@ def change_settings(conn: Connection, user: UUID, time_zone: str, language: str)
     time_zone: an IANA name; "" for that of the project.
     language: a BCP 47 tag; "" for that of the browser.
     """
-    values = {"user": user, "time_zone": time_zone, "language": language}
-    db.run(conn, SQL["change_settings"], values)
+    execute(conn, "change_settings", user=user, time_zone=time_zone, language=language)
 
 
 def list_memberships(conn: Connection, user: UUID) -> list[Tenant]:
     """Return the tenants of which the user is a member, by slug."""
-    return [Tenant(*row) for row in db.run(conn, SQL["memberships"], {"user": user})]
+    rows = execute(conn, "memberships", user=user)
+    return [Tenant(*row) for row in rows]
 
 
 def grant(
@@ -152,7 +157,8 @@ def ungrant(
 
 def leave(conn: Connection, user: UUID, tenant: UUID) -> None:
     """End a membership. Raises NotFound F634 unless the user is a member."""
-    if not db.run(conn, SQL["leave"], {"user": user, "tenant": tenant}):
+    rows = execute(conn, "leave", user=user, tenant=tenant)
+    if not rows:
         raise _not_a_member()
 
 
@@ -165,13 +171,13 @@ def create_tenant(conn: Connection, slug: str, name: str = "") -> UUID:
         rule = text("must be lower-case letters and digits, joined by single -, and not a UUID")
         raise _invalid("/slug", rule, "F636")
     check_name(name)
-    rows = db.run(conn, SQL["create_tenant"], {"slug": slug, "name": name})
+    rows = execute(conn, "create_tenant", slug=slug, name=name)
     return _created(rows, f"tenant {slug} exists already")
 
 
 def find_tenant(conn: Connection, slug_or_id: str) -> Tenant:
     """Return the tenant of a slug or id. Raises NotFound F634."""
-    rows = db.run(conn, SQL["tenant"], {"slug": slug_or_id, "id": as_id(slug_or_id)})
+    rows = execute(conn, "tenant", slug=slug_or_id, id=as_id(slug_or_id))
     if not rows:
         hint = "auth list-tenants shows all"
         raise NotFound(f"tenant {slug_or_id!r} not found", code="F634", hint=hint)
@@ -188,7 +194,7 @@ def record_export(conn: Connection, topic: str) -> None:
         return  # nothing is written, so it works on a read-only server too
     token = db.consistency.set(None)  # after a write of the request, no standby reads the rows
     try:
-        db.run(conn, SQL["record_export"], {"user": user, "topic": topic})
+        execute(conn, "record_export", user=user, topic=topic)
     finally:
         db.consistency.reset(token)
 
@@ -205,7 +211,8 @@ def checked_roles(roles: Sequence[str]) -> list[str]:
     """Return the roles in order, each once. Raises Invalid F632 for a malformed role."""
     for role in roles:
         if not _ROLE.fullmatch(role):
-            raise _invalid("/roles", text("{role} is not a role name", role=repr(role)), "F632")
+            why = text("{role} is not a role name", role=repr(role))
+            raise _invalid("/roles", why, "F632")
     return sorted(set(roles))
 
 
@@ -218,8 +225,10 @@ def _created(rows: Sequence[tuple[Any, ...]], otherwise: str) -> UUID:
 def _change(
     conn: Connection, verb: str, user: UUID, roles: list[str], tenant: UUID | None
 ) -> tuple[str, ...]:
-    name = f"{verb}_user" if tenant is None else f"{verb}_member"
-    rows = db.run(conn, SQL[name], {"user": user, "roles": roles, "tenant": tenant})
+    statement = f"{verb}_member"
+    if tenant is None:
+        statement = f"{verb}_user"
+    rows = execute(conn, statement, user=user, roles=roles, tenant=tenant)
     if not rows:
         raise _not_a_member()
     return tuple(rows[0][0])
@@ -230,4 +239,5 @@ def _not_a_member() -> NotFound:
 
 
 def _invalid(pointer: str, why: str, code: str) -> Invalid:
-    return Invalid([FieldError(pointer, "invalid", why)], f"{pointer[1:]} {why}", code=code)
+    error = FieldError(pointer, "invalid", why)
+    return Invalid([error], f"{pointer[1:]} {why}", code=code)

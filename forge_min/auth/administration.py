@@ -22,7 +22,7 @@ from ..errors import Conflict, Forbidden, NotFound
 from ..i18n import text
 from ..observe import log_fields
 from . import accounts, credentials, signing
-from .accounts import SQL, Connection, Tenant, User
+from .accounts import Connection, Tenant, User, execute
 from .credentials import ApiKey, Session
 from .identity import SESSION, current_identity, require_one_of
 
@@ -33,7 +33,8 @@ Changes = Mapping[str, tuple[Any, Any]]
 PERMISSION = "people"
 PAGE = 50  # users of one page
 INVITATION = 7 * 86_400.0  # seconds that the link of an invitation is valid
-USERS, TENANTS = "forge_user", "forge_tenant"  # topics of the history
+USERS = "forge_user"
+TENANTS = "forge_tenant"  # topics of the history
 
 
 class Person(NamedTuple):
@@ -76,7 +77,9 @@ class Administrator:
     def __init__(
         self, conn: Connection, roles: Collection[str] = (), send: SendLink | None = None
     ) -> None:
-        self._conn, self._roles, self._send = conn, frozenset(roles), send
+        self._conn = conn
+        self._roles = frozenset(roles)
+        self._send = send
 
     def limit(self) -> Tenant | None:
         """Return the tenant to which the administrator is limited, None for all tenants.
@@ -107,23 +110,27 @@ class Administrator:
         after: the last email of the previous page.
         """
         limit = self.limit()
-        where, most = limit or tenant, PAGE + 1
-        found = accounts.list_users(
-            self._conn, where and where.id, words=words, after=after, limit=most
-        )
-        return self._seen(limit, found)
+        id = _id_of(limit or tenant)
+        count = PAGE + 1
+        users = accounts.list_users(self._conn, id, words=words, after=after, limit=count)
+        return self._visible(limit, users)
 
     def person(self, id: UUID) -> Person:
         """Return one user. Raises NotFound F633 if it is invisible to the administrator."""
         limit = self.limit()
-        for person in self._seen(limit, accounts.list_users(self._conn, limit and limit.id, id=id)):
-            return person
-        raise NotFound(text("this user does not exist"), code="F633")
+        users = accounts.list_users(self._conn, _id_of(limit), id=id)
+        if not users:
+            raise NotFound(text("this user does not exist"), code="F633")
+        (person,) = self._visible(limit, users)
+        return person
 
     def tenants(self) -> list[tuple[Tenant, int]]:
         """Return the tenants that the administrator may see, with the number of their members."""
-        limit, every = self.limit(), accounts.list_tenants(self._conn)
-        return [(tenant, n) for tenant, n in every if limit in (None, tenant)]
+        limit = self.limit()
+        tenants = accounts.list_tenants(self._conn)
+        if limit is None:
+            return tenants
+        return [(tenant, members) for tenant, members in tenants if tenant == limit]
 
     def list_keys(self, user: UUID | None = None, after: UUID | None = None) -> list[ApiKey]:
         """Return the keys of a user that the administrator may revoke.
@@ -131,18 +138,25 @@ class Administrator:
         user: None for all users: a page of valid keys, and the first of the next page.
         after: the last key of the previous page.
         """
-        limit, most = self.limit(), None if user else PAGE + 1
-        return credentials.list_keys(self._conn, user, limit and limit.id, after, most)
+        tenant = _id_of(self.limit())
+        count = None
+        if user is None:
+            count = PAGE + 1
+        return credentials.list_keys(self._conn, user, tenant, after, count)
 
     def grantable(self, tenant: Tenant | None) -> frozenset[str]:
         """Return the roles that the current user holds in a tenant; None means everywhere."""
-        own = self._own()
-        return frozenset((*own.user.roles, *(tenant and own.tenants.get(tenant.slug) or ())))
+        caller = self._caller()
+        roles = frozenset(caller.user.roles)
+        if tenant is None:
+            return roles
+        return roles.union(caller.tenants.get(tenant.slug, ()))
 
     def sessions(self, id: UUID) -> list[Session]:
         """Return the sessions of a user; none if the account is not manageable."""
-        manageable = self.person(id).is_manageable
-        return credentials.list_sessions(self._conn, id) if manageable else []
+        if not self.person(id).is_manageable:
+            return []
+        return credentials.list_sessions(self._conn, id)
 
     def history(self, id: UUID | None = None, topic: str = USERS) -> list[AccountChange]:
         """Return the latest changes and uses of one user or tenant, or of all; the newest first.
@@ -150,12 +164,21 @@ class Administrator:
         An administrator of tenants sees changes of roles and keys there, and those of a manageable
         account itself. Authors that are not members are not named.
         """
-        limit, slugs, is_manageable = self.limit(), None, True
+        limit = self.limit()
+        slugs = None
+        is_manageable = True
         if limit:
-            slugs = [*self._administered()]
+            slugs = list(self._administered())
             is_manageable = id is not None and self.person(id).is_manageable
-        params = {"topic": topic, "id": id and str(id), "slugs": slugs, "account": is_manageable}
-        rows = db.run(self._conn, SQL["changes"], {**params, "tenant": limit and limit.id})
+        rows = execute(
+            self._conn,
+            "changes",
+            topic=topic,
+            id=id and str(id),
+            slugs=slugs,
+            account=is_manageable,
+            tenant=_id_of(limit),
+        )
         return [AccountChange(*row) for row in rows]
 
     # -- changes -----------------------------------------------------------------------------------
@@ -182,13 +205,15 @@ class Administrator:
         secret = ""
         with self._changing(tenant):
             try:
-                id, is_new = accounts.find_user(self._conn, email).id, False
-                apart = self._administered().isdisjoint(self._load(id).tenants)
-                is_hidden = apart and self.limit() is not None
+                id = accounts.find_user(self._conn, email).id
+                is_new = False
+                is_elsewhere = self._administered().isdisjoint(self._load(id).tenants)
+                is_hidden = is_elsewhere and self.limit() is not None
                 if tenant is None or (is_hidden and not self._send):
                     raise Conflict(text("{email} has an account already", email=email))
             except NotFound:
-                id, is_new = accounts.create_user(self._conn, email, name=name), True
+                id = accounts.create_user(self._conn, email, name=name)
+                is_new = True
                 is_hidden = self.limit() is not None
                 self._record(id, "create", {})
             if tenant and is_hidden and self._send:
@@ -214,16 +239,17 @@ class Administrator:
         administrator would remain, and as `accounts.grant`.
         """
         with self._changing(tenant):
-            result = _roles_of(self.person(id), tenant) or ()
+            roles = _roles_of(self.person(id), tenant) or ()
             if grant or not revoke:
-                result = self._grant(id, grant, tenant)
+                roles = self._grant(id, grant, tenant)
             if revoke:
-                before = result
+                before = roles
                 self._check_held(revoke, tenant)
-                result = accounts.ungrant(self._conn, id, revoke, tenant and tenant.id)
-                self._check_remaining(set(before) - set(result), tenant and tenant.slug)
-                self._record_roles(id, tenant, before, result)
-        return result
+                roles = accounts.ungrant(self._conn, id, revoke, _id_of(tenant))
+                lost = set(before).difference(roles)
+                self._check_remaining(lost, tenant and tenant.slug)
+                self._record_roles(id, tenant, before, roles)
+        return roles
 
     def remove_member(self, id: UUID, tenant: Tenant) -> None:
         """End a membership. Raises as `change_roles`."""
@@ -275,7 +301,8 @@ class Administrator:
     def end_sessions(self, id: UUID, session: UUID | None = None) -> None:
         """End a session of a user, or all. Raises Forbidden."""
         with self._changing_account(id):
-            if ended := credentials.end_sessions(self._conn, id, session):
+            ended = credentials.end_sessions(self._conn, id, session)
+            if ended:
                 self._record(id, "update", {"sessions": (ended, 0)})
 
     def create_key(
@@ -301,7 +328,7 @@ class Administrator:
             identity = current_identity()
             # SAFETY: with a key of another person, an administrator could approve an own request.
             # The lock makes the first password wait, which ends the keys of administrators.
-            ((has_password,),) = db.run(self._conn, SQL["has_password"], {"user": id})
+            ((has_password,),) = execute(self._conn, "has_password", user=id)
             is_sent = has_password and not identity.system and identity.user != str(id)
             if is_sent and self._send is None:
                 command = f"auth create-key {person.user.email}"
@@ -312,15 +339,17 @@ class Administrator:
                 require_one_of(())
             self._check_held(roles or (), tenant)
             options: dict[str, Any] = {"name": name, "roles": roles, "lifetime": lifetime}
-            secret, hint = "", name or "–"
+            secret = ""
+            hint = name or "–"
             if is_sent and self._send:
                 options["tenant"] = tenant and str(tenant.id)
                 self._send(self._conn, person.user.email, False, key=options)
             else:
-                where = tenant and tenant.id
-                secret = credentials.create_key(self._conn, id, tenant=where, **options)
+                options["tenant"] = _id_of(tenant)
+                secret = credentials.create_key(self._conn, id, **options)
                 hint = secret[: credentials.HINT]
-            self._record(id, "update", {_key_name(tenant and tenant.slug): ("", hint)})
+            name = _qualified("key", tenant and tenant.slug)
+            self._record(id, "update", {name: ("", hint)})
         return secret
 
     def revoke_keys(self, hint_or_id: str) -> int:
@@ -328,10 +357,12 @@ class Administrator:
 
         Raises NotFound F635 if the administrator may see no valid one.
         """
-        with self._changing(limit := self.limit()):
-            revoked = credentials.revoke_keys(self._conn, hint_or_id, limit and limit.id)
+        limit = self.limit()
+        with self._changing(limit):
+            revoked = credentials.revoke_keys(self._conn, hint_or_id, _id_of(limit))
             for user, hint, slug in revoked:
-                self._record(user, "update", {_key_name(slug): (hint, "")})
+                name = _qualified("key", slug)
+                self._record(user, "update", {name: (hint, "")})
         return len(revoked)
 
     def create_tenant(self, slug: str, name: str = "") -> UUID:
@@ -352,7 +383,7 @@ class Administrator:
         tenant: of the change. Raises Forbidden for an administrator of another one.
         """
         with db.transaction(self._conn):
-            db.run(self._conn, SQL["lock_administration"])
+            execute(self._conn, "lock_administration")
             limit = self.limit()
             if limit is not None and limit != tenant:
                 raise Forbidden(text("only an administrator of all tenants may do this"))
@@ -361,7 +392,8 @@ class Administrator:
     @contextmanager
     def _changing_account(self, id: UUID) -> Iterator[Person]:
         """Run the block as `_changing`, for a change of the account itself."""
-        with self._changing(limit := self.limit()):
+        limit = self.limit()
+        with self._changing(limit):
             if not self.person(id).is_manageable:
                 raise Forbidden(text("only an administrator of all tenants may do this"))
             person = self._load(id)
@@ -379,34 +411,32 @@ class Administrator:
         if is_known and joins and not current_identity().system:
             message = text("without mail, only `auth grant` adds an account of another tenant")
             raise Forbidden(message)
-        result = accounts.grant(self._conn, id, roles, tenant and tenant.id)
-        self._record_roles(id, tenant, _roles_of(person, tenant), result)
-        return result
+        after = accounts.grant(self._conn, id, roles, _id_of(tenant))
+        self._record_roles(id, tenant, _roles_of(person, tenant), after)
+        return after
 
-    def _seen(
-        self, limit: Tenant | None, found: Iterable[tuple[User, Mapping[str, Roles]]]
+    def _visible(
+        self, limit: Tenant | None, users: Iterable[tuple[User, Mapping[str, Roles]]]
     ) -> list[Person]:
         """Return users as an administrator of this tenant, or of all, sees them."""
         if limit is None:
-            return [Person(*each) for each in found]
-        own = self._administered()
-        return [
-            Person(
-                user._replace(roles=()),
-                {limit.slug: tenants[limit.slug]},
-                is_manageable=not user.roles and own.issuperset(tenants),
-            )
-            for user, tenants in found
-        ]
+            return [Person(user, tenants) for user, tenants in users]
+        slugs = self._administered()
+        people = []
+        for user, tenants in users:
+            is_manageable = not user.roles and slugs.issuperset(tenants)
+            visible_roles = {limit.slug: tenants[limit.slug]}
+            people.append(Person(user._replace(roles=()), visible_roles, is_manageable))
+        return people
 
     def _administered(self) -> set[str]:
         """Return the slugs of the tenants that the current user administers as a member."""
         if current_identity().system:
             return set()
-        tenants = self._own().tenants.items()
+        tenants = self._caller().tenants.items()
         return {slug for slug, roles in tenants if not self._roles.isdisjoint(roles)}
 
-    def _own(self) -> Person:
+    def _caller(self) -> Person:
         """Return the current user with all tenants."""
         return self._load(UUID(current_identity().user))
 
@@ -418,22 +448,27 @@ class Administrator:
     def _check_held(self, roles: Collection[str], tenant: Tenant | None) -> None:
         """Raise Forbidden for roles that the administrator does not hold in the tenant."""
         if roles and not current_identity().system:
-            _refuse(set(roles) - self.grantable(tenant))
+            missing = set(roles) - self.grantable(tenant)
+            _refuse(missing)
 
     def _check_account_held(self, person: Person) -> None:
         """Raise Forbidden for an account with roles that the administrator does not hold."""
         if not current_identity().system:
-            own = self._own()
-            missing = set(person.user.roles) - set(own.user.roles)
+            caller = self._caller()
+            everywhere = set(caller.user.roles)
+            missing = set(person.user.roles) - everywhere
             for slug, roles in person.tenants.items():
-                missing |= set(roles) - {*own.user.roles, *own.tenants.get(slug, ())}
+                held = everywhere.union(caller.tenants.get(slug, ()))
+                missing |= set(roles) - held
             _refuse(missing)
 
     def _check_remaining(self, lost: Collection[str], slug: str | None) -> None:
         """Raise Conflict if these roles were those of the last administrator of the tenant."""
         if not self._roles.isdisjoint(lost):
-            params = {"roles": list(self._roles), "slug": slug}
-            if not db.run(self._conn, SQL["administrators"], params):
+            administrators = execute(
+                self._conn, "administrators", roles=list(self._roles), slug=slug
+            )
+            if not administrators:
                 raise Conflict(text("one administrator must remain"))
 
     # -- the history -------------------------------------------------------------------------------
@@ -441,17 +476,24 @@ class Administrator:
     def _record_roles(
         self, id: UUID, tenant: Tenant | None, before: Roles | None, after: Roles | None
     ) -> None:
-        name = f"roles:{tenant.slug}" if tenant else "roles"
         if before != after:
+            name = _qualified("roles", tenant and tenant.slug)
             self._record(id, "update", {name: (before, after)})
 
     def _record(self, id: UUID, operation: str, changes: Changes, topic: str = USERS) -> None:
-        params = {
-            "topic": topic, "id": str(id), "operation": operation,
-            "actor": current_identity().user, "changes": Jsonb(changes),
-            "request": str(log_fields.get().get("request_id", "")),
-        }  # fmt: skip
-        db.run(self._conn, SQL["record_change"], params)
+        fields = log_fields.get()
+        request = str(fields.get("request_id", ""))
+        actor = current_identity().user
+        execute(
+            self._conn,
+            "record_change",
+            topic=topic,
+            id=str(id),
+            operation=operation,
+            actor=actor,
+            changes=Jsonb(changes),
+            request=request,
+        )
 
 
 def _refuse(missing: Set[str]) -> None:
@@ -463,8 +505,17 @@ def _refuse(missing: Set[str]) -> None:
 
 def _roles_of(person: Person, tenant: Tenant | None) -> Roles | None:
     """Return the roles of a user in a tenant, None without a membership."""
-    return person.user.roles if tenant is None else person.tenants.get(tenant.slug)
+    if tenant is None:
+        return person.user.roles
+    return person.tenants.get(tenant.slug)
 
 
-def _key_name(tenant: str | None) -> str:
-    return f"key:{tenant}" if tenant else "key"
+def _id_of(tenant: Tenant | None) -> UUID | None:
+    return tenant and tenant.id
+
+
+def _qualified(name: str, slug: str | None) -> str:
+    """Return the name of a change in a tenant, or everywhere."""
+    if not slug:
+        return name
+    return f"{name}:{slug}"

@@ -20,7 +20,7 @@ from uuid import UUID
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from ..i18n import text
-from .accounts import SQL, Connection, as_id, check_name, checked_roles
+from .accounts import SQL, Connection, as_id, check_name, checked_roles, execute
 from .identity import SESSION, Identity, current_identity
 
 KEY = "fmk_"
@@ -113,13 +113,21 @@ def create_key(
 
     Raises Invalid F632 for a malformed role.
     """
-    secret = KEY + secrets.token_urlsafe(32)
-    params = {
-        "key": digest(secret), "hint": secret[:HINT], "user": user, "tenant": tenant, "name": name,
-        "roles": None if roles is None else checked_roles(roles), "seconds": lifetime,
-    }  # fmt: skip
+    if roles is not None:
+        roles = checked_roles(roles)
     check_name(name)
-    db.run(conn, SQL["create_key"], params)
+    secret = f"{KEY}{secrets.token_urlsafe(32)}"
+    execute(
+        conn,
+        "create_key",
+        key=digest(secret),
+        hint=secret[:HINT],
+        user=user,
+        tenant=tenant,
+        name=name,
+        roles=roles,
+        seconds=lifetime,
+    )
     return secret
 
 
@@ -137,8 +145,8 @@ def list_keys(
     after: the last key of the previous page.
     limit: the number of keys, None for all.
     """
-    params = {"user": user, "tenant": tenant, "after": after, "limit": limit}
-    return [ApiKey(*row) for row in db.run(conn, SQL["keys"], params)]
+    rows = execute(conn, "keys", user=user, tenant=tenant, after=after, limit=limit)
+    return [ApiKey(*row) for row in rows]
 
 
 def revoke_keys(
@@ -150,8 +158,8 @@ def revoke_keys(
 
     Returns the user, the hint and the tenant of each. Raises NotFound F635 if no valid key matches.
     """
-    params = {"hint": hint_or_id.replace("\0", ""), "id": as_id(hint_or_id), "tenant": tenant}
-    revoked = db.run(conn, SQL["revoke_key"], params)
+    hint = hint_or_id.replace("\0", "")
+    revoked = execute(conn, "revoke_key", hint=hint, id=as_id(hint_or_id), tenant=tenant)
     if not revoked:
         raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
     return revoked
@@ -159,28 +167,38 @@ def revoke_keys(
 
 def count_keys(conn: Connection, user: UUID) -> int:
     """Return the number of keys of a user that are not revoked."""
-    return sum(not key.revoked_at for key in list_keys(conn, user))
+    valid = [key for key in list_keys(conn, user) if not key.revoked_at]
+    return len(valid)
 
 
 def revoke_all_keys(conn: Connection, user: UUID) -> None:
     """Revoke all keys of a user, as the user, which the history of the user shows."""
-    db.run(conn, SQL["revoke_all_keys"], {"user": user})
+    execute(conn, "revoke_all_keys", user=user)
 
 
 def start_session(conn: Connection, user: UUID, lifetime: float, browser: Browser) -> str:
     """Start a session of `lifetime` seconds, and add that to the history. Returns its secret."""
     secret = secrets.token_urlsafe(32)
-    params = {
-        "key": digest(secret), "user": user, "seconds": lifetime, "address": browser.address[:100],
-        "agent": browser.agent[:300], "before": digest(browser.before),
-    }  # fmt: skip
-    db.run(conn, SQL["start_session"], params)
+    address = browser.address[:100]
+    agent = browser.agent[:300]
+    before = digest(browser.before)
+    execute(
+        conn,
+        "start_session",
+        key=digest(secret),
+        user=user,
+        seconds=lifetime,
+        address=address,
+        agent=agent,
+        before=before,
+    )
     return secret
 
 
 def list_sessions(conn: Connection, user: UUID) -> list[Session]:
     """Return the user's sessions, the newest first."""
-    return [Session(*row) for row in db.run(conn, SQL["sessions"], {"user": user})]
+    rows = execute(conn, "sessions", user=user)
+    return [Session(*row) for row in rows]
 
 
 def end_sessions(
@@ -191,14 +209,17 @@ def end_sessions(
     id: the session to end; None for all.
     but: a session that does not end.
     """
-    params = {"user": user, "id": id, "but": but, "actor": current_identity().user}
-    return len(db.run(conn, SQL["end_sessions"], params))
+    actor = current_identity().user
+    ended = execute(conn, "end_sessions", user=user, id=id, but=but, actor=actor)
+    return len(ended)
 
 
 def session_id(identity: Identity) -> UUID | None:
     """Return the session that identified a user, None for another credential."""
     kind, _, id = identity.credential.partition(":")
-    return UUID(id) if kind == "session" else None
+    if kind != "session":
+        return None
+    return UUID(id)
 
 
 def identify_key(conn: Connection, secret: str, tenant: str | None = None) -> Identity:
@@ -241,12 +262,14 @@ def renewed(conn: Connection, identity: Identity) -> Identity | None:
     kind, _, id = identity.credential.partition(":")
     if kind not in _VIA:
         return identity
-    rows = db.run(conn, SQL[f"{kind}_by_now"], {"id": id, "tenant": identity.tenant})
-    for roles, scope, time_zone, language, member in rows:
-        if identity.tenant is None or member is not None:
-            current = _effective_roles(roles, member, scope)
-            return replace(identity, roles=current, time_zone=time_zone, language=language)
-    return None
+    rows = execute(conn, f"{kind}_by_now", id=id, tenant=identity.tenant)
+    if not rows:
+        return None
+    roles, scope, time_zone, language, member = rows[0]
+    if identity.tenant is not None and member is None:
+        return None
+    roles = _effective_roles(roles, member, scope)
+    return replace(identity, roles=roles, time_zone=time_zone, language=language)
 
 
 def _identify(
@@ -257,24 +280,30 @@ def _identify(
     allow_non_member: bool = False,
     use: SessionUse | None = None,
 ) -> Identity | None:
-    limits = (use or SessionUse())._asdict()
-    params = {"key": digest(secret), "slug": tenant or "", "id": as_id(tenant or "")}
+    use = use or SessionUse()
+    limits = use._asdict()
+    slug = tenant or ""
+    params = {"key": digest(secret), "slug": slug, "id": as_id(slug)}
     rows = db.read(conn, SQL[f"by_{kind}"], params | limits)
     if not rows:
         return None
     id, user, name, roles, scope, time_zone, language, bound, acts_in, member, is_due = rows[0]
     if is_due:
         with suppress(Unavailable):  # such as on a read-only server
-            db.run(conn, SQL[f"{kind}_seen"], {"id": id} | limits)
-    # If the request or the key names a tenant, the user must be its member, and both must agree.
-    refused = (tenant or bound) and (member is None or bound not in (None, acts_in))
-    if refused and not allow_non_member:
+            execute(conn, f"{kind}_seen", id=id, **limits)
+    is_refused = False
+    if tenant or bound:
+        # The user must be a member of the tenant, and a key for one tenant acts in no other.
+        is_refused = member is None or bound not in (None, acts_in)
+    if is_refused and not allow_non_member:
         raise Forbidden(text("this identity may not do this here"))
+    if member is None:
+        acts_in = None
     return Identity(
         user=str(user),
         name=name,
         roles=_effective_roles(roles, member, scope),
-        tenant=None if member is None else acts_in,
+        tenant=acts_in,
         time_zone=time_zone,
         language=language,
         via=_VIA[kind],
@@ -286,5 +315,7 @@ def _effective_roles(
     roles: Sequence[str], member: Sequence[str] | None, scope: Sequence[str] | None
 ) -> frozenset[str]:
     """The roles of the user and of the membership, restricted to `scope` unless it is None."""
-    granted = frozenset((*roles, *(member or ())))
-    return granted if scope is None else granted.intersection(scope)
+    granted = frozenset(roles).union(member or ())
+    if scope is None:
+        return granted
+    return granted.intersection(scope)

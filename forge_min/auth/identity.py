@@ -84,7 +84,9 @@ def require(*roles: str) -> Identity:
     identity = _current.get()
     if not identity.user and not identity.system:
         raise Unauthenticated(text("sign in first"))
-    return require_one_of(roles) if roles else identity
+    if not roles:
+        return identity
+    return require_one_of(roles)
 
 
 def require_one_of(roles: Iterable[str], permission: str = "") -> Identity:
@@ -103,8 +105,12 @@ def require_one_of(roles: Iterable[str], permission: str = "") -> Identity:
 
 def to_metadata(identity: Identity) -> dict[str, str]:
     """Return {"user", "tenant"} for the metadata of a job, without empty values."""
-    metadata = {"user": identity.user, "tenant": str(identity.tenant or "")}
-    return {name: value for name, value in metadata.items() if value}
+    metadata = {}
+    if identity.user:
+        metadata["user"] = identity.user
+    if identity.tenant:
+        metadata["tenant"] = str(identity.tenant)
+    return metadata
 
 
 def for_job(metadata: Mapping[str, Any]) -> Identity:
@@ -114,9 +120,8 @@ def for_job(metadata: Mapping[str, Any]) -> Identity:
 
     Raises ValueError for a tenant that is not a UUID.
     """
+    user = metadata.get("user") or SYSTEM.user
     tenant = metadata.get("tenant")
-    return Identity(
-        user=str(metadata.get("user") or SYSTEM.user),
-        tenant=UUID(str(tenant)) if tenant else None,
-        system=True,
-    )
+    if tenant:
+        tenant = UUID(str(tenant))
+    return Identity(str(user), tenant=tenant or None, system=True)

@@ -68,16 +68,16 @@ def check_password(password: object, *, min_length: int, beside: str = "") -> st
     elif _is_guessed(password.casefold(), beside.casefold()):
         why = text("is too easy to guess")
     if why is not None:
-        raise Invalid(
-            [FieldError("/password", "bad_password", why)], f"password {why}", code="F630"
-        )
+        error = FieldError("/password", "bad_password", why)
+        raise Invalid([error], f"password {why}", code="F630")
     return str(password)
 
 
 def hash_password(password: str, costs: Costs = COSTS) -> str:
     """Return a hash, with a new salt each time. Raises Unavailable as `verify_password`."""
     salt = os.urandom(16)
-    return _format(costs, salt, _derive(password, salt, costs))
+    derived = _derive(password, salt, costs)
+    return _format(costs, salt, derived)
 
 
 def verify_password(password: str, stored: str | None) -> bool:
@@ -89,16 +89,21 @@ def verify_password(password: str, stored: str | None) -> bool:
     match = _STORED.fullmatch(stored or _NO_ACCOUNT)
     if match is None or len(password) > LONGEST:
         return False
-    costs = Costs(*map(int, match.groups()[:3]))
-    salt, known = (_decode(part) for part in match.groups()[3:])
-    same = hmac.compare_digest(_derive(password, salt, costs), known)
-    return same and stored is not None
+    salt = _decode(match[4])
+    derived = _derive(password, salt, _costs_of(match))
+    is_same = hmac.compare_digest(derived, _decode(match[5]))
+    return is_same and stored is not None
 
 
 def is_outdated(stored: str) -> bool:
     """Whether a hash has other costs than COSTS, so that it must be replaced at a sign-in."""
     match = _STORED.fullmatch(stored)
-    return match is None or Costs(*map(int, match.groups()[:3])) != COSTS
+    return match is None or _costs_of(match) != COSTS
+
+
+def _costs_of(match: re.Match[str]) -> Costs:
+    log2n, r, p = match.group(1, 2, 3)
+    return Costs(int(log2n), int(r), int(p))
 
 
 @contextmanager
@@ -121,7 +126,7 @@ def _hashing_slot() -> Iterator[None]:
     is_next = _NEXT.acquire(timeout=WAIT)
     try:
         if not is_next or not _HASHING.acquire(timeout=WAIT):
-            raise Unavailable("too many sign in at once", retry_after=max(1, int(WAIT)))
+            raise Unavailable("too many sign in at once", retry_after=int(WAIT))
     finally:
         if is_next:
             _NEXT.release()
@@ -132,19 +137,26 @@ def _hashing_slot() -> Iterator[None]:
 
 
 def _derive(password: str, salt: bytes, costs: Costs) -> bytes:
-    n, secret = 1 << costs.log2n, password.encode("utf-8", "surrogatepass")
-    memory = 128 * costs.r * (n + costs.p + 2) + (1 << 20)  # RFC 7914 section 2, and a margin
+    n = 1 << costs.log2n
+    secret = password.encode("utf-8", "surrogatepass")
+    blocks = n + costs.p + 2
+    memory = 128 * costs.r * blocks + (1 << 20)  # RFC 7914 section 2, and a margin
     with _hashing_slot():
         return hashlib.scrypt(secret, salt=salt, n=n, r=costs.r, p=costs.p, maxmem=memory, dklen=32)
 
 
 def _format(costs: Costs, salt: bytes, derived: bytes) -> str:
-    parts = (base64.b64encode(part).decode().rstrip("=") for part in (salt, derived))
-    return "$".join(("", "scrypt", "ln={},r={},p={}".format(*costs), *parts))
+    prefix = "$scrypt$ln={},r={},p={}".format(*costs)
+    return f"{prefix}${_encode(salt)}${_encode(derived)}"
+
+
+def _encode(part: bytes) -> str:
+    return base64.b64encode(part).decode().rstrip("=")
 
 
 def _decode(part: str) -> bytes:
-    return base64.b64decode(part + "=" * (-len(part) % 4))
+    padding = "=" * (-len(part) % 4)
+    return base64.b64decode(part + padding)
 
 
 _NO_ACCOUNT = _format(COSTS, bytes(16), bytes(32))
@@ -153,13 +165,19 @@ _NO_ACCOUNT = _format(COSTS, bytes(16), bytes(32))
 def _is_guessed(password: str, email: str) -> bool:
     if len(set(password)) < _MIN_DISTINCT or _repeats(password):
         return True
-    if any(password in row * 4 or password[::-1] in row * 4 for row in _ROWS):
-        return True
+    backwards = password[::-1]
+    for row in _ROWS:
+        repeated = row * 4
+        if password in repeated or backwards in repeated:
+            return True
     bare = password.strip("0123456789!?.-_ ")
-    parts = [email, *re.split(r"[@.+_-]", email)]
-    return bare in _WORDS or any(len(part) > 3 and bare == part for part in parts)
+    if bare in _WORDS:
+        return True
+    parts = re.split(r"[@.+_-]", email)
+    return len(bare) > 3 and bare in [email, *parts]
 
 
 def _repeats(word: str) -> bool:
     """Whether `word` repeats its first half, or a shorter beginning, up to its end."""
-    return any(word.startswith(word[n:]) for n in range(1, len(word) // 2 + 1))
+    half = len(word) // 2
+    return any(word.startswith(word[size:]) for size in range(1, half + 1))

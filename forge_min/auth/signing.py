@@ -15,7 +15,7 @@ import base64
 import hmac
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from .. import db
 from ..errors import NotFound, TooManyAttempts, Unauthenticated, Unavailable
 from ..i18n import text
 from ..lazy import lazy_pattern
-from .accounts import SQL, Connection, User, as_id
+from .accounts import Connection, User, as_id, execute
 from .accounts import find_user as find_account
 from .credentials import Browser, digest, end_sessions, start_session
 from .passwords import check_password, hash_password, is_outdated, network_slot, verify_password
@@ -65,38 +65,48 @@ def sign_in(
     Raises Unauthenticated F638 if email and password do not match, TooManyAttempts F637, and
     Unavailable if too many sign in at once; that attempt does not count.
     """
-    email, address = plain_email(email), browser.address
+    email = plain_email(email)
+    address = browser.address
     account = digest(email).hex()
-    known, correct = f"known {account} {address}", f"correct {account}"
+    source = f"{account} {address}"
+    known = f"known {source}"
+    correct = f"correct {account}"
     _check_limits(conn, [correct])
-    steps = [{f"address {address}": ADDRESS}, {f"here {account} {address}": HERE}]
-    if not db.run(conn, SQL["is_known"], {"key": known}):
-        steps.append({f"account {account}": ACCOUNT, f"first {account} {address}": FIRST})
+    steps = [{f"address {address}": ADDRESS}, {f"here {source}": HERE}]
+    first = f"first {source}"
+    if not execute(conn, "is_known", key=known):
+        steps.append({f"account {account}": ACCOUNT, first: FIRST})
         steps.append({"everyone": EVERYONE, _BUSY: UNCOUNTED})
-    limited = {f"first {account} {address}", _BUSY}
+    limited = {first, _BUSY}
     taken = _count_device(conn, account, device) or _count(conn, steps, limited)
-    ((id, stored),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
+    rows = execute(conn, "password", email=email) or [(None, None)]
+    id, stored = rows[0]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
+    slot: AbstractContextManager[None] = nullcontext()
+    if not limited.isdisjoint(taken):
+        slot = network_slot()
     try:
-        with network_slot() if limited & taken.keys() else nullcontext():
+        with slot:
             is_correct = verify_password(password, stored)
     except Unavailable:
         _uncount(conn, taken)
         raise
     if stored is None or not is_correct:
-        params = {"key": f"failed {account}", "email": email, "address": address}
-        db.run(conn, SQL["record_failure"], params)
+        key = f"failed {account}"
+        execute(conn, "record_failure", key=key, email=email, address=address)
         raise wrong
-    replacement = hash_password(password) if is_outdated(stored) else ""
+    replacement = ""
+    if is_outdated(stored):
+        replacement = hash_password(password)
     with db.transaction(conn):
         # SAFETY: no session may start with a password that has been replaced since it was read.
         if not _lock_password(conn, id, stored):
             raise wrong
         if replacement:
-            db.run(conn, SQL["set_password"], {"user": id, "password": replacement})
+            execute(conn, "set_password", user=id, password=replacement)
         _take(conn, correct, CORRECT)
         _uncount(conn, taken, all_of=HERE)
-        db.run(conn, SQL["know"], {"key": known, "seconds": REMEMBERED})
+        execute(conn, "know", key=known, seconds=REMEMBERED)
         return start_session(conn, id, lifetime, browser)
 
 
@@ -107,7 +117,7 @@ def set_password(conn: Connection, user: User, password: object, min_length: int
 
     Raises Invalid F630 for a password that breaks the rules.
     """
-    hashed = hash_password(check_password(password, min_length=min_length, beside=user.email))
+    hashed = _checked_hash(user, password, min_length)
     with db.transaction(conn):
         _set(conn, user.id, hashed)
 
@@ -122,15 +132,18 @@ def change_password(
     correct = f"correct {user.id}"
     _check_limits(conn, [correct])
     taken = _count(conn, [{f"change {user.id}": HERE}])
-    rows = db.run(conn, SQL["password"], {"email": user.email})
+    rows = execute(conn, "password", email=user.email)
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
-    if not rows or not verify_password(current, rows[0][1]):
+    if not rows:
+        raise wrong
+    stored = rows[0][1]
+    if not verify_password(current, stored):
         raise wrong
     _take(conn, correct, CORRECT)
     _uncount(conn, taken, all_of=HERE)
-    hashed = hash_password(check_password(password, min_length=min_length, beside=user.email))
+    hashed = _checked_hash(user, password, min_length)
     with db.transaction(conn):
-        if not _lock_password(conn, user.id, rows[0][1]):
+        if not _lock_password(conn, user.id, stored):
             raise wrong
         _set(conn, user.id, hashed)
 
@@ -142,7 +155,7 @@ def set_disabled(conn: Connection, user: UUID, disabled: bool) -> None:
     roles stay, and are valid again when it is enabled.
     """
     # SAFETY: the account first, which a concurrent sign-in locks, then the session of that sign-in.
-    db.run(conn, SQL["set_disabled"], {"user": user, "disabled": disabled})
+    execute(conn, "set_disabled", user=user, disabled=disabled)
     if disabled:
         _end_all(conn, user)
 
@@ -165,17 +178,22 @@ def create_reset(
     lifetime: seconds that it is valid.
     """
     secret = secrets.token_urlsafe(32)
-    params = {
-        "user": user, "key": digest(secret), "seconds": lifetime, "joins": joins,
-        "asked": requested, "others": LINKS - 1,
-    }  # fmt: skip
-    db.run(conn, SQL["create_reset"], params)
+    execute(
+        conn,
+        "create_reset",
+        user=user,
+        key=digest(secret),
+        seconds=lifetime,
+        joins=joins,
+        asked=requested,
+        others=LINKS - 1,
+    )
     return secret
 
 
 def find_reset(conn: Connection, secret: str) -> User:
     """Return the user of a link. Raises Unauthenticated F638 if it is used, expired or unknown."""
-    rows = db.run(conn, SQL["by_reset"], {"key": digest(secret)})
+    rows = execute(conn, "by_reset", key=digest(secret))
     if not rows:
         raise Unauthenticated(text("this link is used, expired or unknown"), code="F638")
     return User(*rows[0])
@@ -189,10 +207,10 @@ def use_reset(conn: Connection, secret: str, password: object, min_length: int) 
     Raises as `find_reset`, and Invalid F630, after which the link is still valid.
     """
     user = find_reset(conn, secret)
-    hashed = hash_password(check_password(password, min_length=min_length, beside=user.email))
+    hashed = _checked_hash(user, password, min_length)
     with db.transaction(conn):
         find_reset(conn, secret)  # again, because another request may have used it
-        db.run(conn, SQL["join"], {"key": digest(secret)})
+        execute(conn, "join", key=digest(secret))
         _set(conn, user.id, hashed)
     return user
 
@@ -209,10 +227,13 @@ def count_reset(conn: Connection, email: str, address: str, device: str = "") ->
     Raises TooManyAttempts F637.
     """
     account = digest(plain_email(email)).hex()
-    steps = [{f"address {address}": ADDRESS}, {f"reset {account} {address}": HERE}]
-    if not db.run(conn, SQL["is_known"], {"key": f"known {account} {address}"}):
-        steps.append({f"reset {account}": HERE, _BUSY: UNCOUNTED})
-    taken = _count_device(conn, f"reset {account}", device) or _count(conn, steps)
+    source = f"{account} {address}"
+    reset = f"reset {account}"
+    steps = [{f"address {address}": ADDRESS}, {f"reset {source}": HERE}]
+    is_known = execute(conn, "is_known", key=f"known {source}")
+    if not is_known:
+        steps.append({reset: HERE, _BUSY: UNCOUNTED})
+    taken = _count_device(conn, reset, device) or _count(conn, steps)
     return _BUSY not in taken
 
 
@@ -226,14 +247,20 @@ def find_user(conn: Connection, email: str) -> User:
 
 def forget_attempts(conn: Connection, email: str) -> None:
     """Delete the counted sign-ins of an account, which limit further ones."""
-    db.run(conn, SQL["forget_attempts"], {"account": digest(plain_email(email)).hex()})
+    account = digest(plain_email(email)).hex()
+    execute(conn, "forget_attempts", account=account)
 
 
 def find_device(conn: Connection, secret: bytes, cookie: str, email: str) -> str:
     """Return the id of a device that has signed in to the account of `email`, else ""."""
     id, signatures = _parse_device(cookie)
-    expected = _sign_device(conn, secret, id, email) if signatures else ""
-    return id if any(hmac.compare_digest(expected, s) for s in signatures) else ""
+    if not signatures:
+        return ""
+    expected = _sign_device(conn, secret, id, email)
+    for signature in signatures:
+        if hmac.compare_digest(expected, signature):
+            return id
+    return ""
 
 
 def remember_device(conn: Connection, secret: bytes, cookie: str, email: str) -> str:
@@ -243,7 +270,8 @@ def remember_device(conn: Connection, secret: bytes, cookie: str, email: str) ->
     """
     id, signatures = _parse_device(cookie)
     latest = _sign_device(conn, secret, id, email)
-    known = [latest, *(signature for signature in signatures if signature != latest)]
+    others = [signature for signature in signatures if signature != latest]
+    known = [latest, *others]
     return ".".join([id, *known[:DEVICE_ACCOUNTS]])
 
 
@@ -254,17 +282,24 @@ def plain_email(email: str) -> str:
 
 def _lock_password(conn: Connection, user: UUID, stored: str) -> bool:
     """Lock the account until the end of the transaction. Returns whether it has this hash."""
-    return bool(db.run(conn, SQL["hold_password"], {"user": user, "kept": stored}))
+    rows = execute(conn, "hold_password", user=user, kept=stored)
+    return bool(rows)
+
+
+def _checked_hash(user: User, password: object, min_length: int) -> str:
+    """Return the hash of a new password. Raises Invalid F630."""
+    checked = check_password(password, min_length=min_length, beside=user.email)
+    return hash_password(checked)
 
 
 def _set(conn: Connection, user: UUID, hashed: str) -> None:
-    db.run(conn, SQL["set_password"], {"user": user, "password": hashed})
+    execute(conn, "set_password", user=user, password=hashed)
     _end_all(conn, user)
 
 
 def _end_all(conn: Connection, user: UUID) -> None:
     """End the reset links and sessions of a user."""
-    db.run(conn, SQL["end_resets"], {"user": user})
+    execute(conn, "end_resets", user=user)
     end_sessions(conn, user)
 
 
@@ -274,8 +309,10 @@ def _count_device(conn: Connection, account: str, device: str) -> Mapping[str, B
     Returns None for an unknown device, or if its bucket is used up: then the attempt counts as
     that of an unknown device.
     """
+    if not device:
+        return None
     try:
-        return _count(conn, [{f"device {account} {device}": HERE}]) if device else None
+        return _count(conn, [{f"device {account} {device}": HERE}])
     except TooManyAttempts:
         return None
 
@@ -293,21 +330,24 @@ def _count(
     taken: dict[str, Bucket] = {}
     with db.transaction(conn):
         for step in steps:
-            key = next((key for key, bucket in step.items() if _take(conn, key, bucket)), "")
-            if not key:
+            for key, bucket in step.items():
+                if _take(conn, key, bucket):
+                    break
+            else:
                 _check_limits(conn, step, least=1)
             if key in limited:
                 with network_slot():
                     pass
-            taken[key] = step[key]
-        db.run(conn, SQL["sweep"])
+            taken[key] = bucket
+        execute(conn, "sweep")
     return taken
 
 
 def _check_limits(conn: Connection, keys: Iterable[str], least: int = 0) -> None:
     """Raise TooManyAttempts F637 if no bucket has capacity, or if `least` is 1."""
-    ((wait,),) = db.run(conn, SQL["wait"], {"keys": list(keys)})
-    if (seconds := max(least, int(wait or 0))) > 0:
+    ((wait,),) = execute(conn, "wait", keys=list(keys))
+    seconds = max(least, int(wait or 0))
+    if seconds > 0:
         message = text("too many attempts; try again in {seconds} s", seconds=seconds)
         raise TooManyAttempts(message, retry_after=seconds)
 
@@ -316,26 +356,37 @@ def _take(conn: Connection, key: str, bucket: Bucket) -> bool:
     if bucket is UNCOUNTED:
         return True
     burst = bucket.every * (bucket.free - 1)
-    return bool(db.run(conn, SQL["count"], {"key": key, "every": bucket.every, "burst": burst}))
+    rows = execute(conn, "count", key=key, every=bucket.every, burst=burst)
+    return bool(rows)
 
 
 def _uncount(conn: Connection, taken: Mapping[str, Bucket], all_of: Bucket | None = None) -> None:
     """Take an attempt out of its buckets; `all_of` is the kind to reset."""
-    seconds = [float(b.every * (b.free if b is all_of else 1)) for b in taken.values()]
-    db.run(conn, SQL["give_back"], {"keys": list(taken), "seconds": seconds})
+    seconds = []
+    for bucket in taken.values():
+        attempts = 1
+        if bucket is all_of:
+            attempts = bucket.free
+        seconds.append(float(bucket.every * attempts))
+    execute(conn, "give_back", keys=list(taken), seconds=seconds)
 
 
 def _parse_device(cookie: str) -> tuple[str, list[str]]:
     """Return the id and signatures of a cookie; a new id for a malformed cookie."""
-    match = _DEVICE.fullmatch(cookie) if cookie.isascii() else None
-    if match is None:
+    match = _DEVICE.fullmatch(cookie)
+    if match is None or not cookie.isascii():
         return secrets.token_urlsafe(16), []
-    return match[1], match[2].split(".")[1:]
+    signatures = match[2].split(".")
+    return match[1], signatures[1:]
 
 
 def _sign_device(conn: Connection, secret: bytes, id: str, email: str) -> str:
     email = plain_email(email)
-    rows = db.run(conn, SQL["password"], {"email": email})
+    rows = execute(conn, "password", email=email)
+    stored = ""
+    if rows:
+        stored = rows[0][1]
     key = hmac.digest(secret, b"device", "sha256")
-    data = f"{id} {email} {rows[0][1] if rows else ''}".encode()
-    return base64.urlsafe_b64encode(hmac.digest(key, data, "sha256")[:16]).decode().rstrip("=")
+    data = f"{id} {email} {stored}".encode()
+    signature = hmac.digest(key, data, "sha256")[:16]
+    return base64.urlsafe_b64encode(signature).decode().rstrip("=")
