@@ -26,7 +26,9 @@ class Mailer:
     def __init__(
         self, transport: SMTPTransport | FileTransport | None, sender: str, site: str
     ) -> None:
-        self._transport, self._sender, self.site = transport, sender, site.rstrip("/")
+        self._transport = transport
+        self._sender = sender
+        self.site = site.rstrip("/")
 
     @property
     def is_configured(self) -> bool:

@@ -43,15 +43,16 @@ class Message(NamedTuple):
         mail["From"] = Address(name, addr_spec=address)
         try:
             local, _, domain = self.to.rpartition("@")
-            mail["To"] = Address(addr_spec=f"{local}@{domain.encode('idna').decode()}")
+            ascii_domain = domain.encode("idna").decode()
+            mail["To"] = Address(addr_spec=f"{local}@{ascii_domain}")
             mail["Subject"] = self.subject
         except (ValueError, MessageError) as err:
             why = translated("cannot be the address or the subject of a message")
-            raise Invalid(
-                [FieldError("/to", "invalid", why)], f"mail: {err}", code="F631"
-            ) from None
+            error = FieldError("/to", "invalid", why)
+            raise Invalid([error], f"mail: {err}", code="F631") from None
         mail["Date"] = formatdate(localtime=True)
-        mail["Message-ID"] = f"<{self.id}@{address.rpartition('@')[2]}>"
+        host = address.rpartition("@")[2]
+        mail["Message-ID"] = f"<{self.id}@{host}>"
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation responders do not answer
         mail.set_content(self.text)
         if self.html:

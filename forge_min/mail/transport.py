@@ -57,7 +57,8 @@ class SMTPTransport:
         import smtplib  # PERF: loaded by the first message
         import ssl
 
-        url, (host, port) = self._url, self._address
+        url = self._url
+        (host, port) = self._address
         context = ssl.create_default_context(cafile=self._authority)
         if url.scheme == "smtps":
             client: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=context)
@@ -105,11 +106,13 @@ class FileTransport:
         """Write a message."""
         self.folder.mkdir(parents=True, exist_ok=True)
         name = mail["Message-ID"].partition("@")[0].strip("<")
-        (self.folder / f"{name}.eml").write_bytes(mail.as_bytes())
+        file = self.folder / f"{name}.eml"
+        file.write_bytes(mail.as_bytes())
 
 
 def _check_reply(code: int, reply: bytes | str) -> None:
     """Raise Rejected for a permanent reply (RFC 5321, section 4.2.1)."""
     if code >= 500:
-        text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-        raise Rejected(f"the mail server rejects the message: {code} {text}")
+        if isinstance(reply, bytes):
+            reply = reply.decode("utf-8", "replace")
+        raise Rejected(f"the mail server rejects the message: {code} {reply}")

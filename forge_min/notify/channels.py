@@ -99,7 +99,8 @@ class EncoderThread(DatabaseThread):
             if not self.stuck or len(self._lost) == MAX_LOST_THREADS or self.stopping.is_set():
                 return None
             self._lost.add(self._thread)
-            self._began, busy = None, self._busy_channel
+            self._began = None
+            busy = self._busy_channel
             self.replace()
         log.error("the encoder of events does not return: another thread continues")
         return busy
@@ -118,21 +119,27 @@ class EncoderThread(DatabaseThread):
         """
         if time.monotonic() < channel.refresh_only_until:
             return None
-        self._busy_channel, self._began = channel, (clock := time.monotonic())
+        self._busy_channel = channel
+        began = time.monotonic()
+        self._began = began
         cpu_time = time.thread_time()
         frame: bytes | None = None
         try:
             result = encode(event, channel.format)
-            frame = result if isinstance(result, bytes) else None
+            if isinstance(result, bytes):
+                frame = result
         except BaseException:  # a SystemExit in application code must not end the thread
             log.exception("the encoder failed for topic %s", event.topic)
+        thread = threading.current_thread()
         with self._lock:
-            if threading.current_thread() is not self._thread:
-                self._lost.discard(threading.current_thread())
+            if thread is not self._thread:
+                self._lost.discard(thread)
                 raise Replaced
             self._began = None
-        slow = time.thread_time() - cpu_time > SLOW_CPU or time.monotonic() - clock > SLOW_WALL
-        if frame is not None and slow:
+        cpu_seconds = time.thread_time() - cpu_time
+        seconds = time.monotonic() - began
+        is_slow = cpu_seconds > SLOW_CPU or seconds > SLOW_WALL
+        if frame is not None and is_slow:
             log.warning("the encoder took too long for topic %s", event.topic)
             return None
         return frame
@@ -152,7 +159,8 @@ class Replayer(EncoderThread):
         self._hurry_until = 0.0  # no replay until then: the last one took too long
         self._cpu_time = 0.0  # time.thread_time() after the last pause
         # The last frames by the ids of their events, for one channel and window.
-        self._known: tuple[tuple[Channel, int] | None, dict[int, bytes]] = (None, {})
+        self._cached_window: tuple[Channel, int] | None = None
+        self._cache: dict[int, bytes] = {}
 
     def replay(self, channel: Channel, read: Read, is_wanted: IsWanted) -> list[bytes] | None:
         """Return the frames of the missed events, None if they are not ready in time.
@@ -161,8 +169,9 @@ class Replayer(EncoderThread):
         read: called on the thread with its connection, returns the events.
         is_wanted: called on the thread between batches.
         """
-        end = time.monotonic() + REPLAY_TIMEOUT
-        if self.stuck or time.monotonic() < max(self._hurry_until, channel.no_replay_until):
+        now = time.monotonic()
+        end = now + REPLAY_TIMEOUT
+        if self.stuck or now < max(self._hurry_until, channel.no_replay_until):
             return None
 
         def is_awaited() -> bool:
@@ -171,7 +180,8 @@ class Replayer(EncoderThread):
         result: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
 
         def run() -> None:
-            result.put(self._frames(channel, read, is_awaited))
+            frames = self._frames(channel, read, is_awaited)
+            result.put(frames)
             self._pause()
 
         self._inbox.append(run)
@@ -183,13 +193,19 @@ class Replayer(EncoderThread):
             return None
 
     def _frames(self, channel: Channel, read: Read, is_awaited: IsWanted) -> list[bytes] | None:
-        events = read(self) if is_awaited() else None
+        if not is_awaited():
+            return None
+        events = read(self)
         if events is None:
             return None
+        if not events:
+            return []
         # Clients that were disconnected together missed the same events. Frames can be reused: a
         # later change of the row has another event.
-        window = channel, events[0].window if events else 0
-        frames = dict(self._known[1]) if self._known[0] == window else {}
+        window = (channel, events[0].window)
+        frames: dict[int, bytes] = {}
+        if self._cached_window == window:
+            frames = self._cache.copy()
         missing = [event for event in events if event.id not in frames]
         for start in range(0, len(missing), REPLAY_BATCH):
             batch = missing[start : start + REPLAY_BATCH]
@@ -199,15 +215,18 @@ class Replayer(EncoderThread):
                 if frame is None:
                     return None
                 frames[event.id] = frame
-            if not is_awaited() or sum(map(len, frames.values())) > MAX_REPLAY_BYTES:
+            size = sum(map(len, frames.values()))
+            if size > MAX_REPLAY_BYTES or not is_awaited():
                 return None
             self._pause()
-        self._known = window, {event.id: frames[event.id] for event in events}
-        return list(self._known[1].values())
+        self._cached_window = window
+        self._cache = {event.id: frames[event.id] for event in events}
+        return list(self._cache.values())
 
     def _pause(self) -> None:
         # PERF: pauses as long as it has worked, so that live events get the interpreter lock.
-        self.stopping.wait(max(0.0, time.thread_time() - self._cpu_time))
+        worked = time.thread_time() - self._cpu_time
+        self.stopping.wait(max(0.0, worked))
         self._cpu_time = time.thread_time()
 
 
@@ -258,9 +277,11 @@ class Channels(EncoderThread):
     def replace_stuck(self) -> Channel | None:
         """Replace stuck threads, of both: see `EncoderThread.replace_stuck`."""
         until = time.monotonic() + REFRESH_ONLY
-        if (late := self._replayer.replace_stuck()) is not None:
-            late.no_replay_until = until
-        if (busy := super().replace_stuck()) is not None:
+        replayed = self._replayer.replace_stuck()
+        if replayed is not None:
+            replayed.no_replay_until = until
+        busy = super().replace_stuck()
+        if busy is not None:
             busy.refresh_only_until = busy.no_replay_until = until
             self._refresh(busy)
         return busy
@@ -273,7 +294,9 @@ class Channels(EncoderThread):
             group = self.groups.setdefault((key.tenant, key.topic), {})
             channel = group.setdefault(key.format, Channel(key.format, self._ring))
             channel.used = time.monotonic()
-            after = None if last_event_id is None else channel.ids.get(last_event_id)
+            after = None
+            if last_event_id is not None:
+                after = channel.ids.get(last_event_id)
             return channel.topic.subscribe(after), after is not None
 
     def submit(self, events: Sequence[Event]) -> None:
@@ -292,26 +315,32 @@ class Channels(EncoderThread):
             for start in range(0, len(events), BATCH):
                 batch = events[start : start + BATCH]
                 encode = self._begin(batch)
-                self._inbox.extend(partial(self._deliver, encode, event) for event in batch)
+                deliveries = [partial(self._deliver, encode, event) for event in batch]
+                self._inbox.extend(deliveries)
             self.wake.set()
 
     def refresh_all(self, reason: str) -> None:
         """Send every subscriber a refresh."""
-        self.refreshes[reason] += self.publish_all(refresh_frame(reason))
+        subscribers = self.publish_all(refresh_frame(reason))
+        self.refreshes[reason] += subscribers
 
     def publish_all(self, frame: bytes) -> int:
         """Send a frame without an id to every subscriber; return the number of subscribers."""
+        subscribers = 0
         with self._lock:
-            topics = [ch.topic for group in self.groups.values() for ch in group.values()]
-            for topic in topics:
-                topic.publish(frame)
-        return sum(topic.subscribers for topic in topics)
+            for group in self.groups.values():
+                for channel in group.values():
+                    channel.topic.publish(frame)
+                    subscribers += channel.topic.subscribers
+        return subscribers
 
     def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted) -> bytes:
         """Return the frames that a subscriber of `key` missed, or a refresh: see `Replayer`."""
         with self._lock:
             channel = self.groups[key.tenant, key.topic][key.format]
-        frames = None if self.stuck else self._replayer.replay(channel, read, is_wanted)
+        frames = None
+        if not self.stuck:
+            frames = self._replayer.replay(channel, read, is_wanted)
         if frames is None:
             self.refreshes["resume"] += 1
             return refresh_frame("resume")
@@ -344,7 +373,8 @@ class Channels(EncoderThread):
         with self._lock:
             channels = self.groups.get((event.tenant_id, event.topic), {}).values()
             # One step per channel: if one does not return, another thread does the others.
-            self._inbox.extendleft([partial(self._send, encode, ch, event) for ch in channels])
+            for channel in channels:
+                self._inbox.appendleft(partial(self._send, encode, channel, event))
 
     def _send(self, encode: Encode, channel: Channel, event: Event) -> None:
         names = {"messaging.destination.name": event.topic, "forge.event.kind": event.kind}
@@ -356,7 +386,8 @@ class Channels(EncoderThread):
                 with self._lock:
                     channel.ids[event.sse_id] = channel.topic.publish(frame)
                     if len(channel.ids) > self._ring:
-                        del channel.ids[next(iter(channel.ids))]
+                        oldest = next(iter(channel.ids))
+                        del channel.ids[oldest]
 
     def _refresh(self, channel: Channel) -> None:
         channel.topic.publish(refresh_frame("overflow", 1))

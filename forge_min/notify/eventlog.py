@@ -44,16 +44,16 @@ def publish_tx(conn: psycopg.Connection[Any], event: Event, *, wake: Wake = "pol
     `db.translate`.
     """
     if event.tenant_id is None and event.topic in getattr(conn, "tenant_tables", ()):
-        raise ForgeError(
-            f"the topic {event.topic} belongs to tenants, but this event has no tenant",
-            code="F417",
-            hint="Event(..., tenant_id=current_identity().tenant)",
-        )
-    payload = None if event.payload is None else Jsonb(dict(event.payload))
-    params = asdict(event) | {"changed": list(event.changed) or None, "payload": payload}
+        message = f"the topic {event.topic} belongs to tenants, but this event has no tenant"
+        hint = "Event(..., tenant_id=current_identity().tenant)"
+        raise ForgeError(message, code="F417", hint=hint)
+    params = asdict(event)
+    params["changed"] = list(event.changed) or None
+    if event.payload is not None:
+        params["payload"] = Jsonb(dict(event.payload))
     db.run(conn, SQL["publish"], params)
     if wake == "notify":
-        db.run(conn, "select pg_notify('forge', 'e')")
+        db.run(conn, SQL["notify_in_transaction"])
     else:
         db.nudge(conn, "e")
 
@@ -77,7 +77,9 @@ def event_fragment(
     Raises ValueError for an invalid name.
     """
     check_names(source, key, tenant_param or "none")
-    tenant = f"%({tenant_param})s" if tenant_param else "null"
+    tenant = "null"
+    if tenant_param:
+        tenant = f"%({tenant_param})s"
     return (
         "insert into forge_event (tenant_id, topic, kind, resource_id, version, changed)\n"
         f"select {tenant}::uuid, {db.literal(topic)}, {db.literal(kind)},"
@@ -100,7 +102,8 @@ def delete_old(conn: Connection, retention: float) -> bool:
     paused for less than `retention` has read it. Rows are kept for 1 to 1 1/8 times `retention`.
     """
     conn.execute(SQL["mark"], {"period": retention / MARKS})
-    return conn.execute(SQL["delete_old"], {"limit": DELETE_BATCH}).rowcount == DELETE_BATCH
+    deleted = conn.execute(SQL["delete_old"], {"limit": DELETE_BATCH})
+    return deleted.rowcount == DELETE_BATCH
 
 
 class EventLogReader:
@@ -123,15 +126,14 @@ class EventLogReader:
 
         Raises Unavailable F451 on a hot standby.
         """
-        ((standby, cluster),) = conn.execute(SQL["identify"])
-        if standby:
-            raise Unavailable(
-                "the database is a hot standby, whose event log cannot be read",
-                code="F451",
-                hint="set the address of the primary, or wait until this server is promoted",
-            )
+        ((is_standby, cluster),) = conn.execute(SQL["identify"])
+        if is_standby:
+            message = "the database is a hot standby, whose event log cannot be read"
+            hint = "set the address of the primary, or wait until this server is promoted"
+            raise Unavailable(message, code="F451", hint=hint)
         if cluster != self._cluster:
-            self._cluster, self._snapshot = cluster, ""
+            self._cluster = cluster
+            self._snapshot = ""
 
     def forget(self) -> None:
         """Drop the position; the next read takes a new one, and all clients get a refresh."""
@@ -148,16 +150,18 @@ class EventLogReader:
             return None
         seen = {"seen": self._snapshot, "token": self._token}
         rows = conn.execute(SQL["read"], seen).fetchall()
-        snapshot, ours, whole, xmin, now = rows[0][9:]
-        if not ours:
+        snapshot, is_current_boot, is_complete, xmin, now = rows[0][9:]
+        if not is_current_boot:
             self._resynchronise(conn)
             return None
         self._snapshot = snapshot
-        if len(rows) > MAX_BATCH or not whole:
+        if len(rows) > MAX_BATCH or not is_complete:
             return None
-        events = _events(rows, self._window(int(xmin)))
-        newest = max((e.created_at for e in events if e.created_at), default=now)
-        self.lag = max(0.0, (now - newest).total_seconds())
+        window = self._window(int(xmin))
+        events = _events(rows, window)
+        times = [event.created_at for event in events if event.created_at]
+        age = now - max(times, default=now)
+        self.lag = max(0.0, age.total_seconds())
         return events
 
     def since(
@@ -170,26 +174,30 @@ class EventLogReader:
         Returns None if the events are not known, too old or too many.
         """
         match = SSE_ID.fullmatch(sse_id)
-        window = int(match[1]) if match else 0
-        xid = window & ((1 << XID_BITS) - 1)
-        if window != self._window(xid) or not self._token:
+        if match is None or not self._token:
             return None
-        params = {"window": str(xid), "tenant": key.tenant, "topic": key.topic, "within": within}
-        rows = conn.execute(SQL["since"], params | {"token": self._token}).fetchall()
+        window = int(match[1])
+        xid = window % (1 << XID_BITS)
+        if window != self._window(xid):
+            return None
+        params: dict[str, object] = {"window": str(xid), "token": self._token, "within": within}
+        params |= {"tenant": key.tenant, "topic": key.topic}
+        rows = conn.execute(SQL["since"], params).fetchall()
         if not rows or len(rows) > MAX_REPLAY:
             return None
         # SAFETY: the client's window, not a newer one: it may disconnect before it has read all.
         return _events(rows, window)
 
     def _window(self, xid: int) -> int:
-        return zlib.crc32(self._token.encode()) << XID_BITS | xid
+        fingerprint = zlib.crc32(self._token.encode())
+        return fingerprint << XID_BITS | xid
 
     def _resynchronise(self, conn: Connection) -> None:
         """Take a new position, and set a new token if a crash has removed it."""
         with conn.transaction():
             conn.execute(SQL["lock_boot"])
             ((_, token),) = conn.execute(SQL["position"])
-            if token is None or not token.startswith(self._cluster + "/"):
+            if token is None or not token.startswith(f"{self._cluster}/"):
                 token = f"{self._cluster}/{secrets.token_hex(16)}"
                 conn.execute(SQL["forget_boot"])
                 conn.execute(SQL["boot"], {"token": token})

@@ -65,13 +65,17 @@ def refresh_frame(reason: str, missed: int | None = None) -> bytes:
     reason: "overflow", "reconnect" or "resume".
     missed: number of missed frames, if known.
     """
-    count = "null" if missed is None else str(missed)
-    return f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'.encode("ascii")
+    count = "null"
+    if missed is not None:
+        count = str(missed)
+    frame = f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'
+    return frame.encode("ascii")
 
 
 def status_frame(state: str) -> bytes:
     """Return the frame with the state of the hub: "live", or "reconnecting" to the database."""
-    return f'event: status\ndata: {{"state":"{state}"}}\n\n'.encode("ascii")
+    frame = f'event: status\ndata: {{"state":"{state}"}}\n\n'
+    return frame.encode("ascii")
 
 
 # (event, format) → one whole SSE frame with its id, or b"" to send nothing.

@@ -10,6 +10,9 @@ select at, set_config('synchronous_commit', 'off', true),
   pg_notify('forge', payload || E'\n' || %(id)s::text || ' ' || at)
 from unnest(%(payloads)s::text[]) payload, extract(epoch from clock_timestamp()) at;
 
+-- name: notify_in_transaction
+select pg_notify('forge', 'e');
+
 -- name: listen
 listen forge;
 

@@ -55,7 +55,8 @@ class Listener(threading.Event):
         super().__init__()
         self.payloads: Collection[str] = frozenset(payloads)
         self._on_payload = on_payload
-        self._listen, self._nudger = listen, nudger or Nudger(None)
+        self._listen = listen
+        self._nudger = nudger or Nudger(None)
         self.polls = not listen
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
@@ -70,18 +71,18 @@ class Listener(threading.Event):
     def close(self) -> None:
         """Stop receiving notifications. Idempotent."""
         self._nudger.listeners -= {self}
-        pair, self._pair = self._pair, None
+        pair = self._pair
+        self._pair = None
         for end in pair or ():
             end.close()
 
     def attach(self, conn: Connection) -> None:
         """LISTEN on a new connection, unless a pooler is in between."""
-        pooled = is_pooled(conn)  # through a pooler LISTEN has no effect and raises no error
-        if self._listen and pooled and not self.polls:
-            log.warning(
-                "a pooler is in front of the database: events and jobs are found by polling"
-            )
-        self.polls = pooled or not self._listen
+        has_pooler = is_pooled(conn)  # through one, LISTEN has no effect and raises no error
+        if self._listen and has_pooler and not self.polls:
+            message = "a pooler is in front of the database: events and jobs are found by polling"
+            log.warning(message)
+        self.polls = has_pooler or not self._listen
         if not self.polls:
             conn.add_notify_handler(lambda n: self._on_notification(n.payload))
             conn.execute(SQL["listen"])
@@ -108,12 +109,17 @@ class Listener(threading.Event):
         """
         assert self._pair is not None, "open() comes first"
         wake = self._pair[1]
-        deadline, poll = time.monotonic() + seconds, select.poll()
-        for fd in (conn.fileno(), wake.fileno()):
-            poll.register(fd, select.POLLIN)
-        while not self.is_set() and (left := deadline - time.monotonic()) > 0:
-            for fd, _ in poll.poll(left * 1000):
-                if fd == wake.fileno():
+        deadline = time.monotonic() + seconds
+        wake_fd = wake.fileno()
+        poll = select.poll()
+        poll.register(conn.fileno(), select.POLLIN)
+        poll.register(wake_fd, select.POLLIN)
+        while not self.is_set():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            for fd, _ in poll.poll(remaining * 1000):
+                if fd == wake_fd:
                     wake.recv(4096)  # bytes of an earlier `set` only cost one more iteration
                 else:
                     self._read_notifications(conn)
@@ -121,9 +127,12 @@ class Listener(threading.Event):
 
     def _read_notifications(self, conn: Connection) -> None:
         # PERF: libpq's calls; `conn.notifies` costs another wait (benchmarks/jobs).
-        conn.pgconn.consume_input()
-        while (notification := conn.pgconn.notifies()) is not None:
+        pgconn = conn.pgconn
+        pgconn.consume_input()
+        notification = pgconn.notifies()
+        while notification is not None:
             self._on_notification(notification.extra.decode())
+            notification = pgconn.notifies()
 
     def _on_notification(self, text: str) -> None:
         payload, _, origin = text.partition(SEPARATOR)
@@ -134,7 +143,10 @@ class Listener(threading.Event):
 
 def pause(in_a_row: int) -> float:
     """Return the seconds to pause between NOTIFYs or reads after so many in a row."""
-    return next((seconds for count, seconds in BUSY_INTERVALS if in_a_row >= count), INTERVAL)
+    for count, seconds in BUSY_INTERVALS:
+        if in_a_row >= count:
+            return seconds
+    return INTERVAL
 
 
 class Nudger(DatabaseThread):
@@ -188,17 +200,21 @@ class Nudger(DatabaseThread):
         sender, _, at = origin.partition(" ")
         if sender == self._id:
             return False  # `_send` and `nudge` have done the rest
-        if not sender or self._senders.get(sender) != float(at):
+        if not sender:
             self._count(now)
-        if sender:
-            self._senders[sender] = float(at)
-            local, server = self._clock
-            if local and now - local < CLOCK:
-                # SAFETY: the server read its clock after `local`, so this is too late only if
-                # another server with another clock follows it.
-                announced = min(local + float(at) - server - DRIFT, now)
-                self._delay = max(now - announced, 0.95 * self._delay)
-                self._announced[payload] = max(announced, self._announced.get(payload, 0.0))
+            return True
+        sent_at = float(at)
+        if self._senders.get(sender) != sent_at:
+            self._count(now)
+        self._senders[sender] = sent_at
+        local, server = self._clock
+        if local and now - local < CLOCK:
+            # SAFETY: the server read its clock after `local`, so this is too late only if
+            # another server with another clock follows it.
+            announced = min(local + sent_at - server - DRIFT, now)
+            self._delay = max(now - announced, 0.95 * self._delay)
+            previous = self._announced.get(payload, 0.0)
+            self._announced[payload] = max(announced, previous)
         return True
 
     def notifies_in_transaction(self, payload: str) -> bool:
@@ -222,46 +238,61 @@ class Nudger(DatabaseThread):
                 self.connection()
         self.rest()
         while self._pending() and not self.stopping.is_set():
-            if (seconds := self._due() - time.monotonic()) <= 0:
-                self._send()
-            else:
+            seconds = self._due() - time.monotonic()
+            if seconds > 0:
                 self.stopping.wait(seconds)
+            else:
+                self._send()
 
     def _pending(self) -> list[str]:
         """Return the payloads of commits that may not be announced."""
-        announced = self._announced
-        return [p for p, at in list(self._committed.items()) if at > announced.get(p, 0.0)]
+        payloads = []
+        for payload, committed_at in list(self._committed.items()):
+            if committed_at > self._announced.get(payload, 0.0):
+                payloads.append(payload)
+        return payloads
 
     def _due(self) -> float:
         """Return the time at which this process sends the next NOTIFY."""
         local, server = self._clock
         begin = server + time.monotonic() - local - ACTIVE
-        self._senders = others = {s: at for s, at in list(self._senders.items()) if at > begin}
+        senders = list(self._senders.items())
+        others = {sender: sent_at for sender, sent_at in senders if sent_at > begin}
+        self._senders = others
         seconds = pause(self._in_a_row)
-        before = len([sender for sender in others if sender < self._id])
-        if not before:
+        predecessors = [sender for sender in others if sender < self._id]
+        if not predecessors:
             return self._sent_at + seconds
         # Its share of the NOTIFYs, for processes that do not receive those of the others in time.
         share = self._sent_at + seconds * (1 + len(others))
-        # In a series, another process has probably announced the commits already.
-        patience = 2 * self._delay if seconds > INTERVAL else 0.0
-        oldest = min((self._announced.get(p, 0.0) for p in self._pending()), default=0.0)
-        return max(share, oldest + seconds + patience + TURN * before)
+        patience = TURN * len(predecessors)
+        if seconds > INTERVAL:
+            # In a series, another process has probably announced the commits already.
+            patience += 2 * self._delay
+        announced = [self._announced.get(payload, 0.0) for payload in self._pending()]
+        oldest = min(announced, default=0.0)
+        return max(share, oldest + seconds + patience)
 
     def _send(self) -> None:
-        payloads, now = self._pending(), time.monotonic()
+        payloads = self._pending()
+        now = time.monotonic()
         if not payloads:
             return
+        params = {"payloads": payloads, "id": self._id}
         try:
-            rows = db.run(self.connection(), SQL["notify"], {"payloads": payloads, "id": self._id})
+            rows = db.run(self.connection(), SQL["notify"], params)
         except DATABASE_ERRORS:
             self.wake.set()
             raise
-        self._clock = now, float(rows[0][0])
+        server = float(rows[0][0])
+        self._clock = (now, server)
         self._announced |= dict.fromkeys(payloads, now)
         self._sent_at = now
         self._count(time.monotonic())
 
     def _count(self, now: float) -> None:
-        self._in_a_row = self._in_a_row + 1 if now - self._received_at < SERIES else 0
+        if now - self._received_at < SERIES:
+            self._in_a_row += 1
+        else:
+            self._in_a_row = 0
         self._received_at = now

@@ -91,14 +91,9 @@ class PostgresHub:
         self._reader = EventLogReader()
         self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._listener)
         self._announced_lost = False  # open streams have the status "reconnecting"
-        self._channels = Channels(
-            begin,
-            ring,
-            resume_window,
-            self._delete_old,
-            connect_pooled or connect,
-            2 * heartbeat,
-        )
+        pooled = connect_pooled or connect
+        patience = 2 * heartbeat
+        self._channels = Channels(begin, ring, resume_window, self._delete_old, pooled, patience)
         self.refreshes: Mapping[str, int] = self._channels.refreshes
         self._delete_due = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
@@ -108,12 +103,16 @@ class PostgresHub:
     @property
     def ready(self) -> tuple[bool, str]:
         """(True, "") if the last read succeeded and no encoder is stuck, else (False, reason)."""
-        return (False, STUCK) if self._channels.stuck else self._state
+        if self._channels.stuck:
+            return (False, STUCK)
+        return self._state
 
     @property
     def lag_seconds(self) -> float:
         """Age of the newest event when it was read, by the database's clock; 0 while asleep."""
-        return self._reader.lag if self._listener.payloads else 0.0
+        if not self._listener.payloads:
+            return 0.0
+        return self._reader.lag
 
     def start(self, quiet: float = 0.0) -> None:
         """Start the threads `hub`, `hub-encode` and `hub-replay`. Idempotent.
@@ -151,7 +150,9 @@ class PostgresHub:
                 key, lambda connection: self._missed(connection, key, last_event_id), is_wanted
             )
         # SAFETY: after subscribing too: the status "live" comes by the ring.
-        return Opened(subscription, first + status_frame("reconnecting") * self._announced_lost)
+        if self._announced_lost:
+            first += status_frame("reconnecting")
+        return Opened(subscription, first)
 
     def _wake_up(self) -> None:
         """Read after each commit from now on.
@@ -165,23 +166,29 @@ class PostgresHub:
         with self._wake_up_lock:
             wake_up = self._wake_up_pending
             if wake_up is None:
-                wake_up = _WakeUp(threading.Event(), time.monotonic() + CATCH_UP)
+                until = time.monotonic() + CATCH_UP
+                wake_up = _WakeUp(threading.Event(), until)
                 self._wake_up_pending = wake_up
                 self._listener.payloads = EVENTS
                 self._listener.set()
-        wake_up.done.wait(max(0.0, wake_up.until - time.monotonic()))
+        seconds = wake_up.until - time.monotonic()
+        wake_up.done.wait(max(0.0, seconds))
 
     # -- thread hub -------------------------------------------------------------------------------
 
     def _step(self) -> None:
         try:
-            self._wait(self._catch_up())
+            conn = self._catch_up()
+            self._wait(conn)
         except Exception as err:
-            self._timeouts += isinstance(err, NoResponse)
+            if isinstance(err, NoResponse):
+                self._timeouts += 1
             if self._timeouts == FORGET_AFTER:
                 self._reader.forget()
             self.reconnects += 1
-            reason = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
+            reason = NOT_CONNECTED
+            if isinstance(err, ForgeError):
+                reason = f"{err.code}: {err}"
             self._state = (False, reason)
             self._announce(lost=True)
             raise
@@ -196,12 +203,13 @@ class PostgresHub:
                 # Before PostgreSQL 18, JIT would compile a plan that needs a disabled scan.
                 conn.execute("set enable_seqscan = off; set jit = off")
             self._reader.attach(conn)
-        self._read_at, wake_up = time.monotonic(), self._wake_up_pending
+        self._read_at = time.monotonic()
+        wake_up = self._wake_up_pending
         events = self._read(conn)  # also the heartbeat
         self._timeouts = 0
         # A subscriber that stopped waiting must not get events from before its subscription.
-        late = wake_up is not None and time.monotonic() > wake_up.until - LATE_MARGIN
-        if events is None or late:
+        is_late = wake_up is not None and time.monotonic() > wake_up.until - LATE_MARGIN
+        if events is None or is_late:
             self._channels.refresh_all("reconnect")
         else:
             self._channels.submit(events)
@@ -214,9 +222,13 @@ class PostgresHub:
 
     def _announce(self, *, lost: bool) -> None:
         """Send open streams the status when the database is lost, and when it is back."""
-        if lost != self._announced_lost:
-            self._announced_lost = lost
-            self._channels.publish_all(status_frame("reconnecting" if lost else "live"))
+        if lost == self._announced_lost:
+            return
+        self._announced_lost = lost
+        state = "live"
+        if lost:
+            state = "reconnecting"
+        self._channels.publish_all(status_frame(state))
 
     def _read(self, conn: Connection) -> list[Event] | None:
         if not self._listener.polls:
@@ -228,22 +240,26 @@ class PostgresHub:
 
     def _wait(self, conn: Connection) -> None:
         """Wait for a nudge or the end of the interval."""
-        deadline, left = time.monotonic() + self._interval, self._interval
+        remaining = self._interval
+        deadline = time.monotonic() + remaining
         if self._listener.payloads and self._is_unused():
             # PERF: otherwise each commit is read without any subscriber (benchmarks/http, create).
             self._listener.payloads = frozenset()
             if not self._is_unused():  # a subscriber in between still saw the hub awake
                 self._listener.payloads = EVENTS
                 self._listener.set()
-        while not self._loop.stopping.is_set() and left > 0:
+        while not self._loop.stopping.is_set() and remaining > 0:
             self._channels.replace_stuck()
-            if self._listener.rest(conn, min(left, STOP_CHECK)):
+            if self._listener.rest(conn, min(remaining, STOP_CHECK)):
                 # One read serves all nudges within 2 ms, and during a long series within 5 or 10.
-                left = self._read_at + pause(self._reads_in_a_row) - time.monotonic()
-                self._reads_in_a_row = self._reads_in_a_row + 1 if left > 0 else 0
-                self._loop.stopping.wait(left)
+                read_due = self._read_at + pause(self._reads_in_a_row)
+                seconds = read_due - time.monotonic()
+                self._reads_in_a_row += 1
+                if seconds <= 0:
+                    self._reads_in_a_row = 0
+                self._loop.stopping.wait(seconds)
                 break
-            left = deadline - time.monotonic()
+            remaining = deadline - time.monotonic()
         self._listener.clear()
 
     def _is_unused(self) -> bool:
@@ -257,7 +273,9 @@ class PostgresHub:
         # The database decides whether a mark is due; four checks per period are exact enough.
         self._delete_due = time.monotonic() + self._retention / MARKS / 4
         try:
-            if all(delete_old(connection.connection(), self._retention) for _ in range(DELETES)):
+            conn = connection.connection()
+            has_more = all(delete_old(conn, self._retention) for _ in range(DELETES))
+            if has_more:
                 self._delete_due = 0.0
                 return
         except DATABASE_ERRORS as err:

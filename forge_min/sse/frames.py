@@ -35,7 +35,9 @@ def frame(event: str, data: Mapping[str, object], id: str | None = None) -> byte
         raise ValueError(f"an event's name must be one line, not {event!r}")
     if id is not None and _FORBIDDEN.search(id):
         raise ValueError(f"an event's id must be one line, not {id!r}")
-    head = f"event: {event}\n" if id is None else f"event: {event}\nid: {id}\n"
+    head = f"event: {event}\n"
+    if id is not None:
+        head += f"id: {id}\n"
     text = f"{head}data: {_encode(dict(data))}\n\n"
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
     return text.encode("utf-8", "backslashreplace")
@@ -57,8 +59,9 @@ def encode_json(event: Event) -> bytes:
     """
     data: dict[str, object] = {}
     if event.resource_id is not None:
-        changed = list(event.changed)
-        data |= {"id": event.resource_id, "version": event.version, "changed": changed}
+        data["id"] = event.resource_id
+        data["version"] = event.version
+        data["changed"] = list(event.changed)
     if event.payload is not None:
         data["payload"] = dict(event.payload)
     return frame(event.kind, data, event.sse_id)
