@@ -41,6 +41,10 @@ class Response:
                 return value
         return None
 
+    def with_headers(self, headers: Headers) -> Response:
+        """Return a copy with more headers: a handler may return one response for every request."""
+        return Response(self.status, self.body, [*self.headers, *headers])
+
 
 class StreamingBody(Iterator[bytes]):
     """The body of a streamed response.
@@ -74,16 +78,19 @@ class StreamingBody(Iterator[bytes]):
         except BaseException as err:
             self._error = err
             raise
-        self._begun = self._begun or bool(part)
+        if part:
+            self._begun = True
         return part
 
     def forge_fail(self, error: BaseException, *, begun: bool) -> None:
         """Record the exception that ends the response. begun: whether a part was sent."""
-        self._error, self._begun = error, begun
+        self._error = error
+        self._begun = begun
 
     def close(self) -> None:
         """End the body (PEP 3333). Idempotent."""
-        on_close, self._on_close = self._on_close, None
+        on_close = self._on_close
+        self._on_close = None
         try:
             if hasattr(self._body, "close"):
                 self._run(self._body.close)
@@ -91,7 +98,8 @@ class StreamingBody(Iterator[bytes]):
             self._error = self._error or err
             raise
         finally:
-            error, self._error = self._error, None
+            error = self._error
+            self._error = None
             if on_close is not None:
                 self._run(on_close, error, begun=self._begun)
 
@@ -126,7 +134,9 @@ def _with_short_numbers(value: object) -> object:
         return {name: _with_short_numbers(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_with_short_numbers(item) for item in value]
-    return shortest_number(value) if isinstance(value, int) else value
+    if isinstance(value, int):
+        return shortest_number(value)
+    return value
 
 
 def to_json(value: object) -> bytes:
@@ -145,12 +155,14 @@ def to_json(value: object) -> bytes:
 
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
     """Return a response of `application/json`."""
-    return Response(status, to_json(value), [("Content-Type", "application/json"), *headers])
+    kind = ("Content-Type", "application/json")
+    return Response(status, to_json(value), [kind, *headers])
 
 
 def html_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
     """Return a response of `text/html`. `text` is HTML: escape its values (`wsgi.markup`)."""
-    return Response(status, text.encode(), [("Content-Type", "text/html; charset=utf-8"), *headers])
+    kind = ("Content-Type", "text/html; charset=utf-8")
+    return Response(status, text.encode(), [kind, *headers])
 
 
 def text_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
@@ -166,8 +178,11 @@ def no_content(headers: Headers = ()) -> Response:
 
 def local_path(url: str) -> str:
     """Return a URL to redirect to if it is a path of this site, else ""."""
-    is_path = url.startswith("/") and not url.startswith("//") and "\\" not in url
-    return url if is_path and url.isprintable() and url.isascii() else ""
+    if not url.startswith("/") or url.startswith("//") or "\\" in url:
+        return ""
+    if not url.isprintable() or not url.isascii():
+        return ""
+    return url
 
 
 def redirect(url: str, status: int = 303) -> Response:

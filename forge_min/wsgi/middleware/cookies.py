@@ -26,8 +26,9 @@ def cookie(
     secure: whether the cookie is only for HTTPS, with PREFIX.
     lifetime: seconds; None: until the browser is closed, 0: the cookie is deleted.
     """
-    parts = [f"{PREFIX if secure else ''}{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    parts = [f"{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
     if secure:
+        parts[0] = f"{PREFIX}{name}={value}"
         parts.append("Secure")
     if lifetime is not None:
         parts.append(f"Max-Age={int(lifetime)}")
@@ -40,9 +41,10 @@ def cookies_of(request: Request, *, secure: bool) -> dict[str, str]:
     secure: whether only cookies with PREFIX count, which cannot be set over HTTP.
     """
     cookies: dict[str, str] = {}
-    for pair in (request.header("Cookie") or "").split(";"):
+    header = request.header("Cookie") or ""
+    for pair in header.split(";"):
         name, _, value = pair.strip().partition("=")
-        if name.startswith(PREFIX) if secure else not name.startswith(PREFIX):
+        if name.startswith(PREFIX) == secure:
             cookies.setdefault(name.removeprefix(PREFIX), value)
     return cookies
 
@@ -59,9 +61,10 @@ def flash(response: Response, message: str) -> Response:
 def sign_flash(response: Response, key: bytes) -> None:
     """Set the cookie of `flash`. It is signed: another host could set one with its own message."""
     for header in response.headers:
-        if header[0] == _FLASH_HEADER:
+        name, message = header
+        if name == _FLASH_HEADER:
             response.headers.remove(header)
-            value = f"{_flash_mac(key, header[1])}.{header[1]}"
+            value = f"{_flash_mac(key, message)}.{message}"
             response.headers.append(cookie(_FLASH_COOKIE, value, secure=False, lifetime=60))
             break
 
@@ -74,9 +77,12 @@ def read_flash(request: Request, key: bytes) -> str:
     """
     if request.header("X-Requested-With"):
         return ""
-    mac, _, value = cookies_of(request, secure=False).get(_FLASH_COOKIE, "").partition(".")
-    is_ours = hmac.compare_digest(mac.encode(), _flash_mac(key, value).encode())
-    return unquote(value) if is_ours else ""
+    signed = cookies_of(request, secure=False).get(_FLASH_COOKIE, "")
+    mac, _, message = signed.partition(".")
+    expected = _flash_mac(key, message)
+    if not hmac.compare_digest(mac.encode(), expected.encode()):
+        return ""
+    return unquote(message)
 
 
 def _flash_mac(key: bytes, value: str) -> str:
@@ -98,5 +104,7 @@ def lacks_https(request: Request, *, secure: bool) -> bool:
         return False
     # Browsers send Sec-Fetch-Site only over HTTPS and to localhost, and keep cookies of both (Fetch
     # Metadata, section 2). A proxy that is not trusted may still terminate TLS.
+    if request.header("Sec-Fetch-Site") is not None:
+        return False
     forwarded = f"{request.header('X-Forwarded-Proto')} {request.header('Forwarded')}"
-    return request.header("Sec-Fetch-Site") is None and "https" not in forwarded.lower()
+    return "https" not in forwarded.lower()

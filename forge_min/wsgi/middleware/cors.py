@@ -34,25 +34,30 @@ class CORS:
 
     def __init__(self, origins: Sequence[str], headers: Sequence[str] = ()) -> None:
         self._origins = frozenset(origins)
+        allowed_headers = ", ".join([HEADERS, *headers])
         self._preflight = [
             ("Access-Control-Allow-Methods", METHODS),
-            ("Access-Control-Allow-Headers", ", ".join([HEADERS, *headers])),
+            ("Access-Control-Allow-Headers", allowed_headers),
             ("Access-Control-Max-Age", _MAX_AGE),
         ]
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Return the response to a preflight, or the handler's with the headers for its origin."""
         origin = request.header("Origin")
-        allowed = origin is not None and not self._origins.isdisjoint((origin, ANY))
-        preflight = request.method == "OPTIONS" and request.header("Access-Control-Request-Method")
-        response = no_content(self._preflight) if allowed and preflight else handler(request)
-        extra = []
-        if ANY not in self._origins:  # then a response is for one origin only
-            extra.append(("Vary", "Origin"))
-        if allowed:
-            allowed_origin = ANY if ANY in self._origins else str(origin)
-            extra.append(("Access-Control-Allow-Origin", allowed_origin))
-            if not preflight:
-                extra.append(("Access-Control-Expose-Headers", EXPOSED))
-        # A new Response: a handler may return the same one for every request.
-        return Response(response.status, response.body, [*response.headers, *extra])
+        is_allowed = origin is not None and not self._origins.isdisjoint((origin, ANY))
+        requested = request.header("Access-Control-Request-Method")
+        is_preflight = request.method == "OPTIONS" and requested
+        if is_allowed and is_preflight:
+            response = no_content(self._preflight)
+        else:
+            response = handler(request)
+        headers = []
+        if ANY in self._origins:
+            origin = ANY
+        else:  # a response is for one origin only
+            headers.append(("Vary", "Origin"))
+        if is_allowed:
+            headers.append(("Access-Control-Allow-Origin", str(origin)))
+            if not is_preflight:
+                headers.append(("Access-Control-Expose-Headers", EXPOSED))
+        return response.with_headers(headers)

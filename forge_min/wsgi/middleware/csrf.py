@@ -49,7 +49,8 @@ class CSRF:
     def __init__(self, secret: bytes, origins: Sequence[str] = (), *, secure: bool) -> None:
         self._secret = hmac.digest(secret, b"csrf", "sha256")
         self.signing = hmac.digest(secret, b"form", "sha256")
-        self._origins, self.secure = frozenset(origins), secure
+        self._origins = frozenset(origins)
+        self.secure = secure
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Call the handler. Raises HTTPProblem 403, F527, for a request of another site."""
@@ -66,8 +67,10 @@ class CSRF:
             data = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
         except ValueError:
             return False
+        if len(data) != 2 * _SIZE:
+            return False
         unmasked = _xor(data[:_SIZE], data[_SIZE:])
-        return len(data) == 2 * _SIZE and hmac.compare_digest(unmasked, self.expected(request))
+        return hmac.compare_digest(unmasked, self.expected(request))
 
     def _check(self, request: Request) -> None:
         same_site = _is_same_site(request)
@@ -78,29 +81,38 @@ class CSRF:
         token = request.header(HEADER)
         if token is None and request.content_type == FORM:
             token = first(request.form(), FIELD)
-        # Without a token: forms of another site cannot send JSON without a preflight.
-        if not (same_site if token is None else self.is_valid(request, token)):
+        if token is None:
+            # Forms of another site cannot send JSON without a preflight.
+            is_permitted = same_site is True
+        else:
+            is_permitted = self.is_valid(request, token)
+        if not is_permitted:
             raise _refusal()
 
     def _may_call(self, request: Request) -> bool:
         """Return whether a page of another site may send this request."""
         if request.header("Origin") in self._origins:
             return True
-        known = cookies_of(request, secure=self.secure)
-        return ANY in self._origins and SESSION_COOKIE not in known
+        if ANY not in self._origins:
+            return False
+        return SESSION_COOKIE not in cookies_of(request, secure=self.secure)
 
     def expected(self, request: Request) -> bytes:
         """Return the bytes that the tokens of a sender contain."""
         identity = current_identity()
-        seed = identity.credential if identity.via == SESSION else self._seed(request)
-        return hmac.digest(self._secret, f"{identity.via} {seed}".encode(), "sha256")
+        if identity.via == SESSION:
+            seed = identity.credential
+        else:
+            seed = self._seed(request)
+        data = f"{identity.via} {seed}".encode()
+        return hmac.digest(self._secret, data, "sha256")
 
     def _seed(self, request: Request) -> str:
         """Return the cookie's value for a client without a session; a new one if it is not set."""
-        known = cookies_of(request, secure=self.secure).get(COOKIE)
-        if known:
-            return known
-        return str(request.environ.setdefault(_NEW_SEED, secrets.token_urlsafe(18)))
+        seed = cookies_of(request, secure=self.secure).get(COOKIE)
+        if not seed:
+            seed = str(request.environ.setdefault(_NEW_SEED, secrets.token_urlsafe(18)))
+        return seed
 
 
 def csrf_field(request: Request) -> Raw:
@@ -127,7 +139,9 @@ def sign_form(request: Request, data: bytes) -> bytes:
 def flashed(request: Request) -> str:
     """Return the message of `flash` for this request, "" without one."""
     middleware = request.environ.get(_KEY)
-    return read_flash(request, middleware.signing) if middleware else ""
+    if middleware is None:
+        return ""
+    return read_flash(request, middleware.signing)
 
 
 def with_csrf_cookie(request: Request, response: Response) -> Response:
@@ -135,8 +149,8 @@ def with_csrf_cookie(request: Request, response: Response) -> Response:
     seed = request.environ.get(_NEW_SEED)
     if seed is None:
         return response
-    headers = [*response.headers, cookie(COOKIE, seed, secure=_middleware(request).secure)]
-    return Response(response.status, response.body, headers)
+    header = cookie(COOKIE, seed, secure=_middleware(request).secure)
+    return response.with_headers([header])
 
 
 def entries_of(request: Request) -> dict[str, list[str]]:
@@ -149,7 +163,9 @@ def entries_of(request: Request) -> dict[str, list[str]]:
         return {}
     with suppress(BadRequest, HTTPProblem):
         if len(request.body) < _MOST_KEPT:
-            return {name: values for name, values in request.form().items() if name != FIELD}
+            entries = request.form()
+            entries.pop(FIELD, None)
+            return entries
     return {}
 
 
@@ -162,12 +178,12 @@ def check_csrf(request: Request) -> None:
     csrf = _middleware(request)
     if csrf.is_valid(request, first(request.form(), FIELD)):
         return
-    cookie_missing = COOKIE not in cookies_of(request, secure=csrf.secure)
-    if cookie_missing and lacks_https(request, secure=csrf.secure):
+    cookies = cookies_of(request, secure=csrf.secure)
+    if COOKIE not in cookies and lacks_https(request, secure=csrf.secure):
         peer = request.environ.get("REMOTE_ADDR", "")
         log.warning("a form from %s was refused, because HTTPS is missing", peer)
         raise HTTPProblem(403, https_message(), code="F649")
-    if not current_identity().user and SESSION_COOKIE in cookies_of(request, secure=csrf.secure):
+    if not current_identity().user and SESSION_COOKIE in cookies:
         raise Unauthenticated(text("sign in first"))  # the session has ended since the page
     raise _refusal()
 

@@ -36,7 +36,9 @@ class Identify:
         on_failure: Callable[[Request], object],
         varies: Sequence[str] = (),
     ) -> None:
-        self._methods, self._on_failure, self._varies = methods, on_failure, varies
+        self._methods = methods
+        self._on_failure = on_failure
+        self._varies = varies
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """Call the handler with the identity of the request. Raises as the methods."""
@@ -53,13 +55,15 @@ class Identify:
             return handler(request)
         request.identity = identity
         add_log_fields(user_id=identity.user)
-        if identity.tenant is not None:
-            add_log_fields(tenant_id=str(identity.tenant))
         # Rows of two tenants at one URL may have the same ETag, so a cache must distinguish them
         # (RFC 9110 section 12.5.5). An API key may belong to one tenant.
-        varies = [*self._varies, *["Authorization"] * (identity.tenant is not None)]
+        varies = self._varies
+        if identity.tenant is not None:
+            add_log_fields(tenant_id=str(identity.tenant))
+            varies = [*varies, "Authorization"]
         with as_identity(identity):
-            return _private(handler(request), ", ".join(varies))
+            response = handler(request)
+        return _private(response, ", ".join(varies))
 
 
 def _private(response: Response, varies: str) -> Response:
@@ -67,10 +71,12 @@ def _private(response: Response, varies: str) -> Response:
 
     RFC 9111 section 3.5 does that for requests with Authorization, but not with a cookie.
     """
-    has_policy = response.header("Cache-Control") is not None
-    extra = [] if has_policy else [("Cache-Control", "private")]
-    extra += [("Vary", varies)] if varies else []
-    return Response(response.status, response.body, [*response.headers, *extra])
+    headers = []
+    if response.header("Cache-Control") is None:
+        headers.append(("Cache-Control", "private"))
+    if varies:
+        headers.append(("Vary", varies))
+    return response.with_headers(headers)
 
 
 def bearer(request: Request) -> str | None:
@@ -79,12 +85,19 @@ def bearer(request: Request) -> str | None:
     if sent is None:  # PERF: most requests of browsers (benchmarks/http, hello)
         return None
     scheme, _, token = sent.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    if scheme.lower() != "bearer":
+        return None
+    return token.strip()
 
 
 def tenant_by_header(name: str) -> Callable[[Request], str | None]:
     """Return a function that reads the tenant, a slug or id, from a header."""
-    return lambda request: (request.header(name) or "").strip() or None
+
+    def tenant(request: Request) -> str | None:
+        value = request.header(name) or ""
+        return value.strip() or None
+
+    return tenant
 
 
 def tenant_by_subdomain(domain: str = "") -> Callable[[Request], str | None]:
@@ -96,13 +109,20 @@ def tenant_by_subdomain(domain: str = "") -> Callable[[Request], str | None]:
 
     def tenant(request: Request) -> str | None:
         # The host without port and final dot (RFC 3986 section 3.2.2).
-        host = (request.header("Host") or "").partition(":")[0].lower().removesuffix(".")
-        label, _, rest = host.partition(".")
+        header = request.header("Host") or ""
+        host = header.partition(":")[0].lower().removesuffix(".")
+        label, _, parent = host.partition(".")
+        if not label or label == "www":
+            return None
         if domain:
-            below = label != "" and rest == domain.lower()
+            is_below = parent == domain.lower()
+        elif "." in parent:
+            is_below = not parent.rpartition(".")[2].isdecimal()  # not an IPv4 address
         else:
-            below = rest == "localhost" or "." in rest and not rest.rpartition(".")[2].isdecimal()
-        return label if below and label != "www" else None
+            is_below = parent == "localhost"
+        if not is_below:
+            return None
+        return label
 
     return tenant
 
@@ -115,20 +135,23 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
     """
     environ = request.environ
     path: str = environ.get("PATH_INFO", "")
-    mark, _, rest = path.removeprefix("/").partition("/")
-    slug, _, below = rest.partition("/")
+    mark, _, after_mark = path.removeprefix("/").partition("/")
+    slug, _, tenant_path = after_mark.partition("/")
     # A parked request passes here twice, the second time with the new path.
     if mark == TENANTS and slug and "\0" not in slug and _TENANT not in environ:
-        environ["SCRIPT_NAME"] = f"{environ.get('SCRIPT_NAME', '')}/{mark}/{slug}"
-        environ["PATH_INFO"] = "/" + below
+        root = environ.get("SCRIPT_NAME", "")
+        environ["SCRIPT_NAME"] = f"{root}/{mark}/{slug}"
+        environ["PATH_INFO"] = f"/{tenant_path}"
         environ[_TENANT] = slug
     return handler(request)
 
 
 def root_of_tenant(request: Request, slug: str) -> str:
     """Return the root of the pages of a tenant, with which its links begin."""
-    here = request.environ.get(_TENANT)
-    root = request.root.removesuffix(f"/{TENANTS}/{here}") if here else request.root
+    root = request.root
+    current = request.environ.get(_TENANT)
+    if current:
+        root = root.removesuffix(f"/{TENANTS}/{current}")
     return f"{root}/{TENANTS}/{slug}"
 
 

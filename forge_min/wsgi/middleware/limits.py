@@ -17,7 +17,7 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-from ...auth import current_identity
+from ...auth import SESSION, current_identity
 from ...errors import TooManyConnections
 from ...fanout import Lease, Limiter
 from ...i18n import text
@@ -47,7 +47,8 @@ class RateLimiter:
     """
 
     def __init__(self, limit: int, period: float) -> None:
-        self._period, self._interval = period, period / limit
+        self._period = period
+        self._interval = period / limit
         # When each bucket is full again, in the order of the last use.
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()  # LOCK: _times
@@ -59,9 +60,12 @@ class RateLimiter:
         if refused until the next token.
         """
         with self._lock:
-            now, full_at = time.monotonic(), self._times.get(key)
+            now = time.monotonic()
+            full_at = self._times.get(key)
             cost = min(tokens * self._interval, self._period)  # so that it is possible at all
-            used = max((full_at or now) - now, 0.0) + cost
+            used = cost
+            if full_at is not None:
+                used += max(full_at - now, 0.0)
             if used > self._period + _TICK:
                 return False, 0, used - self._period
             if full_at is None:
@@ -69,7 +73,8 @@ class RateLimiter:
             else:
                 del self._times[key]
             self._times[key] = now + used
-        return True, int((self._period - used + _TICK) / self._interval), used
+        remaining = (self._period - used + _TICK) / self._interval
+        return True, int(remaining), used
 
     def _drop_full(self, now: float) -> None:
         """Drop up to two full buckets, and one if there are too many."""
@@ -91,10 +96,10 @@ class RateLimits:
     """
 
     def __init__(self, limits: Mapping[str, tuple[int, float]], *paths: str) -> None:
-        self._limits = {
-            kind: (RateLimiter(count, seconds), f'"{kind}";q={count};w={ceil(seconds)}')
-            for kind, (count, seconds) in limits.items()
-        }
+        self._limits: dict[str, tuple[RateLimiter, str]] = {}
+        for kind, (count, seconds) in limits.items():
+            policy = f'"{kind}";q={count};w={ceil(seconds)}'
+            self._limits[kind] = (RateLimiter(count, seconds), policy)
         self._paths = tuple(f"{path}/" for path in paths)
         self._hurries_until = 0.0
 
@@ -102,26 +107,32 @@ class RateLimits:
         """Return the handler's response, or 429, with the state of the limit."""
         if not f"{request.path}/".startswith(self._paths):
             return handler(request)
-        fields, refused = self._take(request)
-        response = handler(request) if refused is None else problem_response(refused, request.id)
-        return Response(response.status, response.body, [*response.headers, *fields])
+        fields, problem = self._take(request)
+        if problem is None:
+            response = handler(request)
+        else:
+            response = problem_response(problem, request.id)
+        return response.with_headers(fields)
 
     def count_failure(self, request: Request) -> None:
         """Count a request with invalid credentials by address. Raises HTTPProblem 429."""
-        fields, refused = self._take(request)
-        if refused is not None:
-            refused.headers = (*refused.headers, *fields)
-            raise refused
+        fields, problem = self._take(request)
+        if problem is not None:
+            problem.headers = (*problem.headers, *fields)
+            raise problem
 
     def _take(self, request: Request) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
         """Return the header fields, and the problem if the limit is exceeded."""
         identity = current_identity()
-        kind = (identity.via or "session") if identity.user else DEFAULT
-        kind = kind if kind in self._limits else DEFAULT
+        kind = DEFAULT
+        if identity.user:
+            kind = identity.via or SESSION
+        if kind not in self._limits:
+            kind = DEFAULT
         if kind not in self._limits:
             return [], None
-        key = identity.user or client_network(request)
         limiter, policy = self._limits[kind]
+        key = identity.user or client_network(request)
         tokens = 1 + _body_length(request.environ) // LARGE
         allowed, remaining, seconds = limiter.take(f"{kind} {key}", tokens)
         wait = ceil(seconds)
@@ -151,8 +162,9 @@ def _network(address: str) -> str:
         return address
     if parsed.version == 4:
         return address
-    mapped = parsed.ipv4_mapped
-    return str(mapped) if mapped else parsed.exploded[:19]
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return parsed.exploded[:19]
 
 
 # -- concurrent requests of one client -------------------------------------------------------------
@@ -195,7 +207,8 @@ class ConcurrencyLimit:
         self._large = Limiter(max_total=_NO_TOTAL, max_per_user=max(1, max_per_client // 4))
         self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
         self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_address)
-        self._exempt, self._costly_routes = frozenset(exempt), frozenset(costly)
+        self._exempt = frozenset(exempt)
+        self._costly_routes = frozenset(costly)
         # Functions that resume the parked requests of a client or address, in order of arrival.
         self._parked: dict[str, dict[int, Callable[[], bool]]] = {}
         self._lock = threading.Lock()  # LOCK: guards changes of _parked
@@ -204,12 +217,15 @@ class ConcurrencyLimit:
         """Call the handler if the limits permit it. Raises Parked or HTTPProblem."""
         if request.route in self._exempt:
             return handler(request)
-        environ, user = request.environ, current_identity().user
+        environ = request.environ
+        user = current_identity().user
         address = client_network(request)
-        client = f"user {user}" if user else f"anonymous {address}"
+        client = f"anonymous {address}"
+        if user:
+            client = f"user {user}"
         limits = [(self._clients, client), (self._addresses, address)]
         if request.route.endswith(".csv"):
-            limits[0] = self._exports, f"csv {client}"
+            limits[0] = (self._exports, f"csv {client}")
         # After the client's own limit: a request that fails here wakes the next one there.
         if _is_large(environ):
             limits.insert(1, (self._large, f"large {client}"))
@@ -238,18 +254,18 @@ class ConcurrencyLimit:
         request = id(environ)
         with self._lock:
             self._parked.get(key, {}).pop(request, None)
-        until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
-        most = MAX_LARGE_PARKED if _is_large(environ) else MAX_PARKED
-        if (
-            PARKS not in environ
-            or time.monotonic() >= until
-            or len(self._parked.get(key, ())) >= most
-        ):
-            message = text(
-                "too many concurrent requests of one client; try again in {seconds} s", seconds=1
-            )
-            return HTTPProblem(429, message, code="F644", headers=[("Retry-After", "1")])
-        return Parked(until, partial(self._park, limiter, key, request))
+        now = time.monotonic()
+        until = environ.setdefault("forge.wait_until", now + WAIT)
+        capacity = MAX_PARKED
+        if _is_large(environ):
+            capacity = MAX_LARGE_PARKED
+        has_room = len(self._parked.get(key, ())) < capacity
+        if PARKS in environ and now < until and has_room:
+            return Parked(until, partial(self._park, limiter, key, request))
+        message = text(
+            "too many concurrent requests of one client; try again in {seconds} s", seconds=1
+        )
+        return HTTPProblem(429, message, code="F644", headers=[("Retry-After", "1")])
 
     def _park(self, limiter: Limiter, key: str, request: int, resume: Callable[[], bool]) -> None:
         """Register a parked request. Called by the server when `resume` may be called."""
@@ -263,7 +279,9 @@ class ConcurrencyLimit:
         with self._lock:
             parked = self._parked.get(key, {})
             while parked:
-                if parked.pop(next(iter(parked)))():
+                first = next(iter(parked))
+                resume = parked.pop(first)
+                if resume():
                     break
             if not parked:
                 self._parked.pop(key, None)
@@ -278,4 +296,6 @@ def _body_length(environ: Mapping[str, Any]) -> int:
     length: str = environ.get("CONTENT_LENGTH") or ""
     if length.isdecimal():
         return int(length)
-    return LARGE + 1 if "HTTP_TRANSFER_ENCODING" in environ else 0
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return LARGE + 1
+    return 0

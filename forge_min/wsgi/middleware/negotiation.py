@@ -59,7 +59,9 @@ class GzipBody:
     def __iter__(self) -> Iterator[bytes]:
         compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
         for part in self._body:
-            yield compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH) if part else b""
+            if part:
+                part = compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH)
+            yield part
         yield compressor.flush()
 
     def close(self) -> None:
@@ -81,7 +83,10 @@ def _weight(header: str, names: tuple[str, ...]) -> float:
     names: that include it, the most specific first. The first one in the header decides.
     """
     weights = {name: weight for name, _, weight in preferences(header)}
-    return next((weights[name] for name in names if name in weights), 0.0)
+    for name in names:
+        if name in weights:
+            return weights[name]
+    return 0.0
 
 
 def _header(request: Request, name: str) -> str:
@@ -99,9 +104,12 @@ def preferred(request: Request, kinds: Sequence[str]) -> str:
     Of equal ones, and if none is accepted, the first.
     """
     header = _header(request, "Accept") or "*/*"
-    return max(
-        kinds, key=lambda kind: _weight(header, (kind, f"{kind.partition('/')[0]}/*", "*/*"))
-    )
+
+    def weight(kind: str) -> float:
+        group = kind.partition("/")[0]
+        return _weight(header, (kind, f"{group}/*", "*/*"))
+
+    return max(kinds, key=weight)
 
 
 def json_only(handler: Handler) -> Handler:
