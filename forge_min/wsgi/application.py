@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from types import FunctionType, MethodType
@@ -107,7 +107,8 @@ class Application:
         probe: Handler | None = None,
     ) -> None:
         self._router = router
-        self._probe, self._problem_page = probe, problem_page
+        self._probe = probe
+        self._problem_page = problem_page
         # Twice: middleware in between sets the identity, which may have its own language.
         self._chain = _wrap_all(middleware, self._dispatch)
         self._outer_chain = _wrap_all(outer, self._answer)
@@ -117,7 +118,8 @@ class Application:
         self._max_body = max_body
         self._id = f"{os.urandom(6).hex()}-%x"
         self._numbers = itertools.count(1)
-        self._begun, self._finished = Counter(), Counter()  # exact under threads
+        self._begun = Counter()
+        self._finished = Counter()  # exact under threads
 
     @property
     def in_flight(self) -> int:
@@ -145,26 +147,31 @@ class Application:
             with suppress(BadRequest):
                 request.read_path()
         token = log_fields.set(request.fields)
-        instrument = None if self._instrument is None else self._instrument(request)
-        streams = False
+        instrument = None
+        if self._instrument is not None:
+            instrument = self._instrument(request)
+        stream: StreamingBody | None = None
         self._begun.inc()  # PERF: 0.1 µs together with its end (benchmarks/observe, request)
-        on_status = instrument.__enter__() if instrument is not None else None
-        started, recorded = time.perf_counter(), False
+        on_status = None
+        if instrument is not None:
+            on_status = instrument.__enter__()
+        started = time.perf_counter()
+        recorded = False
         try:
             response = self._outer_chain(request)
             if LANGUAGES:
                 response = _with_language(request, response)
             response = self._start(request, response, start_response)
-            body, status = response.body, response.status
+            body = response.body
+            status = response.status
             if type(body) is bytes:
                 recorded = True
                 self._record(request, status, started, on_status)
                 if status >= 500:
                     environ.pop(ERROR, None)  # its frames refer to this environ
             else:
-                streams = True
                 ended = partial(self._on_close, request, status, started, on_status, instrument)
-                body = StreamingBody(body, ended)  # type: ignore[arg-type]  # not bytes here
+                stream = StreamingBody(body, ended)  # type: ignore[arg-type]  # not bytes here
         except Parked:
             if instrument is not None:
                 instrument.__exit__(None, None, None)
@@ -176,18 +183,27 @@ class Application:
                 instrument.__exit__(type(err), err, err.__traceback__)
             raise
         finally:
-            if not streams:  # else `_on_close` does it
+            if stream is None:  # else `_on_close` does it
                 self._finished.inc()
-                if (release := environ.pop(RELEASE, None)) is not None:
+                release = environ.pop(RELEASE, None)
+                if release is not None:
                     release()
             log_fields.reset(token)
         if instrument is not None:
-            instrument.leave() if streams else instrument.__exit__(None, None, None)
-        if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress sends a body
-            if isinstance(body, StreamingBody):
-                body.close()
-            return () if streams else []
-        return body if streams else [body]  # type: ignore[list-item,return-value]
+            if stream is None:
+                instrument.__exit__(None, None, None)
+            else:
+                instrument.leave()
+        # PEP 3333 leaves HEAD to the application; waitress sends a body.
+        is_head = request.method == "HEAD"
+        if stream is not None:
+            if not is_head:
+                return stream
+            stream.close()
+            return ()
+        if is_head:
+            return []
+        return [body]  # type: ignore[list-item]
 
     def record_server_response(
         self, environ: dict[str, Any], status: int, detail: str, seconds: float
@@ -204,8 +220,10 @@ class Application:
             request.fields["route"] = request.route
         token = log_fields.set(request.fields)
         try:
-            instrument = None if status == 500 else self._instrument
-            with nullcontext() if instrument is None else instrument(request) as on_status:
+            if status == 500 or self._instrument is None:
+                self._report(request, status, seconds)
+                return
+            with self._instrument(request) as on_status:
                 self._report(request, status, seconds)
                 if on_status is not None:
                     on_status(status)
@@ -229,9 +247,11 @@ class Application:
         begun: whether a part was sent.
         """
         self._finished.inc()
-        if (release := request.environ.pop(RELEASE, None)) is not None:
+        release = request.environ.pop(RELEASE, None)
+        if release is not None:
             release()
-        status = 500 if error is not None and not begun else status
+        if error is not None and not begun:
+            status = 500
         self._record(request, status, started, on_status)
         request.environ.pop(ERROR, None)
         if instrument is not None:
@@ -241,15 +261,18 @@ class Application:
         self, request: Request, status: int, started: float, on_status: OnStatus | None
     ) -> None:
         environ = request.environ
-        own = environ.get(STATUS)  # of the server, if it has responded instead
-        if own is None or not environ.get(REPORTED):
-            self._report(request, own or status, time.perf_counter() - started)
+        server_status = environ.get(STATUS)  # if the server has responded instead
+        if server_status is None or not environ.get(REPORTED):
+            seconds = time.perf_counter() - started
+            self._report(request, server_status or status, seconds)
         if on_status is not None:
             on_status(status)
 
     def _report(self, request: Request, status: int, seconds: float) -> None:
-        method = request.method if request.method in _METHODS else "OTHER"
         if self._observe is not None:
+            method = request.method
+            if method not in _METHODS:
+                method = "OTHER"
             self._observe(method, request.route, status, seconds)
         if self._access is not None:
             self._access(request.method, request.path, status, seconds)
@@ -304,8 +327,10 @@ class Application:
 
         It runs before the middleware, so that its queries and refusals are reported by route.
         """
-        (_, pattern, handler, _), request.params = self._router.match(request.method, request.path)
-        request.routed = routed = (handler, request.method, request.path)
+        method = request.method
+        path = request.path
+        (_, pattern, handler, _), request.params = self._router.match(method, path)
+        request.routed = routed = (handler, method, path)
         request.route = request.environ[ROUTE] = pattern
         request.fields["route"] = pattern
         return routed
@@ -336,14 +361,15 @@ class Application:
         standard = [*SECURITY_HEADERS, ("X-Request-ID", request.id)]
         if request.environ.get("wsgi.url_scheme") == "https":
             standard.append(_HSTS)
-        out = list(response.headers)
-        taken = {name.lower() for name, _ in out}
-        if not taken.isdisjoint(_STANDARD_HEADERS):
-            standard = [pair for pair in standard if pair[0].lower() not in taken]
-        out += standard
-        if type(response.body) is bytes and response.status not in (204, 304):
-            out.append(("Content-Length", str(len(response.body))))
-        return out
+        headers = list(response.headers)
+        names = {name.lower() for name, _ in headers}
+        if not names.isdisjoint(_STANDARD_HEADERS):
+            standard = [header for header in standard if header[0].lower() not in names]
+        headers += standard
+        body = response.body
+        if type(body) is bytes and response.status not in (204, 304):
+            headers.append(("Content-Length", str(len(body))))
+        return headers
 
 
 def _wrap_all(middleware: Sequence[Middleware], handler: Handler) -> Handler:
@@ -356,8 +382,9 @@ def _wrap_all(middleware: Sequence[Middleware], handler: Handler) -> Handler:
 def _instrument(outer: Middleware, inner: Handler) -> Handler:
     # PERF: a closure costs half as much as a partial, and calling a method less than calling its
     # object (benchmarks/http, hello).
-    is_function = isinstance(outer, FunctionType | MethodType)
-    call: Middleware = outer if is_function else outer.__call__  # type: ignore[operator]
+    call = outer
+    if not isinstance(outer, FunctionType | MethodType):
+        call = outer.__call__  # type: ignore[operator]
     return lambda request: call(request, inner)
 
 
@@ -376,11 +403,11 @@ def _with_language(request: Request, response: Response) -> Response:
     kind = response.header("Content-Type") or ""
     if not kind.startswith(("text/html", "application/problem+json")):
         return response
-    headers = [*response.headers, ("Vary", "Accept-Language")]
+    headers = [("Vary", "Accept-Language")]
     language = request.environ.get("forge.language")
     if language and response.header("Content-Language") is None:
         headers.append(("Content-Language", language))
-    return Response(response.status, response.body, headers)
+    return response.with_headers(headers)
 
 
 def _checked(response: object) -> Response:
@@ -390,9 +417,10 @@ def _checked(response: object) -> Response:
     body: Any = response.body
     if isinstance(body, bytes):
         return Response(response.status, bytes(body), response.headers)
-    parts = body if isinstance(body, list | tuple) else ()
     if isinstance(body, str | bytearray | memoryview) or not hasattr(body, "__iter__"):
         raise TypeError(f"the body is {type(body).__name__}, not bytes or an iterable of bytes")
-    if not all(isinstance(part, bytes) for part in parts):
-        raise TypeError("a part of the body is not bytes")
+    if isinstance(body, list | tuple):
+        for part in body:
+            if not isinstance(part, bytes):
+                raise TypeError("a part of the body is not bytes")
     return response

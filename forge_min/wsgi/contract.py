@@ -84,7 +84,9 @@ def request_id(environ: dict[str, Any]) -> str:
     """
     if REQUEST_ID_KEY not in environ:
         sent = environ.get("HTTP_X_REQUEST_ID", "")
-        environ[REQUEST_ID_KEY] = sent if REQUEST_ID.fullmatch(sent) else os.urandom(8).hex()
+        if not REQUEST_ID.fullmatch(sent):
+            sent = os.urandom(8).hex()
+        environ[REQUEST_ID_KEY] = sent
     id: str = environ[REQUEST_ID_KEY]
     return id
 
@@ -93,4 +95,6 @@ def request_id(environ: dict[str, Any]) -> str:
 def environ_key(name: str) -> str:
     """Return the environ key of a header (PEP 3333)."""
     key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+    if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return key
+    return f"HTTP_{key}"

@@ -45,12 +45,15 @@ def void(element: str, /, **attributes: object) -> Raw:
     Attributes are escaped; aria_label is written aria-label, class_ class. For True only the name
     is written; None and False omit the attribute.
     """
-    shown = [f"<{element}"]
+    parts = [f"<{element}"]
     for name, value in attributes.items():
         if value is not None and value is not False:
             spelled = name.rstrip("_").replace("_", "-")
-            shown.append(f" {spelled}" if value is True else f' {spelled}="{escape(value)}"')
-    return Raw("".join(shown) + ">")
+            if value is True:
+                parts.append(f" {spelled}")
+            else:
+                parts.append(f' {spelled}="{escape(value)}"')
+    return Raw("".join(parts) + ">")
 
 
 def join(parts: Iterable[object]) -> Raw:
@@ -60,11 +63,11 @@ def join(parts: Iterable[object]) -> Raw:
 
 def hidden_inputs(params: Mapping[str, Iterable[object]]) -> Raw:
     """Return hidden inputs of a form. params: name → values."""
-    return join(
-        void("input", type="hidden", name=name, value=value)
-        for name, values in params.items()
-        for value in values
-    )
+    inputs = []
+    for name, values in params.items():
+        for value in values:
+            inputs.append(void("input", type="hidden", name=name, value=value))
+    return join(inputs)
 
 
 def check_url(value: object) -> str:
@@ -74,7 +77,9 @@ def check_url(value: object) -> str:
     without a scheme ("//host") is not safe. Control characters and spaces are ignored in the check,
     as in browsers (WHATWG URL section 4.4).
     """
-    return _checked("" if value is None else str(value).strip())
+    if value is None:
+        return ""
+    return _checked(str(value).strip())
 
 
 def check_root(value: object) -> str:
@@ -82,12 +87,17 @@ def check_root(value: object) -> str:
 
     With such a slash, "/" and "/flights" would become the host "flights".
     """
-    return _checked("" if value is None else str(value).strip().rstrip(_TRAILING))
+    if value is None:
+        return ""
+    return _checked(str(value).strip().rstrip(_TRAILING))
 
 
 def _checked(text: str) -> str:
     # SAFETY: nothing is removed after the check, because that could expose an unsafe prefix.
-    return "#" if _UNSAFE.match(_IGNORED.sub("", text)) else text
+    visible = _IGNORED.sub("", text)
+    if _UNSAFE.match(visible):
+        return "#"
+    return text
 
 
 def show_time(moment: datetime | None, form: str = "") -> str:
@@ -110,7 +120,9 @@ def show_date(day: date) -> str:
 
 def _formatted(day: date, form: str) -> str:
     if day.year < 1000:  # the C library may write "800", which is invalid in HTML and ISO 8601
-        form = "%%".join(p.replace("%Y", f"{day.year:04}") for p in form.split("%%"))
+        year = f"{day.year:04}"
+        parts = [part.replace("%Y", year) for part in form.split("%%")]
+        form = "%%".join(parts)
     return day.strftime(form)
 
 
@@ -118,7 +130,9 @@ def local_time(moment: datetime) -> datetime:
     """Return a time in the user's time zone; a naive time is taken as local there."""
     zone = user_zone()
     with suppress(OverflowError):  # the date is out of range there
-        return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=zone)
+        return moment.astimezone(zone)
     return moment.astimezone(UTC)
 
 
@@ -134,19 +148,25 @@ def set_default_zone(name: str) -> None:
 def user_zone() -> tzinfo:
     """Return the time zone of the current identity; UTC if it is unknown."""
     name = current_identity().time_zone or _default_zone
+    if name == "UTC":
+        return UTC
     # Not found, not a valid name, or a folder of time zones.
     with suppress(KeyError, ValueError, OSError):
-        return UTC if name == "UTC" else ZoneInfo(name)
+        return ZoneInfo(name)
     return UTC
 
 
 def _inner(content: object) -> str:
-    return content if isinstance(content, Raw) else escape(content)
+    if isinstance(content, Raw):
+        return content
+    return escape(content)
 
 
 def time_tag(moment: datetime | None, form: str = "") -> Raw:
     """Return a <time> element: `show_time` for people, seconds in UTC for programs."""
     if moment is None:
         return Raw()
-    exact = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-    return Raw(f'<time datetime="{exact}Z">{escape(show_time(moment, form))}</time>')
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    exact = utc.isoformat(timespec="seconds")
+    label = escape(show_time(moment, form))
+    return Raw(f'<time datetime="{exact}Z">{label}</time>')

@@ -72,7 +72,10 @@ def status_of(error: BaseException) -> int:
     """Return the HTTP status of an exception; 500 for a defect."""
     if isinstance(error, HTTPProblem):
         return error.status
-    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    for kind, status in STATUSES:
+        if isinstance(error, kind):
+            return status
+    return 500
 
 
 def _detail(error: BaseException, status: int) -> str:
@@ -106,9 +109,8 @@ def error_response(request: Request, error: BaseException) -> Response:
     if status >= 500:
         request.environ[ERROR] = error  # for a trace
     if status == 500:
-        _log.error(
-            "request %s failed: %s %s", request.id, request.method, request.path, exc_info=error
-        )
+        message = "request %s failed: %s %s"
+        _log.error(message, request.id, request.method, request.path, exc_info=error)
     elif status == 503:
         _log.warning("request %s: %s", request.id, error)
     return problem_response(error, request.id)
@@ -120,16 +122,21 @@ def problem_response(error: BaseException, request_id: str) -> Response:
     It has no internal details.
     """
     status = status_of(error)
+    code = "F510"
+    if isinstance(error, ForgeError) and status != 500:
+        code = error.code
     body: dict[str, object] = {
         "type": "about:blank",
         "title": text(HTTPStatus(status).phrase),
         "status": status,
         "detail": _detail(error, status),
-        "code": error.code if isinstance(error, ForgeError) and status != 500 else "F510",
+        "code": code,
         "request_id": request_id,
     }
-    if invalid := [e._asdict() for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
-        body["errors"] = invalid
+    parts = getattr(error, "errors", ())
+    field_errors = [part._asdict() for part in parts if isinstance(part, FieldError)]
+    if field_errors:
+        body["errors"] = field_errors
     if isinstance(error, errors.ReadTimeout) and error.hint:
         body["hint"] = error.hint
     kind = ("Content-Type", "application/problem+json")

@@ -28,19 +28,26 @@ _decode = json.JSONDecoder(parse_constant=_not_json, parse_float=parse_number).d
 def _pairs(line: str | bytes) -> dict[str, list[str]]:
     """Decode a query or form (WHATWG URL section 5.1), at most 1,000 pairs."""
     try:
-        line = line if isinstance(line, str) else line.decode("ascii")
-        if "%" not in line and "+" not in line and line.count("&") < _MAX_PAIRS:
-            # PERF: nothing is encoded; parse_qs takes four times as long (benchmarks/http, list).
-            pairs: dict[str, list[str]] = {}
-            for name, _, value in (pair.partition("=") for pair in line.split("&") if pair):
+        if isinstance(line, bytes):
+            line = line.decode("ascii")
+        if "%" in line or "+" in line or line.count("&") >= _MAX_PAIRS:
+            return parse_qs(
+                line, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS
+            )
+        # PERF: nothing is encoded; parse_qs takes four times as long (benchmarks/http, list).
+        pairs: dict[str, list[str]] = {}
+        for pair in line.split("&"):
+            if pair:
+                name, _, value = pair.partition("=")
                 pairs.setdefault(name, []).append(value)
-            return pairs
-        return parse_qs(line, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
+        return pairs
     except ValueError as err:
-        why = text("it has more than {max} fields", max=_MAX_PAIRS)
-        if isinstance(err, UnicodeDecodeError):
-            ascii_only = err.encoding == "ascii"
-            why = text("it is not ASCII") if ascii_only else text("it is not UTF-8")
+        if not isinstance(err, UnicodeDecodeError):
+            why = text("it has more than {max} fields", max=_MAX_PAIRS)
+        elif err.encoding == "ascii":
+            why = text("it is not ASCII")
+        else:
+            why = text("it is not UTF-8")
         raise BadRequest(text("the query or the form cannot be read: {why}", why=why)) from err
 
 
@@ -52,12 +59,15 @@ def _json_error(err: Exception) -> str:
         return text("it is not UTF-8")
     if isinstance(err, RecursionError):
         return text("it is nested too deeply")
-    return str(err) if isinstance(err, NumberError) else text("a number has too many digits")
+    if isinstance(err, NumberError):
+        return str(err)
+    return text("a number has too many digits")
 
 
 def first(pairs: Mapping[str, Sequence[str]], name: str) -> str:
     """Return the first value of a name in a query or form; "" if it is not set."""
-    return (pairs.get(name) or [""])[0]
+    values = pairs.get(name) or [""]
+    return values[0]
 
 
 Routed = tuple[Callable[["Request"], Any], str, str]
@@ -102,15 +112,18 @@ class Request:
 
     def read_path(self) -> None:
         """Decode the path into `path`. Raises BadRequest if it is not UTF-8."""
+        path: str = self.environ.get("PATH_INFO", "")
         # OPTIONS without a path is for the whole server (RFC 9112 section 3.2.4).
-        whole_server = self.method == "OPTIONS" and not self.environ.get("SCRIPT_NAME")
-        path: str = self.environ.get("PATH_INFO") or ("*" if whole_server else "/")
+        if not path and self.method == "OPTIONS" and not self.environ.get("SCRIPT_NAME"):
+            path = "*"
+        path = path or "/"
         try:
-            # PEP 3333 decodes bytes as latin-1.
-            self.path = path if path.isascii() else path.encode("latin-1").decode()
+            if not path.isascii():
+                path = path.encode("latin-1").decode()  # PEP 3333 decodes bytes as latin-1
         except UnicodeError as err:
             self.path = quote(path, safe="/", encoding="latin-1")  # for the log
             raise BadRequest(text("the path is not UTF-8")) from err
+        self.path = path
 
     @property
     def root(self) -> str:
@@ -163,7 +176,9 @@ class Request:
         if not length and not self.environ.get("wsgi.input_terminated"):
             return b""
         limit = self.max_body + 1
-        size = min(int(length), limit) if length.isdecimal() else limit
+        size = limit
+        if length.isdecimal():
+            size = min(int(length), limit)
         if not length or size < limit:
             data = self._read(size)
             if length and len(data) < size:
@@ -177,8 +192,11 @@ class Request:
     def _read(self, size: int) -> bytes:
         read = self.environ["wsgi.input"].read
         data: bytes = read(size)
-        while len(data) < size and (more := read(size - len(data))):
-            data += more
+        while len(data) < size:
+            part = read(size - len(data))
+            if not part:
+                break
+            data += part
         return data
 
     def json(self) -> Any:
@@ -204,13 +222,13 @@ class Request:
         self._check_type(FORM, is_sent=self.content_type == FORM)
         return _pairs(self.body)
 
-    def _check_type(self, wanted: str, *, is_sent: bool) -> None:
+    def _check_type(self, media_type: str, *, is_sent: bool) -> None:
         """Reject a body of another media type, and a compressed one: nothing decompresses it."""
         if not is_sent:
-            raise HTTPProblem(415, text("send {type}", type=wanted), code="F522")
+            raise HTTPProblem(415, text("send {type}", type=media_type), code="F522")
         # RFC 9110 section 8.4
-        coding = (self.header("Content-Encoding") or "identity").strip().lower()
-        if coding != "identity":
+        coding = self.header("Content-Encoding") or "identity"
+        if coding.strip().lower() != "identity":
             message = text("send the body without Content-Encoding")
             headers = [("Accept-Encoding", "identity")]
             raise HTTPProblem(415, message, code="F522", headers=headers)

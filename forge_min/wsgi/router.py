@@ -60,23 +60,27 @@ def _segments(pattern: str) -> list[tuple[int, str]]:
     """(kind, literal text or parameter's name) of each segment. Raises ServerError."""
     if not pattern.startswith("/"):
         raise _route_error(pattern, "a pattern must start with /")
-    out: list[tuple[int, str]] = []
+    segments: list[tuple[int, str]] = []
     for part in pattern[1:].split("/"):
-        matching = _PARAM.fullmatch(part)
-        if matching:
-            out.append((_REST if matching[2] else _PARAMETER, matching[1]))
+        match = _PARAM.fullmatch(part)
+        if match:
+            kind = _PARAMETER
+            if match[2]:
+                kind = _REST
+            segments.append((kind, match[1]))
         elif "{" in part or "}" in part:
             raise _route_error(pattern, "a parameter must be a whole segment, {name} or {name...}")
         else:
-            out.append((_LITERAL, part))
-    if any(kind == _REST for kind, _ in out[:-1]):
+            segments.append((_LITERAL, part))
+    if any(kind == _REST for kind, _ in segments[:-1]):
         raise _route_error(pattern, "{name...} must be the last segment")
-    return out
+    return segments
 
 
 def _source(segments: list[tuple[int, str]]) -> str:
     """Return the regular expression of a pattern."""
-    return "/" + "/".join(_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments)
+    parts = [_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments]
+    return "/" + "/".join(parts)
 
 
 class Router:
@@ -111,8 +115,9 @@ class Router:
             start = pattern[: pattern.index("{")]
             self._longest = max(self._longest, len(start))
             kinds = tuple(kind for kind, _ in segments)
+            matches = lazy_pattern(source, re.DOTALL)
             shapes = self._shapes.setdefault(start, [])
-            shapes.append(_Shape(kinds, lazy_pattern(source, re.DOTALL), methods))
+            shapes.append(_Shape(kinds, matches, methods))
             shapes.sort(key=lambda shape: shape.kinds)
         route = Route(method, pattern, handler, name)
         methods[method] = (route, names)
@@ -120,7 +125,8 @@ class Router:
 
     def has(self, method: str, pattern: str) -> bool:
         """Return whether a route for this method matches the same paths."""
-        return method in self._methods.get(_source(_segments(pattern)), ())
+        source = _source(_segments(pattern))
+        return method in self._methods.get(source, ())
 
     def routes(self) -> list[Route]:
         """Return all routes, in the order of their declaration."""
@@ -136,9 +142,11 @@ class Router:
         if fixed is not None and method in fixed:
             return fixed[method][0], {}
         for shape in self._candidates(path):
-            if method in shape.methods and (match := shape.matches.fullmatch(path)):
-                route, names = shape.methods[method]
-                return route, dict(zip(names, match.groups()))
+            if method in shape.methods:
+                match = shape.matches.fullmatch(path)
+                if match:
+                    route, names = shape.methods[method]
+                    return route, dict(zip(names, match.groups()))
         if method == "HEAD":
             with suppress(NotFound, MethodNotAllowed):
                 return self.match("GET", path)
@@ -146,27 +154,36 @@ class Router:
 
     def _candidates(self, path: str) -> Iterator[_Shape]:
         """Yield the shapes that may match, those with the longest common beginning first."""
-        end = min(len(path), self._longest)
-        while (end := path.rfind("/", 0, end)) >= 0:
-            yield from self._shapes.get(path[: end + 1], ())
+        slash = path.rfind("/", 0, self._longest)
+        while slash >= 0:
+            yield from self._shapes.get(path[: slash + 1], ())
+            slash = path.rfind("/", 0, slash)
 
     def _without_route(self, method: str, path: str) -> Route:
         """Return the default route of OPTIONS; raise as `match` for other methods."""
-        matching = [self._fixed[path]] if path in self._fixed else []
-        matching += [
-            shape.methods for shape in self._candidates(path) if shape.matches.fullmatch(path)
-        ]
-        known = {name for methods in matching for name in methods}
+        matches = []
+        if path in self._fixed:
+            matches.append(self._fixed[path])
+        for shape in self._candidates(path):
+            if shape.matches.fullmatch(path):
+                matches.append(shape.methods)
+        names: set[str] = set()
+        for methods in matches:
+            names.update(methods)
         if path == "*" and method == "OPTIONS":
-            known = {route.method for route in self._routes}
-        if not known:
+            names = {route.method for route in self._routes}
+        if not names:
             raise NotFound(text("nothing is at this address"))
-        if "GET" in known:
-            known.add("HEAD")
-        allow = sorted({*known, "OPTIONS"})
+        names.add("OPTIONS")
+        if "GET" in names:
+            names.add("HEAD")
+        allow = sorted(names)
         if method != "OPTIONS":
             raise MethodNotAllowed(allow)
         response = Response(204, b"", [("Allow", ", ".join(allow))])
         # The label of metrics must not be a path of a client.
-        best = next(iter(matching[0].values()))[0].pattern if matching else "*"
-        return Route(method, best, lambda _: response)
+        pattern = "*"
+        if matches:
+            route, _ = next(iter(matches[0].values()))
+            pattern = route.pattern
+        return Route(method, pattern, lambda request: response)

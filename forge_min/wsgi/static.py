@@ -72,7 +72,9 @@ class StaticFiles:
     """
 
     def __init__(self, root: Path | Traversable) -> None:
-        self._root = root.resolve() if isinstance(root, Path) else root
+        if isinstance(root, Path):
+            root = root.resolve()
+        self._root = root
         # LOCK: none; two threads that hash the same file store the same value.
         self._files: dict[str, _File] = {}
         # A file in a zip is decompressed as a whole: once for all clients that read it.
@@ -80,39 +82,48 @@ class StaticFiles:
 
     def __call__(self, request: Request) -> Response:
         """Serve the file `request.params["path"]`: 200, by Range 206 or 416, by ETag 304."""
-        path, named = request.params["path"], None
+        path = request.params["path"]
+        policy = "no-cache"
         try:
             file = self._lookup(path)
         except NotFound:
-            named = _HASHED.fullmatch(path)
-            if named is None:
+            match = _HASHED.fullmatch(path)
+            if match is None:
                 raise
-            path = named[1] + (named[3] or "")
+            stem, digest, suffix = match.groups("")
+            path = f"{stem}{suffix}"
             file = self._lookup(path)
-        immutable = named is not None and file.digest.startswith(named[2])
-        headers = [("Cache-Control", _ONE_YEAR if immutable else "no-cache")]
+            if file.digest.startswith(digest):
+                policy = _ONE_YEAR
+        headers = [("Cache-Control", policy)]
         tag = f'"{file.digest}"'
         with suppress(NotFound):
             compressed = self._lookup(f"{path}.gz")
             headers.append(("Vary", "Accept-Encoding"))
             if accepts_gzip(request):
                 headers.append(("Content-Encoding", "gzip"))
-                file, tag = compressed, f'"{file.digest}-gzip"'
+                tag = f'"{file.digest}-gzip"'
+                file = compressed
         headers += [("ETag", tag), ("Accept-Ranges", "bytes")]
         if request.has_match(tag):
             return Response(304, b"", headers)
         headers.append(("Content-Type", content_type(path)))
         if request.method == "HEAD":
             return Response(200, (), [*headers, ("Content-Length", str(file.size))])
+        status = 200
+        part = range(file.size)
         span = _range(request, tag, file.size)
-        status, part = (206, span) if span is not None else (200, range(file.size))
         if span is not None:
+            status = 206
+            part = span
             headers.append(("Content-Range", f"bytes {span[0]}-{span[-1]}/{file.size}"))
         with _errors_translated(), ExitStack() as stack:
             stream, whole = self._open(file)
             stack.callback(stream.close)
-            if isinstance(stream, FileIO) and _identity(os.fstat(stream.fileno())) != file.identity:
-                return self(request)  # it has changed since the lookup
+            if isinstance(stream, FileIO):
+                identity = _identity(os.fstat(stream.fileno()))
+                if identity != file.identity:
+                    return self(request)  # it has changed since the lookup
             stream.seek(part.start)
             if len(part) <= BLOCK:
                 return Response(status, stream.read(len(part)) or b"", headers)
@@ -123,8 +134,9 @@ class StaticFiles:
     def _lookup(self, path: str) -> _File:
         """Find a file. Raises NotFound for a path outside root, hidden names and non-files."""
         parts = path.split("/")
-        if any(not p or p.startswith(".") or "\\" in p or "\0" in p for p in parts):
-            raise _not_found()
+        for part in parts:
+            if not part or part.startswith(".") or "\\" in part or "\0" in part:
+                raise _not_found()
         with _errors_translated():
             identity: FileIdentity = ()
             location = self._root.joinpath(*parts)
@@ -140,8 +152,9 @@ class StaticFiles:
             file = self._files.get(path)
             if file is None or (file.location, file.identity) != (location, identity):
                 with location.open("rb") as stream:
-                    digest = hashlib.file_digest(cast("BytesIO", stream), _new_hash).hexdigest()
-                    file = _File(location, identity, stream.seek(0, os.SEEK_END), digest)
+                    digest = hashlib.file_digest(cast("BytesIO", stream), _new_hash)
+                    size = stream.seek(0, os.SEEK_END)
+                file = _File(location, identity, size, digest.hexdigest())
                 if len(self._files) >= _MAX_HASHES:
                     self._files.clear()
                 if not identity or time.time_ns() - identity[-1] > _CTIME_GRANULARITY:
@@ -152,23 +165,27 @@ class StaticFiles:
         """Return the open file, and the decompressed bytes to keep while it is read, if any."""
         if isinstance(file.location, Path):
             return FileIO(file.location), None
-        whole = self._decompressed.get(str(file.location))
+        name = str(file.location)
+        whole = self._decompressed.get(name)
         if whole is None:
-            whole = self._decompressed[str(file.location)] = BytesIO(file.location.read_bytes())
+            whole = BytesIO(file.location.read_bytes())
+            self._decompressed[name] = whole
         return BytesIO(whole.getvalue()), whole  # without a copy
 
 
 class _Blocks(Iterator[bytes]):
-    """The next `left` bytes of an open file, as a body. whole: kept until the end."""
+    """The next `length` bytes of an open file, as a body. whole: kept until the end."""
 
-    def __init__(self, stream: FileIO | BytesIO, left: int, whole: BytesIO | None) -> None:
-        self._stream, self._left, self._whole = stream, left, whole
+    def __init__(self, stream: FileIO | BytesIO, length: int, whole: BytesIO | None) -> None:
+        self._stream = stream
+        self._remaining = length
+        self._whole = whole
 
     def __next__(self) -> bytes:
-        block = self._stream.read(min(BLOCK, self._left))
+        block = self._stream.read(min(BLOCK, self._remaining))
         if not block:
             raise StopIteration
-        self._left -= len(block)
+        self._remaining -= len(block)
         return block
 
     def close(self) -> None:
@@ -186,10 +203,18 @@ def _range(request: Request, tag: str, size: int) -> range | None:
     if match is None or request.header("If-Range") not in (None, tag):
         return None
     first, last = match.groups()
-    if not (first or last) or (first and last and int(last) < int(first)):
+    if not first and not last:
         return None
-    span = range(size)[int(first) : int(last or size) + 1] if first else range(size)[-int(last) :]
-    if not span or last == "0" * len(last) and not first:
+    if first:
+        start = int(first)
+        end = int(last or size)
+        if last and end < start:
+            return None
+        span = range(size)[start : end + 1]
+    else:
+        length = int(last)
+        span = range(max(size - length, 0), size)
+    if not span:
         message = text("the file has {size} bytes", size=size)
         raise HTTPProblem(416, message, headers=[("Content-Range", f"bytes */{size}")])
     return span
