@@ -65,14 +65,17 @@ class TrustedProxies:
         If both are sent, the client may have written one of them: only equal values count.
         """
         peer = environ["REMOTE_ADDR"]
-        environ[TRUSTED_PROXY] = trusted = self.trusts(peer)
-        if not trusted:
+        is_trusted = self.trusts(peer)
+        environ[TRUSTED_PROXY] = is_trusted
+        if not is_trusted:
             if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
                 self._warns = False  # once, because any client may send the header
                 log.warning(_UNTRUSTED, peer or "a Unix socket")
             return
-        both = (_forwarded(environ), _x_forwarded(environ))
-        nearest = [self._nearest(peer, hops) for hops in both if hops is not None]
+        nearest = []
+        for hops in (_forwarded(environ), _x_forwarded(environ)):
+            if hops is not None:
+                nearest.append(self._nearest(peer, hops))
         for key, values in zip(_KEYS, zip(*nearest)):
             if values[0] and len(set(values)) == 1:
                 environ[key] = values[0]
@@ -81,11 +84,13 @@ class TrustedProxies:
 
     def _nearest(self, peer: str, hops: Sequence[Hop]) -> Hop:
         """Return the values that only trusted hops have set."""
-        scheme, host = "", ""
+        scheme = ""
+        host = ""
         for hop in reversed(hops):
             if not self.trusts(peer):
                 break
-            scheme, host = hop.scheme or scheme, hop.host or host
+            scheme = hop.scheme or scheme
+            host = hop.host or host
             if not hop.client:
                 break
             peer = hop.client
@@ -96,10 +101,10 @@ class TrustedProxies:
         if not address:
             return UNIX in self._trusted
         try:
-            known = _plain(ip_address(address))
+            peer = _plain(ip_address(address))
         except ValueError:
             return False
-        return any(known in network for network in self._networks)
+        return any(peer in network for network in self._networks)
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -112,17 +117,22 @@ def _client(node: str) -> str:
     match = _NODE.fullmatch(node.strip(" \t"))
     if match is None:
         return ""
+    address = match[1] or match[2] or match[3]
     try:
-        return str(_plain(ip_address(match[1] or match[2] or match[3])))
+        return str(_plain(ip_address(address)))
     except ValueError:
         return ""
 
 
 def _hop(client: str, scheme: str = "", host: str = "") -> Hop:
     """Return an entry with "" for each invalid value."""
-    scheme, host = scheme.strip(" \t").lower(), host.strip(" \t")
-    scheme = scheme if scheme in ("http", "https") else ""
-    return Hop(_client(client), scheme, host if is_host(host) else "")
+    scheme = scheme.strip(" \t").lower()
+    host = host.strip(" \t")
+    if scheme not in ("http", "https"):
+        scheme = ""
+    if not is_host(host):
+        host = ""
+    return Hop(_client(client), scheme, host)
 
 
 def _x_forwarded(environ: dict[str, Any]) -> list[Hop] | None:
@@ -130,14 +140,16 @@ def _x_forwarded(environ: dict[str, Any]) -> list[Hop] | None:
 
     Scheme and host are those of the last hop, which sets one value or appends its own.
     """
-    clients, scheme, host = (
-        environ.get(f"HTTP_X_FORWARDED_{name}") for name in ("FOR", "PROTO", "HOST")
-    )
-    if clients is None and scheme is None and host is None:
+    clients = environ.get("HTTP_X_FORWARDED_FOR")
+    schemes = environ.get("HTTP_X_FORWARDED_PROTO")
+    hosts = environ.get("HTTP_X_FORWARDED_HOST")
+    if clients is None and schemes is None and hosts is None:
         return None
-    *nodes, last = (clients or "").split(",")[-_MAX_HOPS:]
-    scheme, host = ((values or "").rpartition(",")[2] for values in (scheme, host))
-    return [*map(_hop, nodes), _hop(last, scheme, host)]
+    nodes = (clients or "").split(",")
+    *earlier, last = nodes[-_MAX_HOPS:]
+    scheme = (schemes or "").rpartition(",")[2]
+    host = (hosts or "").rpartition(",")[2]
+    return [*map(_hop, earlier), _hop(last, scheme, host)]
 
 
 def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
@@ -147,17 +159,22 @@ def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
         return None
     if text.count(",") > _MAX_HOPS:
         return []
-    hops, pairs, at = [], dict[str, str](), 0
+    hops = []
+    pairs: dict[str, str] = {}
+    at = 0
     while True:
-        if match := _PAIR.match(text, at):
-            name, token, quoted = match.groups()
-            pairs[name.lower()] = token or re.sub(r"\\(.)", r"\1", quoted or "")
+        match = _PAIR.match(text, at)
+        if match:
+            name, token, quoted = match.groups("")
+            pairs[name.lower()] = token or re.sub(r"\\(.)", r"\1", quoted)
             at = match.end()
-        if at < len(text) and text[at] not in ",;":
+        separator = text[at : at + 1]
+        if separator not in ("", ",", ";"):
             return []
-        if text[at : at + 1] != ";":
-            hops.append(_hop(*(pairs.get(name, "") for name in ("for", "proto", "host"))))
+        if separator != ";":
+            client = pairs.get("for", "")
+            hops.append(_hop(client, pairs.get("proto", ""), pairs.get("host", "")))
             pairs = {}
-        if at == len(text):
+        if not separator:
             return hops
         at += 1

@@ -68,18 +68,28 @@ def read_requests(data: bytearray, base: Environ, max_body: int) -> Reader:
 def _head(data: bytearray, environ: Environ) -> Generator[Phase, None, None]:
     """Read a head of any kind into `environ`."""
     while len(data) < 2:
-        yield Phase.HEAD if data else Phase.IDLE
+        yield _phase(data)
     if data.startswith(b"\r\n"):
         del data[:2]  # RFC 9112 section 2.2: one empty line before a request is ignored
     seen = 0
-    while (end := data.find(b"\r\n\r\n", max(seen - 3, 0)) + 4) < 4:
+    last_line = data.find(b"\r\n\r\n")
+    while last_line < 0:
         check_partial(data, seen)
         seen = len(data)
-        yield Phase.HEAD if data else Phase.IDLE
+        yield _phase(data)
+        last_line = data.find(b"\r\n\r\n", max(seen - 3, 0))
+    end = last_line + 4
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
     parse_head(data[:end], environ)
     del data[:end]
+
+
+def _phase(data: bytearray) -> Phase:
+    """Return the phase of a connection before the end of a head."""
+    if data:
+        return Phase.HEAD
+    return Phase.IDLE
 
 
 def _body(
@@ -94,7 +104,8 @@ def _body(
     length = body_length(environ, limit)
     body: bytes | None = b""
     if length:
-        expects = bool(expected) and not data and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        waits = bool(expected) and not data
+        expects = waits and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
         body = yield ExpectedBody(length, expects)
     if body is None:
         body = yield from _body_of(data, length, limit)

@@ -38,7 +38,8 @@ def problem(
         id = request_id(environ)
         start_response(f"{status} {phrase}", [*fields, ("X-Request-ID", id)])
         body = row | {"request_id": id}
-        return [json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()]
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return [text.encode()]
 
     return respond
 

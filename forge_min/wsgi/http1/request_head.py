@@ -58,7 +58,9 @@ def check_partial(data: bytearray, start: int) -> None:
     """
     line = data.find(b"\r\n", 0, MAX_LINE + 2)
     bare = _BARE_LF.search(data, max(start - 1, 0))
-    at = bare.start() if bare else len(data)
+    at = len(data)
+    if bare:
+        at = bare.start()
     if line < 0 and at > MAX_LINE + 1:
         raise ProtocolError(414, f"a request line has at most {MAX_LINE} bytes")
     if line >= 0 and at > line + 2 + MAX_HEADERS + 1:
@@ -100,8 +102,10 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
         if key in environ:
             if _SINGLE.fullmatch(key):
                 raise ProtocolError(400, "a header field with a single value was sent twice")
-            # RFC 9110 section 5.3; cookies: RFC 6265 section 5.4
-            value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+            separator = ", "  # RFC 9110 section 5.3
+            if key == "HTTP_COOKIE":
+                separator = "; "  # RFC 6265 section 5.4
+            value = f"{environ[key]}{separator}{value}"
         environ[key] = value
     _check_host(version, environ)
     # PERF: the two calls below only for the targets that need them (benchmarks/http, hello).
@@ -139,8 +143,10 @@ def _origin_form(method: str, target: str, environ: dict[str, Any]) -> str:
     if match is None or not is_host(match[1]):
         raise ProtocolError(400, "the request target is malformed")
     environ["HTTP_HOST"] = match[1]
-    rest = match[2]
-    return rest if rest.startswith("/") else "/" + rest
+    path = match[2]
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return path
 
 
 def _decoded(path: str) -> str:

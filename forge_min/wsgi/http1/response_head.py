@@ -54,7 +54,9 @@ def _kind(name: str) -> str:
         raise ValueError(f"{name!r} is not a header name")
     if _HOP_BY_HOP.fullmatch(lower):
         raise ValueError(f"{name} is set by the server (PEP 3333)")
-    kind = lower if lower in ("content-length", "date") else ""
+    kind = ""
+    if lower in ("content-length", "date"):
+        kind = lower
     if type(name) is str and len(_KINDS) < _MAX_CACHED:
         _KINDS[name] = kind
     return kind
@@ -64,7 +66,8 @@ def _status(status: str) -> tuple[int, bytes]:
     """Return the number and the status line (RFC 9112 section 4). Raises ValueError."""
     if not _STATUS.fullmatch(status):
         raise ValueError(f"{status!r} is not the status of a final response")
-    result = int(status[:3]), f"HTTP/1.1 {status}\r\n".encode()
+    line = f"HTTP/1.1 {status}\r\n".encode()
+    result = (int(status[:3]), line)
     if type(status) is str and len(_STATUSES) < _MAX_CACHED:
         _STATUSES[status] = result
     return result
@@ -84,7 +87,7 @@ def checked_head(status: str, headers: Fields) -> Head:
     number, line = _status(status)
     lines: list[str] = []
     length: int | None = None
-    dated = False
+    has_date = False
     for name, value in headers:
         kind = _kind(name)
         if kind == "content-length":
@@ -93,10 +96,10 @@ def checked_head(status: str, headers: Fields) -> Head:
             length = int(value)
             continue
         if kind:
-            dated = True
+            has_date = True
         lines += (name, ": ", value, "\r\n")
     text = "".join(lines)
     count = len(lines) // 4
     if text.count("\n") != count or text.count("\r") != count or _CONTROL.search(text):
         raise ValueError("a header value contains a control character")
-    return number, line + text.encode("latin-1"), length, dated
+    return number, line + text.encode("latin-1"), length, has_date

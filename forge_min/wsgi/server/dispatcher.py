@@ -70,7 +70,8 @@ class Dispatcher:
 
     def work(self) -> None:
         """Run one worker thread until the server stops or the worker is given up."""
-        state, next_task = CurrentWork(), self._io_thread.worker().next_task
+        state = CurrentWork()
+        next_task = self._io_thread.worker().next_task
         process = os.getpid()
         self.current_work.add(state)
         try:
@@ -104,7 +105,8 @@ class Dispatcher:
         try:
             if task.kind == "request":
                 # SAFETY: the environ refers to the exchange, and so to this task: not a cycle.
-                environ, task.value = task.value, None
+                environ = task.value
+                task.value = None
                 self._respond(task, environ, state)
             elif task.kind == "detached":
                 task.state.hand_over(task.value)
@@ -112,7 +114,7 @@ class Dispatcher:
                 if isinstance(task.state, Exchange):
                     task.state.abandon()
             elif isinstance(task.state, Exchange):
-                state.run = task.state, task, None, time.perf_counter()
+                state.run = (task.state, task, None, time.perf_counter())
                 task.state.resume(task)
             elif isinstance(task.state, dict):  # the environ of a parked request
                 self._respond(task, task.state, state)
@@ -136,7 +138,10 @@ class Dispatcher:
             task.put_back(len(reader.buffer))
             reader.buffer.clear()
         if isinstance(arrived, ExpectedBody):
-            task.wait_body(arrived.length, reader, _CONTINUE if arrived.expects else b"")
+            interim = b""
+            if arrived.expects:
+                interim = _CONTINUE
+            task.wait_body(arrived.length, reader, interim)
         else:
             self._respond(task, arrived, state)
 
@@ -147,18 +152,21 @@ class Dispatcher:
             if environ[TRUSTED_PROXY]:
                 task.exempt_network()
         exchange = Exchange(task, environ)
-        state.run = exchange, task, environ, time.perf_counter()
+        state.run = (exchange, task, environ, time.perf_counter())
         try:
             exchange.run(self.app, environ)
         except Parked as parked:
             environ["wsgi.input"].seek(0)
-            self._parked[task] = parked.until, environ
+            self._parked[task] = (parked.until, environ)
             parked.wait(partial(self._resume, task))
 
     def _resume(self, task: Task) -> bool:
         """Let a worker run a parked request again; return False if it no longer waits."""
-        waiting = self._parked.pop(task, None)
-        return waiting is not None and task.wait_sent(b"", waiting[1])
+        parked = self._parked.pop(task, None)
+        if parked is None:
+            return False
+        _, environ = parked
+        return task.wait_sent(b"", environ)
 
     def stuck_workers(self) -> set[threading.Thread]:
         """Return the given-up workers that have not returned."""
@@ -180,9 +188,12 @@ class Dispatcher:
         for task, (until, _) in list(self._parked.items()):
             if now >= until:
                 self._resume(task)
-        if error := self._io_thread.take_accept_error():
+        error = self._io_thread.take_accept_error()
+        if error:
             _log.warning("no connection can be accepted now: %s", os.strerror(error))
-        for state in list(self.current_work) if limit else ():
+        if not limit:
+            return
+        for state in list(self.current_work):
             try:
                 self._give_up_if_late(state, limit)
             except Exception:
@@ -196,13 +207,17 @@ class Dispatcher:
         seconds = time.perf_counter() - began
         if seconds < limit:
             return
-        request, extra = exchange.logged if environ is None else logged_request(environ)
-        thread = state.thread.ident or 0
-        stack = "".join(traceback.format_stack(sys._current_frames().get(thread)))
+        logged = exchange.logged
+        if environ is not None:
+            logged = logged_request(environ)
+        request, extra = logged
+        frame = sys._current_frames().get(state.thread.ident or 0)
+        stack = "".join(traceback.format_stack(frame))
         _log.error(_GIVEN_UP, limit, *request, stack, extra=extra)
         state.given_up = True
-        reported = self.on_server_response is not None
-        if exchange.cut_off(task, environ, reported=reported) and environ is not None:
+        is_reported = self.on_server_response is not None
+        has_responded = exchange.cut_off(task, environ, reported=is_reported)
+        if has_responded and environ is not None:
             detail = f"the handler has taken longer than {limit:g} s"
             self._report(dict(environ), 500, detail, seconds)
 
@@ -211,7 +226,8 @@ class Dispatcher:
     def _refuse(self, task: Task, why: ProtocolError) -> None:
         """Respond to a protocol error; the connection ends."""
         environ = {**_UNREAD, **why.environ}
-        task.end(last_response(problem(why.status, why.detail), environ))
+        app = problem(why.status, why.detail)
+        task.end(last_response(app, environ))
         self._report(environ, why.status, why.detail, task.waited)
 
     def _report(self, environ: dict[str, Any], status: int, detail: str, seconds: float) -> None:

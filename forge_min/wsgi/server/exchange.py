@@ -51,17 +51,24 @@ class ClientDisconnected(Exception):
 
 def logged_request(environ: dict[str, Any]) -> LoggedRequest:
     """Return the logged fields of a request."""
-    id, route = request_id(environ), environ.get(ROUTE)
-    extra = {"request_id": id, "route": route} if route else {"request_id": id}
+    id = request_id(environ)
+    route = environ.get(ROUTE)
+    extra = {"request_id": id}
+    if route:
+        extra["route"] = route
     # The application may have removed any key (PEP 3333).
-    return (environ.get("REQUEST_METHOD", "-"), environ.get("PATH_INFO", "-"), id), extra
+    method = environ.get("REQUEST_METHOD", "-")
+    path = environ.get("PATH_INFO", "-")
+    return (method, path, id), extra
 
 
 @lru_cache(100)
 def _keeps_alive(tokens: str, modern: bool) -> bool:
     """Return whether a Connection field keeps the connection open (RFC 9112 section 9.3)."""
     names = [token.strip() for token in tokens.lower().split(",")]
-    return "close" not in names and (modern or "keep-alive" in names)
+    if "close" in names:
+        return False
+    return modern or "keep-alive" in names
 
 
 def last_response(app: WSGIApplication, environ: dict[str, Any]) -> bytes:
@@ -73,8 +80,11 @@ def last_response(app: WSGIApplication, environ: dict[str, Any]) -> bytes:
 
     body = b"".join(app(environ, start_response))
     length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
-    whole = head[0][1] + date_line() + length
-    return whole if environ.get("REQUEST_METHOD") == "HEAD" else whole + body
+    _, lines, _, _ = head[0]
+    response = lines + date_line() + length
+    if environ.get("REQUEST_METHOD") != "HEAD":
+        response += body
+    return response
 
 
 class RequestReader:
@@ -135,7 +145,8 @@ class Exchange:
             self._keeps_alive = _keeps_alive(tokens, self._is_http11)
             self._is_plain = self._is_plain and self._keeps_alive
         if environ["REQUEST_METHOD"] == "HEAD":
-            self._bodiless, self._is_plain = True, False
+            self._bodiless = True
+            self._is_plain = False
 
     def run(self, app: WSGIApplication, environ: dict[str, Any]) -> None:
         """Call the application and write its response.
@@ -143,15 +154,19 @@ class Exchange:
         Of a long body a part is written, and the task ends with this exchange as its state: call
         `resume` with the next one. Raises ClientDisconnected.
         """
-        environ[STREAM], environ[CONNECTED] = self.stream, self._connected
+        environ[STREAM] = self.stream
+        environ[CONNECTED] = self._connected
         try:
             body = app(environ, self.start_response)
             if type(body) is list:
                 # PERF: head and body are formatted in one call (benchmarks/http, hello).
-                self._end(self._try_format(body) or self._format(b"".join(body)))
+                response = self._try_format(body) or self._format(b"".join(body))
+                self._end(response)
             else:
-                self.logged, self._release = logged_request(environ), environ.get(RELEASE)
-                self._body, self._context = body, copy_context()
+                self.logged = logged_request(environ)
+                self._release = environ.get(RELEASE)
+                self._body = body
+                self._context = copy_context()
                 self._log_context = getattr(body, "forge_context", None)
                 self._continue()
         except ClientDisconnected:
@@ -198,22 +213,25 @@ class Exchange:
 
         Returns whether 500 was sent.
         """
-        responded = False
+        has_responded = False
         if environ is not None:
             failed = last_response(FAILED, dict(environ))
             # SAFETY: in this order: the application reads STATUS first.
-            environ[REPORTED], environ[STATUS] = reported, 500
-            responded = task.end(failed, unless_begun=True)
-            if not responded:
+            environ[REPORTED] = reported
+            environ[STATUS] = 500
+            has_responded = task.end(failed, unless_begun=True)
+            if not has_responded:
                 del environ[STATUS]
-        if not (responded or task.end(b"")):
+        if not has_responded and not task.end(b""):
             return False
-        release = self._release if environ is None else environ.pop(RELEASE, self._release)
+        release = self._release
+        if environ is not None:
+            release = environ.pop(RELEASE, release)
         if release is not None:  # the handler may never return
             release()
-        if not responded:
+        if not has_responded:
             self._fail_body(TimeoutError("the handler was given up"))
-        return responded
+        return has_responded
 
     def start_response(
         self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
@@ -240,11 +258,13 @@ class Exchange:
         """
         if self._adopt is not None or self._sent:
             raise RuntimeError("forge.stream is called once, before the response begins")
-        self._adopt, self._is_plain = adopt, False
+        self._adopt = adopt
+        self._is_plain = False
 
     def hand_over(self, fd: int) -> None:
         """Call `adopt` with the descriptor or -1. A second call does nothing."""
-        adopt, self._adopt = self._adopt, None
+        adopt = self._adopt
+        self._adopt = None
         if adopt is not None:
             try:
                 adopt(fd)
@@ -266,7 +286,10 @@ class Exchange:
         """Log the current exception with the fields of its request."""
         request, extra = logged
         log = partial(_log.exception, f"{event}: %s %s request_id=%s", *request, extra=extra)
-        log() if self._log_context is None else self._log_context.run(log)
+        if self._log_context is None:
+            log()
+        else:
+            self._log_context.run(log)
 
     def _log_failure(self, logged: LoggedRequest) -> None:
         """Log the current exception. Raises ClientDisconnected if the response has begun."""
@@ -282,7 +305,8 @@ class Exchange:
                 if not self.task.wait_sent(b"", self):
                     raise ClientDisconnected
                 return
-            self._end(self._format(b"", None if self._bodiless else 0))
+            size = None if self._bodiless else 0
+            self._end(self._format(b"", size))
         except BaseException as err:
             if not isinstance(err, ClientDisconnected):
                 self._fail_body(err)
@@ -299,7 +323,8 @@ class Exchange:
         """Write parts of the body; return False if more may be left."""
         if self._pieces is None:
             self._pieces = iter(self._body)
-        budget, until = _BYTES_AT_ONCE, time.monotonic() + _SECONDS_AT_ONCE
+        budget = _BYTES_AT_ONCE
+        until = time.monotonic() + _SECONDS_AT_ONCE
         while budget > 0 and self.task.unsent < _MAX_UNSENT and time.monotonic() < until:
             data: Any = next(self._pieces, _END)
             if data is _END:
@@ -310,7 +335,8 @@ class Exchange:
         return False
 
     def _close(self) -> None:
-        body, self._body = self._body, ()
+        body = self._body
+        self._body = ()
         if hasattr(body, "close"):
             self._context.run(body.close)
 
@@ -334,29 +360,33 @@ class Exchange:
         """Send the last bytes of the response. Raises ClientDisconnected."""
         task = self.task
         if self._adopt is not None:
-            taken = task.detach(data, self)
+            is_accepted = task.detach(data, self)
         elif self._closing:
-            taken = task.end(data)
+            is_accepted = task.end(data)
         else:
-            taken = task.respond(data)
-        if not taken:
+            is_accepted = task.respond(data)
+        if not is_accepted:
             raise ClientDisconnected
 
     def _format(self, data: bytes, size: int | None = -1) -> bytes:
         """Return the bytes that end the response: the rest of its body, with the head if needed."""
-        out = self._frame(data, len(data) if size == -1 else size)
+        if size == -1:
+            size = len(data)
+        frame = self._frame(data, size)
         if self._chunked:
-            out += b"0\r\n\r\n"
+            frame += b"0\r\n\r\n"
         if self._remaining:
             raise ValueError(f"the body is {self._remaining} bytes shorter than its Content-Length")
-        return out
+        return frame
 
     def _frame(self, data: bytes, size: int | None = None) -> bytes:
         """Return a part of the body as it is sent, the first one with the head.
 
         size: bytes of the whole body, if known.
         """
-        out = b"" if self._sent else self._begin(size)
+        head = b""
+        if not self._sent:
+            head = self._begin(size)
         if self._bodiless:
             data = b""
         if self._remaining is not None:
@@ -365,24 +395,28 @@ class Exchange:
                 raise ValueError("the body is longer than its Content-Length")
         if self._chunked and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        return out + data
+        return head + data
 
     def _begin(self, size: int | None) -> bytes:
         """Return the head; decide the framing of the body, and whether the connection persists."""
         if self._head is None:
             raise RuntimeError("the application did not call start_response")
-        self._chunked, self._remaining = False, None  # a head before this one was not sent
-        status, lines, length, dated = self._head
+        self._chunked = False
+        self._remaining = None  # a head before this one was not sent
+        status, lines, length, has_date = self._head
         last = self.task.last
         if last or status != 200 or self._bodiless:
             self.hand_over(-1)
         # RFC 9112 section 6.3: these responses end with their head, whatever its fields.
-        no_length = status in (204, 304)
-        self._bodiless = self._bodiless or no_length
-        length = size if length is None else length
+        has_no_body = status in (204, 304)
+        self._bodiless = self._bodiless or has_no_body
+        if length is None:
+            length = size
         self._closing = last or self._adopt is not None or not self._keeps_alive
-        fields = b"" if dated else date_line()
-        if no_length or self._adopt is not None:
+        fields = b""
+        if not has_date:
+            fields = date_line()
+        if has_no_body or self._adopt is not None:
             pass
         elif length is not None:
             fields += b"Content-Length: %d\r\n" % length

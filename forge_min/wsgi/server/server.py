@@ -98,22 +98,26 @@ class Server(AbstractContextManager["Server"]):
         self._workers: list[threading.Thread] = []
         self._numbers = count(1)  # of workers
         self._helpers: list[threading.Thread] = []
-        self._own = listener is None
+        self._is_bound_here = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
-        tcp = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = listener or socket.socket(socket.AF_UNIX if self._unix else tcp)
+        family = socket.AF_INET
+        if self._unix:
+            family = socket.AF_UNIX
+        elif ":" in address[0]:
+            family = socket.AF_INET6
+        self.socket = listener or socket.socket(family)
         try:
-            if self._own:
+            if self._is_bound_here:
                 self._bind(address, reuse_port)
             self._configure_socket(write_timeout)
-            if self._own:
+            if self._is_bound_here:
                 self.socket.listen(_BACKLOG)
         except OSError as err:
             self.socket.close()
             raise self._cannot_bind(address, err) from err
         self._io_thread = IoThread(
             self.socket.fileno(),
-            self._environ(multiprocess=reuse_port or not self._own),
+            self._environ(multiprocess=reuse_port or not self._is_bound_here),
             max_body=max_body,
             max_pending=max_pending_bodies,
             max_connections=max_connections,
@@ -148,12 +152,15 @@ class Server(AbstractContextManager["Server"]):
         self.socket.setblocking(False)
         address = self.socket.getsockname()
         if self.socket.family == socket.AF_UNIX:
-            self.server_name, self.server_port = "localhost", 0
+            self.server_name = "localhost"
+            self.server_port = 0
             # bytes: an abstract name, outside of the file system (unix(7))
             self.url = os.fsdecode(address).replace("\0", "@")
             return
         self.server_name, self.server_port = address[:2]
-        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        host = self.server_name
+        if ":" in host:
+            host = f"[{host}]"
         self.url = f"http://{host}:{self.server_port}"
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         milliseconds = max(1, int(3000 * write_timeout))  # for a network that has vanished
@@ -161,14 +168,16 @@ class Server(AbstractContextManager["Server"]):
 
     def _cannot_bind(self, address: tuple[str, int], err: OSError) -> ServerError:
         name = self._unix or "{}:{}".format(*address)
-        in_use = err.errno == errno.EADDRINUSE
-        why = "is in use" if in_use else f"cannot be listened on: {err.strerror or err}"
-        keys = "FORGE_SERVER_UNIX_SOCKET" if self._unix else "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
-        return ServerError(
-            f"{name} {why}",
-            code="F503" if in_use else "F504",
-            hint=f"stop the program that uses it, or choose another one ({keys})",
-        )
+        code = "F504"
+        why = f"cannot be listened on: {err.strerror or err}"
+        if err.errno == errno.EADDRINUSE:
+            code = "F503"
+            why = "is in use"
+        keys = "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
+        if self._unix:
+            keys = "FORGE_SERVER_UNIX_SOCKET"
+        hint = f"stop the program that uses it, or choose another one ({keys})"
+        return ServerError(f"{name} {why}", code=code, hint=hint)
 
     def _environ(self, *, multiprocess: bool) -> dict[str, Any]:
         """Return the constant part of every environ (PEP 3333)."""
@@ -201,7 +210,8 @@ class Server(AbstractContextManager["Server"]):
 
         on_server_response: called for each response that the server sends itself, from any thread.
         """
-        self._dispatcher.app, self._dispatcher.on_server_response = app, on_server_response
+        self._dispatcher.app = app
+        self._dispatcher.on_server_response = on_server_response
 
     def start(self) -> None:
         """Start the workers. A second call does nothing."""
@@ -215,9 +225,10 @@ class Server(AbstractContextManager["Server"]):
     def _start_workers(self) -> None:
         """Start the workers that are missing: all at first, later one for each given-up one."""
         self._workers = [worker for worker in self._workers if worker.is_alive()]
-        wanted = self._count + min(len(self._dispatcher.stuck_workers()), MAX_GIVEN_UP)
-        while len(self._workers) < wanted:
-            self._workers.append(self._thread(str(next(self._numbers)), self._dispatcher.work))
+        given_up = min(len(self._dispatcher.stuck_workers()), MAX_GIVEN_UP)
+        while len(self._workers) < self._count + given_up:
+            number = str(next(self._numbers))
+            self._workers.append(self._thread(number, self._dispatcher.work))
 
     def _check_regularly(self) -> None:
         """Run the thread of the time-outs, separate from the workers: all may be busy."""
@@ -248,7 +259,7 @@ class Server(AbstractContextManager["Server"]):
             if self._ending.is_set():
                 return True
             until = time.monotonic() + timeout
-            if self._own:
+            if self._is_bound_here:
                 _drop_new_connections(self.socket)
             if not self._helpers:  # it never started; the I/O thread has to release its files
                 self._helpers.append(self._thread("io", self._io_thread.run))
@@ -265,7 +276,7 @@ class Server(AbstractContextManager["Server"]):
         """Serve accepted connections only; return whether all have ended in time."""
         self._io_thread.end_connections()
         self._io_thread.drain()
-        if self._own:
+        if self._is_bound_here:
             with suppress(OSError):  # close() does not suffice: a child process may hold a copy
                 self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
@@ -322,13 +333,13 @@ def inherited_listener(environ: MutableMapping[str, str]) -> socket.socket | Non
 
     Raises ServerError F508 for anything but one listening stream socket.
     """
-    passed = {
-        name: environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-    }
-    if passed["LISTEN_PID"] != str(os.getpid()):
+    pid = environ.pop("LISTEN_PID", "")
+    sockets = environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", "")
+    if pid != str(os.getpid()):
         return None
-    if passed["LISTEN_FDS"] != "1":
-        raise _not_usable(f"{passed['LISTEN_FDS'] or 'no'} sockets were passed on, not one")
+    if sockets != "1":
+        raise _not_usable(f"{sockets or 'no'} sockets were passed on, not one")
     try:
         listener = socket.socket(fileno=_FIRST_PASSED)
         listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
