@@ -50,7 +50,7 @@ class Tenant(NamedTuple):
     name: str
 
 
-def execute(conn: Connection, statement: str, /, **params: object) -> db.Rows:
+def execute(conn: Connection, statement: str, /, **params: object) -> list[tuple[Any, ...]]:
     """Run the statement of this name in auth.sql. Returns its rows."""
     return db.run(conn, SQL[statement], params or None)
 

@@ -215,7 +215,7 @@ class Administrator:
                 id = accounts.create_user(self._conn, email, name=name)
                 is_new = True
                 is_hidden = self.limit() is not None
-                self._record(id, "create", {})
+                self._record(id, {}, "create")
             if tenant and is_hidden and self._send:
                 self._check_held(roles, tenant)
                 joins = " ".join([str(tenant.id), current_identity().user, *roles])
@@ -271,7 +271,7 @@ class Administrator:
                 self._check_remaining(person.user.roles, None)
                 for slug, roles in person.tenants.items():
                     self._check_remaining(roles, slug)
-            self._record(id, "update", {"disabled": (person.user.disabled, disabled)})
+            self._record(id, {"disabled": (person.user.disabled, disabled)})
 
     def create_reset(self, id: UUID) -> str:
         """Return the secret of a link that sets a new password; "" if it was sent.
@@ -279,7 +279,7 @@ class Administrator:
         Raises Forbidden, also for an account with roles that the administrator does not hold.
         """
         with self._changing_account(id) as person:
-            self._record(id, "update", {"password": ("", "link")})
+            self._record(id, {"password": ("", "link")})
             if self._send:
                 self._send(self._conn, person.user.email, False)
                 return ""
@@ -290,20 +290,20 @@ class Administrator:
         """Set a password, as an operator. Raises as `signing.set_password`, and Forbidden."""
         require_one_of(())
         signing.set_password(self._conn, user, password, min_length)
-        self._record(user.id, "update", {"password": ("", "set")})
+        self._record(user.id, {"password": ("", "set")})
 
     def unlock(self, id: UUID) -> None:
         """Forget the failed sign-ins of an account. Raises Forbidden."""
         with self._changing_account(id) as person:
             signing.forget_attempts(self._conn, person.user.email)
-            self._record(id, "update", {"locked": (True, False)})
+            self._record(id, {"locked": (True, False)})
 
     def end_sessions(self, id: UUID, session: UUID | None = None) -> None:
         """End a session of a user, or all. Raises Forbidden."""
         with self._changing_account(id):
             ended = credentials.end_sessions(self._conn, id, session)
             if ended:
-                self._record(id, "update", {"sessions": (ended, 0)})
+                self._record(id, {"sessions": (ended, 0)})
 
     def create_key(
         self,
@@ -349,7 +349,7 @@ class Administrator:
                 secret = credentials.create_key(self._conn, id, **options)
                 hint = secret[: credentials.HINT]
             name = _qualified("key", tenant and tenant.slug)
-            self._record(id, "update", {name: ("", hint)})
+            self._record(id, {name: ("", hint)})
         return secret
 
     def revoke_keys(self, hint_or_id: str) -> int:
@@ -362,14 +362,14 @@ class Administrator:
             revoked = credentials.revoke_keys(self._conn, hint_or_id, _id_of(limit))
             for user, hint, slug in revoked:
                 name = _qualified("key", slug)
-                self._record(user, "update", {name: (hint, "")})
+                self._record(user, {name: (hint, "")})
         return len(revoked)
 
     def create_tenant(self, slug: str, name: str = "") -> UUID:
         """Create a tenant. Returns its id. Raises as `accounts.create_tenant`, and Forbidden."""
         with self._changing(None):
             id = accounts.create_tenant(self._conn, slug, name)
-            self._record(id, "create", {"name": ("", name or slug)}, TENANTS)
+            self._record(id, {"name": ("", name or slug)}, "create", TENANTS)
         return id
 
     # -- checks ------------------------------------------------------------------------------------
@@ -478,9 +478,11 @@ class Administrator:
     ) -> None:
         if before != after:
             name = _qualified("roles", tenant and tenant.slug)
-            self._record(id, "update", {name: (before, after)})
+            self._record(id, {name: (before, after)})
 
-    def _record(self, id: UUID, operation: str, changes: Changes, topic: str = USERS) -> None:
+    def _record(
+        self, id: UUID, changes: Changes, operation: str = "update", topic: str = USERS
+    ) -> None:
         fields = log_fields.get()
         request = str(fields.get("request_id", ""))
         actor = current_identity().user

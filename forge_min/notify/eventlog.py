@@ -180,8 +180,8 @@ class EventLogReader:
         xid = window % (1 << XID_BITS)
         if window != self._window(xid):
             return None
-        params: dict[str, object] = {"window": str(xid), "token": self._token, "within": within}
-        params |= {"tenant": key.tenant, "topic": key.topic}
+        params = key._asdict()
+        params |= {"window": str(xid), "token": self._token, "within": within}
         rows = conn.execute(SQL["since"], params).fetchall()
         if not rows or len(rows) > MAX_REPLAY:
             return None

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("forge_min.wsgi")
 
-STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
-    (errors.NotFound, 404),
-    (errors.StaleVersion, 412),
-    (errors.PreconditionRequired, 428),
-    (errors.Conflict, 409),
-    (errors.BadRequest, 400),
-    (Unauthenticated, 401),
-    (errors.Forbidden, 403),
-    (errors.TooManyAttempts, 429),
-    (DomainError, 422),
-    (errors.TooManyConnectionsForUser, 429),
-    (Unavailable, 503),
-)
+STATUSES: dict[type[ForgeError], int] = {
+    errors.NotFound: 404,
+    errors.StaleVersion: 412,
+    errors.PreconditionRequired: 428,
+    errors.Conflict: 409,
+    errors.BadRequest: 400,
+    Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.TooManyAttempts: 429,
+    DomainError: 422,
+    errors.TooManyConnectionsForUser: 429,
+    Unavailable: 503,
+}
 """The first matching class gives the status; any other exception is a defect: 500."""
 
 
@@ -72,7 +72,7 @@ def status_of(error: BaseException) -> int:
     """Return the HTTP status of an exception; 500 for a defect."""
     if isinstance(error, HTTPProblem):
         return error.status
-    for kind, status in STATUSES:
+    for kind, status in STATUSES.items():
         if isinstance(error, kind):
             return status
     return 500

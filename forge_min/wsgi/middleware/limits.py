@@ -175,7 +175,6 @@ LARGE = 65536  # bytes of a body
 EXPORTS = 1  # concurrent CSVs of one client: they hold the GIL, which all threads need
 MAX_PARKED = 256  # requests of one client that are parked
 MAX_LARGE_PARKED = 8  # of those with a large body, which holds memory
-_NO_TOTAL = 2**31 - 1
 
 
 class ConcurrencyLimit:
@@ -200,13 +199,13 @@ class ConcurrencyLimit:
         exempt: Collection[str] = (),
         costly: Collection[str] = (),
     ) -> None:
-        self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_client)
-        self._costly = Limiter(max_total=_NO_TOTAL, max_per_user=max(1, max_per_client // 2))
+        self._clients = _limiter(max_per_client)
+        self._costly = _limiter(max(1, max_per_client // 2))
         # PERF: decoding JSON holds the GIL; with half instead of a quarter, rows of other clients
         # took 3.5 times as long (benchmarks/http/attacks.py, bodies).
-        self._large = Limiter(max_total=_NO_TOTAL, max_per_user=max(1, max_per_client // 4))
-        self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
-        self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=max_per_address)
+        self._large = _limiter(max(1, max_per_client // 4))
+        self._exports = _limiter(EXPORTS)
+        self._addresses = _limiter(max_per_address)
         self._exempt = frozenset(exempt)
         self._costly_routes = frozenset(costly)
         # Functions that resume the parked requests of a client or address, in order of arrival.
@@ -285,6 +284,10 @@ class ConcurrencyLimit:
                     break
             if not parked:
                 self._parked.pop(key, None)
+
+
+def _limiter(max_per_client: int) -> Limiter:
+    return Limiter(max_total=2**31 - 1, max_per_user=max_per_client)
 
 
 def _is_large(environ: Mapping[str, Any]) -> bool:

@@ -39,8 +39,6 @@ class CurrentWork:
     given_up: whether another worker has replaced it.
     """
 
-    __slots__ = ("given_up", "run", "thread")
-
     def __init__(self) -> None:
         self.thread = threading.current_thread()
         self.run: tuple[Exchange, Task, dict[str, Any] | None, float] | None = None
