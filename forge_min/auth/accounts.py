@@ -76,7 +76,8 @@ def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence
     check_email(email)
     check_name(name)
     # In lower case here, as at sign-in: the database's result for "İ" depends on its locale.
-    rows = execute(conn, "create_user", email=email.lower(), name=name, roles=checked_roles(roles))
+    address = email.lower()
+    rows = execute(conn, "create_user", email=address, name=name, roles=checked_roles(roles))
     return _created(rows, f"{email} has an account already")
 
 

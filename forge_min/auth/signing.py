@@ -69,12 +69,12 @@ def sign_in(
     address = browser.address
     account = digest(email).hex()
     source = f"{account} {address}"
-    known = f"known {source}"
+    network_key = f"known {source}"
     correct = f"correct {account}"
     _check_limits(conn, [correct])
     steps = [{f"address {address}": ADDRESS}, {f"here {source}": HERE}]
     first = f"first {source}"
-    if not execute(conn, "is_known", key=known):
+    if not execute(conn, "is_known", key=network_key):
         steps.append({f"account {account}": ACCOUNT, first: FIRST})
         steps.append({"everyone": EVERYONE, _BUSY: UNCOUNTED})
     limited = {first, _BUSY}
@@ -106,7 +106,7 @@ def sign_in(
             execute(conn, "set_password", user=id, password=replacement)
         _take(conn, correct, CORRECT)
         _uncount(conn, taken, all_of=HERE)
-        execute(conn, "know", key=known, seconds=REMEMBERED)
+        execute(conn, "know", key=network_key, seconds=REMEMBERED)
         return start_session(conn, id, lifetime, browser)
 
 
@@ -271,8 +271,8 @@ def remember_device(conn: Connection, secret: bytes, cookie: str, email: str) ->
     id, signatures = _parse_device(cookie)
     latest = _sign_device(conn, secret, id, email)
     others = [signature for signature in signatures if signature != latest]
-    known = [latest, *others]
-    return ".".join([id, *known[:DEVICE_ACCOUNTS]])
+    signatures = [latest, *others]
+    return ".".join([id, *signatures[:DEVICE_ACCOUNTS]])
 
 
 def plain_email(email: str) -> str:

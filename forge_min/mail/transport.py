@@ -43,8 +43,8 @@ class SMTPTransport:
                 raise ValueError
             self._address = self._url.hostname, self._url.port or _PORTS[self._url.scheme]
         except (KeyError, ValueError):
-            known = "smtp://, smtp+starttls:// and smtps://"
-            message = f"mail.url is not a URL of a server; known are {known}"
+            schemes = "smtp://, smtp+starttls:// and smtps://"
+            message = f"mail.url is not a URL of a server; known are {schemes}"
             hint = "write / in a password as %2F; ?ca=FILE is the only option"
             raise ConfigError(message, hint=hint) from None
         if self._url.scheme == "smtp" and self._url.password:

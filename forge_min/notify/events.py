@@ -69,13 +69,13 @@ def refresh_frame(reason: str, missed: int | None = None) -> bytes:
     if missed is not None:
         count = str(missed)
     frame = f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'
-    return frame.encode("ascii")
+    return frame.encode()
 
 
 def status_frame(state: str) -> bytes:
     """Return the frame with the state of the hub: "live", or "reconnecting" to the database."""
     frame = f'event: status\ndata: {{"state":"{state}"}}\n\n'
-    return frame.encode("ascii")
+    return frame.encode()
 
 
 # (event, format) → one whole SSE frame with its id, or b"" to send nothing.

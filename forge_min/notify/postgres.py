@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoResponse, ThreadConnection
@@ -146,9 +147,8 @@ class PostgresHub:
         first = b""
         if not exact and last_event_id is not None:
             # SAFETY: read after subscribing: events that are not in the log yet come by the ring.
-            first = self._channels.replay(
-                key, lambda connection: self._missed(connection, key, last_event_id), is_wanted
-            )
+            read = partial(self._missed, key, last_event_id)
+            first = self._channels.replay(key, read, is_wanted)
         # SAFETY: after subscribing too: the status "live" comes by the ring.
         if self._announced_lost:
             first += status_frame("reconnecting")
@@ -285,7 +285,7 @@ class PostgresHub:
     # -- thread hub-replay ------------------------------------------------------------------------
 
     def _missed(
-        self, connection: ThreadConnection, key: TopicKey, last_event_id: str
+        self, key: TopicKey, last_event_id: str, connection: ThreadConnection
     ) -> list[Event] | None:
         try:
             return self._reader.since(connection.connection(), last_event_id, key, self._window)

@@ -109,7 +109,8 @@ class StaticFiles:
             return Response(304, b"", headers)
         headers.append(("Content-Type", content_type(path)))
         if request.method == "HEAD":
-            return Response(200, (), [*headers, ("Content-Length", str(file.size))])
+            headers.append(("Content-Length", str(file.size)))
+            return Response(200, (), headers)
         status = 200
         part = range(file.size)
         span = _range(request, tag, file.size)

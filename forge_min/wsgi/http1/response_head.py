@@ -100,6 +100,7 @@ def checked_head(status: str, headers: Fields) -> Head:
         lines += (name, ": ", value, "\r\n")
     text = "".join(lines)
     count = len(lines) // 4
-    if text.count("\n") != count or text.count("\r") != count or _CONTROL.search(text):
+    breaks_line = text.count("\n") != count or text.count("\r") != count
+    if breaks_line or _CONTROL.search(text):
         raise ValueError("a header value contains a control character")
     return number, line + text.encode("latin-1"), length, has_date

@@ -214,8 +214,8 @@ def _is_same_site(request: Request) -> bool | None:
     return False
 
 
-def _xor(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other))
+def _xor(mask: bytes, data: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(mask, data))
 
 
 def https_message() -> str:
