@@ -84,11 +84,13 @@ cdef int read_chunk_line(
     if size > limit - chunks.size:
         return BODY_TOO_LARGE
     if size == 0:
-        chunks.part, chunks.left = TRAILER, MOST_TRAILERS
+        chunks.part = TRAILER
+        chunks.left = MOST_TRAILERS
         return BODY_INCOMPLETE
     if chunks.size >= SMALL_CHUNKS_FROM and chunks.size < LEAST_CHUNK * chunks.count:
         return BODY_OF_SMALL_CHUNKS
-    chunks.part, chunks.left = CHUNK_DATA, size
+    chunks.part = CHUNK_DATA
+    chunks.left = size
     chunks.count += 1
     return BODY_INCOMPLETE
 

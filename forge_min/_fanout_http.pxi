@@ -168,7 +168,8 @@ cdef bint read_plain_head(PlainHead* head, const char* data, Py_ssize_t size) no
     cdef const unsigned char* end = at + size - 2
     cdef Py_ssize_t length
     cdef int n, hosts = 0
-    head.count, head.body = 0, 0
+    head.count = 0
+    head.body = 0
     at = past(at, METHOD)
     head.method = at - <const unsigned char*>data
     if not head.method or at[0] != c" " or at[1] != c"/":
@@ -224,7 +225,8 @@ cdef ssize_t frame_request(Client* client, size_t max_body) noexcept nogil:
         if size - client.scanned == 2:
             if not read_plain_head(&head, client.input, <Py_ssize_t>size) or head.body > max_body:
                 return UNUSUAL
-            client.head, client.body = size, head.body
+            client.head = size
+            client.body = head.body
         client.scanned = size
     size = client.head + client.body
     return <ssize_t>size if client.size >= size else INCOMPLETE
@@ -295,7 +297,8 @@ def try_format_head(status, headers, dict statuses not None, dict kinds not None
     for pair in <list>headers:
         if type(pair) is not tuple or len(<tuple>pair) != 2:
             return None
-        key, item = <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1)
+        key = <object>PyTuple_GET_ITEM(pair, 0)
+        item = <object>PyTuple_GET_ITEM(pair, 1)
         if type(key) is not str or type(item) is not str:
             return None
         kind = kinds.get(key)
@@ -308,7 +311,8 @@ def try_format_head(status, headers, dict statuses not None, dict kinds not None
                 return None
             length = int(item)
             continue
-        name, value = narrow(key, &length_of_name), narrow(item, &length_of_value)
+        name = narrow(key, &length_of_name)
+        value = narrow(item, &length_of_value)
         if name is NULL or value is NULL or end - out < length_of_name + length_of_value + 4:
             return None
         if has_control(value, length_of_value):

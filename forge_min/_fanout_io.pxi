@@ -46,12 +46,19 @@ cdef class IoThread:
         double idle, double head, double body, double write,
     ):
         pthread_mutex_init(&self.tasks.lock, NULL)
-        self.listener, self.base = listener, base
-        self.max_body, self.budget.most = max_body, max_pending
-        self.max_connections, self.max_per_network = max_connections, max_per_network
+        self.listener = listener
+        self.base = base
+        self.max_body = max_body
+        self.budget.most = max_pending
+        self.max_connections = max_connections
+        self.max_per_network = max_per_network
         self.seed = int.from_bytes(os.urandom(8), "little")
-        self.limits[IDLE], self.limits[HEAD], self.limits[BODY] = idle, head, body
-        self.limits[WRITE], self.limits[LINGER], self.limits[NO_PHASE] = write, LINGER_FOR, body
+        self.limits[IDLE] = idle
+        self.limits[HEAD] = head
+        self.limits[BODY] = body
+        self.limits[WRITE] = write
+        self.limits[LINGER] = LINGER_FOR
+        self.limits[NO_PHASE] = body
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.epoll < 0 or self.wakeup < 0 or not (
@@ -157,8 +164,10 @@ cdef class IoThread:
             if forge_any(&self.blocks):
                 pause = 0
         if 0 < pause < 1e-3:
-            polled.fd, polled.events = self.epoll, POLLIN
-            short_pause.tv_sec, short_pause.tv_nsec = 0, <long>(pause * 1e9)
+            polled.fd = self.epoll
+            polled.events = POLLIN
+            short_pause.tv_sec = 0
+            short_pause.tv_nsec = <long>(pause * 1e9)
             ppoll(&polled, 1, &short_pause, NULL)
             pause = 0
         count = epoll_wait(self.epoll, events, AT_ONCE, <int>(pause * 1e3))
@@ -182,7 +191,8 @@ cdef class IoThread:
         """Append a block to the output, and end the turn of the worker."""
         cdef Client* client = block.client
         if block.then != WORKER:
-            client.wait, client.state = block.then, block.state
+            client.wait = block.then
+            client.state = block.state
             if block.then == CLOSE:
                 client.used = client.size  # nothing of it is read any more
             client_consume(client)
@@ -251,7 +261,8 @@ cdef class IoThread:
                 self.close_client(client)
                 return False
             if sent < 0 or budget == 0:
-                client.phase, client.since = WRITE, self.now
+                client.phase = WRITE
+                client.since = self.now
                 client_measure(client)
                 if budget == 0:
                     self.watch(client, EPOLL_CTL_MOD)
@@ -316,7 +327,8 @@ cdef class IoThread:
 
     cdef void give(self, Client* client, int kind) noexcept nogil:
         """Put a task into the queue. From here on the connection waits for a worker."""
-        client.kind, client.wait = kind, WORKER
+        client.kind = kind
+        client.wait = WORKER
         tasks_push(&self.tasks, client)
         self.given += 1
 
@@ -326,7 +338,8 @@ cdef class IoThread:
         if seconds >= COUNT_FOR:
             self.spins = self.given > (SPIN_BELOW if self.spins else SPIN_ABOVE) * seconds
             choose_processor(&self.tasks, self.given / seconds, self.now)
-            self.counted_at, self.given = self.now, 0
+            self.counted_at = self.now
+            self.given = 0
         return tasks_wake(&self.tasks, self.now)
 
     cdef void notify_gone(self, Client* client) noexcept nogil:
@@ -412,7 +425,8 @@ cdef class IoThread:
         budget_count(&self.budget, client)
         forge_add(&self.count, <uint64_t>-1)
         # SAFETY: an event of this round may still name it.
-        client.next_closed, self.closed = self.closed, client
+        client.next_closed = self.closed
+        self.closed = client
         if self.paused:
             self.listen_for(EPOLLIN)
 
@@ -479,7 +493,8 @@ cdef class IoThread:
     cdef void begin_drain(self) noexcept nogil:
         """Accept the connections that wait, and no more."""
         cdef pollfd listener
-        listener.fd, listener.events = self.listener, POLLIN
+        listener.fd = self.listener
+        listener.events = POLLIN
         while poll(&listener, 1, 0) > 0 and self.accept_one():
             pass
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.listener, NULL)

@@ -113,7 +113,8 @@ class IoThread:
 
     def take_accept_error(self) -> int:
         """Return the errno of the last connection that could not be accepted, once; else 0."""
-        error, self._accept_error = self._accept_error, 0
+        error = self._accept_error
+        self._accept_error = 0
         return error
 
     def end_connections(self) -> None:
@@ -161,7 +162,8 @@ class IoThread:
         while self.blocks:
             client, data, then, state, phase, length = self.blocks.popleft()
             if then != "worker":
-                client.wait, client.state = then, state
+                client.wait = then
+                client.state = state
                 self._set_phase(client, phase)
             if then == "body":
                 client.received = bytearray()
@@ -206,7 +208,8 @@ class IoThread:
                 self._close(client)
                 return False
             if not budget:
-                client.phase, client.since = "write", self._now
+                client.phase = "write"
+                client.since = self._now
                 client.in_kernel = _in_kernel(client.sock)
                 return False
             budget -= sent
@@ -220,7 +223,8 @@ class IoThread:
         return True
 
     def _read(self, client: ClientState) -> None:
-        data, client.input = client.input, b""
+        data = client.input
+        client.input = b""
         room = self._room_for(client)
         if not room and self._favored is None:
             self._favored = client
@@ -303,11 +307,13 @@ class IoThread:
 
     def _set_phase(self, client: ClientState, phase: str) -> None:
         if phase != client.phase:
-            client.phase, client.since = phase, self._now
+            client.phase = phase
+            client.since = self._now
 
     def _give(self, client: ClientState, kind: str, value: Any = None) -> None:
         """Put a task into the queue. From here on the connection waits for a worker."""
-        client.wait, client.reader = "worker", None
+        client.wait = "worker"
+        client.reader = None
         client.received = bytearray()
         self._hold(client, 0)
         with self.lock:
@@ -453,7 +459,8 @@ class IoThread:
 
     def _has_progressed(self, client: ClientState) -> bool:
         """Return whether the peer has read at least 1 KiB a second, and begin the phase again."""
-        before, client.in_kernel = client.in_kernel, _in_kernel(client.sock)
+        before = client.in_kernel
+        client.in_kernel = _in_kernel(client.sock)
         client.since = self._now
         return before - client.in_kernel >= _MIN_RATE * self._limits["write"]
 

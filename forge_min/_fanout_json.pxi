@@ -43,7 +43,8 @@ cdef inline int need(Text* text, Py_ssize_t more) except -1:
         at = <char*>realloc(text.at, capacity)
         if at is NULL:
             raise MemoryError
-        text.at, text.capacity = at, capacity
+        text.at = at
+        text.capacity = capacity
     return 0
 
 

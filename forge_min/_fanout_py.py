@@ -35,7 +35,8 @@ BATCH = 64  # frames in one system call
 MAX_RECEIVED = 65536  # bytes: a client of a stream has no reason to send more
 STALLED = 1.0  # seconds without progress after which a stream that shall end is closed
 # Both must pass before a client that reads nothing is dropped.
-UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0
+UNREAD_HEARTBEATS = 3
+UNREAD_SECONDS = 5.0
 LONGEST_WAIT = 1e6  # seconds
 
 
@@ -419,7 +420,8 @@ class StreamWriter:
 
     def _dismiss(self, stream: _Stream, farewell: bytes) -> None:
         if not stream.closing:
-            stream.closing, stream.farewell = True, farewell
+            stream.closing = True
+            stream.farewell = farewell
             self._incoming.append(stream)
 
     def _wake(self, topic: Topic | None = None) -> None:
@@ -451,7 +453,8 @@ class StreamWriter:
                 self._on_event(key.data, mask)
             self._take_commands()
             self._look_at_topics()
-            ready, self._ready = self._ready, {}
+            ready = self._ready
+            self._ready = {}
             for stream in ready:
                 self._service(stream)
             now = time.monotonic()
@@ -500,7 +503,8 @@ class StreamWriter:
     def _take_commands(self) -> None:
         self._pending = False  # before the look, so that a later command wakes us again
         with self._lock:
-            incoming, self._incoming = self._incoming, []
+            incoming = self._incoming
+            self._incoming = []
         for stream in incoming:
             if stream.id in self._entries:
                 if not stream.sent_at:
@@ -559,7 +563,8 @@ class StreamWriter:
 
     def _gather(self, stream: _Stream) -> list[_Piece]:
         if stream.current is None and stream.farewell:
-            stream.current, stream.farewell = _Piece(memoryview(stream.farewell)), b""
+            stream.current = _Piece(memoryview(stream.farewell))
+            stream.farewell = b""
         pieces = [] if stream.current is None else [stream.current]
         if stream.closing:
             return pieces
@@ -579,7 +584,8 @@ class StreamWriter:
         topic = subscription._topic
         allowed = min(topic._size, self._buffer_size) if slow else topic._size
         with topic._lock:
-            start, after = subscription._next, topic._head + 1
+            start = subscription._next
+            after = topic._head + 1
             if subscription._closed or start == after:
                 return
             if after - start > allowed:
@@ -810,5 +816,6 @@ class Histogram:
         The bucket +Inf is the last one. Counts are not cumulative.
         """
         with self._lock:
-            buckets, total = list(self._buckets), self._total
+            buckets = list(self._buckets)
+            total = self._total
         return buckets, total, sum(buckets)

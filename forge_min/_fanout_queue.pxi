@@ -66,7 +66,8 @@ cdef inline Client* tasks_pop(TaskQueue* tasks) noexcept nogil:
     if network == NULL:
         return NULL
     cdef Client* client = network.first
-    tasks.first, network.first = network.next, client.next_task
+    tasks.first = network.next
+    network.first = client.next_task
     if network.first != NULL:
         tasks_add_turn(tasks, network)
     return client

@@ -84,7 +84,8 @@ cdef fill_task(Task task, IoThread io, Client* client):
     cdef int kind = client.kind
     if forge_flag(&client.gone) and kind != KIND_DETACHED:
         kind = KIND_GONE
-    task.io, task.client = io, client
+    task.io = io
+    task.client = client
     task.over = kind == KIND_GONE or kind == KIND_DETACHED
     if client.state != NULL:
         task.state = <object>client.state
@@ -189,8 +190,12 @@ cdef class Task:
         cdef Block* block = <Block*>malloc(sizeof(Block) + size)
         if block == NULL:
             raise MemoryError
-        block.client, block.then, block.phase, block.body = self.client, then, phase, body
-        block.size, block.sent = size, 0
+        block.client = self.client
+        block.then = then
+        block.phase = phase
+        block.body = body
+        block.size = size
+        block.sent = 0
         block.state = NULL if state is None else <PyObject*>state
         memcpy(block_data(block), PyBytes_AS_STRING(data), size)
         if self.push(block, unless_begun):
@@ -204,7 +209,8 @@ cdef class Task:
         pthread_mutex_lock(&self.io.tasks.lock)
         if not (self.over or (unless_begun and self.begun)):
             taken = not self.io.tasks.ended
-            self.over, self.begun = block.then != WORKER or not taken, True
+            self.over = block.then != WORKER or not taken
+            self.begun = True
             if taken:
                 # SAFETY: before the push, after which the block is the thread's.
                 Py_XINCREF(block.state)

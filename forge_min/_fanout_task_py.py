@@ -63,7 +63,9 @@ class ClientState:
         if sock.family != socket.AF_UNIX:
             self.network = network_of(address[0])
             self.remote = {"REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        self.wait, self.phase, self.since = "request", "idle", now
+        self.wait = "request"
+        self.phase = "idle"
+        self.since = now
         self.output: deque[memoryview] = deque()
         self.unsent = self.in_kernel = 0
         self.state: Any = None
@@ -71,7 +73,8 @@ class ClientState:
         self.reader: BodyReader | None = None
         self.received = bytearray()
         self.held = 0
-        self.gone, self.is_fresh = False, True
+        self.gone = False
+        self.is_fresh = True
         self.interest = selectors.EVENT_READ
 
 
@@ -96,16 +99,21 @@ class Task:
     waited: seconds for which an incomplete request has been waited for.
     """
 
-    kind, waited = "", 0.0
+    kind = ""
+    waited = 0.0
     value: Any = None
     state: Any = None
 
     def __init__(
         self, io_thread: Any, client: ClientState, kind: str, value: Any, state: Any
     ) -> None:
-        self._io_thread, self._client = io_thread, client
-        self.kind, self.value, self.state = kind, value, state
-        self._over, self._begun = kind in ("gone", "detached"), False
+        self._io_thread = io_thread
+        self._client = client
+        self.kind = kind
+        self.value = value
+        self.state = state
+        self._over = kind in ("gone", "detached")
+        self._begun = False
         if client.phase in ("head", "body") and kind in ("input", "body", "late"):
             self.waited = time.monotonic() - client.since
 
@@ -190,7 +198,8 @@ class Task:
         with self._io_thread.lock:
             if self._over or self._io_thread.ended:
                 return False
-            self._over, self._begun = then != "worker", True
+            self._over = then != "worker"
+            self._begun = True
             self._client.unsent += len(data)
             self._io_thread.blocks.append((self._client, data, then, state, phase, length))
         wake(self._io_thread.waker)
@@ -224,6 +233,8 @@ class ServerWorker:
                 io_thread.has_task.wait()
             client, kind, value = _pop_task(io_thread.turns)
         if client.gone and kind != "detached":
-            kind, value = "gone", None
-        state, client.state = client.state, None
+            kind = "gone"
+            value = None
+        state = client.state
+        client.state = None
         return Task(io_thread, client, kind, value, state)
