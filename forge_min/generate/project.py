@@ -106,7 +106,7 @@ def _fresh(root: Path, chosen: Sequence[ResourceIR], known: Sequence[ResourceIR]
 
 
 def _text(path: Path) -> str | None:
-    """Return the text of a file, None if there is no file. Raises BuildError F307."""
+    """Return the text of a file, None without one. Raises BuildError F307."""
     try:
         if path.is_file():
             return path.read_bytes().decode()
