@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from hashlib import sha256
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -35,26 +34,6 @@ def install(wheel: Wheel, folder: Path) -> PathDistribution:
     with open(info / "RECORD", "a") as record:
         record.write(f"{info.name}/INSTALLER,,\n../../bin/made,,\n__pycache__/made.pyc,,\n")
     return PathDistribution(info)
-
-
-SCRIPT = b"star();\n"
-DIGEST = sha256(SCRIPT).hexdigest()
-
-
-def install_star(folder: Path) -> PathDistribution:
-    """A wheel with a script, installed."""
-    files = {"star/x.js": SCRIPT, "star-0.7.dist-info/licenses/LICENSE": b"free"}
-    return install(make_wheel("star", "0.7", files=files, metadata="License: MIT\n"), folder)
-
-
-def pin(
-    root: Path, wheel: str = "star==0.7", member: str = "star/x.js", digest: str = DIGEST
-) -> Path:
-    """Lets the project pin static/js/star.js."""
-    text = (root / "forge.toml").read_text().partition("\n[assets.scripts]")[0]
-    row = f'{{wheel = "{wheel}", member = "{member}", sha256 = "{digest}"}}'
-    (root / "forge.toml").write_text(f'{text}\n[assets.scripts]\n"js/star.js" = {row}\n')
-    return root
 
 
 def alter(path: Path) -> None:

@@ -109,8 +109,6 @@ def vendor(args: argparse.Namespace) -> None:
     lines = []
     for name, licence in vendored.licences.items():
         lines.append(f"{name:40} {licence or 'licence unknown'}")
-    for script in vendored.scripts:
-        lines.append(f"wrote static/{script}: commit it")
     lines.append(f"{vendored.path}  {len(vendored.wheels)} wheels, {vendored.size / 1e6:.1f} MB")
     lines.append(f"on the target machine: sh {vendored.path.name}/install.sh")
     print_result(asdict(vendored), lines, as_json=args.json)

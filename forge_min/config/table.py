@@ -157,19 +157,6 @@ def _rates(value: Mapping[str, object]) -> bool:
     return True
 
 
-def _scripts(value: Mapping[str, object]) -> bool:
-    patterns = {"wheel": r"[\w.-]+==[\w.!+-]+", "member": r"\S.*", "sha256": r"[0-9a-f]{64}"}
-    for path, row in value.items():
-        if not re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", path, re.ASCII):
-            return False
-        if not isinstance(row, dict) or row.keys() != patterns.keys():
-            return False
-        for key, pattern in patterns.items():
-            if not re.fullmatch(pattern, str(row[key]), re.ASCII):
-                return False
-    return True
-
-
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "project.time_zone": _time_zone,
     "database.replica_urls": _addresses,
@@ -181,7 +168,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "observe.otlp_headers": _headers,
     "api.rate_limit": _rates,
     "api.cors_origins": _origins,
-    "assets.scripts": _scripts,
 }
 """Rules beyond type, range and pattern: for an invalid value, false, or an error of `_is_valid`."""
 

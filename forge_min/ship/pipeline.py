@@ -33,7 +33,6 @@ from .progress import Step, no_network, timed
 from .project import ProjectInfo, check_files, project_members, read_project, style_sources
 from .provenance import commit, source_date
 from .stylesheets import APP_CSS, asks_for_tailwind, check_stylesheets, make_stylesheet
-from .vendor.folder import check_scripts
 from .vendor.sbom import NAME as SBOM
 from .vendor.sbom import sbom_of_artifact
 from .vendor.wheelhouse import FOLDER, read_wheelhouse
@@ -109,7 +108,6 @@ def build(
                 listed = first_of(sorted(names), 5)
                 raise build_error("stale_files", files=", ".join(listed))
         with clock("css"):
-            check_scripts(project)
             if not skip_css:
                 make_stylesheet(project, check=verify)
                 check_stylesheets(root)

@@ -58,7 +58,6 @@ class ProjectInfo:
     name: its name, also the artifact's.
     version: `project.version`, else as `provenance.version`.
     css: the path of the stylesheet's source, which may not exist.
-    scripts: the rows of assets.scripts.
     secrets: each secret in the file, as "forge.toml:3: auth.secret" → its environment variable.
     """
 
@@ -66,7 +65,6 @@ class ProjectInfo:
     name: str
     version: str
     css: str
-    scripts: Mapping[str, Mapping[str, str]]
     secrets: Mapping[str, str]
 
 
@@ -91,7 +89,7 @@ def read_project(root: Path) -> ProjectInfo:
     secrets = {}
     for secret in config.secrets():
         secrets[f"{config.sources[secret.name]}: {secret.name}"] = secret.variable
-    return ProjectInfo(root, name, version, css, config.assets.scripts, secrets)
+    return ProjectInfo(root, name, version, css, secrets)
 
 
 def parse_schemas(root: Path) -> Parsed:

@@ -165,7 +165,6 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_API_PREFIX", "api"),
         ("FORGE_API_PREFIX", "/api/"),
         ("FORGE_API_RATE_LIMIT", '{default = "many"}'),
-        ("FORGE_ASSETS_SCRIPTS", '{live = "x"}'),
         ("FORGE_DATABASE_URL", "mysql://x"),
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "ftp://x"),
@@ -589,23 +588,6 @@ def test_any_file_gives_a_config_or_errors(text: str) -> None:
         load(Archive(text), {})
     except (ErrorGroup, ConfigError):
         pass
-
-
-def test_scripts_are_named_by_their_place_with_wheel_member_and_hash() -> None:
-    row = {"wheel": "star==0.7", "member": "star/x.js", "sha256": "0" * 64}
-
-    def given(name: str, **changed: object) -> str:
-        parts = ", ".join(f"{k} = {json.dumps(v)}" for k, v in {**row, **changed}.items())
-        return f"[assets.scripts]\n{json.dumps(name)} = {{{parts}}}\n"
-
-    assert load(Archive(given("js/x.js")), {}).assets.scripts["js/x.js"] == row
-    names = ["../x.js", "/x.js", "js/../x.js", ".x.js", "js//x.js", ""]
-    wrong = [given(name) for name in names]
-    wrong += [given("x.js", wheel="star"), given("x.js", sha256="abc"), given("x.js", more="x")]
-    for text in wrong:
-        with pytest.raises(ErrorGroup) as caught:
-            load(Archive(text), {})
-        assert "assets.scripts must be" in caught.value.errors[0].message
 
 
 def test_a_byte_order_mark_before_the_file_is_passed_over(tmp_path: Path) -> None:

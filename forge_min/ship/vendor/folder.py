@@ -1,8 +1,6 @@
 """The vendor folder: wheels, lock, bill of materials, licences, installer, checksums.
 
-It is written atomically. pip downloads the wheels from an index. Front-end files are taken from
-wheels into static/: assets.scripts pins each by its SHA-256, and a build compares them. The project
-commits these files.
+It is written atomically. pip downloads the wheels from an index.
 """
 
 from __future__ import annotations
@@ -10,21 +8,19 @@ from __future__ import annotations
 import platform
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
-from importlib.metadata import Distribution
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ...manifest import Manifest
 from ...resources import files, manual
-from ..artifact.archive import CHECKSUMS, check_folder, replace_file, write_folder
-from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
+from ..artifact.archive import CHECKSUMS, check_folder, write_folder
+from ..artifact.distributions import BASE, DRIVERS, collect
 from ..errors import build_error, one_line
 from ..progress import Step, no_network, run_program, timed
-from ..project import ProjectInfo, read_project
+from ..project import read_project
 from .sbom import NAME as SBOM
 from .sbom import licence_of, licence_texts, sbom_of_wheels
 from .wheel import MINOR, Wheel, other_wheels, own_wheels, repack
@@ -47,7 +43,6 @@ class VendorResult:
     steps: seconds by name of the step, in order.
     wheels: names of the wheels.
     licences: licence by distribution, "" if it names none.
-    scripts: names of the files in static/.
     """
 
     path: Path
@@ -55,7 +50,6 @@ class VendorResult:
     steps: Mapping[str, float]
     wheels: tuple[str, ...]
     licences: Mapping[str, str]
-    scripts: tuple[str, ...]
 
 
 def vendor(
@@ -98,30 +92,24 @@ def vendor(
                 pins = [f"{dist.name}=={dist.version}" for dist in required]
                 default = [f"{libc}_{platform.machine()}" for libc in _LEVELS]
                 wheels += _download([*pip_options(p), *pins] for p in platforms or default)
-        with clock("scripts"):
-            scripts = dict(fetch_scripts(project, offline=offline))
         with clock("folder"):
-            bill = sbom_of_wheels(project, wheels, scripts)
-            members = _members(wheels, scripts.values(), bill)
+            bill = sbom_of_wheels(project, wheels)
+            members = _members(wheels, bill)
             write_folder(members, path)
     size = sum(map(len, members.values()))
     names_of_wheels = tuple(wheel.file for wheel in wheels)
     licences = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
-    return VendorResult(path, size, steps, names_of_wheels, licences, tuple(scripts))
+    return VendorResult(path, size, steps, names_of_wheels, licences)
 
 
-def _members(
-    wheels: Sequence[Wheel], others: Iterable[Distribution], bill: bytes
-) -> dict[str, bytes]:
-    """Return the files of the folder by name. others: distributions that contain the scripts."""
+def _members(wheels: Sequence[Wheel], bill: bytes) -> dict[str, bytes]:
+    """Return the files of the folder by name."""
     installer = files("forge_min.ship").joinpath("templates", "install.sh.tmpl").read_bytes()
     locked = [wheel for wheel in wheels if wheel.name != _INSTALLER]
     lock = write_lock(locked, f"CPython 3.{MINOR}")
     members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer}
-    distributions = [wheel.distribution() for wheel in wheels]
-    for dist in (*distributions, *others):
-        members |= licence_texts(dist)
     for wheel in wheels:
+        members |= licence_texts(wheel.distribution())
         folder = _INSTALLER if wheel.name == _INSTALLER else WHEELS
         members[f"{folder}/{wheel.file}"] = wheel.data
     pages = manual()
@@ -161,44 +149,3 @@ def _download(runs: Iterable[Sequence[str]]) -> list[Wheel]:
                 raise build_error("not_downloaded", output=one_line(result.stderr))
         paths = sorted(Path(folder).glob("*.whl"))
         return [Wheel.read(path) for path in paths]
-
-
-def check_scripts(project: ProjectInfo) -> None:
-    """Raise BuildError F372 unless static/ has each file that assets.scripts pins."""
-    for name, row in project.scripts.items():
-        path = project.root / "static" / name
-        digest = "missing"
-        if path.is_file():
-            digest = sha256(path.read_bytes()).hexdigest()
-        if digest != row["sha256"]:
-            raise build_error("other_script", name=name, digest=digest)
-
-
-def fetch_scripts(project: ProjectInfo, *, offline: bool) -> Iterator[tuple[str, Distribution]]:
-    """Write each script into static/, and yield its name and the distribution that contains it.
-
-    offline: use the installed distribution instead of the index.
-    Raises BuildError F372 for a missing file and for another hash, F341 for a distribution that is
-    not installed, F370, F345.
-    """
-    for name, row in project.scripts.items():
-        dist = _find(row["wheel"], offline=offline)
-        member = PurePosixPath(row["member"])
-        contents = list(recorded_files(dist, member.__eq__).values())
-        if not contents:
-            raise build_error("no_member", name=name, **row)
-        data = contents[0]
-        digest = sha256(data).hexdigest()
-        if digest != row["sha256"]:
-            raise build_error("other_member", name=name, digest=digest, **row)
-        replace_file(project.root / "static" / name, data, "file_not_written")
-        yield name, dist
-
-
-def _find(pin: str, *, offline: bool) -> Distribution:
-    if offline:
-        name, _, version = pin.partition("==")
-        return find_installed(name, version)
-    # Its files are for any version of Python.
-    wheels = _download([["--ignore-requires-python", pin]])
-    return wheels[0].distribution()

@@ -58,18 +58,13 @@ class BillEntry:
         return set(required_names(self.dist.requires or ()))
 
 
-def sbom_of_wheels(
-    project: ProjectInfo, wheels: Iterable[Wheel], scripts: Mapping[str, Distribution]
-) -> bytes:
-    """Return the bill of a vendor folder. Raises BuildError F347.
-
-    scripts: the distribution that contains it, by the name of a file in static/.
-    """
+def sbom_of_wheels(project: ProjectInfo, wheels: Iterable[Wheel]) -> bytes:
+    """Return the bill of a vendor folder. Raises BuildError F347."""
     parts = []
     for wheel in wheels:
         dist = wheel.distribution()
         parts.append(BillEntry(wheel.name, wheel.version, dist, wheel.file, wheel.digest))
-    return _write(project, parts, scripts)
+    return _write(project, parts)
 
 
 def sbom_of_artifact(project: ProjectInfo, distributions: Iterable[Distribution]) -> bytes:
@@ -77,20 +72,17 @@ def sbom_of_artifact(project: ProjectInfo, distributions: Iterable[Distribution]
     parts = [BillEntry(OWN, __version__)]
     for dist in distributions:
         parts.append(BillEntry(normalise(dist.name), dist.version, dist))
-    return _write(project, parts, {})
+    return _write(project, parts)
 
 
-def _write(
-    project: ProjectInfo, parts: Sequence[BillEntry], scripts: Mapping[str, Distribution]
-) -> bytes:
+def _write(project: ProjectInfo, parts: Sequence[BillEntry]) -> bytes:
     subject = {
         "type": "application",
         "bom-ref": f"{project.name}@{project.version}",
         "name": project.name,
         "version": project.version,
     }
-    files = [_script(name, row, scripts.get(name)) for name, row in project.scripts.items()]
-    components = [*map(_component, parts), *files]
+    components = list(map(_component, parts))
     content = json.dumps([subject, components], sort_keys=True)
     tool = {"type": "application", "name": "forge_min", "version": __version__}
     metadata: Component = {}
@@ -107,7 +99,7 @@ def _write(
         "version": 1,
         "metadata": metadata,
         "components": components,
-        "dependencies": list(_dependencies(subject["bom-ref"], parts, files)),
+        "dependencies": list(_dependencies(subject["bom-ref"], parts)),
     }
     return f"{json.dumps(bill, indent=1)}\n".encode()
 
@@ -120,7 +112,7 @@ def _component(part: BillEntry) -> Component:
         "version": part.version,
     }
     if part.digest:
-        component["hashes"] = _hashes(part.digest)
+        component["hashes"] = [{"alg": "SHA-256", "content": part.digest}]
     licences = _OWN_LICENCE
     libraries = []
     if part.dist:
@@ -134,10 +126,6 @@ def _component(part: BillEntry) -> Component:
     return component
 
 
-def _hashes(digest: str) -> list[Component]:
-    return [{"alg": "SHA-256", "content": digest}]
-
-
 def _licences(dist: Distribution) -> list[Component]:
     text = licence_of(dist)
     if "License-Expression" in dist.metadata:
@@ -145,22 +133,6 @@ def _licences(dist: Distribution) -> list[Component]:
     if text:
         return [{"license": {"name": text}}]
     return []
-
-
-def _script(name: str, row: Mapping[str, str], dist: Distribution | None) -> Component:
-    wheel, _, version = row["wheel"].partition("==")
-    component: Component = {
-        "type": "file",
-        "bom-ref": f"static/{name}",
-        "name": f"static/{name}",
-        "version": version,
-        "hashes": _hashes(row["sha256"]),
-    }
-    licences = _licences(dist) if dist else []
-    if licences:
-        component["licenses"] = licences
-    component["purl"] = f"pkg:pypi/{normalise(wheel)}@{version}#{row['member']}"
-    return component
 
 
 def _libraries(dist: Distribution, reference: str) -> Iterator[Component]:
@@ -183,23 +155,18 @@ def _is_bill(path: PurePosixPath) -> bool:
     return path.parent.name == "sboms" and path.name.endswith(".cdx.json")
 
 
-def _dependencies(
-    subject: str, parts: Sequence[BillEntry], files: Sequence[Component]
-) -> Iterator[Component]:
+def _dependencies(subject: str, parts: Sequence[BillEntry]) -> Iterator[Component]:
     """Yield the dependencies of each entry.
 
-    The project depends on its scripts and on the distributions that no other requires.
+    The project depends on the distributions that no other requires.
     """
     references: dict[str, list[str]] = {}
     required: set[str] = set()
     for part in parts:
         references.setdefault(part.name, []).append(part.reference)
         required |= part.requires
-    scripts = [file["bom-ref"] for file in files]
     direct = _listed(references.keys() - required, references)
-    yield {"ref": subject, "dependsOn": direct + scripts}
-    for script in scripts:
-        yield {"ref": script, "dependsOn": []}
+    yield {"ref": subject, "dependsOn": direct}
     for part in parts:
         names = part.requires & references.keys()
         yield {"ref": part.reference, "dependsOn": _listed(names, references)}
