@@ -234,7 +234,7 @@ _PART = lazy_pattern(
 
 def _errors(source: object) -> Iterator[BaseException]:
     """Yield each error in an object, with its causes and the errors in its arguments, once."""
-    seen: set[int] = set()
+    seen = set()
     stack = [source]
     while stack:
         item = stack.pop()

@@ -52,7 +52,7 @@ def load_sql(package: str, file: str) -> dict[str, str]:
     Raises BuildError F329 for a duplicate name, an empty statement or a file without statements.
     """
     parts = STATEMENT_NAME.split((files(package) / file).read_text("utf-8"))
-    result: dict[str, str] = {}
+    result = {}
     for name, text in zip(parts[1::2], parts[2::2]):
         if name in result or not text.strip():
             raise BuildError(f"{file}: statement {name} is empty or a duplicate", code="F329")
@@ -168,7 +168,7 @@ def statements(sql: str) -> list[str]:
     Follows PostgreSQL's lexical rules (manual, section 4.1) with standard_conforming_strings on,
     and SQL-standard function bodies (begin atomic ... end).
     """
-    result: list[str] = []
+    result = []
     start = 0
     position = 0
     depth = 0

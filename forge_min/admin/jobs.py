@@ -98,7 +98,7 @@ class JobsPages:
     def _list(self, request: Request) -> Response:
         query = request.query
         fields = [Item(name=n, label=n.capitalize(), value=first(query, n)) for n in _FIELDS]
-        filters: dict[str, Any] = {field.name: field.value or None for field in fields}
+        filters = {field.name: field.value or None for field in fields}
         state = first(query, "state")
         before = first(query, "before")
         rows = control.list_jobs(

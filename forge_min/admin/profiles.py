@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..lazy import lazy_pattern
-from ..observe import Inspection, Profile, Wait, format_collapsed, merge_profiles
+from ..observe import Inspection, Wait, format_collapsed, merge_profiles
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
 from .inspection import ProcessInspector, Replies
 
@@ -150,7 +150,7 @@ def _top(query: Query) -> int:
 
 def _profile_response(names: Sequence[str], replies: Replies) -> Response:
     """Return collapsed stacks."""
-    profiles: dict[str, Profile] = {name: reply.result for name, reply in replies.items()}
+    profiles = {name: reply.result for name, reply in replies.items()}
     profile = next(iter(profiles.values()))
     if len(profiles) > 1:
         profile = merge_profiles(profiles)

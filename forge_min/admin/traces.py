@@ -34,7 +34,7 @@ def show_traces(
     names = inspector.serving()
     replies = inspector.inspect(names, Inspection("spans"), wait)
     missing = missing_lines(names, replies)
-    trees: list[Tree] = []
+    trees = []
     for reply in replies.values():
         trees += reply.result
     trees.sort(key=lambda tree: -tree.at)

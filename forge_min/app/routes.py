@@ -183,7 +183,7 @@ def _pages(
         yield from pages.routes()
     _check_names(layout, app.home)
     if paths:
-        home: wsgi.Handler = partial(html.show_home, layout, app.home)
+        home = partial(html.show_home, layout, app.home)
         if account is not None:
             home = partial(account.start, home)
         yield wsgi.Route("GET", "/", home)

@@ -159,7 +159,7 @@ class Runtime:
         A missing standby is a fault, but reads are answered. Without the hub, after its first read,
         all requests are answered.
         """
-        reasons: dict[str, str] = {}
+        reasons = {}
         if self._worker is not None and self.hub is None:
             is_fetching, reason = self._worker.ready
             if not is_fetching:
@@ -396,7 +396,7 @@ class Runtime:
         costly = [path + page for path in lists for page in html.ROW_PAGES]
         per_client = config.server.max_per_client or max(1, threads // 2)
         per_address = max(per_client, threads - 1)
-        middleware: list[wsgi.Middleware] = []
+        middleware = []
         if config.database.replica_urls:
             middleware.append(ReadYourWrites(secret, secure=is_production))
         return [

@@ -327,7 +327,7 @@ def _count(
     Raises TooManyAttempts F637 if no bucket of a step has capacity, Unavailable if all slots are
     taken. Then the attempt counts nowhere.
     """
-    taken: dict[str, Bucket] = {}
+    taken = {}
     with db.transaction(conn):
         for step in steps:
             for key, bucket in step.items():

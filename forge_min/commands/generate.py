@@ -17,7 +17,7 @@ def generate(args: argparse.Namespace) -> None:
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     desired_sql(resources)  # raises before any file is written
-    scaffolded: list[str] = []
+    scaffolded = []
     if not args.check:  # gen/ imports the scaffolded files
         scaffolded = generator.scaffold_resource(root, *resources)
     report = generator.generate(root, resources, check=args.check)

@@ -263,7 +263,7 @@ def _line_of(text: str, *target: str) -> int:
 
     target: a section, or a section and a key.
     """
-    table: list[str] = []
+    table = []
     section_line = None
     for number, line in enumerate(text.split("\n"), 1):  # no other character ends a line in TOML
         code = line.partition("#")[0]

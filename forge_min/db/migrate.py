@@ -148,7 +148,7 @@ def migration_status(conn: AnyConnection, files: Sequence[MigrationFile]) -> lis
 
     The application's role has the rights for it.
     """
-    applied: dict[Key, _Applied] = {}
+    applied = {}
     if _scalar(conn, SQL["exists"]):
         applied = _applied(conn)
     result = []

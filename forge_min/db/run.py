@@ -348,7 +348,7 @@ def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
 def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
     """Return one result per message sent, and another one if the commit fails."""
     yield from generators.send(pg)
-    results: list[PGresult] = []
+    results = []
     for _ in range(sent + 2):
         batch = yield from generators.fetch_many(pg)
         if batch and batch[-1].status == DONE:

@@ -69,7 +69,7 @@ def query(
             run(conn, SQL["scope"], scope)
             with errors_translated():
                 cursor.execute(sql, params, one_statement=True)
-            rows: list[T] = []
+            rows = []
             if cursor.description:
                 rows = cursor.fetchall()
             return rows

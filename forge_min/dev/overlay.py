@@ -87,7 +87,7 @@ class Overlay:
         body = self.app(environ, begin)
         status, headers, exc_info = started
         error = self._errors.of_thread.error
-        problems: list[Problem] = []
+        problems = []
         if status.startswith("500") and error is not None:
             problems = problems_of(error, self._root)
             self._failures += 1

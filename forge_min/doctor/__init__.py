@@ -29,7 +29,7 @@ _CHECKS = {
 
 def check_environment(site: Site) -> list[Finding]:
     """Run the checks that need no other part of the site."""
-    results: list[Finding] = []
+    results = []
     for code, check in _CHECKS.items():
         results += run_check(code, partial(check, site))
     return results

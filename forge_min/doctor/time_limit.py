@@ -24,7 +24,7 @@ def run_check(
     An error, or a run of more than `patience` seconds, adds a failed finding of `code`. Call it on
     the main thread, which receives the signal at the time limit. A KeyboardInterrupt is raised.
     """
-    results: list[Finding] = []
+    results = []
     try:
         with _within(patience):
             for finding in look():

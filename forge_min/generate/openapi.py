@@ -126,7 +126,7 @@ def row_schema(shape: Shape) -> Json:
 
 def input_schema(shape: Shape, *, partial: bool = False) -> Json:
     """Return the schema of the body of a create or, if `partial`, of an update."""
-    properties: Json = {}
+    properties = {}
     required = []
     example = {}
     for column in shape.written:
@@ -250,7 +250,7 @@ _CONDITIONS = {
 def document(shapes: Sequence[Shape]) -> Json:
     """Return `paths` and `components` of all resources, in a stable order."""
     paths: Json = {}
-    schemas: Json = {}
+    schemas = {}
     for shape in shapes:
         paths |= _paths(shape)
         schemas[component(shape)] = row_schema(shape)
@@ -400,7 +400,7 @@ def _problem(title: str) -> Json:
 
 
 def _filters(shape: Shape) -> list[Json]:
-    parameters: list[Json] = []
+    parameters = []
     for name, column in shape.filters:
         others = ", ".join(f"[{operator}]" for operator in operators(column))
         about = f"only rows with this value; also with {others}"

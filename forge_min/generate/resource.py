@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
@@ -112,7 +112,7 @@ def _resource(shape: Shape) -> dict[str, str]:
         options.append(f"title={shape.title!r}")
     permissions = [f'"{p.operation}": {p.roles!r}' for p in r.permissions]
     locked = [f'"{states.name}": {dict(states.locked)!r}' for states in r.states if states.locked]
-    blocks: list[tuple[str, str, Iterable[str]]] = [
+    blocks = [
         ("Relation", "relations=({})", map(_relation, shape.links)),
         ("Resource", "permissions={{{}}}", permissions),
         ("Resource", "locked={{{}}}", locked),

@@ -63,7 +63,7 @@ def _ago(moment: datetime) -> Raw:
 
 def account_sentence(change: administration.AccountChange) -> Raw:
     """Return a change as HTML."""
-    values: dict[str, str] = {}
+    values = {}
     message = _CREATED
     for name, (before, after) in change.changes.items():
         kind, _, tenant = name.partition(":")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace as Item
 from urllib.parse import urlencode
 
-from ..actions import Filter, ListQuery, Transition, quote
+from ..actions import Filter, ListQuery, quote
 from ..auth import ANONYMOUS, current_identity
 from ..errors import Unauthenticated
 from ..i18n import format_number, gettext_noop, text
@@ -102,8 +102,8 @@ def _waiting(actions: AnyActions, url: str) -> Item | None:
     """
     resource = actions.resource
     columns = resource.by_name
-    transitions: list[Transition] = []
-    waiting: set[str] = set()
+    transitions = []
+    waiting = set()
     for transition in resource.transitions:
         if resource.roles(transition.name) == resource.roles("update"):
             continue

@@ -154,7 +154,7 @@ def _entry(entry: Any, formatter: _ChangeFormatter) -> Item:
             change.before = formatter.value(name, old)
             change.after = formatter.value(name, new)
             changes.append(change)
-    values: dict[str, str] = {}
+    values = {}
     message = _SENTENCES[entry.operation]
     if len(changes) == 1:
         change = changes.pop()

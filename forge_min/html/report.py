@@ -82,7 +82,7 @@ def report_content(
         lines.append(line)
     if keys[0].relation:
         lines.sort(key=lambda line: line.labels[0])
-    context: dict[str, Any] = {"keys": keys, "measures": measures, "rows": lines}
+    context = {"keys": keys, "measures": measures, "rows": lines}
     context["chart"] = ""
     context["zone"] = ""
     shapes = chart(report.chart, [(line.labels, line.value) for line in lines])

@@ -249,7 +249,7 @@ class RowPages:
 
         An unreadable "many" has its current keys as choices, because a text input holds one key.
         """
-        options: dict[str, RelationChoices] = {}
+        options = {}
         for field in fields:
             if field.relation is None:
                 continue

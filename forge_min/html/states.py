@@ -37,7 +37,7 @@ def state_fields(actions: AnyActions) -> list[Item]:
     """
     resource = actions.resource
     fields = {field.name: field for field in display_fields(resource)}
-    items: dict[str, Item] = {}
+    items = {}
     for transition in resource.transitions:
         name = transition.column
         if name not in items:

@@ -43,7 +43,7 @@ def insert_many_tx(conn: Conn, jobs: Iterable[NewJob], *, ids: bool = False) -> 
     Raises the errors of `insert_tx`, and ForgeError F724 if the iterator of `jobs` uses `conn`.
     """
     with db.errors_translated(), db.transaction(conn), insert_span("jobs"):
-        result: list[int] = []
+        result = []
         numbers = None
         if ids:
             jobs = list(jobs)

@@ -384,7 +384,7 @@ def log_rescue(run: Sequence[Any], why: str) -> None:
 
 def log_ids(job: Job, identity: Identity) -> dict[str, object]:
     """Return the log fields that name the job, and the user that caused it."""
-    ids: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "user_id": identity.user}
+    ids = {"job_id": job.id, "job_kind": job.kind, "user_id": identity.user}
     if identity.tenant is not None:
         ids["tenant_id"] = str(identity.tenant)
     return ids

@@ -41,7 +41,7 @@ def replay(conn: Executor, files: Sequence[MigrationFile]) -> set[str]:
     Returns the identities of objects that hand-written files created. Raises BuildError F332 with
     the name of a file that fails.
     """
-    hand_written: set[str] = set()
+    hand_written = set()
     for generated, group in groupby(files, lambda file: file.generated):
         before = set()
         if not generated:

@@ -123,7 +123,7 @@ class EncoderThread(DatabaseThread):
         began = time.monotonic()
         self._began = began
         cpu_time = time.thread_time()
-        frame: bytes | None = None
+        frame = None
         try:
             result = encode(event, channel.format)
             if isinstance(result, bytes):
@@ -203,7 +203,7 @@ class Replayer(EncoderThread):
         # Clients that were disconnected together missed the same events. Frames can be reused: a
         # later change of the row has another event.
         window = (channel, events[0].window)
-        frames: dict[int, bytes] = {}
+        frames = {}
         if self._cached_window == window:
             frames = self._cache.copy()
         missing = [event for event in events if event.id not in frames]

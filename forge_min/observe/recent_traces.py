@@ -163,7 +163,7 @@ def _tree(complete: _OpenTrace) -> Tree:
         parent_id = span.parent.span_id if span.parent else 0
         children.setdefault(parent_id, []).append(span)
     start = root.start_time
-    branches: list[Branch] = []
+    branches = []
     stack = [(0, root)]
     while stack:
         depth, span = stack.pop()

@@ -233,7 +233,7 @@ def setup(
     if exporter is not None:
         batch = BatchProcessor(exporter)
         tracers.add_span_processor(batch)
-    providers: Any = trace  # the API has no public test for a set provider
+    providers = trace  # the API has no public test for a set provider
     if providers._TRACER_PROVIDER is None:
         trace.set_tracer_provider(tracers)
     telemetry = Telemetry(tracers, sample_ratio, recent, batch)

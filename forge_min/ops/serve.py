@@ -309,7 +309,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             settings["address"] = (c.host, first.server_port)
             settings["reuse_port"] = True
             first.socket.close()
-        mains: dict[str, processes.Main] = {}
+        mains = {}
         if config.admin.enabled:
             mains[processes.ADMIN] = run_admin
         for slot in range(count):
@@ -330,7 +330,7 @@ def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
 
 def read_queues(text: str) -> Mapping[str, int]:
     """Parse "default=10,mail=2" into a mapping of queues to threads. Raises UsageError."""
-    queues: dict[str, int] = {}
+    queues = {}
     for part in text.split(","):
         name, _, threads = part.strip().partition("=")
         if not name or not threads.isascii() or not threads.isdigit() or int(threads) < 1:

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import BuildError, ErrorGroup, ForgeError, printable
+from ..errors import BuildError, ErrorGroup, printable
 from ..resources import files
 from .contexts import ContextParser
 from .tokens import DEPTH, Load, PageSource, Token, assemble, fail, tokenize
@@ -227,7 +227,7 @@ def compile_pages(root: Path) -> dict[str, str]:
     error of every page.
     """
     compiled: dict[str, str] = {}
-    errors: list[ForgeError] = []
+    errors = []
     for folder in [root / "views", *sorted((root / "resources").glob("*/views"))]:
         prefix = ""
         if folder.parent != root:

@@ -148,7 +148,7 @@ def assemble(page: PageSource, load: Load) -> list[Token]:
     tokens = tokenize(page)
     while tokens and tokens[0].kind == "text" and not tokens[0].text.strip():
         del tokens[0]
-    blocks: dict[str, list[Token]] = {}
+    blocks = {}
     if tokens and tokens[0].kind == "layout":
         marker = tokens.pop(0)
         body = []
@@ -180,7 +180,7 @@ def _with_inner(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
     """Yield each token, and with a block the tokens inside it."""
     remaining = iter(tokens)
     for token in remaining:
-        inner: list[Token] = []
+        inner = []
         depth = 0
         if token.kind == "block":
             depth = 1

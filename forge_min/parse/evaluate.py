@@ -39,7 +39,7 @@ class Signature:
 
 def _signature(function: Callable[..., Any]) -> Signature:
     params = inspect.signature(function, eval_str=True).parameters
-    hints: dict[str, Hint] = {}
+    hints = {}
     for name, parameter in params.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             hints[""] = parameter.annotation
@@ -189,9 +189,9 @@ class Evaluator:
 
     def _arguments(self, function: str, node: ast.Call) -> Node | None:
         signature = FUNCTIONS[function]
-        parts: list[Node] = []
-        names: set[str] = set()
-        args: dict[str, Node] = {}
+        parts = []
+        names = set()
+        args = {}
         for name, expression in self._pairs(function, node):
             argument = self._typed(expression, signature.hints[name], name)
             if name in names:

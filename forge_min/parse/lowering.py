@@ -25,7 +25,7 @@ def lower(resource: schema.ResourceSchema, source: str) -> ResourceIR:
     source: its file, relative to the project.
     """
     parts = resource.parts
-    traits: dict[str, Any] = {trait.name: True for trait in _of_type(schema.Trait, parts)}
+    traits = {trait.name: True for trait in _of_type(schema.Trait, parts)}
     states = _of_type(schema.States, parts)
     hooks = [part.hooks for part in _of_type(schema.WithHooks, parts)]
     table = table_of(resource)

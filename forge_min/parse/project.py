@@ -78,7 +78,7 @@ def read_definition(source: Source) -> Definition | None:
 
 def _define_calls(source: Source, tree: ast.Module) -> list[Node]:
     evaluator = Evaluator(source)
-    calls: list[Node] = []
+    calls = []
     statements = tree.body
     if ast.get_docstring(tree, clean=False) is not None:
         statements = statements[1:]

@@ -202,7 +202,7 @@ def _code(root: Path) -> set[Path]:
         name = path.relative_to(root).parts[2:3]
         if _SOURCE_ONLY.isdisjoint(name):
             todo.append(path)
-    seen: set[Path] = set()
+    seen = set()
     while todo:
         path = todo.pop()
         if path in seen:

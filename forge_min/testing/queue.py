@@ -134,7 +134,7 @@ def _by_worker(
     registry: Registry, kinds: Mapping[str, jobs.Kind], params: Mapping[str, Any], deadline: float
 ) -> list[Drained]:
     conn = registry.database.connection()
-    done: list[Drained] = []
+    done = []
     while due := [row[0] for row in db.run(conn, SQL["waiting"], params)]:
         worker = jobs.Worker(
             registry.database.connection,

@@ -150,7 +150,7 @@ class Application:
         instrument = None
         if self._instrument is not None:
             instrument = self._instrument(request)
-        stream: StreamingBody | None = None
+        stream = None
         self._begun.inc()  # PERF: 0.1 µs together with its end (benchmarks/observe, request)
         on_status = None
         if instrument is not None:

@@ -125,7 +125,7 @@ def problem_response(error: BaseException, request_id: str) -> Response:
     code = "F510"
     if isinstance(error, ForgeError) and status != 500:
         code = error.code
-    body: dict[str, object] = {
+    body = {
         "type": "about:blank",
         "title": text(HTTPStatus(status).phrase),
         "status": status,

@@ -24,7 +24,7 @@ def related_statement(relation: Relation, owner: AnyResource, target: AnyResourc
     else:
         linked = owner
         column = quote(relation.column)
-    names: dict[str, object] = {
+    names = {
         "key": key,
         "type": sql_type(linked, linked.key.name),
         "column": column,

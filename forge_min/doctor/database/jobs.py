@@ -24,7 +24,7 @@ def check_jobs(site: Site, declared: Declarations, conn: db.Connection) -> Itera
     with read_only(conn):
         health = control.health(conn, timeouts, s["jobs.timeout"], s["jobs.rescue_after"])
         served = {*s["jobs.queues"], *control.served_queues(conn)}
-    unknown: list[str] = []
+    unknown = []
     if declared.kinds is not None:
         unknown = [kind for kind in health["unknown"] if kind not in kinds]
     paused = {}

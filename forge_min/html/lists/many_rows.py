@@ -108,7 +108,7 @@ def insert_operation(
     identity = actions.allow(operation)
     if not identity.user:
         raise Unauthenticated(text("sign in first"))
-    args: dict[str, Any] = {
+    args = {
         "topic": actions.resource.topic,
         "operation": operation,
         "keys": [str(key) for key in versions],
@@ -141,7 +141,7 @@ def show_outcome(actions: AnyActions, layout: Layout, path: str, request: Reques
     conn = actions.connection()
     topic = actions.resource.topic
     id = request.params["job"]
-    job: dict[str, Any] = {}
+    job = {}
     if re.fullmatch("[0-9]{1,18}", id):
         job = control.show_job(conn, int(id))
     args = job.get("args", {})

@@ -67,7 +67,7 @@ class Maintainer(DatabaseThread):
         if not self._due:
             register_periodic(self.connection(), self._periodic)
             self._due = dict.fromkeys([*self._every, "periodic"], 0.0)
-        error: Exception | None = None
+        error = None
         for name, due in self._due.items():
             try:
                 if time.monotonic() >= due:
@@ -119,7 +119,7 @@ def count_jobs(conn: Conn) -> tuple[dict[str, dict[str, int]], dict[str, float]]
     Ages are seconds, of queues with available jobs.
     """
     counts: dict[str, dict[str, int]] = {}
-    oldest: dict[str, float] = {}
+    oldest = {}
     for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
         if number > MOST_COUNTED:
             # The statistics of PostgreSQL know both conditions, the state and the queue.

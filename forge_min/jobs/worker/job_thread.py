@@ -149,7 +149,7 @@ class JobThread:
     def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut is raised at most once per job, and never after a _disarm() that
         # returned. So the second _disarm, after it was raised, cannot be interrupted.
-        ended: Ended | None = None
+        ended = None
         try:
             self._open()
         except ForgeError as err:

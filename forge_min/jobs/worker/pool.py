@@ -127,7 +127,7 @@ class Pool:
 
     def take_back(self) -> list[Result]:
         """Return results that hand back the jobs that no thread has started."""
-        jobs: list[Job | None] = []
+        jobs = []
         with suppress(queue.Empty):
             while True:
                 jobs.append(self.inbox.get_nowait())

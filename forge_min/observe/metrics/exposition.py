@@ -53,7 +53,7 @@ def render_metrics(metrics: MetricRegistry | Snapshot, *, openmetrics: bool = Fa
 
     OpenMetrics forbids negative and NaN counters: these have no sample there.
     """
-    lines: list[str] = []
+    lines = []
     families = metrics.collect() if isinstance(metrics, MetricRegistry) else metrics
     for metric in families:
         name = metric.name

@@ -174,7 +174,7 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]
     Returns the request, and an error for each span that is omitted because it cannot be encoded.
     """
     scopes: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    errors: list[Exception] = []
+    errors = []
     for span in spans:
         try:
             scope = span.instrumentation_scope

@@ -63,7 +63,7 @@ class Heap:
     def read(self, top: int) -> dict[str, Any]:
         """Return the traced memory that is held now, as the `top` largest lines."""
         with self._lock:
-            result: dict[str, Any] = {
+            result = {
                 "tracing": tracemalloc.is_tracing(),
                 "allocated_blocks": sys.getallocatedblocks(),
             }

@@ -118,7 +118,7 @@ class _WallCounter:
 
     def _count(self, thread: threading.Thread, frames: list[str], ticks: int) -> None:
         name = safe(thread.name)
-        stack: Stack = (name, *frames)
+        stack = (name, *frames)
         if stack not in self.counts and len(self.counts) >= _MOST:
             stack = (name, "...")
         if ticks:

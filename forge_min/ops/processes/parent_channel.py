@@ -55,7 +55,7 @@ def _respond(health: Health, inspector: Inspector, question: Inspection, reply: 
         if question == STATE:
             running = health.running
             metrics = snapshot(running.metrics.registry) if running else []
-            answer: Any = (health.ready(), metrics)
+            answer = (health.ready(), metrics)
         else:
             answer = inspector.inspect(question, reply.poll)
         reply.send((os.getpid(), answer))
@@ -122,7 +122,7 @@ class ChildInspector(inspection.ProcessInspector):
         if ADMIN in names:
             return super().inspect(names, question, wait)
         with ExitStack() as stack:
-            pending: dict[Connection, str] = {}
+            pending = {}
             for name in names:
                 with suppress(OSError):  # too many requests wait already
                     reader, writer = Pipe()

@@ -84,7 +84,7 @@ class SiteHealth(Health):
         result = dict(reasons)
         states = self._states.result() or {}
         for name in self._children.serving():
-            faults: Mapping[str, Any] = {"process": "does not answer"}
+            faults = {"process": "does not answer"}
             is_ready = False
             if name in states:
                 is_ready, faults = states[name].result[0]
@@ -95,7 +95,7 @@ class SiteHealth(Health):
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Return the metrics of all processes, including those that have ended."""
         # The callback of forge_ready in `own` requests the state of all processes.
-        own: Snapshot = []
+        own = []
         if self.running is None:
             self._states.result()
         else:

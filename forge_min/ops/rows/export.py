@@ -36,7 +36,7 @@ def export_rows(project: Project, args: Namespace) -> int:
     """
     started = time.monotonic()
     output = args.output
-    query: dict[str, list[str]] = {}
+    query = {}
     if args.sort:
         query["sort"] = [args.sort]
     for name, value in args.where:

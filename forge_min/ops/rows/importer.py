@@ -241,7 +241,7 @@ class FileImport:
 
 def _by_line(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
     """Group errors by the index that their pointer begins with: "/17/name" is "/name" of 17."""
-    result: defaultdict[int, list[FieldError]] = defaultdict(list)
+    result = defaultdict(list)
     for error in errors:
         index, _, field = error.pointer[1:].partition("/")
         if index.isdigit():

@@ -43,7 +43,7 @@ def references(actions: AnyActions) -> dict[str, Reference]:
 
     The names are those of files: "ward.code".
     """
-    result: dict[str, Reference] = {}
+    result = {}
     for relation in actions.resource.relations:
         target = actions.registry.actions[relation.target]
         if relation.kind == "belongs_to" and target.may("read"):
@@ -67,7 +67,7 @@ def resolve(
         reference = known[name]
         read = TYPES[reference.column.type].read
         column = reference.relation.column
-        values: dict[int, Any] = {}
+        values = {}
         for index, item in enumerate(items):
             value = item.pop(name, None)
             if value is None:

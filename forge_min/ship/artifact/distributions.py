@@ -70,7 +70,7 @@ def collect(
 
     find: returns the distribution of a normalised name; raises BuildError F341.
     """
-    result: dict[str, Distribution] = {}
+    result = {}
     todo = [normalise(name) for name in names]
     while todo:
         name = todo.pop()

@@ -161,7 +161,7 @@ def _dependencies(subject: str, parts: Sequence[BillEntry]) -> Iterator[Componen
     The project depends on the distributions that no other requires.
     """
     references: dict[str, list[str]] = {}
-    required: set[str] = set()
+    required = set()
     for part in parts:
         references.setdefault(part.name, []).append(part.reference)
         required |= part.requires

@@ -160,7 +160,7 @@ def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
     if text.count(",") > _MAX_HOPS:
         return []
     hops = []
-    pairs: dict[str, str] = {}
+    pairs = {}
     at = 0
     while True:
         match = _PAIR.match(text, at)

@@ -86,7 +86,7 @@ def checked_head(status: str, headers: Fields) -> Head:
         return head
     number, line = _status(status)
     lines: list[str] = []
-    length: int | None = None
+    length = None
     has_date = False
     for name, value in headers:
         kind = _kind(name)

@@ -230,7 +230,7 @@ class ConcurrencyLimit:
             limits.insert(1, (self._large, f"large {client}"))
         elif request.route in self._costly_routes:
             limits.insert(1, (self._costly, f"costly {client}"))
-        leases: list[Lease] = []
+        leases = []
         for limiter, key in limits:
             try:
                 leases.append(limiter.acquire(key))

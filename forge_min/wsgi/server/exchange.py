@@ -73,7 +73,7 @@ def _keeps_alive(tokens: str, modern: bool) -> bool:
 
 def last_response(app: WSGIApplication, environ: dict[str, Any]) -> bytes:
     """Return the whole response of an application that the server itself has (`problem`)."""
-    head: list[Head] = []
+    head = []
 
     def start_response(status: str, headers: Fields, exc_info: Any = None, /) -> Any:
         head.append(checked_head(status, headers))
