@@ -1,7 +1,5 @@
 """`python -m forge_min`."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -6,8 +6,6 @@ module is for other packages, not for users. They import Limiter from `forge_min
 """
 
 # ruff: noqa: F403, F405 (mypy reads the names from the stub)
-from __future__ import annotations
-
 import os
 from typing import TYPE_CHECKING
 

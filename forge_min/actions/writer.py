@@ -206,10 +206,11 @@ class WriteActions(IdempotentActions[R]):
         return rows
 
     def _not_upsertable(self, item: Item, on: Column) -> list[FieldError]:
-        errors = []
-        for field in self._links:
-            if field in item:
-                errors.append(FieldError(f"/{field}", "unknown", text("cannot be set here")))
+        errors = [
+            FieldError(f"/{field}", "unknown", text("cannot be set here"))
+            for field in self._links
+            if field in item
+        ]
         if item.get(on.name) is None:
             errors.append(FieldError(f"/{on.name}", "required", text("is required")))
         return errors

@@ -1,7 +1,5 @@
 """Generates gen/ from resources, atomically, and scaffolds the user's files once."""
 
-from __future__ import annotations
-
 from .project import (
     check_new,
     compare_scaffold,

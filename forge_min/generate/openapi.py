@@ -152,9 +152,10 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
         keys = {"type": "array", "items": TYPES[link.target.key.type]["schema"]}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
     schema = {"type": "object", "additionalProperties": False, "properties": properties}
-    rules = []
-    for rule in shape.resource.uniques:
-        rules.append(rule.message or f"Unique together: {', '.join(rule.fields)}.")
+    rules = [
+        rule.message or f"Unique together: {', '.join(rule.fields)}."
+        for rule in shape.resource.uniques
+    ]
     rules += [check.message for check in shape.resource.checks]
     if rules:
         schema["description"] = " ".join(rules)

@@ -85,10 +85,11 @@ def compare_scaffold(
 
 def _views(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
     """Return the modules of gen/pages by the names of the library's pages that they replace."""
-    views = {}
-    for name in ("layout", *ACCOUNT_VIEWS):
-        if (root / "views" / f"{name}.html").is_file():
-            views[name] = name
+    views = {
+        name: name
+        for name in ("layout", *ACCOUNT_VIEWS)
+        if (root / "views" / f"{name}.html").is_file()
+    }
     for resource in resources:
         folder = root / "resources" / resource.folder / "views"
         for name in VIEWS:

@@ -263,11 +263,11 @@ class Layout:
 
     def reports(self) -> dict[str, AnyActions]:
         """Return those of the reports that the user may read."""
-        readable = {}
-        for name, actions in self.declared_reports().items():
-            if actions.may(actions.report_operation(name)):
-                readable[name] = actions
-        return readable
+        return {
+            name: actions
+            for name, actions in self.declared_reports().items()
+            if actions.may(actions.report_operation(name))
+        }
 
     def may_read_help(self) -> bool:
         """Return whether the current identity may read the manual of the application."""

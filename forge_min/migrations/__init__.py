@@ -3,8 +3,6 @@
 Uses no database driver: the caller passes connections to empty databases.
 """
 
-from __future__ import annotations
-
 from .desired import desired_sql
 from .diff import Migration, diff
 from .renames import Decisions

@@ -209,10 +209,11 @@ class _Difference:
         state = wanted if wanted is self.start else now
         present = {key: obj.definition for key, obj in now.items()}
         expected = {key: obj.definition for key, obj in wanted.items()}
-        wrong = []
-        for key in sorted(self._compared(state)):
-            if present.get(key) != expected.get(key):
-                wrong.append(" ".join(key))
+        wrong = [
+            " ".join(key)
+            for key in sorted(self._compared(state))
+            if present.get(key) != expected.get(key)
+        ]
         if not wrong:
             return ""
         return f"{', '.join(wrong)} would differ from the schemas"
@@ -229,7 +230,6 @@ def _refuse(refused: list[str], missing: list[str]) -> None:
         if all(column.endswith(".tenant_id") for column in missing):
             hint = TENANTS
     changes = list(refused)
-    for column in missing:
-        changes.append(f"{column} is required, but existing rows have no value")
+    changes.extend(f"{column} is required, but existing rows have no value" for column in missing)
     message = f"these changes must be written by hand: {'; '.join(changes)}"
     raise BuildError(message, code=code, hint=hint)

@@ -4,8 +4,6 @@
 first use (PEP 562), so a process that exports no spans does not pay for it (40 ms, 10 MiB).
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports

@@ -3,8 +3,6 @@
 A placeholder is refused if a value could be unsafe in its HTML context.
 """
 
-from __future__ import annotations
-
 from .compile import compile_library_pages, compile_page, compile_pages, library_page
 
 __all__ = ["compile_library_pages", "compile_page", "compile_pages", "library_page"]

@@ -1,7 +1,5 @@
 """Reads `resources/*/schema.py` without running it: returns the IR and all diagnostics."""
 
-from __future__ import annotations
-
 from .condition import condition_fields, parse_condition
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR

@@ -27,10 +27,12 @@ def aggregate_names(columns: Mapping[str, ColumnIR]) -> tuple[list[str], list[st
     for name, column in columns.items():
         if column.aggregatable:
             groups.append(name)
-            for period in _FUNCTIONS["periods"].get(column.type, ()):
-                groups.append(f"{period}({name})")
-            for function in _FUNCTIONS["measures"].get(column.type, ()):
-                measures.append(f"{function}({name})")
+            groups.extend(
+                f"{period}({name})" for period in _FUNCTIONS["periods"].get(column.type, ())
+            )
+            measures.extend(
+                f"{function}({name})" for function in _FUNCTIONS["measures"].get(column.type, ())
+            )
     return groups, measures
 
 
@@ -46,10 +48,11 @@ def report_problems(report: schema.Report, resource: ResourceIR) -> Problems:
     groups, measures = aggregate_names(columns)
     yield from _name_problems("group", report.group, groups)
     yield from _name_problems("measures", report.measures, measures)
-    filters = {}
-    for name, column in columns.items():
-        if column.filterable and not column.visible_to:
-            filters[name] = column
+    filters = {
+        name: column
+        for name, column in columns.items()
+        if column.filterable and not column.visible_to
+    }
     for key, value in (report.filters or {}).items():
         name = key.partition("[")[0]
         if name not in filters:

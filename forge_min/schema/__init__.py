@@ -3,8 +3,6 @@
 Some names are those of builtins (`schema.int`): import the package, not `*`.
 """
 
-from __future__ import annotations
-
 from . import language, parts
 from .language import *  # noqa: F403
 from .language import bool_ as bool

@@ -172,9 +172,9 @@ def _page(report: Mapping[str, Any]) -> str:
     facts = {key: report[key] for key in ("artifact", "sha256", "machine")}
     facts |= report["build"]
     inputs = facts.pop("inputs")
-    licences = []
-    for row in report["licences"]:
-        licences.append((row["name"], row["version"], row["licence"], *row["texts"]))
+    licences = [
+        (row["name"], row["version"], row["licence"], *row["texts"]) for row in report["licences"]
+    ]
     tables = {
         "facts": _rows(facts.items()),
         "inputs": _rows(inputs.items()),

@@ -91,10 +91,11 @@ class Filters:
             for field in self.fields:
                 if field.relation is None or field.name in options:
                     names.update(_input_names(field))
-        hidden = {}
-        for name, values in self.params.items():
-            if name not in names and not name.endswith(SEARCH):
-                hidden[name] = values
+        hidden = {
+            name: values
+            for name, values in self.params.items()
+            if name not in names and not name.endswith(SEARCH)
+        }
         return hidden_inputs(hidden)
 
     def _filter(self, field: FormField, options: Options) -> Raw:

@@ -159,10 +159,11 @@ class Cron:
             local = datetime(day.year, day.month, day.day, hour, minute)
             first = local.replace(tzinfo=self._zone).astimezone(UTC)
             second = local.replace(tzinfo=self._zone, fold=1).astimezone(UTC)
-            times = []
-            for at in (first, second):
-                if at.astimezone(self._zone).replace(tzinfo=None) == local:
-                    times.append(at)
+            times = [
+                at
+                for at in (first, second)
+                if at.astimezone(self._zone).replace(tzinfo=None) == local
+            ]
             if self._follows_elapsed_time:
                 result.update(times)
             elif times:

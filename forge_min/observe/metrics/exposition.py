@@ -38,10 +38,11 @@ def scrape(metrics: MetricRegistry | Snapshot, accept: str = "") -> tuple[str, b
 
 def _weight(accept: str, kind: str, subtype: str, version: str) -> tuple[float, int]:
     """Return the weight of a format in its most specific range, and a rank of that range."""
-    weights = {}
-    for name, parameters, weight in preferences(accept):
-        if parameters.get("version", version) == version:
-            weights[name] = weight
+    weights = {
+        name: weight
+        for name, parameters, weight in preferences(accept)
+        if parameters.get("version", version) == version
+    }
     for rank, name in enumerate((f"{kind}/{subtype}", f"{kind}/*", "*/*")):
         if name in weights:
             return weights[name], -rank

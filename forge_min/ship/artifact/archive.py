@@ -99,10 +99,11 @@ def write_checksums(path: Path) -> None:
     """Write SHA256SUMS beside the artifact, and keep its lines of other files that exist."""
     folder = path.parent
     listing = folder / CHECKSUMS
-    hashes = {}
-    for name, digest in read_checksums(listing).items():
-        if (folder / name).is_file():
-            hashes[name] = digest
+    hashes = {
+        name: digest
+        for name, digest in read_checksums(listing).items()
+        if (folder / name).is_file()
+    }
     name = checksum_name(path)
     hashes[name] = sha256((folder / name).read_bytes()).hexdigest()
     replace_file(listing, Manifest(hashes).write().encode())

@@ -72,10 +72,11 @@ class TrustedProxies:
                 self._warns = False  # once, because any client may send the header
                 log.warning(_UNTRUSTED, peer or "a Unix socket")
             return
-        nearest = []
-        for hops in (_forwarded(environ), _x_forwarded(environ)):
-            if hops is not None:
-                nearest.append(self._nearest(peer, hops))
+        nearest = [
+            self._nearest(peer, hops)
+            for hops in (_forwarded(environ), _x_forwarded(environ))
+            if hops is not None
+        ]
         for key, values in zip(_KEYS, zip(*nearest)):
             if values[0] and len(set(values)) == 1:
                 environ[key] = values[0]
