@@ -105,7 +105,9 @@ def test_the_history_writes_only_the_beginning_of_a_large_json():
 
     value = Large(name="x" * 20, more=[*range(1000)])
     field = SimpleNamespace(name="doc", label="Doc", kind="json", relation=None)
-    shown = record._Shown(None, [field], [SimpleNamespace(changes={"doc": (None, value)})])
-    written = shown.value("doc", value)
+    formatter = record._ChangeFormatter(
+        None, [field], [SimpleNamespace(changes={"doc": (None, value)})]
+    )
+    written = formatter.value("doc", value)
     assert written.startswith('{\n  "name": "xx') and len(written) == 60 and written[-1] == "…"
-    assert shown.value("doc", {"a": None}) == '{\n  "a": null\n}'
+    assert formatter.value("doc", {"a": None}) == '{\n  "a": null\n}'
