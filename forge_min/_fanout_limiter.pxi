@@ -55,7 +55,7 @@ cdef class Limiter:
         self.counts = {}
 
     def acquire(self, str user not None):
-        """Return a lease. Raises TooManyConnections (F501), TooManyConnectionsForUser (F502)."""
+        """Return a lease. Raises TooManyConnections, TooManyConnectionsForUser (both F501)."""
         cdef Lease lease = Lease.__new__(Lease)
         cdef int count = self.counts.get(user, 0)
         if self.active >= self.max_total:

@@ -102,8 +102,8 @@ class Limiter:
     def acquire(self, user: str) -> Lease:
         """Return a lease for `user`.
 
-        Raises TooManyConnections (F501) at the global limit, which is checked first, and
-        TooManyConnectionsForUser (F502) at the limit of the user.
+        Raises TooManyConnections at the global limit, which is checked first, and
+        TooManyConnectionsForUser at the limit of the user (both F501).
         """
         if type(user) is not str:
             raise TypeError(f"user must be a str, not {type(user).__name__}")

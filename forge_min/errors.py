@@ -211,7 +211,7 @@ class Unavailable(ForgeError):
     attempts: how often a process that starts may try again, once per second.
     """
 
-    default_code = "F400"
+    default_code = "F401"
     attempts = 0.0
 
     def __init__(self, message: str, *, retry_after: int = 1, **about: Unpack[_About]) -> None:
@@ -239,8 +239,6 @@ class TooManyConnections(Unavailable):
 
 class TooManyConnectionsForUser(TooManyConnections):
     """The limiter's cap of one user is reached."""
-
-    default_code = "F502"
 
 
 class ServerError(ForgeError):

@@ -42,7 +42,7 @@ class Manifest:
 
         Only "\n" ends a line: other line separators may be part of a name.
 
-        Raises BuildError F349 if a line is not one of `sha256sum`, or repeats a name.
+        Raises BuildError F380 if a line is not one of `sha256sum`, or repeats a name.
         """
         hashes: dict[str, str] = {}
         if not text:
@@ -50,7 +50,7 @@ class Manifest:
         for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
             match = re.fullmatch(r"(?s)([0-9a-f]{64})  (.+)", line)
             if match is None or match[2] in hashes:
-                raise BuildError(f"{NAME}, line {number}, is not a hash and a name", code="F349")
+                raise BuildError(f"{NAME}, line {number}, is not a hash and a name", code="F380")
             digest, name = match.groups()
             hashes[name] = digest
         return cls(hashes)
@@ -103,7 +103,7 @@ def read_members(artifact: Path) -> dict[str, bytes]:
 
     In a folder, links and special files have random content, because no build writes them.
 
-    Raises BuildError F349 if it is neither.
+    Raises BuildError F380 if it is neither.
     """
     try:
         members, unreadable = read_readable(artifact)
@@ -112,7 +112,7 @@ def read_members(artifact: Path) -> dict[str, bytes]:
     except Exception as err:  # zipfile and zlib raise many types of errors
         raise BuildError(
             f"{artifact} cannot be read as an artifact: {err}",
-            code="F349",
+            code="F380",
             hint="name a .pyz, or a folder that build --format dir made",
         ) from err
     return members
@@ -150,7 +150,7 @@ def damage(artifact: Path) -> tuple[Manifest, dict[str, str]]:
     Each of these is "missing", "added", "altered" or "unreadable". The manifest itself is among
     them if the build info has another hash.
 
-    Raises BuildError F349 for a manifest that cannot be parsed.
+    Raises BuildError F380 for a manifest that cannot be parsed.
     """
     members, unreadable = read_readable(artifact)
     manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))

@@ -19,7 +19,7 @@ from .errors import BuildError
 from .lazy import lazy_pattern
 from .resources import files
 
-STATEMENT_NAME = lazy_pattern(r"^-- name: *(\S.*?) *$", re.MULTILINE)
+STATEMENT_NAME = lazy_pattern(r"^(?:--(?! name:).*\n)*-- name: *(\S.*?) *$", re.MULTILINE)
 FILE_NAME = lazy_pattern(r"\d{4}_[a-z0-9_]+\.sql")
 HEAD = lazy_pattern(r"([ \t]*--.*\n?)*")
 DOWN_LINE = lazy_pattern(r"^-- forge: down[ \t]*$", re.MULTILINE)
@@ -48,7 +48,8 @@ def load_sql(package: str, file: str) -> dict[str, str]:
     """Return the statements of a .sql file by the name in their line `-- name: fetch`.
 
     package: dotted name of a package, which may be in a zip file.
-    file: name of the file. Text before the first `-- name:` is a comment.
+    file: name of the file. Text before the first `-- name:`, and lines of comments before another,
+        belong to no statement.
     Raises BuildError F329 for a duplicate name, an empty statement or a file without statements.
     """
     parts = STATEMENT_NAME.split((files(package) / file).read_text("utf-8"))

@@ -56,7 +56,7 @@ def test_the_manifest_and_the_build_info_are_not_listed() -> None:
 def test_a_line_that_is_none_of_ours_is_refused(text: str) -> None:
     with pytest.raises(BuildError) as caught:
         Manifest.read(text)
-    assert caught.value.code == "F349"
+    assert caught.value.code == "F380"
 
 
 @pytest.mark.parametrize("end", ["\r", "\x0b", "\u2028"])
@@ -104,4 +104,4 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
     for name in ("a.pyz", "missing.pyz"):
         with pytest.raises(BuildError) as caught:
             read_members(tmp_path / name)
-        assert caught.value.code == "F349"
+        assert caught.value.code == "F380"

@@ -25,7 +25,8 @@ def package(tmp_path, monkeypatch):
 
 
 def test_statements_are_found_by_name(package):
-    package("-- a comment\n\n-- name: one\nselect 1;\n\n-- name: a b\nselect 2\n  -- why\n  , 3;\n")
+    first = "-- a comment\n\n-- name: one\nselect 1;\n\n"
+    package(f"{first}-- of a b,\n-- two\n-- name: a b\nselect 2\n  -- why\n  , 3;\n")
     assert load_sql("sqlroom", "x.sql") == {
         "one": "select 1",
         "a b": "select 2\n  -- why\n  , 3",

@@ -91,7 +91,7 @@ class Registry:
     def bind_hooks(self, max_attempts: int = 25) -> None:
         """Set the attempts of each hook to those of its worker class, else to `max_attempts`.
 
-        Raises ForgeError F702 if no worker class has the kind of a hook, F719 if the arguments of
+        Raises ForgeError F716 if no worker class has the kind of a hook, F719 if the arguments of
         that class are not those of a hook.
         """
         kinds = self.declared()
@@ -112,7 +112,7 @@ class Registry:
 
         The parameters of its __init__ are set by name.
 
-        Raises ForgeError F703 for an unknown dependency, F717 for arguments of a type that JSON
+        Raises ForgeError F703 for an unknown dependency, F723 for arguments of a type that JSON
         cannot express.
         """
         kinds = {}
@@ -150,7 +150,7 @@ def _bound(topic: str, hook: JobHook, kinds: Mapping[str, jobs.Kind], max_attemp
     if kind is None:
         raise ForgeError(
             f"{topic} enqueues {hook.kind}, but no worker class has this kind",
-            code="F702",
+            code="F716",
             hint=f"write class {hook.kind} in its jobs.py, and add it to WORKERS",
         )
     if kind.args not in (None, jobs.Change):

@@ -40,7 +40,7 @@ class AdminServer:
     token: if not empty, required by every request except /healthz.
     listener: a socket that already listens on this address.
 
-    Raises ServerError: F507 for an address other than loopback without a token, F503 if the address
+    Raises ServerError: F507 for an address other than loopback without a token, F500 if the address
     is not available.
     """
 

@@ -118,7 +118,10 @@ class ResourceAPI:
                 "total_is_estimate": page.is_estimate,
             }
             last_page = min(pages, MAX_COUNT // query.limit)
-            links = _page_links(request, query.page, last_page)
+            before = min(query.page - 1, last_page)  # beyond the last page, prev is the last
+            numbers = {"first": 1, "prev": before, "next": query.page + 1, "last": last_page}
+            existing = {rel: page for rel, page in numbers.items() if 1 <= page <= last_page}
+            links = _links(request, "page", existing)
         data = self._actions.to_json_many(page.rows, query.include)
         body = to_json({"data": data, "pagination": pagination})
         if len(page.rows) > 1 and len(body) > self._actions.limits.response:
@@ -432,13 +435,6 @@ def _cursors(page: Page[Any]) -> dict[str, Any]:
 def _cursor_links(request: Request, page: Page[Any]) -> Headers:
     """Links to the other pages of a list by cursor (RFC 8288)."""
     return _links(request, "cursor", {"next": page.next, "prev": page.prev})
-
-
-def _page_links(request: Request, page: int, pages: int) -> Headers:
-    """Links to the other pages of a list by number; beyond the last page, prev is the last."""
-    numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
-    existing = {rel: number for rel, number in numbers.items() if 1 <= number <= pages}
-    return _links(request, "page", existing)
 
 
 def _links(request: Request, name: str, values: Mapping[str, object]) -> Headers:

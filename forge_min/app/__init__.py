@@ -1,6 +1,6 @@
 """The application: the declarations of a project's app.py, and the services that run it."""
 
-from .._compat import renamed
+from ..lazy import lazy_exports
 from .declaration import App, ProjectCode, declared_queues
 from .manual import ApplicationManual
 from .routes import declared_router
@@ -10,6 +10,4 @@ __all__ = [
     "App", "ApplicationManual", "ProjectCode", "Runtime", "declared_queues", "declared_router",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    return globals()[renamed(__name__, name)]
+__getattr__ = lazy_exports(__name__, {})

@@ -340,7 +340,7 @@ class ProjectCode(NamedTuple):
     def kinds(self) -> dict[str, jobs.Kind]:
         """Return the kinds of jobs that have workers, without a database.
 
-        Raises ForgeError F702, F716 to F720 if a hook, a schedule or a worker does not fit.
+        Raises ForgeError F716, F718, F719 or F723 if a hook, a schedule or a worker does not fit.
         """
         registry, _ = self.declared_registry()
         registry.bind_hooks()

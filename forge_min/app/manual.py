@@ -71,7 +71,7 @@ class ApplicationManual(NamedTuple):
     def write(self, folder: Path) -> list[Path]:
         """Write index.html in English, a page such as de.html for each catalogue, and forge.css.
 
-        Returns the paths of the pages. Raises ForgeError F612 if a file cannot be written.
+        Returns the paths of the pages. Raises ForgeError F002 if a file cannot be written.
         """
         pages = {"": folder / "index.html"}
         for language in LANGUAGES:
@@ -86,7 +86,7 @@ class ApplicationManual(NamedTuple):
                 path.write_text(page, "utf-8")
         except OSError as err:
             message = f"cannot write {err.filename or folder}: {err.strerror}"
-            raise ForgeError(message, code="F612") from err
+            raise ForgeError(message, code="F002") from err
         return [*pages.values()]
 
     def _resources(self, roles: Sequence[str]) -> list[Item]:

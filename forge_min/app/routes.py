@@ -49,7 +49,7 @@ def build_router(
     probe: the handler of server.ready_path, unless the project has a route there.
 
     Raises ServerError F505 for a route that is declared twice, ConfigError for a verb of an unknown
-    topic, and F704 for a permission for an unknown operation.
+    topic, and F152 for a permission for an unknown operation.
     """
     app = code.app
     config = code.config
@@ -312,6 +312,6 @@ def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
                 raise ConfigError(
                     f"{topic} has a permission for {operation!r}, which must be a verb, "
                     "a transition or a report, and only one of them",
-                    code="F704",
+                    code="F152",
                     hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
                 )

@@ -58,20 +58,20 @@ def execute(conn: Connection, statement: str, /, **params: object) -> list[tuple
 def check_email(email: str) -> None:
     """Raise Invalid F631 unless the text is an email address."""
     if len(email.lower()) > 254 or not _EMAIL.fullmatch(email):  # RFC 5321, section 4.5.3.1
-        raise _invalid("/email", text("is not an email address"), "F631")
+        raise _invalid("/email", text("is not an email address"))
 
 
 def check_name(name: str) -> None:
     """Raise Invalid F631 for a name with more than 200 characters or a NUL."""
     if len(name) > 200 or "\0" in name:
-        raise _invalid("/name", text("has more than 200 characters, or a NUL"), "F631")
+        raise _invalid("/name", text("has more than 200 characters, or a NUL"))
 
 
 def create_user(conn: Connection, email: str, *, name: str = "", roles: Sequence[str] = ()) -> UUID:
     """Create an account. Returns its id.
 
-    Raises Invalid F631 for a malformed email, F632 for a malformed role; Conflict F602 if the email
-    has an account already.
+    Raises Invalid F631 for a malformed email or role; Conflict F602 if the email has an
+    account already.
     """
     check_email(email)
     check_name(name)
@@ -141,7 +141,7 @@ def grant(
 
     tenant: where the roles apply; the user becomes a member. None means everywhere.
 
-    Raises Invalid F632 for a malformed role.
+    Raises Invalid F631 for a malformed role.
     """
     return _change(conn, "grant", user, checked_roles(roles), tenant)
 
@@ -151,13 +151,13 @@ def ungrant(
 ) -> tuple[str, ...]:
     """Revoke roles. Returns those that remain there.
 
-    Raises NotFound F634 unless the user is a member of the tenant.
+    Raises NotFound F633 unless the user is a member of the tenant.
     """
     return _change(conn, "ungrant", user, checked_roles(roles), tenant)
 
 
 def leave(conn: Connection, user: UUID, tenant: UUID) -> None:
-    """End a membership. Raises NotFound F634 unless the user is a member."""
+    """End a membership. Raises NotFound F633 unless the user is a member."""
     rows = execute(conn, "leave", user=user, tenant=tenant)
     if not rows:
         raise _not_a_member()
@@ -166,22 +166,22 @@ def leave(conn: Connection, user: UUID, tenant: UUID) -> None:
 def create_tenant(conn: Connection, slug: str, name: str = "") -> UUID:
     """Create a tenant. Returns its id.
 
-    Raises Invalid F636 for a slug that cannot be part of a URL, Conflict F602 if the slug is taken.
+    Raises Invalid F631 for a slug that cannot be part of a URL, Conflict F602 if the slug is taken.
     """
     if len(slug) > 63 or not _SLUG.fullmatch(slug) or as_id(slug):
         rule = text("must be lower-case letters and digits, joined by single -, and not a UUID")
-        raise _invalid("/slug", rule, "F636")
+        raise _invalid("/slug", rule)
     check_name(name)
     rows = execute(conn, "create_tenant", slug=slug, name=name)
     return _created(rows, f"tenant {slug} exists already")
 
 
 def find_tenant(conn: Connection, slug_or_id: str) -> Tenant:
-    """Return the tenant of a slug or id. Raises NotFound F634."""
+    """Return the tenant of a slug or id. Raises NotFound F633."""
     rows = execute(conn, "tenant", slug=slug_or_id, id=as_id(slug_or_id))
     if not rows:
         hint = "auth list-tenants shows all"
-        raise NotFound(f"tenant {slug_or_id!r} not found", code="F634", hint=hint)
+        raise NotFound(f"tenant {slug_or_id!r} not found", code="F633", hint=hint)
     return Tenant(*rows[0])
 
 
@@ -209,11 +209,11 @@ def as_id(text: str) -> UUID | None:
 
 
 def checked_roles(roles: Sequence[str]) -> list[str]:
-    """Return the roles in order, each once. Raises Invalid F632 for a malformed role."""
+    """Return the roles in order, each once. Raises Invalid F631 for a malformed role."""
     for role in roles:
         if not _ROLE.fullmatch(role):
             why = text("{role} is not a role name", role=repr(role))
-            raise _invalid("/roles", why, "F632")
+            raise _invalid("/roles", why)
     return sorted(set(roles))
 
 
@@ -236,9 +236,9 @@ def _change(
 
 
 def _not_a_member() -> NotFound:
-    return NotFound("the user is not a member of this tenant", code="F634")
+    return NotFound("the user is not a member of this tenant", code="F633")
 
 
-def _invalid(pointer: str, why: str, code: str) -> Invalid:
+def _invalid(pointer: str, why: str) -> Invalid:
     error = FieldError(pointer, "invalid", why)
-    return Invalid([error], f"{pointer[1:]} {why}", code=code)
+    return Invalid([error], f"{pointer[1:]} {why}", code="F631")

@@ -33,8 +33,9 @@ Changes = Mapping[str, tuple[Any, Any]]
 PERMISSION = "people"
 PAGE = 50  # users of one page
 INVITATION = 7 * 86_400.0  # seconds that the link of an invitation is valid
+# Topics of the history.
 USERS = "forge_user"
-TENANTS = "forge_tenant"  # topics of the history
+TENANTS = "forge_tenant"
 
 
 class Person(NamedTuple):
@@ -320,7 +321,7 @@ class Administrator:
         tenant: the only tenant in which the key acts, if any.
 
         Raises Forbidden for a user with roles that the administrator does not hold, and without
-        mail for another one with a password; NotFound F634 for a user outside the tenant.
+        mail for another one with a password; NotFound F633 for a user outside the tenant.
         """
         accounts.check_name(name)  # an error of the job that may create the key would come too late
         with self._changing(tenant), self._changing_account(id) as person:
@@ -334,7 +335,7 @@ class Administrator:
                 command = f"auth create-key {person.user.email}"
                 raise Forbidden(text("only an operator may do this: {command}", command=command))
             if tenant and tenant.slug not in person.tenants:
-                raise NotFound(text("the user is not a member of this tenant"), code="F634")
+                raise NotFound(text("the user is not a member of this tenant"), code="F633")
             if roles is None:
                 require_one_of(())
             self._check_held(roles or (), tenant)
@@ -355,7 +356,7 @@ class Administrator:
     def revoke_keys(self, hint_or_id: str) -> int:
         """Revoke the key of an id, or all keys with a hint. Returns their number.
 
-        Raises NotFound F635 if the administrator may see no valid one.
+        Raises NotFound F633 if the administrator may see no valid one.
         """
         limit = self.limit()
         with self._changing(limit):

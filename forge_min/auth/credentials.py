@@ -111,7 +111,7 @@ def create_key(
     tenant: the only tenant in which the key acts, if any.
     lifetime: seconds; None means that it does not expire.
 
-    Raises Invalid F632 for a malformed role.
+    Raises Invalid F631 for a malformed role.
     """
     if roles is not None:
         roles = checked_roles(roles)
@@ -156,12 +156,12 @@ def revoke_keys(
 
     tenant: only those of its members that are restricted to it.
 
-    Returns the user, the hint and the tenant of each. Raises NotFound F635 if no valid key matches.
+    Returns the user, the hint and the tenant of each. Raises NotFound F633 if no valid key matches.
     """
     hint = hint_or_id.replace("\0", "")
     revoked = execute(conn, "revoke_key", hint=hint, id=as_id(hint_or_id), tenant=tenant)
     if not revoked:
-        raise NotFound(f"no valid key matches {hint_or_id!r}", code="F635")
+        raise NotFound(f"no valid key matches {hint_or_id!r}", code="F633")
     return revoked
 
 

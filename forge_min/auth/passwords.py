@@ -114,7 +114,7 @@ def network_slot() -> Iterator[None]:
     the threads that serve other requests.
     """
     if not _UNKNOWN.acquire(blocking=False):
-        raise Unavailable("too many sign in at once", retry_after=1)
+        raise Unavailable("too many sign in at once", code="F637")
     try:
         yield
     finally:
@@ -126,7 +126,7 @@ def _hashing_slot() -> Iterator[None]:
     is_next = _NEXT.acquire(timeout=WAIT)
     try:
         if not is_next or not _HASHING.acquire(timeout=WAIT):
-            raise Unavailable("too many sign in at once", retry_after=int(WAIT))
+            raise Unavailable("too many sign in at once", code="F637", retry_after=int(WAIT))
     finally:
         if is_next:
             _NEXT.release()

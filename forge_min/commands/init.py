@@ -22,7 +22,7 @@ from .project import read_resources, use_code
 def init(args: argparse.Namespace) -> None:
     """Write a project with gen/ and its first migration, completely or not at all.
 
-    --auth adds sign-in pages and an admin. Raises BuildError F301 if the folder cannot be written.
+    --auth adds sign-in pages and an admin. Raises BuildError F002 if the folder cannot be written.
     """
     if args.admin is not None and not args.auth:
         raise UsageError("--admin needs a project with accounts", hint="add --auth")
@@ -64,7 +64,7 @@ def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill: the existing one, else a new one that is renamed at the end.
 
-    After an exception nothing is left in the folder. Raises BuildError F301 for an OSError.
+    After an exception nothing is left in the folder. Raises BuildError F002 for an OSError.
     """
     try:
         if folder.is_dir():  # keeps owner, mode and mounts
@@ -86,7 +86,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     except OSError as err:
         why = f"{folder} cannot be written: {err.strerror or err}"
         hint = "free some space, or name another folder; no file was left there"
-        raise BuildError(why, code="F301", hint=hint) from err
+        raise BuildError(why, code="F002", hint=hint) from err
 
 
 def _make_admin(folder: Path, email: str) -> str:

@@ -324,7 +324,7 @@ def connect(
     application_name: name of the session in pg_stat_activity.
     prepare: "auto" prepares frequent statements, "off" none (for PgBouncer before 1.21).
     nudger, observe, jobs, standbys: see `Connection`.
-    Raises ConfigError F403 if `url` is not a valid address, Unavailable F401 if the server does not
+    Raises ConfigError F200 if `url` is not a valid address, Unavailable F401 if the server does not
     respond or rejects the connection, F404 if it is older than PostgreSQL 15, F416 if it was
     replaced by another one. No message contains the password.
     """
@@ -336,7 +336,7 @@ def connect(
     except (psycopg.Error, ValueError):
         raise ConfigError(
             "database.url is not the address of a PostgreSQL database",
-            code="F403",
+            code="F200",
             hint="use postgresql://user:password@host:5432/name; "
             "write special characters of the password as %XX",
         ) from None

@@ -167,7 +167,9 @@ def _run_with_cursor(conn: AnyConnection, sql: str, params: Params, tenant: UUID
 def _run_directly(
     conn: Connection, sql: str, params: Params, tenant: UUID | None, begin: bool
 ) -> Rows:
-    _check_server(conn, sql)
+    check_current(conn)
+    if _writes(conn, sql):
+        check_writable(conn)
     started = time.perf_counter()
     conn.busy_since = started
     try:
@@ -360,13 +362,6 @@ def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]
 def is_idle(conn: AnyConnection) -> bool:
     """Return whether a statement on `conn` is its own transaction, which may be retried."""
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
-
-
-def _check_server(conn: Connection, sql: str) -> None:
-    """Raise Unavailable F416 on a server that was replaced, F419 for a write without a standby."""
-    check_current(conn)
-    if _writes(conn, sql):
-        check_writable(conn)
 
 
 def check_writable(conn: Connection) -> None:

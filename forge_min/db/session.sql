@@ -1,4 +1,4 @@
--- Settings of a session or of its transaction, and its position.
+-- Settings of a session or of its transaction.
 
 -- name: tenant
 select set_config('forge.tenant_id', %s, true)

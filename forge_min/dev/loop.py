@@ -279,7 +279,9 @@ class Development:
             self._problems[CODE] = []
             if self._changed_at:
                 duration = (time.monotonic() - self._changed_at) * 1000
-                self._log(f"reloaded in {duration:.0f} ms: {_list_names(self._changed_files)}")
+                files = [name for name in self._changed_files if not name.startswith("gen/")]
+                names = join_names(sorted(files or self._changed_files), most=3)
+                self._log(f"reloaded in {duration:.0f} ms: {names}")
         if predecessor is not None:
             self._children.send(predecessor, pickle.dumps(self._state()))
             self._children.end(predecessor)
@@ -339,8 +341,3 @@ def _run_worker(root: Path, step: Step, states: int, report_to: int) -> int:
     """Run one step in its own process, and report its problems."""
     os.write(report_to, pickle.dumps(attempt(root, step)))
     return DONE
-
-
-def _list_names(names: Collection[str]) -> str:
-    own_files = [name for name in names if not name.startswith("gen/")]
-    return join_names(sorted(own_files or names), most=3)

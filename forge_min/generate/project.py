@@ -30,7 +30,7 @@ def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False
     """Write gen/ below `root` for all `resources` and pages.
 
     check: compare, and write nothing.
-    Raises BuildError F301, F302 and F304 as `write_tree`, ErrorGroup with the mistakes in pages.
+    Raises BuildError F002, F001 and F360 as `write_tree`, ErrorGroup with the mistakes in pages.
     """
     ordered = sorted(resources, key=lambda resource: resource.folder)
     pages = compile_pages(root)

@@ -99,7 +99,8 @@ def messages(resources: Sequence[ResourceIR]) -> str:
     for resource in resources:
         for text in _texts(resource):
             if text:
-                references.setdefault(_escaped(text), {})[f"#: {resource.source}"] = None
+                escaped = text.translate(_ESCAPES)
+                references.setdefault(escaped, {})[f"#: {resource.source}"] = None
     parts = [library]
     for text, sources in references.items():
         message = f'msgid "{text}"\n'
@@ -130,7 +131,3 @@ def _texts(resource: ResourceIR) -> Iterator[str]:
     for column in resource.columns:
         if not column.declared:
             yield humanize(column.name)
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)

@@ -51,8 +51,8 @@ def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -
 
     files: text by path with "/".
     check: compare, and write nothing.
-    Raises BuildError F301 if the folder cannot be written, F302 if a .py file does not compile,
-    F304 if forge_min did not write the folder. Nothing is changed then.
+    Raises BuildError F002 if the folder cannot be written, F001 if a .py file does not compile,
+    F360 if forge_min did not write the folder. Nothing is changed then.
     """
     contents = {path: text.encode() for path, text in files.items()}
     contents[MARKER] = _MARKER_TEXT.encode()
@@ -68,7 +68,7 @@ def scaffold(root: Path, files: Mapping[str, str], *, overwrite: bool = False) -
 
     files: text by path below `root`.
     overwrite: write all of them.
-    Raises BuildError F301 if a file cannot be written.
+    Raises BuildError F002 if a file cannot be written.
     """
     return [path for path in sorted(files) if _write(root / path, files[path], overwrite)]
 
@@ -101,7 +101,7 @@ def _write_errors(path: Path) -> Iterator[None]:
     except OSError as err:
         message = f"{path} cannot be written: {err.strerror or err}"
         hint = "check the owner of the folder above it, and that the disk is not full or read-only"
-        raise BuildError(message, code="F301", hint=hint) from err
+        raise BuildError(message, code="F002", hint=hint) from err
 
 
 @contextlib.contextmanager
@@ -174,7 +174,7 @@ def _compare(folder: Path, contents: Mapping[str, bytes]) -> TreeChanges:
     if present and MARKER not in present:
         message = f"{folder} has files that forge_min did not write"
         hint = f"move {folder.name}/ away, because generate replaces the whole folder"
-        raise BuildError(message, code="F304", hint=hint)
+        raise BuildError(message, code="F360", hint=hint)
     written = []
     unchanged = []
     for path, data in sorted(contents.items()):
@@ -192,7 +192,7 @@ def _present(folder: Path) -> set[str]:
     """Return the paths below the folder of everything that is not a folder, links included."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         message = f"{folder} is not a folder"
-        raise BuildError(message, code="F304", hint="move it away: generated files are put there")
+        raise BuildError(message, code="F360", hint="move it away: generated files are put there")
     if not folder.exists():
         return set()
     names = list_files(folder, onerror=_raise)
@@ -217,4 +217,4 @@ def _compile(path: str, data: bytes) -> None:
         line = f", line {err.lineno}" if isinstance(err, SyntaxError) and err.lineno else ""
         message = f"the generated {path} is not Python{line}: {err.args[0]}"
         hint = "this is a defect of forge_min: report it with the schema"
-        raise BuildError(message, code="F302", hint=hint) from err
+        raise BuildError(message, code="F001", hint=hint) from err

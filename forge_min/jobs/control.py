@@ -42,13 +42,13 @@ def list_jobs(
     before: only ids below this one.
     limit: 1 to 10,000 jobs.
 
-    Raises Invalid F721 for an unknown state, F725 for a text that no job can have.
+    Raises Invalid F010 for an unknown state, F711 for a text that no job can have.
     """
     _check(queue=queue, kind=kind, tags=tag)
     unknown = sorted(set(states or ()) - set(STATES))
     if unknown:
         message = f"{unknown[0]!r} is not a state of a job; states are {', '.join(STATES)}"
-        raise Invalid([], message, code="F721")
+        raise Invalid([], message, code="F010")
     if ids is not None:
         ids = [id for id in ids if id <= _MOST_ID]
     if before is not None:
@@ -126,7 +126,7 @@ def limit(
     per_key: jobs with the same `limit_key` at once.
     rate: (jobs, seconds): so many jobs may start at once, and as many again during the seconds.
 
-    Raises Invalid F725.
+    Raises Invalid F711.
     """
     number, seconds = rate or (None, None)
     _check(queue=queue)
@@ -207,11 +207,11 @@ def _check(**texts: str | None) -> None:
     for name, text in texts.items():
         if text is not None and not is_valid_text(name, text):
             message = f"{text[:40]!a} is not a valid {name.removesuffix('s')} of a job"
-            raise Invalid([], message, code="F725")
+            raise Invalid([], message, code="F711")
 
 
 def _invalid_limit(value: float) -> Invalid:
-    return Invalid([], f"{str(value)[:40]} is not a valid limit of a queue", code="F725")
+    return Invalid([], f"{str(value)[:40]} is not a valid limit of a queue", code="F711")
 
 
 def moment(text: str | None) -> str:

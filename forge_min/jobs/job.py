@@ -161,13 +161,13 @@ class Job(Generic[A]):
 
     @property
     def change(self) -> Change:
-        """The write that enqueued the job. Raises ForgeError F715 when no hook did."""
+        """The write that enqueued the job. Raises ForgeError F712 when no hook did."""
         try:
             values = {name: self.raw_args[name] for name in Change._fields[:-1]}  # without before
         except KeyError:
             raise ForgeError(
                 f"job {self.id} ({self.kind}) has no change: no hook enqueued it",
-                code="F715",
+                code="F712",
                 hint="read job.args, which holds the inserted arguments",
             ) from None
         return Change(**values, before=self.raw_args.get("before"))

@@ -92,8 +92,8 @@ class WorkerOptions(NamedTuple):
 def kind_of(worker: Any) -> Kind:
     """Return the kind of a worker class or of an instance of one.
 
-    Raises ForgeError F717 if a field of its arguments has a type without a form in JSON, F723 if
-    the worker has no `work` or an invalid option.
+    Raises ForgeError F723 if a field of its arguments has a type without a form in JSON, or if the
+    worker has no `work` or an invalid option.
     """
     if isinstance(worker, type):
         return _kind_of_class(worker)
@@ -113,8 +113,8 @@ def _kind(worker: Any) -> Kind:
         except (TypeError, NameError, RecursionError) as err:
             raise ForgeError(
                 f"the arguments of {kind.name} cannot be read from JSON: {err}",
-                code="F717",
-                hint="help F717 lists the types of a field; define the dataclass in a module",
+                code="F723",
+                hint="help F723 lists the types of a field; define the dataclass in a module",
             ) from None
     return kind
 

@@ -83,8 +83,8 @@ def diff(
 
     Raises BuildError: F330 as desired_sql; F331 for changes that must be written by hand; F332 if
     the files or the schemas fail in an empty database; F334 for risks that are not accepted; F335
-    for a likely rename without a decision; F336 for required columns without a value in existing
-    rows; F337 for decisions that match no change.
+    for a likely rename without a decision, and decisions that match no change; F336 for required
+    columns without a value in existing rows.
     """
     objects = desired_objects(resources)
     decisions = decisions or Decisions()

@@ -112,7 +112,7 @@ class Decisions:
         return [rename.sql() for rename in tables + columns if rename.old and rename.new]
 
     def check(self) -> None:
-        """Raise BuildError F335 for undecided renames, F337 for decisions that match no change."""
+        """Raise BuildError F335 for undecided renames, and decisions that match no change."""
         if self.unclear:
             flags = []
             for rename in self.unclear:
@@ -123,7 +123,7 @@ class Decisions:
         unused = sorted({*self.renames, *self.drops} - self.used)
         if unused:
             hint = "OLD must be in migrations only, NEW in schemas only; reuse needs two migrations"
-            raise BuildError(f"{', '.join(unused)}: no change matches", code="F337", hint=hint)
+            raise BuildError(f"{', '.join(unused)}: no change matches", code="F335", hint=hint)
 
 
 def apply_renames(
@@ -131,7 +131,7 @@ def apply_renames(
 ) -> list[Rename]:
     """Find the renames and apply them in this database. Returns them in order.
 
-    Raises BuildError F335 and F337 as Decisions.check.
+    Raises BuildError F335 as Decisions.check.
     """
     done = []
     for find in (_tables, _columns, _names):

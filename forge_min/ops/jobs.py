@@ -243,7 +243,10 @@ def _overview(stats: Mapping[str, Any]) -> Iterator[str]:
     yield from _queue_table(stats["queues"])
     yield ""
     for worker in stats["workers"]:
-        state = _worker_state(worker)
+        if worker["leader"]:
+            state = "leader"
+        else:
+            state = "" if worker["alive"] else "silent"
         yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {state}".rstrip()
         for run in worker["running"]:
             yield f"    {run['id']}  {run['kind']}  {control.duration(run['seconds'])}"
@@ -257,9 +260,3 @@ def _overview(stats: Mapping[str, Any]) -> Iterator[str]:
     indexes = [f"{name} {i['bytes'] // 1024} KiB" for name, i in storage["indexes"].items()]
     table = f"table {storage['table_bytes'] // 1024} KiB, {storage['dead_rows']} dead rows"
     yield f"{table}; {', '.join(indexes)}"
-
-
-def _worker_state(worker: Mapping[str, Any]) -> str:
-    if worker["leader"]:
-        return "leader"
-    return "" if worker["alive"] else "silent"

@@ -221,7 +221,7 @@ def serve_processes(
     listener, admin_listener: sockets that a parent process has bound.
     channel: the connection to the parent; this process ends with it.
 
-    Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
+    Raises ServerError F500 for a port in use, F508 for a supervisor's socket that cannot be served,
     ConfigError, and Unavailable if the database cannot be reached.
     """
     config = project.config

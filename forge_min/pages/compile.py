@@ -42,7 +42,7 @@ def compile_page(page: PageSource, name: str, load: Load) -> str:
     A file *.txt is plain text: its values are not escaped.
 
     load: returns a file of an include or layout by name, None if it does not exist.
-    Raises BuildError F310 to F318, with a message that begins with "file:line:col".
+    Raises BuildError F310 to F317, with a message that begins with "file:line:col".
     """
     writer = _Writer(plain=page.file.endswith(".txt"))
     names, body = writer.function(assemble(page, load))
@@ -101,7 +101,7 @@ class _Writer:
             else:
                 self._end(token)
         if self._open:
-            fail(self._open[-1].token, "F315", "the section has no <!--$end-->")
+            fail(self._open[-1].token, "F314", "the section has no <!--$end-->")
         self._append_text()
         parameters = "".join(f"{name}: Any, " for name in sorted(self._names))
         if parameters:
@@ -134,7 +134,7 @@ class _Writer:
         root = token.text.partition(".")[0]
         if root not in self._variables():
             if root in self._loops:
-                fail(token, "F318", f'"{root}" is the variable of an earlier loop', "rename one")
+                fail(token, "F314", f'"{root}" is the variable of an earlier loop', "rename one")
             self._names.add(root)
         return token.text
 
@@ -145,7 +145,7 @@ class _Writer:
         path = self._path(token)
         variable = token.variable
         if variable in self._variables() | self._names:
-            fail(token, "F318", f'the loop variable "{variable}" is already in use', "rename it")
+            fail(token, "F314", f'the loop variable "{variable}" is already in use', "rename it")
         self._loops.add(variable)
         head = f"if {token.negate}{path}:"
         if variable:
@@ -177,18 +177,18 @@ class _Writer:
 
     def _end(self, token: Token) -> None:
         if not self._open:
-            fail(token, "F315", f"<!--${token.kind}--> belongs to no section")
+            fail(token, "F314", f"<!--${token.kind}--> belongs to no section")
         section = self._open[-1]
         if section.token.context != token.context:
             message = f"the section of line {section.token.line} ends in another HTML context"
-            fail(token, "F315", message, "begin and end it at one level: text, tag or value")
+            fail(token, "F314", message, "begin and end it at one level: text, tag or value")
         self._append_text()
         if len(self._lines) == section.start:
             self._line("pass")
         self._open.pop()
         if token.kind == "else":
             if section.token.kind != "if":
-                fail(token, "F315", "<!--$else--> is allowed once, in an if")
+                fail(token, "F314", "<!--$else--> is allowed once, in an if")
             self._open_section("else:", token)
 
     def _append_text(self) -> None:

@@ -95,7 +95,7 @@ class ContextParser:
     def parse(self) -> list[Token]:
         """Return the tokens with their `context` and `check`.
 
-        Raises BuildError F310 to F313, F315 and F317 for the first mistake.
+        Raises BuildError F310, F314 and F317 for the first mistake.
         """
         offset = 0
         while offset < len(self._page):
@@ -135,15 +135,15 @@ class ContextParser:
 
     def _attribute(self, tag: str, name: str, start: int, end: int) -> None:
         if name == "http-equiv" and start >= 0:
-            self._fail(start, "F312", "http-equiv acts as a header", "send a header")
+            self._fail(start, "F310", "http-equiv acts as a header", "send a header")
         for at, token in self._put(start, end, start):
             if name in URLS and token.kind != "value":
-                self._fail(at, "F315", "a marker cannot be in a URL", "repeat the attribute")
+                self._fail(at, "F314", "a marker cannot be in a URL", "repeat the attribute")
             if token.raw or (token.kind == "value" and not takes_values(tag, name)):
                 kind = "raw value" if token.raw else "placeholder"
                 message = f'a {kind} cannot be safe in "{name}" of <{tag}>'
                 hint = "put it in an element, or escaped in a data- attribute; or choose a class"
-                self._fail(at, "F312", message, hint)
+                self._fail(at, "F310", message, hint)
             if name in URLS:
                 self._tokens[at] = token._replace(check=self._url(at, start, end))
 
@@ -162,7 +162,7 @@ class ContextParser:
             hint = (
                 "a value begins the URL, before nothing, /name, ? or #; or comes after one of these"
             )
-            self._fail(at, "F313", message, hint)
+            self._fail(at, "F310", message, hint)
         if at > start:
             return ""
         if self._page.startswith("/", at + 1, end):
@@ -191,11 +191,11 @@ class ContextParser:
         end = match.end()
         character = self._page[end : end + 1]
         if match["equals"] and character not in "\"'":
-            self._fail(end, "F311", "an attribute's value needs quotes", 'as in title="${x}"')
+            self._fail(end, "F310", "an attribute's value needs quotes", 'as in title="${x}"')
         if character == _VALUE:
             self._fail(end, "F310", "a placeholder cannot be safe in a tag's names", _ELSEWHERE)
         if character == _MARKER:
-            self._fail(end, "F315", "a marker cannot be here", "in a tag, put a space before it")
+            self._fail(end, "F314", "a marker cannot be here", "in a tag, put a space before it")
         message = "the page ends inside a tag or comment"
         if character:
             message = f"{character!r} cannot be here"

@@ -84,8 +84,7 @@ def fail(
 def tokenize(source: PageSource) -> list[Token]:
     """Return the tokens of one file.
 
-    Raises BuildError F314 for an invalid placeholder, F315 for an invalid marker, F318 for a
-    keyword of Python.
+    Raises BuildError F314 for an invalid placeholder or marker, and a keyword of Python.
     """
     tokens = []
     offset = 0
@@ -119,7 +118,7 @@ def _marker(source: PageSource, match: re.Match[str]) -> Token:
     words = re.fullmatch(_MARKERS.get(kind, "(?!)"), "".join(arguments).strip())
     if words is None or match["unclosed"] is not None:
         hint = f"known, each closed with -->: {_KNOWN}"
-        fail(_at(source, start, kind), "F315", "the marker cannot be understood", hint)
+        fail(_at(source, start, kind), "F314", "the marker cannot be understood", hint)
     return _at(source, start, kind, **words.groupdict(""))
 
 
@@ -130,7 +129,7 @@ def _at(source: PageSource, offset: int, kind: str, **parts: Any) -> Token:
     if kind in ("value", "for", "if"):
         for word in (token.variable, *token.text.split(".")):
             if keyword.iskeyword(word):
-                fail(token, "F318", f'"{word}" is a keyword of Python', "choose another name")
+                fail(token, "F314", f'"{word}" is a keyword of Python', "choose another name")
     return token
 
 
@@ -187,7 +186,7 @@ def _with_inner(tokens: Iterable[Token]) -> Iterator[tuple[Token, list[Token]]]:
         while depth:
             following = next(remaining, None)
             if following is None:
-                fail(token, "F315", "the block has no <!--$end-->")
+                fail(token, "F314", "the block has no <!--$end-->")
             depth += DEPTH.get(following.kind, 0)
             inner.append(following)
         yield token, inner[:-1]

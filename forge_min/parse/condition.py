@@ -83,14 +83,10 @@ def check_condition(text: str, columns: Mapping[str, ColumnIR], *, of_index: boo
     if len(audiences) > 1:
         raise ConditionError(problem("condition_leak"))
     if of_index:
-        _refuse_arithmetic(condition)
-
-
-def _refuse_arithmetic(condition: ast.expr) -> None:
-    for node in ast.walk(condition):
-        match node:
-            case ast.BinOp() | ast.UnaryOp(ast.USub(), ast.Name()):
-                raise ConditionError(problem("index_arithmetic"), node)
+        for node in ast.walk(condition):
+            match node:
+                case ast.BinOp() | ast.UnaryOp(ast.USub(), ast.Name()):
+                    raise ConditionError(problem("index_arithmetic"), node)
 
 
 class _Types:

@@ -144,21 +144,20 @@ def field_problem(name: str, suffix: str = "", free: str = "") -> SchemaProblem 
     return word_problem(column, "the column" if suffix else "the name")
 
 
-def class_problem(name: str, code: str, what: str) -> SchemaProblem | None:
+def class_problem(name: str, what: str) -> SchemaProblem | None:
     """Return the problem of a name for a class in generated code, None if it is valid.
 
-    code: the error code.
     what: the thing that it names, for the message.
     """
     is_taken = keyword.iskeyword(name) or name == "WORKERS"
     if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not is_taken:
         return None
-    return problem("not_class", code=code, what=what, name=quote(name), most=MAX_NAME)
+    return problem("not_class", what=what, name=quote(name), most=MAX_NAME)
 
 
 def resource_problem(name: str) -> SchemaProblem | None:
     """Return the problem of a resource's name, None if it is valid."""
-    invalid = class_problem(name, "F112", "the resource name")
+    invalid = class_problem(name, "the resource name")
     if invalid:
         return invalid
     folder = snake(name)
@@ -167,12 +166,11 @@ def resource_problem(name: str) -> SchemaProblem | None:
     return None
 
 
-def label_problem(name: str, code: str, what: str) -> SchemaProblem | None:
+def label_problem(name: str, what: str) -> SchemaProblem | None:
     """Return the problem of the name of a queue or role, None if it is valid.
 
-    code: the error code.
     what: the thing that it names, for the message.
     """
     if _LABEL.fullmatch(name) and len(name) <= MAX_NAME:
         return None
-    return problem("not_label", code=code, what=what, name=quote(name))
+    return problem("not_label", what=what, name=quote(name))

@@ -111,8 +111,7 @@ def _check_parts(source: Source, parts: list[Node]) -> None:
         for name in _claimed_names(part.value):
             first = parts_by_name.setdefault(name, part)
             if first is not part:
-                code = "F124" if name[0] == '"' else "F142"
-                twice = problem("twice", code=code, name=name, line=first.span.line)
+                twice = problem("twice", name=name, line=first.span.line)
                 source.report(part.span_of("name"), twice)
                 break
     keys = [part for part in parts if getattr(part.value, "primary_key", False)]

@@ -62,9 +62,9 @@ def problems(value: object) -> Problems:
                 invalid = problem("report_operation", name=quote(name))
             yield "name", invalid
         case schema.JobRef(kind, queue):
-            yield "kind", names.class_problem(kind, "F131", "the job kind")
-            yield "queue", names.label_problem(queue, "F132", "the queue name")
-            yield from _out_of_range(value, _JOB_LIMITS, "F132")
+            yield "kind", names.class_problem(kind, "the job kind")
+            yield "queue", names.label_problem(queue, "the queue name")
+            yield from _out_of_range(value, _JOB_LIMITS)
         case schema.ResourceSchema(name, plural=plural):
             invalid = names.resource_problem(name)
             yield "name", invalid
@@ -170,17 +170,17 @@ def _roles(option: str, roles: Sequence[str] | None) -> SchemaProblem | None:
     if roles is not None and not roles:
         return problem("no_role", option=option)
     for role in roles or ():
-        invalid = names.label_problem(role, "F149", "the role")
+        invalid = names.label_problem(role, "the role")
         if invalid:
             return invalid
     return None
 
 
-def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]], code: str) -> Problems:
+def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]]) -> Problems:
     for name, (low, high) in limits.items():
         number = getattr(part, name)
         if number is not None and not low <= number <= high:
-            yield name, problem("out_of_range", code=code, option=name, low=low, high=high)
+            yield name, problem("out_of_range", option=name, low=low, high=high)
 
 
 def _field(field: schema.Field) -> Problems:
@@ -212,7 +212,7 @@ def _field(field: schema.Field) -> Problems:
 def _limits(field: schema.Field) -> Problems:
     about = TYPES[field.type]
     relative = about.get("relative", "(?!)")  # by default, a pattern that matches nothing
-    yield from _out_of_range(field, about.get("limits", {}), "F127")
+    yield from _out_of_range(field, about.get("limits", {}))
     for option in ("min", "max"):
         limit = getattr(field, option)
         is_value = isinstance(limit, str) and not re.fullmatch(relative, limit, re.ASCII)

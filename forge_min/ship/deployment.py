@@ -72,7 +72,7 @@ def deploy(
 
     Raises BuildError F360 if a file was edited, without writing anything; F361 if `check` finds a
     missing or different file; F362 for an unusable vendor folder; F363 if a probe needs a setting
-    that forge.toml turns off; F371 for a wheel that the folder's lock does not name; F345 if a file
+    that forge.toml turns off; F371 for a wheel that the folder's lock does not name; F002 if a file
     cannot be written; the errors of `wheel_for`.
     """
     base = base or ("alpine" if is_musl() else "debian")

@@ -56,7 +56,7 @@ def write_evidence(
 
     root: the project, which is built again without a network; None if it is not available.
     tests: a JUnit report, or None.
-    Raises BuildError F345 if a file cannot be written, F380 if the report cannot be read.
+    Raises BuildError F002 if a file cannot be written, F380 if the report cannot be read.
     """
     proofs = _proofs(verified, root, tests)
     report = {

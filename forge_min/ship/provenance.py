@@ -104,7 +104,7 @@ def version(root: Path) -> str:
 def source_date(root: Path) -> str:
     """Return the date of the sources in ISO 8601 and UTC, independent of the clock.
 
-    It is SOURCE_DATE_EPOCH, else the date of the commit, else "unknown". Raises BuildError F347,
+    It is SOURCE_DATE_EPOCH, else the date of the commit, else "unknown". Raises BuildError F200,
     and F353 as `commit`.
     """
     seconds = os.environ.get("SOURCE_DATE_EPOCH") or _git(root, "log", "-1", "--format=%ct")

@@ -48,7 +48,7 @@ def verify(path: Path, *, key: Path | None = None) -> VerifyResult:
 
     key: a public key of OpenSSH or minisign; PATH.sig or PATH.minisig must be its signature.
         Without a key, SHA256SUMS must be beside the artifact.
-    Raises BuildError F380 for a difference, F349 if it is not an artifact.
+    Raises BuildError F380 for a difference, and if it is not an artifact.
     """
     listed = path / INFO if path.is_dir() else path
     if not listed.is_file():  # first, because another folder may be large
@@ -166,7 +166,7 @@ def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
 def compare(path: Path, members: Mapping[str, bytes]) -> None:
     """Raise BuildError F381 unless a build with these members gives the artifact at `path`.
 
-    The message names the differences. Raises BuildError F349 if the artifact is missing.
+    The message names the differences. Raises BuildError F380 if the artifact is missing.
     """
     present = read_members(path)
     if present != members:

@@ -3,7 +3,7 @@
 A database takes milliseconds. No tool needs a running server of the application.
 """
 
-from .._compat import renamed
+from ..lazy import lazy_exports
 from .client import Client, ClientResponse, running_app
 from .database import TestDatabase, fast_server, fresh_database
 from .factory import Factory
@@ -24,6 +24,4 @@ __all__ = [
     "read_events", "running_app", "travel",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    return globals()[renamed(__name__, name)]
+__getattr__ = lazy_exports(__name__, {})

@@ -54,8 +54,8 @@ def drain_jobs(
 
     Returns the runs in the order in which they ended.
 
-    Raises JobsFailed F414 when the time is over. Raises JobsFailed F415, unless `failures` is true,
-    for a job that raised, was discarded, or has a kind without a worker.
+    Raises JobsFailed F415 when the time is over and, unless `failures` is true, for a job that
+    raised, was discarded, or has a kind without a worker.
     """
     registry: Registry = getattr(site, "registry", site)
     kinds = registry.kinds()
@@ -185,7 +185,7 @@ def _insert_periodic(conn: Connection, schedules: Sequence[jobs.Periodic]) -> No
 
 def _check_deadline(deadline: float, queues: Sequence[str]) -> None:
     if time.monotonic() > deadline:
-        raise JobsFailed(f"jobs in {', '.join(queues)} took too long", code="F414")
+        raise JobsFailed(f"jobs in {', '.join(queues)} took too long", code="F415")
 
 
 def event_position(conn: psycopg.Connection[Any]) -> str:

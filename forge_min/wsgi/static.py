@@ -236,5 +236,5 @@ def _errors_translated() -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, RuntimeError) as err:
         if isinstance(err, OSError) and err.errno in _EXHAUSTED:
-            raise Unavailable(f"a file cannot be read now: {err}") from err
+            raise Unavailable(f"a file cannot be read now: {err}", code="F002") from err
         raise _not_found() from err  # for example a loop of links, a long name, a deleted file

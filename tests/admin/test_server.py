@@ -147,7 +147,7 @@ def test_a_taken_port_is_a_coded_error() -> None:
     try:
         with pytest.raises(ServerError) as caught:
             new_server(port=first.port)
-        assert caught.value.code == "F503"
+        assert caught.value.code == "F500"
         assert str(first.port) in caught.value.message
     finally:
         first.stop()
@@ -177,7 +177,7 @@ def test_the_manual_is_served_if_it_is_there(
     status, headers, _ = get("/docs")
     assert (status, headers["Location"]) == (303, "/docs/index.html")
     assert get("/docs/index.html")[0] == 200
-    assert b'id="f503"' in get("/docs/reference/errors.html")[2]
+    assert b'id="f500"' in get("/docs/reference/errors.html")[2]
     monkeypatch.setattr(server, "manual", lambda: None)
     status, _, body = serve()("/docs")
     assert status == 404 and b"--with-manual" in body

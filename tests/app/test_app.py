@@ -176,7 +176,7 @@ def test_routes_pages_verbs_middleware_hooks_and_dependencies_work(shop: Project
         ('@app.verb("items"', '@app.verb("wings"', "wings"),
         ('"GET", "/count"', '"GET", "/events"', "error[F505]"),
         ("app = App()", "app = 7\n\nclass _A(App): pass\n\nother = App()", "error"),
-        ("WORKERS = [ItemCreated]", "WORKERS = []", "error[F702]"),
+        ("WORKERS = [ItemCreated]", "WORKERS = []", "error[F716]"),
     ],
 )
 @pytest.mark.thorough

@@ -234,4 +234,4 @@ def test_a_folder_that_cannot_be_written_is_an_error(site: Runtime, tmp_path: Pa
     (tmp_path / "taken").write_text("")
     with pytest.raises(ForgeError, match="cannot write .*taken") as caught:
         load_project().manual().write(tmp_path / "taken")
-    assert caught.value.code == "F612"
+    assert caught.value.code == "F002"

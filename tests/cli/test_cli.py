@@ -102,7 +102,8 @@ def test_every_code_of_the_package_has_a_row_and_every_row_is_used() -> None:
     used = set()
     for path in PACKAGE.rglob("*"):
         if path.suffix in (".py", ".pyx", ".tmpl", ".toml") and path.name != "codes.toml":
-            used |= set(re.findall(r"\b([FD]\d{3})\b", path.read_text("utf-8")))
+            source = re.sub("noqa: .*", "", path.read_text("utf-8"))  # codes of ruff
+            used |= set(re.findall(r"\b([FD]\d{3})\b", source))
     assert used - codes.keys() == set()
     assert codes.keys() - used == set()
     for code, row in codes.items():

@@ -456,6 +456,7 @@ def test_a_new_project_passes_what_its_own_ci_asks(project: Path) -> None:
         assert (project / name).is_file(), name
     assert "run: sh ci.sh" in (project / ".github/workflows/ci.yml").read_text()
     environ = environment(PYTHON=sys.executable, PYTEST_ADDOPTS="-p no:cacheprovider")
+    environ["PYTEST_DEBUG_TEMPROOT"] = str(project.parent)  # pytest removes the oldest folders
     ci = subprocess.run(["sh", "ci.sh"], cwd=project, env=environ, capture_output=True, text=True)
     assert ci.returncode == 0, ci.stdout + ci.stderr
     assert "2 passed" in ci.stdout and (project / "dist" / "shop.pyz").is_file()

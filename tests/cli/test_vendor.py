@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_what_was_there_and_no_code_of_others_was_loaded(proj
         check=False,
     )
     code, *loaded = done.stdout.split()
-    assert code == "1" and "error[F345]" in done.stderr
+    assert code == "1" and "error[F002]" in done.stderr
     assert not {"psycopg", "psycopg_binary", "opentelemetry", "app", "gen"} & set(loaded)
     assert (project / "vendor" / "requirements.lock").read_text() == "old"
     assert sorted(path.name for path in project.glob("*vendor*")) == ["vendor"]

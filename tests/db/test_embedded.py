@@ -167,7 +167,7 @@ def test_a_port_in_use_is_an_error_that_names_it(own):
         server = EmbeddedServer(own.data, port=port, settings=QUICK)
         with pytest.raises(Unavailable) as caught:
             server.start()
-        assert caught.value.code == "F425" and str(port) in caught.value.message
+        assert caught.value.code == "F423" and str(port) in caught.value.message
     server.start()
     assert server.port == port
     server.stop()

@@ -344,7 +344,7 @@ def test_it_runs_in_development_only(new_project: Path, env: str) -> None:
 @pytest.mark.thorough
 def test_an_address_in_use_is_one_error(dev: Dev) -> None:
     done = command("dev", cwd=dev.root, **dev.environ, FORGE_SERVER_PORT=str(dev.port))
-    assert done.returncode == 1 and done.stderr.startswith("error[F503]: "), done.stderr
+    assert done.returncode == 1 and done.stderr.startswith("error[F500]: "), done.stderr
     assert "Traceback" not in done.stderr
 
 

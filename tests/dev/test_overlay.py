@@ -159,9 +159,9 @@ def test_without_a_site_the_answer_is_503_for_everybody(
 
 
 def test_errors_of_ours_are_said_by_code_and_hint_and_all_of_a_group(tmp_path: Path) -> None:
-    group = ErrorGroup("two", [BuildError("a", code="F312", hint="b"), BuildError("c")])
+    group = ErrorGroup("two", [BuildError("a", code="F310", hint="b"), BuildError("c")])
     one, two = problems_of(group, tmp_path)
-    assert (one.title, one.text) == ("error[F312]: a", "hint: b")
+    assert (one.title, one.text) == ("error[F310]: a", "hint: b")
     assert (two.title, two.text) == ("error[F300]: c", "")
 
 

@@ -17,7 +17,7 @@ def test_caps_are_exact_and_named(core: ModuleType) -> None:
     limiter.acquire("ann")
     with pytest.raises(errors.TooManyConnectionsForUser) as caught:
         limiter.acquire("ann")
-    assert caught.value.code == "F502"
+    assert caught.value.code == "F501"
     limiter.acquire("bob")
     with pytest.raises(errors.TooManyConnections) as caught_total:
         limiter.acquire("cid")

@@ -76,7 +76,7 @@ def test_every_command_that_reads_schemas_gives_their_mistakes_as_json(
     write(root, "thing", SCHEMA.replace("Greet", "greet"))
     assert main(["build", "--json", "--project", str(root)]) == 1
     (found,) = json.loads(capsys.readouterr().out)["diagnostics"]
-    assert found["code"] == "F131"
+    assert found["code"] == "F112"
 
 
 def states(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> Non
         scaffold(tmp_path, {"a.py": "\ud800"})
     with limited(4), pytest.raises(BuildError) as caught:
         scaffold(tmp_path, {"a.py": "longer"})
-    assert caught.value.code == "F301"
+    assert caught.value.code == "F002"
     assert os.listdir(tmp_path) == []
 
 
@@ -77,4 +77,4 @@ def test_a_file_in_the_place_of_a_folder_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "r").write_text("x")
     with pytest.raises(BuildError) as caught:
         scaffold(tmp_path, {"r/jobs.py": ""})
-    assert caught.value.code == "F301"
+    assert caught.value.code == "F002"

@@ -152,6 +152,19 @@ def test_a_year_of_missed_runs_is_not_walked_through_for_the_last(schedule: Any)
             assert runs[-1] <= now and schedule.after(runs[-1]) == then
 
 
+def test_a_run_is_late_by_elapsed_time_also_when_the_clocks_of_the_session_change() -> None:
+    every_20_seconds = Periodic("p", Interval(20), "k", missed="skip")
+    for now in (
+        datetime(2026, 3, 29, 1, 0, 30, tzinfo=UTC),  # clocks are put forward at 1:00
+        datetime(2026, 10, 25, 1, 0, 30, tzinfo=UTC),  # and back
+    ):
+        local = now.astimezone(ZoneInfo("Europe/Vienna"))
+        runs, _ = every_20_seconds.runs(now - timedelta(seconds=40), local)
+        assert runs == [now - timedelta(seconds=10)]
+        runs, _ = every_20_seconds.runs(now - timedelta(minutes=30), local)
+        assert runs == [now - timedelta(seconds=10)]
+
+
 def test_a_run_that_is_rarer_than_daily_is_found_when_it_was_missed() -> None:
     monthly = Periodic("p", Cron("0 6 1 * *"), "k")
     now = datetime(2026, 11, 26, tzinfo=UTC)

@@ -145,7 +145,7 @@ def test_a_type_that_json_has_no_word_for_is_an_error_of_the_class() -> None:
 
     with pytest.raises(ForgeError) as caught:
         kind_of(Work)
-    assert caught.value.code == "F717"
+    assert caught.value.code == "F723"
 
 
 def test_an_insert_takes_the_classes_word_unless_it_says_otherwise() -> None:

@@ -333,7 +333,7 @@ def test_schedules_are_checked_before_anything_starts() -> None:
     kinds = Catalogue({"a": Kind("a")})
     jobs.check_periodic([Periodic("p", Interval(1), "a")], kinds)
     wrong: list[tuple[list[Periodic], str]] = [
-        ([Periodic("p", Interval(1), "a"), Periodic("p", Interval(2), "a")], "F720"),
+        ([Periodic("p", Interval(1), "a"), Periodic("p", Interval(2), "a")], "F718"),
         ([Periodic("p", Interval(1), "b")], "F716"),
         ([Periodic("p", Interval(1), "a", [1])], "F711"),
     ]

@@ -75,7 +75,7 @@ def test_a_hooks_job_tells_of_its_change_and_another_has_none(shop: Any) -> None
     shop.worker({"a": work}, queues={"default": 1})
     shop.settle()
     bare = Change("Flight", "1", "update", 2)
-    assert seen == [bare, bare._replace(before={"gate": None}), "F715", "F715"]
+    assert seen == [bare, bare._replace(before={"gate": None}), "F712", "F712"]
 
 
 def test_priority_comes_before_age(shop: Any) -> None:

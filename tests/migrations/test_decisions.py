@@ -149,7 +149,7 @@ def test_what_is_said_to_be_gone_is_dropped_only_with_the_flag(things, schema):
 def test_decisions_about_nothing_are_named(things, schema):
     same = schema.define("Thing", schema.field("old", max_len=9), schema.field("n", "int"))
     err = things.refused(same, rename=["things.odl=new"], drop=["thing"])
-    assert err.code == "F337" and "thing, things.odl=new" in err.message
+    assert err.code == "F335" and "thing, things.odl=new" in err.message
 
 
 def test_every_risk_is_listed_at_once(world, schema):

@@ -51,7 +51,7 @@ def test_a_port_in_use(site: Any, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = site.run("serve", **{variable: port})
-    refused(done, "error[F503]", port, "hint:")
+    refused(done, "error[F500]", port, "hint:")
 
 
 def test_every_bad_value_is_reported_at_once(homeless: Any) -> None:

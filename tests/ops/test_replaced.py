@@ -157,10 +157,10 @@ def commands_of(section: str, *, port: int = 0, admin: int = 0) -> str:
 def test_the_manuals_upgrades_without_systemd_work(
     installed: Site, next_release: Path, section: str
 ) -> None:
-    """On one machine: a second process on the port of the first ends with F503."""
+    """On one machine: a second process on the port of the first ends with F500."""
     old = installed.serve()
     refused = installed.run("serve")
-    assert refused.returncode == 1 and "error[F503]" in refused.stderr
+    assert refused.returncode == 1 and "error[F500]" in refused.stderr
     folder = installed.folder
     shutil.copy(next_release, folder / "new.pyz")
     (folder / "shop.pid").write_text(str(old.popen.pid))

@@ -200,7 +200,7 @@ def test_a_port_in_use_is_told_once_and_ends_all(site: Any, variable: str) -> No
         port = str(taken.getsockname()[1])
         done = site.run("serve", "--processes", "2", **{variable: port})
     assert done.returncode == 1
-    assert done.stderr.count("error[F503]") == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("error[F500]") == 1 and "Traceback" not in done.stderr
 
 
 @pytest.mark.thorough

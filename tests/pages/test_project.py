@@ -70,7 +70,7 @@ def test_the_mistakes_of_all_pages_are_reported_together(tmp_path: Path) -> None
         compile_pages(tmp_path)
     assert sorted(error.code for error in caught.value.errors) == [
         "F310",
-        "F311",
+        "F310",
         "F319",
         "F319",
         "F319",

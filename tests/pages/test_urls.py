@@ -76,7 +76,7 @@ def test_whatever_compiles_goes_where_it_went_without_the_values(url: str, x: st
     try:
         render = page(f'<a href="{url}">x</a>')
     except BuildError as err:
-        assert err.code == "F313"
+        assert err.code == "F310"
         return
     (seen,) = hrefs(render(x=x, y=y))
     (plain,) = hrefs(render(x="x", y="x"))

@@ -34,7 +34,7 @@ def test_a_text_is_a_condition_or_one_mistake(text: str) -> None:
     try:
         check_condition(text, COLUMNS)
     except ConditionError as err:
-        assert err.problem.code in ("F153", "F154", "F155")
+        assert err.problem.code in ("F153", "F154")
         return
     assert evaluate(text, dict.fromkeys(TYPES)) in (True, False, None)
     sql = condition_sql(text, COLUMNS)

@@ -72,7 +72,7 @@ def test_words_of_python_may_name_fields_and_resources() -> None:
     (found,) = parse(class_=text).resources
     assert (found.folder, found.table, found.path) == ("class_", "classes", "classes")
     assert found.relations[0].name == "class"
-    assert codes(parse(**{"class": text})) == ["F113"]
+    assert codes(parse(**{"class": text})) == ["F112"]
 
 
 def test_a_primary_key_takes_the_place_of_id() -> None:
@@ -81,7 +81,7 @@ def test_a_primary_key_takes_the_place_of_id() -> None:
     assert [column.column for column in found.columns] == ["code", "x", "version"]
     assert found.key.required and found.key.unique and found.key.immutable
     assert resource("schema.bigint('id', primary_key=True)").key.type == "bigint"
-    assert codes(parse_parts("schema.int('id')", "schema.uuid('x', primary_key=True)")) == ["F121"]
+    assert codes(parse_parts("schema.int('id')", "schema.uuid('x', primary_key=True)")) == ["F120"]
 
 
 def test_relations_are_named_after_their_targets() -> None:
@@ -130,7 +130,7 @@ def test_the_schema_language_is_found_under_the_name_that_its_import_gives_it() 
 
 def test_no_table_has_a_name_that_postgresql_finds_in_its_own_catalog_first() -> None:
     text = IMPORT + "x = schema.define('Thing', schema.int('pg_rating'), plural={!r})"
-    assert codes(parse(thing=text.format("pg_class"))) == ["F121"]
+    assert codes(parse(thing=text.format("pg_class"))) == ["F120"]
     assert codes(parse(thing=text.format("ratings"))) == []
-    assert codes(parse_parts("schema.many_to_many('Thing', table='pg_class')")) == ["F121"]
-    assert codes(parse(pg_class=IMPORT + "x = schema.define('PgClass')")) == ["F121"]
+    assert codes(parse_parts("schema.many_to_many('Thing', table='pg_class')")) == ["F120"]
+    assert codes(parse(pg_class=IMPORT + "x = schema.define('PgClass')")) == ["F120"]

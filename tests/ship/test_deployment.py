@@ -416,6 +416,6 @@ def test_a_place_that_cannot_be_written_is_one_error(project: Path) -> None:
     (project / "Dockerfile").mkdir()
     with pytest.raises(BuildError) as caught:
         deploy(project)
-    assert caught.value.code == "F345"
+    assert caught.value.code == "F002"
     assert caught.value.hint == "the previous file is unchanged"
     assert (project / "Dockerfile").is_dir()

@@ -77,7 +77,7 @@ def test_where_nothing_can_be_written_the_old_artifact_stays_and_nothing_half(
     paths = {"PLACE": str(tmp_path / "place"), "OLD": str(built.path), "PROJECT": str(project)}
     done = run(script, **paths)
     assert done.stdout.split() == ["failed", "1", "x.pyz"], done.stderr
-    assert "error[F345]" in done.stderr and why in done.stderr
+    assert "error[F002]" in done.stderr and why in done.stderr
 
 
 NEW = """
@@ -100,7 +100,7 @@ def test_on_a_full_disk_nothing_of_a_new_project_is_left_and_the_next_try_works(
     done = run(NEW, PLACE=str(tmp_path), SIZE=size, BEFORE=before)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["failed", "1", *(left or ".:").split()]
-    assert done.stderr.startswith("error[F301]: ") and "No space left" in done.stderr
+    assert done.stderr.startswith("error[F002]: ") and "No space left" in done.stderr
 
 
 MIGRATION = """

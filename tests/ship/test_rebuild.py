@@ -187,7 +187,7 @@ def test_a_file_that_no_build_made_is_left_alone(project: Path) -> None:
     before = (project / "app.py").read_bytes()
     with pytest.raises(BuildError, match="was not made by this command") as caught:
         build(project, output=project / "app.py")
-    assert caught.value.code == "F345"
+    assert caught.value.code == "F002"
     assert (project / "app.py").read_bytes() == before
     with pytest.raises(BuildError, match="was not made by this command"):
         build(project, output=project, format="dir")
@@ -222,7 +222,7 @@ def test_verify_without_an_artifact_says_so(again: Path) -> None:
     (again / "dist" / "departures.pyz").unlink()
     with pytest.raises(BuildError) as caught:
         build(again, verify=True)
-    assert caught.value.code == "F349"
+    assert caught.value.code == "F380"
 
 
 STARTS = """

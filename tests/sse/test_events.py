@@ -137,7 +137,7 @@ def test_caps_are_answered_before_anything_is_subscribed(site: Site) -> None:
         read_until(site.ask("/events?topic=flights"), b"retry: ")
     refused = read_until(site.ask("/events?topic=flights"), b"}")
     assert b" 429 " in refused and b"application/problem+json" in refused
-    assert b"retry-after: " in refused.lower() and b'"F502"' in refused
+    assert b"retry-after: " in refused.lower() and b'"F501"' in refused
     site.user = "bob"
     for _ in range(2):
         read_until(site.ask("/events?topic=flights"), b"retry: ")

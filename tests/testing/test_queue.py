@@ -130,7 +130,7 @@ def test_jobs_without_end_are_an_error_after_the_timeout(queue: Queue) -> None:
     queue.insert("again")
     with pytest.raises(JobsFailed) as caught:
         drain_jobs(queue, timeout=0.3)
-    assert caught.value.code == "F414" and "default" in caught.value.message
+    assert caught.value.code == "F415" and "default" in caught.value.message
 
 
 def test_a_job_that_blocks_until_the_time_is_over_is_not_taken_for_done(queue: Queue) -> None:
@@ -142,7 +142,7 @@ def test_a_job_that_blocks_until_the_time_is_over_is_not_taken_for_done(queue: Q
             drain_jobs(queue, timeout=0.2)
     finally:
         release.set()
-    assert caught.value.code == "F414"
+    assert caught.value.code == "F415"
 
 
 def block(release: threading.Event) -> None:

@@ -343,20 +343,20 @@ def test_a_port_in_use_is_an_error_with_a_hint(serve):
     server = serve(echo)
     with pytest.raises(ServerError, match=f"127.0.0.1:{server.server_port} is in use") as caught:
         Server(("127.0.0.1", server.server_port))
-    assert caught.value.code == "F503"
+    assert caught.value.code == "F500"
     assert "FORGE_SERVER_PORT" in caught.value.hint
 
 
 def test_an_address_of_another_machine_is_an_error(serve):
     with pytest.raises(ServerError) as caught:
         Server(("192.0.2.1", 0))
-    assert caught.value.code == "F504"
+    assert caught.value.code == "F500"
 
 
 def test_a_host_without_an_address_is_an_error():
     with pytest.raises(ServerError) as caught:
         Server(("no such host", 0))
-    assert caught.value.code == "F504"
+    assert caught.value.code == "F500"
 
 
 def asked(path):
@@ -377,7 +377,7 @@ def test_a_unix_socket_is_served_and_removed(tmp_path):
     server.start()
     with pytest.raises(ServerError) as caught:
         Server(("", 0), echo, unix_socket=path)
-    assert caught.value.code == "F503"
+    assert caught.value.code == "F500"
     assert "(FORGE_SERVER_UNIX_SOCKET)" in caught.value.hint
     assert asked(path).startswith(b"HTTP/1.1 200 OK")
     server.stop()

@@ -93,8 +93,8 @@ class EmbeddedServer:
         """Start the server and return when both roles can connect. Idempotent.
 
         Raises Unavailable: F420 PostgreSQL is not installed, F421 it cannot run as root here, F422
-        it did not start or cannot write the folder, F423 another server runs on the folder, F424
-        the file with the passwords is missing, F425 the port is in use.
+        it did not start or cannot write the folder, F423 another server runs on the folder, or
+        the port is in use, F424 the file with the passwords is missing.
         """
         if self.running:
             return
@@ -209,14 +209,14 @@ def _lock(data: Path) -> int:
 
 
 def _port(port: int) -> int:
-    """Return the port if it is free, or any free one for 0. Raises Unavailable F425."""
+    """Return the port if it is free, or any free one for 0. Raises Unavailable F423."""
     try:
         with socket.create_server(("127.0.0.1", port)) as probe:
             return int(probe.getsockname()[1])
     except OSError as err:
         raise Unavailable(
             f"PostgreSQL cannot listen on port {port}: {os.strerror(err.errno or 0)}",
-            code="F425",
+            code="F423",
             hint="stop the other program, or use port 0 for any free port",
         ) from None
 

@@ -31,9 +31,10 @@ def check_jobs(site: Site, declared: Declarations, conn: db.Connection) -> Itera
     for queue in health["queues"]:
         if queue["paused_at"]:
             paused[queue["name"]] = control.moment(queue["paused_at"])
-    unworked = _unworked(health, unknown, kinds)
     yield from any_or_ok("D701", _unknown(unknown), "every kind that waits is known")
-    yield from any_or_ok("D702", unworked, "every waiting job has a worker")
+    yield from any_or_ok(
+        "D702", _unworked(health, unknown, kinds), "every waiting job has a worker"
+    )
     yield from any_or_ok("D703", _paused(paused), "none")
     yield from any_or_ok("D704", _backlog(health, paused), _depth(health))
     discarded = ", ".join(f"{row['count']} of {row['kind']}" for row in health["discarded"])
@@ -43,8 +44,7 @@ def check_jobs(site: Site, declared: Declarations, conn: db.Connection) -> Itera
     if declared.queues is None:
         yield new_finding("D708", "skipped", "the project's code does not load")
     else:
-        unserved = _unserved(declared.queues, served)
-        yield from any_or_ok("D708", unserved, "every queue has a worker")
+        yield from any_or_ok("D708", _unserved(declared.queues, served), "every queue has a worker")
 
 
 def _check_stuck(health: control.Row) -> Iterator[Finding]:

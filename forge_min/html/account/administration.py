@@ -379,13 +379,13 @@ def _id(request: Request) -> UUID:
 
 
 def _tenant(slug: str, admin: Administrator) -> Tenant | None:
-    """Return the tenant of a form, None for all tenants. Raises NotFound F634."""
+    """Return the tenant of a form, None for all tenants. Raises NotFound F633."""
     if not slug:
         return None
     for tenant, _ in admin.tenants():
         if tenant.slug == slug:
             return tenant
-    raise NotFound(text("this tenant does not exist"), code="F634")
+    raise NotFound(text("this tenant does not exist"), code="F633")
 
 
 def _option(tenant: Tenant, chosen: str = "") -> Item:

@@ -71,22 +71,23 @@ class Periodic:
             runs.append(due)
             due = self.schedule.after(due)
         if self.missed == "skip":
-            earliest = now - timedelta(seconds=LATE)
-            runs = [run for run in runs if run >= earliest]
+            # `now` may have another zone. Its difference to a time in UTC is exact, unlike the
+            # difference of two times in a zone with changes of its clocks.
+            runs = [run for run in runs if now - run <= timedelta(seconds=LATE)]
         return runs, due
 
 
 def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:
     """Check periodic jobs.
 
-    Raises ForgeError F720 for a repeated name, F716 for a kind without a worker, and Invalid F711
+    Raises ForgeError F718 for a repeated name, F716 for a kind without a worker, and Invalid F711
     for arguments that are not valid for the kind.
     """
     strict = Catalogue(catalogue.kinds, strict=True)
     names = set[str]()
     for entry in periodic:
         if entry.name in names:
-            raise ForgeError(f"two periodic jobs have the name {entry.name!r}", code="F720")
+            raise ForgeError(f"two periodic jobs have the name {entry.name!r}", code="F718")
         names.add(entry.name)
         job = NewJob(entry.kind, entry.args, **entry.options)
         check_job(job, strict)

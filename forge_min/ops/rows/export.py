@@ -31,7 +31,7 @@ def export_rows(project: Project, args: Namespace) -> int:
     output: the file, default: stdout.
     format: "jsonl" or "csv"; "" is the format that the file's name ends with, else "jsonl".
 
-    Raises as `open_actions`, BadRequest for a wrong query, and ForgeError F612 if the file cannot
+    Raises as `open_actions`, BadRequest for a wrong query, and ForgeError F002 if the file cannot
     be written.
     """
     started = time.monotonic()
@@ -135,7 +135,7 @@ def _writing(output: Path | None) -> Iterator[IO[str]]:
     except OSError as err:
         if output is None:
             raise
-        raise ForgeError(f"cannot write {output}: {err.strerror}", code="F612") from err
+        raise ForgeError(f"cannot write {output}: {err.strerror}", code="F002") from err
 
 
 def _write(stream: IO[str], items: Items, types: Mapping[str, str] | None) -> int:

@@ -70,7 +70,7 @@ def import_file(project: Project, args: Namespace) -> int:
 def operator(project: Project, args: Namespace, system: bool) -> Identity:
     """Return the identity of the command: the operator, with the tenant and roles of the options.
 
-    tenant: a slug, or an id, which is not checked. Raises NotFound F634 for an unknown slug.
+    tenant: a slug, or an id, which is not checked. Raises NotFound F633 for an unknown slug.
     """
     tenant = args.tenant and accounts.as_id(args.tenant)
     if args.tenant and not tenant:
@@ -235,7 +235,7 @@ class FileImport:
 
     def _report(self, message: str, line: str = "", hint: str = "") -> None:
         if not self._quiet:
-            error = ForgeError(f"{self._file}{line}: {message}", code="F611", hint=hint)
+            error = ForgeError(f"{self._file}{line}: {message}", code="F610", hint=hint)
             console.print_error(error, sys.stderr)
 
 

@@ -24,7 +24,7 @@ SHEBANG = b"#!/usr/bin/env python3\n"
 
 
 def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
-    """Replace `path` by an executable zip. Raises BuildError F345, and F343 as `zip_bytes`."""
+    """Replace `path` by an executable zip. Raises BuildError F002, and F343 as `zip_bytes`."""
 
     def fill(temp: Path) -> None:
         temp.write_bytes(zip_bytes(members, SHEBANG))
@@ -63,7 +63,7 @@ def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
 def write_folder(members: Mapping[str, bytes], path: Path) -> None:
     """Replace the folder `path` by these members, without the check of `check_folder`.
 
-    Raises BuildError F345, and F343 for a name outside the folder.
+    Raises BuildError F002, and F343 for a name outside the folder.
     """
 
     def fill(temp: Path) -> None:
@@ -119,7 +119,7 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
     """Write a temporary file or folder beside `path`, then rename it to `path`.
 
     fill: writes to the path that it gets.
-    unwritten: the entry of messages.toml for the BuildError F345 of a failed write.
+    unwritten: the entry of messages.toml for the BuildError F002 of a failed write.
     """
     folder = path.parent
     prefix = f".{path.name}.forge-"
@@ -146,7 +146,7 @@ def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> Non
 
 
 def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
-    """Raise BuildError F345 for a folder that may not be replaced.
+    """Raise BuildError F002 for a folder that may not be replaced.
 
     It may be replaced if it does not contain the project at `root`, and is empty or all its files
     are in its listing.
@@ -170,7 +170,7 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raise BuildError F345 for a file that may not be replaced.
+    """Raise BuildError F002 for a file that may not be replaced.
 
     An empty file may be replaced, and a zipapp that has a build info or is damaged.
     """

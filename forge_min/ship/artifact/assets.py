@@ -33,7 +33,10 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
             if not name.startswith(folder):
                 continue
             plain = url + name.removeprefix(folder)
-            hashed[plain.encode()] = _with_hash(plain, data).encode()
+            path = PurePosixPath(plain)
+            digest = blake2b(data, digest_size=16).hexdigest()[:12]  # as in the ETag
+            with_hash = path.with_name(f"{path.stem}.{digest}{path.suffix}")
+            hashed[plain.encode()] = str(with_hash).encode()
             compressed = gzip.compress(data, 9, mtime=0)
             zipped = f"{name}.gz"
             if len(compressed) < 0.9 * len(data):
@@ -45,12 +48,6 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
             data = _URL.sub(lambda match: hashed.get(match[0], match[0]), data)
         result[name] = data
     return result
-
-
-def _with_hash(url: str, data: bytes) -> str:
-    path = PurePosixPath(url)
-    digest = blake2b(data, digest_size=16).hexdigest()[:12]  # as in the ETag
-    return str(path.with_name(f"{path.stem}.{digest}{path.suffix}"))
 
 
 def _is_gzip_of(compressed: bytes, data: bytes) -> bool:

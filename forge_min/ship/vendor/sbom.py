@@ -59,7 +59,7 @@ class BillEntry:
 
 
 def sbom_of_wheels(project: ProjectInfo, wheels: Iterable[Wheel]) -> bytes:
-    """Return the bill of a vendor folder. Raises BuildError F347."""
+    """Return the bill of a vendor folder. Raises BuildError F200."""
     parts = []
     for wheel in wheels:
         dist = wheel.distribution()
@@ -68,7 +68,7 @@ def sbom_of_wheels(project: ProjectInfo, wheels: Iterable[Wheel]) -> bytes:
 
 
 def sbom_of_artifact(project: ProjectInfo, distributions: Iterable[Distribution]) -> bytes:
-    """Return the bill of an artifact with forge_min and these. Raises BuildError F347."""
+    """Return the bill of an artifact with forge_min and these. Raises BuildError F200."""
     parts = [BillEntry(OWN, __version__)]
     for dist in distributions:
         parts.append(BillEntry(normalise(dist.name), dist.version, dist))

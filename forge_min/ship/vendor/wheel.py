@@ -205,7 +205,7 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
     """Copy the package with its core into the project's `_vendor/`, beside other files there.
 
     force: replace an edited copy.
-    Raises BuildError F360 if the copy was edited or is running, F345 if it cannot be written; and
+    Raises BuildError F360 if the copy was edited or is running, F002 if it cannot be written; and
     as `own_wheels`.
     """
     folder = root / "_vendor"

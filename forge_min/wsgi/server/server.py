@@ -67,7 +67,7 @@ class Server(AbstractContextManager["Server"]):
     server_name, server_port: its address; "localhost" and 0 for a Unix socket.
     url: the address as clients write it; a Unix socket's path as it is.
 
-    Raises ServerError F503 if the address is in use, F504 if it cannot be bound.
+    Raises ServerError F500 if the address is in use, or cannot be bound.
     """
 
     def __init__(
@@ -168,16 +168,14 @@ class Server(AbstractContextManager["Server"]):
 
     def _cannot_bind(self, address: tuple[str, int], err: OSError) -> ServerError:
         name = self._unix or "{}:{}".format(*address)
-        code = "F504"
         why = f"cannot be listened on: {err.strerror or err}"
         if err.errno == errno.EADDRINUSE:
-            code = "F503"
             why = "is in use"
         keys = "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
         if self._unix:
             keys = "FORGE_SERVER_UNIX_SOCKET"
         hint = f"stop the program that uses it, or choose another one ({keys})"
-        return ServerError(f"{name} {why}", code=code, hint=hint)
+        return ServerError(f"{name} {why}", hint=hint)
 
     def _environ(self, *, multiprocess: bool) -> dict[str, Any]:
         """Return the constant part of every environ (PEP 3333)."""
