@@ -284,9 +284,16 @@ def wait_until(server, condition, seconds=20.0):
     return state
 
 
-def wait_until_settled(server, seconds=20.0):
-    """Return the state of a server when it has no connections any more."""
-    return wait_until(server, lambda state: state["connections"] == 0, seconds)
+def wait_until_settled(server, seconds=20.0, files=None):
+    """Return the state of a server when it has no connections any more.
+
+    files: wait also until it has this number of open files.
+    """
+
+    def is_settled(state):
+        return state["connections"] == 0 and files in (None, state["files"])
+
+    return wait_until(server, is_settled, seconds)
 
 
 if __name__ == "__main__":
