@@ -10,4 +10,4 @@ __all__ = [
     "App", "ApplicationManual", "ProjectCode", "Runtime", "declared_queues", "declared_router",
 ]  # fmt: skip
 
-__getattr__ = lazy_exports(__name__, {})
+__getattr__ = lazy_exports(__name__, {})  # for names of earlier releases

@@ -61,7 +61,7 @@ class BuildResult:
     size: int
     steps: Mapping[str, float]
     info: Mapping[str, Any]
-    warnings: tuple[BuildError, ...] = ()
+    warnings: tuple[BuildError, ...]
 
 
 def build(
@@ -221,7 +221,7 @@ def _output_path(project: ProjectInfo, output: Path | None, format: Format) -> P
 
 
 def _check_output(path: Path, root: Path, format: Format) -> None:
-    """Raise BuildError F002 unless an artifact may be written to this path.
+    """Raise BuildError F360 or F010 unless an artifact may be written to this path.
 
     No build may replace other files, or use the name of a file that is beside or in artifacts.
     """

@@ -24,4 +24,4 @@ __all__ = [
     "read_events", "running_app", "travel",
 ]  # fmt: skip
 
-__getattr__ = lazy_exports(__name__, {})
+__getattr__ = lazy_exports(__name__, {})  # for names of earlier releases

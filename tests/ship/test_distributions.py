@@ -44,6 +44,13 @@ def test_a_distribution_with_a_compiled_part_lies_apart_as_a_whole(tmp_path: Pat
     assert all(name.startswith("_native/") for name in members(dist))
 
 
+def test_the_last_of_two_rows_of_a_file_counts(tmp_path: Path) -> None:
+    dist = install(tmp_path, {"made/__init__.py": b"x = 1"})
+    record = tmp_path / "made-1.0.dist-info" / "RECORD"
+    record.write_text("made/__init__.py,sha256=of-another-text,5\n" + record.read_text())
+    assert members(dist)["made/__init__.py"] == b"x = 1"
+
+
 def test_an_altered_file_stops_the_build_and_is_named(tmp_path: Path) -> None:
     dist = install(tmp_path, {"made/__init__.py": b"x = 1"})
     (tmp_path / "made/__init__.py").write_bytes(b"x = 2")

@@ -26,7 +26,7 @@ def refused(path: Path, why: str, root: Path = Path("/nowhere"), listing: str = 
     """Nobody is told that it may be replaced."""
     with pytest.raises(BuildError, match="was not made by this command") as caught:
         check_file(path) if path.suffix else check_folder(path, root, listing)
-    assert caught.value.code == "F002" and why in caught.value.message
+    assert caught.value.code == "F360" and why in caught.value.message
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_an_artifact_takes_no_name_of_a_file_that_is_read_beside_it(
 ) -> None:
     with pytest.raises(BuildError, match=f"{name} cannot be an artifact") as caught:
         build(project, output=tmp_path / "out" / name, format=format)
-    assert caught.value.code == "F002" and not (tmp_path / "out").exists()
+    assert caught.value.code == "F010" and not (tmp_path / "out").exists()
 
 
 @pytest.mark.thorough

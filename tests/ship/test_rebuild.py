@@ -187,7 +187,7 @@ def test_a_file_that_no_build_made_is_left_alone(project: Path) -> None:
     before = (project / "app.py").read_bytes()
     with pytest.raises(BuildError, match="was not made by this command") as caught:
         build(project, output=project / "app.py")
-    assert caught.value.code == "F002"
+    assert caught.value.code == "F360"
     assert (project / "app.py").read_bytes() == before
     with pytest.raises(BuildError, match="was not made by this command"):
         build(project, output=project, format="dir")

@@ -87,10 +87,11 @@ class ParentChannel:
 
     def report_started(self) -> None:
         """Report to the parent that this process has started. A second call does nothing."""
-        if self._ready >= 0:
-            os.write(self._ready, b"1")
-            os.close(self._ready)
+        ready = self._ready
+        if ready >= 0:
             self._ready = -1
+            os.write(ready, b"1")
+            os.close(ready)
 
     def _watch(self, ended: Callable[[], object]) -> None:
         os.read(self._from_parent, 1)  # no data is ever written: it returns when the parent ends

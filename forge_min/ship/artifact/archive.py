@@ -146,7 +146,7 @@ def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> Non
 
 
 def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
-    """Raise BuildError F002 for a folder that may not be replaced.
+    """Raise BuildError F360 for a folder that may not be replaced.
 
     It may be replaced if it does not contain the project at `root`, and is empty or all its files
     are in its listing.
@@ -170,7 +170,7 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raise BuildError F002 for a file that may not be replaced.
+    """Raise BuildError F360 for a file that may not be replaced.
 
     An empty file may be replaced, and a zipapp that has a build info or is damaged.
     """

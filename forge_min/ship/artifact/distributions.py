@@ -17,8 +17,7 @@ import sys
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import Distribution
-from importlib.metadata import PackageNotFoundError as NotInstalled
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -56,7 +55,7 @@ def find_installed(name: str, version: str = "") -> Distribution:
     requirement = f"{name}=={version}" if version else name
     try:
         result = Distribution.from_name(name)
-    except NotInstalled:
+    except PackageNotFoundError:
         raise _missing(requirement, "is not installed") from None
     if version and result.version != version:
         raise _missing(requirement, f"is installed as {result.version}")
@@ -103,14 +102,14 @@ def recorded_files(
     record = dist.read_text("RECORD")  # not dist.files, which leaves out missing files
     if record is None:
         raise _missing(dist.name, "has no RECORD of its files")
+    # Of two rows of a file the last one counts.
+    hashes = {row[0]: row[1] for row in csv.reader(record.splitlines()) if len(row) == 3}
     result = {}
-    for row in csv.reader(record.splitlines()):
-        if len(row) != 3:
-            continue
-        name, recorded, _ = row
+    for name, recorded in hashes.items():
         path = PurePosixPath(name)
-        is_outside = path.is_absolute() or ".." in path.parts
-        if not is_outside and is_needed(path):
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        if is_needed(path):
             result[name] = _read(dist, name, recorded)
     return result
 

@@ -144,8 +144,7 @@ def _libraries(dist: Distribution, reference: str) -> Iterator[Component]:
                 continue
             digest = sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:12]
             component = {"type": "library", "bom-ref": f"{reference}#{number}-{digest}"}
-            component["name"] = name
-            for key in ("version", "purl"):
+            for key in ("name", "version", "purl"):
                 if key in row:
                     component[key] = row[key]
             yield component
