@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 
@@ -60,6 +61,10 @@ print(code, *sorted({m.partition(".")[0] for m in sys.modules}))
 def test_a_full_disk_leaves_what_was_there_and_no_code_of_others_was_loaded(project: Path) -> None:
     (project / "vendor").mkdir()
     (project / "vendor" / "requirements.lock").write_text("old")
+    # Without its listing the folder would be foreign, and refused before anything is written.
+    (project / "vendor" / "SHA256SUMS").write_text(
+        f"{sha256(b'old').hexdigest()}  requirements.lock\n"
+    )
     # As on a disk with room for a megabyte, write(2) fails.
     done = subprocess.run(
         ["sh", "-c", 'ulimit -f 1000; exec "$0" -c "$1"', sys.executable, STARVED],
